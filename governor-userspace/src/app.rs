@@ -1,0 +1,1 @@
+//! Builds everything from the configuration, runs it and drains it.

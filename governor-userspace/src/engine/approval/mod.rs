@@ -1,0 +1,5 @@
+//! Held statements: what a person is asked and what they can answer.
+
+mod request;
+
+pub use request::{Answer, ApprovalRequest, State};

@@ -1,0 +1,61 @@
+//! An approval request and its life: pending → granted | refused | expired | cancelled | lost.
+
+use crate::engine::model::{
+    Claims, DecisionId, Endpoint, Principal, Reason, SessionId, Statement, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// Everything a person needs to decide on a held statement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApprovalRequest {
+    /// Short, unique on this host, easy to type.
+    pub id: String,
+    pub session: SessionId,
+    pub decision: DecisionId,
+    pub created: Timestamp,
+    /// Never later than the configured limit after `created`.
+    pub expires: Timestamp,
+    /// The group whose members may answer.
+    pub approvers: String,
+    pub principal: Principal,
+    pub claims: Claims,
+    pub destination: Endpoint,
+    /// The held statements, in order; more than one for a multi-statement simple query.
+    pub statements: Vec<Statement>,
+    /// Bound values, masked as in records.
+    pub parameters: Vec<Option<String>>,
+    pub reasons: Vec<Reason>,
+    /// The server's transaction state when it was held: `idle`, `transaction`, `failed`.
+    pub transaction: String,
+}
+
+/// How a hold ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    Granted {
+        by: String,
+        uid: u32,
+        note: String,
+    },
+    Refused {
+        by: String,
+        uid: u32,
+        note: String,
+    },
+    Expired,
+    /// The client sent a cancel request.
+    Cancelled,
+    /// The client went away, or the agent stopped.
+    Lost {
+        reason: String,
+    },
+}
+
+/// Where a request is in its life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    Pending,
+    Ended { at: Timestamp, answer: Answer },
+}

@@ -1,0 +1,196 @@
+//! Every kind of audit record. One record is one JSON object on one line of a segment.
+//!
+//! The ledger adds the envelope (sequence number, time, chain hash); the engine says what happened.
+//! Values of parameters are masked before they get here. Field names are a public contract:
+//! they may be added to, never changed.
+
+use crate::engine::model::{
+    Claims, Class, DecisionId, Endpoint, Principal, Reason, SessionId, StatementKind, Timestamp, Unknown,
+    Verdict,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// One entry before it is sequenced and chained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    pub at: Timestamp,
+    /// `None` for records about the agent itself.
+    pub session: Option<SessionId>,
+    #[serde(flatten)]
+    pub event: AuditEvent,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum AuditEvent {
+    AgentStart(AgentStart),
+    AgentStop {
+        reason: String,
+    },
+    /// A policy set came into force.
+    PolicyLoaded {
+        version: String,
+        files: Vec<String>,
+    },
+    /// A policy set was refused; the one before stays in force.
+    PolicyRefused {
+        reason: String,
+    },
+    /// A client connected and is known; before any byte is relayed.
+    SessionStart(Box<SessionStart>),
+    /// The client's start-up packet was decided.
+    SessionDecision(SessionDecision),
+    /// A statement was decided. Written before the statement is forwarded.
+    Statement(Box<StatementRecord>),
+    /// How a forwarded statement ended.
+    Completion(Completion),
+    HoldStart(HoldStart),
+    HoldEnd(HoldEnd),
+    /// A cancel request was passed on, or refused.
+    Cancel {
+        forwarded: bool,
+        reason: String,
+    },
+    /// TLS was asked for and refused, or passed through unread.
+    Tls {
+        outcome: TlsOutcome,
+    },
+    /// A peer broke the protocol; the session was closed.
+    ProtocolError {
+        side: Side,
+        message: String,
+    },
+    SessionEnd(SessionEnd),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStart {
+    pub version: String,
+    pub pid: u32,
+    pub profile: String,
+    pub policy: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionStart {
+    pub principal: Principal,
+    /// The client's own end of the captured connection.
+    pub client: Option<Endpoint>,
+    /// Where the client thought it connected.
+    pub destination: Endpoint,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionDecision {
+    pub decision: DecisionId,
+    pub verdict: Verdict,
+    pub reasons: Vec<Reason>,
+    pub claims: Claims,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementRecord {
+    pub decision: DecisionId,
+    pub verdict: Verdict,
+    pub reasons: Vec<Reason>,
+    pub kind: StatementKind,
+    pub tag: String,
+    /// The text as sent, cut at the configured length; `text_bytes` is the whole length.
+    pub text: Arc<str>,
+    pub text_bytes: u64,
+    pub fingerprint: String,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub reads: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub writes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unknown: Option<Unknown>,
+    /// Bound values as text, masked, bounded in number and length; `None` is SQL NULL.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub parameters: Vec<Option<String>>,
+    /// The approval that let it run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub approval: Option<String>,
+    pub class: Class,
+    /// Who, in short: `alice`, `app`.
+    pub user: String,
+    pub pid: u32,
+    pub database: String,
+    pub database_user: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completion {
+    pub decision: DecisionId,
+    pub outcome: Outcome,
+    /// The server's command tag, such as `UPDATE 3`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tag: Option<String>,
+    /// Rows sent to the client.
+    pub rows: u64,
+    /// Bytes of result sent by the server for this statement.
+    pub bytes: u64,
+    /// Values that were masked.
+    pub masked: u64,
+    /// From forwarding to the last byte of the answer, nanoseconds.
+    pub duration_ns: u64,
+    /// What governor's own decision took, nanoseconds.
+    pub governor_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sqlstate: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Complete,
+    /// The portal stopped at its row limit; a later Execute goes on.
+    Suspended,
+    Error,
+    /// The server skipped it because an earlier message of the pipeline failed.
+    Skipped,
+    /// The connection ended before the answer.
+    Lost,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldStart {
+    pub approval: String,
+    pub decision: DecisionId,
+    pub approvers: String,
+    pub expires: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldEnd {
+    pub approval: String,
+    pub answer: crate::engine::approval::Answer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsOutcome {
+    /// The client asked and was told to go on without (`sslmode=prefer` does).
+    Declined,
+    /// The client would not go on without TLS, or sent a TLS hello directly.
+    Refused,
+    /// The port is configured to pass TLS through unread.
+    PassedUnread,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    Client,
+    Database,
+    Governor,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionEnd {
+    pub reason: String,
+    pub statements: u64,
+    pub bytes_from_client: u64,
+    pub bytes_from_database: u64,
+}

@@ -1,0 +1,15 @@
+//! Nouns that every part of the engine shares.
+
+mod decision;
+mod endpoint;
+mod principal;
+mod relation;
+mod statement;
+mod time;
+
+pub use decision::{Decision, DecisionId, Hold, MaskStyle, Obligations, Reason, Verdict};
+pub use endpoint::{Claims, Endpoint, SessionId};
+pub use principal::{Ancestor, Class, Principal};
+pub use relation::{ColumnName, RelationName};
+pub use statement::{FunctionName, Mentions, Statement, StatementKind, Target, Unknown};
+pub use time::Timestamp;

@@ -1,0 +1,98 @@
+//! Who is asking, as the kernel attests it.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What kind of actor a process is. Decided from process evidence, never from what a client says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// A program that nobody drives by hand: a systemd unit, a container, a job.
+    Service,
+    /// A human at a terminal or in a login session.
+    Person,
+    /// An AI agent, or a tool that one runs.
+    Agent,
+}
+
+impl Class {
+    pub const ALL: [Class; 3] = [Class::Service, Class::Person, Class::Agent];
+
+    /// The word used in configuration, policy, records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Class::Service => "service",
+            Class::Person => "person",
+            Class::Agent => "agent",
+        }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One process above the caller in the process tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ancestor {
+    pub pid: u32,
+    /// Start time in clock ticks since boot (`/proc/PID/stat` field 22): with the pid, a process's name.
+    pub start_ticks: u64,
+    /// Path of the executable, or its short name where the path cannot be read.
+    pub executable: String,
+}
+
+/// The process behind a connection, read from the kernel when it connected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Principal {
+    pub class: Class,
+    /// Why `class` was chosen, strongest evidence first, for people to read.
+    pub class_evidence: Vec<String>,
+    pub pid: u32,
+    /// Start time in clock ticks since boot; 0 where the process was gone before it could be read.
+    pub start_ticks: u64,
+    pub uid: u32,
+    /// Login name of `uid`; its number where the host knows no name.
+    pub user: String,
+    pub gid: u32,
+    /// Group names of the user, and groups that the configuration assigns.
+    pub groups: Vec<String>,
+    /// The uid that logged in (`/proc/PID/loginuid`), which survives su and sudo; `None` where unset.
+    pub login_uid: Option<u32>,
+    pub login_user: Option<String>,
+    /// Short name from the kernel at connect time: always known.
+    pub command: String,
+    /// Absolute path; `None` where the process was gone or may not be read.
+    pub executable: Option<String>,
+    /// Arguments, bounded, with secrets removed.
+    pub command_line: Vec<String>,
+    pub cgroup_id: u64,
+    /// Path below the cgroup v2 mount.
+    pub cgroup: Option<String>,
+    pub unit: Option<String>,
+    pub container: Option<String>,
+    /// Controlling terminal such as `pts/3`.
+    pub terminal: Option<String>,
+    /// Parents, nearest first, bounded.
+    pub ancestors: Vec<Ancestor>,
+}
+
+impl Principal {
+    /// One line for people: `agent claude (pid 4711, alice)`.
+    pub fn summary(&self) -> String {
+        let program = self
+            .executable
+            .as_deref()
+            .and_then(|path| path.rsplit('/').next())
+            .filter(|name| !name.is_empty())
+            .unwrap_or(&self.command);
+        format!(
+            "{} {program} (pid {}, {})",
+            self.class,
+            self.pid,
+            self.login_user.as_ref().unwrap_or(&self.user)
+        )
+    }
+}

@@ -1,0 +1,1 @@
+//! The heart: joins wire, SQL, policy, masking, approval and audit.

@@ -1,0 +1,5 @@
+//! SQL text → [`Statement`] facts.
+
+mod dialect;
+
+pub use dialect::{Script, SqlDialect};

@@ -1,0 +1,4 @@
+//! Bytes ⇄ messages ⇄ protocol state.
+
+pub mod postgres;
+pub mod reader;

@@ -1,0 +1,1 @@
+//! A bounded cursor: cannot leave the message it was given.

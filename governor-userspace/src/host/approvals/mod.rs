@@ -1,0 +1,1 @@
+//! Holds that wait for a person: the durable queue behind `governor approvals`.

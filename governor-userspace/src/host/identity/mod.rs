@@ -1,0 +1,1 @@
+//! From a pid that the kernel attests to a [`Principal`](crate::engine::model::Principal).

@@ -1,0 +1,1 @@
+//! The kernel programs: probe, load, attach, read.

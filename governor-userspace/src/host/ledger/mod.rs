@@ -1,0 +1,1 @@
+//! Writes the audit chain to disk.

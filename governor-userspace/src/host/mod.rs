@@ -1,0 +1,9 @@
+//! Effects. Each module owns one outside thing.
+
+pub mod approvals;
+pub mod config;
+pub mod identity;
+pub mod kernel;
+pub mod ledger;
+pub mod proxy;
+pub mod telemetry;

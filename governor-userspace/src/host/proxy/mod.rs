@@ -1,0 +1,1 @@
+//! Accepts captured connections and relays them through the session machine.

@@ -1,0 +1,1 @@
+//! What governor tells its operators: metrics and log lines.

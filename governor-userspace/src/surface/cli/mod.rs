@@ -1,0 +1,5 @@
+//! The command line: one file per verb.
+
+pub mod audit;
+pub mod globals;
+pub mod policy;

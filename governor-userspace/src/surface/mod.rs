@@ -1,0 +1,4 @@
+//! What people and their tools see: command line and HTTP API.
+
+pub mod api;
+pub mod cli;
