@@ -1,1 +1,445 @@
-//! The heart: joins wire, SQL, policy, masking, approval and audit.
+//! The heart: one database connection as a pure machine, joining wire, SQL, policy, masking,
+//! approval and audit.
+//!
+//! ```text
+//!             client.rs ─ judge.rs ─▶ Permit ─▶ to_server
+//!  Input ─▶ Session                               │ pipeline.rs: which reply belongs to what
+//!             server.rs ◀──────────────────────────┘ ─ visibility.rs ─▶ masked rows ─▶ to_client
+//! ```
+//!
+//! Invariants:
+//! - bytes for the database need a [`Permit`], which only an Allow decision gives;
+//! - the record of a statement is in [`Actions::records`] of the same call that forwards it;
+//! - memory is bounded by [`EngineLimits`] and the protocol's own limits, whatever lengths a peer claims.
+
+mod action;
+mod catalogue;
+mod chunk;
+mod client;
+mod governance;
+mod hold;
+mod input;
+mod judge;
+mod opening;
+mod permit;
+mod pipeline;
+mod records;
+mod server;
+mod slots;
+mod visibility;
+
+pub use action::{Actions, CloseReason, Request};
+pub use catalogue::{Catalogue, ColumnPattern, Labels};
+pub use governance::{EngineLimits, Governance};
+pub use input::{Input, StopReason};
+pub use permit::Permit;
+
+use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
+use crate::engine::masking::RowPlan;
+use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, Timestamp};
+use crate::engine::policy::PolicyPrincipal;
+use crate::engine::wire::postgres::ProtocolViolation;
+use crate::engine::wire::postgres::backend::{Field, TransactionState};
+use crate::engine::wire::postgres::encode::{self, Report, Severity};
+use catalogue::CatalogueReader;
+use chunk::Streaming;
+use governance::StatementRef;
+use hold::{Holding, Standing};
+use pipeline::Pipeline;
+use slots::Slots;
+use std::sync::Arc;
+
+/// What a captured port does with TLS, which governor does not yet speak itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Answer "no" to SSLRequest: `sslmode=prefer` goes on in clear, `require` gives up.
+    #[default]
+    Decline,
+    /// Refuse with an error.
+    Refuse,
+    /// Pass the whole connection through unread, and say so in the record.
+    PassUnread,
+}
+
+/// What the host knows when a connection is accepted.
+#[derive(Clone, Debug)]
+pub struct SessionSetup {
+    pub id: SessionId,
+    pub principal: Arc<Principal>,
+    pub client: Option<Endpoint>,
+    pub destination: Endpoint,
+    pub tls: TlsMode,
+}
+
+/// One database connection.
+#[derive(Debug)]
+pub struct Session {
+    setup: SessionSetup,
+    policy_principal: PolicyPrincipal,
+    claims: Claims,
+    phase: Phase,
+    /// Version of the policy set that `may_be_masked` was asked of.
+    policy_version: Arc<str>,
+    /// Policy may mask something from this principal: rows are looked at.
+    may_be_masked: bool,
+    transaction: TransactionState,
+    pipeline: Pipeline,
+    statements: Slots<Prepared>,
+    portals: Slots<Portal>,
+    tickets: u64,
+    decisions: u64,
+    /// A denial in the extended protocol: the client's messages up to its next Sync are dropped,
+    /// as the server would.
+    client_skips: bool,
+    /// COPY FROM STDIN is under way.
+    copying_in: bool,
+    client_stream: Streaming,
+    server_stream: Streaming,
+    holding: Option<Holding>,
+    /// The answer for the message at the front of the client's buffer.
+    standing: Standing,
+    /// Messages of governor's own that wait for a border in the server's stream.
+    notices: Vec<bytes::Bytes>,
+    /// How rows of the statement at the front of the pipeline are treated.
+    rows: Rows,
+    catalogue: Option<Arc<Catalogue>>,
+    catalogue_reader: Option<CatalogueReader>,
+    catalogue_outdated: bool,
+    /// A ReadyForQuery that waited for the catalogue and passes now.
+    released: Option<bytes::Bytes>,
+    /// Columns of an SQL cursor that an Execute message names.
+    cursor_plan: Option<(Box<[u8]>, Arc<RowPlan>)>,
+    settings: Settings,
+    /// Statements begun in the current call, to be charged with its cost.
+    fresh_runs: usize,
+    counts: Counts,
+    ended: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Waiting for the start-up packet; how many encryption requests came before it.
+    Opening { encryption_requests: u32 },
+    /// Allowed; waiting for the connection to the database.
+    Connecting { packet: bytes::Bytes, permit: Permit, then_pass_unread: bool },
+    /// TLS is passed through unread as soon as the database is connected.
+    ConnectingUnread,
+    Authenticating,
+    /// The server is ready; its ReadyForQuery waits until the catalogue is read.
+    ReadingCatalogue { ready: bytes::Bytes },
+    Ready,
+    PassUnread,
+    Closed,
+}
+
+/// A prepared statement: its text's statements, normally one.
+#[derive(Clone, Debug)]
+struct Prepared {
+    statements: Vec<StatementRef>,
+    /// Result columns, once the server described them.
+    fields: Option<Arc<Vec<Field>>>,
+}
+
+/// A portal and the statement that it runs.
+#[derive(Clone, Debug)]
+struct Portal {
+    statements: Vec<StatementRef>,
+    parameters: Vec<Option<String>>,
+    approval: Option<String>,
+    /// Result columns of the prepared statement, where they were known at Bind.
+    fields: Option<Arc<Vec<Field>>>,
+    /// Result formats of the Bind; `None` where it was too long to be read whole.
+    formats: Option<Vec<i16>>,
+    /// A Describe of this portal was sent.
+    described: bool,
+    /// From its RowDescription.
+    plan: Option<Arc<RowPlan>>,
+}
+
+/// How the rows that come next are treated.
+#[derive(Clone, Debug, Default)]
+enum Rows {
+    /// Not decided yet.
+    #[default]
+    Undecided,
+    /// Nothing can change: they pass as read.
+    Pass,
+    Mask(Arc<RowPlan>),
+}
+
+/// Session settings that change what a text means.
+#[derive(Clone, Debug)]
+struct Settings {
+    standard_conforming_strings: bool,
+    encoding: Encoding,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    Utf8,
+    /// Each byte is the character of that number.
+    Latin1,
+    /// Some other: only ASCII text is understood.
+    AsciiOnly,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    statements: u64,
+    bytes_from_client: u64,
+    bytes_from_database: u64,
+}
+
+impl Session {
+    /// Begins a session. The record of its start is in `out`.
+    pub fn start(setup: SessionSetup, now: Timestamp, governance: &Governance, out: &mut Actions) -> Self {
+        let policy_principal = PolicyPrincipal::new(&setup.principal);
+        let session = Self {
+            policy_principal,
+            claims: Claims::default(),
+            phase: Phase::Opening { encryption_requests: 0 },
+            policy_version: governance.policy.version().into(),
+            may_be_masked: true,
+            transaction: TransactionState::Idle,
+            pipeline: Pipeline::default(),
+            statements: Slots::new(PREPARED_COUNT_MAX),
+            portals: Slots::new(PORTALS_COUNT_MAX),
+            tickets: 0,
+            decisions: 0,
+            client_skips: false,
+            copying_in: false,
+            client_stream: Streaming::None,
+            server_stream: Streaming::None,
+            holding: None,
+            standing: Standing::None,
+            notices: Vec::new(),
+            rows: Rows::Undecided,
+            catalogue: None,
+            catalogue_reader: None,
+            catalogue_outdated: false,
+            released: None,
+            cursor_plan: None,
+            settings: Settings { standard_conforming_strings: true, encoding: Encoding::Utf8 },
+            fresh_runs: 0,
+            counts: Counts::default(),
+            ended: false,
+            setup,
+        };
+        let start = SessionStart {
+            principal: (*session.setup.principal).clone(),
+            client: session.setup.client,
+            destination: session.setup.destination,
+        };
+        session.record(out, now, AuditEvent::SessionStart(Box::new(start)));
+        session
+    }
+
+    /// Advances by one input. Never blocks; `now` is the only clock it has. After [`Actions::close`]
+    /// was set, further inputs do nothing.
+    pub fn handle(&mut self, now: Timestamp, input: Input<'_>, governance: &mut Governance, out: &mut Actions) {
+        if self.ended {
+            return;
+        }
+        self.fresh_runs = 0;
+        self.follow_policy(governance);
+        let result = match input {
+            Input::Client(buffer) => {
+                let before = buffer.len();
+                let result = self.client_bytes(now, buffer, governance, out);
+                self.counts.bytes_from_client += (before - buffer.len()) as u64;
+                result.map_err(|violation| (Side::Client, violation))
+            }
+            Input::Server(buffer) => {
+                let before = buffer.len();
+                let result = self.server_bytes(now, buffer, governance, out);
+                self.counts.bytes_from_database += (before - buffer.len()) as u64;
+                result.map_err(|violation| (Side::Database, violation))
+            }
+            Input::Connected => {
+                self.connected(out);
+                Ok(())
+            }
+            Input::ConnectFailed { reason } => {
+                self.connect_failed(now, &reason, out);
+                Ok(())
+            }
+            Input::ClientClosed => {
+                self.client_closed(now, out);
+                Ok(())
+            }
+            Input::ServerClosed => {
+                self.end(now, CloseReason::ServerClosed, out);
+                Ok(())
+            }
+            Input::Held { approval } => {
+                self.held(now, approval, governance, out);
+                Ok(())
+            }
+            Input::HoldFailed { reason } => {
+                self.hold_failed(now, reason, governance, out);
+                Ok(())
+            }
+            Input::Answered { answer } => {
+                self.answered(now, answer, governance, out);
+                Ok(())
+            }
+            Input::CancelRequested => {
+                self.cancel_requested(now, governance, out);
+                Ok(())
+            }
+            Input::Stop(reason) => {
+                self.stop(now, reason, out);
+                Ok(())
+            }
+        };
+        if let Err((side, violation)) = result {
+            self.violation(now, side, &violation, out);
+        }
+    }
+
+    /// Charges the cost of the last call to the statements that it forwarded.
+    pub fn charge(&mut self, cost_ns: u64) {
+        let count = self.fresh_runs;
+        if count > 0 {
+            for run in self.pipeline.newest_runs(count) {
+                run.governor_ns = cost_ns / count as u64;
+            }
+        }
+    }
+
+    /// Whether bytes of the client would be consumed now. While this is false the host stops reading.
+    pub fn wants_client(&self) -> bool {
+        if self.holding.is_some() || self.ended || self.pipeline.len() >= PIPELINE_COUNT_MAX {
+            return false;
+        }
+        !matches!(
+            self.phase,
+            Phase::Connecting { .. } | Phase::ConnectingUnread | Phase::ReadingCatalogue { .. } | Phase::Closed
+        )
+    }
+
+    /// The longest message that the session collects whole; the host's read buffers grow no further.
+    pub fn is_held(&self) -> bool {
+        self.holding.is_some()
+    }
+
+    /// Authentication is over: the start-up deadline no longer applies.
+    pub fn is_established(&self) -> bool {
+        !matches!(
+            self.phase,
+            Phase::Opening { .. } | Phase::Connecting { .. } | Phase::ConnectingUnread | Phase::Authenticating
+        )
+    }
+
+    pub fn id(&self) -> &SessionId {
+        &self.setup.id
+    }
+
+    pub fn principal(&self) -> &Principal {
+        &self.setup.principal
+    }
+
+    /// A new policy set came into force: ask again whether anything may be masked.
+    fn follow_policy(&mut self, governance: &mut Governance) {
+        if *self.policy_version != *governance.policy.version() {
+            self.policy_version = governance.policy.version().into();
+            if matches!(self.phase, Phase::Ready | Phase::ReadingCatalogue { .. } | Phase::Authenticating) {
+                self.may_be_masked = self.asker(governance).may_be_masked();
+                self.rows = Rows::Undecided;
+            }
+        }
+    }
+
+    fn asker<'a>(&'a self, governance: &'a mut Governance) -> governance::Asker<'a> {
+        governance.asker(&self.policy_principal, &self.claims, self.setup.destination)
+    }
+
+    fn next_decision(&mut self) -> DecisionId {
+        self.decisions += 1;
+        DecisionId(format!("{}.{}", self.setup.id, self.decisions).into())
+    }
+
+    fn next_ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
+    }
+
+    fn violation(&mut self, now: Timestamp, side: Side, violation: &ProtocolViolation, out: &mut Actions) {
+        let message = violation.to_string();
+        self.record(out, now, AuditEvent::ProtocolError { side, message: message.clone() });
+        let (sqlstate, text) = violation.client_message();
+        let report = Report { sqlstate, message: text.into(), ..Report::default() };
+        self.fatal(&report, out);
+        self.end(now, CloseReason::Protocol(message), out);
+    }
+
+    /// Tells the client why, where its stream is at a border between messages.
+    fn fatal(&mut self, report: &Report, out: &mut Actions) {
+        if !self.server_stream.is_open() && !matches!(self.phase, Phase::PassUnread | Phase::ConnectingUnread) {
+            out.to_client.push(encode::report(Severity::Fatal, report));
+        }
+    }
+
+    fn stop(&mut self, now: Timestamp, reason: StopReason, out: &mut Actions) {
+        let (sqlstate, message, hint, close) = match reason {
+            StopReason::Draining => (
+                "57P01",
+                "governor is shutting down and ended this connection",
+                "Connect again: the next agent takes over.",
+                CloseReason::Draining,
+            ),
+            StopReason::StartupTimeout => {
+                ("08P01", "the connection was not set up in time", "", CloseReason::StartupTimeout)
+            }
+            StopReason::LedgerFailed => (
+                "58030",
+                "governor cannot write its audit records, so nothing may run",
+                "Ask the operator to look at `governor status` on this host.",
+                CloseReason::LedgerFailed,
+            ),
+        };
+        let report = Report { sqlstate, message: message.into(), hint: hint.into(), ..Report::default() };
+        self.fatal(&report, out);
+        self.end(now, close, out);
+    }
+
+    fn client_closed(&mut self, now: Timestamp, out: &mut Actions) {
+        self.note_tls_given_up(now, out);
+        self.end(now, CloseReason::ClientClosed, out);
+    }
+
+    /// Ends the session: what is in flight is recorded as lost, a hold is withdrawn.
+    fn end(&mut self, now: Timestamp, reason: CloseReason, out: &mut Actions) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        self.phase = Phase::Closed;
+        self.withdraw_hold(now, crate::engine::approval::Answer::Lost { reason: reason.as_str().into() }, out);
+        let lost: Vec<_> = self.pipeline.drain().collect();
+        for owed in lost {
+            self.finish_all(now, owed, Outcome::Lost, out);
+        }
+        let end = SessionEnd {
+            reason: match &reason {
+                CloseReason::Protocol(message) => format!("{}: {message}", reason.as_str()),
+                _ => reason.as_str().into(),
+            },
+            statements: self.counts.statements,
+            bytes_from_client: self.counts.bytes_from_client,
+            bytes_from_database: self.counts.bytes_from_database,
+        };
+        self.complete(out, now, AuditEvent::SessionEnd(end));
+        out.close = Some(reason);
+    }
+}
+
+/// Prepared statements whose meaning is kept; further ones are Unknown.
+const PREPARED_COUNT_MAX: usize = 65_536;
+const PORTALS_COUNT_MAX: usize = 4_096;
+/// Replies that may be owed before the client has to wait. Their five bytes each are more than the
+/// server buffers before it sends, so waiting cannot deadlock.
+const PIPELINE_COUNT_MAX: usize = 16_384;
+
+#[cfg(test)]
+mod tests;

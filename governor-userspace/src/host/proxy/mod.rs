@@ -1,1 +1,29 @@
 //! Accepts captured connections and relays them through the session machine.
+//!
+//! ```text
+//! listener ─ accept ─▶ workers (one thread each) ─▶ relay: one task per connection
+//!                                                     │ leg (client)  leg (database)
+//!                                                     └ ledger · approvals · cancel registry
+//! ```
+//!
+//! A connection stays on one thread for its whole life: no hop between threads on any statement.
+
+mod cancel;
+mod leg;
+mod listener;
+mod relay;
+mod upstream;
+mod worker;
+
+pub use cancel::CancelRegistry;
+pub use listener::{Acceptor, ListenError, bind};
+pub use worker::{Drain, Shared, Workers};
+
+use crate::engine::session::TlsMode;
+
+/// What is done with a captured port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRule {
+    pub port: u16,
+    pub tls: TlsMode,
+}

@@ -1,0 +1,101 @@
+//! What a session wants done. The host carries out the parts in the order of the fields.
+
+use super::permit::Permit;
+use super::catalogue::Catalogue;
+use crate::engine::approval::{Answer, ApprovalRequest};
+use crate::engine::audit::AuditRecord;
+use crate::engine::model::Endpoint;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Everything that follows from one input. Reused between calls: [`Actions::clear`].
+#[derive(Debug, Default)]
+pub struct Actions {
+    /// 1. Written to the ledger before any byte below is sent. If that fails, nothing is sent.
+    pub records: Vec<AuditRecord>,
+    /// The records above must be on disk, not only in the page cache.
+    pub sync: bool,
+    /// 2. Effects other than bytes.
+    pub requests: Vec<Request>,
+    /// 3. Bytes for the database.
+    pub to_server: Vec<(Bytes, Permit)>,
+    /// 4. Bytes for the client.
+    pub to_client: Vec<Bytes>,
+    /// 5. Written to the ledger soon; losing the last of them in a crash loses no statement.
+    pub completions: Vec<AuditRecord>,
+    /// 6. Then close both connections, once everything above is sent.
+    pub close: Option<CloseReason>,
+}
+
+impl Actions {
+    /// Empties it and keeps the allocations.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.sync = false;
+        self.requests.clear();
+        self.to_server.clear();
+        self.to_client.clear();
+        self.completions.clear();
+        self.close = None;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+            && self.requests.is_empty()
+            && self.to_server.is_empty()
+            && self.to_client.is_empty()
+            && self.completions.is_empty()
+            && self.close.is_none()
+    }
+}
+
+#[derive(Debug)]
+pub enum Request {
+    /// Connect to the original destination; answered by `Connected` or `ConnectFailed`.
+    Dial,
+    /// Put this into the approval queue; answered by `Held` or `HoldFailed`, later `Answered`.
+    Hold(Box<ApprovalRequest>),
+    /// The hold ended on the session's side.
+    WithdrawHold { approval: String, answer: Answer },
+    /// The server told its process id and cancel key: cancel requests may name this session.
+    CancelKey { process: u32, secret: Vec<u8> },
+    /// A cancel request for some session of this destination. Dial, send `packet`, close.
+    Cancel { process: u32, secret: Vec<u8>, packet: Bytes },
+    /// From now on copy bytes both ways without reading them.
+    PassUnread,
+    /// The catalogue of a database was read; share it.
+    Catalogue { destination: Endpoint, database: String, catalogue: Arc<Catalogue> },
+}
+
+/// Why a session ended, as recorded and counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    ClientClosed,
+    ServerClosed,
+    ConnectionDenied,
+    ConnectFailed,
+    TlsRefused,
+    Protocol(String),
+    CancelDone,
+    Draining,
+    StartupTimeout,
+    LedgerFailed,
+}
+
+impl CloseReason {
+    /// The word for records and metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::ClientClosed => "client_closed",
+            Self::ServerClosed => "database_closed",
+            Self::ConnectionDenied => "denied",
+            Self::ConnectFailed => "connect_failed",
+            Self::TlsRefused => "tls_refused",
+            Self::Protocol(_) => "protocol_error",
+            Self::CancelDone => "cancel",
+            Self::Draining => "draining",
+            Self::StartupTimeout => "startup_timeout",
+            Self::LedgerFailed => "ledger_failed",
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Forwarding without copying: neighbouring messages that pass unchanged leave as one slice of the
+//! buffer that they were read into.
+
+use super::permit::Permit;
+use bytes::{Buf, Bytes, BytesMut};
+
+/// A message whose body is longer than what is at hand, after its head was dealt with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Streaming {
+    #[default]
+    None,
+    /// So many more bytes pass as they come.
+    Pass { bytes_left: usize },
+    /// So many more bytes are dropped.
+    Drop { bytes_left: usize },
+}
+
+impl Streaming {
+    /// The stream is in the middle of a message.
+    pub fn is_open(self) -> bool {
+        self != Self::None
+    }
+
+    fn after(self, used: usize) -> Self {
+        match self {
+            Self::Pass { bytes_left } if bytes_left > used => Self::Pass { bytes_left: bytes_left - used },
+            Self::Drop { bytes_left } if bytes_left > used => Self::Drop { bytes_left: bytes_left - used },
+            _ => Self::None,
+        }
+    }
+}
+
+/// Where passing bytes go.
+pub(super) trait Sink {
+    /// What must come with them.
+    type Proof;
+    fn join(a: Self::Proof, b: Self::Proof) -> Self::Proof;
+    fn put(&mut self, bytes: Bytes, proof: Self::Proof);
+}
+
+/// Towards the database: needs a permit.
+#[derive(Debug)]
+pub(super) struct ToServer<'a>(pub &'a mut Vec<(Bytes, Permit)>);
+
+impl Sink for ToServer<'_> {
+    type Proof = Permit;
+    fn join(a: Permit, b: Permit) -> Permit {
+        a.and(b)
+    }
+    fn put(&mut self, bytes: Bytes, permit: Permit) {
+        self.0.push((bytes, permit));
+    }
+}
+
+/// Towards the client.
+#[derive(Debug)]
+pub(super) struct ToClient<'a>(pub &'a mut Vec<Bytes>);
+
+impl Sink for ToClient<'_> {
+    type Proof = ();
+    fn join((): (), (): ()) {}
+    fn put(&mut self, bytes: Bytes, (): ()) {
+        self.0.push(bytes);
+    }
+}
+
+/// The bytes at hand: `[0, at)` are passed but not yet handed on, the rest is unread.
+#[derive(Debug)]
+pub(super) struct Chunk<'a, P> {
+    buffer: &'a mut BytesMut,
+    at: usize,
+    proof: Option<P>,
+}
+
+impl<'a, P> Chunk<'a, P> {
+    pub fn new(buffer: &'a mut BytesMut) -> Self {
+        Self { buffer, at: 0, proof: None }
+    }
+
+    /// Unread bytes.
+    pub fn unread(&self) -> &[u8] {
+        self.buffer.get(self.at..).unwrap_or_default()
+    }
+
+    /// The next `n` unread bytes pass unchanged. `n` may not exceed what is unread.
+    pub fn pass<S: Sink<Proof = P>>(&mut self, n: usize, proof: P) {
+        self.at = (self.at + n).min(self.buffer.len());
+        self.proof = Some(match self.proof.take() {
+            Some(earlier) => S::join(earlier, proof),
+            None => proof,
+        });
+    }
+
+    /// Hands on what passed so far, so that something else can follow it.
+    pub fn flush<S: Sink<Proof = P>>(&mut self, sink: &mut S) {
+        if let Some(proof) = self.proof.take() {
+            let bytes = self.buffer.split_to(self.at).freeze();
+            self.at = 0;
+            if !bytes.is_empty() {
+                sink.put(bytes, proof);
+            }
+        }
+    }
+
+    /// Drops the next `n` unread bytes.
+    pub fn skip<S: Sink<Proof = P>>(&mut self, n: usize, sink: &mut S) {
+        self.flush(sink);
+        self.buffer.advance(n.min(self.buffer.len()));
+    }
+
+    /// Takes the next `n` unread bytes out of the stream.
+    pub fn take<S: Sink<Proof = P>>(&mut self, n: usize, sink: &mut S) -> Bytes {
+        self.flush(sink);
+        self.buffer.split_to(n.min(self.buffer.len())).freeze()
+    }
+
+    /// Goes on with a message whose head was dealt with earlier. True when it is through.
+    pub fn stream<S: Sink<Proof = P>>(&mut self, streaming: &mut Streaming, proof: impl FnOnce() -> P, sink: &mut S) -> bool {
+        let here = self.unread().len();
+        let used = match *streaming {
+            Streaming::None => return true,
+            Streaming::Pass { bytes_left } => {
+                let n = bytes_left.min(here);
+                if n > 0 {
+                    self.pass::<S>(n, proof());
+                }
+                n
+            }
+            Streaming::Drop { bytes_left } => {
+                let n = bytes_left.min(here);
+                self.skip(n, sink);
+                n
+            }
+        };
+        *streaming = streaming.after(used);
+        !streaming.is_open()
+    }
+
+    /// Passes a message of `total` bytes, as much of it as is here; the rest streams.
+    pub fn pass_message<S: Sink<Proof = P>>(&mut self, total: usize, proof: P, streaming: &mut Streaming) {
+        let n = total.min(self.unread().len());
+        self.pass::<S>(n, proof);
+        if total > n {
+            *streaming = Streaming::Pass { bytes_left: total - n };
+        }
+    }
+
+    /// Drops a message of `total` bytes, as much of it as is here; the rest is dropped as it comes.
+    pub fn drop_message<S: Sink<Proof = P>>(&mut self, total: usize, sink: &mut S, streaming: &mut Streaming) {
+        let n = total.min(self.unread().len());
+        self.skip(n, sink);
+        if total > n {
+            *streaming = Streaming::Drop { bytes_left: total - n };
+        }
+    }
+}

@@ -1,0 +1,499 @@
+//! What the client sends once the session runs: each message is decided, forwarded, replaced,
+//! dropped or held.
+
+use super::action::Actions;
+use super::chunk::{Chunk, ToServer};
+use super::governance::{Governance, StatementRef};
+use super::hold::Standing;
+use super::judge::{Judged, strictest};
+use super::permit::{Permit, ProtocolNeed};
+use super::pipeline::{Expect, Owed};
+use super::{Phase, Portal, Prepared, Session};
+use crate::engine::masking::mask_parameter;
+use crate::engine::model::{Decision, StatementKind, Timestamp, Unknown, Verdict};
+use crate::engine::wire::postgres::encode::{self, Report, Severity};
+use crate::engine::wire::postgres::frontend::{self, Named, kind};
+use crate::engine::wire::postgres::{Header, ProtocolViolation};
+use bytes::{Bytes, BytesMut};
+
+/// What happens to one message.
+enum Step {
+    /// It passes unchanged.
+    Pass(Permit),
+    /// These bytes go first, then it passes.
+    PassAfter(Bytes, Permit),
+    /// These bytes go in its place.
+    Replace(Bytes, Permit),
+    /// Governor's own request goes first; the message is looked at again when that is answered.
+    Later,
+    /// It stays where it is until an answer comes.
+    Hold,
+}
+
+impl Session {
+    pub(super) fn client_bytes(
+        &mut self,
+        now: Timestamp,
+        buffer: &mut BytesMut,
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Result<(), ProtocolViolation> {
+        match self.phase {
+            Phase::Opening { .. } => self.opening_bytes(now, buffer, governance, out),
+            Phase::Authenticating => self.authentication_bytes(buffer, out),
+            Phase::Ready => {
+                let mut chunk = Chunk::new(buffer);
+                let result = self.client_messages(now, &mut chunk, governance, out);
+                chunk.flush(&mut ToServer(&mut out.to_server));
+                result
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn client_messages(
+        &mut self,
+        now: Timestamp,
+        chunk: &mut Chunk<'_, Permit>,
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Result<(), ProtocolViolation> {
+        while self.wants_client() {
+            let more = chunk.stream(
+                &mut self.client_stream,
+                || Permit::protocol(ProtocolNeed::CopyData),
+                &mut ToServer(&mut out.to_server),
+            );
+            if !more {
+                return Ok(());
+            }
+            let Some(header) = Header::peek(chunk.unread())? else { return Ok(()) };
+            let limit = frontend::body_bytes_max(header.kind).filter(|_| header.kind != kind::PASSWORD);
+            header.at_most(limit.ok_or(ProtocolViolation::UnknownKind { kind: header.kind })?)?;
+            if self.skips(header.kind) {
+                chunk.drop_message(header.total_bytes(), &mut ToServer(&mut out.to_server), &mut self.client_stream);
+                continue;
+            }
+            let needed = needed_bytes(header, governance.limits.statement_bytes_max);
+            let Some(body) = chunk.unread().get(Header::BYTES..Header::BYTES + needed) else { return Ok(()) };
+            let whole = needed == header.body_bytes;
+            let step = self.client_message(now, header.kind, body, header.body_bytes, whole, governance, out)?;
+            let total = header.total_bytes();
+            let sink = &mut ToServer(&mut out.to_server);
+            match step {
+                Step::Pass(permit) => chunk.pass_message::<ToServer<'_>>(total, permit, &mut self.client_stream),
+                Step::PassAfter(first, permit) => {
+                    chunk.flush(sink);
+                    sink.0.push((first, Permit::protocol(ProtocolNeed::OwnRequest)));
+                    chunk.pass_message::<ToServer<'_>>(total, permit, &mut self.client_stream);
+                }
+                Step::Replace(instead, permit) => {
+                    chunk.flush(sink);
+                    sink.0.push((instead, permit));
+                    chunk.drop_message(total, sink, &mut self.client_stream);
+                }
+                Step::Later | Step::Hold => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// After an error in the extended protocol everything up to the next Sync is ignored, by the
+    /// server and so by governor.
+    fn skips(&self, message: u8) -> bool {
+        (self.client_skips || self.pipeline.server_skips) && !matches!(message, kind::SYNC | kind::TERMINATE)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn client_message(
+        &mut self,
+        now: Timestamp,
+        message: u8,
+        body: &[u8],
+        body_bytes: usize,
+        whole: bool,
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Result<Step, ProtocolViolation> {
+        let framing = || Step::Pass(Permit::protocol(ProtocolNeed::Framing));
+        Ok(match message {
+            kind::QUERY => {
+                if self.catalogue_needed(now, governance) {
+                    self.phase = Phase::ReadingCatalogue { ready: Bytes::new() };
+                    self.read_catalogue(out);
+                    return Ok(Step::Later);
+                }
+                let statements = if whole {
+                    self.understand(frontend::query(body)?, governance)
+                } else {
+                    too_long(body, body_bytes, governance)
+                };
+                self.query(now, &statements, governance, out)
+            }
+            kind::PARSE => {
+                let (name, statements) = if whole {
+                    let parse = frontend::parse(body)?;
+                    (parse.statement, self.understand(parse.text, governance))
+                } else {
+                    let name = head_name(body)?;
+                    (name, too_long(body.get(name.len() + 1..).unwrap_or_default(), body_bytes, governance))
+                };
+                self.parse(now, name, statements, governance, out)
+            }
+            kind::BIND => {
+                let (names, parameters, formats) = if whole {
+                    let bind = frontend::bind(body, governance.limits.record_parameters_max)?;
+                    let parameters = self.parameters(&bind.values, governance);
+                    (bind.names, parameters, Some(bind.result_formats))
+                } else {
+                    (frontend::bind_names(body)?, Vec::new(), None)
+                };
+                self.bind(now, names, parameters, formats, governance, out)
+            }
+            kind::EXECUTE => self.execute(now, frontend::execute(body)?, governance, out),
+            kind::DESCRIBE => {
+                let expect = match frontend::named(body, "Describe")? {
+                    Named::Statement(name) => Expect::DescribeStatement { statement: name.into() },
+                    Named::Portal(name) => {
+                        if let Some(portal) = self.portals.newest_mut(name) {
+                            portal.described = true;
+                        }
+                        Expect::DescribePortal { portal: name.into(), own: false }
+                    }
+                };
+                self.pipeline.push(Owed::new(expect));
+                framing()
+            }
+            kind::CLOSE => {
+                self.pipeline.push(Owed::new(match frontend::named(body, "Close")? {
+                    Named::Statement(name) => Expect::CloseStatement { statement: name.into() },
+                    Named::Portal(name) => Expect::ClosePortal { portal: name.into() },
+                }));
+                framing()
+            }
+            kind::SYNC => {
+                self.client_skips = false;
+                self.pipeline.server_skips = false;
+                if self.copying_in {
+                    self.pipeline.doubtful_syncs += 1;
+                } else {
+                    self.pipeline.push(Owed::new(Expect::Sync));
+                }
+                framing()
+            }
+            kind::FUNCTION_CALL => self.function_call(now, frontend::function_call(body)?, governance, out),
+            kind::COPY_DATA => Step::Pass(Permit::protocol(ProtocolNeed::CopyData)),
+            kind::COPY_DONE | kind::COPY_FAIL => {
+                self.copying_in = false;
+                Step::Pass(Permit::protocol(ProtocolNeed::CopyData))
+            }
+            kind::FLUSH | kind::TERMINATE => framing(),
+            other => return Err(ProtocolViolation::UnknownKind { kind: other }),
+        })
+    }
+
+    /// DDL was seen, or the catalogue is old: read it again before the next query, while nothing is
+    /// under way and no transaction is open.
+    fn catalogue_needed(&mut self, now: Timestamp, governance: &mut Governance) -> bool {
+        if !self.may_be_masked
+            || !self.pipeline.is_empty()
+            || self.transaction != super::TransactionState::Idle
+            || self.standing_is_set()
+        {
+            return false;
+        }
+        if self.catalogue_outdated {
+            return true;
+        }
+        let (destination, database) = (self.setup.destination, self.claims.database.clone());
+        let newest = governance.catalogue(destination, &database);
+        match (&self.catalogue, &newest) {
+            // Another session has read a newer one.
+            (Some(mine), Some(newest)) if newest.loaded > mine.loaded => self.catalogue = Some(newest.clone()),
+            (None, Some(newest)) => self.catalogue = Some(newest.clone()),
+            _ => {}
+        }
+        // A database that would not answer is not asked again by the same session.
+        self.catalogue.is_some() && governance.catalogue_is_stale(destination, &database, now)
+    }
+
+    fn standing_is_set(&self) -> bool {
+        !matches!(self.standing, Standing::None)
+    }
+
+    /// A simple query: all of its statements are decided before any of them runs.
+    fn query(&mut self, now: Timestamp, statements: &[StatementRef], governance: &mut Governance, out: &mut Actions) -> Step {
+        let (approval, refused) = self.take_standing();
+        let judged = self.judge(statements, approval.is_some(), governance);
+        match self.gate(now, &judged, &[], approval.as_deref(), refused, governance, out) {
+            Gate::Hold => Step::Hold,
+            Gate::Deny(report) => self.deny_simple(&report),
+            Gate::Allow(permit) => {
+                let mut owed = Owed::new(Expect::Query);
+                for one in &judged {
+                    let mut run = self.begin_run(out, now, one, &[], approval.as_deref());
+                    if let (StatementKind::Prepare, Some(name), Some(inner)) =
+                        (one.statement.kind, &one.statement.prepared_name, &one.statement.inner)
+                    {
+                        let ticket = self.next_ticket();
+                        let inner = StatementRef::all(&governance.understood((**inner).clone())).collect();
+                        self.statements.define(name.as_bytes(), ticket, Prepared { statements: inner, fields: None });
+                        run.prepares = Some((name.as_bytes().into(), ticket));
+                    }
+                    match owed.run {
+                        None => owed.run = Some(run),
+                        Some(_) => owed.more.push_back(run),
+                    }
+                }
+                self.pipeline.push(owed);
+                Step::Pass(permit)
+            }
+        }
+    }
+
+    /// Parse runs nothing, but a statement that can never run is refused here, where drivers expect it.
+    fn parse(
+        &mut self,
+        now: Timestamp,
+        name: &[u8],
+        statements: Vec<StatementRef>,
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Step {
+        let judged = self.judge(&statements, false, governance);
+        let certain = !statements.iter().any(|s| s.kind == StatementKind::Execute);
+        if certain && strictest(&judged) == Verdict::Deny {
+            let report = self.record_denials(now, &judged, &[], out);
+            return self.deny_extended(&report);
+        }
+        let ticket = self.next_ticket();
+        self.statements.define(name, ticket, Prepared { statements, fields: None });
+        self.pipeline.push(Owed::new(Expect::Parse { statement: name.into(), ticket }));
+        Step::Pass(Permit::protocol(ProtocolNeed::Framing))
+    }
+
+    /// Bind plans the statement, which may already evaluate functions: it is decided here, and a
+    /// hold waits here.
+    fn bind(
+        &mut self,
+        now: Timestamp,
+        names: frontend::BindNames<'_>,
+        parameters: Vec<Option<String>>,
+        formats: Option<Vec<i16>>,
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Step {
+        let (approval, refused) = self.take_standing();
+        let mut statements: Vec<StatementRef> =
+            self.statements.meanings(names.statement).flat_map(|p| p.statements.iter().cloned()).collect();
+        if statements.is_empty() {
+            let name = String::from_utf8_lossy(names.statement).into_owned();
+            statements = StatementRef::all(&governance.unknown("", Unknown::UnseenPrepared { name })).collect();
+        }
+        let judged = self.judge(&statements, approval.is_some(), governance);
+        match self.gate(now, &judged, &parameters, approval.as_deref(), refused, governance, out) {
+            Gate::Hold => Step::Hold,
+            Gate::Deny(report) => self.deny_extended(&report),
+            Gate::Allow(permit) => {
+                let fields = self.statements.only(names.statement).and_then(|p| p.fields.clone());
+                let portal = Portal { statements, parameters, approval, fields, formats, described: false, plan: None };
+                let ticket = self.next_ticket();
+                self.portals.define(names.portal, ticket, portal);
+                self.pipeline.push(Owed::new(Expect::Bind { portal: names.portal.into(), ticket }));
+                Step::Pass(permit)
+            }
+        }
+    }
+
+    /// Execute runs the portal: its record is written here.
+    fn execute(&mut self, now: Timestamp, name: &[u8], governance: &mut Governance, out: &mut Actions) -> Step {
+        let (approval, refused) = self.take_standing();
+        let mut statements: Vec<StatementRef> =
+            self.portals.meanings(name).flat_map(|p| p.statements.iter().cloned()).collect();
+        let (bound_approval, parameters) =
+            self.portals.newest_mut(name).map(|p| (p.approval.clone(), p.parameters.clone())).unwrap_or_default();
+        if statements.is_empty() {
+            let what = format!("portal {:?} was not bound in this session", String::from_utf8_lossy(name));
+            statements = StatementRef::all(&governance.unknown("", Unknown::NotUnderstood { what })).collect();
+        }
+        let approval = approval.or(bound_approval);
+        let judged = self.judge(&statements, approval.is_some(), governance);
+        match self.gate(now, &judged, &parameters, approval.as_deref(), refused, governance, out) {
+            Gate::Hold => Step::Hold,
+            Gate::Deny(report) => self.deny_extended(&report),
+            Gate::Allow(permit) => {
+                // The newest meaning is the one that runs if everything under way succeeds.
+                let Some(newest) = judged.last() else { return self.deny_extended(&Report::default()) };
+                let run = self.begin_run(out, now, newest, &parameters, approval.as_deref());
+                let describe = self.may_be_masked && !self.columns_known(name);
+                if describe {
+                    self.pipeline.push(Owed::new(Expect::DescribePortal { portal: name.into(), own: true }));
+                    if let Some(portal) = self.portals.newest_mut(name) {
+                        portal.described = true;
+                    }
+                }
+                let mut owed = Owed::new(Expect::Execute { portal: name.into() });
+                owed.run = Some(run);
+                self.pipeline.push(owed);
+                if describe { Step::PassAfter(encode::describe_portal(name), permit) } else { Step::Pass(permit) }
+            }
+        }
+    }
+
+    /// Whether the columns of this portal's rows are known, or will be when the rows come.
+    fn columns_known(&self, portal: &[u8]) -> bool {
+        self.portals.only(portal).is_some_and(|p| p.plan.is_some() || p.described || (p.fields.is_some() && p.formats.is_some()))
+    }
+
+    fn function_call(&mut self, now: Timestamp, oid: u32, governance: &mut Governance, out: &mut Actions) -> Step {
+        let (approval, refused) = self.take_standing();
+        let text = format!("FunctionCall {oid}");
+        let statements: Vec<_> = StatementRef::all(&governance.unknown(&text, Unknown::FunctionCall { oid })).collect();
+        let judged = self.judge(&statements, approval.is_some(), governance);
+        match self.gate(now, &judged, &[], approval.as_deref(), refused, governance, out) {
+            Gate::Hold => Step::Hold,
+            Gate::Deny(report) => self.deny_simple(&report),
+            Gate::Allow(permit) => {
+                let mut owed = Owed::new(Expect::FunctionCall);
+                owed.run = judged.first().map(|one| self.begin_run(out, now, one, &[], approval.as_deref()));
+                self.pipeline.push(owed);
+                Step::Pass(permit)
+            }
+        }
+    }
+
+    /// Turns judged statements into what happens next. Denials are recorded here.
+    #[allow(clippy::too_many_arguments)]
+    fn gate(
+        &mut self,
+        now: Timestamp,
+        judged: &[Judged],
+        parameters: &[Option<String>],
+        approval: Option<&str>,
+        refused: Option<Report>,
+        governance: &Governance,
+        out: &mut Actions,
+    ) -> Gate {
+        if let Some(report) = refused {
+            for one in judged {
+                self.record_statement(out, now, one, Verdict::Deny, parameters, None);
+            }
+            return Gate::Deny(report);
+        }
+        match strictest(judged) {
+            // Approved, and policy changed meanwhile to want another approval: ask no second time.
+            Verdict::Hold if approval.is_none() => {
+                self.begin_hold(now, judged, parameters, governance, out);
+                Gate::Hold
+            }
+            Verdict::Hold | Verdict::Deny => Gate::Deny(self.record_denials(now, judged, parameters, out)),
+            Verdict::Allow => match joint_permit(judged) {
+                Some(permit) => Gate::Allow(permit),
+                None => Gate::Deny(self.record_denials(now, judged, parameters, out)),
+            },
+        }
+    }
+
+    /// Records a denial for every statement of a message; the first denied one tells the reason.
+    fn record_denials(&mut self, now: Timestamp, judged: &[Judged], parameters: &[Option<String>], out: &mut Actions) -> Report {
+        let mut report = None;
+        for one in judged {
+            let id = self.record_statement(out, now, one, Verdict::Deny, parameters, None);
+            if one.decision.verdict != Verdict::Allow && report.is_none() {
+                report = Some(self.denial_report(&id, &one.decision, "this statement"));
+            }
+        }
+        report.unwrap_or_else(|| {
+            let id = self.next_decision();
+            self.denial_report(&id, &Decision::deny("governor.default", "it could not be decided", ""), "this statement")
+        })
+    }
+
+    /// The server itself answers a stand-in with an error, so its transaction state is what it would be
+    /// after any failed statement; the client reads governor's error in its place.
+    fn deny_simple(&mut self, report: &Report) -> Step {
+        let mut owed = Owed::new(Expect::Query);
+        owed.denial = Some(encode::report(Severity::Error, report));
+        self.pipeline.push(owed);
+        let stand_in = encode::query(&format!("EXECUTE \"{DENIED}\""));
+        Step::Replace(stand_in, Permit::protocol(ProtocolNeed::OwnRequest))
+    }
+
+    fn deny_extended(&mut self, report: &Report) -> Step {
+        let mut owed = Owed::new(Expect::Bind { portal: Box::default(), ticket: 0 });
+        owed.denial = Some(encode::report(Severity::Error, report));
+        self.pipeline.push(owed);
+        self.client_skips = true;
+        Step::Replace(encode::bind(DENIED), Permit::protocol(ProtocolNeed::OwnRequest))
+    }
+
+    fn take_standing(&mut self) -> (Option<String>, Option<Report>) {
+        match std::mem::take(&mut self.standing) {
+            Standing::None => (None, None),
+            Standing::Granted { approval } => (Some(approval), None),
+            Standing::Refused { report } => (None, Some(report)),
+        }
+    }
+
+    /// Bound values as records show them.
+    fn parameters(&self, values: &[(Option<&[u8]>, bool)], governance: &Governance) -> Vec<Option<String>> {
+        values
+            .iter()
+            .map(|(value, binary)| {
+                value.map(|bytes| match (binary, std::str::from_utf8(bytes)) {
+                    (false, Ok(text)) => mask_parameter(&governance.detectors, text),
+                    (true, _) | (false, Err(_)) => format!("<{} bytes>", bytes.len()),
+                })
+            })
+            .collect()
+    }
+
+    /// A message of governor's own for the client, at the next border of the server's stream.
+    pub(super) fn notify(&mut self, message: Bytes, out: &mut Actions) {
+        if self.server_stream.is_open() {
+            self.notices.push(message);
+        } else {
+            out.to_client.push(message);
+        }
+    }
+}
+
+enum Gate {
+    Allow(Permit),
+    Deny(Report),
+    Hold,
+}
+
+/// A permit for all of them together: there must be one for each.
+fn joint_permit(judged: &[Judged]) -> Option<Permit> {
+    judged.iter().map(|one| Permit::issue(&one.decision)).reduce(|a, b| Some(a?.and(b?))).flatten()
+}
+
+/// How many bytes of a body must be at hand before its message is decided.
+fn needed_bytes(header: Header, statement_bytes_max: usize) -> usize {
+    match header.kind {
+        kind::QUERY | kind::PARSE | kind::BIND if header.body_bytes <= statement_bytes_max => header.body_bytes,
+        kind::QUERY | kind::PARSE | kind::BIND => HEAD_BYTES.min(header.body_bytes),
+        kind::FUNCTION_CALL => 4.min(header.body_bytes),
+        kind::COPY_DATA | kind::COPY_FAIL => 0,
+        _ => header.body_bytes,
+    }
+}
+
+/// A text longer than is collected: its beginning is recorded, its meaning is Unknown.
+fn too_long(head: &[u8], bytes: usize, governance: &Governance) -> Vec<StatementRef> {
+    let text = String::from_utf8_lossy(head);
+    StatementRef::all(&governance.unknown(&text, Unknown::TooLong { bytes: bytes as u64 })).collect()
+}
+
+/// The first name in the head of a long Parse message.
+fn head_name(head: &[u8]) -> Result<&[u8], ProtocolViolation> {
+    let mut r = crate::engine::wire::reader::Reader::new(head);
+    r.cstr().map_err(|error| ProtocolViolation::Malformed { message: "Parse", error })
+}
+
+/// Of a message longer than the ceiling, so much is looked at: names and the beginning of the text.
+const HEAD_BYTES: usize = 16 << 10;
+/// The statement that never exists: the server's log shows this name where governor denied something.
+const DENIED: &str = "denied by governor";
+

@@ -1,0 +1,176 @@
+//! A statement that waits for a person, in place: same connection, same transaction.
+//!
+//! The message stays at the front of the client's buffer, unread messages behind it. When the answer
+//! comes it is read again, with the answer standing beside it.
+
+use super::Session;
+use super::action::{Actions, Request};
+use super::governance::Governance;
+use super::judge::Judged;
+use crate::engine::approval::{Answer, ApprovalRequest};
+use crate::engine::audit::{AuditEvent, HoldEnd, HoldStart};
+use crate::engine::model::{DecisionId, Timestamp, Verdict};
+use crate::engine::wire::postgres::encode::{self, Report, Severity};
+
+/// A statement that is waiting.
+#[derive(Debug)]
+pub(super) struct Holding {
+    decision: DecisionId,
+    approvers: String,
+    expires: Timestamp,
+    /// Known once the queue has taken it.
+    approval: Option<String>,
+}
+
+/// The answer that stands for the message at the front of the client's buffer.
+#[derive(Debug, Default)]
+pub(super) enum Standing {
+    #[default]
+    None,
+    Granted {
+        approval: String,
+    },
+    Refused {
+        report: Report,
+    },
+}
+
+impl Session {
+    /// Puts the message at the front of the client's buffer on hold.
+    pub(super) fn begin_hold(
+        &mut self,
+        now: Timestamp,
+        judged: &[Judged],
+        parameters: &[Option<String>],
+        governance: &Governance,
+        out: &mut Actions,
+    ) {
+        let mut decision = None;
+        for one in judged {
+            let id = self.record_statement(out, now, one, Verdict::Hold, parameters, None);
+            if one.decision.verdict == Verdict::Hold {
+                decision.get_or_insert((id, one));
+            }
+        }
+        let Some((decision, held)) = decision else { return };
+        let approvers = held.decision.hold.as_ref().map(|h| h.approvers.clone()).unwrap_or_default();
+        let limit_ns = governance.limits.hold_timeout_ns;
+        let expires =
+            Timestamp { unix_ns: now.unix_ns.saturating_add(limit_ns), monotonic_ns: now.monotonic_ns.saturating_add(limit_ns) };
+        out.requests.push(Request::Hold(Box::new(ApprovalRequest {
+            id: String::new(),
+            session: self.setup.id.clone(),
+            decision: decision.clone(),
+            created: now,
+            expires,
+            approvers: approvers.clone(),
+            principal: (*self.setup.principal).clone(),
+            claims: self.claims.clone(),
+            destination: self.setup.destination,
+            statements: judged.iter().map(|j| (*j.statement).clone()).collect(),
+            parameters: parameters.to_vec(),
+            reasons: held.decision.reasons.clone(),
+            transaction: self.transaction.as_str().into(),
+        })));
+        self.holding = Some(Holding { decision, approvers, expires, approval: None });
+    }
+
+    /// The queue took it: tells the waiting client.
+    pub(super) fn held(&mut self, now: Timestamp, approval: String, _: &Governance, out: &mut Actions) {
+        let Some(holding) = &mut self.holding else {
+            // Ended in the meantime, by a cancel.
+            out.requests.push(Request::WithdrawHold { approval, answer: Answer::Cancelled });
+            return;
+        };
+        holding.approval = Some(approval.clone());
+        let seconds = holding.expires.since_ns(now) / 1_000_000_000;
+        let report = Report {
+            sqlstate: "00000",
+            message: format!("governor holds this statement until it is approved (request {approval})"),
+            detail: format!(
+                "approval={approval} decision={} approvers={} expires={} seconds_left={seconds}",
+                holding.decision,
+                holding.approvers,
+                holding.expires.rfc3339()
+            ),
+            hint: format!("A member of {} can run: governor approvals approve {approval}", holding.approvers),
+        };
+        let start = HoldStart {
+            approval,
+            decision: holding.decision.clone(),
+            approvers: holding.approvers.clone(),
+            expires: holding.expires,
+        };
+        self.record(out, now, AuditEvent::HoldStart(start));
+        self.notify(encode::report(Severity::Notice, &report), out);
+    }
+
+    pub(super) fn hold_failed(&mut self, _: Timestamp, reason: String, _: &Governance, _: &mut Actions) {
+        if let Some(holding) = self.holding.take() {
+            self.standing = Standing::Refused {
+                report: Report {
+                    sqlstate: "42501",
+                    message: "governor denied this statement: it needs approval, and the approval queue refused it".into(),
+                    detail: format!("decision={} verdict=deny reason={reason}", holding.decision),
+                    hint: "Try again later, or ask the operator to look at `governor approvals list`.".into(),
+                },
+            };
+        }
+    }
+
+    pub(super) fn answered(&mut self, now: Timestamp, answer: Answer, _: &Governance, out: &mut Actions) {
+        let Some(holding) = self.holding.take() else { return };
+        let approval = holding.approval.unwrap_or_default();
+        self.record(out, now, AuditEvent::HoldEnd(HoldEnd { approval: approval.clone(), answer: answer.clone() }));
+        let (sqlstate, message, hint) = match &answer {
+            Answer::Granted { by, note, .. } => {
+                let note = if note.is_empty() { String::new() } else { format!(": {note}") };
+                let report = Report {
+                    sqlstate: "00000",
+                    message: format!("governor: request {approval} was approved by {by}{note}"),
+                    ..Report::default()
+                };
+                self.notify(encode::report(Severity::Notice, &report), out);
+                self.standing = Standing::Granted { approval };
+                return;
+            }
+            Answer::Refused { by, note, .. } => {
+                let note = if note.is_empty() { String::new() } else { format!(": {note}") };
+                ("42501", format!("governor denied this statement: {by} refused request {approval}{note}"), "")
+            }
+            Answer::Expired => (
+                "42501",
+                format!("governor denied this statement: nobody answered request {approval} in time"),
+                "Run it again when an approver is at hand.",
+            ),
+            Answer::Cancelled => ("57014", "canceling statement due to user request".to_owned(), ""),
+            Answer::Lost { reason } => ("57P01", format!("governor ended request {approval}: {reason}"), ""),
+        };
+        let report = Report {
+            sqlstate,
+            message,
+            detail: format!("approval={approval} decision={} verdict=deny", holding.decision),
+            hint: hint.into(),
+        };
+        self.standing = Standing::Refused { report };
+    }
+
+    /// A cancel request with this session's key: ends a hold; otherwise the server is the one to ask.
+    pub(super) fn cancel_requested(&mut self, now: Timestamp, governance: &Governance, out: &mut Actions) {
+        let Some(holding) = &self.holding else { return };
+        if let Some(approval) = holding.approval.clone() {
+            out.requests.push(Request::WithdrawHold { approval, answer: Answer::Cancelled });
+        }
+        self.answered(now, Answer::Cancelled, governance, out);
+    }
+
+    /// The session ends while something waits.
+    pub(super) fn withdraw_hold(&mut self, now: Timestamp, answer: Answer, out: &mut Actions) {
+        if let Some(holding) = self.holding.take()
+            && let Some(approval) = holding.approval
+        {
+            self.record(out, now, AuditEvent::HoldEnd(HoldEnd { approval: approval.clone(), answer: answer.clone() }));
+            out.requests.push(Request::WithdrawHold { approval, answer });
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What can happen to a session.
+
+use crate::engine::approval::Answer;
+use bytes::BytesMut;
+
+/// One input. Buffers hold bytes that were read and not consumed yet: the session takes from the
+/// front what it can use and leaves the rest for the next call.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The client sent more, or may go on after a hold.
+    Client(&'a mut BytesMut),
+    /// The database sent more.
+    Server(&'a mut BytesMut),
+    /// The client's end closed.
+    ClientClosed,
+    /// The database's end closed.
+    ServerClosed,
+    /// The connection to the original destination is there.
+    Connected,
+    /// It could not be made.
+    ConnectFailed { reason: String },
+    /// The held statement is in the approval queue under this id.
+    Held { approval: String },
+    /// The queue would not take it.
+    HoldFailed { reason: String },
+    /// A person, a deadline or a cancel ended the hold.
+    Answered { answer: Answer },
+    /// The client sent a cancel request with this session's key.
+    CancelRequested,
+    /// The host ends the session.
+    Stop(StopReason),
+}
+
+/// Why the host ends a session that did nothing wrong in itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The agent shuts down.
+    Draining,
+    /// Start-up and authentication took too long.
+    StartupTimeout,
+    /// The audit ledger cannot be written: nothing may run unrecorded.
+    LedgerFailed,
+}

@@ -1,0 +1,256 @@
+//! From the first byte to the server's first ReadyForQuery: encryption requests, cancel requests,
+//! the connection's own decision, authentication passed through.
+
+use super::action::{Actions, CloseReason, Request};
+use super::chunk::{Chunk, ToServer};
+use super::governance::Governance;
+use super::permit::{Permit, ProtocolNeed};
+use super::pipeline::{Expect, Owed};
+use super::{Phase, Session, TlsMode, catalogue};
+use crate::engine::audit::{AuditEvent, SessionDecision, TlsOutcome};
+use crate::engine::model::{Class, Decision, Timestamp, Verdict};
+use crate::engine::wire::postgres::encode::{self, Report};
+use crate::engine::wire::postgres::startup::{self, Opening, Startup};
+use crate::engine::wire::postgres::{Header, ProtocolViolation, frontend};
+use bytes::{Buf, Bytes, BytesMut};
+
+impl Session {
+    /// Reads encryption requests and the start-up packet.
+    pub(super) fn opening_bytes(
+        &mut self,
+        now: Timestamp,
+        buffer: &mut BytesMut,
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Result<(), ProtocolViolation> {
+        while let Phase::Opening { encryption_requests } = self.phase
+            && !self.ended
+        {
+            let Some((opening, bytes)) = startup::parse(buffer)? else { return Ok(()) };
+            match opening {
+                Opening::SslRequest | Opening::GssEncRequest => {
+                    if opening == Opening::SslRequest && self.setup.tls == TlsMode::PassUnread {
+                        return self.pass_tls_unread(now, out);
+                    }
+                    if buffer.len() > bytes {
+                        // Bytes that a man in the middle put there would be taken as the client's
+                        // own once encryption is on (CVE-2021-23214 and its kind).
+                        return Err(ProtocolViolation::Other("bytes were sent behind an encryption request"));
+                    }
+                    if encryption_requests >= ENCRYPTION_REQUESTS_MAX {
+                        return Err(ProtocolViolation::Other("too many encryption requests"));
+                    }
+                    buffer.advance(bytes);
+                    self.phase = Phase::Opening { encryption_requests: encryption_requests + 1 };
+                    if opening == Opening::SslRequest && self.setup.tls == TlsMode::Refuse {
+                        self.refuse_tls(now, out);
+                        return Ok(());
+                    }
+                    if opening == Opening::SslRequest {
+                        self.record(out, now, AuditEvent::Tls { outcome: TlsOutcome::Declined });
+                    }
+                    out.to_client.push(Bytes::from_static(b"N"));
+                }
+                Opening::DirectTls if self.setup.tls == TlsMode::PassUnread => return self.pass_tls_unread(now, out),
+                Opening::DirectTls => {
+                    out.to_client.push(Bytes::from_static(TLS_HANDSHAKE_FAILURE));
+                    self.record(out, now, AuditEvent::Tls { outcome: TlsOutcome::Refused });
+                    self.end(now, CloseReason::TlsRefused, out);
+                }
+                Opening::Cancel { process, secret } => {
+                    let packet = buffer.split_to(bytes).freeze();
+                    out.requests.push(Request::Cancel { process, secret, packet });
+                    self.record(
+                        out,
+                        now,
+                        AuditEvent::Cancel { forwarded: true, reason: format!("for server process {process}") },
+                    );
+                    self.end(now, CloseReason::CancelDone, out);
+                }
+                Opening::Unsupported { major, minor } => {
+                    let message =
+                        format!("unsupported frontend protocol {major}.{minor}: governor supports 3.0 to 3.2");
+                    self.fatal(&Report { sqlstate: "0A000", message, ..Report::default() }, out);
+                    self.end(now, CloseReason::Protocol("unsupported protocol version".into()), out);
+                }
+                Opening::Startup(startup) => {
+                    let packet = buffer.split_to(bytes).freeze();
+                    self.startup(now, &startup, packet, governance, out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides whether this client may connect at all.
+    fn startup(&mut self, now: Timestamp, startup: &Startup, packet: Bytes, governance: &mut Governance, out: &mut Actions) {
+        self.claims = startup.claims();
+        let mut asker = self.asker(governance);
+        let mut decision = asker.connect();
+        self.may_be_masked = asker.may_be_masked();
+        if decision.verdict == Verdict::Hold {
+            decision = Decision::deny(
+                "governor.connect-hold",
+                "a connection cannot be held for approval",
+                "Ask for a policy that permits this connection.",
+            );
+        }
+        let replication = startup.is_replication();
+        if replication && (self.setup.principal.class != Class::Service || self.may_be_masked) {
+            decision = Decision::deny(
+                "governor.replication",
+                "a replication connection carries every row unread",
+                "Replication is for services whose data policy does not mask.",
+            );
+        }
+        let id = self.next_decision();
+        self.record(
+            out,
+            now,
+            AuditEvent::SessionDecision(SessionDecision {
+                decision: id.clone(),
+                verdict: decision.verdict,
+                reasons: decision.reasons.clone(),
+                claims: self.claims.clone(),
+            }),
+        );
+        match Permit::issue(&decision) {
+            Some(permit) => {
+                self.phase = Phase::Connecting { packet, permit, then_pass_unread: replication };
+                out.requests.push(Request::Dial);
+            }
+            None => {
+                let mut report = self.denial_report(&id, &decision, "this connection");
+                report.sqlstate = "28000";
+                self.fatal(&report, out);
+                self.end(now, CloseReason::ConnectionDenied, out);
+            }
+        }
+    }
+
+    pub(super) fn connected(&mut self, out: &mut Actions) {
+        match std::mem::replace(&mut self.phase, Phase::Authenticating) {
+            Phase::Connecting { packet, permit, then_pass_unread } => {
+                out.to_server.push((packet, permit));
+                if then_pass_unread {
+                    self.phase = Phase::PassUnread;
+                    out.requests.push(Request::PassUnread);
+                }
+            }
+            Phase::ConnectingUnread => {
+                self.phase = Phase::PassUnread;
+                out.requests.push(Request::PassUnread);
+            }
+            other => self.phase = other,
+        }
+    }
+
+    pub(super) fn connect_failed(&mut self, now: Timestamp, reason: &str, out: &mut Actions) {
+        let report = Report {
+            sqlstate: "08001",
+            message: format!("governor could not connect to {}: {reason}", self.setup.destination),
+            detail: String::new(),
+            hint: "Is the server running on that host and accepting TCP/IP connections?".into(),
+        };
+        self.fatal(&report, out);
+        self.end(now, CloseReason::ConnectFailed, out);
+    }
+
+    /// Answers to authentication requests pass; anything else waits until the server is ready.
+    pub(super) fn authentication_bytes(&mut self, buffer: &mut BytesMut, out: &mut Actions) -> Result<(), ProtocolViolation> {
+        let mut chunk = Chunk::new(buffer);
+        let mut sink = ToServer(&mut out.to_server);
+        let permit = || Permit::protocol(ProtocolNeed::Authentication);
+        let result = loop {
+            if !chunk.stream(&mut self.client_stream, permit, &mut sink) {
+                break Ok(());
+            }
+            let header = match Header::peek(chunk.unread()) {
+                Ok(Some(header)) => header,
+                Ok(None) => break Ok(()),
+                Err(violation) => break Err(violation),
+            };
+            if !matches!(header.kind, frontend::kind::PASSWORD | frontend::kind::TERMINATE) {
+                break Ok(());
+            }
+            if let Err(violation) = header.at_most(frontend::AUTH_MESSAGE_BYTES_MAX) {
+                break Err(violation);
+            }
+            chunk.pass_message::<ToServer<'_>>(header.total_bytes(), permit(), &mut self.client_stream);
+        };
+        chunk.flush(&mut sink);
+        result
+    }
+
+    /// The server's first ReadyForQuery: reads the catalogue first where rows may have to be masked.
+    /// True where `ready` may pass now.
+    pub(super) fn server_ready(&mut self, now: Timestamp, ready: &[u8], governance: &mut Governance, out: &mut Actions) -> bool {
+        let destination = self.setup.destination;
+        self.catalogue = governance.catalogue(destination, &self.claims.database);
+        if self.may_be_masked && governance.catalogue_is_stale(destination, &self.claims.database, now) {
+            self.phase = Phase::ReadingCatalogue { ready: Bytes::copy_from_slice(ready) };
+            self.read_catalogue(out);
+            return false;
+        }
+        self.phase = Phase::Ready;
+        true
+    }
+
+    /// Asks the server for its catalogue, on the client's own connection.
+    pub(super) fn read_catalogue(&mut self, out: &mut Actions) {
+        self.catalogue_reader = Some(catalogue::CatalogueReader::default());
+        self.catalogue_outdated = false;
+        self.pipeline.push(Owed::new(Expect::OwnQuery));
+        out.to_server.push((encode::query(catalogue::QUERY), Permit::protocol(ProtocolNeed::OwnRequest)));
+    }
+
+    /// The answer to [`Self::read_catalogue`] is complete.
+    pub(super) fn catalogue_read(&mut self, now: Timestamp, governance: &mut Governance, out: &mut Actions) {
+        let dialect = super::governance::dialect(true);
+        if let Some(read) = self.catalogue_reader.take().and_then(|r| r.finish(&governance.labels, &dialect, now)) {
+            let read = std::sync::Arc::new(read);
+            let (destination, database) = (self.setup.destination, self.claims.database.clone());
+            governance.learn_catalogue(destination, database.clone(), read.clone());
+            out.requests.push(Request::Catalogue { destination, database, catalogue: read.clone() });
+            self.catalogue = Some(read);
+        }
+        if let Phase::ReadingCatalogue { .. } = self.phase
+            && let Phase::ReadingCatalogue { ready } = std::mem::replace(&mut self.phase, Phase::Ready)
+        {
+            self.released = Some(ready);
+        }
+    }
+
+    fn pass_tls_unread(&mut self, now: Timestamp, out: &mut Actions) -> Result<(), ProtocolViolation> {
+        self.record(out, now, AuditEvent::Tls { outcome: TlsOutcome::PassedUnread });
+        self.phase = Phase::ConnectingUnread;
+        out.requests.push(Request::Dial);
+        Ok(())
+    }
+
+    fn refuse_tls(&mut self, now: Timestamp, out: &mut Actions) {
+        self.record(out, now, AuditEvent::Tls { outcome: TlsOutcome::Refused });
+        let report = Report {
+            sqlstate: "08004",
+            message: "governor cannot read TLS on this port yet, and is configured to refuse it".into(),
+            detail: String::new(),
+            hint: "Connect with sslmode=disable, or ask the operator to set tls = \"decline\" or \"pass-unread\" \
+                   for this port."
+                .into(),
+        };
+        self.fatal(&report, out);
+        self.end(now, CloseReason::TlsRefused, out);
+    }
+
+    /// A client that left right after its SSLRequest was declined would not go on without TLS.
+    pub(super) fn note_tls_given_up(&mut self, now: Timestamp, out: &mut Actions) {
+        if matches!(self.phase, Phase::Opening { encryption_requests: 1.. }) && self.setup.tls == TlsMode::Decline {
+            self.record(out, now, AuditEvent::Tls { outcome: TlsOutcome::Refused });
+        }
+    }
+}
+
+/// SSLRequest and GSSENCRequest, each once, as libpq sends them.
+const ENCRYPTION_REQUESTS_MAX: u32 = 2;
+/// TLS 1.0 record: fatal alert `handshake_failure` (RFC 8446, section 6).
+const TLS_HANDSHAKE_FAILURE: &[u8] = &[0x15, 3, 1, 0, 2, 2, 40];

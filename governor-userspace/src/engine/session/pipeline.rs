@@ -1,0 +1,169 @@
+//! Pairs each PostgreSQL reply with the request that asked for it.
+//!
+//! Clients pipeline: many requests may be in flight before the first reply, so a reply alone does
+//! not say which decision governs its rows.
+//!
+//! Invariant: the queue has one entry per reply that the server still owes, in order.
+//! Protocol: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING>
+
+use super::slots::Ticket;
+use super::governance::StatementRef;
+use crate::engine::model::{DecisionId, Timestamp};
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// A forwarded request and what its reply will mean.
+#[derive(Debug)]
+pub(super) struct Owed {
+    pub expect: Expect,
+    /// The statement whose results come next; further ones of a multi-statement query behind it.
+    pub run: Option<Run>,
+    pub more: VecDeque<Run>,
+    /// The server will answer governor's stand-in with an error; the client gets this one instead.
+    pub denial: Option<Bytes>,
+}
+
+impl Owed {
+    pub fn new(expect: Expect) -> Self {
+        Self { expect, run: None, more: VecDeque::new(), denial: None }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Expect {
+    Query,
+    Parse { statement: Box<[u8]>, ticket: Ticket },
+    Bind { portal: Box<[u8]>, ticket: Ticket },
+    DescribeStatement { statement: Box<[u8]> },
+    DescribePortal { portal: Box<[u8]>, own: bool },
+    Execute { portal: Box<[u8]> },
+    CloseStatement { statement: Box<[u8]> },
+    ClosePortal { portal: Box<[u8]> },
+    Sync,
+    FunctionCall,
+    /// governor's own simple query, such as reading the catalogue.
+    OwnQuery,
+}
+
+impl Expect {
+    /// Ends with ReadyForQuery: an error does not remove it.
+    pub fn is_barrier(&self) -> bool {
+        matches!(self, Self::Query | Self::Sync | Self::FunctionCall | Self::OwnQuery)
+    }
+}
+
+/// A statement that was forwarded, until its last reply.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub decision: DecisionId,
+    pub statement: StatementRef,
+    pub started: Timestamp,
+    pub governor_ns: u64,
+    pub rows: u64,
+    pub bytes: u64,
+    pub masked: u64,
+    /// SQL-level PREPARE under way: name and ticket.
+    pub prepares: Option<(Box<[u8]>, Ticket)>,
+}
+
+/// Replies that the server owes, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Pipeline {
+    queue: VecDeque<Owed>,
+    /// An extended-protocol message failed and the server skips everything up to the next Sync,
+    /// which the client has not sent yet.
+    pub server_skips: bool,
+    /// Syncs sent during a COPY, which the server may or may not answer.
+    pub doubtful_syncs: u32,
+}
+
+impl Pipeline {
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub fn push(&mut self, owed: Owed) {
+        self.queue.push_back(owed);
+    }
+
+    pub fn front(&self) -> Option<&Owed> {
+        self.queue.front()
+    }
+
+    pub fn front_mut(&mut self) -> Option<&mut Owed> {
+        self.queue.front_mut()
+    }
+
+    pub fn pop(&mut self) -> Option<Owed> {
+        self.queue.pop_front()
+    }
+
+    /// The last `count` statements that were put in, newest first.
+    pub fn newest_runs(&mut self, count: usize) -> impl Iterator<Item = &mut Run> {
+        self.queue.iter_mut().rev().flat_map(|owed| owed.more.iter_mut().rev().chain(owed.run.as_mut())).take(count)
+    }
+
+    /// An error came for an extended-protocol message: removes it and everything up to the next
+    /// barrier, which stays. Without one, the server goes on skipping.
+    pub fn fail_to_barrier(&mut self) -> Vec<Owed> {
+        let mut failed = Vec::new();
+        while self.queue.front().is_some_and(|owed| owed.expect != Expect::Sync) {
+            failed.extend(self.queue.pop_front());
+        }
+        self.server_skips = self.queue.is_empty();
+        failed
+    }
+
+    /// A COPY FROM STDIN has begun: the server ignores Syncs until it ends, also those already sent.
+    pub fn copy_in_began(&mut self) {
+        while self.queue.get(1).is_some_and(|owed| owed.expect == Expect::Sync) {
+            self.queue.remove(1);
+            self.doubtful_syncs += 1;
+        }
+    }
+
+    pub fn drain(&mut self) -> impl Iterator<Item = Owed> {
+        self.queue.drain(..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn execute() -> Owed {
+        Owed::new(Expect::Execute { portal: Box::default() })
+    }
+
+    #[test]
+    fn an_error_removes_everything_up_to_sync() {
+        let mut p = Pipeline::default();
+        p.push(execute());
+        p.push(execute());
+        p.push(Owed::new(Expect::Sync));
+        p.push(execute());
+        assert_eq!(p.fail_to_barrier().len(), 2);
+        assert_eq!((p.len(), p.server_skips), (2, false));
+    }
+
+    #[test]
+    fn without_a_sync_the_server_goes_on_skipping() {
+        let mut p = Pipeline::default();
+        p.push(execute());
+        assert_eq!(p.fail_to_barrier().len(), 1);
+        assert!(p.server_skips);
+    }
+
+    #[test]
+    fn syncs_sent_before_a_copy_began_are_not_owed() {
+        let mut p = Pipeline::default();
+        p.push(execute());
+        p.push(Owed::new(Expect::Sync));
+        p.copy_in_began();
+        assert_eq!((p.len(), p.doubtful_syncs), (1, 1));
+    }
+}

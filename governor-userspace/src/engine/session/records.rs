@@ -1,0 +1,120 @@
+//! What a session writes down.
+
+use super::Session;
+use super::action::Actions;
+use super::judge::Judged;
+use super::pipeline::{Owed, Run};
+use crate::engine::audit::{AuditEvent, AuditRecord, Completion, Outcome, StatementRecord};
+use crate::engine::model::{DecisionId, Timestamp, Verdict};
+
+impl Session {
+    /// Written before anything else of this call happens.
+    pub(super) fn record(&self, out: &mut Actions, at: Timestamp, event: AuditEvent) {
+        out.records.push(AuditRecord { at, session: Some(self.setup.id.clone()), event });
+    }
+
+    /// Written soon.
+    pub(super) fn complete(&self, out: &mut Actions, at: Timestamp, event: AuditEvent) {
+        out.completions.push(AuditRecord { at, session: Some(self.setup.id.clone()), event });
+    }
+
+    /// The record of one statement's decision.
+    pub(super) fn record_statement(
+        &mut self,
+        out: &mut Actions,
+        at: Timestamp,
+        judged: &Judged,
+        verdict: Verdict,
+        parameters: &[Option<String>],
+        approval: Option<&str>,
+    ) -> DecisionId {
+        let id = self.next_decision();
+        self.counts.statements += 1;
+        let (statement, decision) = (&judged.statement, &judged.decision);
+        let recorded = statement.recorded();
+        let principal = &self.setup.principal;
+        let record = StatementRecord {
+            decision: id.clone(),
+            verdict,
+            reasons: decision.reasons.clone(),
+            kind: statement.kind,
+            tag: statement.tag.clone(),
+            text: recorded.text.clone(),
+            text_bytes: statement.text.len() as u64,
+            fingerprint: statement.fingerprint.clone(),
+            reads: recorded.reads.clone(),
+            writes: recorded.writes.clone(),
+            unknown: statement.unknown.clone(),
+            parameters: parameters.to_vec(),
+            approval: approval.map(str::to_owned),
+            class: principal.class,
+            user: principal.login_user.as_ref().unwrap_or(&principal.user).clone(),
+            pid: principal.pid,
+            database: self.claims.database.clone(),
+            database_user: self.claims.user.clone(),
+        };
+        out.sync |= decision.obligations.audit_sync;
+        self.record(out, at, AuditEvent::Statement(Box::new(record)));
+        id
+    }
+
+    /// A statement that goes to the server now: its record, and the run that its replies belong to.
+    pub(super) fn begin_run(
+        &mut self,
+        out: &mut Actions,
+        at: Timestamp,
+        judged: &Judged,
+        parameters: &[Option<String>],
+        approval: Option<&str>,
+    ) -> Run {
+        let decision = self.record_statement(out, at, judged, Verdict::Allow, parameters, approval);
+        self.fresh_runs += 1;
+        Run {
+            decision,
+            statement: judged.statement.clone(),
+            started: at,
+            governor_ns: 0,
+            rows: 0,
+            bytes: 0,
+            masked: 0,
+            prepares: None,
+        }
+    }
+
+    /// How one statement ended.
+    pub(super) fn finish(
+        &mut self,
+        at: Timestamp,
+        run: Run,
+        outcome: Outcome,
+        tag: Option<String>,
+        sqlstate: Option<String>,
+        out: &mut Actions,
+    ) {
+        let event = AuditEvent::Completion(Completion {
+            decision: run.decision,
+            outcome,
+            tag,
+            rows: run.rows,
+            bytes: run.bytes,
+            masked: run.masked,
+            duration_ns: at.since_ns(run.started),
+            governor_ns: run.governor_ns,
+            sqlstate,
+        });
+        if let Some((name, ticket)) = run.prepares {
+            match outcome {
+                Outcome::Complete => self.statements.confirm(&name, ticket),
+                _ => self.statements.reject(&name, ticket),
+            }
+        }
+        self.complete(out, at, event);
+    }
+
+    /// Everything of a request that got no answer of its own.
+    pub(super) fn finish_all(&mut self, at: Timestamp, mut owed: Owed, outcome: Outcome, out: &mut Actions) {
+        for run in owed.run.take().into_iter().chain(owed.more.drain(..)) {
+            self.finish(at, run, outcome, None, None, out);
+        }
+    }
+}

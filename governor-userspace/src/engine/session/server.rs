@@ -1,0 +1,475 @@
+//! What the server sends: paired with what it answers, masked where policy says so, otherwise passed.
+
+use super::action::{Actions, Request};
+use super::chunk::{Chunk, ToClient};
+use super::governance::Governance;
+use super::pipeline::{Expect, Owed};
+use super::{Phase, Rows, Session, visibility};
+use crate::engine::audit::Outcome;
+use crate::engine::masking::mask_row;
+use crate::engine::model::{StatementKind, Timestamp};
+use crate::engine::wire::postgres::backend::{self, TransactionState, kind};
+use crate::engine::wire::postgres::{Header, ProtocolViolation};
+use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
+
+/// What happens to one message.
+enum Step {
+    Pass,
+    Drop,
+    Replace(Bytes),
+}
+
+impl Session {
+    pub(super) fn server_bytes(
+        &mut self,
+        now: Timestamp,
+        buffer: &mut BytesMut,
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Result<(), ProtocolViolation> {
+        if matches!(self.phase, Phase::Opening { .. } | Phase::Connecting { .. } | Phase::Closed) {
+            return Ok(());
+        }
+        let mut chunk = Chunk::new(buffer);
+        let result = self.server_messages(now, &mut chunk, governance, out);
+        chunk.flush(&mut ToClient(&mut out.to_client));
+        if result.is_ok() && !self.server_stream.is_open() {
+            out.to_client.append(&mut self.notices);
+        }
+        result
+    }
+
+    fn server_messages(
+        &mut self,
+        now: Timestamp,
+        chunk: &mut Chunk<'_, ()>,
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Result<(), ProtocolViolation> {
+        loop {
+            if !chunk.stream(&mut self.server_stream, || (), &mut ToClient(&mut out.to_client)) {
+                return Ok(());
+            }
+            if !self.notices.is_empty() {
+                chunk.flush(&mut ToClient(&mut out.to_client));
+                out.to_client.append(&mut self.notices);
+            }
+            let Some(header) = Header::peek(chunk.unread())? else { return Ok(()) };
+            let total = header.total_bytes();
+            if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
+                run.bytes += total as u64;
+            }
+            if header.kind == kind::DATA_ROW {
+                if matches!(self.rows, Rows::Undecided) {
+                    self.decide_rows(governance)?;
+                }
+                if let Rows::Pass = self.rows {
+                    if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
+                        run.rows += 1;
+                    }
+                    chunk.pass_message::<ToClient<'_>>(total, (), &mut self.server_stream);
+                    continue;
+                }
+            }
+            let needed = needed_bytes(header, governance.limits.row_bytes_max)?;
+            let Some(body) = chunk.unread().get(Header::BYTES..Header::BYTES + needed) else {
+                // Counted again when the rest is here.
+                if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
+                    run.bytes -= total as u64;
+                }
+                return Ok(());
+            };
+            let step = self.server_message(now, header.kind, body, governance, out)?;
+            let sink = &mut ToClient(&mut out.to_client);
+            match step {
+                Step::Pass => chunk.pass_message::<ToClient<'_>>(total, (), &mut self.server_stream),
+                Step::Drop => chunk.drop_message(total, sink, &mut self.server_stream),
+                Step::Replace(instead) => {
+                    chunk.flush(sink);
+                    sink.0.push(instead);
+                    chunk.drop_message(total, sink, &mut self.server_stream);
+                }
+            }
+            // The catalogue was read: what it held back follows what was passed before it.
+            if let Some(ready) = self.released.take() {
+                chunk.flush(&mut ToClient(&mut out.to_client));
+                out.to_client.push(ready);
+            }
+        }
+    }
+
+    fn server_message(
+        &mut self,
+        now: Timestamp,
+        message: u8,
+        body: &[u8],
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Result<Step, ProtocolViolation> {
+        if self.pipeline.front().is_some_and(|owed| owed.expect == Expect::OwnQuery) && !is_async(message) {
+            return self.own_query_reply(now, message, body, governance, out);
+        }
+        match message {
+            kind::DATA_ROW => self.masked_row(body, governance),
+            kind::ROW_DESCRIPTION | kind::NO_DATA => self.described(message, body, governance),
+            kind::PARSE_COMPLETE => {
+                let owed = self.pop_expected(|e| matches!(e, Expect::Parse { .. }), "ParseComplete")?;
+                if let Expect::Parse { statement, ticket } = owed.expect {
+                    self.statements.confirm(&statement, ticket);
+                }
+                Ok(Step::Pass)
+            }
+            kind::BIND_COMPLETE => {
+                let owed = self.pop_expected(|e| matches!(e, Expect::Bind { .. }), "BindComplete")?;
+                if owed.denial.is_some() {
+                    return Err(ProtocolViolation::Other("the server accepted a statement that does not exist"));
+                }
+                if let Expect::Bind { portal, ticket } = owed.expect {
+                    self.portals.confirm(&portal, ticket);
+                }
+                Ok(Step::Pass)
+            }
+            kind::CLOSE_COMPLETE => {
+                let closes = |e: &Expect| matches!(e, Expect::CloseStatement { .. } | Expect::ClosePortal { .. });
+                match self.pop_expected(closes, "CloseComplete")?.expect {
+                    Expect::CloseStatement { statement } => self.statements.close(&statement),
+                    Expect::ClosePortal { portal } => self.portals.close(&portal),
+                    _ => {}
+                }
+                Ok(Step::Pass)
+            }
+            kind::COMMAND_COMPLETE | kind::EMPTY_QUERY_RESPONSE | kind::PORTAL_SUSPENDED => {
+                self.command_complete(now, message, body, out)
+            }
+            kind::ERROR_RESPONSE => Ok(self.error(now, body, out)),
+            kind::READY_FOR_QUERY => self.ready(now, body, governance, out),
+            kind::COPY_IN_RESPONSE => {
+                self.copying_in = true;
+                self.pipeline.copy_in_began();
+                Ok(Step::Pass)
+            }
+            kind::FUNCTION_CALL_RESPONSE => {
+                if let Some(owed) = self.pipeline.front_mut()
+                    && let Some(run) = owed.run.take()
+                {
+                    self.finish(now, run, Outcome::Complete, None, None, out);
+                }
+                Ok(Step::Pass)
+            }
+            kind::PARAMETER_STATUS => {
+                let (name, value) = backend::parameter_status(body)?;
+                self.settings.parameter_status(name, value);
+                Ok(Step::Pass)
+            }
+            kind::BACKEND_KEY_DATA => {
+                let (process, secret) = backend::backend_key_data(body)?;
+                out.requests.push(Request::CancelKey { process, secret: secret.to_vec() });
+                Ok(Step::Pass)
+            }
+            kind::AUTHENTICATION
+            | kind::NOTICE_RESPONSE
+            | kind::NOTIFICATION_RESPONSE
+            | kind::PARAMETER_DESCRIPTION
+            | kind::COPY_OUT_RESPONSE
+            | kind::COPY_DATA
+            | kind::COPY_DONE
+            | kind::NEGOTIATE_PROTOCOL_VERSION => Ok(Step::Pass),
+            // CopyBoth belongs to replication connections, which are not read.
+            other => Err(ProtocolViolation::UnknownKind { kind: other }),
+        }
+    }
+
+    /// A row that may hold something to mask.
+    fn masked_row(&mut self, body: &[u8], governance: &Governance) -> Result<Step, ProtocolViolation> {
+        let Rows::Mask(plan) = &self.rows else { return Ok(Step::Pass) };
+        let mut masked = Vec::new();
+        let outcome = mask_row(plan, &governance.detectors, body, &mut masked)
+            .map_err(|_| ProtocolViolation::Other("DataRow does not match its RowDescription"))?;
+        if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
+            run.rows += 1;
+            run.masked += u64::from(outcome.masked_values);
+        }
+        Ok(if outcome.changed { Step::Replace(masked.into()) } else { Step::Pass })
+    }
+
+    /// RowDescription or NoData: the columns of what comes, or of what was asked about.
+    fn described(&mut self, message: u8, body: &[u8], governance: &mut Governance) -> Result<Step, ProtocolViolation> {
+        let fields = match message {
+            kind::ROW_DESCRIPTION if self.may_be_masked => backend::row_description(body)?,
+            _ => Vec::new(),
+        };
+        let front = self.pipeline.front().ok_or(ProtocolViolation::Other("RowDescription answers nothing"))?;
+        let (expect_portal, own) = match &front.expect {
+            Expect::Query => {
+                if self.may_be_masked {
+                    let statement = front.run.as_ref().map(|run| run.statement.clone());
+                    self.rows = self.rows_for(&fields, None, statement.as_ref(), governance);
+                }
+                return Ok(Step::Pass);
+            }
+            Expect::DescribeStatement { statement } => {
+                let name = statement.clone();
+                if let Some(prepared) = self.statements.confirmed_mut(&name) {
+                    prepared.fields = Some(Arc::new(fields));
+                }
+                self.pipeline.pop();
+                return Ok(Step::Pass);
+            }
+            Expect::DescribePortal { portal, own } => (portal.clone(), *own),
+            _ => return Err(ProtocolViolation::Other("RowDescription answers something that has no rows")),
+        };
+        self.pipeline.pop();
+        if self.may_be_masked {
+            let statement = self.portals.only(&expect_portal).and_then(|p| p.statements.last().cloned());
+            let plan = match self.rows_for(&fields, None, statement.as_ref(), governance) {
+                Rows::Mask(plan) => plan,
+                _ => Arc::new(crate::engine::masking::RowPlan::default()),
+            };
+            if let Some(portal) = self.portals.confirmed_mut(&expect_portal) {
+                portal.plan = Some(plan);
+            } else {
+                // A cursor of SQL DECLARE: remembered under its name for the Execute that follows.
+                self.cursor_plan = Some((expect_portal, plan));
+            }
+        }
+        Ok(if own { Step::Drop } else { Step::Pass })
+    }
+
+    fn rows_for(
+        &self,
+        fields: &[backend::Field],
+        formats: Option<&[i16]>,
+        statement: Option<&super::StatementRef>,
+        governance: &mut Governance,
+    ) -> Rows {
+        let catalogue = self.catalogue.clone();
+        let mut asker = self.asker(governance);
+        let plan = visibility::row_plan(fields, formats, statement.map(|s| &**s), catalogue.as_deref(), &mut asker);
+        if plan.is_passive() { Rows::Pass } else { Rows::Mask(Arc::new(plan)) }
+    }
+
+    /// The first row of a result: how are its rows treated?
+    fn decide_rows(&mut self, governance: &mut Governance) -> Result<(), ProtocolViolation> {
+        if !self.may_be_masked {
+            self.rows = Rows::Pass;
+            return Ok(());
+        }
+        let Some(owed) = self.pipeline.front() else {
+            return Err(ProtocolViolation::Other("DataRow answers nothing"));
+        };
+        self.rows = match &owed.expect {
+            // Its rows go to the catalogue reader.
+            Expect::OwnQuery => Rows::Undecided,
+            Expect::Execute { portal } => {
+                let portal_name = portal.clone();
+                match self.portals.confirmed_mut(&portal_name).map(|p| p.clone()) {
+                    Some(p) => match (&p.plan, &p.fields, &p.formats) {
+                        (Some(plan), _, _) if plan.is_passive() => Rows::Pass,
+                        (Some(plan), _, _) => Rows::Mask(plan.clone()),
+                        (None, Some(fields), Some(formats)) => {
+                            self.rows_for(fields, Some(formats), p.statements.last(), governance)
+                        }
+                        _ => return Err(ProtocolViolation::Other("rows came whose columns are not known")),
+                    },
+                    None => match self.cursor_plan.take() {
+                        Some((name, plan)) if name == portal_name => {
+                            self.cursor_plan = Some((name, plan.clone()));
+                            if plan.is_passive() { Rows::Pass } else { Rows::Mask(plan) }
+                        }
+                        _ => return Err(ProtocolViolation::Other("rows came whose columns are not known")),
+                    },
+                }
+            }
+            _ => return Err(ProtocolViolation::Other("rows came without a RowDescription")),
+        };
+        Ok(())
+    }
+
+    /// CommandComplete, EmptyQueryResponse, PortalSuspended: one statement is done.
+    fn command_complete(&mut self, now: Timestamp, message: u8, body: &[u8], out: &mut Actions) -> Result<Step, ProtocolViolation> {
+        let tag = match message {
+            kind::COMMAND_COMPLETE => Some(String::from_utf8_lossy(backend::command_complete(body)?).into_owned()),
+            _ => None,
+        };
+        let outcome = if message == kind::PORTAL_SUSPENDED { Outcome::Suspended } else { Outcome::Complete };
+        self.rows = Rows::Undecided;
+        self.copying_in = false;
+        let Some(owed) = self.pipeline.front_mut() else {
+            return Err(ProtocolViolation::Other("CommandComplete answers nothing"));
+        };
+        let run = owed.run.take();
+        match owed.expect {
+            Expect::Query => owed.run = owed.more.pop_front(),
+            Expect::Execute { .. } => {
+                self.pipeline.pop();
+            }
+            _ => return Err(ProtocolViolation::Other("CommandComplete answers something that runs nothing")),
+        }
+        if let Some(run) = run {
+            self.follow_effects(&run.statement.clone(), tag.as_deref());
+            self.finish(now, run, outcome, tag, None, out);
+        }
+        Ok(Step::Pass)
+    }
+
+    /// What a completed statement changed in what the session knows.
+    fn follow_effects(&mut self, statement: &super::StatementRef, tag: Option<&str>) {
+        match tag {
+            Some("DEALLOCATE ALL") => self.statements.close_all(),
+            Some("DISCARD ALL") => {
+                self.statements.close_all();
+                self.portals.close_all();
+            }
+            Some("DEALLOCATE") => {
+                if let Some(name) = &statement.prepared_name {
+                    self.statements.close(name.as_bytes());
+                }
+            }
+            _ => {}
+        }
+        let changes_definitions = statement.unknown.is_some()
+            || statement.kinds.iter().any(|k| {
+                matches!(k, StatementKind::Ddl | StatementKind::Drop | StatementKind::Administration | StatementKind::Do | StatementKind::Call)
+            });
+        self.catalogue_outdated |= self.may_be_masked && changes_definitions;
+    }
+
+    /// ErrorResponse: for the request at the front, or for nobody (the server ends the session).
+    fn error(&mut self, now: Timestamp, body: &[u8], out: &mut Actions) -> Step {
+        self.rows = Rows::Undecided;
+        self.copying_in = false;
+        let sqlstate = match backend::error_field(body, b'C') {
+            Ok(Some(code)) => Some(String::from_utf8_lossy(code).into_owned()),
+            _ => None,
+        };
+        let Some(owed) = self.pipeline.front_mut() else { return Step::Pass };
+        let denial = owed.denial.take();
+        let failed = owed.run.take();
+        if let Some(run) = failed {
+            self.finish(now, run, Outcome::Error, None, sqlstate, out);
+        }
+        let barrier = self.pipeline.front().is_some_and(|owed| owed.expect.is_barrier());
+        if barrier {
+            let skipped: Vec<_> = self.pipeline.front_mut().map(|o| o.more.drain(..).collect()).unwrap_or_default();
+            for run in skipped {
+                self.finish(now, run, Outcome::Skipped, None, None, out);
+            }
+        } else {
+            for owed in self.pipeline.fail_to_barrier() {
+                self.fail(now, owed, out);
+            }
+        }
+        match denial {
+            Some(denial) => Step::Replace(denial),
+            None => Step::Pass,
+        }
+    }
+
+    /// A request that the server refused or skipped.
+    fn fail(&mut self, now: Timestamp, owed: Owed, out: &mut Actions) {
+        match &owed.expect {
+            Expect::Parse { statement, ticket } => self.statements.reject(statement, *ticket),
+            Expect::Bind { portal, ticket } => self.portals.reject(portal, *ticket),
+            _ => {}
+        }
+        self.finish_all(now, owed, Outcome::Skipped, out);
+    }
+
+    fn ready(&mut self, now: Timestamp, body: &[u8], governance: &mut Governance, out: &mut Actions) -> Result<Step, ProtocolViolation> {
+        self.transaction = backend::ready_for_query(body)?;
+        self.rows = Rows::Undecided;
+        self.copying_in = false;
+        if let Phase::Authenticating = self.phase {
+            let mut ready = vec![kind::READY_FOR_QUERY, 0, 0, 0, 5];
+            ready.extend(body);
+            return Ok(if self.server_ready(now, &ready, governance, out) { Step::Pass } else { Step::Drop });
+        }
+        match self.pipeline.front().map(|owed| &owed.expect) {
+            Some(Expect::Query | Expect::Sync | Expect::FunctionCall) => {
+                if let Some(owed) = self.pipeline.pop() {
+                    if owed.denial.is_some() {
+                        return Err(ProtocolViolation::Other("the server ran a statement that does not exist"));
+                    }
+                    self.finish_all(now, owed, Outcome::Skipped, out);
+                }
+            }
+            _ if self.pipeline.doubtful_syncs > 0 => self.pipeline.doubtful_syncs -= 1,
+            _ => return Err(ProtocolViolation::Other("ReadyForQuery answers nothing")),
+        }
+        if self.transaction == TransactionState::Idle {
+            // Portals end with their transaction, cursors WITH HOLD apart: those are SQL's own.
+            self.cursor_plan = None;
+        }
+        Ok(Step::Pass)
+    }
+
+    /// Replies to governor's own query: none of them reach the client.
+    fn own_query_reply(
+        &mut self,
+        now: Timestamp,
+        message: u8,
+        body: &[u8],
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Result<Step, ProtocolViolation> {
+        self.rows = Rows::Undecided;
+        match (message, &mut self.catalogue_reader) {
+            (kind::DATA_ROW, Some(reader)) => reader.row(body)?,
+            (kind::COMMAND_COMPLETE, Some(reader)) => reader.next_result(),
+            (kind::ERROR_RESPONSE, Some(reader)) => reader.failed = true,
+            (kind::READY_FOR_QUERY, _) => {
+                self.pipeline.pop();
+                self.transaction = backend::ready_for_query(body)?;
+                self.catalogue_read(now, governance, out);
+            }
+            _ => {}
+        }
+        Ok(Step::Drop)
+    }
+
+    fn pop_expected(&mut self, fits: impl Fn(&Expect) -> bool, message: &'static str) -> Result<Owed, ProtocolViolation> {
+        if self.pipeline.front().is_some_and(|owed| fits(&owed.expect))
+            && let Some(owed) = self.pipeline.pop()
+        {
+            return Ok(owed);
+        }
+        Err(match message {
+            "ParseComplete" => ProtocolViolation::Other("ParseComplete answers no Parse"),
+            "BindComplete" => ProtocolViolation::Other("BindComplete answers no Bind"),
+            _ => ProtocolViolation::Other("CloseComplete answers no Close"),
+        })
+    }
+}
+
+/// May come at any time, whatever is owed.
+fn is_async(message: u8) -> bool {
+    matches!(message, kind::NOTICE_RESPONSE | kind::NOTIFICATION_RESPONSE | kind::PARAMETER_STATUS)
+}
+
+/// How many bytes of a body must be at hand before its message is dealt with.
+fn needed_bytes(header: Header, row_bytes_max: usize) -> Result<usize, ProtocolViolation> {
+    let whole_up_to = |limit: usize| header.at_most(limit).map(|()| header.body_bytes);
+    match header.kind {
+        kind::DATA_ROW => whole_up_to(row_bytes_max),
+        kind::ROW_DESCRIPTION => whole_up_to(ROW_DESCRIPTION_BYTES_MAX),
+        kind::ERROR_RESPONSE => Ok(header.body_bytes.min(ERROR_HEAD_BYTES)),
+        kind::READY_FOR_QUERY
+        | kind::PARAMETER_STATUS
+        | kind::BACKEND_KEY_DATA
+        | kind::COMMAND_COMPLETE
+        | kind::PARSE_COMPLETE
+        | kind::BIND_COMPLETE
+        | kind::CLOSE_COMPLETE
+        | kind::NO_DATA
+        | kind::PORTAL_SUSPENDED
+        | kind::EMPTY_QUERY_RESPONSE => whole_up_to(CONTROL_BYTES_MAX),
+        _ => Ok(0),
+    }
+}
+
+/// 1,664 columns with names of 63 bytes are 136 KiB.
+const ROW_DESCRIPTION_BYTES_MAX: usize = 1 << 20;
+/// The SQLSTATE is in the first hundred bytes of an error.
+const ERROR_HEAD_BYTES: usize = 8 << 10;
+const CONTROL_BYTES_MAX: usize = 64 << 10;

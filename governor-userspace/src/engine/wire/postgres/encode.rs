@@ -1,0 +1,124 @@
+//! Messages that governor itself sends, to either side.
+
+use super::{backend, frontend};
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// Severity of an error or notice; both forms of the field (`S` and the never-translated `V`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    Fatal,
+    Error,
+    Notice,
+}
+
+impl Severity {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Fatal => "FATAL",
+            Self::Error => "ERROR",
+            Self::Notice => "NOTICE",
+        }
+    }
+}
+
+/// What an error or notice tells a client. Empty parts are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub sqlstate: &'static str,
+    pub message: String,
+    pub detail: String,
+    pub hint: String,
+}
+
+/// ErrorResponse (for `Fatal` and `Error`) or NoticeResponse.
+pub fn report(severity: Severity, report: &Report) -> Bytes {
+    let kind = if severity == Severity::Notice {
+        backend::kind::NOTICE_RESPONSE
+    } else {
+        backend::kind::ERROR_RESPONSE
+    };
+    message(kind, |out| {
+        let mut field = |code: u8, text: &str| {
+            if !text.is_empty() {
+                out.put_u8(code);
+                cstr(out, text.as_bytes());
+            }
+        };
+        field(b'S', severity.word());
+        field(b'V', severity.word());
+        field(b'C', report.sqlstate);
+        field(b'M', &report.message);
+        field(b'D', &report.detail);
+        field(b'H', &report.hint);
+        out.put_u8(0);
+    })
+}
+
+/// A simple query.
+pub fn query(text: &str) -> Bytes {
+    message(frontend::kind::QUERY, |out| cstr(out, text.as_bytes()))
+}
+
+/// Describe of a portal.
+pub fn describe_portal(name: &[u8]) -> Bytes {
+    message(frontend::kind::DESCRIBE, |out| {
+        out.put_u8(b'P');
+        cstr(out, name);
+    })
+}
+
+/// Bind of the unnamed portal to `statement`, without parameters.
+pub fn bind(statement: &str) -> Bytes {
+    message(frontend::kind::BIND, |out| {
+        cstr(out, b"");
+        cstr(out, statement.as_bytes());
+        out.put_bytes(0, 6); // no formats, no values, no result formats
+    })
+}
+
+/// Appends one message; the length is filled in after `body` has written.
+fn message(kind: u8, body: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut out = BytesMut::with_capacity(128);
+    out.put_u8(kind);
+    out.put_u32(0);
+    body(&mut out);
+    let length = (out.len() - 1) as u32;
+    if let Some(field) = out.get_mut(1..5) {
+        field.copy_from_slice(&length.to_be_bytes());
+    }
+    out.freeze()
+}
+
+/// Zero-terminated; a zero inside would end the text early, so it is dropped.
+fn cstr(out: &mut BytesMut, text: &[u8]) {
+    out.extend(text.iter().filter(|b| **b != 0));
+    out.put_u8(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::wire::postgres::Header;
+
+    #[test]
+    fn reports_are_well_formed() {
+        let r =
+            Report { sqlstate: "42501", message: "no\0pe".into(), detail: String::new(), hint: "ask".into() };
+        let bytes = super::report(Severity::Error, &r);
+        let header = Header::peek(&bytes).unwrap().unwrap();
+        assert_eq!(header.total_bytes(), bytes.len());
+        let body = &bytes[5..];
+        assert_eq!(backend::error_field(body, b'M'), Ok(Some(&b"nope"[..])));
+        assert_eq!(backend::error_field(body, b'D'), Ok(None));
+        assert_eq!(backend::error_field(body, b'H'), Ok(Some(&b"ask"[..])));
+    }
+
+    #[test]
+    fn own_requests_parse_as_what_they_are() {
+        assert_eq!(frontend::query(&query("select 1")[5..]), Ok(&b"select 1"[..]));
+        let b = bind("gone");
+        assert_eq!(frontend::bind(&b[5..], 1).unwrap().names.statement, b"gone");
+        let d = describe_portal(b"c");
+        assert_eq!(frontend::named(&d[5..], "Describe"), Ok(frontend::Named::Portal(b"c")));
+    }
+}

@@ -1,0 +1,442 @@
+//! One captured connection from accept to close: drives the session machine and carries out what it
+//! asks for, in the order that its actions promise.
+
+use super::cancel::{CancelTarget, Registration};
+use super::leg::Leg;
+use super::upstream;
+use super::worker::{Drain, Local, Work};
+use crate::engine::approval::Answer;
+use crate::engine::audit::{AuditEvent, AuditRecord};
+use crate::engine::model::{Endpoint, SessionId};
+use crate::engine::session::{Actions, CloseReason, Input, Request, Session, SessionSetup, StopReason, TlsMode};
+use crate::host::clock;
+use crate::host::identity::Attested;
+use crate::host::telemetry::{ActiveSession, Direction, RefusedReason};
+use bytes::{Bytes, BytesMut};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Sleep;
+
+/// Serves one accepted connection until it ends.
+pub(super) async fn serve(stream: TcpStream, local: Rc<Local>) {
+    let metrics = local.shared.metrics.clone();
+    let _active = metrics.connection_accepted();
+    let flow = match local.shared.flows.flow(stream.as_fd()) {
+        Ok(Some(flow)) => flow,
+        // Nobody was redirected here: whoever dials governor's own port gets nothing.
+        Ok(None) => return metrics.connection_refused(RefusedReason::MissingIdentity),
+        Err(error) => {
+            tracing::error!(%error, "cannot read a connection's identity");
+            return metrics.connection_refused(RefusedReason::MissingIdentity);
+        }
+    };
+    let principal = local.shared.identifier.identify(&Attested {
+        tgid: flow.tgid,
+        uid: flow.uid,
+        gid: flow.gid,
+        command: flow.command.clone(),
+        cgroup_id: flow.cgroup_id,
+        connected_ns: flow.connected_ns,
+    });
+    let destination = Endpoint { address: flow.original.ip().to_canonical(), port: flow.original.port() };
+    let rule = local.shared.ports.iter().find(|rule| rule.port == destination.port);
+    let setup = SessionSetup {
+        id: SessionId(clock::session_id().into()),
+        principal: Arc::new(principal),
+        client: stream.peer_addr().ok().map(|a| Endpoint { address: a.ip().to_canonical(), port: a.port() }),
+        destination,
+        tls: rule.map_or(TlsMode::Refuse, |rule| rule.tls),
+    };
+    let class = setup.principal.class;
+    let mut actions = Actions::default();
+    let session = Session::start(setup, clock::now(), &local.governance.borrow(), &mut actions);
+    let mut relay = Relay {
+        _session_gauge: metrics.session_started(class),
+        session,
+        actions,
+        client: Leg::new(stream),
+        server: None,
+        dialling: None,
+        hold: None,
+        registration: None,
+        cancel: Arc::default(),
+        drain: local.shared.drain.clone(),
+        destination,
+        closing: false,
+        pass_unread: false,
+        waiting_cancel: None,
+        local,
+    };
+    relay.run().await;
+}
+
+type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
+
+struct Relay {
+    local: Rc<Local>,
+    session: Session,
+    actions: Actions,
+    client: Leg,
+    server: Option<Leg>,
+    dialling: Option<Dialling>,
+    hold: Option<oneshot::Receiver<Answer>>,
+    cancel: Arc<CancelTarget>,
+    registration: Option<Registration>,
+    waiting_cancel: Option<(u32, Vec<u8>, Bytes)>,
+    drain: watch::Receiver<Drain>,
+    destination: Endpoint,
+    closing: bool,
+    pass_unread: bool,
+    _session_gauge: ActiveSession,
+}
+
+/// What woke the relay.
+enum Event {
+    /// Bytes were read and dealt with, or written.
+    Progress,
+    ClientClosed,
+    ServerClosed,
+    Dialled(io::Result<TcpStream>),
+    Answered(Answer),
+    Cancel,
+    StartupTimeout,
+    Drain(Drain),
+    /// Everything is sent and nothing more will come.
+    Done,
+}
+
+impl Relay {
+    async fn run(&mut self) {
+        let mut deadline = Box::pin(tokio::time::sleep(self.local.shared.startup_timeout));
+        self.carry_out();
+        loop {
+            if self.pass_unread && self.client.is_flushed() && self.server.as_ref().is_some_and(Leg::is_flushed) {
+                return self.run_unread().await;
+            }
+            let event = {
+                let cancel = self.cancel.clone();
+                let mut cancelled = std::pin::pin!(cancel.requested.notified());
+                let mut drain = self.drain.clone();
+                let seen = *drain.borrow_and_update();
+                let mut drained = std::pin::pin!(async move {
+                    // The sender lives as long as the agent.
+                    match drain.wait_for(|now| *now > seen).await {
+                        Ok(now) => *now,
+                        Err(_) => Drain::All,
+                    }
+                });
+                if seen > Drain::No && !self.closing && self.ends_at(seen) {
+                    Event::Drain(seen)
+                } else {
+                    poll_fn(|cx| self.poll(cx, deadline.as_mut(), cancelled.as_mut(), drained.as_mut())).await
+                }
+            };
+            let input = match event {
+                Event::Progress => continue,
+                Event::Done => break,
+                Event::ClientClosed => Input::ClientClosed,
+                Event::ServerClosed => Input::ServerClosed,
+                Event::Dialled(Ok(stream)) => {
+                    self.server = Some(Leg::new(stream));
+                    Input::Connected
+                }
+                Event::Dialled(Err(error)) => Input::ConnectFailed { reason: error.to_string() },
+                Event::Answered(answer) => Input::Answered { answer },
+                Event::Cancel => Input::CancelRequested,
+                Event::StartupTimeout => Input::Stop(StopReason::StartupTimeout),
+                Event::Drain(_) => Input::Stop(StopReason::Draining),
+            };
+            self.handle(input);
+        }
+        if let Some((process, secret, packet)) = self.waiting_cancel.take() {
+            self.pass_cancel(process, &secret, &packet).await;
+        }
+    }
+
+    /// Whether the session ends at this stage of a drain.
+    fn ends_at(&self, drain: Drain) -> bool {
+        drain == Drain::All || self.session.is_idle() || self.session.is_held()
+    }
+
+    /// One round: send what waits, read what came, notice what else happened.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Pin<&mut Sleep>,
+        cancelled: Pin<&mut impl Future<Output = ()>>,
+        drained: Pin<&mut impl Future<Output = Drain>>,
+    ) -> Poll<Event> {
+        let client_flushed = match self.client.poll_flush(cx) {
+            Poll::Ready(Err(_)) => return Poll::Ready(if self.closing { Event::Done } else { Event::ClientClosed }),
+            Poll::Ready(Ok(())) => true,
+            Poll::Pending => false,
+        };
+        let mut server_flushed = true;
+        if let Some(server) = &mut self.server {
+            match server.poll_flush(cx) {
+                // What the server had to say before it closed is still to be read.
+                Poll::Ready(Err(_)) if self.closing => {}
+                Poll::Ready(Err(_)) => server.discard_out(),
+                Poll::Ready(Ok(())) => {}
+                Poll::Pending => server_flushed = false,
+            }
+        }
+        if self.closing {
+            return if client_flushed && server_flushed { Poll::Ready(Event::Done) } else { self.poll_linger(cx, deadline) };
+        }
+        if let Poll::Ready(event) = self.poll_reads(cx) {
+            return Poll::Ready(event);
+        }
+        if let Some(dialling) = &mut self.dialling
+            && let Poll::Ready(result) = dialling.as_mut().poll(cx)
+        {
+            self.dialling = None;
+            return Poll::Ready(Event::Dialled(result));
+        }
+        if let Some(hold) = &mut self.hold
+            && let Poll::Ready(answer) = Pin::new(hold).poll(cx)
+        {
+            self.hold = None;
+            let answer = answer.unwrap_or_else(|_| Answer::Lost { reason: "the approval queue closed".into() });
+            return Poll::Ready(Event::Answered(answer));
+        }
+        if self.session.is_held() && cancelled.poll(cx).is_ready() {
+            return Poll::Ready(Event::Cancel);
+        }
+        if !self.session.is_established() && deadline.poll(cx).is_ready() {
+            return Poll::Ready(Event::StartupTimeout);
+        }
+        match drained.poll(cx) {
+            Poll::Ready(_) => Poll::Ready(Event::Progress),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// The last bytes get so much time to leave.
+    fn poll_linger(&mut self, cx: &mut Context<'_>, deadline: Pin<&mut Sleep>) -> Poll<Event> {
+        let mut deadline = deadline;
+        if !self.lingering {
+            self.lingering = true;
+            deadline.as_mut().reset(tokio::time::Instant::now() + LINGER);
+        }
+        deadline.poll(cx).map(|()| Event::Done)
+    }
+
+    fn poll_reads(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        // The server first: its replies are what a client waits for.
+        if self.server.as_ref().is_some_and(|s| !s.closed) && !self.client.is_congested() {
+            match self.poll_server(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Event::ServerClosed),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Event::Progress),
+                Poll::Pending => {}
+            }
+        }
+        let congested = self.server.as_ref().is_some_and(Leg::is_congested);
+        let wanted = self.session.wants_client() || self.client.unread.len() < WAITING_BYTES_MAX;
+        if wanted && !congested {
+            match self.poll_client(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Event::ClientClosed),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Event::Progress),
+                Poll::Pending => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let local = self.local.clone();
+        let mut scratch = local.scratch.borrow_mut();
+        let (session, actions) = (&mut self.session, &mut self.actions);
+        let polled = self.client.poll_read(cx, &mut scratch, |buffer| step(&local, session, actions, Input::Client(buffer)));
+        drop(scratch);
+        if let Poll::Ready(Ok(n)) = polled {
+            local.shared.metrics.relayed(Direction::FromClient, n as u64);
+            self.carry_out();
+        }
+        polled
+    }
+
+    fn poll_server(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(server) = &mut self.server else { return Poll::Pending };
+        let local = self.local.clone();
+        let mut scratch = local.scratch.borrow_mut();
+        let (session, actions) = (&mut self.session, &mut self.actions);
+        let polled = server.poll_read(cx, &mut scratch, |buffer| step(&local, session, actions, Input::Server(buffer)));
+        drop(scratch);
+        if let Poll::Ready(Ok(n)) = polled {
+            local.shared.metrics.relayed(Direction::FromDatabase, n as u64);
+            self.carry_out();
+        }
+        polled
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        step(&self.local, &mut self.session, &mut self.actions, input);
+        self.carry_out();
+    }
+
+    /// Does what the session asked for, and lets it go on with bytes that were waiting for that.
+    fn carry_out(&mut self) {
+        loop {
+            self.apply();
+            let waiting = !self.client.unread.is_empty() && self.session.wants_client() && !self.closing;
+            if !waiting {
+                return;
+            }
+            let before = self.client.unread.len();
+            let mut unread = std::mem::take(&mut self.client.unread);
+            step(&self.local, &mut self.session, &mut self.actions, Input::Client(&mut unread));
+            self.client.unread = unread;
+            self.client.shrink();
+            if self.client.unread.len() == before && self.actions.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn apply(&mut self) {
+        let shared = self.local.shared.clone();
+        if !self.write_records() {
+            // Nothing of this call may leave: governor could not write down what it let through.
+            self.actions.clear();
+            self.actions_after_ledger_failure();
+        }
+        for record in self.actions.completions.drain(..) {
+            shared.metrics.observe(&record);
+            if let Err(error) = shared.ledger.append_lazy(&record) {
+                tracing::error!(%error, "cannot queue a completion record");
+            }
+        }
+        if let Some(server) = &mut self.server {
+            for (bytes, _permit) in self.actions.to_server.drain(..) {
+                server.push(bytes);
+            }
+        }
+        for bytes in self.actions.to_client.drain(..) {
+            self.client.push(bytes);
+        }
+        let close = self.actions.close.take();
+        let requests = std::mem::take(&mut self.actions.requests);
+        self.actions.clear();
+        if close.is_some() {
+            self.closing = true;
+        }
+        for request in requests {
+            self.request(request);
+        }
+        self.cancel.held.store(self.session.is_held(), Ordering::Release);
+    }
+
+    /// Records come before bytes. False where they could not be written.
+    fn write_records(&self) -> bool {
+        let records = &self.actions.records;
+        if records.is_empty() {
+            return true;
+        }
+        let ledger = &self.local.shared.ledger;
+        let written = if self.actions.sync { ledger.append_sync(records) } else { ledger.append(records) };
+        for record in records {
+            self.local.shared.metrics.observe(record);
+        }
+        match written {
+            Ok(()) => true,
+            Err(error) => {
+                self.local.shared.metrics.audit_failed();
+                tracing::error!(%error, session = %self.session.id(), "cannot write an audit record: the session ends");
+                false
+            }
+        }
+    }
+
+    fn actions_after_ledger_failure(&mut self) {
+        step(&self.local, &mut self.session, &mut self.actions, Input::Stop(StopReason::LedgerFailed));
+        self.actions.records.clear();
+        self.actions.to_server.clear();
+        self.closing = true;
+    }
+
+    fn request(&mut self, request: Request) {
+        let shared = self.local.shared.clone();
+        match request {
+            Request::Dial => {
+                let destination = self.destination;
+                self.dialling = Some(Box::pin(async move {
+                    upstream::dial(destination, &shared.exemption, shared.connect_timeout).await
+                }));
+            }
+            Request::Hold(approval) => match shared.approvals.submit(*approval) {
+                Ok((id, answer)) => {
+                    self.hold = Some(answer);
+                    self.handle(Input::Held { approval: id });
+                }
+                Err(error) => self.handle(Input::HoldFailed { reason: error.to_string() }),
+            },
+            Request::WithdrawHold { approval, answer } => {
+                self.hold = None;
+                if let Err(error) = shared.approvals.withdraw(&approval, answer) {
+                    tracing::debug!(%error, %approval, "a hold ended elsewhere first");
+                }
+            }
+            Request::CancelKey { process, secret } => {
+                self.registration =
+                    Some(shared.cancels.register(self.destination, process, secret, self.cancel.clone()));
+            }
+            Request::Cancel { process, secret, packet } => self.waiting_cancel = Some((process, secret, packet)),
+            Request::PassUnread => self.pass_unread = true,
+            Request::Catalogue { destination, database, catalogue } => {
+                for other in self.local.others.iter().filter_map(|o| o.upgrade()) {
+                    let _ = other.send(Work::Catalogue(destination, database.clone(), catalogue.clone()));
+                }
+            }
+        }
+    }
+
+    async fn pass_cancel(&self, process: u32, secret: &[u8], packet: &[u8]) {
+        let shared = &self.local.shared;
+        let held = shared.cancels.cancel_hold(self.destination, process, secret);
+        shared.metrics.cancel_request(!held);
+        if !held
+            && let Err(error) = upstream::cancel(self.destination, &shared.exemption, packet, shared.connect_timeout).await
+        {
+            tracing::warn!(%error, destination = %self.destination, "a cancel request did not reach the server");
+        }
+    }
+
+    /// Copies both ways without reading: TLS that the port's rule lets through, replication.
+    async fn run_unread(&mut self) {
+        let Some(server) = self.server.take() else { return };
+        let waiting = [std::mem::take(&mut self.client.unread), BytesMut::new()];
+        let mut server = server.into_stream();
+        let result = self.client.copy_unread(&mut server, &waiting[0], &mut self.drain).await;
+        let (from_client, from_server) = result;
+        self.local.shared.metrics.relayed(Direction::FromClient, from_client);
+        self.local.shared.metrics.relayed(Direction::FromDatabase, from_server);
+        self.session.count_unread(from_client, from_server);
+        self.handle(Input::ClientClosed);
+    }
+}
+
+/// One step of the machine, with its cost charged to what it forwarded.
+fn step(local: &Local, session: &mut Session, actions: &mut Actions, input: Input<'_>) {
+    let mut governance = local.governance.borrow_mut();
+    local.shared.policy.refresh(&mut governance.policy);
+    let now = clock::now();
+    session.handle(now, input, &mut governance, actions);
+    session.charge(clock::now().since_ns(now));
+}
+
+/// What a client may send while nothing of it is consumed: enough to notice that it closed.
+const WAITING_BYTES_MAX: usize = 64 << 10;
+/// The last bytes of a session get so long to leave.
+const LINGER: Duration = Duration::from_secs(2);
+#[allow(dead_code)]
+type Unused = (AuditEvent, AuditRecord, CloseReason);

@@ -1,0 +1,200 @@
+//! Worker threads: each runs its connections on one thread with its own caches.
+
+use super::cancel::CancelRegistry;
+use super::leg::Scratch;
+use super::relay;
+use super::PortRule;
+use crate::engine::masking::Detectors;
+use crate::engine::model::Endpoint;
+use crate::engine::session::{Catalogue, EngineLimits, Governance, Labels};
+use crate::host::approvals::ApprovalStore;
+use crate::host::identity::Identifier;
+use crate::host::kernel::{Exemption, FlowTable};
+use crate::host::ledger::Ledger;
+use crate::host::policy::PolicyStore;
+use crate::host::telemetry::Metrics;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+
+/// How far a shutdown has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Drain {
+    #[default]
+    No,
+    /// Idle sessions end; the others may finish what they do.
+    Idle,
+    /// All sessions end now.
+    All,
+}
+
+/// What every connection needs, from the rest of the host.
+#[derive(Debug)]
+pub struct Shared {
+    pub flows: FlowTable,
+    pub exemption: Exemption,
+    pub identifier: Identifier,
+    pub ledger: Ledger,
+    pub approvals: Arc<ApprovalStore>,
+    pub policy: Arc<PolicyStore>,
+    pub metrics: Arc<Metrics>,
+    pub detectors: Arc<Detectors>,
+    pub labels: Arc<Labels>,
+    pub engine_limits: EngineLimits,
+    pub ports: Vec<PortRule>,
+    pub cancels: CancelRegistry,
+    pub startup_timeout: Duration,
+    pub connect_timeout: Duration,
+    pub connections_max: usize,
+    pub drain: watch::Receiver<Drain>,
+}
+
+impl Shared {
+    pub(super) fn governance(&self) -> Governance {
+        Governance::new(self.policy.current(), self.detectors.clone(), self.labels.clone(), self.engine_limits.clone())
+    }
+}
+
+/// What one worker thread's connections share. Never leaves its thread.
+#[derive(Debug)]
+pub(super) struct Local {
+    pub shared: Arc<Shared>,
+    pub governance: RefCell<Governance>,
+    pub scratch: RefCell<Scratch>,
+    /// The other workers, who also want a catalogue that this one read.
+    pub others: Vec<mpsc::WeakUnboundedSender<Work>>,
+}
+
+/// What a worker is sent.
+#[derive(Debug)]
+pub(super) enum Work {
+    Connection(TcpStreamParts),
+    Catalogue(Endpoint, String, Arc<Catalogue>),
+}
+
+/// An accepted connection on its way to the worker's own runtime.
+#[derive(Debug)]
+pub(super) struct TcpStreamParts(pub std::net::TcpStream, pub Slot);
+
+/// Counts one connection for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Slot(Arc<AtomicUsize>, Arc<AtomicUsize>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.1.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The worker threads.
+#[derive(Debug)]
+pub struct Workers {
+    queues: Vec<(mpsc::UnboundedSender<Work>, Arc<AtomicUsize>)>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    active: Arc<AtomicUsize>,
+    connections_max: usize,
+}
+
+impl Workers {
+    /// Starts `count` threads.
+    pub fn start(count: usize, shared: Arc<Shared>) -> std::io::Result<Self> {
+        let channels: Vec<_> = (0..count.max(1)).map(|_| mpsc::unbounded_channel()).collect();
+        let senders: Vec<_> = channels.iter().map(|(sender, _)| sender.clone()).collect();
+        let mut queues = Vec::new();
+        let mut threads = Vec::new();
+        for (index, (sender, receiver)) in channels.into_iter().enumerate() {
+            let shared = shared.clone();
+            let others = senders.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, s)| s.downgrade()).collect();
+            queues.push((sender, Arc::new(AtomicUsize::new(0))));
+            threads.push(
+                std::thread::Builder::new()
+                    .name(format!("governor-w{index}"))
+                    .stack_size(STACK_BYTES)
+                    .spawn(move || run(shared, receiver, others))?,
+            );
+        }
+        Ok(Self { queues, threads, active: Arc::default(), connections_max: shared.connections_max })
+    }
+
+    /// Gives a connection to the worker that has fewest. `Err` gives it back: there are too many.
+    pub(super) fn give(&self, stream: std::net::TcpStream) -> Result<(), std::net::TcpStream> {
+        if self.active.load(Ordering::Acquire) >= self.connections_max {
+            return Err(stream);
+        }
+        let Some((queue, load)) = self.queues.iter().min_by_key(|(_, load)| load.load(Ordering::Acquire)) else {
+            return Err(stream);
+        };
+        load.fetch_add(1, Ordering::AcqRel);
+        self.active.fetch_add(1, Ordering::AcqRel);
+        let slot = Slot(load.clone(), self.active.clone());
+        // A worker that is gone closes the connection with the message.
+        let _ = queue.send(Work::Connection(TcpStreamParts(stream, slot)));
+        Ok(())
+    }
+
+    /// Connections that are open now.
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// Stops taking connections and waits for the threads; sessions must have been drained.
+    pub fn join(self) {
+        drop(self.queues);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker thread panicked");
+            }
+        }
+    }
+}
+
+fn run(shared: Arc<Shared>, mut receiver: mpsc::UnboundedReceiver<Work>, others: Vec<mpsc::WeakUnboundedSender<Work>>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "a worker thread could not start");
+            return;
+        }
+    };
+    let governance = RefCell::new(shared.governance());
+    let local = Rc::new(Local { shared, governance, scratch: RefCell::new(Scratch::new()), others });
+    let tasks = tokio::task::LocalSet::new();
+    tasks.block_on(&runtime, async move {
+        let mut running = tokio::task::JoinSet::new();
+        loop {
+            tokio::select! {
+                work = receiver.recv() => match work {
+                    Some(Work::Connection(TcpStreamParts(stream, slot))) => match TcpStream::from_std(stream) {
+                        Ok(stream) => {
+                            let local = local.clone();
+                            running.spawn_local(async move {
+                                relay::serve(stream, local).await;
+                                drop(slot);
+                            });
+                        }
+                        Err(error) => tracing::warn!(%error, "an accepted connection could not be taken over"),
+                    },
+                    Some(Work::Catalogue(destination, database, catalogue)) => {
+                        local.governance.borrow_mut().learn_catalogue(destination, database, catalogue);
+                    }
+                    None => break,
+                },
+                Some(ended) = running.join_next() => {
+                    if let Err(error) = ended && error.is_panic() {
+                        // The session's sockets closed with its task: the client sees a closed connection.
+                        tracing::error!("a session panicked; its connection was closed");
+                    }
+                }
+            }
+        }
+        while running.join_next().await.is_some() {}
+    });
+}
+
+/// The SQL parser's own limit is far below; deep statements become Unknown first.
+const STACK_BYTES: usize = 16 << 20;
