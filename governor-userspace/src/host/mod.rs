@@ -5,5 +5,6 @@ pub mod config;
 pub mod identity;
 pub mod kernel;
 pub mod ledger;
+pub mod policy;
 pub mod proxy;
 pub mod telemetry;

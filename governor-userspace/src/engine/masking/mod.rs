@@ -1,5 +1,23 @@
 //! Sensitive data: where it is, how to recognise it, how to hide it.
+//!
+//! Three questions, three parts. [`classify_column`] says from name and type what a column holds;
+//! [`Detectors`] say it from a value alone; [`mask_value`] and [`mask_row`] hide values so that every
+//! driver still decodes them. `docs/masking.md` says what that covers and what it does not.
 
 mod category;
+mod classify;
+mod detector;
+mod json;
+mod lexicon;
+mod parameter;
+mod partial;
+mod pg_type;
+mod row;
+mod transform;
 
 pub use category::Category;
+pub use classify::{classify_column, could_carry};
+pub use detector::{DetectorError, Detectors, Finding};
+pub use parameter::{PARAMETER_BYTES_MAX, mask_parameter};
+pub use row::{ColumnAction, ColumnPlan, RowError, RowOutcome, RowPlan, mask_row};
+pub use transform::{Format, Masked, mask_value};

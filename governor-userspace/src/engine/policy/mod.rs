@@ -1,5 +1,32 @@
 //! May this principal connect, run this statement, see this column? Answered by Cedar.
+//!
+//! Policies are Cedar text, validated strictly against `schema.cedarschema` when they are loaded
+//! ([`PolicySet::compile`]); annotations on the policies that decide say what else happens. Denied unless
+//! permitted, a forbid wins over every permit, and a policy that fails to evaluate denies.
+//!
+//! Reading order: [`source`](PolicySource) → `annotation` → `compile` → `slice` → `entity` and `context`
+//! (facts → Cedar values) → `decide` → `cache`. Language: <https://docs.cedarpolicy.com>.
 
+mod annotation;
+mod cache;
+mod compile;
+mod context;
+mod decide;
+mod entity;
+mod error;
+mod key;
 mod question;
+mod schema;
+mod slice;
+mod source;
 
+pub use cache::DecisionCache;
+pub use compile::{PolicyFile, PolicySet};
+pub use entity::PolicyPrincipal;
+pub use error::{PolicyError, Problem};
 pub use question::{RunContext, SeeColumn, Visibility};
+pub use schema::SCHEMA_TEXT;
+pub use source::{PolicySource, Profile};
+
+#[cfg(test)]
+mod tests;

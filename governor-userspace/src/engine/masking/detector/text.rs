@@ -1,0 +1,224 @@
+//! Finds sensitive values inside longer text.
+//!
+//! E-mail addresses grow from each `@`; IBANs from each country code, to the length their country
+//! prescribes; cards are tried at each length issuers use, since a security code may follow; every
+//! other shape is searched by its own pattern once the set has said that it occurs at all.
+//!
+//! Linear: a candidate is bounded in length or can no longer be refused, and the search goes on behind
+//! the place where it began.
+
+use super::shapes::{Shape, card, email_fits, iban, iban_length};
+use super::{Signs, set, single};
+use crate::engine::masking::category::Category;
+use memchr::memchr_iter;
+use regex::bytes::{Regex, RegexSet};
+use std::ops::Range;
+
+type Found = Vec<(Range<usize>, Category)>;
+
+pub(super) struct TextSearch {
+    /// The patterns of `finders`, in the same order.
+    any: RegexSet,
+    finders: Vec<Finder>,
+    card: Regex,
+    iban: Regex,
+}
+
+struct Finder {
+    pattern: Regex,
+    category: Category,
+    check: fn(&[u8]) -> bool,
+    /// A keyword leads to the value, which is group 1.
+    keyword: bool,
+}
+
+impl TextSearch {
+    pub(super) fn new(shapes: &[Shape]) -> Result<Self, regex::Error> {
+        let mut patterns = Vec::new();
+        let mut finders = Vec::new();
+        for shape in shapes.iter().filter(|shape| shape.in_text) {
+            patterns.push(shape.pattern.to_owned());
+            finders.push(Finder {
+                pattern: single(shape.pattern)?,
+                category: shape.category,
+                check: shape.check,
+                keyword: false,
+            });
+        }
+        for (category, pattern) in KEYWORDS {
+            patterns.push((*pattern).to_owned());
+            finders.push(Finder { pattern: single(pattern)?, category: *category, check: |_| true, keyword: true });
+        }
+        Ok(Self { any: set(patterns.into_iter())?, finders, card: single(CARD)?, iban: single(IBAN)? })
+    }
+
+    pub(super) fn find(&self, text: &[u8], signs: &Signs, out: &mut Found) {
+        if signs.has_at() {
+            emails(text, out);
+        }
+        if signs.digits >= 14 {
+            self.cards(text, out);
+            self.ibans(text, out);
+        }
+        if !self.any.is_match(text) {
+            return;
+        }
+        for at in &self.any.matches(text) {
+            if let Some(finder) = self.finders.get(at) {
+                finder.find(text, out);
+            }
+        }
+    }
+
+    fn cards(&self, text: &[u8], out: &mut Found) {
+        let mut from = 0;
+        while let Some(found) = self.card.find_at(text, from) {
+            let (start, end) = (found.start(), found.end());
+            from = start + 1;
+            if text.get(..start).is_some_and(ends_in_word) {
+                continue;
+            }
+            let hit = (start + 14..=end).rev().find(|&stop| {
+                let digit = stop.checked_sub(1).and_then(|last| text.get(last)).is_some_and(u8::is_ascii_digit);
+                digit && !starts_in_digit(text, stop) && text.get(start..stop).is_some_and(card)
+            });
+            if let Some(stop) = hit {
+                out.push((start..stop, Category::PaymentCard));
+                from = stop;
+            }
+        }
+    }
+
+    fn ibans(&self, text: &[u8], out: &mut Found) {
+        let mut from = 0;
+        while let Some(found) = self.iban.find_at(text, from) {
+            let start = found.start();
+            from = start + 1;
+            let Some(characters_count) = iban_length(found.as_bytes()) else { continue };
+            if text.get(..start).is_some_and(ends_in_word) {
+                continue;
+            }
+            let Some(stop) = nth_alphanumeric(text, start, characters_count) else { continue };
+            if !starts_in_word(text, stop) && text.get(start..stop).is_some_and(iban) {
+                out.push((start..stop, Category::Iban));
+                from = stop;
+            }
+        }
+    }
+}
+
+impl Finder {
+    fn find(&self, text: &[u8], out: &mut Found) {
+        let mut from = 0;
+        while from <= text.len() {
+            let range = if self.keyword {
+                self.pattern.captures_at(text, from).and_then(|groups| groups.get(1)).map(|group| group.range())
+            } else {
+                self.pattern.find_at(text, from).map(|found| found.range())
+            };
+            let Some(range) = range else { return };
+            // A maker's prefix speaks for itself; other shapes must stand alone.
+            let alone = self.category == Category::Credential
+                || !(text.get(..range.start).is_some_and(ends_in_word) || starts_in_word(text, range.end));
+            if alone && text.get(range.clone()).is_some_and(self.check) {
+                from = range.end.max(from + 1);
+                out.push((range, self.category));
+            } else {
+                from = range.start + 1;
+            }
+        }
+    }
+}
+
+/// Grows an address around each `@`. Runs on both sides end at the next `@`, so every byte is looked
+/// at once from each side.
+fn emails(text: &[u8], out: &mut Found) {
+    for at in memchr_iter(b'@', text) {
+        let (before, after) = (text.get(..at).unwrap_or(&[]), text.get(at + 1..).unwrap_or(&[]));
+        let local_bytes = before.iter().rev().take_while(|&&b| is_local(b)).count();
+        let mut domain = after.get(..after.iter().take_while(|&&b| is_domain(b)).count()).unwrap_or(&[]);
+        // A full stop or hyphen behind an address belongs to the sentence.
+        while let Some((b'.' | b'-', rest)) = domain.split_last() {
+            domain = rest;
+        }
+        let top = domain.rsplit(|&b| b == b'.').next().unwrap_or(&[]);
+        let range = at - local_bytes..at + 1 + domain.len();
+        let fits = local_bytes > 0
+            && top.len() >= 2
+            && top.len() < domain.len()
+            && !top.iter().all(u8::is_ascii_digit)
+            && !domain.starts_with(b".");
+        if fits && (text.get(range.clone()).is_some_and(email_fits) || local_bytes > 64) {
+            out.push((range, Category::Email));
+        }
+    }
+}
+
+fn is_local(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte >= 128 || b".!#$%&'*+/=?^_{|}~`-".contains(&byte)
+}
+
+fn is_domain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte >= 128 || byte == b'.' || byte == b'-'
+}
+
+/// The end of the `count`th letter or digit from `start`, single blanks between them allowed.
+fn nth_alphanumeric(text: &[u8], start: usize, count: usize) -> Option<usize> {
+    let mut seen = 0;
+    let mut blank = false;
+    for (at, &byte) in text.iter().enumerate().skip(start) {
+        match byte {
+            b' ' if !blank => blank = true,
+            b if b.is_ascii_alphanumeric() => {
+                blank = false;
+                seen += 1;
+                if seen == count {
+                    return Some(at + 1);
+                }
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// The text before a candidate runs into it: it is the tail of something longer.
+fn ends_in_word(before: &[u8]) -> bool {
+    match before {
+        [.., last] if last.is_ascii_alphanumeric() || *last == b'_' => true,
+        [.., digit, b'-' | b'.'] => digit.is_ascii_alphanumeric(),
+        _ => false,
+    }
+}
+
+/// The text behind a candidate goes on with it.
+fn starts_in_word(text: &[u8], at: usize) -> bool {
+    match text.get(at..) {
+        Some([first, ..]) if first.is_ascii_alphanumeric() || *first == b'_' => true,
+        Some([b'-' | b'.', next, ..]) => next.is_ascii_digit(),
+        _ => false,
+    }
+}
+
+fn starts_in_digit(text: &[u8], at: usize) -> bool {
+    text.get(at).is_some_and(u8::is_ascii_alphanumeric)
+}
+
+const CARD: &str = r"[2-6][0-9]{3}(?:[ -]?[0-9]){10,15}";
+const IBAN: &str = r"[A-Za-z]{2}[0-9]{2}";
+
+/// A word that says what the value behind it is. The value is group 1.
+const KEYWORDS: &[(Category, &str)] = &[
+    (
+        Category::Credential,
+        r#"(?i)(?:password|passwd|passwort|passphrase|pwd|secret|api[_-]?key|access[_-]?key|token)["']? ?[:=] ?["']?([^\s"',;&{}()\[\]<>]{4,})"#,
+    ),
+    (
+        Category::NationalId,
+        r"(?i)\b(?:ssn|social security|bsn|burgerservicenummer|aadhaar|aadhar|pesel|cpf|nif|tax id|steuer-?id|national id|sozialversicherungsnummer)(?: ?(?:number|no\.?|nr\.?|nummer))?(?: is| ist)?[ :=#]{1,3}([0-9](?:[ .-]?[0-9]){6,13})",
+    ),
+    (
+        Category::Passport,
+        r"(?i)\b(?:passport|reisepass|passeport|pasaporte)(?: ?(?:number|no\.?|nr\.?))?(?: is| ist)?[ :=#]{1,3}([A-Z0-9]{6,12})",
+    ),
+];

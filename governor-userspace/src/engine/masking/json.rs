@@ -1,0 +1,253 @@
+//! Masks inside JSON and keeps it valid.
+//!
+//! One pass over the tokens. A string or number is hidden where a detector knows it, or where its key
+//! (or the key of an object or array around it) names something sensitive; keys are searched too.
+//! Strings with escapes are decoded before they are searched, so `\u0040` hides no address; what is
+//! found in them hides the whole string. Everything between values is copied byte for byte.
+//!
+//! Invariant: on `Ok`, valid JSON in gives valid JSON out. Memory: one byte per level of nesting.
+
+use super::category::Category;
+use super::classify::classify_column;
+use super::detector::Detectors;
+use super::pg_type::TEXT;
+use super::transform::JSON_MARKER;
+use std::ops::Range;
+
+/// Why the masked document ends where it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JsonStop {
+    /// The text ended inside a token; everything before it is masked and written.
+    Truncated,
+    /// This is not JSON.
+    Malformed,
+}
+
+/// Appends `text` with its sensitive values hidden; returns how many there were.
+pub(super) fn mask_json(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> Result<u32, JsonStop> {
+    let mut walker = Walker { detectors, text, at: 0, masked: 0, levels: vec![Level::default()] };
+    walker.walk(out)?;
+    Ok(walker.masked)
+}
+
+/// What is known about the object or array that the walker is in.
+#[derive(Clone, Default)]
+struct Level {
+    is_object: bool,
+    /// In an object: the next string is a value, not a key.
+    after_colon: bool,
+    /// Some key on the way here is sensitive: hide every value.
+    sensitive: bool,
+    /// The latest key is sensitive.
+    key_sensitive: bool,
+    /// Where the latest key stands in the text, quotes excluded: it stands for a relation's name.
+    key: Range<usize>,
+}
+
+struct Walker<'a> {
+    detectors: &'a Detectors,
+    text: &'a [u8],
+    at: usize,
+    masked: u32,
+    levels: Vec<Level>,
+}
+
+impl Walker<'_> {
+    fn walk(&mut self, out: &mut Vec<u8>) -> Result<(), JsonStop> {
+        while let Some(&byte) = self.text.get(self.at) {
+            match byte {
+                b'"' => self.string(out)?,
+                b'-' | b'0'..=b'9' => self.number(out),
+                b'{' | b'[' => {
+                    let above = self.levels.last().ok_or(JsonStop::Malformed)?;
+                    let sensitive = above.sensitive || above.key_sensitive;
+                    // An array's elements belong to the key that the array belongs to.
+                    let key = if byte == b'[' { above.key.clone() } else { 0..0 };
+                    self.levels.push(Level { is_object: byte == b'{', sensitive, key, ..Level::default() });
+                    self.copy(1, out);
+                }
+                b'}' | b']' => {
+                    let closes = self.levels.len() > 1
+                        && self.levels.pop().is_some_and(|level| level.is_object == (byte == b'}'));
+                    if !closes {
+                        return Err(JsonStop::Malformed);
+                    }
+                    self.end_value();
+                    self.copy(1, out);
+                }
+                b':' => {
+                    let level = self.levels.last_mut().ok_or(JsonStop::Malformed)?;
+                    if !level.is_object || level.after_colon {
+                        return Err(JsonStop::Malformed);
+                    }
+                    level.after_colon = true;
+                    self.copy(1, out);
+                }
+                b',' => {
+                    if self.levels.len() < 2 {
+                        return Err(JsonStop::Malformed);
+                    }
+                    self.end_value();
+                    self.copy(1, out);
+                }
+                b' ' | b'\t' | b'\n' | b'\r' => self.copy(1, out),
+                b't' | b'n' => self.word(4, out)?,
+                b'f' => self.word(5, out)?,
+                _ => return Err(JsonStop::Malformed),
+            }
+        }
+        if self.levels.len() == 1 { Ok(()) } else { Err(JsonStop::Truncated) }
+    }
+
+    fn string(&mut self, out: &mut Vec<u8>) -> Result<(), JsonStop> {
+        let start = self.at + 1;
+        let rest = self.text.get(start..).unwrap_or(&[]);
+        let mut escaped = false;
+        let mut has_escape = false;
+        let length = rest.iter().position(|&b| {
+            let ends = b == b'"' && !escaped;
+            has_escape |= b == b'\\';
+            escaped = b == b'\\' && !escaped;
+            ends
+        });
+        let content = start..start + length.ok_or(JsonStop::Truncated)?;
+        let is_key = self.levels.last().is_some_and(|level| level.is_object && !level.after_colon);
+        let sensitive = !is_key && self.is_sensitive();
+        if is_key {
+            self.enter_key(content.clone());
+        }
+        self.at = content.end + 1;
+        let raw = self.text.get(content.clone()).unwrap_or(&[]);
+        if sensitive {
+            self.masked += 1;
+            out.extend_from_slice(JSON_MARKER);
+        } else if has_escape {
+            let decoded = decode(raw);
+            if self.is_found(&decoded) {
+                self.masked += 1;
+                out.extend_from_slice(JSON_MARKER);
+            } else {
+                out.extend_from_slice(self.text.get(start - 1..self.at).unwrap_or(&[]));
+            }
+        } else {
+            out.push(b'"');
+            self.masked += mask_ranges(self.detectors, raw, out);
+            out.push(b'"');
+        }
+        Ok(())
+    }
+
+    /// A number is hidden as 0, since a marker would not be JSON.
+    fn number(&mut self, out: &mut Vec<u8>) {
+        let rest = self.text.get(self.at..).unwrap_or(&[]);
+        let length = rest.iter().take_while(|b| b.is_ascii_digit() || b"+-.eE".contains(b)).count().max(1);
+        let number = rest.get(..length).unwrap_or(&[]);
+        if self.is_sensitive() || self.is_found(number) {
+            self.masked += 1;
+            out.push(b'0');
+            self.at += length;
+        } else {
+            self.copy(length, out);
+        }
+    }
+
+    fn enter_key(&mut self, key: Range<usize>) {
+        let text = |range: Range<usize>| {
+            String::from_utf8_lossy(self.text.get(range).unwrap_or(&[])).into_owned()
+        };
+        let parent = self.levels.len().checked_sub(2).and_then(|above| self.levels.get(above));
+        let parent = parent.map(|level| text(level.key.clone())).unwrap_or_default();
+        let sensitive = classify_column(&parent, &text(key.clone()), TEXT).is_some();
+        if let Some(level) = self.levels.last_mut() {
+            level.key = key;
+            level.key_sensitive = sensitive;
+        }
+    }
+
+    fn is_sensitive(&self) -> bool {
+        self.levels.last().is_some_and(|level| level.sensitive || level.key_sensitive)
+    }
+
+    fn is_found(&self, value: &[u8]) -> bool {
+        let mut found: Vec<(Range<usize>, Category)> = Vec::new();
+        self.detectors.detect(value).is_some() || {
+            self.detectors.find_in_text(value, &mut found);
+            !found.is_empty()
+        }
+    }
+
+    fn end_value(&mut self) {
+        if let Some(level) = self.levels.last_mut() {
+            level.after_colon = false;
+            level.key_sensitive = level.key_sensitive && !level.is_object;
+        }
+    }
+
+    fn word(&mut self, length: usize, out: &mut Vec<u8>) -> Result<(), JsonStop> {
+        match self.text.get(self.at..self.at + length) {
+            Some(b"true" | b"null" | b"false") => {
+                self.copy(length, out);
+                Ok(())
+            }
+            Some(_) => Err(JsonStop::Malformed),
+            None => Err(JsonStop::Truncated),
+        }
+    }
+
+    fn copy(&mut self, length: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.text.get(self.at..self.at + length).unwrap_or(&[]));
+        self.at += length;
+    }
+}
+
+/// Appends `text` with what is found in it hidden: all of it where the whole is known, ranges
+/// otherwise. Returns how many were hidden. Valid inside a JSON string that has no escapes.
+pub(super) fn mask_ranges(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> u32 {
+    if detectors.detect(text).is_some() {
+        out.extend_from_slice(super::transform::MARKER);
+        return 1;
+    }
+    let mut found = Vec::new();
+    detectors.find_in_text(text, &mut found);
+    let mut from = 0;
+    for (range, _) in &found {
+        out.extend_from_slice(text.get(from..range.start).unwrap_or(&[]));
+        out.extend_from_slice(RANGE_MARKER);
+        from = range.end;
+    }
+    out.extend_from_slice(text.get(from..).unwrap_or(&[]));
+    u32::try_from(found.len()).unwrap_or(u32::MAX)
+}
+
+/// Resolves the escapes of a JSON string, for searching only: what it cannot read it keeps.
+fn decode(raw: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte != b'\\' {
+            decoded.push(byte);
+            continue;
+        }
+        let Some((&escape, tail)) = rest.split_first() else { break };
+        rest = tail;
+        match escape {
+            b'n' | b'r' | b't' | b'b' | b'f' => decoded.push(b' '),
+            b'u' => {
+                let (hex, tail) = rest.split_at(rest.len().min(4));
+                rest = tail;
+                let code = std::str::from_utf8(hex).ok().and_then(|hex| u32::from_str_radix(hex, 16).ok());
+                let character = code.and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
+                decoded.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            other => decoded.push(other),
+        }
+    }
+    decoded
+}
+
+/// What stands in place of something found inside longer text.
+const RANGE_MARKER: &[u8] = b"***";
+
+#[cfg(test)]
+mod tests;

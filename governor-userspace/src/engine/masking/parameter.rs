@@ -1,0 +1,59 @@
+//! Masks values that go into audit records: bound parameters and literals.
+
+use super::detector::Detectors;
+use super::json::{JsonStop, mask_json, mask_ranges};
+use super::pg_type::TEXT;
+use super::transform::{Format, mask_value};
+use crate::engine::model::MaskStyle;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Longest text that [`mask_parameter`] returns, in bytes, its closing mark included.
+pub const PARAMETER_BYTES_MAX: usize = 256;
+
+/// The value as an audit record may show it: what detectors know is hidden, and what is left is cut to
+/// [`PARAMETER_BYTES_MAX`]. Only the first few KiB are read, whatever the value's length; they are
+/// masked before they are cut, so no half of a card number survives at the edge.
+pub fn mask_parameter(detectors: &Detectors, text: &str) -> String {
+    // Same rule as for rows: a detector that fails hides the value.
+    catch_unwind(AssertUnwindSafe(|| masked(detectors, text))).unwrap_or_else(|_| "[masked]".into())
+}
+
+fn masked(detectors: &Detectors, text: &str) -> String {
+    let read = head(text, READ_BYTES_MAX);
+    let whole = read.len() == text.len();
+    let mut out = Vec::new();
+    if let Some(finding) = detectors.detect(read.as_bytes()) {
+        mask_value(MaskStyle::Partial, Some(finding.category), TEXT, -1, Format::Text, read.as_bytes(), &mut out);
+    } else if !(read.trim_start().starts_with(['{', '[']) && json(detectors, read, whole, &mut out)) {
+        out.clear();
+        mask_ranges(detectors, read.as_bytes(), &mut out);
+    }
+    let mut shown = String::from_utf8_lossy(&out).into_owned();
+    if !whole || shown.len() > PARAMETER_BYTES_MAX {
+        let kept = head(&shown, PARAMETER_BYTES_MAX - MORE.len()).len();
+        shown.truncate(kept);
+        shown.push_str(MORE);
+    }
+    shown
+}
+
+/// Masks a document, or the beginning of one; `false` where it is none.
+fn json(detectors: &Detectors, text: &str, whole: bool, out: &mut Vec<u8>) -> bool {
+    match mask_json(detectors, text.as_bytes(), out) {
+        Ok(_) => true,
+        Err(JsonStop::Truncated) => !whole,
+        Err(JsonStop::Malformed) => false,
+    }
+}
+
+/// At most `bytes_max` bytes, cut between characters.
+fn head(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or("")
+}
+
+const MORE: &str = "…";
+/// Past this nothing is shown, and a longest finding fits between it and what is shown.
+const READ_BYTES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! What a policy says beyond permit and forbid: `@id @reason @hint @approval @mask @audit`.
+//!
+//! Invariant: a policy whose annotations could not do what their author meant is refused, because a
+//! misspelt `@aproval` would turn a hold into a denial, and `@mask("parital")` would show data.
+
+use crate::engine::model::MaskStyle;
+use cedar_policy::{Effect, Policy};
+
+/// The annotations of one policy, checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Notes {
+    pub reason: String,
+    pub hint: String,
+    /// The group that may approve.
+    pub approval: Option<String>,
+    pub mask: Option<MaskStyle>,
+    pub audit_sync: bool,
+}
+
+/// Reads and checks the annotations of `policy`. `is_for_see`: it can apply to the action `see`.
+///
+/// # Errors
+/// Every wrong annotation: its key and what is wrong with it.
+pub(super) fn read(policy: &Policy, is_for_see: bool) -> Result<Notes, Vec<(String, String)>> {
+    let mut notes = Notes::default();
+    let mut wrong = vec![];
+    let is_forbid = policy.effect() == Effect::Forbid;
+    for (key, value) in policy.annotations() {
+        let checked = match key {
+            "id" => check_id(value),
+            "reason" => check_sentence(value).map(|()| notes.reason = value.into()),
+            "hint" => check_sentence(value).map(|()| notes.hint = value.into()),
+            "approval" => {
+                check_approval(policy, is_forbid, value).map(|()| notes.approval = Some(value.into()))
+            }
+            "mask" => check_mask(is_forbid, is_for_see, value).map(|style| notes.mask = Some(style)),
+            "audit" if value == "sync" => {
+                notes.audit_sync = true;
+                Ok(())
+            }
+            "audit" => Err(format!("@audit is \"sync\", not {value:?}")),
+            _ => Err(format!("unknown annotation @{key}; known: @id @reason @hint @approval @mask @audit")),
+        };
+        if let Err(reason) = checked {
+            wrong.push((key.to_owned(), reason));
+        }
+    }
+    if wrong.is_empty() { Ok(notes) } else { Err(wrong) }
+}
+
+fn check_id(id: &str) -> Result<(), String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if id.is_empty() || id.len() > ID_BYTES_MAX || !id.chars().all(is_plain) {
+        return Err(format!("@id is 1 to {ID_BYTES_MAX} letters, digits, '-', '_' and '.', not {id:?}"));
+    }
+    Ok(())
+}
+
+/// The text goes into one field of an error message on the wire and into one line of a terminal.
+fn check_sentence(text: &str) -> Result<(), String> {
+    if text.len() > SENTENCE_BYTES_MAX || text.chars().any(char::is_control) {
+        return Err(format!("@reason and @hint are one line of at most {SENTENCE_BYTES_MAX} bytes"));
+    }
+    Ok(())
+}
+
+fn check_approval(policy: &Policy, is_forbid: bool, group: &str) -> Result<(), String> {
+    // '+' joins the groups of several holds.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+    if group.is_empty() || !group.chars().all(is_plain) {
+        return Err(format!("@approval names a group (letters, digits, '-', '_', '.', '@'), not {group:?}"));
+    }
+    if !is_forbid {
+        return Err("@approval belongs to a forbid: a permit has nothing to wait for".into());
+    }
+    if !reads_approved(policy) {
+        return Err("@approval without context.approved: no approval could ever lift this forbid; \
+                    add `unless { context.approved }`"
+            .into());
+    }
+    Ok(())
+}
+
+fn check_mask(is_forbid: bool, is_for_see: bool, style: &str) -> Result<MaskStyle, String> {
+    let style = match style {
+        "redact" => MaskStyle::Redact,
+        "partial" => MaskStyle::Partial,
+        "null" => MaskStyle::Null,
+        _ => return Err(format!("@mask is \"redact\", \"partial\" or \"null\", not {style:?}")),
+    };
+    if !is_forbid {
+        return Err("@mask belongs to a forbid: what is permitted is seen in clear".into());
+    }
+    if !is_for_see {
+        return Err("@mask belongs to a policy for Action::\"see\"".into());
+    }
+    Ok(style)
+}
+
+/// Whether a condition mentions `context.approved`, read from the policy's own JSON form.
+fn reads_approved(policy: &Policy) -> bool {
+    fn walk(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::Object(map) => {
+                let is_it = map.get(".").is_some_and(|access| {
+                    access.get("attr").and_then(|a| a.as_str()) == Some("approved")
+                        && access.pointer("/left/Var").and_then(|v| v.as_str()) == Some("context")
+                });
+                is_it || map.values().any(walk)
+            }
+            serde_json::Value::Array(list) => list.iter().any(walk),
+            _ => false,
+        }
+    }
+    policy.to_json().is_ok_and(|json| walk(&json))
+}
+
+const ID_BYTES_MAX: usize = 100;
+const SENTENCE_BYTES_MAX: usize = 500;

@@ -1,0 +1,269 @@
+//! Remembers decisions, because most statements of a session look like earlier ones.
+//!
+//! Keyed by everything that a decision depends on: who (kind of principal), claims, destination, the
+//! facts of the statement (not its text: literals do not matter) and what surrounds it. The key's hash only
+//! finds the place; the whole key is compared before an answer is given, so a collision costs a
+//! decision and never gives a wrong one. Another policy set empties the cache.
+//!
+//! Owned by one thread; bounded by entries, and by the size of what is kept at all.
+
+use super::compile::PolicySet;
+use super::entity::PolicyPrincipal;
+use super::key::KeyHasher;
+use super::question::{RunContext, SeeColumn, Visibility};
+use crate::engine::model::{
+    Claims, Decision, Endpoint, FunctionName, RelationName, Statement, StatementKind,
+};
+use lru::LruCache;
+use std::hash::{Hash, Hasher};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// Decisions of one policy set, least recently used out first.
+#[derive(Debug)]
+pub struct DecisionCache {
+    set_identity: u128,
+    run: LruCache<u64, (RunKey, Arc<Decision>)>,
+    see: LruCache<u64, (SeeKey, Arc<Visibility>)>,
+    hits_count: u64,
+    misses_count: u64,
+}
+
+impl DecisionCache {
+    /// Keeps at most `entries_max` decisions on statements, and as many on columns.
+    pub fn new(entries_max: NonZeroUsize) -> Self {
+        Self {
+            set_identity: 0,
+            run: LruCache::new(entries_max),
+            see: LruCache::new(entries_max),
+            hits_count: 0,
+            misses_count: 0,
+        }
+    }
+
+    /// [`PolicySet::run`], remembered.
+    pub fn run(
+        &mut self,
+        set: &PolicySet,
+        who: &PolicyPrincipal,
+        claims: &Claims,
+        to: &Endpoint,
+        statement: &Statement,
+        surroundings: &RunContext,
+    ) -> Arc<Decision> {
+        self.follow(set);
+        let session = SessionRef { who: who.cache_key(), claims, to };
+        let facts = FactsRef::of(statement, surroundings);
+        let mut hash = session.hash();
+        facts.hash(&mut hash);
+        let hash = hash.finish();
+        if let Some((key, decision)) = self.run.get(&hash)
+            && key.session.is(&session)
+            && key.facts.is(&facts)
+        {
+            self.hits_count += 1;
+            return Arc::clone(decision);
+        }
+        self.misses_count += 1;
+        let decision = Arc::new(set.run(who, claims, to, statement, surroundings));
+        if facts.bytes() <= KEY_BYTES_MAX {
+            let key = RunKey { session: session.to_owned(), facts: facts.to_owned() };
+            self.run.put(hash, (key, Arc::clone(&decision)));
+        }
+        decision
+    }
+
+    /// [`PolicySet::see`], remembered.
+    pub fn see(
+        &mut self,
+        set: &PolicySet,
+        who: &PolicyPrincipal,
+        claims: &Claims,
+        to: &Endpoint,
+        column: &SeeColumn,
+    ) -> Arc<Visibility> {
+        self.follow(set);
+        let session = SessionRef { who: who.cache_key(), claims, to };
+        let mut hash = session.hash();
+        column.hash(&mut hash);
+        let hash = hash.finish();
+        if let Some((key, visibility)) = self.see.get(&hash)
+            && key.session.is(&session)
+            && key.column == *column
+        {
+            self.hits_count += 1;
+            return Arc::clone(visibility);
+        }
+        self.misses_count += 1;
+        let visibility = Arc::new(set.see(who, claims, to, column));
+        let key = SeeKey { session: session.to_owned(), column: column.clone() };
+        self.see.put(hash, (key, Arc::clone(&visibility)));
+        visibility
+    }
+
+    /// Answers from memory and answers from Cedar, since the start.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.hits_count, self.misses_count)
+    }
+
+    fn follow(&mut self, set: &PolicySet) {
+        if self.set_identity != set.identity {
+            self.run.clear();
+            self.see.clear();
+            self.set_identity = set.identity;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct RunKey {
+    session: SessionKey,
+    facts: Facts,
+}
+
+#[derive(Debug)]
+struct SeeKey {
+    session: SessionKey,
+    column: SeeColumn,
+}
+
+/// Who asks, from where to where.
+#[derive(Debug)]
+struct SessionKey {
+    who: u128,
+    claims: Claims,
+    to: Endpoint,
+}
+
+impl SessionKey {
+    fn is(&self, other: &SessionRef<'_>) -> bool {
+        self.who == other.who && self.to == *other.to && self.claims == *other.claims
+    }
+}
+
+struct SessionRef<'a> {
+    who: u128,
+    claims: &'a Claims,
+    to: &'a Endpoint,
+}
+
+impl SessionRef<'_> {
+    fn hash(&self) -> KeyHasher {
+        let mut hash = KeyHasher::new();
+        self.who.hash(&mut hash);
+        self.claims.user.hash(&mut hash);
+        self.claims.database.hash(&mut hash);
+        self.claims.application_name.hash(&mut hash);
+        self.to.hash(&mut hash);
+        hash
+    }
+
+    fn to_owned(&self) -> SessionKey {
+        SessionKey { who: self.who, claims: self.claims.clone(), to: *self.to }
+    }
+}
+
+/// Everything about a statement that reaches Cedar (`context.rs`), and nothing else.
+#[derive(Debug)]
+struct Facts {
+    kind: StatementKind,
+    kinds: Vec<StatementKind>,
+    tag: String,
+    reads: Vec<RelationName>,
+    writes: Vec<RelationName>,
+    functions: Vec<FunctionName>,
+    columns: Vec<String>,
+    every_column: bool,
+    has_where: Option<bool>,
+    unknown: Option<&'static str>,
+    setting: Option<(String, Option<String>)>,
+    surroundings: RunContext,
+}
+
+impl Facts {
+    fn is(&self, other: &FactsRef<'_>) -> bool {
+        let s = other.statement;
+        self.kind == s.kind
+            && self.surroundings == *other.surroundings
+            && self.has_where == s.has_where
+            && self.every_column == s.mentions.every_column
+            && self.unknown == other.unknown
+            && self.kinds == s.kinds
+            && self.tag == s.tag
+            && self.reads == s.reads
+            && self.writes == s.writes
+            && self.functions == s.functions
+            && self.columns == s.mentions.columns
+            && self.setting == s.setting
+    }
+}
+
+struct FactsRef<'a> {
+    statement: &'a Statement,
+    unknown: Option<&'static str>,
+    surroundings: &'a RunContext,
+}
+
+impl<'a> FactsRef<'a> {
+    fn of(statement: &'a Statement, surroundings: &'a RunContext) -> Self {
+        Self { statement, unknown: statement.unknown.as_ref().map(|why| why.cause()), surroundings }
+    }
+
+    fn hash(&self, hash: &mut KeyHasher) {
+        let (s, around) = (self.statement, self.surroundings);
+        let RunContext { approved, reads_sensitive } = *around;
+        let bits = [
+            approved,
+            reads_sensitive,
+            s.mentions.every_column,
+            self.unknown.is_some(),
+            s.has_where.is_some(),
+            s.has_where == Some(true),
+        ];
+        let bits = bits.iter().fold(s.kind as u64, |all, &bit| all << 1 | u64::from(bit));
+        hash.write_u64(bits);
+        for kind in &s.kinds {
+            hash.write_u8(*kind as u8);
+        }
+        s.tag.hash(hash);
+        s.reads.hash(hash);
+        s.writes.hash(hash);
+        s.functions.hash(hash);
+        s.mentions.columns.hash(hash);
+        s.setting.hash(hash);
+    }
+
+    /// About what keeping it would cost.
+    fn bytes(&self) -> usize {
+        let s = self.statement;
+        let relations = s.reads.iter().chain(&s.writes);
+        let names = relations.map(|r| r.name.len() + r.schema.as_ref().map_or(0, String::len) + 48);
+        let functions =
+            s.functions.iter().map(|f| f.name.len() + f.schema.as_ref().map_or(0, String::len) + 48);
+        let columns = s.mentions.columns.iter().map(|c| c.len() + 24);
+        let setting =
+            s.setting.as_ref().map_or(0, |(name, value)| name.len() + value.as_ref().map_or(0, String::len));
+        names.chain(functions).chain(columns).sum::<usize>() + s.tag.len() + setting
+    }
+
+    fn to_owned(&self) -> Facts {
+        let s = self.statement;
+        Facts {
+            kind: s.kind,
+            kinds: s.kinds.clone(),
+            tag: s.tag.clone(),
+            reads: s.reads.clone(),
+            writes: s.writes.clone(),
+            functions: s.functions.clone(),
+            columns: s.mentions.columns.clone(),
+            every_column: s.mentions.every_column,
+            has_where: s.has_where,
+            unknown: self.unknown,
+            setting: s.setting.clone(),
+            surroundings: self.surroundings.clone(),
+        }
+    }
+}
+
+/// A statement with more names than this is rare, and decided each time.
+const KEY_BYTES_MAX: usize = 16 << 10;

@@ -1,0 +1,326 @@
+//! Policy text → a checked [`PolicySet`], or every problem in it. Nothing is half loaded.
+
+use super::annotation::{self, Notes};
+use super::error::{PolicyError, Problem};
+use super::schema::{self, Ask};
+use super::slice::{self, Slices};
+use super::source::{PolicySource, Profile};
+use cedar_policy::ffi::DetailedError;
+use cedar_policy::{Policy, PolicyId, ValidationMode, Validator};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::str::FromStr;
+
+/// One source of a set, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicyFile {
+    pub name: String,
+    /// In force, without disabled ones.
+    pub policies_count: usize,
+}
+
+/// Policies in force together. Immutable; cheap to share behind an `Arc`.
+pub struct PolicySet {
+    pub(super) slices: Slices,
+    pub(super) notes: HashMap<PolicyId, Notes>,
+    /// First half of the SHA-256 over the sources: tells sets apart for caches.
+    pub(super) identity: u128,
+    version: String,
+    files: Vec<PolicyFile>,
+}
+
+impl PolicySet {
+    /// The policies that are built in.
+    pub fn builtin(profile: Profile) -> Vec<PolicySource> {
+        profile.files().iter().map(|(name, text)| PolicySource::new(*name, *text)).collect()
+    }
+
+    /// Reads, validates (strictly, against [`super::SCHEMA_TEXT`]) and joins `sources`.
+    ///
+    /// # Errors
+    /// Every problem of every source, by file and line.
+    pub fn compile(sources: &[PolicySource]) -> Result<Self, PolicyError> {
+        Self::compile_with(sources, &[])
+    }
+
+    /// Like [`Self::compile`], leaving out the policies whose `@id` is in `disabled`.
+    ///
+    /// # Errors
+    /// As [`Self::compile`]; and for an entry of `disabled` that no policy has.
+    pub fn compile_with(sources: &[PolicySource], disabled: &[String]) -> Result<Self, PolicyError> {
+        let loaded = schema::loaded().map_err(|problem| PolicyError { problems: vec![problem] })?;
+        let mut problems = vec![];
+        let mut reader =
+            Reader { disabled, seen_disabled: BTreeSet::new(), members: vec![], ids: HashMap::new() };
+        let mut files = vec![];
+        for (index, source) in sources.iter().enumerate() {
+            let before = reader.members.len();
+            reader.read(index, source, sources, &mut problems);
+            files.push(PolicyFile {
+                name: source.name.clone(),
+                policies_count: reader.members.len() - before,
+            });
+        }
+        for id in disabled {
+            if !reader.seen_disabled.contains(id) {
+                problems
+                    .push(Problem::of_file(CONFIGURATION, format!("no policy has the disabled id {id:?}")));
+            }
+        }
+
+        let mut notes = HashMap::new();
+        for member in &reader.members {
+            let is_for_see = slice::applies_to(&member.policy, Ask::See, loaded);
+            match annotation::read(&member.policy, is_for_see) {
+                Ok(read) => {
+                    notes.insert(member.policy.id().clone(), read);
+                }
+                Err(wrong) => problems.extend(wrong.into_iter().map(|(key, reason)| {
+                    let byte = annotation_byte(&member.policy, &key).or(member.byte);
+                    member.problem(sources, byte, reason)
+                })),
+            }
+        }
+        reader.validate(sources, &mut problems);
+        if !problems.is_empty() {
+            problems.sort();
+            problems.dedup();
+            return Err(PolicyError { problems });
+        }
+
+        let policies: Vec<Policy> = reader.members.into_iter().map(|member| member.policy).collect();
+        let slices = Slices::new(&policies, loaded)
+            .map_err(|reason| PolicyError { problems: vec![Problem::of_file("policies", reason)] })?;
+        let digest = digest(sources, disabled);
+        let (identity, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
+        Ok(Self {
+            slices,
+            notes,
+            identity: u128::from_be_bytes(*identity),
+            version: hex::encode(identity.get(..VERSION_BYTES).unwrap_or(identity)),
+            files,
+        })
+    }
+
+    /// Names exactly this set of sources: 16 hexadecimal digits, the same whatever the sources' order.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The sources, in the order they were given.
+    pub fn files(&self) -> &[PolicyFile] {
+        &self.files
+    }
+
+    pub fn policies_count(&self) -> usize {
+        self.notes.len()
+    }
+}
+
+impl fmt::Debug for PolicySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicySet").field("version", &self.version).field("files", &self.files).finish()
+    }
+}
+
+/// A policy with the place it came from.
+struct Member {
+    policy: Policy,
+    /// Index into the sources.
+    source: usize,
+    /// Where it starts in its source.
+    byte: Option<usize>,
+}
+
+impl Member {
+    fn problem(&self, sources: &[PolicySource], byte: Option<usize>, reason: impl Into<String>) -> Problem {
+        match sources.get(self.source) {
+            Some(source) => Problem::at(&source.name, &source.text, byte, reason),
+            None => Problem::of_file("", reason),
+        }
+    }
+}
+
+struct Reader<'a> {
+    disabled: &'a [String],
+    seen_disabled: BTreeSet<String>,
+    members: Vec<Member>,
+    /// Every id, to its index in `members`.
+    ids: HashMap<PolicyId, usize>,
+}
+
+impl Reader<'_> {
+    fn read(
+        &mut self,
+        index: usize,
+        source: &PolicySource,
+        sources: &[PolicySource],
+        problems: &mut Vec<Problem>,
+    ) {
+        if let Err((byte, reason)) = check_bounds(&source.text) {
+            problems.push(Problem::at(&source.name, &source.text, Some(byte), reason));
+            return;
+        }
+        let parsed = match cedar_policy::PolicySet::from_str(&source.text) {
+            Ok(parsed) => parsed,
+            Err(errors) => {
+                problems.extend(errors.iter().map(|error| {
+                    let (byte, reason) = describe(&DetailedError::from(error));
+                    Problem::at(&source.name, &source.text, byte, reason)
+                }));
+                return;
+            }
+        };
+        for template in parsed.templates() {
+            let byte = template.as_ref().loc().map(|loc| loc.start());
+            let reason = "templates (?principal, ?resource) are not supported";
+            problems.push(Problem::at(&source.name, &source.text, byte, reason));
+        }
+        let mut found: Vec<(Option<usize>, &Policy)> =
+            parsed.policies().map(|policy| (policy.as_ref().loc().map(|loc| loc.start()), policy)).collect();
+        found.sort_by_key(|(byte, _)| *byte);
+        for (ordinal, (byte, policy)) in found.into_iter().enumerate() {
+            if let Some(id) = policy.annotation("id").filter(|id| self.disabled.iter().any(|d| d == id)) {
+                self.seen_disabled.insert(id.to_owned());
+                continue;
+            }
+            let id = PolicyId::new(match (policy.annotation("id"), byte) {
+                (Some(id), _) => id.to_owned(),
+                (None, Some(byte)) => {
+                    let (line, column) = super::error::position(&source.text, byte);
+                    format!("{}:{line}:{column}", source.name)
+                }
+                (None, None) => format!("{}#{ordinal}", source.name),
+            });
+            let member = Member { policy: policy.new_id(id.clone()), source: index, byte };
+            if let Some(first) = self.ids.get(&id).and_then(|&n| self.members.get(n)) {
+                let place = first.problem(sources, first.byte, "here").to_string();
+                let place = place.trim_end_matches(": here");
+                problems.push(member.problem(
+                    sources,
+                    byte,
+                    format!("@id {id:?} is already used at {place}", id = id.to_string()),
+                ));
+                continue;
+            }
+            self.ids.insert(id, self.members.len());
+            self.members.push(member);
+        }
+    }
+
+    /// Strict validation. Warnings count: a policy that can never apply protects nobody, and a
+    /// look-alike character in a name is not what its reader believes.
+    fn validate(&self, sources: &[PolicySource], problems: &mut Vec<Problem>) {
+        let Ok(loaded) = schema::loaded() else { return };
+        let policies = self.members.iter().map(|member| member.policy.clone());
+        let set = match cedar_policy::PolicySet::from_policies(policies) {
+            Ok(set) => set,
+            Err(error) => {
+                problems.push(Problem::of_file("policies", error.to_string()));
+                return;
+            }
+        };
+        let result = Validator::new(loaded.schema.clone()).validate(&set, ValidationMode::Strict);
+        let found =
+            result.validation_errors().map(|error| (error.policy_id(), DetailedError::from(error))).chain(
+                result
+                    .validation_warnings()
+                    .map(|warning| (warning.policy_id(), DetailedError::from(warning))),
+            );
+        for (id, detail) in found {
+            let (byte, reason) = describe(&detail);
+            let member = self.ids.get(id).and_then(|&n| self.members.get(n));
+            problems.push(match member {
+                Some(member) => member.problem(sources, byte.or(member.byte), reason),
+                None => Problem::of_file("policies", reason),
+            });
+        }
+    }
+}
+
+/// Where an error is (byte offset in its file), and one line that says what it is and what helps.
+fn describe(detail: &DetailedError) -> (Option<usize>, String) {
+    let label = detail.source_locations.first();
+    let mut reason = detail.message.clone();
+    let extras = [label.and_then(|l| l.label.as_deref()), detail.help.as_deref()];
+    for extra in extras.into_iter().flatten() {
+        reason.push_str("; ");
+        reason.push_str(extra);
+    }
+    let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    (label.map(|l| l.loc.start), reason)
+}
+
+fn annotation_byte(policy: &Policy, key: &str) -> Option<usize> {
+    let (_, annotation) = policy.as_ref().annotations().find(|(k, _)| k.to_string() == key)?;
+    annotation.loc.as_ref().map(|loc| loc.start())
+}
+
+/// Cedar's parser and evaluator recurse: text whose depth or length no person writes is refused first.
+fn check_bounds(text: &str) -> Result<(), (usize, String)> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err((0, format!("longer than {TEXT_BYTES_MAX} bytes")));
+    }
+    let (mut depth, mut policy_start) = (0_usize, 0_usize);
+    let mut bytes = text.bytes().enumerate().peekable();
+    while let Some((byte, c)) = bytes.next() {
+        match c {
+            b'"' => {
+                // To the closing quote; a backslash takes the next byte with it.
+                while let Some((_, c)) = bytes.next() {
+                    match c {
+                        b'\\' => drop(bytes.next()),
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            b'/' if bytes.peek().is_some_and(|(_, next)| *next == b'/') => {
+                while bytes.next_if(|(_, c)| *c != b'\n').is_some() {}
+            }
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b';' => policy_start = byte,
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return Err((byte, format!("nested deeper than {DEPTH_MAX} levels")));
+        }
+        if byte - policy_start > POLICY_BYTES_MAX {
+            return Err((byte, format!("one policy is longer than {POLICY_BYTES_MAX} bytes")));
+        }
+    }
+    Ok(())
+}
+
+/// Length-prefixed, so that no two different inputs give the same bytes.
+fn digest(sources: &[PolicySource], disabled: &[String]) -> [u8; 32] {
+    let mut sorted: Vec<(&str, &str)> = sources.iter().map(|s| (s.name.as_str(), s.text.as_str())).collect();
+    sorted.sort_unstable();
+    let mut hash = Sha256::new();
+    let mut add = |part: &str| {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    };
+    for (name, text) in sorted {
+        add(name);
+        add(text);
+    }
+    let disabled: BTreeSet<&String> = disabled.iter().collect();
+    for id in disabled {
+        add("disabled");
+        add(id);
+    }
+    hash.finalize().into()
+}
+
+/// In place of a file name where the fault is in governor's configuration.
+const CONFIGURATION: &str = "configuration";
+const VERSION_BYTES: usize = 8;
+/// Enough for ten thousand policies.
+const TEXT_BYTES_MAX: usize = 8 << 20;
+/// A chain of operators becomes a tree as deep as it is long: this keeps it within a 2 MiB stack (a test).
+const POLICY_BYTES_MAX: usize = 32 << 10;
+const DEPTH_MAX: usize = 60;

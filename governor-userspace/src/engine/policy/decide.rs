@@ -1,0 +1,244 @@
+//! The three questions, decided.
+//!
+//! `run` asks Cedar once for every kind in a statement (a writing CTE under SELECT is both), and as
+//! `unknown` where its facts are not the whole truth; the strictest answer counts.
+//!
+//! A denial becomes a hold where every forbid that caused it carries `@approval` and, asked again as
+//! approved, all of it would be permitted: nobody is asked to approve what would be refused anyway.
+
+use super::compile::PolicySet;
+use super::entity::{self, PolicyPrincipal};
+use super::question::{RunContext, SeeColumn, Visibility};
+use super::schema::{self, Ask};
+use super::{annotation::Notes, context};
+use crate::engine::model::{
+    Claims, Decision, Endpoint, Hold, MaskStyle, Obligations, Reason, Statement, StatementKind, Verdict,
+};
+use cedar_policy::{Authorizer, Context, Entities, Entity, PolicyId, Request};
+use std::collections::BTreeSet;
+
+impl PolicySet {
+    /// May `who` open a session with this database?
+    pub fn connect(&self, who: &PolicyPrincipal, claims: &Claims, to: &Endpoint) -> Decision {
+        let asked = context::of_session(claims, to)
+            .zip(entity::database(claims, to))
+            .and_then(|(context, resource)| self.ask(Ask::Connect, who, &resource, context));
+        asked.map_or_else(internal_denial, Answer::into_decision)
+    }
+
+    /// May `who` run `statement`?
+    pub fn run(
+        &self,
+        who: &PolicyPrincipal,
+        claims: &Claims,
+        to: &Endpoint,
+        statement: &Statement,
+        surroundings: &RunContext,
+    ) -> Decision {
+        let Some(answer) = self.run_once(who, claims, to, statement, surroundings) else {
+            return internal_denial();
+        };
+        if answer.is_allowed || surroundings.approved || answer.approvers().is_none() {
+            return answer.into_decision();
+        }
+        let approved = RunContext { approved: true, ..surroundings.clone() };
+        match self.run_once(who, claims, to, statement, &approved) {
+            Some(lifted) if lifted.is_allowed => answer.into_hold(lifted.obligations()),
+            Some(refused) => refused.into_decision(),
+            None => internal_denial(),
+        }
+    }
+
+    /// May `who` see this sensitive column in clear?
+    pub fn see(
+        &self,
+        who: &PolicyPrincipal,
+        claims: &Claims,
+        to: &Endpoint,
+        column: &SeeColumn,
+    ) -> Visibility {
+        let asked = context::of_session(claims, to)
+            .zip(entity::column(claims, to, column))
+            .and_then(|(context, resource)| self.ask(Ask::See, who, &resource, context));
+        match asked {
+            Some(answer) if answer.is_allowed => Visibility::Clear,
+            Some(answer) => {
+                Visibility::Masked { style: answer.mask_style(), reasons: answer.into_decision().reasons }
+            }
+            None => Visibility::Masked { style: MaskStyle::Redact, reasons: internal_denial().reasons },
+        }
+    }
+
+    /// Every kind of the statement, joined: the strictest answer.
+    fn run_once<'a>(
+        &'a self,
+        who: &PolicyPrincipal,
+        claims: &Claims,
+        to: &Endpoint,
+        statement: &Statement,
+        surroundings: &RunContext,
+    ) -> Option<Answer<'a>> {
+        let context = context::of_statement(claims, to, statement, surroundings)?;
+        let resource = entity::database(claims, to)?;
+        let mut kinds: BTreeSet<StatementKind> = statement.kinds.iter().copied().collect();
+        kinds.insert(statement.kind);
+        if statement.unknown.is_some() {
+            kinds.insert(StatementKind::Unknown);
+        }
+        let mut joined: Option<Answer<'a>> = None;
+        for kind in kinds {
+            let answer = self.ask(Ask::Run(kind), who, &resource, context.clone())?;
+            joined = Some(match joined {
+                Some(before) => before.and(answer),
+                None => answer,
+            });
+        }
+        joined
+    }
+
+    /// One question to Cedar. `None` where it could not even be asked.
+    fn ask<'a>(
+        &'a self,
+        ask: Ask,
+        who: &PolicyPrincipal,
+        resource: &Entity,
+        context: Context,
+    ) -> Option<Answer<'a>> {
+        let action = schema::loaded().ok()?.actions.get(ask.as_str())?;
+        let principal = who.entity()?;
+        // No schema here: the values are built to it (a test checks that they conform), and checking
+        // them again costs more than the decision.
+        let request = Request::new(principal.uid(), action.uid(), resource.uid(), context, None).ok()?;
+        let entities = [action.clone(), principal.clone(), resource.clone()];
+        let entities = Entities::from_entities(entities, None).ok()?;
+        let policies = self.slices.get(ask, who.class())?;
+        let response = Authorizer::new().is_authorized(&request, policies, &entities);
+
+        let mut determining: Vec<(&'a PolicyId, &'a Notes)> =
+            response.diagnostics().reason().map(|id| self.notes.get_key_value(id)).collect::<Option<_>>()?;
+        determining.sort_unstable_by_key(|(id, _)| *id);
+        let mut failed: Vec<Reason> = response
+            .diagnostics()
+            .errors()
+            .map(|error| {
+                let cedar_policy::AuthorizationError::PolicyEvaluationError(error) = error;
+                Reason {
+                    policy: error.policy_id().to_string(),
+                    text: "this policy could not be evaluated, so it denies".into(),
+                    hint: error.to_string(),
+                }
+            })
+            .collect();
+        failed.sort_unstable_by(|a, b| a.policy.cmp(&b.policy));
+        let is_permitted = response.decision() == cedar_policy::Decision::Allow;
+        if is_permitted && !failed.is_empty() {
+            determining.clear(); // what permits did not decide: the failure did
+        }
+        let is_unpermitted = !is_permitted && determining.is_empty() && failed.is_empty();
+        Some(Answer { is_allowed: is_permitted && failed.is_empty(), is_unpermitted, determining, failed })
+    }
+}
+
+/// What Cedar answered, with the policies behind it.
+struct Answer<'a> {
+    is_allowed: bool,
+    /// Denied because nothing permits it.
+    is_unpermitted: bool,
+    /// Permits where permitted, else forbids; by id.
+    determining: Vec<(&'a PolicyId, &'a Notes)>,
+    /// Policies that could not be evaluated.
+    failed: Vec<Reason>,
+}
+
+impl Answer<'_> {
+    /// Both must be allowed.
+    fn and(mut self, other: Self) -> Self {
+        match (self.is_allowed, other.is_allowed) {
+            (true, false) => return other,
+            (false, true) => return self,
+            _ => {}
+        }
+        self.is_unpermitted |= other.is_unpermitted;
+        self.determining.extend(other.determining);
+        self.determining.sort_unstable_by_key(|(id, _)| *id);
+        self.determining.dedup_by_key(|(id, _)| *id);
+        self.failed.extend(other.failed);
+        self.failed.dedup();
+        self
+    }
+
+    /// The groups that can lift this denial, joined by `+` where several must; `None` where nobody can.
+    fn approvers(&self) -> Option<String> {
+        if self.is_allowed || self.is_unpermitted || !self.failed.is_empty() {
+            return None;
+        }
+        let groups: BTreeSet<&str> =
+            self.determining.iter().map(|(_, notes)| notes.approval.as_deref()).collect::<Option<_>>()?;
+        let groups: Vec<&str> = groups.into_iter().collect();
+        (!groups.is_empty()).then(|| groups.join("+"))
+    }
+
+    /// The style that tells least, of all that the forbids ask for; redact where they say nothing.
+    fn mask_style(&self) -> MaskStyle {
+        let tells = |style: MaskStyle| match style {
+            MaskStyle::Null => 0,
+            MaskStyle::Redact => 1,
+            MaskStyle::Partial => 2,
+        };
+        let failed = (!self.failed.is_empty() || self.is_unpermitted).then_some(MaskStyle::Redact);
+        self.determining
+            .iter()
+            .map(|(_, notes)| notes.mask.unwrap_or(MaskStyle::Redact))
+            .chain(failed)
+            .min_by_key(|style| tells(*style))
+            .unwrap_or(MaskStyle::Redact)
+    }
+
+    fn obligations(&self) -> Obligations {
+        Obligations { audit_sync: self.determining.iter().any(|(_, notes)| notes.audit_sync) }
+    }
+
+    /// Allow or Deny. Reasons: what failed, then what nobody can lift, then what an approval could.
+    fn into_decision(self) -> Decision {
+        let obligations = self.obligations();
+        let verdict = if self.is_allowed { Verdict::Allow } else { Verdict::Deny };
+        let mut reasons = self.failed;
+        let (plain, liftable): (Vec<_>, Vec<_>) =
+            self.determining.into_iter().partition(|(_, notes)| notes.approval.is_none());
+        reasons.extend(plain.into_iter().chain(liftable).map(reason));
+        if self.is_unpermitted {
+            reasons.insert(0, unpermitted());
+        }
+        Decision { verdict, hold: None, obligations, reasons }
+    }
+
+    /// `lifted`: the obligations of the policies that permit it once approved.
+    fn into_hold(self, lifted: Obligations) -> Decision {
+        let hold = self.approvers().map(|approvers| Hold { approvers });
+        let audit_sync = self.obligations().audit_sync || lifted.audit_sync;
+        let verdict = if hold.is_some() { Verdict::Hold } else { Verdict::Deny };
+        Decision {
+            verdict,
+            hold,
+            obligations: Obligations { audit_sync },
+            reasons: self.determining.into_iter().map(reason).collect(),
+        }
+    }
+}
+
+fn reason((id, notes): (&PolicyId, &Notes)) -> Reason {
+    Reason { policy: id.to_string(), text: notes.reason.clone(), hint: notes.hint.clone() }
+}
+
+fn unpermitted() -> Reason {
+    Reason {
+        policy: "default-deny".into(),
+        text: "no policy permits this".into(),
+        hint: "ask for a policy that permits it".into(),
+    }
+}
+
+/// A question that could not be put to Cedar: a fault of governor, answered safely.
+fn internal_denial() -> Decision {
+    Decision::deny("policy-fault", "governor could not ask its policies", "see governor's log")
+}

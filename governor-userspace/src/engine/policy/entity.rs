@@ -1,0 +1,192 @@
+//! Who asks and what for, as Cedar entities.
+//!
+//! Only what a kind of process has in common goes into the entity: no pid, start time or terminal number.
+//! So one decision serves all processes that policy cannot tell apart ([`PolicyPrincipal::cache_key`]).
+
+use super::question::SeeColumn;
+use super::schema::{Types, types, uid};
+use crate::engine::model::{Claims, Class, Endpoint, Principal};
+use cedar_policy::{Entity, EntityUid, RestrictedExpression as Value};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// A principal as policy sees it. Made once per session.
+#[derive(Clone, Debug)]
+pub struct PolicyPrincipal {
+    class: Class,
+    /// `None` where Cedar refused its attributes: every decision is then a denial.
+    entity: Option<Entity>,
+    cache_key: u128,
+}
+
+impl PolicyPrincipal {
+    pub fn new(principal: &Principal) -> Self {
+        Self { class: principal.class, entity: process(principal), cache_key: identity(principal) }
+    }
+
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Equal for principals that no policy can tell apart, and only for those: half a SHA-256 over
+    /// everything that goes into the entity.
+    pub fn cache_key(&self) -> u128 {
+        self.cache_key
+    }
+
+    pub(super) fn entity(&self) -> Option<&Entity> {
+        self.entity.as_ref()
+    }
+}
+
+/// Facts that identify a kind of process, in one place for the entity and its key.
+struct Facts<'a> {
+    class: &'static str,
+    user: &'a str,
+    uid: u32,
+    gid: u32,
+    login_user: Option<&'a str>,
+    login_uid: Option<u32>,
+    groups: BTreeSet<&'a str>,
+    executable: Option<&'a str>,
+    unit: Option<&'a str>,
+    container: Option<&'a str>,
+    cgroup: Option<&'a str>,
+    terminal: bool,
+    ancestors: BTreeSet<&'a str>,
+}
+
+impl<'a> Facts<'a> {
+    fn of(p: &'a Principal) -> Self {
+        Self {
+            class: p.class.as_str(),
+            user: &p.user,
+            uid: p.uid,
+            gid: p.gid,
+            login_user: p.login_user.as_deref(),
+            login_uid: p.login_uid,
+            groups: p.groups.iter().map(String::as_str).collect(),
+            executable: p.executable.as_deref(),
+            unit: p.unit.as_deref(),
+            container: p.container.as_deref(),
+            cgroup: p.cgroup.as_deref(),
+            terminal: p.terminal.is_some(),
+            ancestors: p.ancestors.iter().map(|a| a.executable.as_str()).collect(),
+        }
+    }
+}
+
+fn process(principal: &Principal) -> Option<Entity> {
+    let types = types()?;
+    let f = Facts::of(principal);
+    let mut attributes = HashMap::from([
+        ("class".into(), text(f.class)),
+        ("user".into(), text(f.user)),
+        ("uid".into(), Value::new_long(f.uid.into())),
+        ("gid".into(), Value::new_long(f.gid.into())),
+        ("groups".into(), texts(f.groups.iter().copied())),
+        ("terminal".into(), Value::new_bool(f.terminal)),
+        ("ancestors".into(), texts(f.ancestors.iter().copied())),
+    ]);
+    let optional = [
+        ("login_user", f.login_user),
+        ("executable", f.executable),
+        ("unit", f.unit),
+        ("container", f.container),
+        ("cgroup", f.cgroup),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            attributes.insert(name.into(), text(value));
+        }
+    }
+    if let Some(uid) = f.login_uid {
+        attributes.insert("login_uid".into(), Value::new_long(uid.into()));
+    }
+
+    let mut parents = HashSet::from([uid(types.class.clone(), f.class), uid(types.user.clone(), f.user)]);
+    parents.extend(f.login_user.map(|user| uid(types.user.clone(), user)));
+    parents.extend(f.groups.iter().map(|group| uid(types.group.clone(), group)));
+    parents.extend(f.unit.map(|unit| uid(types.unit.clone(), unit)));
+    parents.extend(f.container.map(|container| uid(types.container.clone(), container)));
+    parents.extend(f.executable.map(|path| uid(types.executable.clone(), path)));
+    Entity::new(uid(types.process.clone(), PROCESS_ID), attributes, parents).ok()
+}
+
+fn identity(principal: &Principal) -> u128 {
+    let f = Facts::of(principal);
+    let mut hash = Sha256::new();
+    let mut add = |part: Option<&str>| {
+        // Length-prefixed; absent differs from empty.
+        hash.update(part.map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
+        hash.update(part.unwrap_or_default());
+    };
+    add(Some(f.class));
+    add(Some(f.user));
+    for optional in [f.login_user, f.executable, f.unit, f.container, f.cgroup] {
+        add(optional);
+    }
+    for set in [&f.groups, &f.ancestors] {
+        set.iter().for_each(|member| add(Some(member)));
+        add(None);
+    }
+    hash.update(f.uid.to_be_bytes());
+    hash.update(f.gid.to_be_bytes());
+    hash.update(f.login_uid.map_or(u64::MAX, u64::from).to_be_bytes());
+    hash.update([u8::from(f.terminal)]);
+    let digest: [u8; 32] = hash.finalize().into();
+    digest.first_chunk::<16>().map_or(0, |half| u128::from_be_bytes(*half))
+}
+
+/// The resource of `connect` and `run`.
+pub(super) fn database(claims: &Claims, endpoint: &Endpoint) -> Option<Entity> {
+    let types = types()?;
+    let attributes = HashMap::from([
+        ("name".into(), text(&claims.database)),
+        ("address".into(), Value::new_ip(endpoint.address.to_canonical().to_string())),
+        ("port".into(), Value::new_long(endpoint.port.into())),
+    ]);
+    let parents = HashSet::from([server_uid(types, endpoint)]);
+    Entity::new(database_uid(types, claims), attributes, parents).ok()
+}
+
+/// The resource of `see`.
+pub(super) fn column(claims: &Claims, endpoint: &Endpoint, asked: &SeeColumn) -> Option<Entity> {
+    let types = types()?;
+    let column = asked.column.as_ref();
+    let part = |part: Option<&String>| text(part.map_or("", String::as_str));
+    let attributes = HashMap::from([
+        ("schema".into(), part(column.map(|c| &c.schema))),
+        ("relation".into(), part(column.map(|c| &c.relation))),
+        ("name".into(), part(column.map(|c| &c.column))),
+        ("category".into(), text(asked.category.map_or(UNKNOWN, |category| category.as_str()))),
+        ("origin_known".into(), Value::new_bool(column.is_some())),
+        ("database".into(), text(&claims.database)),
+    ]);
+    let mut parents = HashSet::from([server_uid(types, endpoint), database_uid(types, claims)]);
+    parents.extend(column.map(|c| uid(types.relation.clone(), &format!("{}.{}", c.schema, c.relation))));
+    let id = column.map_or_else(|| UNKNOWN.to_owned(), ToString::to_string);
+    Entity::new(uid(types.column.clone(), &id), attributes, parents).ok()
+}
+
+fn server_uid(types: &Types, endpoint: &Endpoint) -> EntityUid {
+    let canonical = Endpoint { address: endpoint.address.to_canonical(), port: endpoint.port };
+    uid(types.server.clone(), &canonical.to_string())
+}
+
+fn database_uid(types: &Types, claims: &Claims) -> EntityUid {
+    uid(types.database.clone(), &claims.database)
+}
+
+fn text(value: &str) -> Value {
+    Value::new_string(value.to_owned())
+}
+
+fn texts<'a>(values: impl Iterator<Item = &'a str>) -> Value {
+    Value::new_set(values.map(text))
+}
+
+/// All processes have one id: policy tells them apart by what they are, never by which one they are.
+const PROCESS_ID: &str = "process";
+/// A column's id and category where its origin is not known.
+const UNKNOWN: &str = "unknown";

@@ -1,0 +1,74 @@
+//! Every Cedar block in the documentation, and every example policy, is accepted beside the built-ins.
+
+use super::*;
+
+#[test]
+fn documented_policies_compile() {
+    const PAGE: &str = include_str!("../../../../../docs/policy.md");
+    let mut blocks_count = 0;
+    for block in PAGE.split("```cedar\n").skip(1) {
+        let text = block.split("```").next().unwrap();
+        blocks_count += 1;
+        let mut sources = PolicySet::builtin(Profile::Protect);
+        sources.push(PolicySource::new("docs/policy.md", text));
+        if let Err(error) = PolicySet::compile(&sources) {
+            panic!("{error}\nin\n{text}");
+        }
+    }
+    assert!(blocks_count >= 5, "the page lost its examples: {blocks_count}");
+}
+
+/// The page names every action, attribute and annotation that the code knows.
+#[test]
+fn the_page_is_complete() {
+    const PAGE: &str = include_str!("../../../../../docs/policy.md");
+    for kind in StatementKind::ALL {
+        assert!(PAGE.contains(&format!("`{}`", kind.as_str())), "action {}", kind.as_str());
+    }
+    for profile in Profile::ALL {
+        for (_, text) in profile.files() {
+            for id in text.lines().filter_map(|line| line.strip_prefix("@id(\"")) {
+                let id = id.trim_end_matches("\")");
+                assert!(PAGE.contains(&format!("`{id}`")), "built-in {id}");
+            }
+        }
+    }
+    let attributes =
+        SCHEMA_TEXT.lines().filter_map(|line| line.trim().strip_suffix(',')).filter_map(|line| {
+            let (name, _) = line.split_once(':')?;
+            let name = name.trim_end_matches('?');
+            name.chars().all(|c| c.is_ascii_lowercase() || c == '_').then_some(name)
+        });
+    let mut seen_count = 0;
+    for name in attributes {
+        seen_count += 1;
+        assert!(
+            PAGE.contains(&format!("`{name}`")) || PAGE.contains(&format!(".{name}`")),
+            "attribute {name}"
+        );
+    }
+    assert!(seen_count > 30, "{seen_count}");
+}
+
+#[test]
+fn example_policies_compile() {
+    let examples = [
+        ("read-only-agents.cedar", include_str!("../../../../../deploy/policies/read-only-agents.cedar")),
+        ("team-database.cedar", include_str!("../../../../../deploy/policies/team-database.cedar")),
+        ("payments.cedar", include_str!("../../../../../deploy/policies/payments.cedar")),
+    ];
+    let mut all = PolicySet::builtin(Profile::Protect);
+    all.extend(examples.map(|(name, text)| PolicySource::new(name, text)));
+    PolicySet::compile(&all).unwrap();
+
+    let with = |text: &str| {
+        let mut sources = PolicySet::builtin(Profile::Protect);
+        sources.push(PolicySource::new("example.cedar", text));
+        PolicySet::compile(&sources).unwrap()
+    };
+    let read_only = with(examples[0].1);
+    for kind in [StatementKind::Insert, StatementKind::Ddl, StatementKind::Call, StatementKind::Lock] {
+        assert_eq!(run(&read_only, Class::Agent, &statement(kind)).verdict, Verdict::Deny, "{kind:?}");
+    }
+    assert_eq!(run(&read_only, Class::Agent, &statement(StatementKind::Select)).verdict, Verdict::Allow);
+}

@@ -1,0 +1,104 @@
+//! Who, what and where for the tests of policy.
+
+mod bounds;
+mod builtin;
+mod cache;
+mod compile;
+mod docs;
+mod semantics;
+
+use super::*;
+use crate::engine::masking::Category;
+use crate::engine::model::*;
+use std::sync::Arc;
+
+pub fn principal(class: Class) -> Principal {
+    Principal {
+        class,
+        class_evidence: vec!["test".into()],
+        pid: 4711,
+        start_ticks: 99,
+        uid: 1000,
+        user: "alice".into(),
+        gid: 1000,
+        groups: vec!["staff".into(), "alice".into()],
+        login_uid: Some(1000),
+        login_user: Some("alice".into()),
+        command: "psql".into(),
+        executable: Some("/usr/bin/psql".into()),
+        command_line: vec!["psql".into(), "shop".into()],
+        cgroup_id: 7,
+        cgroup: Some("/user.slice".into()),
+        unit: Some("shop.service".into()),
+        container: Some("c0ffee".into()),
+        terminal: Some("pts/3".into()),
+        ancestors: vec![Ancestor { pid: 1, start_ticks: 1, executable: "/usr/bin/bash".into() }],
+    }
+}
+
+pub fn who(class: Class) -> PolicyPrincipal {
+    PolicyPrincipal::new(&principal(class))
+}
+
+pub fn claims() -> Claims {
+    Claims { user: "app".into(), database: "shop".into(), application_name: "psql".into() }
+}
+
+pub fn server() -> Endpoint {
+    Endpoint { address: "10.0.0.5".parse().unwrap(), port: 5432 }
+}
+
+/// A statement of one kind that touches public.people, as the SQL module would describe it.
+pub fn statement(kind: StatementKind) -> Statement {
+    let mut s = Statement::unknown(Arc::from("…"), Unknown::TooDeep);
+    s.kind = kind;
+    s.kinds = vec![kind];
+    s.tag = kind.as_str().to_uppercase();
+    s.mentions = Mentions { columns: vec!["email".into()], every_column: false };
+    s.reads = vec![RelationName { schema: Some("public".into()), name: "people".into() }];
+    if kind != StatementKind::Unknown {
+        s.unknown = None;
+    }
+    if matches!(kind, StatementKind::Update | StatementKind::Delete) {
+        s.has_where = Some(true);
+    }
+    s
+}
+
+pub fn set(text: &str) -> PolicySet {
+    PolicySet::compile(&[PolicySource::new("test.cedar", text)]).unwrap()
+}
+
+pub fn problems(text: &str) -> Vec<String> {
+    match PolicySet::compile(&[PolicySource::new("test.cedar", text)]) {
+        Ok(_) => vec![],
+        Err(error) => error.problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+pub fn protect() -> PolicySet {
+    PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap()
+}
+
+pub fn run(set: &PolicySet, class: Class, statement: &Statement) -> Decision {
+    run_as(set, class, statement, false)
+}
+
+pub fn run_as(set: &PolicySet, class: Class, statement: &Statement, approved: bool) -> Decision {
+    let around = RunContext { approved, reads_sensitive: true };
+    set.run(&who(class), &claims(), &server(), statement, &around)
+}
+
+pub fn see(set: &PolicySet, class: Class, category: Option<Category>) -> Visibility {
+    set.see(&who(class), &claims(), &server(), &column(category))
+}
+
+/// public.people.email of that category; of unknown origin where there is none.
+pub fn column(category: Option<Category>) -> SeeColumn {
+    let name = ColumnName { schema: "public".into(), relation: "people".into(), column: "email".into() };
+    SeeColumn { column: category.map(|_| name), category }
+}
+
+pub fn ids(decision: &Decision) -> Vec<&str> {
+    decision.reasons.iter().map(|reason| reason.policy.as_str()).collect()
+}
