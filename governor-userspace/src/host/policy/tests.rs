@@ -13,14 +13,21 @@ fn options(dir: &Path) -> PolicyOptions {
     PolicyOptions { dir: Some(dir.to_owned()), ..PolicyOptions::default() }
 }
 
-fn connect(store: &PolicyStore) -> Verdict {
+fn principal(class: &str) -> PolicyPrincipal {
     let who: Principal = serde_json::from_value(serde_json::json!({
-        "class": "person", "class_evidence": [], "pid": 1, "start_ticks": 1, "uid": 1000, "user": "alice",
+        "class": class, "class_evidence": [], "pid": 1, "start_ticks": 1, "uid": 1000, "user": "alice",
         "gid": 1000, "groups": [], "command": "psql", "command_line": [], "cgroup_id": 1, "ancestors": [],
     }))
     .unwrap();
-    let to = Endpoint { address: "127.0.0.1".parse().unwrap(), port: 5432 };
-    store.current().connect(&PolicyPrincipal::new(&who), &Claims::default(), &to).verdict
+    PolicyPrincipal::new(&who)
+}
+
+fn server() -> Endpoint {
+    Endpoint { address: "127.0.0.1".parse().unwrap(), port: 5432 }
+}
+
+fn connect(store: &PolicyStore) -> Verdict {
+    store.current().connect(&principal("person"), &Claims::default(), &server()).verdict
 }
 
 /// The problem of a directory with one bad entry.
@@ -186,4 +193,58 @@ fn a_directory_made_later_or_replaced_is_followed() {
 fn a_watch_without_a_directory_ends() {
     let store = Arc::new(PolicyStore::open(PolicyOptions::default()).unwrap());
     drop(store.watch(|_| {}).unwrap());
+}
+
+/// Prints what the built-in policies cost. Run with
+/// `cargo test --release -p governor-userspace --lib -- --ignored --nocapture decision_cost`.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn decision_cost() {
+    use crate::engine::masking::Category;
+    use crate::engine::model::{ColumnName, RelationName, Statement, StatementKind, Unknown};
+    use crate::engine::policy::{DecisionCache, RunContext, SeeColumn};
+
+    let time = |name: &str, work: &mut dyn FnMut()| {
+        let rounds = 20_000_u32;
+        (0..1_000).for_each(|_| work());
+        let start = std::time::Instant::now();
+        (0..rounds).for_each(|_| work());
+        println!("{name:28} {:8} ns", start.elapsed().as_nanos() / u128::from(rounds));
+    };
+    let set = PolicyStore::open(PolicyOptions::default()).unwrap().current();
+    let (claims, to, around) = (Claims::default(), server(), RunContext::default());
+    let statement = |kind| {
+        let mut s = Statement::unknown("…".into(), Unknown::TooDeep);
+        (s.kind, s.kinds, s.unknown, s.has_where) = (kind, vec![kind], None, Some(true));
+        s.tag = "SELECT".into();
+        s.reads = vec![RelationName { schema: None, name: "pgbench_accounts".into() }];
+        s.mentions.columns = vec!["abalance".into(), "aid".into()];
+        s
+    };
+    let (select, delete) = (statement(StatementKind::Select), statement(StatementKind::Delete));
+    let name = ColumnName { schema: "public".into(), relation: "people".into(), column: "email".into() };
+    let email = SeeColumn { column: Some(name), category: Some(Category::Email) };
+    for class in ["service", "agent"] {
+        let who = principal(class);
+        let black_box = std::hint::black_box::<Verdict>;
+        time(&format!("{class}: run, cold, SELECT"), &mut || {
+            black_box(set.run(&who, &claims, &to, &select, &around).verdict);
+        });
+        time(&format!("{class}: run, cold, DELETE"), &mut || {
+            black_box(set.run(&who, &claims, &to, &delete, &around).verdict);
+        });
+        time(&format!("{class}: connect, cold"), &mut || {
+            black_box(set.connect(&who, &claims, &to).verdict);
+        });
+        time(&format!("{class}: see, cold"), &mut || {
+            std::hint::black_box(set.see(&who, &claims, &to, &email));
+        });
+        let mut cache = DecisionCache::new(std::num::NonZeroUsize::new(4096).unwrap());
+        time(&format!("{class}: run, remembered"), &mut || {
+            black_box(cache.run(&set, &who, &claims, &to, &select, &around).verdict);
+        });
+        time(&format!("{class}: see, remembered"), &mut || {
+            std::hint::black_box(cache.see(&set, &who, &claims, &to, &email));
+        });
+    }
 }
