@@ -1,6 +1,7 @@
 //! Effects. Each module owns one outside thing.
 
 pub mod approvals;
+pub mod clock;
 pub mod config;
 pub mod identity;
 pub mod kernel;

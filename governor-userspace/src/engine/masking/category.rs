@@ -27,6 +27,23 @@ pub enum Category {
 }
 
 impl Category {
+    pub const ALL: [Category; 14] = [
+        Self::Email,
+        Self::Phone,
+        Self::PaymentCard,
+        Self::Iban,
+        Self::NationalId,
+        Self::PersonName,
+        Self::Address,
+        Self::BirthDate,
+        Self::Passport,
+        Self::Credential,
+        Self::IpAddress,
+        Self::Health,
+        Self::Financial,
+        Self::Other,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",

@@ -18,6 +18,6 @@ mod transform;
 pub use category::Category;
 pub use classify::{classify_column, could_carry};
 pub use detector::{DetectorError, Detectors, Finding};
-pub use parameter::{PARAMETER_BYTES_MAX, mask_parameter};
+pub use parameter::{PARAMETER_BYTES_MAX, mask_parameter, mask_text};
 pub use row::{ColumnAction, ColumnPlan, RowError, RowOutcome, RowPlan, mask_row};
 pub use transform::{Format, Masked, mask_value};

@@ -18,6 +18,24 @@ pub fn mask_parameter(detectors: &Detectors, text: &str) -> String {
     catch_unwind(AssertUnwindSafe(|| masked(detectors, text))).unwrap_or_else(|_| "[masked]".into())
 }
 
+/// SQL text as an audit record may show it: values in it that detectors know are hidden, and it is
+/// cut to `bytes_max`, after masking so that no half of a value survives at the edge.
+pub fn mask_text(detectors: &Detectors, text: &str, bytes_max: usize) -> String {
+    let read = head(text, bytes_max.saturating_add(READ_BYTES_MAX));
+    let mut out = Vec::new();
+    let done = catch_unwind(AssertUnwindSafe(|| mask_ranges(detectors, read.as_bytes(), &mut out)));
+    if done.is_err() {
+        return "[masked]".into();
+    }
+    let mut shown = String::from_utf8_lossy(&out).into_owned();
+    if shown.len() > bytes_max {
+        let kept = head(&shown, bytes_max.saturating_sub(MORE.len())).len();
+        shown.truncate(kept);
+        shown.push_str(MORE);
+    }
+    shown
+}
+
 fn masked(detectors: &Detectors, text: &str) -> String {
     let read = head(text, READ_BYTES_MAX);
     let whole = read.len() == text.len();

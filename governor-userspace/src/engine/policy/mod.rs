@@ -16,6 +16,7 @@ mod entity;
 mod error;
 mod key;
 mod question;
+mod reach;
 mod schema;
 mod slice;
 mod source;

@@ -46,8 +46,7 @@ impl Session {
         let mut judged = Vec::with_capacity(statements.len());
         let mut prepared_here: HashMap<&str, &Statement> = HashMap::new();
         for statement in statements {
-            let mut decision = self.decide(statement, approved, governance);
-            if let Some(name) = executes(statement) {
+            let decision = if let Some(name) = executes(statement) {
                 let mut inner: Vec<Arc<Decision>> = Vec::new();
                 if let Some(local) = prepared_here.get(name) {
                     inner.push(self.decide(local, approved, governance));
@@ -59,8 +58,13 @@ impl Session {
                     let why = Unknown::UnseenPrepared { name: name.into() };
                     inner.push(self.decide(&Statement::unknown(statement.text.clone(), why), approved, governance));
                 }
-                decision = inner.into_iter().fold(decision, stricter);
-            }
+                match inner.into_iter().reduce(stricter) {
+                    Some(decision) => decision,
+                    None => self.decide(statement, approved, governance),
+                }
+            } else {
+                self.decide(statement, approved, governance)
+            };
             if statement.kind == StatementKind::Prepare
                 && let (Some(name), Some(inner)) = (&statement.prepared_name, &statement.inner)
             {

@@ -1,0 +1,86 @@
+//! Can anything at all be masked from a principal? Sessions of which this is certainly false need
+//! no catalogue and no look at their rows.
+
+use super::compile::PolicySet;
+use super::entity::PolicyPrincipal;
+use super::question::{SeeColumn, Visibility};
+use super::schema::Ask;
+use super::source::Profile;
+use crate::engine::masking::Category;
+use crate::engine::model::{Claims, Class, ColumnName, Endpoint};
+use cedar_policy::Effect;
+use std::collections::HashSet;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+impl PolicySet {
+    /// False only where `who` certainly sees every column in clear.
+    ///
+    /// The built-in policies tell columns apart by category and by whether the origin is known: those
+    /// are asked one by one. Any other policy that could forbid seeing counts as reaching this principal.
+    pub fn may_mask(&self, who: &PolicyPrincipal, claims: &Claims, to: &Endpoint) -> bool {
+        if self.has_other_see_policy(who.class()) {
+            return true;
+        }
+        let name = ColumnName { schema: "public".into(), relation: "r".into(), column: "c".into() };
+        let categories = Category::ALL.into_iter().map(Some).chain([None]);
+        categories
+            .flat_map(|category| [Some(name.clone()), None].map(|column| SeeColumn { column, category }))
+            .any(|column| self.see(who, claims, to, &column) != Visibility::Clear)
+    }
+
+    /// A policy about seeing, not built in, whose scope this class may fall into.
+    fn has_other_see_policy(&self, class: Class) -> bool {
+        let Some(slice) = self.slices.get(Ask::See, class) else { return true };
+        slice.policies().any(|policy| {
+            let is_builtin = policy.to_cedar().is_some_and(|text| builtin_texts().contains(&text));
+            !is_builtin && (policy.effect() == Effect::Forbid || policy.has_non_scope_constraint())
+        })
+    }
+}
+
+/// The built-in policies in Cedar's own formatting.
+fn builtin_texts() -> &'static HashSet<String> {
+    static TEXTS: OnceLock<HashSet<String>> = OnceLock::new();
+    TEXTS.get_or_init(|| {
+        Profile::ALL
+            .iter()
+            .flat_map(|profile| PolicySet::builtin(*profile))
+            .filter_map(|source| cedar_policy::PolicySet::from_str(&source.text).ok())
+            .flat_map(|set| set.policies().filter_map(cedar_policy::Policy::to_cedar).collect::<Vec<_>>())
+            .collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::policy::PolicySource;
+    use crate::engine::policy::tests::principal;
+
+    fn masks(set: &PolicySet, class: Class) -> bool {
+        let who = PolicyPrincipal::new(&principal(class));
+        set.may_mask(&who, &Claims::default(), &Endpoint { address: [127, 0, 0, 1].into(), port: 5432 })
+    }
+
+    #[test]
+    fn services_see_everything_and_others_do_not() {
+        let set = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
+        assert_eq!(Class::ALL.map(|c| masks(&set, c)), [false, true, true]);
+        let set = PolicySet::compile(&PolicySet::builtin(Profile::Observe)).unwrap();
+        assert_eq!(Class::ALL.map(|c| masks(&set, c)), [false, false, false]);
+    }
+
+    #[test]
+    fn a_policy_about_one_column_counts() {
+        let mut sources = PolicySet::builtin(Profile::Protect);
+        sources.push(PolicySource::new(
+            "mine.cedar",
+            r#"@id("mine") @reason("r") @mask("redact")
+               forbid (principal in Governor::Class::"service", action == Governor::Action::"see", resource)
+               when { resource.name == "salary" };"#,
+        ));
+        let set = PolicySet::compile(&sources).unwrap();
+        assert!(masks(&set, Class::Service));
+    }
+}
