@@ -2,9 +2,9 @@
 
 use crate::maps;
 use crate::{emit, process};
+use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::{bpf_get_netns_cookie, bpf_ktime_get_ns};
 use aya_ebpf::programs::SockAddrContext;
-use aya_ebpf::EbpfContext as _;
 use core::ptr::{addr_of, read_volatile};
 use governor_common::capture::GuardedPort;
 use governor_common::counter::Counter;

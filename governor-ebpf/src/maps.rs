@@ -57,8 +57,7 @@ pub static EXEMPT: SkStorage<u32> = SkStorage::new();
 
 /// `hand_over` writes at the SYN, reads and removes at accept, removes leftovers at close.
 #[map]
-pub static PENDING: LruHashMap<FlowTuple, Flow> =
-    LruHashMap::with_max_entries(limits::PENDING_COUNT_MAX, 0);
+pub static PENDING: LruHashMap<FlowTuple, Flow> = LruHashMap::with_max_entries(limits::PENDING_COUNT_MAX, 0);
 
 /// All hooks add; agent reads. Never reset.
 #[map]

@@ -11,11 +11,11 @@
 use crate::emit;
 use crate::maps;
 use crate::redirect::map_pointer;
+use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock_ops};
 use aya_ebpf::helpers::bpf_get_netns_cookie;
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use aya_ebpf::programs::{SockAddrContext, SockOpsContext};
-use aya_ebpf::EbpfContext as _;
 use core::ffi::c_void;
 use core::ptr::{addr_of, addr_of_mut, null_mut, read_volatile, write_volatile};
 use governor_common::counter::Counter;
@@ -182,8 +182,11 @@ fn tuple(ctx: &SockOpsContext, swap: bool) -> FlowTuple {
     }
     // SAFETY: the context is that of a sock_ops program, as the helper asks.
     let netns_cookie = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
-    let (client_address, client_port, listener_address, listener_port) =
-        if swap { (remote, remote_port, local, local_port) } else { (local, local_port, remote, remote_port) };
+    let (client_address, client_port, listener_address, listener_port) = if swap {
+        (remote, remote_port, local, local_port)
+    } else {
+        (local, local_port, remote, remote_port)
+    };
     FlowTuple { netns_cookie, client_address, listener_address, client_port, listener_port, reserved: 0 }
 }
 

@@ -9,6 +9,7 @@
 
 use crate::maps;
 use crate::{emit, exempt, process};
+use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock};
 use aya_ebpf::helpers::generated::{bpf_map_lookup_elem, bpf_sk_storage_delete, bpf_sk_storage_get};
 use aya_ebpf::helpers::{
@@ -16,14 +17,15 @@ use aya_ebpf::helpers::{
     bpf_sk_release,
 };
 use aya_ebpf::programs::SockAddrContext;
-use aya_ebpf::EbpfContext as _;
 use aya_log_ebpf::{info, warn};
 use core::ffi::c_void;
 use core::ptr::{addr_of, addr_of_mut, from_ref, read_volatile, write_volatile};
 use governor_common::capture::{ListenerGroup, ListenerKey, Rule, RuleKey};
 use governor_common::counter::Counter;
 use governor_common::event::{Event, EventCause};
-use governor_common::flow::{Address, FAMILY_V4, FAMILY_V6, Flow, MAPPED_PREFIX, OriginalDestination, mapped};
+use governor_common::flow::{
+    Address, FAMILY_V4, FAMILY_V6, Flow, MAPPED_PREFIX, OriginalDestination, mapped,
+};
 
 /// The hook's answer: go on with the (perhaps rewritten) address.
 const PROCEED: i32 = 1;
@@ -61,8 +63,9 @@ pub fn connect<const V6: bool>(ctx: &SockAddrContext) -> i32 {
     };
     let is_v6 = V6 && !is_mapped(&original.address);
     // SAFETY: the context is that of a socket address program, as the helpers ask; the clock takes no arguments.
-    let (netns_cookie, socket_cookie, now_ns) =
-        unsafe { (bpf_get_netns_cookie(ctx.as_ptr()), bpf_get_socket_cookie(ctx.as_ptr()), bpf_ktime_get_ns()) };
+    let (netns_cookie, socket_cookie, now_ns) = unsafe {
+        (bpf_get_netns_cookie(ctx.as_ptr()), bpf_get_socket_cookie(ctx.as_ptr()), bpf_ktime_get_ns())
+    };
 
     let mut flow = Flow {
         netns_cookie,
@@ -216,7 +219,14 @@ fn without_agent(ctx: &SockAddrContext, rule: Rule, flow: &Flow, cause: EventCau
     });
     if emit::debug_log() {
         let outcome = if passed { "passed" } else { "refused" };
-        warn!(ctx, "port {} of process {} {}: cause {}", flow.original.port, flow.process.tgid, outcome, cause as u16);
+        warn!(
+            ctx,
+            "port {} of process {} {}: cause {}",
+            flow.original.port,
+            flow.process.tgid,
+            outcome,
+            cause as u16
+        );
     }
     if passed {
         forget_flow(ctx, 0);
