@@ -90,8 +90,7 @@ impl PinDirectory {
     /// Removes this generation, and the bpffs if it is one that we mounted and nothing else is in it.
     pub fn remove(self) -> Result<(), KernelError> {
         remove_generation(&self.generation)?;
-        let is_empty = fs::read_dir(&self.root).map_err(failed(&self.root))?.next().is_none();
-        if is_empty && is_our_mount(&self.root) {
+        if !is_in_use(&self.root)? && is_our_mount(&self.root) {
             umount2(&self.root, MntFlags::MNT_DETACH).map_err(failed(&self.root))?;
         }
         Ok(())
@@ -130,6 +129,17 @@ fn read_previous(generation: &Path) -> Option<Previous> {
         events.extend(KernelEvent::from_bytes(&item));
     }
     Some(Previous { counters: Counters::read(&counters).ok()?, events })
+}
+
+/// Whether somebody pinned something. The kernel puts `maps.debug` and `progs.debug` into every
+/// bpffs; nobody else can make a name with a dot.
+fn is_in_use(root: &Path) -> Result<bool, KernelError> {
+    for entry in fs::read_dir(root).map_err(failed(root))? {
+        if !entry.map_err(failed(root))?.file_name().to_string_lossy().contains('.') {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_our_mount(path: &Path) -> bool {
