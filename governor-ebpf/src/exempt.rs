@@ -29,7 +29,7 @@ pub fn bind(ctx: &SockAddrContext) -> i32 {
     let netns_cookie = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
     let key = GuardedPort { netns_cookie, port: port.into(), reserved: 0 };
     // SAFETY: only presence is read.
-    if unsafe { maps::GUARDED_PORTS.get(&key) }.is_none() || is_marked(ctx) {
+    if unsafe { maps::GUARDED_PORTS.get(key) }.is_none() || is_marked(ctx) {
         return 1;
     }
     emit::count(Counter::BindRefused);

@@ -3,7 +3,10 @@
 //! Stable Rust has no `core` for the BPF target. Two ways to one are supported and the first that is
 //! complete is taken:
 //! - a distribution's compiled `core` (Debian and Ubuntu: `rustc-web`, `libstd-rust-web-dev-bpf`);
-//! - rustup's nightly with `rust-src`, which compiles `core` on the way.
+//! - rustup's nightly with `rust-src`, which compiles `core` on the way. Its LLVM must not be newer
+//!   than the linker's (22).
+//!
+//! `GOVERNOR_EBPF_TOOLCHAIN=distribution` or `=nightly` asks for one of them.
 //!
 //! Both need `bpf-linker`; where it is missing it is installed below the workspace's `target/tools`.
 
@@ -68,18 +71,24 @@ impl std::fmt::Display for Toolchain {
 
 impl Toolchain {
     fn find() -> Result<Self> {
-        // The distribution's compiler is not first in PATH where rustup is installed too.
-        let candidates =
-            [env::var_os("GOVERNOR_EBPF_RUSTC"), Some("/usr/bin/rustc".into()), Some("rustc".into())];
-        for rustc in candidates.into_iter().flatten().map(PathBuf::from) {
-            if sysroot_has(Command::new(&rustc), &format!("lib/rustlib/{TARGET}/lib")) {
-                return Ok(Toolchain::Distribution { rustc });
+        let wanted = env::var("GOVERNOR_EBPF_TOOLCHAIN").unwrap_or_default();
+        if !["", "distribution", "nightly"].contains(&wanted.as_str()) {
+            bail!("GOVERNOR_EBPF_TOOLCHAIN={wanted}: say `distribution` or `nightly`, or leave it out");
+        }
+        if wanted != "nightly" {
+            // The distribution's compiler is not first in PATH where rustup is installed too.
+            for rustc in ["/usr/bin/rustc", "rustc"].map(PathBuf::from) {
+                if sysroot_has(Command::new(&rustc), &format!("lib/rustlib/{TARGET}/lib")) {
+                    return Ok(Toolchain::Distribution { rustc });
+                }
             }
         }
-        let mut nightly = Command::new("rustup");
-        nightly.args(["run", "nightly", "rustc"]);
-        if sysroot_has(nightly, "lib/rustlib/src/rust/library/core/src") {
-            return Ok(Toolchain::Nightly);
+        if wanted != "distribution" {
+            let mut nightly = Command::new("rustup");
+            nightly.args(["run", "nightly", "rustc"]);
+            if sysroot_has(nightly, "lib/rustlib/src/rust/library/core/src") {
+                return Ok(Toolchain::Nightly);
+            }
         }
         bail!(
             "no Rust compiler with `core` for {TARGET}. Install one of:\n  \

@@ -177,7 +177,7 @@ fn missing_in(effective: u64) -> Vec<&'static str> {
     CAPABILITIES
         .iter()
         // CAP_SYS_ADMIN stands in for the two that were split off from it.
-        .filter(|(_, bit, from_sys_admin)| !has(*bit) && !(*from_sys_admin && has(CAP_SYS_ADMIN)))
+        .filter(|(_, bit, from_sys_admin)| !(has(*bit) || *from_sys_admin && has(CAP_SYS_ADMIN)))
         .map(|(name, _, _)| *name)
         .collect()
 }

@@ -203,3 +203,30 @@ fn unsuitable_listeners_rules_and_cgroups_are_refused() {
     options.rules[0].cgroup = "/proc".into();
     assert!(matches!(Kernel::load(&options), Err(KernelError::NotACgroup { .. })));
 }
+
+/// `cargo test -p governor-userspace --lib host::kernel -- --ignored --nocapture measure`
+#[test]
+#[ignore = "a measurement: prints the cost of each program over 20,000 connections"]
+fn measure_the_programs() {
+    let Some(stage) = Stage::set() else { return };
+    let (port, _v4, _v6) = direct_servers();
+    let (kernel, [agent_v4, agent_v6]) = agent(&stage.options(port, false));
+    let _statistics = aya::sys::enable_stats(aya::sys::Stats::RunTime).unwrap();
+    let start = std::time::Instant::now();
+    for (address, service) in [("127.0.0.1", &agent_v4), ("::1", &agent_v6)] {
+        let seen = client(&stage.clients, address, port, 10_000);
+        seen.only(&format!("g|{address}|{port}"), 10_000);
+        let flows = std::mem::take(&mut *service.flows.lock());
+        let right = |flow: &crate::host::kernel::Flow| flow.tgid == seen.pid && flow.original.port() == port;
+        assert_eq!(flows.iter().filter(|flow| flow.as_ref().is_some_and(right)).count(), 10_000);
+    }
+    println!("20,000 connections in {:?}, none lost, none wrong", start.elapsed());
+    for (name, program) in kernel.ebpf.programs() {
+        let info = program.info().unwrap();
+        let (runs, spent) = (info.run_count(), info.run_time());
+        if runs > 0 {
+            println!("{name:14} {runs:>7} runs {:>6} ns each", spent.as_nanos() / u128::from(runs));
+        }
+    }
+    println!("{:#?}", kernel.counters().unwrap());
+}

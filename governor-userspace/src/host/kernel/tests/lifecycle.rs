@@ -87,6 +87,49 @@ fn an_unknown_network_namespace_is_refused_or_left_alone() {
 }
 
 #[test]
+fn a_namespace_with_its_own_listener_is_served_by_it() {
+    let Some(stage) = Stage::set() else { return };
+    let (port, _v4, _v6) = direct_servers();
+    let (mut kernel, host) = agent(&stage.options(port, false));
+    let clients = stage.clients.clone();
+    // A thread of its own: it stays in the namespace that it enters.
+    let inner = std::thread::scope(|scope| {
+        let entered = scope.spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+            assert!(up.success());
+            client(&clients, "127.0.0.1", port, 1).only(REFUSED, 1);
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            kernel.serve_listener(listener.as_fd()).unwrap();
+            let service = Service::agent(listener, kernel.flows().unwrap());
+            client(&clients, "127.0.0.1", port, 7).only(&format!("g|127.0.0.1|{port}"), 7);
+            service
+        });
+        entered.join().unwrap()
+    });
+    client(&stage.clients, "127.0.0.1", port, 3).only(&format!("g|127.0.0.1|{port}"), 3);
+    let cookies = |service: &Service| -> Vec<u64> {
+        service.flows.lock().iter().map(|flow| flow.as_ref().unwrap().netns_cookie).collect()
+    };
+    let (inside, outside) = (cookies(&inner), cookies(&host));
+    assert_eq!((inside.len(), outside.len()), (7, 3));
+    assert!(inside.iter().all(|cookie| *cookie == inside[0] && *cookie != outside[0]));
+}
+
+#[test]
+fn handles_cross_threads() {
+    fn sends<T: Send>(_: &T) {}
+    fn shares<T: Send + Sync + Clone + 'static>() {}
+    shares::<crate::host::kernel::FlowTable>();
+    shares::<crate::host::kernel::Exemption>();
+    shares::<crate::host::kernel::Heartbeat>();
+    fn owned<T: Send + Sync + 'static>() {}
+    owned::<Kernel>();
+    let polled = |mut events: crate::host::kernel::KernelEvents| async move { events.next().await };
+    let _compiles = move |events| sends(&polled(events));
+}
+
+#[test]
 fn a_wedged_agent_counts_as_dead() {
     let Some(stage) = Stage::set() else { return };
     let (port, _v4, _v6) = direct_servers();
