@@ -1,0 +1,236 @@
+//! Puts together what the kernel hook saw and what procfs says.
+
+use super::agents::{KnownAgents, Recogniser};
+use super::cache::{Chain, ProcessCache};
+use super::cgroup::{CgroupIndex, is_cgroup2};
+use super::classify::{Assignment, Scene, classify};
+use super::facts::Facts;
+use super::procfs::{Procfs, Stat};
+use super::secrets::printable;
+use super::users::Names;
+use super::workload::{Workload, terminal_name};
+use crate::engine::model::{Ancestor, Principal};
+use nix::time::{ClockId, clock_gettime};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What the kernel hook saw when a process connected. All of it is certain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attested {
+    /// The process, in the host's pid namespace.
+    pub tgid: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// Short name of the connecting thread.
+    pub command: String,
+    pub cgroup_id: u64,
+    /// Nanoseconds of CLOCK_MONOTONIC (`bpf_ktime_get_ns`).
+    pub connected_ns: u64,
+}
+
+/// What the operator says about processes, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityRules {
+    pub agents: KnownAgents,
+    pub assignments: Vec<Assignment>,
+}
+
+impl Default for IdentityRules {
+    fn default() -> Self {
+        Self { agents: KnownAgents::builtin(), assignments: Vec::new() }
+    }
+}
+
+/// Why no process can be identified on this host.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error("{} is not a cgroup v2 mount; identity needs the unified hierarchy", .0.display())]
+    NotCgroup2(PathBuf),
+    #[error("cgroup v2 mount {}: {source}", path.display())]
+    Mount { path: PathBuf, source: std::io::Error },
+    #[error("the known agents do not compile: {0}")]
+    Agents(String),
+}
+
+/// Finds out who is behind a connection. One for the whole agent; its threads share it.
+///
+/// Costs some ten system calls for a process seen before, and about twenty more for each ancestor never
+/// seen. Blocks only for the user database.
+#[derive(Debug)]
+pub struct Identifier {
+    procfs: Procfs,
+    cgroups: CgroupIndex,
+    recogniser: Recogniser,
+    assignments: Vec<Assignment>,
+    names: Names,
+    cache: ProcessCache,
+}
+
+/// What procfs said about the caller, all of one process and one program.
+struct Seen {
+    stat: Stat,
+    facts: Arc<Facts>,
+    ancestors: Chain,
+    groups: Option<Vec<u32>>,
+    login_uid: Option<u32>,
+    login_session: Option<u32>,
+    cgroup: Option<String>,
+}
+
+impl Identifier {
+    /// `cgroup2_mount` is where the unified hierarchy is mounted.
+    pub fn new(rules: IdentityRules, cgroup2_mount: PathBuf) -> Result<Self, IdentityError> {
+        if !is_cgroup2(&cgroup2_mount) {
+            return Err(IdentityError::NotCgroup2(cgroup2_mount));
+        }
+        Self::with_roots(rules, cgroup2_mount, PathBuf::from("/proc"))
+    }
+
+    fn with_roots(rules: IdentityRules, cgroups: PathBuf, procfs: PathBuf) -> Result<Self, IdentityError> {
+        let index = CgroupIndex::new(&cgroups)
+            .map_err(|source| IdentityError::Mount { path: cgroups.clone(), source })?;
+        let recogniser =
+            Recogniser::new(&rules.agents).map_err(|error| IdentityError::Agents(error.to_string()))?;
+        Ok(Self {
+            procfs: Procfs::new(procfs),
+            cgroups: index,
+            recogniser,
+            assignments: rules.assignments,
+            names: Names::new(),
+            cache: ProcessCache::new(),
+        })
+    }
+
+    /// Who connected. Always answers: of a process that is gone only what the kernel attests is known, and
+    /// its class is the strictest that this leaves possible.
+    pub fn identify(&self, attested: &Attested) -> Principal {
+        let (seen, gone) = match self.observe(attested) {
+            Ok(seen) => (Some(seen), None),
+            Err(why) => (None, Some(why)),
+        };
+        let seen = seen.as_ref();
+        let current_cgroup = seen.and_then(|s| s.cgroup.as_deref());
+        let cgroup = self.cgroups.path(attested.cgroup_id, current_cgroup).map(|path| printable(&path));
+        let workload = cgroup.as_deref().map(Workload::from_cgroup).unwrap_or_default();
+        let user = self.names.user(attested.uid).unwrap_or_else(|| attested.uid.to_string());
+        let terminal = seen.and_then(|s| terminal_name(s.stat.terminal));
+        let login_uid = seen.and_then(|s| s.login_uid);
+        let none: Chain = Arc::new([]);
+        let ancestors = seen.map_or(&none, |s| &s.ancestors);
+        let classified = classify(
+            &Scene {
+                gone,
+                uid: attested.uid,
+                user: &user,
+                cgroup: cgroup.as_deref(),
+                workload: &workload,
+                facts: seen.map(|s| &*s.facts),
+                ancestors,
+                login_uid,
+                login_session: seen.and_then(|s| s.login_session),
+                terminal: terminal.as_deref(),
+            },
+            &self.assignments,
+            &self.recogniser,
+        );
+        let gids = seen.and_then(|s| s.groups.as_deref()).unwrap_or_default();
+        Principal {
+            class: classified.class,
+            class_evidence: classified.evidence,
+            pid: attested.tgid,
+            start_ticks: seen.map_or(0, |s| s.stat.start_ticks),
+            uid: attested.uid,
+            user,
+            gid: attested.gid,
+            groups: self.group_names(attested.gid, gids, classified.groups),
+            login_uid,
+            login_user: login_uid.map(|uid| self.names.user(uid).unwrap_or_else(|| uid.to_string())),
+            command: printable(&attested.command),
+            executable: seen.and_then(|s| s.facts.executable.as_ref()).map(|e| e.path.clone()),
+            command_line: seen.map(|s| s.facts.arguments.clone()).unwrap_or_default(),
+            cgroup_id: attested.cgroup_id,
+            cgroup,
+            unit: workload.unit,
+            container: workload.container,
+            terminal,
+            ancestors: ancestors
+                .iter()
+                .map(|(pid, facts)| Ancestor {
+                    pid: *pid,
+                    start_ticks: facts.start_ticks,
+                    executable: facts.program().to_owned(),
+                })
+                .collect(),
+        }
+    }
+
+    /// Reads the process, again where it changed its program meanwhile.
+    fn observe(&self, attested: &Attested) -> Result<Seen, &'static str> {
+        let process = self.procfs.open(attested.tgid).ok_or(GONE)?;
+        for _ in 0..ATTEMPTS_MAX {
+            let stat = process.stat().ok_or(GONE)?;
+            let connected_ns = attested.connected_ns.saturating_add(suspended_ns());
+            let started_ns = self.procfs.ticks_ns(stat.start_ticks);
+            if started_ns > connected_ns {
+                return Err(RECYCLED);
+            }
+            let credentials = process.credentials();
+            // Start times are as coarse as ticks: within the tick of the connect the uid must agree too.
+            if started_ns.saturating_add(self.procfs.tick_ns()) > connected_ns
+                && credentials.as_ref().is_some_and(|c| !c.uids.contains(&attested.uid))
+            {
+                return Err(RECYCLED);
+            }
+            let executable = process.executable();
+            let facts = self.cache.facts(attested.tgid, &process, &stat, Some(&executable), &self.recogniser);
+            let seen = Seen {
+                stat,
+                facts,
+                ancestors: self.cache.chain(attested.tgid, &stat, &self.procfs, &self.recogniser),
+                groups: credentials.map(|c| c.groups),
+                login_uid: process.login_uid(),
+                login_session: process.login_session(),
+                cgroup: process.cgroup(),
+            };
+            let after = process.stat().ok_or(GONE)?;
+            if (after.start_ticks, after.image) == (stat.start_ticks, stat.image) {
+                return Ok(seen);
+            }
+        }
+        Err(RESTLESS)
+    }
+
+    /// Names of the groups that the process has, then those that the configuration gives it.
+    fn group_names(&self, gid: u32, gids: &[u32], assigned: Vec<String>) -> Vec<String> {
+        let own = std::iter::once(gid).chain(gids.iter().copied());
+        let names = own.map(|gid| self.names.group(gid).unwrap_or_else(|| gid.to_string()));
+        names.chain(assigned).fold(Vec::new(), |mut out, name| {
+            if !out.contains(&name) {
+                out.push(name);
+            }
+            out
+        })
+    }
+}
+
+/// How long the host slept since boot: start times count that, the hook's clock does not.
+fn suspended_ns() -> u64 {
+    let now = |clock| {
+        let at = clock_gettime(clock).ok()?;
+        let (seconds, ns) = (u64::try_from(at.tv_sec()).ok()?, u64::try_from(at.tv_nsec()).ok()?);
+        seconds.checked_mul(1_000_000_000)?.checked_add(ns)
+    };
+    let monotonic = now(ClockId::CLOCK_MONOTONIC).unwrap_or(0);
+    now(ClockId::CLOCK_BOOTTIME).unwrap_or(0).saturating_sub(monotonic)
+}
+
+const GONE: &str = "the process was gone before it could be read; only what the kernel saw is known";
+const RECYCLED: &str =
+    "the process was gone and its pid in use again; only what the kernel saw at the connect is known";
+const RESTLESS: &str =
+    "the process kept changing its program while it was read; only what the kernel saw is known";
+const ATTEMPTS_MAX: usize = 3;
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
