@@ -1,1 +1,25 @@
-//! Writes the audit chain to disk.
+//! Writes the audit chain to disk, and reads it back.
+//!
+//! - `writer` holds the end of the chain and turns records into lines; all or nothing per write.
+//! - `recover` finds the end of the chain when the agent starts, and repairs what a crash left.
+//! - `segment` names files and publishes the head; `keys` holds the signing key.
+//! - `reader` is for people's tools: it needs neither lock nor private key.
+//!
+//! Invariant: when [`Ledger::append`] answers `Ok`, its records are in the page cache, whole and chained.
+//! When it answers an error, none of them is in the chain.
+
+mod error;
+mod handle;
+mod keys;
+mod reader;
+mod recover;
+mod segment;
+mod writer;
+
+pub use error::LedgerError;
+pub use handle::{Health, Ledger, LedgerOptions, LedgerStats};
+pub use keys::{PUBLIC_KEY_FILE, read_public_key};
+pub use reader::{AuditFiles, Follower, Verification, verify_directory};
+
+#[cfg(test)]
+mod tests;

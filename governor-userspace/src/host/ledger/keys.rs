@@ -1,0 +1,76 @@
+//! The Ed25519 key pair that signs the chain.
+//!
+//! `audit-signing.key` holds the 32-byte seed and `audit-signing.pub` the public key, each as 64
+//! hexadecimal digits and a newline. They are made when governor first starts.
+//!
+//! Invariant: a signing key that anybody but its owner can read is not used. It is never logged.
+
+use super::LedgerError;
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+pub const PUBLIC_KEY_FILE: &str = "audit-signing.pub";
+const SIGNING_KEY_FILE: &str = "audit-signing.key";
+
+/// The signing key of this instance, made if there is none.
+pub(super) fn load_or_create(dir: &Path) -> Result<SigningKey, LedgerError> {
+    let path = dir.join(SIGNING_KEY_FILE);
+    let failed = |source| LedgerError::Key { path: path.clone(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    let key = match fs::read_to_string(&path) {
+        Ok(text) => {
+            let mode = fs::metadata(&path).map_err(failed)?.permissions().mode() & 0o777;
+            if mode & 0o077 != 0 {
+                return Err(LedgerError::KeyExposed { path, mode });
+            }
+            let seed = parse(&text).ok_or_else(|| LedgerError::KeyMalformed { path: path.clone() })?;
+            SigningKey::from_bytes(&seed)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut seed = [0; 32];
+            getrandom::fill(&mut seed).map_err(|error| failed(io::Error::other(error.to_string())))?;
+            create(&path, &seed, 0o600).map_err(failed)?;
+            SigningKey::from_bytes(&seed)
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let public_path = dir.join(PUBLIC_KEY_FILE);
+    match read_public_key(&public_path) {
+        Ok(public) if public == key.verifying_key() => {}
+        Ok(_) => return Err(LedgerError::KeyMismatch { path: public_path }),
+        Err(LedgerError::Key { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            create(&public_path, key.verifying_key().as_bytes(), 0o644)
+                .map_err(|source| LedgerError::Key { path: public_path, source })?;
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(key)
+}
+
+/// Reads a public key file.
+pub fn read_public_key(path: &Path) -> Result<VerifyingKey, LedgerError> {
+    let text = fs::read_to_string(path).map_err(|source| LedgerError::Key { path: path.into(), source })?;
+    parse(&text)
+        .and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok())
+        .ok_or_else(|| LedgerError::KeyMalformed { path: path.into() })
+}
+
+fn parse(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text.trim_end(), &mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Whole or not at all: a key that is half on disk after a power cut would be lost for good.
+fn create(path: &Path, bytes: &[u8; 32], mode: u32) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let _ = fs::remove_file(&temporary);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+    writeln!(file, "{}", hex::encode(bytes))?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    path.parent().map_or(Ok(()), super::segment::sync_directory)
+}
