@@ -1,9 +1,11 @@
 //! Effects. Each module owns one outside thing.
 
 pub mod approvals;
+pub mod clock;
 pub mod config;
 pub mod identity;
 pub mod kernel;
 pub mod ledger;
+pub mod ports;
 pub mod proxy;
 pub mod telemetry;

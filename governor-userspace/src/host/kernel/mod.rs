@@ -1,1 +1,3 @@
 //! The kernel programs: probe, load, attach, read.
+
+pub mod probe;
