@@ -1,7 +1,6 @@
 //! The control socket's routes.
 
 use super::error::{ApiError, blocking};
-use super::peer::Peer;
 use super::serve::{self, Limits};
 use super::socket::ControlSocket;
 use super::{approvals, policy};
@@ -9,7 +8,7 @@ use crate::app::handle::{Handle, Status};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, Uri};
 use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use std::time::Duration;
 
 /// Serves the control socket until the future is dropped. Removes the socket then.
@@ -17,12 +16,7 @@ pub async fn serve_control(socket: ControlSocket, handle: Handle) -> std::io::Re
     let listener = socket.listener()?;
     let router = router(handle);
     let limits = Limits { connections_max: 64, request_timeout: Duration::from_secs(30) };
-    serve::accept_loop(limits, router, async || {
-        let (stream, _) = listener.accept().await?;
-        let peer = Peer::of(&stream)?;
-        Ok((stream, move |router: Router| router.layer(Extension(peer))))
-    })
-    .await
+    serve::accept_loop(limits, router, listener).await
 }
 
 fn router(handle: Handle) -> Router {

@@ -1,11 +1,12 @@
 //! Accepts HTTP/1 connections within bounds: number, header time, request time.
 
 use super::error::ApiError;
-use axum::Router;
+use super::peer::Peer;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -13,6 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 #[derive(Clone, Copy, Debug)]
@@ -23,17 +25,32 @@ pub(super) struct Limits {
     pub request_timeout: Duration,
 }
 
-/// Serves `router` on everything that `accept` yields: a stream, and what that stream's requests
-/// need to know. Returns only when accepting fails for good; dropping it ends all connections.
-pub(super) async fn accept_loop<S, D>(
-    limits: Limits,
-    router: Router,
-    mut accept: impl AsyncFnMut() -> io::Result<(S, D)>,
-) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    D: FnOnce(Router) -> Router,
-{
+/// Where connections come from.
+pub(super) trait Source {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// The next connection, and who made it where the kernel says.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<Peer>)>> + Send;
+}
+
+impl Source for UnixListener {
+    type Stream = UnixStream;
+    async fn accept(&self) -> io::Result<(UnixStream, Option<Peer>)> {
+        let (stream, _) = UnixListener::accept(self).await?;
+        let peer = Peer::of(&stream)?;
+        Ok((stream, Some(peer)))
+    }
+}
+
+impl Source for TcpListener {
+    type Stream = TcpStream;
+    async fn accept(&self) -> io::Result<(TcpStream, Option<Peer>)> {
+        Ok((TcpListener::accept(self).await?.0, None))
+    }
+}
+
+/// Serves `router` on every connection of `source`; handlers find the [`Peer`] as an extension.
+/// Returns only when accepting fails for good; dropping it ends all connections.
+pub(super) async fn accept_loop(limits: Limits, router: Router, source: impl Source) -> io::Result<()> {
     let router =
         router.layer(middleware::from_fn(move |request, next| within(limits.request_timeout, request, next)));
     let room = Arc::new(Semaphore::new(limits.connections_max));
@@ -41,7 +58,7 @@ where
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return Ok(()) };
         while connections.try_join_next().is_some() {}
-        let (stream, decorate) = match accept().await {
+        let (stream, peer) = match source.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_passing(&error) => {
                 // Out of descriptors, or the peer is gone already: others may come.
@@ -51,7 +68,11 @@ where
             }
             Err(error) => return Err(error),
         };
-        let service = TowerToHyperService::new(decorate(router.clone()));
+        let router = match peer {
+            Some(peer) => router.clone().layer(Extension(peer)),
+            None => router.clone(),
+        };
+        let service = TowerToHyperService::new(router);
         connections.spawn(async move {
             let _permit = permit;
             let connection = http1::Builder::new()

@@ -73,11 +73,7 @@ pub async fn serve_telemetry(listener: TelemetryListener, handle: Handle) -> io:
         .route("/readyz", get(readyz))
         .with_state(handle);
     let limits = Limits { connections_max: 64, request_timeout: Duration::from_secs(10) };
-    serve::accept_loop(limits, router, async || {
-        let (stream, _) = tcp.accept().await?;
-        Ok((stream, |router: Router| router))
-    })
-    .await
+    serve::accept_loop(limits, router, tcp).await
 }
 
 async fn metrics(State(handle): State<Handle>) -> Result<Response, ApiError> {
