@@ -1,1 +1,5 @@
-fn main() {}
+//! The `governor` command.
+
+fn main() -> std::process::ExitCode {
+    governor::surface::cli::main()
+}

@@ -1,18 +1,20 @@
 //! The host's clocks and names made of them.
 
 use crate::engine::model::Timestamp;
+use nix::time::{ClockId, clock_gettime};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Wall and monotonic time, read now.
 pub fn now() -> Timestamp {
-    let ns = |clock| {
-        let t = nix::time::clock_gettime(clock).map_or(0, |t| i128::from(t.tv_sec()) * 1_000_000_000 + i128::from(t.tv_nsec()));
-        u64::try_from(t).unwrap_or(0)
-    };
-    Timestamp {
-        unix_ns: ns(nix::time::ClockId::CLOCK_REALTIME),
-        monotonic_ns: ns(nix::time::ClockId::CLOCK_MONOTONIC),
-    }
+    Timestamp { unix_ns: read(ClockId::CLOCK_REALTIME), monotonic_ns: read(ClockId::CLOCK_MONOTONIC) }
+}
+
+/// 0 where the clock cannot be read, which Linux promises for neither of the two.
+fn read(clock: ClockId) -> u64 {
+    clock_gettime(clock).map_or(0, |time| {
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+        seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec()).unwrap_or(0))
+    })
 }
 
 /// A session's name: the millisecond it began and a number that no other session of this host's

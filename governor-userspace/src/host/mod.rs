@@ -7,5 +7,6 @@ pub mod identity;
 pub mod kernel;
 pub mod ledger;
 pub mod policy;
+pub mod ports;
 pub mod proxy;
 pub mod telemetry;

@@ -1,1 +1,11 @@
 //! What governor tells its operators: metrics and log lines.
+
+mod children;
+pub mod labels;
+pub mod log;
+pub mod metrics;
+mod process;
+pub mod table;
+
+pub use labels::{Direction, RefusedReason};
+pub use metrics::{KernelCounters, Metrics};

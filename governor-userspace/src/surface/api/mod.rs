@@ -1,1 +1,24 @@
-//! The HTTP API: control socket, metrics and health.
+//! The HTTP API: control socket, metrics and health. One file per resource.
+//!
+//! Two listeners, two audiences. The control socket (a Unix socket in the state directory) knows its
+//! callers by the kernel's peer credentials and takes answers and commands. The telemetry address (TCP)
+//! is for scrapers and load balancers and only tells.
+
+mod approvals;
+mod control;
+mod error;
+mod peer;
+mod policy;
+mod serve;
+mod socket;
+mod telemetry;
+
+pub use approvals::{ApprovalList, NoteBody};
+pub use control::serve_control;
+pub use error::ErrorBody;
+pub use peer::Peer;
+pub use socket::{ControlSocket, SocketError};
+pub use telemetry::{BindError, METRICS_ADDRESS_FILE, TelemetryListener, serve_telemetry};
+
+#[cfg(test)]
+mod tests;

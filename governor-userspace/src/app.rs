@@ -1,1 +1,0 @@
-//! Builds everything from the configuration, runs it and drains it.

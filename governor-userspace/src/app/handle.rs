@@ -1,0 +1,279 @@
+//! What the surface may ask of a running agent, and nothing else.
+//!
+//! The command line's control socket and the metrics endpoint see this handle; they never see a
+//! socket of the data path, a map or a ledger segment. What needs those is behind [`Agent`].
+
+use crate::engine::approval::Answer;
+use crate::engine::model::Timestamp;
+use crate::host::approvals::{AnswerError, Approval, ApprovalStore, Approver, ApproverRules, NotAllowed};
+use crate::host::clock;
+use crate::host::telemetry::{KernelCounters, Metrics, metrics::MetricsError};
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The parts of the agent behind the handle. Methods may block; none is called on the data path.
+pub trait Agent: Send + Sync {
+    /// Capture rules in force, one line each: `cgroup /demo ports 5432 (postgres)`.
+    fn capture(&self) -> Vec<String>;
+    fn policy_version(&self) -> String;
+    /// Reads the policy directory again. The set before stays in force where this fails; the error
+    /// names file, line and reason.
+    fn reload_policy(&self) -> Result<PolicyReload, String>;
+    fn ledger(&self) -> LedgerStatus;
+    /// `None` before the kernel programs are attached.
+    fn kernel(&self) -> Option<KernelCounters>;
+}
+
+/// A policy set that came into force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyReload {
+    pub version: String,
+    pub policies: u64,
+}
+
+/// Where the audit chain stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerStatus {
+    /// Number of the last record; 0 where there is none.
+    pub sequence: u64,
+    /// Why records cannot be written now; `None` while they can.
+    pub error: Option<String>,
+}
+
+/// Where the agent is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Not yet attached.
+    Starting,
+    /// Attached and accepting.
+    Ready,
+    /// Accepts nothing more; open sessions may finish.
+    Draining,
+}
+
+impl Phase {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub pid: u32,
+    pub phase: Phase,
+    pub uptime_s: u64,
+    pub profile: String,
+    pub policy_version: String,
+    pub capture: Vec<String>,
+    /// Open now, by class.
+    pub sessions_active: BTreeMap<String, u64>,
+    /// Decided since the start, by verdict.
+    pub statements: BTreeMap<String, u64>,
+    pub holds_pending: u64,
+    pub ledger: LedgerStatus,
+    pub kernel: Option<KernelCounters>,
+    pub metrics_address: Option<String>,
+}
+
+/// `GET /healthz`: can the agent do its work?
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    pub healthy: bool,
+    /// What is wrong; empty where nothing is.
+    pub problems: Vec<String>,
+}
+
+/// Why an answer to a hold was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    #[error(transparent)]
+    NotAllowed(#[from] NotAllowed),
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+}
+
+/// Everything a handle is made of.
+pub struct HandleParts {
+    pub profile: String,
+    pub started: Timestamp,
+    pub agent: Box<dyn Agent>,
+    pub approvals: Arc<ApprovalStore>,
+    pub approver_rules: ApproverRules,
+    pub metrics: Arc<Metrics>,
+}
+
+/// A reference to the running agent; clones share it.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    profile: String,
+    started: Timestamp,
+    agent: Box<dyn Agent>,
+    approvals: Arc<ApprovalStore>,
+    approver_rules: ArcSwap<ApproverRules>,
+    metrics: Arc<Metrics>,
+    metrics_address: ArcSwap<Option<String>>,
+    phase: watch::Sender<Phase>,
+}
+
+impl Handle {
+    /// Starts in [`Phase::Starting`].
+    pub fn new(parts: HandleParts) -> Self {
+        let shared = Shared {
+            profile: parts.profile,
+            started: parts.started,
+            agent: parts.agent,
+            approvals: parts.approvals,
+            approver_rules: ArcSwap::from_pointee(parts.approver_rules),
+            metrics: parts.metrics,
+            metrics_address: ArcSwap::from_pointee(None),
+            phase: watch::Sender::new(Phase::Starting),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub fn phase(&self) -> Phase {
+        *self.shared.phase.borrow()
+    }
+
+    /// The data path is attached and accepts. Does nothing while draining.
+    pub fn set_ready(&self) {
+        self.shared.phase.send_if_modified(|phase| {
+            let starting = *phase == Phase::Starting;
+            if starting {
+                *phase = Phase::Ready;
+                self.shared.metrics.set_ready(true);
+            }
+            starting
+        });
+    }
+
+    /// Asks the agent to stop accepting, let open sessions finish, and end. Never undone.
+    pub fn drain(&self) {
+        self.shared.metrics.set_ready(false);
+        self.shared.phase.send_replace(Phase::Draining);
+    }
+
+    /// Returns once [`Handle::drain`] was called.
+    pub async fn drain_requested(&self) {
+        let mut phase = self.shared.phase.subscribe();
+        // The sender lives as long as `self`: waiting cannot fail.
+        let _ = phase.wait_for(|phase| *phase == Phase::Draining).await;
+    }
+
+    pub fn approvals(&self) -> &Arc<ApprovalStore> {
+        &self.shared.approvals
+    }
+
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
+    /// After the configuration was read again.
+    pub fn set_approver_rules(&self, rules: ApproverRules) {
+        self.shared.approver_rules.store(Arc::new(rules));
+    }
+
+    /// `HOST:PORT` where metrics are really served.
+    pub fn set_metrics_address(&self, address: String) {
+        self.shared.metrics_address.store(Arc::new(Some(address)));
+    }
+
+    pub fn status(&self) -> Status {
+        let shared = &self.shared;
+        let named = |pairs: Vec<(&'static str, u64)>| {
+            pairs.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+        };
+        let sessions =
+            shared.metrics.sessions_active().into_iter().map(|(class, open)| (class.as_str(), open));
+        let statements = shared
+            .metrics
+            .statements_by_verdict()
+            .into_iter()
+            .map(|(verdict, count)| (verdict.as_str(), count));
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            phase: self.phase(),
+            uptime_s: clock::now().since_ns(shared.started) / 1_000_000_000,
+            profile: shared.profile.clone(),
+            policy_version: shared.agent.policy_version(),
+            capture: shared.agent.capture(),
+            sessions_active: named(sessions.collect()),
+            statements: named(statements.collect()),
+            holds_pending: shared.approvals.pending_count() as u64,
+            ledger: shared.agent.ledger(),
+            kernel: shared.agent.kernel(),
+            metrics_address: shared.metrics_address.load().as_ref().clone(),
+        }
+    }
+
+    pub fn health(&self) -> Health {
+        let mut problems = Vec::new();
+        if let Some(error) = self.shared.agent.ledger().error {
+            problems.push(format!("audit ledger: {error}"));
+        }
+        if self.phase() == Phase::Ready && self.shared.agent.kernel().is_none() {
+            problems.push("kernel programs: not attached".into());
+        }
+        Health { healthy: problems.is_empty(), problems }
+    }
+
+    /// The metrics as Prometheus text.
+    pub fn exposition(&self) -> Result<String, MetricsError> {
+        self.shared.metrics.exposition(self.shared.agent.kernel())
+    }
+
+    /// Counts the attempt; see [`Agent::reload_policy`].
+    pub fn reload_policy(&self) -> Result<PolicyReload, String> {
+        let result = self.shared.agent.reload_policy();
+        self.shared.metrics.policy_reload(result.is_ok());
+        result
+    }
+
+    /// Answers a held statement in the name of `approver`, if the rules let them.
+    pub fn decide(
+        &self,
+        id: &str,
+        approver: &Approver,
+        grant: bool,
+        note: String,
+    ) -> Result<Approval, DecideError> {
+        let now = clock::now();
+        let unknown = || AnswerError::Unknown { id: id.chars().take(64).collect() };
+        let approval = self.shared.approvals.get(id).ok_or_else(unknown)?;
+        self.shared.approver_rules.load().may_answer(approver, &approval.request).inspect_err(|reason| {
+            tracing::warn!(id, uid = approver.uid, %reason, "an answer to a hold was not taken");
+        })?;
+        let (by, uid) = (approver.name(), approver.uid);
+        let answer =
+            if grant { Answer::Granted { by, uid, note } } else { Answer::Refused { by, uid, note } };
+        Ok(self.shared.approvals.answer(id, answer, now)?)
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("phase", &self.phase()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for HandleParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandleParts").field("profile", &self.profile).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,420 @@
+//! The durable queue: submit, answer exactly once, expire, keep as records.
+//!
+//! Each request is one file from the moment it is submitted, so a restart of the agent forgets
+//! nothing: what was pending then has lost its connection and becomes `lost`. Ended requests stay
+//! for a time, bounded in number and bytes.
+//!
+//! Invariants: an id is in `pending` or in `ended`, never both; it leaves `pending` once, under the
+//! lock, after its file says how it ended; the waiting session gets that same answer.
+//! A file that cannot be written changes nothing: an answer that is not on disk was not given.
+//!
+//! All methods block on the disk; async callers wrap them in `spawn_blocking`.
+
+use super::entry::{self, Approval, StateFilter, answer_word};
+use super::id;
+use crate::engine::approval::{Answer, ApprovalRequest, State};
+use crate::engine::model::Timestamp;
+use crate::host::clock;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Bounds of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApprovalLimits {
+    /// Statements that may wait at once; one more is refused.
+    pub pending_max: usize,
+    /// Ended requests kept as records.
+    pub ended_max: usize,
+    /// Bytes of ended requests kept as records.
+    pub ended_bytes_max: u64,
+    /// Age of the oldest ended request kept, nanoseconds since it ended.
+    pub ended_age_ns_max: u64,
+}
+
+impl Default for ApprovalLimits {
+    fn default() -> Self {
+        Self {
+            pending_max: 256,
+            ended_max: 10_000,
+            ended_bytes_max: 256 << 20,
+            ended_age_ns_max: 30 * 24 * 3600 * 1_000_000_000,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("approvals in {}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// Why a statement cannot wait. It must be refused then.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    #[error("{limit} statements wait for approval already; nothing more can be held")]
+    Full { limit: usize },
+    #[error("approval id {id:?} is not one that this store made, or is taken")]
+    BadId { id: String },
+    #[error("no random id could be made")]
+    NoId,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why an answer was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    #[error("there is no approval request {id}")]
+    Unknown { id: String },
+    #[error("{id} has ended already: {}", describe(answer))]
+    Ended { id: String, answer: Answer },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why what a person typed names no single request.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    #[error("no approval request begins with {0:?}")]
+    Unknown(String),
+    #[error("{typed:?} could be any of {}", candidates.join(", "))]
+    Ambiguous { typed: String, candidates: Vec<String> },
+}
+
+/// A request that now waits.
+#[derive(Debug)]
+pub struct Submitted {
+    pub id: String,
+    /// Yields the one answer. Dropping it does not end the request: call [`ApprovalStore::withdraw`].
+    pub answer: oneshot::Receiver<Answer>,
+}
+
+/// The queue of one agent. Share it by reference.
+#[derive(Debug)]
+pub struct ApprovalStore {
+    dir: PathBuf,
+    limits: ApprovalLimits,
+    /// Read without the lock by metrics and status.
+    pending_count: AtomicUsize,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    pending: BTreeMap<String, Waiting>,
+    ended: BTreeMap<String, Ended>,
+    /// The same as `ended`, oldest first: (wall time of its end, id).
+    ended_by_time: BTreeSet<(u64, String)>,
+    ended_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    request: ApprovalRequest,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// What is kept in memory of an ended request; the rest is in its file.
+#[derive(Debug)]
+struct Ended {
+    at_unix_ns: u64,
+    bytes: u64,
+}
+
+impl ApprovalStore {
+    /// Opens the directory, making it where missing. Whatever was pending in an earlier run is
+    /// written down as lost. A file that cannot be read is left alone and logged.
+    pub fn open(dir: impl Into<PathBuf>, limits: ApprovalLimits, now: Timestamp) -> Result<Self, StoreError> {
+        let dir = dir.into();
+        let failed = |source| StoreError::Io { path: dir.clone(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
+        let mut queue = Queue::default();
+        for file in fs::read_dir(&dir).map_err(failed)? {
+            let path = file.map_err(failed)?.path();
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some(entry::TEMPORARY) => fs::remove_file(&path).map_err(failed)?,
+                Some("json") => queue.load(&dir, &path, now).map_err(failed)?,
+                _ => {}
+            }
+        }
+        let store = Self { dir, limits, pending_count: AtomicUsize::new(0), queue: Mutex::new(queue) };
+        store.forget_old(&mut store.queue.lock(), now);
+        Ok(store)
+    }
+
+    /// An id that no request on disk has. Not reserved: [`ApprovalStore::submit`] checks again.
+    pub fn new_id(&self) -> Result<String, SubmitError> {
+        let queue = self.queue.lock();
+        for _ in 0..ID_ATTEMPTS {
+            let id = id::random().map_err(|_| SubmitError::NoId)?;
+            if !queue.knows(&id) {
+                return Ok(id);
+            }
+        }
+        Err(SubmitError::NoId)
+    }
+
+    /// Lets a statement wait. An empty `request.id` is filled in. On disk when this returns.
+    pub fn submit(&self, mut request: ApprovalRequest) -> Result<Submitted, SubmitError> {
+        if request.id.is_empty() {
+            request.id = self.new_id()?;
+        }
+        let mut queue = self.queue.lock();
+        if queue.pending.len() >= self.limits.pending_max {
+            return Err(SubmitError::Full { limit: self.limits.pending_max });
+        }
+        if !id::is_id(&request.id) || queue.knows(&request.id) {
+            return Err(SubmitError::BadId { id: request.id });
+        }
+        let id = request.id.clone();
+        let approval = Approval { request, state: State::Pending };
+        self.write(&approval)?;
+        let (sender, receiver) = oneshot::channel();
+        queue.pending.insert(id.clone(), Waiting { request: approval.request, answer: sender });
+        self.pending_count.store(queue.pending.len(), Ordering::Relaxed);
+        Ok(Submitted { id, answer: receiver })
+    }
+
+    /// Gives a person's answer. The first wins; every later one is told who was first.
+    /// An answer that comes after the request's time is over finds it expired.
+    pub fn answer(&self, id: &str, answer: Answer, now: Timestamp) -> Result<Approval, AnswerError> {
+        self.end(id, answer, now)
+    }
+
+    /// Ends a request without a person: its client cancelled or went away, or the agent stops.
+    pub fn withdraw(&self, id: &str, answer: Answer, now: Timestamp) -> Result<Approval, AnswerError> {
+        self.end(id, answer, now)
+    }
+
+    /// Ends every request whose time is over and drops old records. Call it about once a second.
+    /// Answers the ids that expired; one whose file could not be written is told to its client all
+    /// the same and will be found as lost by the next start.
+    pub fn tick(&self, now: Timestamp) -> Vec<String> {
+        let mut queue = self.queue.lock();
+        let over: Vec<String> = queue
+            .pending
+            .values()
+            .filter(|waiting| is_over(&waiting.request, now))
+            .map(|waiting| waiting.request.id.clone())
+            .collect();
+        for id in &over {
+            if let Err(error) = self.end_locked(&mut queue, id, Answer::Expired, now) {
+                tracing::error!(%id, %error, "an expired approval request could not be written");
+                if let Some(waiting) = queue.pending.remove(id) {
+                    let _ = waiting.answer.send(Answer::Expired);
+                }
+                self.pending_count.store(queue.pending.len(), Ordering::Relaxed);
+            }
+        }
+        self.forget_old(&mut queue, now);
+        over
+    }
+
+    /// Calls [`ApprovalStore::tick`] until dropped.
+    pub async fn run_expiry(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let store = Arc::clone(&self);
+            let _ = tokio::task::spawn_blocking(move || store.tick(clock::now())).await;
+        }
+    }
+
+    /// Ends everything that waits, because the agent stops.
+    pub fn withdraw_all(&self, reason: &str, now: Timestamp) {
+        let ids: Vec<String> = self.queue.lock().pending.keys().cloned().collect();
+        for id in ids {
+            if let Err(error) = self.withdraw(&id, Answer::Lost { reason: reason.into() }, now) {
+                tracing::warn!(%id, %error, "an approval request could not be ended");
+            }
+        }
+    }
+
+    /// Statements that wait now.
+    pub fn pending_count(&self) -> usize {
+        self.pending_count.load(Ordering::Relaxed)
+    }
+
+    /// Requests, newest first, at most `limit`: those that wait before those that ended.
+    pub fn list(&self, filter: StateFilter, limit: usize) -> Vec<Approval> {
+        let (mut found, ended): (Vec<Approval>, Vec<String>) = {
+            let queue = self.queue.lock();
+            let pending = queue.pending.values().map(Waiting::approval);
+            let pending = if filter == StateFilter::Ended { vec![] } else { pending.collect() };
+            let ended = queue.ended_by_time.iter().rev().take(limit).map(|(_, id)| id.clone());
+            (pending, if filter == StateFilter::Pending { vec![] } else { ended.collect() })
+        };
+        found.sort_by_key(|approval| std::cmp::Reverse(approval.request.created));
+        found.truncate(limit);
+        let room = limit - found.len();
+        // Read outside the lock; a record that is dropped meanwhile is simply not shown.
+        found.extend(ended.iter().take(room).filter_map(|id| entry::read(&self.dir, id).ok()));
+        found
+    }
+
+    /// One request by its exact id. `None` where there is none, or its file is damaged.
+    pub fn get(&self, id: &str) -> Option<Approval> {
+        {
+            let queue = self.queue.lock();
+            if let Some(waiting) = queue.pending.get(id) {
+                return Some(waiting.approval());
+            }
+            queue.ended.get(id)?;
+        }
+        entry::read(&self.dir, id).ok()
+    }
+
+    /// The request whose id begins with what a person typed: among those that wait, else among all.
+    pub fn resolve(&self, typed: &str) -> Result<String, LookupError> {
+        let unknown = || LookupError::Unknown(typed.chars().take(64).collect());
+        let prefix = id::normalise(typed).ok_or_else(unknown)?;
+        let queue = self.queue.lock();
+        let mut candidates = matching(&queue.pending, &prefix);
+        if candidates.is_empty() {
+            candidates = matching(&queue.ended, &prefix);
+        }
+        match candidates.as_slice() {
+            [] => Err(unknown()),
+            [only] => Ok(only.clone()),
+            _ => Err(LookupError::Ambiguous { typed: prefix, candidates }),
+        }
+    }
+
+    fn end(&self, id: &str, answer: Answer, now: Timestamp) -> Result<Approval, AnswerError> {
+        self.end_locked(&mut self.queue.lock(), id, answer, now)
+    }
+
+    fn end_locked(
+        &self,
+        queue: &mut Queue,
+        id: &str,
+        answer: Answer,
+        now: Timestamp,
+    ) -> Result<Approval, AnswerError> {
+        let Some(waiting) = queue.pending.get(id) else {
+            return Err(self.why_not_pending(queue, id));
+        };
+        let by_person = matches!(answer, Answer::Granted { .. } | Answer::Refused { .. });
+        let late = by_person && is_over(&waiting.request, now);
+        let answer = if late { Answer::Expired } else { answer };
+        let state = State::Ended { at: now, answer: answer.clone() };
+        let approval = Approval { request: waiting.request.clone(), state };
+        let bytes = self.write(&approval)?;
+        if let Some(waiting) = queue.pending.remove(id) {
+            // The session may be gone; the record stands all the same.
+            let _ = waiting.answer.send(answer.clone());
+        }
+        queue.keep(id.to_owned(), Ended { at_unix_ns: now.unix_ns, bytes });
+        self.pending_count.store(queue.pending.len(), Ordering::Relaxed);
+        if late { Err(AnswerError::Ended { id: id.to_owned(), answer }) } else { Ok(approval) }
+    }
+
+    fn why_not_pending(&self, queue: &Queue, id: &str) -> AnswerError {
+        let ended = queue.ended.get(id).and_then(|_| entry::read(&self.dir, id).ok());
+        match ended.map(|approval| approval.state) {
+            Some(State::Ended { answer, .. }) => AnswerError::Ended { id: id.to_owned(), answer },
+            _ => AnswerError::Unknown { id: id.chars().take(64).collect() },
+        }
+    }
+
+    fn forget_old(&self, queue: &mut Queue, now: Timestamp) {
+        while let Some((at, id)) = queue.ended_by_time.first().cloned() {
+            let age_ns = now.unix_ns.saturating_sub(at);
+            let fits = queue.ended.len() <= self.limits.ended_max
+                && queue.ended_bytes <= self.limits.ended_bytes_max
+                && age_ns <= self.limits.ended_age_ns_max;
+            if fits {
+                return;
+            }
+            if let Err(error) = entry::remove(&self.dir, &id) {
+                tracing::warn!(%id, %error, "an old approval record could not be removed");
+            }
+            queue.forget(at, id);
+        }
+    }
+
+    fn write(&self, approval: &Approval) -> Result<u64, StoreError> {
+        entry::write(&self.dir, approval)
+            .map_err(|source| StoreError::Io { path: entry::path(&self.dir, &approval.request.id), source })
+    }
+}
+
+impl Waiting {
+    fn approval(&self) -> Approval {
+        Approval { request: self.request.clone(), state: State::Pending }
+    }
+}
+
+impl Queue {
+    fn knows(&self, id: &str) -> bool {
+        self.pending.contains_key(id) || self.ended.contains_key(id)
+    }
+
+    fn keep(&mut self, id: String, ended: Ended) {
+        self.ended_bytes += ended.bytes;
+        self.ended_by_time.insert((ended.at_unix_ns, id.clone()));
+        self.ended.insert(id, ended);
+    }
+
+    fn forget(&mut self, at_unix_ns: u64, id: String) {
+        if let Some(ended) = self.ended.remove(&id) {
+            self.ended_bytes = self.ended_bytes.saturating_sub(ended.bytes);
+        }
+        self.ended_by_time.remove(&(at_unix_ns, id));
+    }
+
+    /// Takes up a file of an earlier run.
+    fn load(&mut self, dir: &Path, path: &Path, now: Timestamp) -> io::Result<()> {
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        if !id::is_id(name) {
+            return Ok(());
+        }
+        let mut approval = match entry::read(dir, name) {
+            Ok(approval) => approval,
+            Err(error) => {
+                tracing::error!(file = %path.display(), %error, "an approval record cannot be read; left as it is");
+                return Ok(());
+            }
+        };
+        if approval.is_pending() {
+            let answer = Answer::Lost { reason: "agent restarted".into() };
+            approval.state = State::Ended { at: now, answer };
+            entry::write(dir, &approval)?;
+        }
+        let State::Ended { at, .. } = approval.state else { return Ok(()) };
+        let bytes = fs::metadata(path)?.len();
+        self.keep(name.to_owned(), Ended { at_unix_ns: at.unix_ns, bytes });
+        Ok(())
+    }
+}
+
+fn matching<V>(requests: &BTreeMap<String, V>, prefix: &str) -> Vec<String> {
+    let from = requests.range(prefix.to_owned()..);
+    from.take_while(|(id, _)| id.starts_with(prefix)).map(|(id, _)| id.clone()).collect()
+}
+
+fn is_over(request: &ApprovalRequest, now: Timestamp) -> bool {
+    now.monotonic_ns >= request.expires.monotonic_ns
+}
+
+fn describe(answer: &Answer) -> String {
+    match answer {
+        Answer::Granted { by, .. } | Answer::Refused { by, .. } => format!("{} by {by}", answer_word(answer)),
+        Answer::Lost { reason } => format!("lost ({reason})"),
+        Answer::Expired | Answer::Cancelled => answer_word(answer).into(),
+    }
+}
+
+/// How late an expiry may be.
+const TICK: Duration = Duration::from_millis(500);
+/// 2^30 ids against at most some ten thousand in use: one attempt nearly always does.
+const ID_ATTEMPTS: usize = 32;

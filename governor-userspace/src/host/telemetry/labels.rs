@@ -1,0 +1,168 @@
+//! Closed sets of label values.
+//!
+//! A metric's series are bounded by construction: every label value is a variant of an enum, never
+//! text from a client. Each set knows its words (for the exposition and the docs) and an index
+//! (for children that are resolved once and then found by position).
+//!
+//! Invariant: `ALL[i].index() == i`; the compiler refuses a variant that the list forgets.
+
+use crate::engine::approval::Answer;
+use crate::engine::audit::{Outcome, Side, TlsOutcome};
+use crate::engine::masking::Category;
+use crate::engine::model::{Class, StatementKind, Verdict};
+
+/// A label whose values are known when governor is compiled.
+pub trait Closed: Copy + 'static {
+    const ALL: &'static [Self];
+    fn index(self) -> usize;
+    fn word(self) -> &'static str;
+}
+
+/// Every word of a label, in order, for the docs.
+pub fn words<L: Closed>() -> Vec<&'static str> {
+    L::ALL.iter().map(|value| value.word()).collect()
+}
+
+macro_rules! closed {
+    ($type:ty: $($variant:ident => $word:literal),+ $(,)?) => {
+        impl Closed for $type {
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+            fn index(self) -> usize {
+                enum Position { $($variant),+ }
+                match self { $(Self::$variant => Position::$variant as usize),+ }
+            }
+            fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+    };
+}
+
+/// Why a captured connection was not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedReason {
+    /// The kernel has no original destination for it: it did not come through a redirect.
+    NoOrigin,
+    /// The process behind it could not be established.
+    NoIdentity,
+    /// As many connections as the configuration allows are open.
+    Limit,
+    /// The agent is stopping.
+    Draining,
+    /// The database could not be reached.
+    Upstream,
+    /// Policy denied the session.
+    Policy,
+    /// The client insists on TLS, which this port does not offer.
+    Tls,
+    /// The audit ledger cannot be written.
+    Audit,
+}
+
+/// Which way bytes went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    ToServer,
+    ToClient,
+}
+
+/// Whether a decision came from the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    Hit,
+    Miss,
+}
+
+/// How a hold ended, without who and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldResult {
+    Granted,
+    Refused,
+    Expired,
+    Cancelled,
+    Lost,
+}
+
+impl From<&Answer> for HoldResult {
+    fn from(answer: &Answer) -> Self {
+        match answer {
+            Answer::Granted { .. } => Self::Granted,
+            Answer::Refused { .. } => Self::Refused,
+            Answer::Expired => Self::Expired,
+            Answer::Cancelled => Self::Cancelled,
+            Answer::Lost { .. } => Self::Lost,
+        }
+    }
+}
+
+/// A yes or no of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    Ok,
+    Refused,
+}
+
+closed!(RefusedReason:
+    NoOrigin => "no_origin", NoIdentity => "no_identity", Limit => "limit", Draining => "draining",
+    Upstream => "upstream", Policy => "policy", Tls => "tls", Audit => "audit");
+closed!(Direction: ToServer => "to_server", ToClient => "to_client");
+closed!(Cache: Hit => "hit", Miss => "miss");
+closed!(HoldResult:
+    Granted => "granted", Refused => "refused", Expired => "expired", Cancelled => "cancelled", Lost => "lost");
+closed!(Attempt: Ok => "ok", Refused => "refused");
+closed!(Class: Service => "service", Person => "person", Agent => "agent");
+closed!(Verdict: Allow => "allow", Deny => "deny", Hold => "hold");
+closed!(Side: Client => "client", Database => "database", Governor => "governor");
+closed!(Outcome:
+    Complete => "complete", Suspended => "suspended", Error => "error", Skipped => "skipped", Lost => "lost");
+closed!(TlsOutcome: Declined => "declined", Refused => "refused", PassedUnread => "passed_unread");
+closed!(StatementKind:
+    Empty => "empty", Select => "select", Explain => "explain", Show => "show", Cursor => "cursor",
+    Execute => "execute", Prepare => "prepare", Deallocate => "deallocate", Insert => "insert",
+    Update => "update", Delete => "delete", Merge => "merge", Truncate => "truncate", CopyIn => "copy_in",
+    CopyOut => "copy_out", Ddl => "ddl", Drop => "drop", Dcl => "dcl", Transaction => "transaction",
+    Session => "session", Notify => "notify", Lock => "lock", Call => "call", Do => "do",
+    Maintenance => "maintenance", Administration => "administration", Unknown => "unknown");
+closed!(Category:
+    Email => "email", Phone => "phone", PaymentCard => "payment_card", Iban => "iban",
+    NationalId => "national_id", PersonName => "person_name", Address => "address",
+    BirthDate => "birth_date", Passport => "passport", Credential => "credential",
+    IpAddress => "ip_address", Health => "health", Financial => "financial", Other => "other");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn positions_agree<L: Closed>() {
+        for (position, value) in L::ALL.iter().enumerate() {
+            assert_eq!(value.index(), position, "{}", value.word());
+        }
+        let mut words = words::<L>();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), L::ALL.len(), "two values share a word");
+    }
+
+    #[test]
+    fn every_set_finds_its_values_by_position() {
+        positions_agree::<RefusedReason>();
+        positions_agree::<Direction>();
+        positions_agree::<HoldResult>();
+        positions_agree::<Class>();
+        positions_agree::<Verdict>();
+        positions_agree::<Side>();
+        positions_agree::<Outcome>();
+        positions_agree::<TlsOutcome>();
+        positions_agree::<StatementKind>();
+        positions_agree::<Category>();
+    }
+
+    /// A dashboard and a policy must be able to use the same word.
+    #[test]
+    fn words_are_those_of_the_engine() {
+        assert!(Class::ALL.iter().all(|c| c.as_str() == c.word()));
+        assert!(Verdict::ALL.iter().all(|v| v.as_str() == v.word()));
+        assert!(<StatementKind as Closed>::ALL.iter().all(|k| k.as_str() == k.word()));
+        assert!(<Category as Closed>::ALL.iter().all(|c| c.as_str() == c.word()));
+    }
+}

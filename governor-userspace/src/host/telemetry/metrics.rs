@@ -1,0 +1,413 @@
+//! All metrics, built from the [table](super::table), cheap to touch.
+//!
+//! Counting a statement is one atomic addition: children of closed label sets are found by position
+//! (see [`children`](super::children)). What others count themselves (kernel maps, the process) is
+//! read when somebody scrapes, never on the road of a statement.
+//!
+//! Invariant: every row of the table is built and registered, and nothing else is
+//! ([`Metrics::new`] fails otherwise; a test calls it).
+
+use super::children::Children;
+use super::labels::{Attempt, Cache, Direction, HoldResult, RefusedReason};
+use super::process::ProcessUsage;
+use super::table::{Definition, Kind, TABLE};
+use crate::engine::approval::Answer;
+use crate::engine::audit::{Outcome, Side, TlsOutcome};
+use crate::engine::masking::Category;
+use crate::engine::model::{Class, StatementKind, Verdict};
+use parking_lot::Mutex;
+use prometheus::core::Collector;
+use prometheus::{
+    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+type Counters<A, B = (), C = ()> = Children<IntCounter, A, B, C>;
+type Gauges<A> = Children<IntGauge, A>;
+type Histograms<A> = Children<Histogram, A>;
+
+/// What the kernel programs counted since they were attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelCounters {
+    /// Connections sent to governor.
+    pub redirected: u64,
+    /// Connections refused in the kernel.
+    pub refused: u64,
+    /// Accepted connections without an identity; each was refused.
+    pub identity_missing: u64,
+    /// Events lost because the ring buffer was full.
+    pub events_dropped: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MetricsError {
+    #[error("metric {0} is not in the table, or with another kind")]
+    NotInTable(&'static str),
+    #[error("metric {0} is in the table but never built")]
+    NotBuilt(&'static str),
+    #[error(transparent)]
+    Prometheus(#[from] prometheus::Error),
+}
+
+/// Every metric of the agent. Shared by reference; all methods are safe from any thread.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// One scrape at a time brings the read-on-scrape metrics up to date.
+    scrape: Mutex<()>,
+    ready: IntGauge,
+    connections_accepted: IntCounter,
+    connections_active: IntGauge,
+    connections_refused: Counters<RefusedReason>,
+    sessions: Counters<Class>,
+    sessions_active: Gauges<Class>,
+    cancels: Counters<Attempt>,
+    tls: Counters<TlsOutcome>,
+    protocol_errors: Counters<Side>,
+    relayed_bytes: Counters<Direction>,
+    statements: Counters<Class, StatementKind, Verdict>,
+    decisions: Counters<Cache>,
+    outcomes: Counters<Outcome>,
+    statement_duration: Histograms<Class>,
+    latency_added: Histogram,
+    masked: Counters<Category>,
+    holds_pending: IntGauge,
+    holds_ended: Counters<HoldResult>,
+    hold_wait: Histogram,
+    audit_records: IntCounter,
+    audit_bytes: IntCounter,
+    audit_errors: IntCounter,
+    audit_sequence: IntGauge,
+    policy_reloads: Counters<Attempt>,
+    kernel_redirected: IntCounter,
+    kernel_refused: IntCounter,
+    kernel_identity_missing: IntCounter,
+    kernel_events_dropped: IntCounter,
+    process_cpu: Counter,
+    process_resident: IntGauge,
+    process_virtual: IntGauge,
+    process_threads: IntGauge,
+    process_open_fds: IntGauge,
+    process_max_fds: IntGauge,
+    process_start: Gauge,
+}
+
+impl Metrics {
+    /// Builds and registers every row of the table.
+    pub fn new() -> Result<Self, MetricsError> {
+        let mut build = Builder::default();
+        let build_info = build.gauges("governor_build_info")?;
+        build_info.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
+        let metrics = Self {
+            scrape: Mutex::new(()),
+            ready: build.gauge("governor_ready")?,
+            connections_accepted: build.counter("governor_connections_accepted_total")?,
+            connections_active: build.gauge("governor_connections_active")?,
+            connections_refused: Children::new(build.counters("governor_connections_refused_total")?).fill(),
+            sessions: Children::new(build.counters("governor_sessions_total")?).fill(),
+            sessions_active: Children::new(build.gauges("governor_sessions_active")?).fill(),
+            cancels: Children::new(build.counters("governor_cancel_requests_total")?).fill(),
+            tls: Children::new(build.counters("governor_tls_total")?).fill(),
+            protocol_errors: Children::new(build.counters("governor_protocol_errors_total")?).fill(),
+            relayed_bytes: Children::new(build.counters("governor_relayed_bytes_total")?).fill(),
+            statements: Children::new(build.counters("governor_statements_total")?),
+            decisions: Children::new(build.counters("governor_decisions_total")?).fill(),
+            outcomes: Children::new(build.counters("governor_statement_outcomes_total")?).fill(),
+            statement_duration: Children::new(build.histograms("governor_statement_duration_seconds")?),
+            latency_added: build.histogram("governor_latency_added_seconds")?,
+            masked: Children::new(build.counters("governor_masked_values_total")?).fill(),
+            holds_pending: build.gauge("governor_holds_pending")?,
+            holds_ended: Children::new(build.counters("governor_holds_ended_total")?).fill(),
+            hold_wait: build.histogram("governor_hold_wait_seconds")?,
+            audit_records: build.counter("governor_audit_records_total")?,
+            audit_bytes: build.counter("governor_audit_bytes_total")?,
+            audit_errors: build.counter("governor_audit_errors_total")?,
+            audit_sequence: build.gauge("governor_audit_sequence")?,
+            policy_reloads: Children::new(build.counters("governor_policy_reloads_total")?).fill(),
+            kernel_redirected: build.counter("governor_kernel_redirected_total")?,
+            kernel_refused: build.counter("governor_kernel_refused_total")?,
+            kernel_identity_missing: build.counter("governor_kernel_identity_missing_total")?,
+            kernel_events_dropped: build.counter("governor_kernel_events_dropped_total")?,
+            process_cpu: build.counter_float("process_cpu_seconds_total")?,
+            process_resident: build.gauge("process_resident_memory_bytes")?,
+            process_virtual: build.gauge("process_virtual_memory_bytes")?,
+            process_threads: build.gauge("process_threads")?,
+            process_open_fds: build.gauge("process_open_fds")?,
+            process_max_fds: build.gauge("process_max_fds")?,
+            process_start: build.gauge_float("process_start_time_seconds")?,
+            registry: build.finish()?,
+        };
+        Ok(metrics)
+    }
+
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.set(i64::from(ready));
+    }
+
+    /// A captured connection was accepted. It counts as active until the guard is dropped.
+    #[must_use]
+    pub fn connection_accepted(self: &Arc<Self>) -> ActiveConnection {
+        self.connections_accepted.inc();
+        self.connections_active.inc();
+        ActiveConnection(Arc::clone(self))
+    }
+
+    pub fn connection_refused(&self, reason: RefusedReason) {
+        add(self.connections_refused.at(reason, (), ()), 1);
+    }
+
+    /// A session of a known principal began. It counts as active until the guard is dropped.
+    #[must_use]
+    pub fn session_started(self: &Arc<Self>, class: Class) -> ActiveSession {
+        add(self.sessions.at(class, (), ()), 1);
+        if let Some(gauge) = self.sessions_active.at(class, (), ()) {
+            gauge.inc();
+        }
+        ActiveSession(Arc::clone(self), class)
+    }
+
+    pub fn cancel_request(&self, forwarded: bool) {
+        let result = if forwarded { Attempt::Ok } else { Attempt::Refused };
+        add(self.cancels.at(result, (), ()), 1);
+    }
+
+    pub fn tls(&self, outcome: TlsOutcome) {
+        add(self.tls.at(outcome, (), ()), 1);
+    }
+
+    pub fn protocol_error(&self, side: Side) {
+        add(self.protocol_errors.at(side, (), ()), 1);
+    }
+
+    pub fn relayed(&self, direction: Direction, bytes: u64) {
+        add(self.relayed_bytes.at(direction, (), ()), bytes);
+    }
+
+    pub fn statement(&self, class: Class, kind: StatementKind, verdict: Verdict) {
+        add(self.statements.at(class, kind, verdict), 1);
+    }
+
+    pub fn decision(&self, cache: Cache) {
+        add(self.decisions.at(cache, (), ()), 1);
+    }
+
+    /// A forwarded statement ended. `duration_ns` runs from forwarding to the answer's last byte,
+    /// `governor_ns` is what governor itself took.
+    pub fn statement_ended(&self, class: Class, outcome: Outcome, duration_ns: u64, governor_ns: u64) {
+        add(self.outcomes.at(outcome, (), ()), 1);
+        if let Some(histogram) = self.statement_duration.at(class, (), ()) {
+            histogram.observe(seconds(duration_ns));
+        }
+        self.latency_added(governor_ns);
+    }
+
+    /// For statements that were not forwarded, whose cost counts all the same.
+    pub fn latency_added(&self, governor_ns: u64) {
+        self.latency_added.observe(seconds(governor_ns));
+    }
+
+    pub fn masked(&self, category: Category, values: u64) {
+        add(self.masked.at(category, (), ()), values);
+    }
+
+    pub fn hold_started(&self) {
+        self.holds_pending.inc();
+    }
+
+    /// One call for each [`Metrics::hold_started`].
+    pub fn hold_ended(&self, answer: &Answer, waited_ns: u64) {
+        self.holds_pending.dec();
+        add(self.holds_ended.at(answer.into(), (), ()), 1);
+        self.hold_wait.observe(seconds(waited_ns));
+    }
+
+    /// A record was written; `sequence` is its number in the ledger.
+    pub fn audit_written(&self, sequence: u64, bytes: u64) {
+        self.audit_records.inc();
+        self.audit_bytes.inc_by(bytes);
+        self.audit_sequence.set(i64::try_from(sequence).unwrap_or(i64::MAX));
+    }
+
+    pub fn audit_failed(&self) {
+        self.audit_errors.inc();
+    }
+
+    pub fn policy_reload(&self, accepted: bool) {
+        let result = if accepted { Attempt::Ok } else { Attempt::Refused };
+        add(self.policy_reloads.at(result, (), ()), 1);
+    }
+
+    /// Sessions open now, by class, for `governor status`.
+    pub fn sessions_active(&self) -> Vec<(Class, u64)> {
+        Class::ALL
+            .into_iter()
+            .map(|class| {
+                let open = self.sessions_active.at(class, (), ()).map_or(0, |gauge| gauge.get());
+                (class, u64::try_from(open).unwrap_or(0))
+            })
+            .collect()
+    }
+
+    /// Statements decided so far, by verdict, for `governor status`.
+    pub fn statements_by_verdict(&self) -> Vec<(Verdict, u64)> {
+        [Verdict::Allow, Verdict::Deny, Verdict::Hold]
+            .into_iter()
+            .map(|verdict| {
+                let kinds = StatementKind::ALL.into_iter();
+                let total = kinds
+                    .flat_map(|kind| Class::ALL.into_iter().map(move |class| (class, kind)))
+                    .filter_map(|(class, kind)| self.statements.made(class, kind, verdict))
+                    .map(|counter| counter.get())
+                    .sum();
+                (verdict, total)
+            })
+            .collect()
+    }
+
+    /// The text exposition, format version 0.0.4. `kernel` is `None` before the programs are attached.
+    pub fn exposition(&self, kernel: Option<KernelCounters>) -> Result<String, MetricsError> {
+        let _one_at_a_time = self.scrape.lock();
+        if let Some(kernel) = kernel {
+            advance(&self.kernel_redirected, kernel.redirected);
+            advance(&self.kernel_refused, kernel.refused);
+            advance(&self.kernel_identity_missing, kernel.identity_missing);
+            advance(&self.kernel_events_dropped, kernel.events_dropped);
+        }
+        let usage = ProcessUsage::read();
+        self.process_cpu.inc_by((usage.cpu_s - self.process_cpu.get()).max(0.0));
+        self.process_resident.set(usage.resident_bytes);
+        self.process_virtual.set(usage.virtual_bytes);
+        self.process_threads.set(usage.threads);
+        self.process_open_fds.set(usage.open_fds);
+        self.process_max_fds.set(usage.max_fds);
+        self.process_start.set(usage.start_s);
+        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    }
+}
+
+/// A connection that counts as active until this is dropped.
+#[derive(Debug)]
+pub struct ActiveConnection(Arc<Metrics>);
+
+impl Drop for ActiveConnection {
+    fn drop(&mut self) {
+        self.0.connections_active.dec();
+    }
+}
+
+/// A session that counts as active until this is dropped.
+#[derive(Debug)]
+pub struct ActiveSession(Arc<Metrics>, Class);
+
+impl Drop for ActiveSession {
+    fn drop(&mut self) {
+        if let Some(gauge) = self.0.sessions_active.at(self.1, (), ()) {
+            gauge.dec();
+        }
+    }
+}
+
+fn add(counter: Option<&IntCounter>, by: u64) {
+    if let Some(counter) = counter {
+        counter.inc_by(by);
+    }
+}
+
+/// Brings a counter up to what somebody else counted; a smaller number (a fresh map) changes nothing.
+fn advance(counter: &IntCounter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// Makes metrics from rows and remembers which rows are done.
+#[derive(Default)]
+struct Builder {
+    registry: Registry,
+    built: Vec<&'static str>,
+}
+
+impl Builder {
+    fn row(
+        &mut self,
+        name: &'static str,
+        fits: fn(Kind) -> bool,
+    ) -> Result<&'static Definition, MetricsError> {
+        let row = TABLE.iter().find(|row| row.name == name && fits(row.kind));
+        self.built.push(name);
+        row.ok_or(MetricsError::NotInTable(name))
+    }
+
+    fn register<M: Collector + Clone + 'static>(&self, metric: M) -> Result<M, MetricsError> {
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&mut self, name: &'static str) -> Result<IntCounter, MetricsError> {
+        let row = self.row(name, |kind| kind == Kind::Counter)?;
+        self.register(IntCounter::with_opts(opts(row))?)
+    }
+
+    fn counter_float(&mut self, name: &'static str) -> Result<Counter, MetricsError> {
+        let row = self.row(name, |kind| kind == Kind::CounterFloat)?;
+        self.register(Counter::with_opts(opts(row))?)
+    }
+
+    fn gauge(&mut self, name: &'static str) -> Result<IntGauge, MetricsError> {
+        let row = self.row(name, |kind| kind == Kind::Gauge)?;
+        self.register(IntGauge::with_opts(opts(row))?)
+    }
+
+    fn gauge_float(&mut self, name: &'static str) -> Result<Gauge, MetricsError> {
+        let row = self.row(name, |kind| kind == Kind::GaugeFloat)?;
+        self.register(Gauge::with_opts(opts(row))?)
+    }
+
+    fn histogram(&mut self, name: &'static str) -> Result<Histogram, MetricsError> {
+        let row = self.row(name, |kind| matches!(kind, Kind::Histogram(_)))?;
+        self.register(Histogram::with_opts(buckets(row))?)
+    }
+
+    fn counters(&mut self, name: &'static str) -> Result<IntCounterVec, MetricsError> {
+        let row = self.row(name, |kind| kind == Kind::Counter)?;
+        self.register(IntCounterVec::new(opts(row), &label_names(row))?)
+    }
+
+    fn gauges(&mut self, name: &'static str) -> Result<IntGaugeVec, MetricsError> {
+        let row = self.row(name, |kind| kind == Kind::Gauge)?;
+        self.register(IntGaugeVec::new(opts(row), &label_names(row))?)
+    }
+
+    fn histograms(&mut self, name: &'static str) -> Result<HistogramVec, MetricsError> {
+        let row = self.row(name, |kind| matches!(kind, Kind::Histogram(_)))?;
+        self.register(HistogramVec::new(buckets(row), &label_names(row))?)
+    }
+
+    fn finish(self) -> Result<Registry, MetricsError> {
+        match TABLE.iter().find(|row| !self.built.contains(&row.name)) {
+            Some(row) => Err(MetricsError::NotBuilt(row.name)),
+            None => Ok(self.registry),
+        }
+    }
+}
+
+fn opts(row: &Definition) -> Opts {
+    Opts::new(row.name, row.help)
+}
+
+fn buckets(row: &Definition) -> HistogramOpts {
+    let bounds = if let Kind::Histogram(bounds) = row.kind { bounds } else { &[] };
+    HistogramOpts::new(row.name, row.help).buckets(bounds.to_vec())
+}
+
+fn label_names(row: &Definition) -> Vec<&'static str> {
+    row.labels.iter().map(|label| label.name).collect()
+}
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

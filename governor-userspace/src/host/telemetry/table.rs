@@ -1,0 +1,221 @@
+//! The one table of all metrics: name, kind, labels, help.
+//!
+//! [`Metrics`](super::Metrics) is built from it and `docs/metrics.md` is generated from it, so what
+//! is exposed, what is documented and what is counted cannot differ.
+
+use super::labels::{Attempt, Cache, Closed, Direction, HoldResult, RefusedReason, words};
+use crate::engine::audit::{Outcome, Side, TlsOutcome};
+use crate::engine::masking::Category;
+use crate::engine::model::{Class, StatementKind, Verdict};
+use std::fmt::Write;
+
+/// What a series does over time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Only grows while the agent runs.
+    Counter,
+    /// A counter in fractions (seconds).
+    CounterFloat,
+    Gauge,
+    /// A gauge in fractions (seconds).
+    GaugeFloat,
+    /// Upper bounds of the buckets, in the metric's unit.
+    Histogram(&'static [f64]),
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Counter | Self::CounterFloat => "counter",
+            Self::Gauge | Self::GaugeFloat => "gauge",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+/// A label and its possible values.
+#[derive(Clone, Copy, Debug)]
+pub struct Label {
+    pub name: &'static str,
+    /// Empty where the values are not a closed set (`version`).
+    pub values: fn() -> Vec<&'static str>,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [Label],
+    pub help: &'static str,
+}
+
+const fn row(name: &'static str, kind: Kind, labels: &'static [Label], help: &'static str) -> Definition {
+    Definition { name, kind, labels, help }
+}
+
+const fn label<L: Closed>(name: &'static str) -> Label {
+    Label { name, values: words::<L> }
+}
+
+const CLASS: Label = label::<Class>("class");
+
+/// Every metric that governor exposes, in the order of the docs.
+#[rustfmt::skip]
+pub static TABLE: &[Definition] = &[
+    row("governor_build_info", Kind::Gauge, &[Label { name: "version", values: Vec::new }],
+        "Always 1; the label says which governor this is."),
+    row("governor_ready", Kind::Gauge, &[],
+        "1 while attached and accepting connections, 0 while starting and draining."),
+
+    row("governor_connections_accepted_total", Kind::Counter, &[],
+        "Captured connections accepted from the kernel's redirect."),
+    row("governor_connections_active", Kind::Gauge, &[],
+        "Captured connections open now."),
+    row("governor_connections_refused_total", Kind::Counter, &[label::<RefusedReason>("reason")],
+        "Captured connections that were closed without being served."),
+    row("governor_sessions_total", Kind::Counter, &[CLASS],
+        "Sessions started, by class of the process behind them."),
+    row("governor_sessions_active", Kind::Gauge, &[CLASS],
+        "Sessions open now, by class of the process behind them."),
+    row("governor_cancel_requests_total", Kind::Counter, &[label::<Attempt>("result")],
+        "Cancel requests that were passed on, or refused because they fit no session."),
+    row("governor_tls_total", Kind::Counter, &[label::<TlsOutcome>("outcome")],
+        "Clients that asked for TLS, by what became of it."),
+    row("governor_protocol_errors_total", Kind::Counter, &[label::<Side>("side")],
+        "Sessions closed because a peer broke the protocol, by whose fault it was."),
+    row("governor_relayed_bytes_total", Kind::Counter, &[label::<Direction>("direction")],
+        "Bytes of database traffic relayed."),
+
+    row("governor_statements_total", Kind::Counter,
+        &[CLASS, label::<StatementKind>("kind"), label::<Verdict>("verdict")],
+        "Statements decided."),
+    row("governor_decisions_total", Kind::Counter, &[label::<Cache>("cache")],
+        "Policy decisions, by whether the cache knew the answer."),
+    row("governor_statement_outcomes_total", Kind::Counter, &[label::<Outcome>("outcome")],
+        "Forwarded statements, by how the database ended them."),
+    row("governor_statement_duration_seconds", Kind::Histogram(DURATION_S), &[CLASS],
+        "From forwarding a statement to the last byte of its answer."),
+    row("governor_latency_added_seconds", Kind::Histogram(LATENCY_S), &[],
+        "Governor's own time per statement: parse, decide, record, mask. Holds are not counted."),
+    row("governor_masked_values_total", Kind::Counter, &[label::<Category>("category")],
+        "Result values that were masked."),
+
+    row("governor_holds_pending", Kind::Gauge, &[],
+        "Statements that wait for a person's answer now."),
+    row("governor_holds_ended_total", Kind::Counter, &[label::<HoldResult>("answer")],
+        "Holds that ended, by answer."),
+    row("governor_hold_wait_seconds", Kind::Histogram(WAIT_S), &[],
+        "How long held statements waited, whatever the answer."),
+
+    row("governor_audit_records_total", Kind::Counter, &[],
+        "Audit records written."),
+    row("governor_audit_bytes_total", Kind::Counter, &[],
+        "Bytes of audit records written."),
+    row("governor_audit_errors_total", Kind::Counter, &[],
+        "Audit records that could not be written. Their statements were not forwarded."),
+    row("governor_audit_sequence", Kind::Gauge, &[],
+        "Sequence number of the last audit record."),
+
+    row("governor_policy_reloads_total", Kind::Counter, &[label::<Attempt>("result")],
+        "Policy sets that came into force, or were refused (the one before stays)."),
+
+    row("governor_kernel_redirected_total", Kind::Counter, &[],
+        "Connections that the kernel programs sent to governor."),
+    row("governor_kernel_refused_total", Kind::Counter, &[],
+        "Connections that the kernel programs refused."),
+    row("governor_kernel_identity_missing_total", Kind::Counter, &[],
+        "Accepted connections for which the kernel had no identity. Each was refused."),
+    row("governor_kernel_events_dropped_total", Kind::Counter, &[],
+        "Kernel events lost because the ring buffer was full."),
+
+    row("process_cpu_seconds_total", Kind::CounterFloat, &[],
+        "User and system CPU time of the agent."),
+    row("process_resident_memory_bytes", Kind::Gauge, &[],
+        "Resident memory of the agent."),
+    row("process_virtual_memory_bytes", Kind::Gauge, &[],
+        "Virtual memory of the agent."),
+    row("process_threads", Kind::Gauge, &[],
+        "Threads of the agent."),
+    row("process_open_fds", Kind::Gauge, &[],
+        "Open file descriptors of the agent."),
+    row("process_max_fds", Kind::Gauge, &[],
+        "How many file descriptors the agent may open."),
+    row("process_start_time_seconds", Kind::GaugeFloat, &[],
+        "When the agent started, seconds since the Unix epoch."),
+];
+
+/// The table as Markdown, as it stands in `docs/metrics.md`.
+pub fn markdown_table() -> String {
+    let mut out = String::from("| metric | kind | labels | meaning |\n|---|---|---|---|\n");
+    for row in TABLE {
+        let labels: Vec<String> = row
+            .labels
+            .iter()
+            .map(|label| {
+                let values = (label.values)();
+                if values.is_empty() {
+                    format!("`{}`", label.name)
+                } else {
+                    format!("`{}`: {}", label.name, values.join(", "))
+                }
+            })
+            .collect();
+        // Writing to a String cannot fail.
+        let _ =
+            writeln!(out, "| `{}` | {} | {} | {} |", row.name, row.kind.word(), labels.join("; "), row.help);
+    }
+    out
+}
+
+/// 5 µs to 1 s: a cached decision costs a few microseconds, a sync to disk milliseconds.
+const LATENCY_S: &[f64] = &[
+    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
+    0.05, 0.1, 0.25, 1.0,
+];
+
+/// 100 µs to 5 minutes: point look-ups to reports.
+const DURATION_S: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+    60.0, 300.0,
+];
+
+/// 1 s to 1 h: people answer in seconds to minutes.
+const WAIT_S: &[f64] = &[1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_follow_the_conventions() {
+        let mut seen = HashSet::new();
+        for row in TABLE {
+            assert!(seen.insert(row.name), "{} twice", row.name);
+            assert!(row.name.starts_with("governor_") || row.name.starts_with("process_"), "{}", row.name);
+            let counter = matches!(row.kind, Kind::Counter | Kind::CounterFloat);
+            assert_eq!(row.name.ends_with("_total"), counter, "{}", row.name);
+            assert!(row.help.ends_with('.') && !row.help.contains('|'), "{}", row.name);
+            if let Kind::Histogram(bounds) = row.kind {
+                assert!(bounds.windows(2).all(|pair| pair[0] < pair[1]), "{}", row.name);
+            }
+        }
+    }
+
+    /// `UPDATE_DOCS=1 cargo test docs_metrics_page_is_current` writes the page anew.
+    #[test]
+    fn docs_metrics_page_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let start = page.find("| metric |").expect("docs/metrics.md holds the table");
+        let (before, rest) = page.split_at(start);
+        let end = rest.find("\n\n").map_or(rest.len(), |at| at + 1);
+        let (table, after) = rest.split_at(end);
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, format!("{before}{}{after}", markdown_table())).unwrap();
+            return;
+        }
+        assert_eq!(table, markdown_table(), "run with UPDATE_DOCS=1 to regenerate docs/metrics.md");
+    }
+}

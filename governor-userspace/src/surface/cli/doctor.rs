@@ -1,0 +1,160 @@
+//! `governor doctor`.
+
+use super::client::{Client, ClientError};
+use super::globals::Globals;
+use super::text::{Paint, safe};
+use crate::app::handle::Status;
+use crate::host::kernel::probe::{Check, Outcome, probe};
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Say what this host can and cannot do for governor, and how to mend it
+///
+/// Changes nothing. Fails where something is missing that capture needs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    sudo governor doctor        as root, because that is what the agent runs as\n  \
+    governor doctor --json")]
+pub struct DoctorArgs {}
+
+pub fn run(_args: DoctorArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let mut checks = probe();
+    checks.push(state_directory(&globals.state_dir));
+    checks.push(agent(globals));
+    let failed = checks.iter().any(|check| check.ok == Outcome::Fail);
+    if globals.json {
+        println!("{}", serde_json::to_string_pretty(&checks.iter().map(as_json).collect::<Vec<_>>())?);
+    } else {
+        print!("{}", page(&checks, Paint { on: globals.color() }));
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn page(checks: &[Check], paint: Paint) -> String {
+    let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
+    let mut out = String::new();
+    for check in checks {
+        let mark = match check.ok {
+            Outcome::Ok => paint.green("ok  "),
+            Outcome::Warn => paint.yellow("warn"),
+            Outcome::Fail => paint.red("FAIL"),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{mark}  {:<width$}  {}", check.name, safe(&check.found));
+        for (label, text) in [("so", &check.consequence), ("fix", &check.fix)] {
+            if !text.is_empty() {
+                let _ = writeln!(out, "      {:<width$}  {} {text}", "", paint.dim(&format!("{label}:")));
+            }
+        }
+    }
+    let failed = checks.iter().filter(|check| check.ok == Outcome::Fail).count();
+    let _ = match failed {
+        0 => writeln!(out, "{}", paint.green("This host can run governor.")),
+        1 => writeln!(out, "{}", paint.red("1 thing keeps governor from running here.")),
+        n => writeln!(out, "{}", paint.red(&format!("{n} things keep governor from running here."))),
+    };
+    out
+}
+
+fn as_json(check: &Check) -> serde_json::Value {
+    let outcome = match check.ok {
+        Outcome::Ok => "ok",
+        Outcome::Warn => "warn",
+        Outcome::Fail => "fail",
+    };
+    serde_json::json!({
+        "name": check.name, "outcome": outcome, "found": check.found, "fix": check.fix,
+        "consequence": check.consequence,
+    })
+}
+
+fn state_directory(dir: &Path) -> Check {
+    use nix::unistd::{AccessFlags, access};
+    let shown = dir.display();
+    let check = |ok, found: String, fix: String, consequence: &str| Check {
+        name: "state directory",
+        ok,
+        found,
+        fix,
+        consequence: consequence.into(),
+    };
+    // The nearest part that exists decides: governor makes the rest.
+    let existing = dir.ancestors().find(|part| part.exists()).unwrap_or(Path::new("/"));
+    if !existing.is_dir() {
+        let found = format!("{} is not a directory", existing.display());
+        return check(
+            Outcome::Fail,
+            found,
+            "choose another with --state-dir".into(),
+            "the agent cannot start",
+        );
+    }
+    if access(existing, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
+        let found = format!("{} may not be written by this user", existing.display());
+        return check(
+            Outcome::Fail,
+            found,
+            "run this as root, or choose another with --state-dir".into(),
+            "no audit, so the agent refuses to start",
+        );
+    }
+    let found = if existing == dir { shown.to_string() } else { format!("{shown} (will be made)") };
+    check(Outcome::Ok, found, String::new(), "")
+}
+
+fn agent(globals: &Globals) -> Check {
+    let answer = Client::new(globals.control_socket()).get::<Status>("/v1/status");
+    let (ok, found, fix) = match answer {
+        Ok(status) => (Outcome::Ok, format!("{}, pid {}", status.phase.as_str(), status.pid), ""),
+        Err(ClientError::NotRunning { .. }) => (Outcome::Ok, "not running".into(), ""),
+        Err(ClientError::NotAllowed { .. }) => {
+            (Outcome::Warn, "runs, but this user may not ask it".into(), "run this as root")
+        }
+        Err(error) => (Outcome::Warn, error.to_string(), "governor status; then the agent's log"),
+    };
+    Check { name: "agent", ok, found, fix: fix.into(), consequence: String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_thing_comes_with_its_consequence_and_fix() {
+        let checks = [
+            Check {
+                name: "btf",
+                ok: Outcome::Ok,
+                found: "present".into(),
+                fix: String::new(),
+                consequence: String::new(),
+            },
+            Check {
+                name: "cgroup v2",
+                ok: Outcome::Fail,
+                found: "not mounted".into(),
+                fix: "mount it".into(),
+                consequence: "no capture".into(),
+            },
+        ];
+        assert_eq!(
+            page(&checks, Paint { on: false }),
+            "ok    btf        present\n\
+             FAIL  cgroup v2  not mounted\n\
+             \x20                so: no capture\n\
+             \x20                fix: mount it\n\
+             1 thing keeps governor from running here.\n"
+        );
+    }
+
+    #[test]
+    fn a_state_directory_below_a_file_is_found_out() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(state_directory(dir.path()).ok, Outcome::Ok);
+        assert!(state_directory(&dir.path().join("a/b")).found.ends_with("(will be made)"));
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        assert_eq!(state_directory(&dir.path().join("file/state")).ok, Outcome::Fail);
+        assert!(!dir.path().join("a").exists(), "doctor changes nothing");
+    }
+}

@@ -1,0 +1,36 @@
+//! `governor run`.
+
+use super::globals::Globals;
+use crate::app::{Profile, RunOptions};
+use std::os::fd::RawFd;
+use std::process::ExitCode;
+
+/// Govern this host's database traffic until told to stop
+///
+/// Loads the kernel programs, attaches them to the cgroups that the configuration names, and governs
+/// every connection to the captured ports. Needs root (or CAP_BPF, CAP_NET_ADMIN, CAP_SYS_PTRACE); `governor
+/// doctor` says what this host lacks. SIGTERM drains: nothing new is accepted, open sessions finish.
+/// SIGHUP reads policy again. Works under systemd with Type=notify.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    sudo governor run\n  \
+    sudo governor run --profile observe        record everything, change nothing\n  \
+    sudo governor run --config ./my.toml --state-dir /tmp/mine    a second instance beside the first")]
+pub struct RunArgs {
+    /// Go only this far, whatever the configuration says
+    #[arg(long, value_enum)]
+    pub profile: Option<Profile>,
+
+    /// Write READY and a line break to this descriptor once connections are governed, then close it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..))]
+    pub ready_fd: Option<RawFd>,
+}
+
+pub fn run(args: RunArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+    crate::app::run(RunOptions {
+        config: globals.config.clone(),
+        state_dir: globals.state_dir.clone(),
+        profile: args.profile,
+        ready_fd: args.ready_fd,
+    })
+}
