@@ -108,12 +108,6 @@ impl<'a, P> Chunk<'a, P> {
         self.buffer.advance(n.min(self.buffer.len()));
     }
 
-    /// Takes the next `n` unread bytes out of the stream.
-    pub fn take<S: Sink<Proof = P>>(&mut self, n: usize, sink: &mut S) -> Bytes {
-        self.flush(sink);
-        self.buffer.split_to(n.min(self.buffer.len())).freeze()
-    }
-
     /// Goes on with a message whose head was dealt with earlier. True when it is through.
     pub fn stream<S: Sink<Proof = P>>(&mut self, streaming: &mut Streaming, proof: impl FnOnce() -> P, sink: &mut S) -> bool {
         let here = self.unread().len();

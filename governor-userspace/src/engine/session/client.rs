@@ -119,9 +119,7 @@ impl Session {
         Ok(match message {
             kind::QUERY => {
                 if self.catalogue_needed(now, governance) {
-                    self.phase = Phase::ReadingCatalogue { ready: Bytes::new() };
-                    self.read_catalogue(out);
-                    return Ok(Step::Later);
+                    return Ok(self.read_catalogue_first(out));
                 }
                 let statements = if whole {
                     self.understand(frontend::query(body)?, governance)
@@ -138,6 +136,11 @@ impl Session {
                     let name = head_name(body)?;
                     (name, too_long(body.get(name.len() + 1..).unwrap_or_default(), body_bytes, governance))
                 };
+                // A simple query in between would drop an unnamed statement that is still wanted.
+                let unnamed_is_free = name.is_empty() || self.statements.meanings(b"").next().is_none();
+                if unnamed_is_free && self.catalogue_needed(now, governance) {
+                    return Ok(self.read_catalogue_first(out));
+                }
                 self.parse(now, name, statements, governance, out)
             }
             kind::BIND => {
@@ -215,6 +218,12 @@ impl Session {
         }
         // A database that would not answer is not asked again by the same session.
         self.catalogue.is_some() && governance.catalogue_is_stale(destination, &database, now)
+    }
+
+    fn read_catalogue_first(&mut self, out: &mut Actions) -> Step {
+        self.phase = Phase::ReadingCatalogue { ready: None };
+        self.read_catalogue(out);
+        Step::Later
     }
 
     fn standing_is_set(&self) -> bool {

@@ -125,8 +125,9 @@ enum Phase {
     /// TLS is passed through unread as soon as the database is connected.
     ConnectingUnread,
     Authenticating,
-    /// The server is ready; its ReadyForQuery waits until the catalogue is read.
-    ReadingCatalogue { ready: bytes::Bytes },
+    /// The catalogue is being read. The server's first ReadyForQuery waits for that; later readings
+    /// hold nothing back.
+    ReadingCatalogue { ready: Option<bytes::Bytes> },
     Ready,
     PassUnread,
     Closed,
@@ -318,7 +319,22 @@ impl Session {
         )
     }
 
-    /// The longest message that the session collects whole; the host's read buffers grow no further.
+    /// Nothing is under way and no transaction is open: ending the session now loses no work.
+    pub fn is_idle(&self) -> bool {
+        self.pipeline.is_empty()
+            && self.transaction == TransactionState::Idle
+            && self.holding.is_none()
+            && !self.client_stream.is_open()
+            && !self.server_stream.is_open()
+    }
+
+    /// Bytes that the host copied after [`Request::PassUnread`].
+    pub fn count_unread(&mut self, from_client: u64, from_database: u64) {
+        self.counts.bytes_from_client += from_client;
+        self.counts.bytes_from_database += from_database;
+    }
+
+    /// A statement waits for an answer.
     pub fn is_held(&self) -> bool {
         self.holding.is_some()
     }

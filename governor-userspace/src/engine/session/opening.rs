@@ -188,7 +188,7 @@ impl Session {
         let destination = self.setup.destination;
         self.catalogue = governance.catalogue(destination, &self.claims.database);
         if self.may_be_masked && governance.catalogue_is_stale(destination, &self.claims.database, now) {
-            self.phase = Phase::ReadingCatalogue { ready: Bytes::copy_from_slice(ready) };
+            self.phase = Phase::ReadingCatalogue { ready: Some(Bytes::copy_from_slice(ready)) };
             self.read_catalogue(out);
             return false;
         }
@@ -217,7 +217,7 @@ impl Session {
         if let Phase::ReadingCatalogue { .. } = self.phase
             && let Phase::ReadingCatalogue { ready } = std::mem::replace(&mut self.phase, Phase::Ready)
         {
-            self.released = Some(ready);
+            self.released = ready;
         }
     }
 

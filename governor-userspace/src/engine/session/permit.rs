@@ -11,8 +11,6 @@ pub struct Permit(());
 /// Bytes that no policy question is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProtocolNeed {
-    /// The start-up packet, after the connection was decided.
-    Opening,
     /// Answers to the server's authentication requests.
     Authentication,
     /// Sync, Flush, Describe, Close, Terminate: they run nothing.
@@ -21,10 +19,6 @@ pub(super) enum ProtocolNeed {
     CopyData,
     /// governor's own requests, such as reading the catalogue.
     OwnRequest,
-    /// A cancel request: the server checks its key.
-    Cancel,
-    /// The port is configured to pass this kind of traffic unread.
-    PassUnread,
 }
 
 impl Permit {

@@ -400,6 +400,7 @@ impl Session {
         if self.transaction == TransactionState::Idle {
             // Portals end with their transaction, cursors WITH HOLD apart: those are SQL's own.
             self.cursor_plan = None;
+            self.portals.close_all();
         }
         Ok(Step::Pass)
     }

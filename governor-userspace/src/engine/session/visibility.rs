@@ -7,7 +7,7 @@ use super::catalogue::Catalogue;
 use super::governance::Asker;
 use crate::engine::masking::{ColumnAction, ColumnPlan, Format, RowPlan, could_carry, classify_column};
 use crate::engine::model::{MaskStyle, Statement, StatementKind};
-use crate::engine::policy::{SeeColumn, Visibility};
+use crate::engine::policy::SeeColumn;
 use crate::engine::wire::postgres::backend::Field;
 
 const INT8: u32 = 20;
@@ -50,7 +50,8 @@ fn column_action(
     catalogue: Option<&Catalogue>,
     asker: &mut Asker<'_>,
 ) -> ColumnAction {
-    let unmasked = || if could_carry(field.type_oid) { ColumnAction::Detect } else { ColumnAction::Clear };
+    let detects = asker.detect_values();
+    let unmasked = || if detects && could_carry(field.type_oid) { ColumnAction::Detect } else { ColumnAction::Clear };
     let Some(catalogue) = catalogue else {
         // No catalogue: a name that tells is believed, and everything that can carry text is in doubt.
         let category = classify_column("", &field.name, field.type_oid);
@@ -62,10 +63,8 @@ fn column_action(
     if field.table_oid != 0 && field.attribute > 0 {
         return match catalogue.column(field.table_oid, field.attribute) {
             Some(column) => match column.category {
-                Some(category) => match asker.see(SeeColumn { column: Some(column.name.clone()), category: Some(category) }) {
-                    ColumnAction::Clear => unmasked_by_policy(),
-                    masked => masked,
-                },
+                // Where policy shows it, a detector would only undo that.
+                Some(category) => asker.see(SeeColumn { column: Some(column.name.clone()), category: Some(category) }),
                 None => unmasked(),
             },
             None if Catalogue::is_system(field.table_oid) => unmasked(),
@@ -78,11 +77,6 @@ fn column_action(
         Some(s) => origin_in_doubt(index, count, field, s, catalogue),
     };
     if in_doubt { asker.see(SeeColumn { column: None, category: None }) } else { unmasked() }
-}
-
-/// The policy lets this principal see the column: detectors would only undo that.
-fn unmasked_by_policy() -> ColumnAction {
-    ColumnAction::Clear
 }
 
 /// The server gives no origin: can a sensitive column flow into this one?
@@ -100,15 +94,6 @@ fn origin_in_doubt(index: usize, count: usize, field: &Field, statement: &Statem
                 Some(t) => catalogue.may_carry_sensitive(statement, &t.mentions),
                 None => catalogue.may_carry_sensitive(statement, &statement.mentions),
             }
-        }
-    }
-}
-
-impl From<Visibility> for ColumnAction {
-    fn from(visibility: Visibility) -> Self {
-        match visibility {
-            Visibility::Clear => Self::Clear,
-            Visibility::Masked { style, .. } => Self::Mask { style, category: None },
         }
     }
 }

@@ -44,8 +44,9 @@ impl Leg {
         Self { stream, unread: BytesMut::new(), out: VecDeque::new(), out_bytes: 0, closed: false }
     }
 
-    pub fn into_stream(self) -> TcpStream {
-        self.stream
+    /// The connection itself, for bytes that are no longer read here.
+    pub fn stream_mut(&mut self) -> &mut TcpStream {
+        &mut self.stream
     }
 
     /// Queues bytes; they leave with the next [`Self::poll_flush`].
@@ -133,26 +134,16 @@ impl Leg {
         Poll::Ready(Ok(n))
     }
 
+    /// What waits can no longer leave.
+    pub fn discard_out(&mut self) {
+        self.out.clear();
+        self.out_bytes = 0;
+    }
+
     /// Gives memory back when nothing is left over.
     pub fn shrink(&mut self) {
         if self.unread.is_empty() && self.unread.capacity() > 0 {
             self.unread = BytesMut::new();
-        }
-    }
-
-    /// Whether the peer has closed, without reading: for a connection that is not read now.
-    pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.stream.poll_read_ready(cx) {
-            Poll::Ready(Ok(())) => {
-                let mut one = [0u8; 1];
-                let mut buffer = tokio::io::ReadBuf::new(&mut one);
-                match self.stream.poll_peek(cx, &mut buffer) {
-                    Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
-                    Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
-                }
-            }
-            Poll::Ready(Err(_)) => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
         }
     }
 }

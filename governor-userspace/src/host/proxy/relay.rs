@@ -6,13 +6,13 @@ use super::leg::Leg;
 use super::upstream;
 use super::worker::{Drain, Local, Work};
 use crate::engine::approval::Answer;
-use crate::engine::audit::{AuditEvent, AuditRecord};
 use crate::engine::model::{Endpoint, SessionId};
-use crate::engine::session::{Actions, CloseReason, Input, Request, Session, SessionSetup, StopReason, TlsMode};
+use crate::engine::session::{Actions, Input, Request, Session, SessionSetup, StopReason, TlsMode};
 use crate::host::clock;
 use crate::host::identity::Attested;
 use crate::host::telemetry::{ActiveSession, Direction, RefusedReason};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::AsFd;
@@ -72,6 +72,7 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>) {
         drain: local.shared.drain.clone(),
         destination,
         closing: false,
+        lingering: false,
         pass_unread: false,
         waiting_cancel: None,
         local,
@@ -95,6 +96,8 @@ struct Relay {
     drain: watch::Receiver<Drain>,
     destination: Endpoint,
     closing: bool,
+    /// The time for the last bytes is running.
+    lingering: bool,
     pass_unread: bool,
     _session_gauge: ActiveSession,
 }
@@ -374,15 +377,15 @@ impl Relay {
                 }));
             }
             Request::Hold(approval) => match shared.approvals.submit(*approval) {
-                Ok((id, answer)) => {
-                    self.hold = Some(answer);
-                    self.handle(Input::Held { approval: id });
+                Ok(submitted) => {
+                    self.hold = Some(submitted.answer);
+                    self.handle(Input::Held { approval: submitted.id });
                 }
                 Err(error) => self.handle(Input::HoldFailed { reason: error.to_string() }),
             },
             Request::WithdrawHold { approval, answer } => {
                 self.hold = None;
-                if let Err(error) = shared.approvals.withdraw(&approval, answer) {
+                if let Err(error) = shared.approvals.withdraw(&approval, answer, clock::now()) {
                     tracing::debug!(%error, %approval, "a hold ended elsewhere first");
                 }
             }
@@ -413,14 +416,22 @@ impl Relay {
 
     /// Copies both ways without reading: TLS that the port's rule lets through, replication.
     async fn run_unread(&mut self) {
-        let Some(server) = self.server.take() else { return };
-        let waiting = [std::mem::take(&mut self.client.unread), BytesMut::new()];
-        let mut server = server.into_stream();
-        let result = self.client.copy_unread(&mut server, &waiting[0], &mut self.drain).await;
-        let (from_client, from_server) = result;
+        let Some(mut server) = self.server.take() else { return };
+        let begun = std::mem::take(&mut self.client.unread);
+        let (client, server) = (self.client.stream_mut(), server.stream_mut());
+        let mut drain = self.drain.clone();
+        let copy = async {
+            server.write_all(&begun).await?;
+            tokio::io::copy_bidirectional_with_sizes(client, server, UNREAD_BYTES, UNREAD_BYTES).await
+        };
+        let (from_client, from_database) = tokio::select! {
+            copied = copy => copied.unwrap_or_default(),
+            _ = drain.wait_for(|drain| *drain == Drain::All) => (0, 0),
+        };
+        let from_client = from_client + begun.len() as u64;
         self.local.shared.metrics.relayed(Direction::FromClient, from_client);
-        self.local.shared.metrics.relayed(Direction::FromDatabase, from_server);
-        self.session.count_unread(from_client, from_server);
+        self.local.shared.metrics.relayed(Direction::FromDatabase, from_database);
+        self.session.count_unread(from_client, from_database);
         self.handle(Input::ClientClosed);
     }
 }
@@ -428,7 +439,10 @@ impl Relay {
 /// One step of the machine, with its cost charged to what it forwarded.
 fn step(local: &Local, session: &mut Session, actions: &mut Actions, input: Input<'_>) {
     let mut governance = local.governance.borrow_mut();
-    local.shared.policy.refresh(&mut governance.policy);
+    let policy = local.shared.policy.current();
+    if !Arc::ptr_eq(&policy, &governance.policy) {
+        governance.policy = policy;
+    }
     let now = clock::now();
     session.handle(now, input, &mut governance, actions);
     session.charge(clock::now().since_ns(now));
@@ -438,5 +452,5 @@ fn step(local: &Local, session: &mut Session, actions: &mut Actions, input: Inpu
 const WAITING_BYTES_MAX: usize = 64 << 10;
 /// The last bytes of a session get so long to leave.
 const LINGER: Duration = Duration::from_secs(2);
-#[allow(dead_code)]
-type Unused = (AuditEvent, AuditRecord, CloseReason);
+/// Buffer of each direction that is copied unread.
+const UNREAD_BYTES: usize = 64 << 10;

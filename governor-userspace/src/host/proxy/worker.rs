@@ -13,6 +13,7 @@ use crate::host::kernel::{Exemption, FlowTable};
 use crate::host::ledger::Ledger;
 use crate::host::policy::PolicyStore;
 use crate::host::telemetry::Metrics;
+use crate::engine::sql::PARSER_STACK_BYTES_MIN;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -196,5 +197,5 @@ fn run(shared: Arc<Shared>, mut receiver: mpsc::UnboundedReceiver<Work>, others:
     });
 }
 
-/// The SQL parser's own limit is far below; deep statements become Unknown first.
-const STACK_BYTES: usize = 16 << 20;
+/// What the SQL parser needs, and as much again for everything else.
+const STACK_BYTES: usize = 2 * PARSER_STACK_BYTES_MIN + (2 << 20);
