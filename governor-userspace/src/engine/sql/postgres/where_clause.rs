@@ -5,7 +5,7 @@
 //! for all rows at once, so it counts as true unless it is plainly false. A parameter's value is not
 //! known here: it may choose.
 //!
-//! Errs towards "does not restrict": beyond [`DEPTH_MAX`] a condition counts as true.
+//! Errs towards "does not restrict": so does a condition that is nested beyond [`DEPTH_MAX`].
 
 use super::children::children;
 use super::same::same;
@@ -13,10 +13,13 @@ use super::setting::constant;
 use pg_raw_parse::nodes::A_Expr;
 use pg_raw_parse::raw::{A_Expr_Kind as E, BoolExprType as B, BoolTestType as T, NullTestType};
 use pg_raw_parse::{ConstValue, Node};
+use std::cell::Cell;
 
 /// `true`: the condition can leave rows out, or leaves out all.
 pub(super) fn restricts(condition: Node<'_>) -> bool {
-    !matches!(condition, Node::None) && fold(condition, 0) != Truth::True
+    let too_deep = Cell::new(false);
+    let truth = fold(condition, 0, &too_deep);
+    !matches!(condition, Node::None) && truth != Truth::True && !too_deep.get()
 }
 
 /// Three-valued logic, and what cannot be told.
@@ -34,11 +37,12 @@ impl Truth {
     }
 }
 
-fn fold(node: Node<'_>, depth: u32) -> Truth {
+fn fold(node: Node<'_>, depth: u32, too_deep: &Cell<bool>) -> Truth {
     if depth > DEPTH_MAX {
-        return Truth::True;
+        too_deep.set(true);
+        return Truth::Varies;
     }
-    let below = |node| fold(node, depth + 1);
+    let below = |node| fold(node, depth + 1, too_deep);
     match node {
         Node::A_Const(literal) => match literal.val() {
             None => Truth::Null,

@@ -76,10 +76,19 @@ fn targets(sql: &str) -> Option<String> {
 fn result_columns_of_flat_selects() {
     for (sql, expected) in [
         ("SELECT id, name FROM people", "id | name"),
-        ("SELECT id AS x, p.name || ssn, 1, $1::text FROM people p WHERE salary > 5", "id | name,ssn | = | ="),
-        ("SELECT ssn::varchar(20), ssn COLLATE \"C\", coalesce(ssn), CASE WHEN true THEN ssn END FROM people", "ssn | ssn | ssn | ssn"),
+        (
+            "SELECT id AS x, p.name || ssn, 1, $1::text FROM people p WHERE salary > 5",
+            "id | name,ssn | = | =",
+        ),
+        (
+            "SELECT ssn::varchar(20), ssn COLLATE \"C\", coalesce(ssn), CASE WHEN true THEN ssn END FROM people",
+            "ssn | ssn | ssn | ssn",
+        ),
         ("SELECT substr(ssn, 2), length(ssn), ascii(ssn) FROM people", "ssn | ssn | ssn"),
-        ("SELECT count(*), count(ssn), pg_catalog.count(DISTINCT id), my.count(ssn) FROM people", "# | #ssn | #id | ssn"),
+        (
+            "SELECT count(*), count(ssn), pg_catalog.count(DISTINCT id), my.count(ssn) FROM people",
+            "# | #ssn | #id | ssn",
+        ),
         ("SELECT count(*) + 1, -1, now(), NULL FROM people", " | = |  | ="),
         ("SELECT p, row_to_json(p), p.row_to_json, id FROM people p", "*p | *p | *row_to_json | id"),
         ("SELECT (SELECT ssn FROM people LIMIT 1), id FROM cards", "ssn | id"),

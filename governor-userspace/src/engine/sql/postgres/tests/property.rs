@@ -22,10 +22,69 @@ fn check(text: &str) {
 /// Pieces of SQL, valid and not, in any order.
 fn garbled() -> impl Strategy<Value = String> {
     let words: Vec<&'static str> = vec![
-        "SELECT", "DELETE FROM", "UPDATE", "SET", "INSERT INTO", "people", "p", "WHERE", "FROM", "WITH", "AS", "(", ")", "(", ")",
-        ",", ";", "*", "=", "1", "'a'", "E'\\''", "$$x$$", "$1", "\"Q\"", "--", "\n", "\r", "/*", "*/", "id", "ssn", ".", "::", "text",
-        "RETURNING", "UNION", "VALUES", "true", "NOT", "OR", "AND", "COPY", "TO STDOUT", "FROM STDIN", "EXPLAIN", "ANALYZE", "CREATE TABLE",
-        "DROP TABLE", "GRANT", "ON", "U&\"\\0061\"", "é", "\\", "'", "\"", "$", "JOIN", "USING", "GROUP BY", "count(*)", "PREPARE", "EXECUTE",
+        "SELECT",
+        "DELETE FROM",
+        "UPDATE",
+        "SET",
+        "INSERT INTO",
+        "people",
+        "p",
+        "WHERE",
+        "FROM",
+        "WITH",
+        "AS",
+        "(",
+        ")",
+        "(",
+        ")",
+        ",",
+        ";",
+        "*",
+        "=",
+        "1",
+        "'a'",
+        "E'\\''",
+        "$$x$$",
+        "$1",
+        "\"Q\"",
+        "--",
+        "\n",
+        "\r",
+        "/*",
+        "*/",
+        "id",
+        "ssn",
+        ".",
+        "::",
+        "text",
+        "RETURNING",
+        "UNION",
+        "VALUES",
+        "true",
+        "NOT",
+        "OR",
+        "AND",
+        "COPY",
+        "TO STDOUT",
+        "FROM STDIN",
+        "EXPLAIN",
+        "ANALYZE",
+        "CREATE TABLE",
+        "DROP TABLE",
+        "GRANT",
+        "ON",
+        "U&\"\\0061\"",
+        "é",
+        "\\",
+        "'",
+        "\"",
+        "$",
+        "JOIN",
+        "USING",
+        "GROUP BY",
+        "count(*)",
+        "PREPARE",
+        "EXECUTE",
     ];
     prop::collection::vec(prop::sample::select(words), 0..24).prop_map(|words| words.join(" "))
 }
@@ -33,13 +92,12 @@ fn garbled() -> impl Strategy<Value = String> {
 /// A command that parses, with one piece replaced.
 fn mutated() -> impl Strategy<Value = String> {
     let corpus: Vec<&'static str> = facts::RELATIONS.iter().map(|(sql, ..)| *sql).collect();
-    (prop::sample::select(corpus), any::<prop::sample::Index>(), any::<prop::sample::Index>(), ".{0,4}").prop_map(
-        |(sql, from, to, piece)| {
+    (prop::sample::select(corpus), any::<prop::sample::Index>(), any::<prop::sample::Index>(), ".{0,4}")
+        .prop_map(|(sql, from, to, piece)| {
             let boundaries: Vec<usize> = sql.char_indices().map(|(at, _)| at).chain([sql.len()]).collect();
             let (a, b) = (boundaries[from.index(boundaries.len())], boundaries[to.index(boundaries.len())]);
             format!("{}{piece}{}", &sql[..a.min(b)], &sql[a.max(b).min(a.min(b) + 3).max(a.min(b))..])
-        },
-    )
+        })
 }
 
 proptest! {

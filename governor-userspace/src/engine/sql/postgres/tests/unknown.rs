@@ -9,7 +9,11 @@ fn code_in_strings_is_dynamic() {
         ("DO $$ BEGIN RAISE NOTICE '%', 1; END $$", "DO", K::Do),
         ("SELECT query_to_xml('select ssn from people', true, false, '')", "query_to_xml", K::Select),
         ("SELECT pg_catalog.query_to_xml($1, true, false, '')", "pg_catalog.query_to_xml", K::Select),
-        ("SELECT table_to_xml_and_xmlschema('people', true, false, '')", "table_to_xml_and_xmlschema", K::Select),
+        (
+            "SELECT table_to_xml_and_xmlschema('people', true, false, '')",
+            "table_to_xml_and_xmlschema",
+            K::Select,
+        ),
         ("SELECT schema_to_xml('hr', true, false, '')", "schema_to_xml", K::Select),
         ("SELECT database_to_xml(true, false, '')", "database_to_xml", K::Select),
         ("SELECT cursor_to_xml('c', 1, true, false, '')", "cursor_to_xml", K::Select),
@@ -65,7 +69,22 @@ fn computed_settings_are_not_understood() {
 
 #[test]
 fn refused_texts_say_why() {
-    for sql in ["SELEC 1", "SELECT 'open", "SELECT \"open", "SELECT $$open", "SELECT /* open", "SELECT 1; SELEC", "SELECT TOP 5 a FROM t", "USE x", "KILL 5", "PRAGMA x", "INSERT OVERWRITE t VALUES (1)", "SELECT E'\\xff'", "SELECT `a`", "\u{feff}SELECT 1"] {
+    for sql in [
+        "SELEC 1",
+        "SELECT 'open",
+        "SELECT \"open",
+        "SELECT $$open",
+        "SELECT /* open",
+        "SELECT 1; SELEC",
+        "SELECT TOP 5 a FROM t",
+        "USE x",
+        "KILL 5",
+        "PRAGMA x",
+        "INSERT OVERWRITE t VALUES (1)",
+        "SELECT E'\\xff'",
+        "SELECT `a`",
+        "\u{feff}SELECT 1",
+    ] {
         let statement = one(sql);
         assert_eq!(statement.kind, K::Unknown, "{sql}");
         assert!(statement.mentions.every_column && statement.is_write(), "{sql}");
@@ -97,15 +116,24 @@ fn texts_are_cut_where_the_server_cuts() {
         ("COPY t FROM STDIN; DELETE FROM users;", vec!["COPY t FROM STDIN", "DELETE FROM users"]),
         ("SELECT 1; -- x\r DELETE FROM users", vec!["SELECT 1", "DELETE FROM users"]),
         ("SELECT 1 -- x; DELETE FROM users", vec!["SELECT 1 -- x; DELETE FROM users"]),
-        ("SELECT ';'; SELECT \";\"; SELECT $a$;$$;$a$", vec!["SELECT ';'", "SELECT \";\"", "SELECT $a$;$$;$a$"]),
+        (
+            "SELECT ';'; SELECT \";\"; SELECT $a$;$$;$a$",
+            vec!["SELECT ';'", "SELECT \";\"", "SELECT $a$;$$;$a$"],
+        ),
         ("SELECT E'\\';'; SELECT 2", vec!["SELECT E'\\';'", "SELECT 2"]),
         ("SELECT '\\'; SELECT 2 --'", vec!["SELECT '\\'", "SELECT 2 --'"]),
         ("SELECT /* ; /* ; */ ; */ 1; SELECT 2", vec!["SELECT /* ; /* ; */ ; */ 1", "SELECT 2"]),
         (";;  ;SELECT 1;;", vec!["SELECT 1"]),
         ("  SELECT 1  ", vec!["SELECT 1"]),
         ("SELECT 'ü'; SELECT 'ß'; SELECT '日本'", vec!["SELECT 'ü'", "SELECT 'ß'", "SELECT '日本'"]),
-        ("CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END; SELECT 3", vec!["CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END", "SELECT 3"]),
-        ("CREATE RULE r AS ON INSERT TO a DO (DELETE FROM b; DELETE FROM c); SELECT 1", vec!["CREATE RULE r AS ON INSERT TO a DO (DELETE FROM b; DELETE FROM c)", "SELECT 1"]),
+        (
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END; SELECT 3",
+            vec!["CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END", "SELECT 3"],
+        ),
+        (
+            "CREATE RULE r AS ON INSERT TO a DO (DELETE FROM b; DELETE FROM c); SELECT 1",
+            vec!["CREATE RULE r AS ON INSERT TO a DO (DELETE FROM b; DELETE FROM c)", "SELECT 1"],
+        ),
         ("BEGIN; DELETE FROM t; COMMIT", vec!["BEGIN", "DELETE FROM t", "COMMIT"]),
         ("SELECT U&'\\0027; DELETE FROM users; --'", vec!["SELECT U&'\\0027; DELETE FROM users; --'"]),
         ("SELECT 'a'\n'; DELETE FROM users; --'", vec!["SELECT 'a'\n'; DELETE FROM users; --'"]),
