@@ -1,5 +1,11 @@
-//! SQL text → [`Statement`] facts.
+//! SQL text → [`Statement`](crate::engine::model::Statement) facts.
 
+mod cache;
 mod dialect;
+mod postgres;
 
+pub use cache::{CACHED_TEXT_BYTES_MAX, FactsCache};
 pub use dialect::{Script, SqlDialect};
+pub use postgres::{
+    COMMENT_DEPTH_MAX, PARSER_STACK_BYTES_MIN, PostgresDialect, STATEMENT_BYTES_MAX, STATEMENTS_MAX,
+};

@@ -1,0 +1,208 @@
+//! PostgreSQL: text → facts through the server's own grammar (libpg_query).
+//!
+//! ```text
+//! text ▸ prescan (bounds) ▸ the grammar ▸ one tree for each command ▸ walk (everything in it) ▸ Statement
+//! ```
+//!
+//! The text is cut where the parse tree says, never at `;`. What the grammar refuses is not guessed at.
+//! The tree is freed as one memory context, so neither reading nor dropping it recurses.
+//!
+//! Stack: the grammar keeps its stacks on the heap and gives up at 10,000 levels; the walk's work list
+//! is on the heap. A thread with [`PARSER_STACK_BYTES_MIN`] is enough for any text.
+
+mod children;
+mod columns;
+mod command;
+mod fingerprint;
+mod functions;
+mod lexer;
+mod objects;
+mod prescan;
+mod same;
+mod scope;
+mod setting;
+mod targets;
+mod walk;
+mod where_clause;
+
+pub use prescan::{COMMENT_DEPTH_MAX, STATEMENT_BYTES_MAX, STATEMENTS_MAX};
+
+use super::{Script, SqlDialect};
+use crate::engine::model::{Mentions, Statement, StatementKind, Target, Unknown};
+use pg_raw_parse::Node;
+use std::sync::Arc;
+use targets::ResultList;
+use walk::Walk;
+
+/// Stack that a thread calling [`SqlDialect::script`] must have left; tested with the worst texts.
+pub const PARSER_STACK_BYTES_MIN: usize = 512 * 1024;
+
+/// PostgreSQL's reading of SQL text under a session's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PostgresDialect {
+    /// The session's setting of that name, as the server reported it. While it is off, a text with a
+    /// backslash is not understood: the grammar here always reads strings as the standard says.
+    pub standard_conforming_strings: bool,
+}
+
+impl Default for PostgresDialect {
+    fn default() -> Self {
+        Self { standard_conforming_strings: true }
+    }
+}
+
+impl SqlDialect for PostgresDialect {
+    fn script(&self, text: &str) -> Script {
+        // The binding asserts some of its beliefs about the tree. Should one be wrong, the statement is
+        // not understood; the agent goes on.
+        let read = std::panic::catch_unwind(|| read(text, self.standard_conforming_strings));
+        let statements = match read {
+            Ok(Ok(statements)) => statements,
+            Ok(Err(why)) => vec![unknown(text, why)],
+            Err(_) => {
+                vec![unknown(
+                    text,
+                    Unknown::NotUnderstood { what: "a tree that the parser's binding cannot read".into() },
+                )]
+            }
+        };
+        Script { statements }
+    }
+
+    fn variant(&self) -> u32 {
+        u32::from(self.standard_conforming_strings)
+    }
+}
+
+fn read(text: &str, standard_conforming_strings: bool) -> Result<Vec<Statement>, Unknown> {
+    prescan::check(text, standard_conforming_strings)?;
+    let tree = pg_raw_parse::parse(text).map_err(refusal)?;
+    if tree.len() > STATEMENTS_MAX {
+        return Err(Unknown::NotUnderstood {
+            what: format!("more than {STATEMENTS_MAX} commands in one text"),
+        });
+    }
+    let mut statements = Vec::with_capacity(tree.len().max(1));
+    for raw in tree.iter() {
+        let start = usize::try_from(raw.stmt_location).unwrap_or(0);
+        let end = match usize::try_from(raw.stmt_len) {
+            Ok(length) if length > 0 => start.saturating_add(length),
+            _ => text.len(),
+        };
+        let own = text.get(start..end).ok_or_else(|| Unknown::NotUnderstood {
+            what: "a command whose place in the text is unclear".into(),
+        })?;
+        let own = own.trim_matches(is_blank);
+        statements.push(statement(raw.stmt(), own.into(), fingerprint::fingerprint(own)));
+    }
+    if statements.is_empty() {
+        statements.push(empty(text));
+    }
+    Ok(statements)
+}
+
+/// The facts of one command.
+fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
+    let results = ResultList::of(root);
+    let mut walk = Walk::default();
+    walk.run(root, results);
+
+    let command = command::command(root);
+    if command.is_none() {
+        walk.misunderstood.get_or_insert_with(|| "a command that governor does not know".into());
+        walk.kinds.insert(StatementKind::Unknown);
+    }
+    let kinds: Vec<StatementKind> = walk.kinds.into_iter().collect();
+    let kind = kinds.iter().copied().max_by_key(|kind| command::strength(*kind));
+
+    let shapes: Option<Vec<Target>> =
+        results.map(|list| list.targets().iter().map(targets::target).collect());
+    let (mentions, each) = walk.columns.finish(shapes.as_ref().map_or(0, Vec::len));
+    let targets = shapes.map(|shapes| {
+        shapes.into_iter().zip(each).map(|(target, mentions)| Target { mentions, ..target }).collect()
+    });
+
+    let inner = match root {
+        Node::ExplainStmt(explain) => Some(explain.query()),
+        Node::PrepareStmt(prepare) => Some(prepare.query()),
+        _ => None,
+    };
+    Statement {
+        kind: kind.unwrap_or(StatementKind::Unknown),
+        tag: command.map_or_else(|| "UNKNOWN".into(), |command| command.tag.into_owned()),
+        reads: sorted(walk.reads),
+        writes: sorted(walk.writes),
+        functions: sorted(walk.functions),
+        has_where: walk.has_where,
+        kinds,
+        mentions,
+        targets,
+        setting: walk.setting,
+        prepared_name: walk.prepared_name.map(Into::into),
+        // Neither command can stand inside the other, so this goes one level deep.
+        inner: inner.map(|node| Box::new(statement(node, text.clone(), fingerprint.clone()))),
+        unknown: match (walk.misunderstood, walk.opaque) {
+            (Some(what), _) => Some(Unknown::NotUnderstood { what }),
+            (None, Some(by)) => Some(Unknown::DynamicSql { by }),
+            (None, None) => None,
+        },
+        text,
+        fingerprint,
+    }
+}
+
+fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
+    items.sort_unstable();
+    items.dedup();
+    items
+}
+
+fn unknown(text: &str, why: Unknown) -> Statement {
+    let text = text.trim_matches(is_blank);
+    let fingerprint = match why {
+        Unknown::TooLong { .. } => String::new(),
+        _ => fingerprint::fingerprint(text),
+    };
+    Statement { fingerprint, ..Statement::unknown(text.into(), why) }
+}
+
+fn empty(text: &str) -> Statement {
+    let text = text.trim_matches(is_blank);
+    Statement {
+        text: text.into(),
+        kind: StatementKind::Empty,
+        tag: String::new(),
+        reads: vec![],
+        writes: vec![],
+        functions: vec![],
+        has_where: None,
+        kinds: vec![StatementKind::Empty],
+        mentions: Mentions::default(),
+        targets: None,
+        setting: None,
+        prepared_name: None,
+        inner: None,
+        unknown: None,
+        fingerprint: fingerprint::fingerprint(""),
+    }
+}
+
+fn refusal(error: pg_raw_parse::Error) -> Unknown {
+    let message = match &error {
+        pg_raw_parse::Error::Parse(message) => message.to_string(),
+        other => other.to_string(),
+    };
+    match message.as_str() {
+        "memory exhausted" | "stack depth limit exceeded" => Unknown::TooDeep,
+        text if text.starts_with("memory exhausted") => Unknown::TooDeep,
+        _ => Unknown::Unparsable { message },
+    }
+}
+
+/// What the server's scanner skips between tokens.
+fn is_blank(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
+}
+
+#[cfg(test)]
+mod tests;

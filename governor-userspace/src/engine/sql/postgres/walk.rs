@@ -1,0 +1,373 @@
+//! One pass over a command's whole tree: everything that runs, is read, is changed, is called.
+//!
+//! The work list is on the heap, so the depth of a statement costs no stack. Each node is visited once.
+//!
+//! Invariant: a node that is not understood sets [`Walk::misunderstood`]; nothing is passed over.
+
+use super::children::children;
+use super::columns::{Columns, ResultColumn};
+use super::command::{command, explain_runs};
+use super::functions::{Effect, effect};
+use super::objects::{function, relation, relation_of_object};
+use super::scope::{Scope, Scopes};
+use super::setting::{self, SetConfig, Setting};
+use super::targets::{ResultList, renames};
+use super::where_clause;
+use crate::engine::model::{FunctionName, RelationName, StatementKind as Kind};
+use pg_raw_parse::list::NodeList;
+use pg_raw_parse::nodes::{FuncCall, RangeVar, WithClause};
+use pg_raw_parse::{Node, raw};
+use std::collections::BTreeSet;
+
+/// What the pass gathers.
+#[derive(Debug, Default)]
+pub(super) struct Walk<'a> {
+    pub reads: Vec<RelationName>,
+    pub writes: Vec<RelationName>,
+    pub functions: Vec<FunctionName>,
+    pub kinds: BTreeSet<Kind>,
+    pub has_where: Option<bool>,
+    pub columns: Columns<'a>,
+    pub setting: Option<Setting>,
+    pub prepared_name: Option<&'a str>,
+    /// What runs SQL or reaches data that the text does not show.
+    pub opaque: Option<String>,
+    pub misunderstood: Option<String>,
+    scopes: Scopes<'a>,
+    work: Vec<(Node<'a>, Context)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Context {
+    scope: Scope,
+    time: Time,
+    column: ResultColumn,
+}
+
+/// When a part of a command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Time {
+    Now,
+    /// EXPLAIN without ANALYZE, PREPARE: looked at only.
+    Planned,
+    /// Bodies of views, rules, functions, policies: run later, by others.
+    Defined,
+}
+
+/// What happens to a relation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Read,
+    Write,
+    Both,
+}
+
+impl<'a> Walk<'a> {
+    /// Visits everything below and including `root`, the node of one command.
+    pub(super) fn run(&mut self, root: Node<'a>, results: Option<ResultList<'a>>) {
+        let start = Context { scope: Scope::OUTERMOST, time: Time::Now, column: None };
+        if let Node::VariableSetStmt(set) = root {
+            self.kinds.insert(Kind::Session);
+            self.setting = setting::of_set(set);
+        }
+        self.work.push((root, start));
+        while let Some((node, context)) = self.work.pop() {
+            self.visit(node, context, results);
+        }
+    }
+
+    fn visit(&mut self, node: Node<'a>, mut context: Context, results: Option<ResultList<'a>>) {
+        // A setting inside another command (ALTER ROLE … SET) is not one of this session.
+        if context.time == Time::Now
+            && !matches!(node, Node::VariableSetStmt(_))
+            && let Some(command) = command(node)
+        {
+            self.kinds.insert(command.kind);
+        }
+        match node {
+            Node::ColumnRef(reference) => return self.columns.reference(context.column, reference),
+            // FOR UPDATE OF names aliases of FROM, no relations.
+            Node::LockingClause(_) => return,
+            Node::A_Star(_) => self.columns.every(context.column),
+            Node::A_Indirection(path) => self.columns.indirection(context.column, path.indirection()),
+            Node::Alias(alias) => self.columns.row(alias.aliasname()),
+            Node::FuncCall(call) => self.call(call, context),
+            Node::RangeFunction(from) => self.function_rows(from.functions()),
+            Node::JoinExpr(join) => {
+                if join.is_natural || renames(join.alias()) {
+                    self.columns.every(context.column);
+                }
+                for name in join.using_clause().iter().filter_map(|name| name.sval()) {
+                    self.columns.column(context.column, name);
+                }
+            }
+            Node::ReturningClause(returning) => {
+                self.columns.row(Some("old"));
+                self.columns.row(Some("new"));
+                for option in returning.options() {
+                    self.columns.row(option.value());
+                }
+            }
+            Node::OnConflictClause(_) => self.columns.row(Some("excluded")),
+
+            Node::SelectStmt(select) => {
+                if context.time == Time::Now {
+                    self.kinds.insert(Kind::Select);
+                }
+                context = self.with(select.with_clause(), context);
+            }
+            Node::InsertStmt(insert) => context = self.with(insert.with_clause(), context),
+            Node::MergeStmt(merge) => context = self.with(merge.with_clause(), context),
+            Node::UpdateStmt(update) => {
+                self.note_where(update.where_clause(), context);
+                context = self.with(update.with_clause(), context);
+            }
+            Node::DeleteStmt(delete) => {
+                self.note_where(delete.where_clause(), context);
+                context = self.with(delete.with_clause(), context);
+            }
+            Node::CopyStmt(copy) => {
+                if context.time == Time::Now {
+                    self.kinds.insert(if copy.is_from { Kind::CopyIn } else { Kind::CopyOut });
+                }
+                if !copy.is_from && copy.relation().is_some() {
+                    if copy.attlist().is_empty() {
+                        self.columns.every(context.column);
+                    }
+                    for name in copy.attlist().iter().filter_map(Node::as_str) {
+                        self.columns.column(context.column, name);
+                    }
+                }
+            }
+
+            Node::ExplainStmt(explain) if !explain_runs(explain) => context.time = Time::Planned,
+            Node::PrepareStmt(prepare) => {
+                self.prepared_name = prepare.name();
+                context.time = Time::Planned;
+            }
+            Node::ExecuteStmt(execute) => self.prepared_name = execute.name(),
+            Node::DeallocateStmt(free) => self.prepared_name = free.name(),
+            Node::DoStmt(_) => self.opaque = Some("DO".into()),
+
+            Node::ViewStmt(_) | Node::RuleStmt(_) | Node::CreatePolicyStmt(_) | Node::AlterPolicyStmt(_) => {
+                context.time = Time::Defined;
+            }
+            Node::CreateFunctionStmt(create) => {
+                if setting::is_native_language(create.options()) {
+                    self.kinds.insert(Kind::Administration);
+                }
+                context.time = Time::Defined;
+            }
+            Node::CreateTrigStmt(trigger) => self.functions.extend(function(trigger.funcname())),
+            Node::CreateEventTrigStmt(trigger) => self.functions.extend(function(trigger.funcname())),
+            Node::AlterTableCmd(change) => match change.subtype {
+                raw::AlterTableType::AT_ChangeOwner => {
+                    self.kinds.insert(Kind::Dcl);
+                }
+                raw::AlterTableType::AT_DropColumn => {
+                    self.kinds.insert(Kind::Drop);
+                }
+                _ => {}
+            },
+
+            Node::DropStmt(drop) => {
+                let named =
+                    drop.objects().iter().filter_map(|name| relation_of_object(drop.remove_type, name));
+                self.writes.extend(named);
+            }
+            Node::CommentStmt(comment) => {
+                self.writes.extend(relation_of_object(comment.objtype, comment.object()));
+            }
+            Node::SecLabelStmt(label) => {
+                self.writes.extend(relation_of_object(label.objtype, label.object()))
+            }
+            Node::AlterExtensionContentsStmt(alter) => {
+                self.writes.extend(relation_of_object(alter.objtype, alter.object()));
+            }
+            _ => {}
+        }
+        self.descend(node, context, results);
+    }
+
+    /// Puts the children of `node` on the work list; relations are noted at once, since what happens
+    /// to them is the parent's to say.
+    fn descend(&mut self, node: Node<'a>, context: Context, results: Option<ResultList<'a>>) {
+        let in_results = results.is_some_and(|list| list.is(node));
+        let mut column = 0_u32;
+        let Walk { work, reads, writes, columns, scopes, .. } = self;
+        let known = children(node, &mut |child| match child {
+            Node::RangeVar(range) => {
+                columns.row(range.relname());
+                if let Some(alias) = range.alias() {
+                    columns.row(alias.aliasname());
+                    if renames(Some(alias)) {
+                        columns.every(context.column);
+                    }
+                }
+                let role = role(node, range);
+                let is_cte = role == Role::Read
+                    && range.schemaname().is_none()
+                    && scopes.is_cte(context.scope, range.relname().unwrap_or_default());
+                if is_cte {
+                    return;
+                }
+                let Some(name) = relation(range) else { return };
+                let planned = context.time == Time::Planned;
+                if role != Role::Read && !planned {
+                    writes.push(name.clone());
+                }
+                if role != Role::Write || planned {
+                    reads.push(name);
+                }
+            }
+            // Visited by `with`, each under its own scope.
+            Node::WithClause(_) => {}
+            Node::ResTarget(_) if in_results => {
+                work.push((child, Context { column: Some(column), ..context }));
+                column = column.saturating_add(1);
+            }
+            _ => work.push((child, context)),
+        });
+        if !known {
+            self.misunderstood.get_or_insert_with(|| "a node that no parse tree should hold".into());
+        }
+    }
+
+    /// Visits the CTEs; answers the context in which they are visible.
+    ///
+    /// Without RECURSIVE a CTE sees those before it; with RECURSIVE all, itself included.
+    fn with(&mut self, clause: Option<&'a WithClause>, mut context: Context) -> Context {
+        let Some(clause) = clause else { return context };
+        let ctes = clause.ctes();
+        if clause.recursive {
+            for cte in ctes {
+                context.scope = self.scopes.with(context.scope, cte.ctename().unwrap_or_default());
+            }
+            self.work.extend(ctes.iter().map(|cte| (Node::CommonTableExpr(cte), context)));
+        } else {
+            for cte in ctes {
+                self.work.push((Node::CommonTableExpr(cte), context));
+                context.scope = self.scopes.with(context.scope, cte.ctename().unwrap_or_default());
+            }
+        }
+        context
+    }
+
+    fn note_where(&mut self, clause: Node<'a>, context: Context) {
+        if context.time == Time::Now {
+            let guarded = where_clause::restricts(clause);
+            self.has_where = Some(self.has_where.unwrap_or(true) && guarded);
+        }
+    }
+
+    fn call(&mut self, call: &'a FuncCall, context: Context) {
+        let Some(name) = function(call.funcname()) else {
+            self.misunderstood = Some("a function without a name".into());
+            return;
+        };
+        match effect(&name) {
+            None => {}
+            Some(Effect::Opaque) => self.opaque = Some(name.to_string()),
+            Some(_) if context.time != Time::Now => {}
+            Some(Effect::Notify) => {
+                self.kinds.insert(Kind::Notify);
+            }
+            Some(Effect::Administration) => {
+                self.kinds.insert(Kind::Administration);
+            }
+            Some(Effect::Setting) => {
+                self.kinds.insert(Kind::Session);
+                self.set_config(call);
+            }
+        }
+        self.functions.push(name);
+    }
+
+    fn set_config(&mut self, call: &FuncCall) {
+        let setting = match setting::of_call(call) {
+            SetConfig::Known(setting) => setting,
+            SetConfig::ValueUnknown(name) => (name, None),
+            SetConfig::NotUnderstood => {
+                self.misunderstood = Some("set_config of a computed setting".into());
+                return;
+            }
+        };
+        let heavier = self
+            .setting
+            .as_ref()
+            .is_none_or(|(name, _)| setting::weight(&setting.0) >= setting::weight(name));
+        if heavier {
+            self.setting = Some(setting);
+        }
+    }
+
+    /// `FROM f(…)` without an alias: the function's name stands for its row.
+    fn function_rows(&mut self, functions: &'a NodeList) {
+        for entry in functions {
+            if let Some(Node::FuncCall(call)) = entry.as_node_list().and_then(NodeList::first) {
+                self.columns.row(call.funcname().iter().next_back().and_then(Node::as_str));
+            }
+        }
+    }
+}
+
+/// What `parent` does to a relation that it holds directly.
+fn role(parent: Node<'_>, range: &RangeVar) -> Role {
+    let is = |field: Option<&RangeVar>| field.is_some_and(|field| std::ptr::eq(field, range));
+    let written = |field: Option<&RangeVar>, also_read: bool| match (is(field), also_read) {
+        (false, _) => Role::Read,
+        (true, false) => Role::Write,
+        (true, true) => Role::Both,
+    };
+    match parent {
+        Node::InsertStmt(insert) => written(
+            insert.relation(),
+            insert.returning_clause().is_some() || insert.on_conflict_clause().is_some(),
+        ),
+        Node::UpdateStmt(update) => {
+            let computes = update.target_list().iter().any(|set| {
+                !matches!(set.val(), Node::A_Const(_) | Node::ParamRef(_) | Node::SetToDefault(_))
+            });
+            let filters = !matches!(update.where_clause(), Node::None);
+            written(update.relation(), computes || filters || update.returning_clause().is_some())
+        }
+        Node::DeleteStmt(delete) => {
+            let filters = !matches!(delete.where_clause(), Node::None);
+            written(delete.relation(), filters || delete.returning_clause().is_some())
+        }
+        Node::MergeStmt(merge) => written(merge.relation(), true),
+        Node::CopyStmt(copy) if copy.is_from => Role::Write,
+        Node::CreateStmt(create) if is(create.relation()) => Role::Write,
+        // Parents of a new table: their rows grow by the child's.
+        Node::CreateStmt(_) | Node::PartitionCmd(_) => Role::Both,
+        Node::AlterTableCmd(_) => Role::Both,
+        Node::CreateTrigStmt(trigger) => written(trigger.relation(), false),
+        Node::VacuumRelation(_) => Role::Both,
+        Node::CreateStatsStmt(_)
+        | Node::PublicationTable(_)
+        | Node::LockStmt(_)
+        | Node::Constraint(_)
+        | Node::TableLikeClause(_) => Role::Read,
+        Node::IntoClause(_)
+        | Node::TruncateStmt(_)
+        | Node::GrantStmt(_)
+        | Node::AlterTableStmt(_)
+        | Node::IndexStmt(_)
+        | Node::CreatePolicyStmt(_)
+        | Node::AlterPolicyStmt(_)
+        | Node::RuleStmt(_)
+        | Node::ViewStmt(_)
+        | Node::CreateSeqStmt(_)
+        | Node::AlterSeqStmt(_)
+        | Node::RenameStmt(_)
+        | Node::AlterObjectSchemaStmt(_)
+        | Node::AlterObjectDependsStmt(_)
+        | Node::AlterOwnerStmt(_)
+        | Node::CompositeTypeStmt(_)
+        | Node::ClusterStmt(_)
+        | Node::RefreshMatViewStmt(_)
+        | Node::ReindexStmt(_)
+        | Node::ImportForeignSchemaStmt(_) => Role::Write,
+        _ => Role::Read,
+    }
+}
