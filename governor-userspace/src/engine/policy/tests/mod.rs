@@ -6,6 +6,7 @@ mod cache;
 mod compile;
 mod docs;
 mod semantics;
+mod slices;
 
 use super::*;
 use crate::engine::masking::Category;
