@@ -1,6 +1,13 @@
 //! The built command against a real control socket: exit codes, output, pipes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
+
 use governor::app::handle::{Agent, Handle, HandleParts, LedgerStatus, PolicyReload};
+use governor::engine::approval::{Answer, ApprovalRequest};
+use governor::engine::model::{
+    Claims, Class, DecisionId, Endpoint, Principal, Reason, RelationName, SessionId, Statement,
+    StatementKind, Timestamp, Unknown,
+};
 use governor::host::approvals::{ApprovalLimits, ApprovalStore, ApproverRules};
 use governor::host::clock;
 use governor::host::telemetry::{KernelCounters, Metrics};
@@ -106,6 +113,89 @@ fn lists_are_for_people_or_for_programs() {
     let (code, _, error) = run(dir.path(), &["approvals", "show", "../.."]);
     assert_eq!(code, Some(1));
     assert!(error.contains("not an id"), "{error}");
+}
+
+#[test]
+fn a_hold_is_shown_and_answered_from_another_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_runtime, handle) = serve(dir.path());
+    let submitted = handle.approvals().submit(request()).unwrap();
+    let id = submitted.id.as_str();
+
+    let (_, list, _) = run(dir.path(), &["approvals", "list"]);
+    assert!(list.contains(id) && list.contains("DELETE FROM orders WHERE id < 10"), "{list}");
+    let (code, page, _) = run(dir.path(), &["approvals", "show", &id[..5]]);
+    assert_eq!(code, Some(0));
+    assert!(page.contains("agents ask before they delete [agent-delete]"), "{page}");
+
+    let (code, out, error) = run(dir.path(), &["approvals", "deny", id, "--note", "use the archive job"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.starts_with(&format!("{id} denied by ")), "{out}");
+    let answer = submitted.answer.blocking_recv().unwrap();
+    assert!(matches!(&answer, Answer::Refused { note, .. } if note == "use the archive job"), "{answer:?}");
+
+    let (code, out, error) = run(dir.path(), &["approvals", "approve", id]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(error.contains(&format!("{id} has ended already: refused by ")), "{error}");
+    let (_, lines, _) = run(dir.path(), &["approvals", "list", "--all", "--json"]);
+    let record: serde_json::Value = serde_json::from_str(lines.trim()).unwrap();
+    assert_eq!(record["state"]["answer"]["answer"], "refused");
+}
+
+/// A DELETE by an agent, held for a minute. Its uid is nobody who runs this test.
+fn request() -> ApprovalRequest {
+    let created = clock::now();
+    let expires = Timestamp {
+        unix_ns: created.unix_ns + 60_000_000_000,
+        monotonic_ns: created.monotonic_ns + 60_000_000_000,
+    };
+    let statement = Statement {
+        kind: StatementKind::Delete,
+        tag: "DELETE".into(),
+        writes: vec![RelationName { schema: Some("shop".into()), name: "orders".into() }],
+        has_where: Some(true),
+        unknown: None,
+        ..Statement::unknown("DELETE FROM orders WHERE id < 10".into(), Unknown::TooDeep)
+    };
+    ApprovalRequest {
+        id: String::new(),
+        session: SessionId("s1".into()),
+        decision: DecisionId("s1.4".into()),
+        created,
+        expires,
+        approvers: "dba".into(),
+        principal: Principal {
+            class: Class::Agent,
+            class_evidence: vec!["ancestor claude".into()],
+            pid: 4711,
+            start_ticks: 99,
+            uid: 61234,
+            user: "alice".into(),
+            gid: 61234,
+            groups: vec![],
+            login_uid: None,
+            login_user: None,
+            command: "psql".into(),
+            executable: Some("/usr/bin/psql".into()),
+            command_line: vec!["psql".into(), "shop".into()],
+            cgroup_id: 7,
+            cgroup: None,
+            unit: None,
+            container: None,
+            terminal: None,
+            ancestors: vec![],
+        },
+        claims: Claims { user: "app".into(), database: "shop".into(), application_name: "psql".into() },
+        destination: Endpoint { address: [127, 0, 0, 1].into(), port: 5432 },
+        statements: vec![statement],
+        parameters: vec![],
+        reasons: vec![Reason {
+            policy: "agent-delete".into(),
+            text: "agents ask before they delete".into(),
+            hint: String::new(),
+        }],
+        transaction: "transaction".into(),
+    }
 }
 
 /// A reader that goes away is not worth a word.

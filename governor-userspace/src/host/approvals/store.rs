@@ -10,7 +10,8 @@
 //!
 //! All methods block on the disk; async callers wrap them in `spawn_blocking`.
 
-use super::entry::{self, Approval, StateFilter, answer_word};
+use super::entry::{self, Approval, StateFilter};
+use super::error::{AnswerError, LookupError, StoreError, SubmitError};
 use super::id;
 use crate::engine::approval::{Answer, ApprovalRequest, State};
 use crate::engine::model::Timestamp;
@@ -49,45 +50,6 @@ impl Default for ApprovalLimits {
             ended_age_ns_max: 30 * 24 * 3600 * 1_000_000_000,
         }
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("approvals in {}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-}
-
-/// Why a statement cannot wait. It must be refused then.
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitError {
-    #[error("{limit} statements wait for approval already; nothing more can be held")]
-    Full { limit: usize },
-    #[error("approval id {id:?} is not one that this store made, or is taken")]
-    BadId { id: String },
-    #[error("no random id could be made")]
-    NoId,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why an answer was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum AnswerError {
-    #[error("there is no approval request {id}")]
-    Unknown { id: String },
-    #[error("{id} has ended already: {}", describe(answer))]
-    Ended { id: String, answer: Answer },
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why what a person typed names no single request.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LookupError {
-    #[error("no approval request begins with {0:?}")]
-    Unknown(String),
-    #[error("{typed:?} could be any of {}", candidates.join(", "))]
-    Ambiguous { typed: String, candidates: Vec<String> },
 }
 
 /// A request that now waits.
@@ -425,14 +387,6 @@ impl Queue {
 fn matching<V>(requests: &BTreeMap<String, V>, prefix: &str) -> Vec<String> {
     let from = requests.range(prefix.to_owned()..);
     from.take_while(|(id, _)| id.starts_with(prefix)).map(|(id, _)| id.clone()).collect()
-}
-
-fn describe(answer: &Answer) -> String {
-    match answer {
-        Answer::Granted { by, .. } | Answer::Refused { by, .. } => format!("{} by {by}", answer_word(answer)),
-        Answer::Lost { reason } => format!("lost ({reason})"),
-        Answer::Expired | Answer::Cancelled => answer_word(answer).into(),
-    }
 }
 
 /// How late an expiry may be.
