@@ -7,7 +7,7 @@ use crate::engine::approval::Answer;
 use crate::engine::model::Timestamp;
 use crate::host::approvals::{AnswerError, Approval, ApprovalStore, Approver, ApproverRules, NotAllowed};
 use crate::host::clock;
-use crate::host::telemetry::{KernelCounters, Metrics, metrics::MetricsError};
+use crate::host::telemetry::{KernelCounters, Metrics, MetricsError};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

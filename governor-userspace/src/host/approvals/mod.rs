@@ -4,16 +4,16 @@
 //! [`ApproverRules`] says who may give it.
 
 mod entry;
+mod error;
 mod id;
 mod peer;
 mod rules;
 mod store;
 
 pub use entry::{Approval, StateFilter};
+pub use error::{AnswerError, LookupError, StoreError, SubmitError};
 pub use rules::{Approver, ApproverRules, NotAllowed};
-pub use store::{
-    AnswerError, ApprovalLimits, ApprovalStore, LookupError, StoreError, SubmitError, Submitted,
-};
+pub use store::{ApprovalLimits, ApprovalStore, Submitted};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -10,11 +10,13 @@
 //!
 //! All methods block on the disk; async callers wrap them in `spawn_blocking`.
 
-use super::entry::{self, Approval, StateFilter, answer_word};
+use super::entry::{self, Approval, StateFilter};
+use super::error::{AnswerError, LookupError, StoreError, SubmitError};
 use super::id;
 use crate::engine::approval::{Answer, ApprovalRequest, State};
 use crate::engine::model::Timestamp;
 use crate::host::clock;
+use crate::host::telemetry::Metrics;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder};
@@ -50,50 +52,12 @@ impl Default for ApprovalLimits {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("approvals in {}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-}
-
-/// Why a statement cannot wait. It must be refused then.
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitError {
-    #[error("{limit} statements wait for approval already; nothing more can be held")]
-    Full { limit: usize },
-    #[error("approval id {id:?} is not one that this store made, or is taken")]
-    BadId { id: String },
-    #[error("no random id could be made")]
-    NoId,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why an answer was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum AnswerError {
-    #[error("there is no approval request {id}")]
-    Unknown { id: String },
-    #[error("{id} has ended already: {}", describe(answer))]
-    Ended { id: String, answer: Answer },
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why what a person typed names no single request.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LookupError {
-    #[error("no approval request begins with {0:?}")]
-    Unknown(String),
-    #[error("{typed:?} could be any of {}", candidates.join(", "))]
-    Ambiguous { typed: String, candidates: Vec<String> },
-}
-
 /// A request that now waits.
 #[derive(Debug)]
 pub struct Submitted {
     pub id: String,
-    /// Yields the one answer. Dropping it does not end the request: call [`ApprovalStore::withdraw`].
+    /// Yields the one answer. Dropping it says that the client went away: nobody can approve then,
+    /// and the next tick ends the request as lost ([`ApprovalStore::withdraw`] does at once).
     pub answer: oneshot::Receiver<Answer>,
 }
 
@@ -102,6 +66,8 @@ pub struct Submitted {
 pub struct ApprovalStore {
     dir: PathBuf,
     limits: ApprovalLimits,
+    /// Holds are counted here and nowhere else.
+    metrics: Arc<Metrics>,
     /// Read without the lock by metrics and status.
     pending_count: AtomicUsize,
     queue: Mutex<Queue>,
@@ -131,23 +97,31 @@ struct Ended {
 
 impl ApprovalStore {
     /// Opens the directory, making it where missing. Whatever was pending in an earlier run is
-    /// written down as lost. A file that cannot be read is left alone and logged.
-    pub fn open(dir: impl Into<PathBuf>, limits: ApprovalLimits, now: Timestamp) -> Result<Self, StoreError> {
+    /// written down as lost, and handed back so that the audit can say so too. A file that cannot
+    /// be read is left alone and logged.
+    pub fn open(
+        dir: impl Into<PathBuf>,
+        limits: ApprovalLimits,
+        metrics: Arc<Metrics>,
+        now: Timestamp,
+    ) -> Result<(Self, Vec<Approval>), StoreError> {
         let dir = dir.into();
         let failed = |source| StoreError::Io { path: dir.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
         let mut queue = Queue::default();
+        let mut lost = Vec::new();
         for file in fs::read_dir(&dir).map_err(failed)? {
             let path = file.map_err(failed)?.path();
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some(entry::TEMPORARY) => fs::remove_file(&path).map_err(failed)?,
-                Some("json") => queue.load(&dir, &path, now).map_err(failed)?,
+                Some("json") => lost.extend(queue.load(&dir, &path, now).map_err(failed)?),
                 _ => {}
             }
         }
-        let store = Self { dir, limits, pending_count: AtomicUsize::new(0), queue: Mutex::new(queue) };
+        let pending_count = AtomicUsize::new(0);
+        let store = Self { dir, limits, metrics, pending_count, queue: Mutex::new(queue) };
         store.forget_old(&mut store.queue.lock(), now);
-        Ok(store)
+        Ok((store, lost))
     }
 
     /// An id that no request on disk has. Not reserved: [`ApprovalStore::submit`] checks again.
@@ -180,6 +154,7 @@ impl ApprovalStore {
         let (sender, receiver) = oneshot::channel();
         queue.pending.insert(id.clone(), Waiting { request: approval.request, answer: sender });
         self.pending_count.store(queue.pending.len(), Ordering::Relaxed);
+        self.metrics.hold_started();
         Ok(Submitted { id, answer: receiver })
     }
 
@@ -194,28 +169,21 @@ impl ApprovalStore {
         self.end(id, answer, now)
     }
 
-    /// Ends every request whose time is over and drops old records. Call it about once a second.
-    /// Answers the ids that expired; one whose file could not be written is told to its client all
-    /// the same and will be found as lost by the next start.
+    /// Ends every request whose time is over or whose client is gone, and drops old records. Call it
+    /// about once a second. Answers the ids that ended; one whose file could not be written is told
+    /// to its client all the same and will be found as lost by the next start.
     pub fn tick(&self, now: Timestamp) -> Vec<String> {
         let mut queue = self.queue.lock();
-        let over: Vec<String> = queue
-            .pending
-            .values()
-            .filter(|waiting| is_over(&waiting.request, now))
-            .map(|waiting| waiting.request.id.clone())
-            .collect();
-        for id in &over {
-            if let Err(error) = self.end_locked(&mut queue, id, Answer::Expired, now) {
-                tracing::error!(%id, %error, "an expired approval request could not be written");
-                if let Some(waiting) = queue.pending.remove(id) {
-                    let _ = waiting.answer.send(Answer::Expired);
-                }
-                self.pending_count.store(queue.pending.len(), Ordering::Relaxed);
+        let over: Vec<(String, Answer)> =
+            queue.pending.iter().filter_map(|(id, waiting)| Some((id.clone(), waiting.over(now)?))).collect();
+        for (id, answer) in &over {
+            if let Err(error) = self.end_locked(&mut queue, id, answer.clone(), now) {
+                tracing::error!(%id, %error, "an approval request that ended could not be written");
+                self.deliver(&mut queue, id, answer, now);
             }
         }
         self.forget_old(&mut queue, now);
-        over
+        over.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Calls [`ApprovalStore::tick`] until dropped.
@@ -304,18 +272,24 @@ impl ApprovalStore {
             return Err(self.why_not_pending(queue, id));
         };
         let by_person = matches!(answer, Answer::Granted { .. } | Answer::Refused { .. });
-        let late = by_person && is_over(&waiting.request, now);
-        let answer = if late { Answer::Expired } else { answer };
+        let over = if by_person { waiting.over(now) } else { None };
+        let late = over.is_some();
+        let answer = over.unwrap_or(answer);
         let state = State::Ended { at: now, answer: answer.clone() };
         let approval = Approval { request: waiting.request.clone(), state };
         let bytes = self.write(&approval)?;
+        self.deliver(queue, id, &answer, now);
+        queue.keep(id.to_owned(), Ended { at_unix_ns: now.unix_ns, bytes });
+        if late { Err(AnswerError::Ended { id: id.to_owned(), answer }) } else { Ok(approval) }
+    }
+
+    /// Tells the waiting session, which may be gone: the record stands all the same.
+    fn deliver(&self, queue: &mut Queue, id: &str, answer: &Answer, now: Timestamp) {
         if let Some(waiting) = queue.pending.remove(id) {
-            // The session may be gone; the record stands all the same.
+            self.metrics.hold_ended(answer, now.since_ns(waiting.request.created));
             let _ = waiting.answer.send(answer.clone());
         }
-        queue.keep(id.to_owned(), Ended { at_unix_ns: now.unix_ns, bytes });
         self.pending_count.store(queue.pending.len(), Ordering::Relaxed);
-        if late { Err(AnswerError::Ended { id: id.to_owned(), answer }) } else { Ok(approval) }
     }
 
     fn why_not_pending(&self, queue: &Queue, id: &str) -> AnswerError {
@@ -352,6 +326,17 @@ impl Waiting {
     fn approval(&self) -> Approval {
         Approval { request: self.request.clone(), state: State::Pending }
     }
+
+    /// How it has ended by itself; `None` while a person's answer still counts.
+    fn over(&self, now: Timestamp) -> Option<Answer> {
+        if now.monotonic_ns >= self.request.expires.monotonic_ns {
+            Some(Answer::Expired)
+        } else if self.answer.is_closed() {
+            Some(Answer::Lost { reason: "client went away".into() })
+        } else {
+            None
+        }
+    }
 }
 
 impl Queue {
@@ -372,46 +357,36 @@ impl Queue {
         self.ended_by_time.remove(&(at_unix_ns, id));
     }
 
-    /// Takes up a file of an earlier run.
-    fn load(&mut self, dir: &Path, path: &Path, now: Timestamp) -> io::Result<()> {
+    /// Takes up a file of an earlier run; answers the request if that lost it.
+    fn load(&mut self, dir: &Path, path: &Path, now: Timestamp) -> io::Result<Option<Approval>> {
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         if !id::is_id(name) {
-            return Ok(());
+            return Ok(None);
         }
         let mut approval = match entry::read(dir, name) {
             Ok(approval) => approval,
             Err(error) => {
                 tracing::error!(file = %path.display(), %error, "an approval record cannot be read; left as it is");
-                return Ok(());
+                return Ok(None);
             }
         };
-        if approval.is_pending() {
+        let was_pending = approval.is_pending();
+        if was_pending {
             let answer = Answer::Lost { reason: "agent restarted".into() };
             approval.state = State::Ended { at: now, answer };
             entry::write(dir, &approval)?;
         }
-        let State::Ended { at, .. } = approval.state else { return Ok(()) };
-        let bytes = fs::metadata(path)?.len();
-        self.keep(name.to_owned(), Ended { at_unix_ns: at.unix_ns, bytes });
-        Ok(())
+        if let State::Ended { at, .. } = approval.state {
+            let bytes = fs::metadata(path)?.len();
+            self.keep(name.to_owned(), Ended { at_unix_ns: at.unix_ns, bytes });
+        }
+        Ok(was_pending.then_some(approval))
     }
 }
 
 fn matching<V>(requests: &BTreeMap<String, V>, prefix: &str) -> Vec<String> {
     let from = requests.range(prefix.to_owned()..);
     from.take_while(|(id, _)| id.starts_with(prefix)).map(|(id, _)| id.clone()).collect()
-}
-
-fn is_over(request: &ApprovalRequest, now: Timestamp) -> bool {
-    now.monotonic_ns >= request.expires.monotonic_ns
-}
-
-fn describe(answer: &Answer) -> String {
-    match answer {
-        Answer::Granted { by, .. } | Answer::Refused { by, .. } => format!("{} by {by}", answer_word(answer)),
-        Answer::Lost { reason } => format!("lost ({reason})"),
-        Answer::Expired | Answer::Cancelled => answer_word(answer).into(),
-    }
 }
 
 /// How late an expiry may be.

@@ -4,6 +4,7 @@ use crate::engine::model::{
     Ancestor, Claims, Class, DecisionId, Endpoint, Principal, Reason, SessionId, Statement, Timestamp,
     Unknown,
 };
+use crate::host::telemetry::Metrics;
 use std::sync::Arc;
 
 const SECOND: u64 = 1_000_000_000;
@@ -61,7 +62,15 @@ fn granted(by: &str) -> Answer {
 }
 
 fn open(dir: &tempfile::TempDir) -> ApprovalStore {
-    ApprovalStore::open(dir.path(), ApprovalLimits::default(), at(0)).unwrap()
+    limited(dir, ApprovalLimits::default())
+}
+
+fn limited(dir: &tempfile::TempDir, limits: ApprovalLimits) -> ApprovalStore {
+    reopen(dir, limits, at(0)).0
+}
+
+fn reopen(dir: &tempfile::TempDir, limits: ApprovalLimits, now: Timestamp) -> (ApprovalStore, Vec<Approval>) {
+    ApprovalStore::open(dir.path(), limits, Arc::new(Metrics::new().unwrap()), now).unwrap()
 }
 
 #[test]
@@ -112,13 +121,14 @@ fn a_restart_keeps_every_request_and_loses_the_pending_ones() {
     std::fs::write(dir.path().join(format!("{waiting}.tmp")), "half a fi").unwrap();
     std::fs::write(dir.path().join("zzzzzz.json"), "{broken").unwrap();
 
-    let store = ApprovalStore::open(dir.path(), ApprovalLimits::default(), at(60)).unwrap();
+    let (store, handed_back) = reopen(&dir, ApprovalLimits::default(), at(60));
     assert_eq!(store.pending_count(), 0);
     assert_eq!(store.get(&answered).unwrap().state, State::Ended { at: at(5), answer: granted("root") });
     let lost = store.get(&waiting).unwrap();
     let restarted = Answer::Lost { reason: "agent restarted".into() };
     assert_eq!(lost.state, State::Ended { at: at(60), answer: restarted.clone() });
-    assert_eq!(lost.request, ApprovalRequest { id: waiting.clone(), ..asked });
+    assert_eq!(lost.request.clone(), ApprovalRequest { id: waiting.clone(), ..asked });
+    assert_eq!(handed_back, std::slice::from_ref(&lost));
     let late = store.answer(&waiting, granted("root"), at(61)).unwrap_err();
     assert_eq!(late.to_string(), format!("{waiting} has ended already: lost (agent restarted)"));
     assert!(!dir.path().join(format!("{waiting}.tmp")).exists());
@@ -143,11 +153,48 @@ fn time_over_is_expired_and_no_answer_can_come_late() {
     assert_eq!(late.answer.blocking_recv().unwrap(), Answer::Expired);
 }
 
+/// An approver must not be told "approved" when nothing can run any more.
+#[test]
+fn nobody_can_approve_for_a_client_that_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let Submitted { id, answer } = store.submit(request()).unwrap();
+    drop(answer);
+    let error = store.answer(&id, granted("root"), at(1)).unwrap_err();
+    assert_eq!(error.to_string(), format!("{id} has ended already: lost (client went away)"));
+
+    let Submitted { id, answer } = store.submit(request()).unwrap();
+    drop(answer);
+    assert_eq!(store.tick(at(1)), [id.as_str()]);
+    assert_eq!(store.get(&id).unwrap().state_word(), "lost");
+}
+
+#[test]
+fn holds_are_counted_once_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let store =
+        ApprovalStore::open(dir.path(), ApprovalLimits::default(), Arc::clone(&metrics), at(0)).unwrap().0;
+    let waits = [(); 3].map(|()| store.submit(request()).unwrap());
+    store.answer(&waits[0].id, granted("root"), at(7)).unwrap();
+    store.answer(&waits[0].id, granted("root"), at(8)).unwrap_err();
+    store.withdraw(&waits[1].id, Answer::Cancelled, at(9)).unwrap();
+    let text = metrics.exposition(None).unwrap();
+    for line in [
+        "governor_holds_pending 1",
+        "governor_holds_ended_total{answer=\"granted\"} 1",
+        "governor_holds_ended_total{answer=\"cancelled\"} 1",
+        "governor_hold_wait_seconds_sum 16",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
 #[test]
 fn a_full_queue_refuses_and_a_withdrawn_request_makes_room() {
     let dir = tempfile::tempdir().unwrap();
     let limits = ApprovalLimits { pending_max: 2, ..ApprovalLimits::default() };
-    let store = ApprovalStore::open(dir.path(), limits, at(0)).unwrap();
+    let store = limited(&dir, limits);
     let first = store.submit(request()).unwrap();
     let second = store.submit(request()).unwrap();
     assert_ne!(first.id, second.id);
@@ -171,7 +218,7 @@ fn ids_from_outside_are_checked_before_they_name_files() {
         assert!(matches!(store.answer(bad, granted("root"), at(1)), Err(AnswerError::Unknown { .. })));
     }
     let own = ApprovalRequest { id: store.new_id().unwrap(), ..request() };
-    store.submit(own.clone()).unwrap();
+    let _waits = store.submit(own.clone()).unwrap();
     assert!(matches!(store.submit(own.clone()), Err(SubmitError::BadId { .. })), "taken while it waits");
     store.answer(&own.id, granted("root"), at(1)).unwrap();
     assert!(matches!(store.submit(own), Err(SubmitError::BadId { .. })), "taken by a record");
@@ -181,9 +228,8 @@ fn ids_from_outside_are_checked_before_they_name_files() {
 fn prefixes_name_one_request_or_say_why_not() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
-    for id in ["k7q2mx", "k7q3mx", "b0rder"] {
-        store.submit(ApprovalRequest { id: id.into(), ..request() }).unwrap();
-    }
+    let _wait = ["k7q2mx", "k7q3mx", "b0rder"]
+        .map(|id| store.submit(ApprovalRequest { id: id.into(), ..request() }).unwrap());
     assert_eq!(store.resolve("K7Q3").unwrap(), "k7q3mx");
     assert_eq!(store.resolve("bO").unwrap(), "b0rder");
     let ambiguous = store.resolve("k7q").unwrap_err().to_string();
@@ -200,12 +246,12 @@ fn prefixes_name_one_request_or_say_why_not() {
 fn records_are_bounded_by_number_bytes_and_age() {
     let dir = tempfile::tempdir().unwrap();
     let end = |store: &ApprovalStore, second| {
-        let id = store.submit(ApprovalRequest { expires: at(9_999_999), ..request() }).unwrap().id;
-        store.answer(&id, granted("root"), at(second)).unwrap();
-        id
+        let submitted = store.submit(ApprovalRequest { expires: at(9_999_999), ..request() }).unwrap();
+        store.answer(&submitted.id, granted("root"), at(second)).unwrap();
+        submitted.id
     };
     let limits = ApprovalLimits { ended_max: 3, ..ApprovalLimits::default() };
-    let store = ApprovalStore::open(dir.path(), limits, at(0)).unwrap();
+    let store = limited(&dir, limits);
     let ids: Vec<String> = (1..=5).map(|second| end(&store, second)).collect();
     store.tick(at(6));
     let kept: Vec<String> = store.list(StateFilter::All, 10).into_iter().map(|a| a.request.id).collect();
@@ -216,7 +262,8 @@ fn records_are_bounded_by_number_bytes_and_age() {
     assert_eq!(store.list(StateFilter::All, 10).len(), 2, "30 days after second 3");
 
     let limits = ApprovalLimits { ended_bytes_max: 1, ..ApprovalLimits::default() };
-    let store = ApprovalStore::open(dir.path(), limits, at(10)).unwrap();
+    let (store, lost) = reopen(&dir, limits, at(10));
+    assert!(lost.is_empty());
     assert!(store.list(StateFilter::All, 10).is_empty());
 }
 

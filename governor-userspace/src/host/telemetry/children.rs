@@ -11,10 +11,13 @@ use std::sync::OnceLock;
 /// A child is made at its first use, so the exposition shows only what happened; after that,
 /// finding it costs one load. [`Children::fill`] makes them all, where a zero is worth seeing.
 pub(super) struct Children<M, A, B = (), C = ()> {
-    make: Box<dyn Fn(&[&str]) -> Option<M> + Send + Sync>,
+    make: Box<Make<M>>,
     cells: Box<[OnceLock<M>]>,
     labels: PhantomData<fn(A, B, C)>,
 }
+
+/// From label words to the child that has them.
+type Make<M> = dyn Fn(&[&str]) -> Option<M> + Send + Sync;
 
 impl<M, A, B, C> fmt::Debug for Children<M, A, B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,3 +1,4 @@
+use super::super::table::{Kind, TABLE};
 use super::*;
 use std::collections::{HashMap, HashSet};
 

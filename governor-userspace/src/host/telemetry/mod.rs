@@ -1,5 +1,6 @@
 //! What governor tells its operators: metrics and log lines.
 
+mod build;
 mod children;
 pub mod labels;
 pub mod log;
@@ -7,5 +8,6 @@ pub mod metrics;
 mod process;
 pub mod table;
 
+pub use build::MetricsError;
 pub use labels::{Direction, RefusedReason};
 pub use metrics::{KernelCounters, Metrics};

@@ -60,8 +60,10 @@ impl Instance {
     fn start(rules: ApproverRules) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let now = clock::now();
-        let approvals =
-            ApprovalStore::open(dir.path().join("approvals"), ApprovalLimits::default(), now).unwrap();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let approvals_dir = dir.path().join("approvals");
+        let (approvals, _) =
+            ApprovalStore::open(approvals_dir, ApprovalLimits::default(), Arc::clone(&metrics), now).unwrap();
         let switches = Arc::new(Switches::default());
         switches.attached.store(true, Ordering::SeqCst);
         let handle = Handle::new(HandleParts {
@@ -70,7 +72,7 @@ impl Instance {
             agent: Box::new(Parts(Arc::clone(&switches))),
             approvals: Arc::new(approvals),
             approver_rules: rules,
-            metrics: Arc::new(Metrics::new().unwrap()),
+            metrics,
         });
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -159,6 +161,16 @@ fn an_approval_goes_from_the_socket_to_the_waiting_session() {
     assert!(body.error.contains("has ended already: granted by"), "{body:?}");
     assert!(client.get::<ApprovalList>("/v1/approvals").unwrap().approvals.is_empty());
     assert_eq!(client.get::<ApprovalList>("/v1/approvals?state=ended").unwrap().approvals.len(), 1);
+}
+
+/// The tick runs by itself.
+#[test]
+fn a_request_nobody_answers_expires() {
+    let instance = Instance::start(ApproverRules::default());
+    let mut request = waiting();
+    request.expires.monotonic_ns = request.created.monotonic_ns + 1_000_000;
+    let submitted = instance.handle.approvals().submit(request).unwrap();
+    assert_eq!(submitted.answer.blocking_recv().unwrap(), Answer::Expired);
 }
 
 /// Needs root, because another user is needed: the peer's uid comes from the kernel, not from us.
