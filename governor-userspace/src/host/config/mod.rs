@@ -1,1 +1,15 @@
-//! The configuration file: as written, then checked.
+//! The configuration: one TOML file, as written ([`file`]), then checked and typed ([`resolve`]).
+//!
+//! Every key has a default, so no file at all is a working configuration. Unknown keys are errors: a typing
+//! error must not quietly leave a default in force. `deploy/governor.toml` shows every key.
+
+mod file;
+mod resolve;
+mod units;
+
+pub use resolve::{
+    Approvals, Approver, Audit, Capture, CaptureRule, CgroupRef, ColumnLabel, ColumnPattern, Config,
+    ConfigError, DEFAULT_PATH, Identity, Limits, Log, LogFormat, LogLevel, Masking, Metrics, Overrides,
+    Policy, Profile, Protocol, TlsMode, WhenDown, load, parse,
+};
+pub use units::{parse_bytes, parse_duration};

@@ -271,7 +271,8 @@ impl Programs {
         }
         let by_name =
             |text: &str, what: &str| self.names.find(text).map(|(name, _)| format!("{name}: {what} {text}"));
-        if let Some((path, (name, _))) = path.and_then(|path| Some((path, self.names.find(base_name(path))?))) {
+        if let Some((path, (name, _))) = path.and_then(|path| Some((path, self.names.find(base_name(path))?)))
+        {
             return Some(format!("{name}: executable {path}"));
         }
         let arguments = split_arguments(seen.command_line);

@@ -7,7 +7,7 @@
 //! its class stricter; the value of an environment variable is never kept; a doubt is written down in the
 //! evidence. What remains possible to spoof is in `docs/identity.md`.
 
-mod agents;
+pub(crate) mod agents;
 mod cache;
 mod cgroup;
 mod classify;

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_process_reads_as_nothing_even_if_its_pid_lives_again() {
+    fn a_dead_process_reads_as_nothing_through_its_open_directory() {
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         let process = Procfs::new("/proc".into()).open(child.id()).unwrap();
         assert!(process.stat().is_some());

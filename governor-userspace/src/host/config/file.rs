@@ -1,0 +1,124 @@
+//! The configuration file as written: every key optional, nothing checked beyond its type.
+//!
+//! What a value means, its default and its limits are in `resolve.rs`. Values that are checked there carry
+//! their position, so that an error can name the line.
+
+use super::resolve::{LogFormat, LogLevel, Profile, Protocol, TlsMode, WhenDown};
+use super::units::{Bytes, Span};
+use crate::engine::masking::Category;
+use crate::engine::model::Class;
+use crate::host::identity::Glob;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use toml::Spanned;
+
+/// A value that may be left out.
+pub(super) type Value<T> = Option<Spanned<T>>;
+
+macro_rules! table {
+    ($(#[$about:meta])* $name:ident { $($key:ident: $kind:ty,)* }) => {
+        $(#[$about])*
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(super) struct $name { $(pub $key: $kind,)* }
+
+        #[cfg(test)]
+        impl $name {
+            /// Every key, for the test that compares the sample and the documentation with it.
+            pub(super) const KEYS: &[&str] = &[$(stringify!($key),)*];
+        }
+    };
+}
+
+table!(File {
+    capture: Capture,
+    identity: Identity,
+    policy: Policy,
+    masking: Masking,
+    approvals: Approvals,
+    audit: Audit,
+    metrics: Metrics,
+    limits: Limits,
+    log: Log,
+});
+
+table!(Capture {
+    rules: Option<Vec<CaptureRule>>,
+    own_cgroup: Value<String>,
+});
+
+table!(CaptureRule {
+    cgroup: Value<String>,
+    ports: Value<Vec<u16>>,
+    protocol: Option<Protocol>,
+    when_down: Option<WhenDown>,
+    tls: Option<TlsMode>,
+});
+
+table!(Identity {
+    agents_file: Value<PathBuf>,
+    assign: Vec<Spanned<Assign>>,
+});
+
+table!(Assign {
+    cgroup: Option<Glob>,
+    executable: Option<Glob>,
+    uid: Option<u32>,
+    user: Option<String>,
+    unit: Option<Glob>,
+    class: Option<Class>,
+    groups: Vec<String>,
+});
+
+table!(Policy {
+    profile: Option<Profile>,
+    directory: Value<PathBuf>,
+    builtin: Option<bool>,
+    disabled: Option<Vec<String>>,
+});
+
+table!(Masking {
+    columns: Vec<MaskingColumn>,
+    clear: Vec<Spanned<String>>,
+    detect_values: Option<bool>,
+});
+
+table!(MaskingColumn {
+    column: Value<String>,
+    category: Option<Category>,
+});
+
+table!(Approvals {
+    timeout: Value<Span>,
+    pending_max: Value<u32>,
+    groups: BTreeMap<String, Vec<Spanned<String>>>,
+});
+
+table!(Audit {
+    segment_bytes_max: Value<Bytes>,
+    checkpoint_records: Value<u32>,
+    checkpoint_interval: Value<Span>,
+    text_bytes_max: Value<Bytes>,
+    parameters_max: Value<u32>,
+});
+
+table!(Metrics {
+    listen: Value<String>,
+});
+
+table!(Limits {
+    connections_max: Value<u32>,
+    statement_bytes_max: Value<Bytes>,
+    row_bytes_max: Value<Bytes>,
+    buffer_bytes: Value<Bytes>,
+    startup_timeout: Value<Span>,
+    upstream_connect_timeout: Value<Span>,
+    drain_timeout: Value<Span>,
+    workers: Value<u32>,
+});
+
+table!(Log {
+    level: Option<LogLevel>,
+    format: Option<LogFormat>,
+});

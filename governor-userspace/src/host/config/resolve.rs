@@ -1,0 +1,370 @@
+//! The configuration, checked and typed: what the rest of governor reads.
+
+use super::file;
+use crate::engine::masking::Category;
+use crate::host::identity::{Assignment, IdentityRules};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+mod check;
+
+pub use check::{load, parse};
+
+/// Where the configuration is looked for if none is named; it may be absent.
+pub const DEFAULT_PATH: &str = "/etc/governor/governor.toml";
+
+/// Everything that an operator decides. `Config::default()` is what holds without a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    pub capture: Capture,
+    pub identity: Identity,
+    pub policy: Policy,
+    pub masking: Masking,
+    pub approvals: Approvals,
+    pub audit: Audit,
+    pub metrics: Metrics,
+    pub limits: Limits,
+    pub log: Log,
+}
+
+/// What the command line decides instead of the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    pub profile: Option<Profile>,
+}
+
+/// Which traffic is captured, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    pub rules: Vec<CaptureRule>,
+    /// Where governor's own sockets live; `None` is the group that governor runs in.
+    pub own_cgroup: Option<CgroupRef>,
+}
+
+/// Ports captured in one cgroup and the groups below it. No two rules share cgroup and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureRule {
+    pub cgroup: CgroupRef,
+    /// At least one; none is 0.
+    pub ports: Vec<u16>,
+    pub protocol: Protocol,
+    pub when_down: WhenDown,
+    pub tls: TlsMode,
+}
+
+/// A cgroup as written: below the cgroup v2 mount, or an absolute path in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupRef(String);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    #[default]
+    Postgres,
+}
+
+/// What happens to new connections while governor does not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenDown {
+    #[default]
+    Refuse,
+    Pass,
+}
+
+/// What happens when a client asks for TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    /// Answer no: `sslmode=prefer` goes on in clear, `require` ends.
+    #[default]
+    Decline,
+    /// End the session with an error.
+    Refuse,
+    /// Relay it unread and put that on record.
+    PassUnread,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// What [`rules`](Self::rules) were extended from; already read.
+    pub agents_file: Option<PathBuf>,
+    pub rules: IdentityRules,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Policy is enforced.
+    #[default]
+    Protect,
+    /// Nothing changes on the wire; what would have happened is recorded.
+    Observe,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub profile: Profile,
+    pub directory: PathBuf,
+    /// The directory was named in the file, so it must exist.
+    pub directory_required: bool,
+    /// The built-in policies are in force.
+    pub builtin: bool,
+    /// Ids of built-in policies that are not.
+    pub disabled: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Masking {
+    pub columns: Vec<ColumnLabel>,
+    /// Never sensitive, whatever their names or values look like.
+    pub clear: Vec<ColumnPattern>,
+    /// Look into values, not only at names and types.
+    pub detect_values: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnLabel {
+    pub column: ColumnPattern,
+    pub category: Category,
+}
+
+/// `schema.relation.column`; each part a name, or a pattern with `*` for any run of characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnPattern {
+    pub schema: String,
+    pub relation: String,
+    pub column: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approvals {
+    /// A hold ends unanswered after this; more than 0, at most 24 hours.
+    pub timeout: Duration,
+    pub pending_max: usize,
+    pub groups: BTreeMap<String, Vec<Approver>>,
+}
+
+/// Who belongs to a group of approvers, by the credentials of the control socket's peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Approver {
+    /// `alice`
+    User(String),
+    /// `uid:1001`
+    Uid(u32),
+    /// `group:dbas`, a group of the host
+    Group(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    pub segment_bytes_max: u64,
+    pub checkpoint_records: u32,
+    pub checkpoint_interval: Duration,
+    /// Longer statements are cut in records; their whole length is recorded.
+    pub text_bytes_max: usize,
+    /// Bound values kept per statement.
+    pub parameters_max: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// `None`: no metrics endpoint.
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub connections_max: usize,
+    pub statement_bytes_max: usize,
+    /// The largest row that can be masked; a larger one ends its session.
+    pub row_bytes_max: usize,
+    /// Read at once from one side of a connection.
+    pub buffer_bytes: usize,
+    /// From accept to the end of authentication.
+    pub startup_timeout: Duration,
+    pub upstream_connect_timeout: Duration,
+    pub drain_timeout: Duration,
+    /// Threads; `None`: one for each core.
+    pub workers: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Why a configuration was refused. Nothing of it is in force then.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{}:{line}: {key}: {reason}", path.display())]
+    Invalid {
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// Such as `limits.row_bytes_max`.
+        key: String,
+        reason: String,
+    },
+}
+
+impl CgroupRef {
+    /// The root group: everything on the host.
+    pub fn root() -> Self {
+        Self("/".into())
+    }
+
+    /// `text` may be relative or absolute, must not climb (`..`).
+    pub fn new(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.contains('\0') {
+            return Err("a cgroup must not be empty; \"/\" is the root group".into());
+        }
+        if text.split('/').any(|part| part == ".." || part == ".") {
+            return Err(format!("{text:?} must not contain \".\" or \"..\""));
+        }
+        Ok(Self(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The group's directory, given where cgroup v2 is mounted.
+    pub fn directory(&self, cgroup2_mount: &Path) -> PathBuf {
+        let written = Path::new(&self.0);
+        let below = written.strip_prefix(cgroup2_mount).unwrap_or(written);
+        let below = below.strip_prefix("/").unwrap_or(below);
+        if below.as_os_str().is_empty() { cgroup2_mount.into() } else { cgroup2_mount.join(below) }
+    }
+}
+
+impl Profile {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Protect => "protect",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+impl LogLevel {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self { rules: vec![CaptureRule::default()], own_cgroup: None }
+    }
+}
+
+impl Default for CaptureRule {
+    fn default() -> Self {
+        Self {
+            cgroup: CgroupRef::root(),
+            ports: vec![5432],
+            protocol: Protocol::default(),
+            when_down: WhenDown::default(),
+            tls: TlsMode::default(),
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            profile: Profile::default(),
+            directory: "/etc/governor/policies".into(),
+            directory_required: false,
+            builtin: true,
+            disabled: Vec::new(),
+        }
+    }
+}
+
+impl Default for Masking {
+    fn default() -> Self {
+        Self { columns: Vec::new(), clear: Vec::new(), detect_values: true }
+    }
+}
+
+impl Default for Approvals {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(300), pending_max: 1000, groups: BTreeMap::new() }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            segment_bytes_max: 64 << 20,
+            checkpoint_records: 1000,
+            checkpoint_interval: Duration::from_secs(10),
+            text_bytes_max: 4096,
+            parameters_max: 64,
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], 9847))) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 10_000,
+            statement_bytes_max: 1 << 20,
+            row_bytes_max: 64 << 20,
+            buffer_bytes: 64 << 10,
+            startup_timeout: Duration::from_secs(10),
+            upstream_connect_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(10),
+            workers: None,
+        }
+    }
+}
+
+impl From<file::Assign> for Assignment {
+    fn from(written: file::Assign) -> Self {
+        let file::Assign { cgroup, executable, uid, user, unit, class, groups } = written;
+        Self { cgroup, executable, uid, user, unit, class, groups }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,442 @@
+//! From the file as written to the checked configuration; every refusal names file, line, key and reason.
+
+use super::super::file::{self, Value};
+use super::super::units::{Bytes, Span};
+use super::{
+    Approvals, Approver, Audit, Capture, CaptureRule, CgroupRef, ColumnLabel, ColumnPattern, Config,
+    ConfigError, DEFAULT_PATH, Identity, Limits, Log, Masking, Metrics, Overrides, Policy,
+};
+use crate::engine::masking::Category;
+use crate::host::identity::agents::line_of;
+use crate::host::identity::{IdentityRules, KnownAgents};
+use std::collections::HashSet;
+use std::ops::{Range, RangeInclusive};
+use std::path::Path;
+use std::time::Duration;
+use toml::Spanned;
+
+/// Reads and checks the configuration. Without `path` the default file is read, and its absence is no
+/// error; a file that is named must exist.
+pub fn load(path: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigError> {
+    let (path, must_exist) = (path.unwrap_or(Path::new(DEFAULT_PATH)), path.is_some());
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => String::new(),
+        Err(source) => return Err(ConfigError::Read { path: path.into(), source }),
+    };
+    parse(&text, path, overrides)
+}
+
+/// Checks the text of a configuration; `path` is where it came from: for errors, and a relative
+/// `agents_file` is looked for beside it.
+pub fn parse(text: &str, path: &Path, overrides: Overrides) -> Result<Config, ConfigError> {
+    let source = Source { text, path };
+    let file: file::File = toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        source.fail(at, &key_at(text, at), error.message().replace("unknown field", "unknown key"))
+    })?;
+    Ok(Config {
+        capture: source.capture(file.capture)?,
+        identity: source.identity(file.identity)?,
+        policy: source.policy(file.policy, overrides),
+        masking: source.masking(file.masking)?,
+        approvals: source.approvals(file.approvals)?,
+        audit: source.audit(file.audit)?,
+        metrics: source.metrics(file.metrics)?,
+        limits: source.limits(file.limits)?,
+        log: Log { level: file.log.level.unwrap_or_default(), format: file.log.format.unwrap_or_default() },
+    })
+}
+
+type Checked<T> = Result<T, ConfigError>;
+
+/// The text being checked, to say where something is wrong.
+struct Source<'a> {
+    text: &'a str,
+    path: &'a Path,
+}
+
+impl Source<'_> {
+    fn fail(&self, at: usize, key: &str, reason: impl Into<String>) -> ConfigError {
+        let line = line_of(self.text, at);
+        ConfigError::Invalid { path: self.path.into(), line, key: key.into(), reason: reason.into() }
+    }
+
+    fn fail_at(&self, span: Range<usize>, key: &str, reason: impl Into<String>) -> ConfigError {
+        self.fail(span.start, key, reason)
+    }
+
+    fn capture(&self, written: file::Capture) -> Checked<Capture> {
+        let own_cgroup =
+            written.own_cgroup.map(|value| self.cgroup(&value, "capture.own_cgroup")).transpose()?;
+        let Some(rules) = written.rules else { return Ok(Capture { own_cgroup, ..Capture::default() }) };
+        let mut taken = HashSet::new();
+        let rules =
+            rules.into_iter().map(|rule| self.capture_rule(rule, &mut taken)).collect::<Checked<_>>()?;
+        Ok(Capture { rules, own_cgroup })
+    }
+
+    fn capture_rule(
+        &self,
+        rule: file::CaptureRule,
+        taken: &mut HashSet<(String, u16)>,
+    ) -> Checked<CaptureRule> {
+        let default = CaptureRule::default();
+        let cgroup_at = rule.cgroup.as_ref().map(Spanned::span);
+        let cgroup = match &rule.cgroup {
+            Some(value) => self.cgroup(value, "capture.rules.cgroup")?,
+            None => default.cgroup,
+        };
+        let ports_at = rule.ports.as_ref().map(Spanned::span);
+        let ports = rule.ports.map_or(default.ports, Spanned::into_inner);
+        let at = ports_at.or(cgroup_at).unwrap_or(0..0);
+        let key = "capture.rules.ports";
+        if ports.is_empty() {
+            return Err(self.fail_at(at, key, "name at least one port"));
+        }
+        for port in &ports {
+            if *port == 0 {
+                return Err(self.fail_at(at, key, "a port is between 1 and 65535"));
+            }
+            if !taken.insert((cgroup.as_str().trim_matches('/').to_owned(), *port)) {
+                let reason = format!("port {port} of cgroup {} is captured twice", cgroup.as_str());
+                return Err(self.fail_at(at, key, reason));
+            }
+        }
+        Ok(CaptureRule {
+            cgroup,
+            ports,
+            protocol: rule.protocol.unwrap_or_default(),
+            when_down: rule.when_down.unwrap_or_default(),
+            tls: rule.tls.unwrap_or_default(),
+        })
+    }
+
+    fn cgroup(&self, value: &Spanned<String>, key: &str) -> Checked<CgroupRef> {
+        CgroupRef::new(value.get_ref()).map_err(|reason| self.fail_at(value.span(), key, reason))
+    }
+
+    fn identity(&self, written: file::Identity) -> Checked<Identity> {
+        let mut assignments = Vec::with_capacity(written.assign.len());
+        for rule in written.assign {
+            let (at, key) = (rule.span(), "identity.assign");
+            let rule = rule.into_inner();
+            let conditions = [
+                rule.cgroup.is_some(),
+                rule.executable.is_some(),
+                rule.uid.is_some(),
+                rule.user.is_some(),
+                rule.unit.is_some(),
+            ];
+            if !conditions.contains(&true) {
+                let reason = "give at least one condition: cgroup, executable, uid, user or unit";
+                return Err(self.fail_at(at, key, reason));
+            }
+            if rule.class.is_none() && rule.groups.is_empty() {
+                return Err(self.fail_at(at, key, "give a class, groups or both"));
+            }
+            if rule.groups.iter().any(|group| group.trim().is_empty()) {
+                return Err(self.fail_at(at, key, "a group must not be empty"));
+            }
+            assignments.push(rule.into());
+        }
+        let mut rules = IdentityRules { assignments, ..IdentityRules::default() };
+        let mut agents_file = None;
+        if let Some(value) = written.agents_file {
+            let path = self.path.parent().unwrap_or(Path::new("/")).join(value.get_ref());
+            let fail = |reason: String| {
+                let reason = format!("{}: {reason}", path.display());
+                self.fail_at(value.span(), "identity.agents_file", reason)
+            };
+            let text = std::fs::read_to_string(&path).map_err(|error| fail(error.to_string()))?;
+            let extra = KnownAgents::parse(&text).map_err(|error| fail(error.to_string()))?;
+            rules.agents = rules.agents.extended(extra);
+            agents_file = Some(path);
+        }
+        Ok(Identity { agents_file, rules })
+    }
+
+    fn policy(&self, written: file::Policy, overrides: Overrides) -> Policy {
+        let default = Policy::default();
+        Policy {
+            profile: overrides.profile.or(written.profile).unwrap_or_default(),
+            directory_required: written.directory.as_ref().is_some_and(|d| *d.get_ref() != default.directory),
+            directory: written.directory.map_or(default.directory, Spanned::into_inner),
+            builtin: written.builtin.unwrap_or(default.builtin),
+            disabled: written.disabled.unwrap_or_default(),
+        }
+    }
+
+    fn masking(&self, written: file::Masking) -> Checked<Masking> {
+        let mut columns = Vec::with_capacity(written.columns.len());
+        for label in written.columns {
+            let key = "masking.columns.column";
+            let Some(column) = label.column else {
+                let at = self.text.find("masking").unwrap_or(0);
+                return Err(self.fail(at, key, "is missing: every label names a column"));
+            };
+            let category = label.category.unwrap_or(Category::Other);
+            columns.push(ColumnLabel { column: self.column(&column, key)?, category });
+        }
+        let clear = written.clear.iter().map(|c| self.column(c, "masking.clear")).collect::<Checked<_>>()?;
+        Ok(Masking { columns, clear, detect_values: written.detect_values.unwrap_or(true) })
+    }
+
+    fn column(&self, value: &Spanned<String>, key: &str) -> Checked<ColumnPattern> {
+        column_pattern(value.get_ref()).ok_or_else(|| {
+            let reason = format!(
+                "{:?} is no column; write schema.relation.column, with * for any name, and \"quotes\" around a name with a dot",
+                value.get_ref()
+            );
+            self.fail_at(value.span(), key, reason)
+        })
+    }
+
+    fn approvals(&self, written: file::Approvals) -> Checked<Approvals> {
+        let default = Approvals::default();
+        let mut groups = std::collections::BTreeMap::new();
+        for (name, members) in written.groups {
+            let mut approvers = Vec::with_capacity(members.len());
+            for member in members {
+                let approver = approver(member.get_ref()).ok_or_else(|| {
+                    let reason = format!(
+                        "{:?} is no member; write a user name, \"uid:1001\" or \"group:NAME\"",
+                        member.get_ref()
+                    );
+                    self.fail_at(member.span(), &format!("approvals.groups.{name}"), reason)
+                })?;
+                approvers.push(approver);
+            }
+            groups.insert(name, approvers);
+        }
+        Ok(Approvals {
+            timeout: self.time(written.timeout, "approvals.timeout", default.timeout, SECOND..=DAY)?,
+            pending_max: self.count(
+                written.pending_max,
+                "approvals.pending_max",
+                default.pending_max,
+                1..=1_000_000,
+            )?,
+            groups,
+        })
+    }
+
+    fn audit(&self, written: file::Audit) -> Checked<Audit> {
+        let default = Audit::default();
+        let segment = usize::try_from(default.segment_bytes_max).unwrap_or(usize::MAX);
+        let records = usize::try_from(default.checkpoint_records).unwrap_or(usize::MAX);
+        let segment =
+            self.size(written.segment_bytes_max, "audit.segment_bytes_max", segment, 64 * KIB..=4 * GIB)?;
+        let records =
+            self.count(written.checkpoint_records, "audit.checkpoint_records", records, 1..=1_000_000)?;
+        Ok(Audit {
+            segment_bytes_max: segment as u64,
+            checkpoint_records: u32::try_from(records).unwrap_or(u32::MAX),
+            checkpoint_interval: self.time(
+                written.checkpoint_interval,
+                "audit.checkpoint_interval",
+                default.checkpoint_interval,
+                Duration::from_millis(100)..=HOUR,
+            )?,
+            text_bytes_max: self.size(
+                written.text_bytes_max,
+                "audit.text_bytes_max",
+                default.text_bytes_max,
+                64..=MIB,
+            )?,
+            parameters_max: self.count(
+                written.parameters_max,
+                "audit.parameters_max",
+                default.parameters_max,
+                0..=65_535,
+            )?,
+        })
+    }
+
+    fn metrics(&self, written: file::Metrics) -> Checked<Metrics> {
+        let Some(value) = written.listen else { return Ok(Metrics::default()) };
+        if value.get_ref().is_empty() {
+            return Ok(Metrics { listen: None });
+        }
+        let address = value.get_ref().parse().map_err(|_| {
+            let reason = format!(
+                "{:?} is no address; write IP:PORT such as \"127.0.0.1:9847\" (port 0 takes a free one), or \"\" for none",
+                value.get_ref()
+            );
+            self.fail_at(value.span(), "metrics.listen", reason)
+        })?;
+        Ok(Metrics { listen: Some(address) })
+    }
+
+    fn limits(&self, written: file::Limits) -> Checked<Limits> {
+        let d = Limits::default();
+        let w = written;
+        let workers = self.count(w.workers, "limits.workers", 0, 0..=1024)?;
+        Ok(Limits {
+            connections_max: self.count(
+                w.connections_max,
+                "limits.connections_max",
+                d.connections_max,
+                1..=1_000_000,
+            )?,
+            statement_bytes_max: self.size(
+                w.statement_bytes_max,
+                "limits.statement_bytes_max",
+                d.statement_bytes_max,
+                KIB..=GIB,
+            )?,
+            row_bytes_max: self.size(w.row_bytes_max, "limits.row_bytes_max", d.row_bytes_max, KIB..=GIB)?,
+            buffer_bytes: self.size(w.buffer_bytes, "limits.buffer_bytes", d.buffer_bytes, 4 * KIB..=MIB)?,
+            startup_timeout: self.time(
+                w.startup_timeout,
+                "limits.startup_timeout",
+                d.startup_timeout,
+                TENTH..=HOUR,
+            )?,
+            upstream_connect_timeout: self.time(
+                w.upstream_connect_timeout,
+                "limits.upstream_connect_timeout",
+                d.upstream_connect_timeout,
+                TENTH..=HOUR,
+            )?,
+            drain_timeout: self.time(
+                w.drain_timeout,
+                "limits.drain_timeout",
+                d.drain_timeout,
+                Duration::ZERO..=HOUR,
+            )?,
+            workers: (workers != 0).then_some(workers),
+        })
+    }
+
+    fn size(
+        &self,
+        value: Value<Bytes>,
+        key: &str,
+        default: usize,
+        allowed: RangeInclusive<usize>,
+    ) -> Checked<usize> {
+        let Some(value) = value else { return Ok(default) };
+        let bytes = usize::try_from(value.get_ref().0).unwrap_or(usize::MAX);
+        self.within(bytes, value.span(), key, &allowed, |bytes| bytes_text(*bytes))
+    }
+
+    fn count(
+        &self,
+        value: Value<u32>,
+        key: &str,
+        default: usize,
+        allowed: RangeInclusive<usize>,
+    ) -> Checked<usize> {
+        let Some(value) = value else { return Ok(default) };
+        let count = usize::try_from(*value.get_ref()).unwrap_or(usize::MAX);
+        self.within(count, value.span(), key, &allowed, ToString::to_string)
+    }
+
+    fn time(
+        &self,
+        value: Value<Span>,
+        key: &str,
+        default: Duration,
+        allowed: RangeInclusive<Duration>,
+    ) -> Checked<Duration> {
+        let Some(value) = value else { return Ok(default) };
+        self.within(value.get_ref().0, value.span(), key, &allowed, |time| duration_text(*time))
+    }
+
+    fn within<T: PartialOrd>(
+        &self,
+        value: T,
+        span: Range<usize>,
+        key: &str,
+        allowed: &RangeInclusive<T>,
+        show: impl Fn(&T) -> String,
+    ) -> Checked<T> {
+        if allowed.contains(&value) {
+            return Ok(value);
+        }
+        let reason = format!(
+            "{} is out of range; allowed: {} to {}",
+            show(&value),
+            show(allowed.start()),
+            show(allowed.end())
+        );
+        Err(self.fail_at(span, key, reason))
+    }
+}
+
+/// The key that a parser's position is at: the table's header and what stands before `=` on the line.
+fn key_at(text: &str, at: usize) -> String {
+    let before = text.get(..at).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |n| n + 1);
+    let line = text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or_default().trim();
+    let header = |line: &str| -> Option<String> {
+        let inner = line.trim().strip_prefix('[')?.split(']').next()?;
+        Some(inner.trim_start_matches('[').trim().to_owned())
+    };
+    if let Some(table) = header(line) {
+        return table;
+    }
+    let table = text.get(..line_start).unwrap_or_default().lines().rev().find_map(header);
+    let key = line.split('=').next().unwrap_or_default().trim();
+    match table {
+        Some(table) => format!("{table}.{key}"),
+        None => key.to_owned(),
+    }
+}
+
+/// Three names with dots between; a name in double quotes may hold a dot.
+fn column_pattern(text: &str) -> Option<ColumnPattern> {
+    let mut parts: Vec<String> = vec![String::new()];
+    let mut quoted = false;
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(String::new()),
+            c if c.is_control() || (c.is_whitespace() && !quoted) => return None,
+            c => parts.last_mut()?.push(c),
+        }
+    }
+    let names: [String; 3] = parts.try_into().ok()?;
+    if quoted || names.iter().any(String::is_empty) {
+        return None;
+    }
+    let [schema, relation, column] = names;
+    Some(ColumnPattern { schema, relation, column })
+}
+
+fn approver(text: &str) -> Option<Approver> {
+    let plain = |name: &str| (!name.is_empty() && !name.contains([':', ' '])).then(|| name.to_owned());
+    if let Some(uid) = text.strip_prefix("uid:") {
+        return uid.parse().ok().map(Approver::Uid);
+    }
+    match text.strip_prefix("group:") {
+        Some(group) => plain(group).map(Approver::Group),
+        None => plain(text).map(Approver::User),
+    }
+}
+
+fn bytes_text(bytes: usize) -> String {
+    match bytes {
+        b if b >= GIB && b % GIB == 0 => format!("{}GiB", b / GIB),
+        b if b >= MIB && b % MIB == 0 => format!("{}MiB", b / MIB),
+        b if b >= KIB && b % KIB == 0 => format!("{}KiB", b / KIB),
+        b => format!("{b}B"),
+    }
+}
+
+fn duration_text(time: Duration) -> String {
+    match time.as_millis() {
+        ms if ms >= 3_600_000 && ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
+        ms if ms >= 1000 && ms % 1000 == 0 => format!("{}s", ms / 1000),
+        ms => format!("{ms}ms"),
+    }
+}
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+const GIB: usize = 1 << 30;
+const TENTH: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);

@@ -1,0 +1,226 @@
+use super::*;
+use crate::engine::model::Class;
+use crate::host::config::file;
+
+const SAMPLE: &str = include_str!("../../../../../deploy/governor.toml");
+const REFERENCE: &str = include_str!("../../../../../docs/configuration.md");
+
+fn config(text: &str) -> Result<Config, ConfigError> {
+    parse(text, Path::new("/x/governor.toml"), Overrides::default())
+}
+
+#[test]
+fn nothing_written_is_the_default() {
+    assert_eq!(config("").unwrap(), Config::default());
+    for section in
+        ["capture", "identity", "policy", "masking", "approvals", "audit", "metrics", "limits", "log"]
+    {
+        assert_eq!(config(&format!("[{section}]\n")).unwrap(), Config::default(), "{section}");
+    }
+}
+
+#[test]
+fn the_sample_is_the_default_and_shows_every_key() {
+    assert_eq!(config(SAMPLE).unwrap(), Config::default());
+    let shown = |text: &str, section: &str, key: &str| {
+        let lines = text.lines().map(|l| l.trim_start_matches(['#', ' ']));
+        let list = format!("[[{section}.{key}]]");
+        let table = format!("[{section}.{key}]");
+        lines.into_iter().any(|l| {
+            l.split('=').next().is_some_and(|k| k.trim() == key && l.contains('=')) || l == list || l == table
+        })
+    };
+    let sections: [(&str, &[&str]); 12] = [
+        ("capture", file::Capture::KEYS),
+        ("capture.rules", file::CaptureRule::KEYS),
+        ("identity", file::Identity::KEYS),
+        ("identity.assign", file::Assign::KEYS),
+        ("policy", file::Policy::KEYS),
+        ("masking", file::Masking::KEYS),
+        ("masking.columns", file::MaskingColumn::KEYS),
+        ("approvals", file::Approvals::KEYS),
+        ("audit", file::Audit::KEYS),
+        ("metrics", file::Metrics::KEYS),
+        ("limits", file::Limits::KEYS),
+        ("log", file::Log::KEYS),
+    ];
+    for (section, keys) in sections {
+        for key in keys {
+            assert!(shown(SAMPLE, section, key), "deploy/governor.toml lacks {section}.{key}");
+            assert!(
+                REFERENCE.contains(&format!("`{section}.{key}`")),
+                "docs/configuration.md lacks {section}.{key}"
+            );
+        }
+    }
+    for section in file::File::KEYS {
+        assert!(SAMPLE.contains(&format!("\n[{section}]\n")), "deploy/governor.toml lacks [{section}]");
+    }
+}
+
+/// The examples that the sample has as comments work when they are uncommented.
+#[test]
+fn the_examples_of_the_sample_parse() {
+    let example = |line: &str| {
+        let rest = line.strip_prefix("# ")?;
+        let key = rest.split(" = ").next().filter(|_| rest.contains(" = "));
+        let key = key.is_some_and(|k| k.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+        (key && !rest.contains("agents_file") || rest.starts_with("[[")).then(|| rest.to_owned())
+    };
+    let text: String = SAMPLE.lines().map(|l| example(l).unwrap_or_else(|| l.to_owned()) + "\n").collect();
+    let got = config(&text).unwrap();
+    assert_eq!(got.capture.own_cgroup.unwrap().as_str(), "/system.slice/governor.service");
+    assert_eq!(got.identity.rules.assignments[0].class, Some(Class::Service));
+    assert_eq!(got.identity.rules.assignments[0].uid, Some(990));
+    assert_eq!(got.masking.columns[0].column.relation, "customers");
+    let members = vec![Approver::User("alice".into()), Approver::Uid(1001), Approver::Group("dbas".into())];
+    assert_eq!(got.approvals.groups["dba"], members);
+}
+
+#[test]
+fn values_arrive() {
+    let got = config(
+        "[[capture.rules]]\ncgroup='/app'\nports=[5432, 6432]\nwhen_down='pass'\ntls='pass-unread'\n\
+         [[capture.rules]]\ncgroup='/b'\n\
+         [policy]\nprofile='observe'\ndirectory='/p'\nbuiltin=false\ndisabled=['a']\n\
+         [masking]\nclear=['*.*.id', '\"my.schema\".t.c']\ndetect_values=false\n\
+         [[masking.columns]]\ncolumn='a.b.c'\ncategory='payment_card'\n\
+         [approvals]\ntimeout='24h'\n[audit]\ntext_bytes_max='1KiB'\nsegment_bytes_max='1GiB'\n\
+         [metrics]\nlisten=''\n[limits]\nworkers=3\nstartup_timeout='250ms'\n[log]\nlevel='debug'\nformat='json'\n",
+    )
+    .unwrap();
+    assert_eq!(got.capture.rules.len(), 2);
+    assert_eq!(
+        (got.capture.rules[0].when_down, got.capture.rules[0].tls),
+        (WhenDown::Pass, TlsMode::PassUnread)
+    );
+    assert_eq!(got.capture.rules[1].ports, [5432]);
+    assert_eq!((got.policy.profile, got.policy.directory_required), (Profile::Observe, true));
+    assert_eq!(got.masking.clear[1].schema, "my.schema");
+    assert_eq!(got.masking.columns[0].category, Category::PaymentCard);
+    assert_eq!(got.approvals.timeout, Duration::from_secs(86_400));
+    assert_eq!((got.audit.text_bytes_max, got.audit.segment_bytes_max), (1024, 1 << 30));
+    assert_eq!(got.metrics.listen, None);
+    assert_eq!((got.limits.workers, got.limits.startup_timeout), (Some(3), Duration::from_millis(250)));
+    assert_eq!((got.log.level, got.log.format), (LogLevel::Debug, LogFormat::Json));
+}
+
+#[test]
+fn errors_name_line_key_reason_and_what_is_allowed() {
+    for (text, line, key, reason) in [
+        ("\n[limit]\n", 2, "limit", "unknown key `limit`, expected one of `capture`"),
+        (
+            "[limits]\nworker = 1\n",
+            2,
+            "limits.worker",
+            "unknown key `worker`, expected one of `connections_max`",
+        ),
+        ("[capture]\n[[capture.rules]]\nport = [1]\n", 3, "capture.rules.port", "unknown key `port`"),
+        ("[policy]\nprofile = 'on'\n", 2, "policy.profile", "expected `protect` or `observe`"),
+        ("[policy]\nbuiltin = 'yes'\n", 2, "policy.builtin", "expected a boolean"),
+        ("[[capture.rules]]\nports = []\n", 2, "capture.rules.ports", "at least one port"),
+        ("[[capture.rules]]\nports = [0]\n", 2, "capture.rules.ports", "between 1 and 65535"),
+        ("[[capture.rules]]\nports = [70000]\n", 2, "capture.rules.ports", "u16"),
+        (
+            "[[capture.rules]]\n[[capture.rules]]\nports = [5432]\n",
+            3,
+            "capture.rules.ports",
+            "captured twice",
+        ),
+        (
+            "[[capture.rules]]\ncgroup = '/a'\n[[capture.rules]]\ncgroup = 'a/'\n",
+            4,
+            "capture.rules.ports",
+            "captured twice",
+        ),
+        ("[[capture.rules]]\ncgroup = '/a/../b'\n", 2, "capture.rules.cgroup", "must not contain"),
+        ("[[capture.rules]]\ncgroup = ''\n", 2, "capture.rules.cgroup", "must not be empty"),
+        ("[[capture.rules]]\nprotocol = 'mysql'\n", 2, "capture.rules.protocol", "`postgres`"),
+        ("[[capture.rules]]\ntls = 'accept'\n", 2, "capture.rules.tls", "`pass-unread`"),
+        ("[[identity.assign]]\nclass = 'agent'\n", 1, "identity.assign", "at least one condition"),
+        ("[[identity.assign]]\nuid = 1\n", 1, "identity.assign", "a class, groups or both"),
+        ("[[identity.assign]]\nuid = -1\nclass = 'agent'\n", 2, "identity.assign.uid", "u32"),
+        (
+            "[[identity.assign]]\nuid = 1\nclass = 'robot'\n",
+            3,
+            "identity.assign.class",
+            "`service`, `person`, `agent`",
+        ),
+        ("[[identity.assign]]\nunit = '*'\nclass = 'agent'\n", 2, "identity.assign.unit", "only wildcards"),
+        ("[identity]\nagents_file = 'none.toml'\n", 2, "identity.agents_file", "/x/none.toml: No such file"),
+        ("[[masking.columns]]\ncolumn = 'a.b'\n", 2, "masking.columns.column", "schema.relation.column"),
+        ("[[masking.columns]]\ncategory = 'email'\n", 1, "masking.columns.column", "is missing"),
+        (
+            "[[masking.columns]]\ncolumn = 'a.b.c'\ncategory = 'mail'\n",
+            3,
+            "masking.columns.category",
+            "`email`",
+        ),
+        ("[masking]\nclear = [\n 'a.b.c',\n 'a..c',\n]\n", 4, "masking.clear", "is no column"),
+        ("[approvals]\ntimeout = '25h'\n", 2, "approvals.timeout", "25h is out of range; allowed: 1s to 24h"),
+        ("[approvals]\ntimeout = '0s'\n", 2, "approvals.timeout", "out of range"),
+        ("[approvals]\ntimeout = '5'\n", 2, "approvals.timeout", "ms, s, m or h"),
+        ("[approvals]\ntimeout = 5\n", 2, "approvals.timeout", "expected a string"),
+        ("[approvals.groups]\ndba = ['uid:x']\n", 2, "approvals.groups.dba", "uid:1001"),
+        ("[audit]\nsegment_bytes_max = '64MB'\n", 2, "audit.segment_bytes_max", "KiB, MiB or GiB"),
+        ("[audit]\nsegment_bytes_max = '1B'\n", 2, "audit.segment_bytes_max", "allowed: 64KiB to 4GiB"),
+        ("[audit]\ntext_bytes_max = -1\n", 2, "audit.text_bytes_max", "negative"),
+        ("[metrics]\nlisten = 'localhost:1'\n", 2, "metrics.listen", "IP:PORT"),
+        ("[limits]\nconnections_max = 0\n", 2, "limits.connections_max", "allowed: 1 to 1000000"),
+        ("[limits]\nworkers = 1\nworkers = 2\n", 3, "limits.workers", "duplicate key"),
+        ("[log]\nlevel = info\n", 2, "log.level", ""),
+    ] {
+        let error = config(text).unwrap_err();
+        let ConfigError::Invalid { line: got_line, key: got_key, reason: got_reason, .. } = &error else {
+            panic!("{text:?}: {error}");
+        };
+        assert_eq!((*got_line, got_key.as_str()), (line, key), "{text:?}: {error}");
+        assert!(got_reason.contains(reason), "{text:?}: {error}");
+        assert!(error.to_string().starts_with(&format!("/x/governor.toml:{line}: {key}: ")), "{error}");
+    }
+}
+
+#[test]
+fn a_named_file_must_exist_and_the_command_line_wins() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("governor.toml");
+    let error = load(Some(&path), Overrides::default()).unwrap_err();
+    assert!(matches!(error, ConfigError::Read { .. }), "{error}");
+    std::fs::write(&path, "[policy]\nprofile = 'protect'\n").unwrap();
+    let overrides = Overrides { profile: Some(Profile::Observe) };
+    assert_eq!(load(Some(&path), overrides).unwrap().policy.profile, Profile::Observe);
+    assert_eq!(load(Some(&path), Overrides::default()).unwrap().policy.profile, Profile::Protect);
+    std::fs::write(&path, b"[policy]\nprofile = '\xff'\n").unwrap();
+    assert!(load(Some(&path), Overrides::default()).is_err());
+}
+
+#[test]
+fn an_agents_file_extends_and_is_checked() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("governor.toml");
+    std::fs::write(&path, "[identity]\nagents_file = 'agents.toml'\n").unwrap();
+    let agents = directory.path().join("agents.toml");
+    std::fs::write(&agents, "[[agent]]\nname = 'ours'\nenvironment = ['OURS']\n").unwrap();
+    let got = load(Some(&path), Overrides::default()).unwrap();
+    let names: Vec<_> = got.identity.rules.agents.agents.iter().map(|a| a.name.as_str()).collect();
+    assert!(names.contains(&"ours") && names.contains(&"claude-code"), "{names:?}");
+    std::fs::write(&agents, "[[agent]]\nname = 'ours'\nenv = ['OURS']\n").unwrap();
+    let error = load(Some(&path), Overrides::default()).unwrap_err().to_string();
+    assert!(error.contains("agents.toml: line 3: unknown key `env`"), "{error}");
+}
+
+#[test]
+fn cgroups_are_found_below_the_mount_however_written() {
+    let mount = Path::new("/sys/fs/cgroup");
+    for (text, expected) in [
+        ("/", "/sys/fs/cgroup"),
+        ("/a/b", "/sys/fs/cgroup/a/b"),
+        ("a/b", "/sys/fs/cgroup/a/b"),
+        ("/sys/fs/cgroup/a", "/sys/fs/cgroup/a"),
+        ("/sys/fs/cgroup", "/sys/fs/cgroup"),
+        ("/sys/fs/cgroup2/a", "/sys/fs/cgroup/sys/fs/cgroup2/a"),
+    ] {
+        assert_eq!(CgroupRef::new(text).unwrap().directory(mount), Path::new(expected), "{text}");
+    }
+    assert_eq!(CgroupRef::root().directory(mount), mount);
+}
