@@ -162,6 +162,75 @@ fn an_accepted_connection_that_was_not_redirected_has_no_flow() {
     assert_eq!(*agent_v4.flows.lock(), [None, None, None]);
 }
 
+/// Other ways to start a TCP connection; each prints its answer, or why this host lacks it.
+const OTHER_WAYS: &str = r"
+import os, socket, sys
+port = int(sys.argv[1])
+to = ('127.0.0.1', port)
+def plain(): return socket.socket()
+def bound():
+    s = socket.socket(); s.bind(('127.0.0.1', 0)); return s
+def any_address(): return socket.socket()
+def multipath(): return socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+def device():
+    s = socket.socket()
+    name = next(n for _, n in socket.if_nameindex() if n != 'lo')
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name.encode()); return s
+def nonblocking():
+    s = socket.socket(); s.setblocking(False); s.connect_ex(to)
+    import select; select.select([], [s], [], 5); s.setblocking(True); return s
+def fastopen():
+    s = socket.socket(); s.sendto(b'x', 0x20000000, to); return s
+def again():
+    s = socket.socket()
+    try: s.connect(('127.0.0.1', int(sys.argv[2])))
+    except ConnectionRefusedError: pass
+    return s
+def forked():
+    s = socket.socket()
+    if os.fork() == 0:
+        s.connect(to); os._exit(0)
+    os.wait(); return s
+print('pid', os.getpid())
+sys.stdout.flush()
+for way in (plain, bound, any_address, multipath, device, nonblocking, fastopen, again, forked):
+    try: s = way()
+    except (OSError, StopIteration) as error: print(1, way.__name__, 'absent', error.__class__.__name__); continue
+    s.settimeout(5)
+    if way not in (nonblocking, fastopen, forked): s.connect(('0.0.0.0', port) if way is any_address else to)
+    print(1, way.__name__, s.recv(1).decode())
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(to)
+print(1, 'datagram', s.getpeername()[1] == port)
+";
+
+#[test]
+fn no_other_way_to_connect_goes_around() {
+    let Some(stage) = Stage::set() else { return };
+    let (port, _v4, _v6) = direct_servers();
+    let (kernel, [agent_v4, _agent_v6]) = agent(&stage.options(port, false));
+    // A port on which nobody listens: a refused first attempt, then a captured one on the same socket.
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let seen = python(&stage.clients, OTHER_WAYS, &[port.to_string(), closed.to_string()]);
+    let mut captured = 0;
+    for outcome in seen.outcomes.keys() {
+        match outcome.split_once(' ').unwrap() {
+            ("datagram", untouched) => assert_eq!(untouched, "True"),
+            (way, answer) if answer.starts_with("absent") => eprintln!("not on this host: {way} ({answer})"),
+            (way, answer) => {
+                assert_eq!(answer, "g", "{way}");
+                captured += 1;
+            }
+        }
+    }
+    assert!(captured >= 6, "{seen:?}");
+    let flows = agent_v4.flows.lock();
+    assert_eq!(flows.len(), captured);
+    let others = flows.iter().filter(|flow| flow.as_ref().unwrap().tgid != seen.pid).count();
+    assert_eq!(others, 1, "only the forked child is another process: {flows:?}");
+    assert_eq!(kernel.counters().unwrap().device_kept, 0);
+}
+
 #[test]
 fn several_listeners_share_the_load() {
     let Some(stage) = Stage::set() else { return };
