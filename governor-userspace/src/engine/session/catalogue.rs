@@ -74,24 +74,35 @@ pub struct Labels {
     pub clear: Vec<ColumnPattern>,
 }
 
-/// `schema.relation.column`, where each part may be `*`.
+/// `schema.relation.column`; each part a name, or a pattern with `*` for any run of characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnPattern {
-    parts: [String; 3],
+    pub schema: String,
+    pub relation: String,
+    pub column: String,
 }
 
 impl ColumnPattern {
-    /// `None` unless the text has three parts.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('.').map(str::to_owned);
-        let found = [parts.next()?, parts.next()?, parts.next()?];
-        (parts.next().is_none() && found.iter().all(|p| !p.is_empty())).then_some(Self { parts: found })
-    }
-
     fn matches(&self, schema: &str, relation: &str, column: &str) -> bool {
-        let [s, r, c] = &self.parts;
-        [(s, schema), (r, relation), (c, column)].iter().all(|(pattern, name)| *pattern == "*" || pattern.as_str() == *name)
+        let parts = [(&self.schema, schema), (&self.relation, relation), (&self.column, column)];
+        parts.iter().all(|(pattern, name)| wildcard(pattern, name))
     }
+}
+
+/// Whether `text` fits `pattern`, where `*` stands for any run of characters.
+fn wildcard(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let mut last = None;
+    for piece in pieces {
+        if let Some(between) = last.replace(piece) {
+            match rest.split_once(between) {
+                Some((_, after)) => rest = after,
+                None => return false,
+            }
+        }
+    }
+    last.map_or(rest.is_empty(), |end| rest.ends_with(end))
 }
 
 impl Labels {
@@ -313,5 +324,29 @@ fn is_system_name(name: &RelationName) -> bool {
     match name.schema.as_deref() {
         Some(schema) => schema == "pg_catalog" || schema == "information_schema",
         None => name.name.starts_with("pg_"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_fit_any_run() {
+        for (pattern, text, fits) in [
+            ("*", "", true),
+            ("*", "abc", true),
+            ("abc", "abc", true),
+            ("abc", "abcd", false),
+            ("a*c", "abbc", true),
+            ("a*c", "ac", true),
+            ("a*c", "acb", false),
+            ("*_id", "user_id", true),
+            ("a*b*c", "a-b-c", true),
+            ("a*b*c", "a-c", false),
+            ("aa*aa", "aaa", false),
+        ] {
+            assert_eq!(wildcard(pattern, text), fits, "{pattern} {text}");
+        }
     }
 }

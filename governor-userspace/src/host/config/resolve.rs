@@ -2,6 +2,7 @@
 
 use super::file;
 use crate::engine::masking::Category;
+pub use crate::engine::session::ColumnPattern;
 use crate::host::identity::{Assignment, IdentityRules};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -130,14 +131,6 @@ pub struct Masking {
 pub struct ColumnLabel {
     pub column: ColumnPattern,
     pub category: Category,
-}
-
-/// `schema.relation.column`; each part a name, or a pattern with `*` for any run of characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ColumnPattern {
-    pub schema: String,
-    pub relation: String,
-    pub column: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

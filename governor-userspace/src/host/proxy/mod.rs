@@ -11,6 +11,7 @@
 mod cancel;
 mod leg;
 mod listener;
+mod observe;
 mod relay;
 mod upstream;
 mod worker;
