@@ -8,6 +8,7 @@
 //! that capability the mount is searched, bounded in groups and in how often.
 
 use lru::LruCache;
+use nix::sys::statfs::FsType;
 use parking_lot::Mutex;
 use std::ffi::CString;
 use std::num::NonZeroUsize;
@@ -130,10 +131,10 @@ const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Whether `path` is on a cgroup v2 file system.
 pub(super) fn is_cgroup2(path: &Path) -> bool {
-    const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+    const CGROUP2_SUPER_MAGIC: libc::c_long = 0x6367_7270;
     let Ok(name) = CString::new(path.as_os_str().as_encoded_bytes()) else { return false };
     nix::sys::statfs::statfs(name.as_c_str())
-        .is_ok_and(|s| s.filesystem_type().0 as i64 == CGROUP2_SUPER_MAGIC)
+        .is_ok_and(|s| s.filesystem_type() == FsType(CGROUP2_SUPER_MAGIC))
 }
 
 #[cfg(test)]

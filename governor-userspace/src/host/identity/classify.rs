@@ -61,11 +61,10 @@ pub(super) fn classify(scene: &Scene<'_>, rules: &[Assignment], recogniser: &Rec
     let person = person_evidence(scene, recogniser);
     let service = service_evidence(scene);
     let assigned = assigned_class(scene, rules);
+    let unaccounted = scene.gone.is_some() && (service.is_empty() || !person.is_empty());
     let class = if let Some((class, _)) = &assigned {
         *class
-    } else if !agent.is_empty() {
-        Class::Agent
-    } else if scene.gone.is_some() && (service.is_empty() || !person.is_empty()) {
+    } else if !agent.is_empty() || unaccounted {
         Class::Agent
     } else if !person.is_empty() {
         Class::Person

@@ -569,7 +569,7 @@ fn identity_cost() {
     let children: Vec<Running> = (0..200).map(|_| sleeper(&mut Command::new("sleep"))).collect();
     let identifier = Identifier::new(IdentityRules::default(), mount.clone()).unwrap();
     let attested: Vec<Attested> = children.iter().map(|c| attested_now(c.0.id())).collect();
-    let mut times = |what: &str, make: &dyn Fn(&Attested) -> Principal| {
+    let times = |what: &str, make: &dyn Fn(&Attested) -> Principal| {
         let mut all: Vec<_> = attested
             .iter()
             .map(|a| {

@@ -41,10 +41,9 @@ fn unit(components: &[&str]) -> Option<String> {
         return None;
     }
     let below = components.get(at + 1..).unwrap_or_default();
-    if name.starts_with("user@") && name.ends_with(".service") {
-        if let Some(inner) = unit(below) {
-            return Some(format!("{name}/{inner}"));
-        }
+    let manager = name.starts_with("user@") && name.ends_with(".service");
+    if let Some(inner) = manager.then(|| unit(below)).flatten() {
+        return Some(format!("{name}/{inner}"));
     }
     Some(name.to_owned())
 }
