@@ -166,8 +166,9 @@ fn emails(text: &[u8], out: &mut Found) {
     }
 }
 
+/// Braces are legal in a local part but in practice enclose one: `{a@example.com}` is an array.
 fn is_local(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte >= 128 || b".!#$%&'*+/=?^_{|}~`-".contains(&byte)
+    byte.is_ascii_alphanumeric() || byte >= 128 || b".!#$%&'*+/=?^_|~`-".contains(&byte)
 }
 
 fn is_domain(byte: u8) -> bool {
