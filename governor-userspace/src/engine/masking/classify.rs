@@ -19,7 +19,8 @@ use std::sync::LazyLock;
 pub fn classify_column(relation: &str, column: &str, type_oid: u32) -> Option<Category> {
     let class = TypeClass::of(type_oid);
     by_name(relation, column, class).or_else(|| {
-        matches!(class, TypeClass::Inet | TypeClass::MacAddr | TypeClass::MacAddr8).then_some(Category::IpAddress)
+        matches!(class, TypeClass::Inet | TypeClass::MacAddr | TypeClass::MacAddr8)
+            .then_some(Category::IpAddress)
     })
 }
 
@@ -66,7 +67,9 @@ fn by_name(relation: &str, column: &str, class: TypeClass) -> Option<Category> {
     let category = found.category?;
     let about = words.iter().enumerate().any(|(at, word)| {
         let outside = at < found.start || at > found.end;
-        outside && (lexicon.about.contains(word.as_str()) || (at == 0 && lexicon.questions.contains(word.as_str())))
+        outside
+            && (lexicon.about.contains(word.as_str())
+                || (at == 0 && lexicon.questions.contains(word.as_str())))
     });
     // A yes-or-no about health is the secret itself: `is_pregnant boolean`.
     let answers = category == Category::Health && class == TypeClass::Bool;
@@ -81,13 +84,14 @@ fn can_hold(category: Category, class: TypeClass) -> bool {
         TypeClass::Bool => matches!(category, C::Health | C::Other),
         TypeClass::Uuid => matches!(category, C::Credential | C::Other),
         c if c.is_day() => matches!(category, C::BirthDate | C::Health | C::Other),
-        TypeClass::Float4 | TypeClass::Float8 | TypeClass::Numeric | TypeClass::Money => !matches!(
-            category,
-            C::Email | C::PersonName | C::Credential | C::Iban | C::IpAddress
-        ),
+        TypeClass::Float4 | TypeClass::Float8 | TypeClass::Numeric | TypeClass::Money => {
+            !matches!(category, C::Email | C::PersonName | C::Credential | C::Iban | C::IpAddress)
+        }
         c if c.is_number() => !matches!(category, C::Email | C::PersonName | C::Address | C::Iban),
         TypeClass::Unsigned4 | TypeClass::Unsigned8 => false,
-        TypeClass::Time | TypeClass::TimeTz | TypeClass::Interval => matches!(category, C::BirthDate | C::Other),
+        TypeClass::Time | TypeClass::TimeTz | TypeClass::Interval => {
+            matches!(category, C::BirthDate | C::Other)
+        }
         c if c.is_network() => matches!(category, C::IpAddress | C::Other),
         _ => true,
     }

@@ -152,9 +152,8 @@ impl Walker<'_> {
     }
 
     fn enter_key(&mut self, key: Range<usize>) {
-        let text = |range: Range<usize>| {
-            String::from_utf8_lossy(self.text.get(range).unwrap_or(&[])).into_owned()
-        };
+        let text =
+            |range: Range<usize>| String::from_utf8_lossy(self.text.get(range).unwrap_or(&[])).into_owned();
         let parent = self.levels.len().checked_sub(2).and_then(|above| self.levels.get(above));
         let parent = parent.map(|level| text(level.key.clone())).unwrap_or_default();
         let sensitive = classify_column(&parent, &text(key.clone()), TEXT).is_some();

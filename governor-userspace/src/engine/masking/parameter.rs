@@ -41,7 +41,15 @@ fn masked(detectors: &Detectors, text: &str) -> String {
     let whole = read.len() == text.len();
     let mut out = Vec::new();
     if let Some(finding) = detectors.detect(read.as_bytes()) {
-        mask_value(MaskStyle::Partial, Some(finding.category), TEXT, -1, Format::Text, read.as_bytes(), &mut out);
+        mask_value(
+            MaskStyle::Partial,
+            Some(finding.category),
+            TEXT,
+            -1,
+            Format::Text,
+            read.as_bytes(),
+            &mut out,
+        );
     } else if !(read.trim_start().starts_with(['{', '[']) && json(detectors, read, whole, &mut out)) {
         out.clear();
         mask_ranges(detectors, read.as_bytes(), &mut out);

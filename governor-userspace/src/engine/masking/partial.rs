@@ -61,7 +61,9 @@ fn last_digits(value: &[u8], count: std::ops::RangeInclusive<usize>, keep: usize
 fn iban(value: &[u8], out: &mut Vec<u8>) -> bool {
     let count = value.iter().filter(|&&b| b != b' ').count();
     let plain = value.iter().all(|b| b.is_ascii_alphanumeric() || *b == b' ');
-    let Some(country) = value.get(..2).filter(|c| c.iter().all(u8::is_ascii_alphabetic)) else { return false };
+    let Some(country) = value.get(..2).filter(|c| c.iter().all(u8::is_ascii_alphabetic)) else {
+        return false;
+    };
     if !plain || !(15..=34).contains(&count) {
         return false;
     }
@@ -91,7 +93,9 @@ pub(super) fn birth_date(class: TypeClass, format: Format, value: &[u8], out: &m
     let Some(year) = year.filter(|year| (1000..=9999).contains(year)) else { return false };
     match (format, class) {
         (Format::Text, TypeClass::Date) => out.extend_from_slice(format!("{year}-01-01").as_bytes()),
-        (Format::Text, TypeClass::Timestamp) => out.extend_from_slice(format!("{year}-01-01 00:00:00").as_bytes()),
+        (Format::Text, TypeClass::Timestamp) => {
+            out.extend_from_slice(format!("{year}-01-01 00:00:00").as_bytes())
+        }
         (Format::Text, _) => out.extend_from_slice(format!("{year}-01-01 00:00:00+00").as_bytes()),
         (Format::Binary, TypeClass::Date) => {
             out.extend_from_slice(&i32::try_from(days_at_year(year)).unwrap_or(0).to_be_bytes());

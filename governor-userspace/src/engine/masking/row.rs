@@ -42,7 +42,9 @@ impl ColumnPlan {
     fn is_passive(&self) -> bool {
         match self.action {
             ColumnAction::Clear => true,
-            ColumnAction::Detect => !could_carry(self.type_oid) || TypeClass::of(self.type_oid) == TypeClass::Bytea,
+            ColumnAction::Detect => {
+                !could_carry(self.type_oid) || TypeClass::of(self.type_oid) == TypeClass::Bytea
+            }
             ColumnAction::Mask { .. } => false,
         }
     }
@@ -217,7 +219,13 @@ fn detect(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<
     match (TypeClass::of(plan.type_oid), plan.format) {
         (TypeClass::Text, _) => {
             if let Some(finding) = detectors.detect(value) {
-                return Replaced::Yes(mask_whole(plan, MaskStyle::Partial, Some(finding.category), value, out));
+                return Replaced::Yes(mask_whole(
+                    plan,
+                    MaskStyle::Partial,
+                    Some(finding.category),
+                    value,
+                    out,
+                ));
             }
             if !(starts_like_json(value) && mask_document(detectors, value, out) != Document::Not) {
                 out.truncate(from);
@@ -286,7 +294,13 @@ fn mask_document(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> Docum
 }
 
 /// The server only sends valid JSON: what cannot be read is not understood, and hidden.
-fn json_outcome(document: Document, plan: &ColumnPlan, value: &[u8], from: usize, out: &mut Vec<u8>) -> Replaced {
+fn json_outcome(
+    document: Document,
+    plan: &ColumnPlan,
+    value: &[u8],
+    from: usize,
+    out: &mut Vec<u8>,
+) -> Replaced {
     match document {
         Document::Masked => Replaced::Yes(Masked::Value),
         Document::Unchanged => Replaced::No,

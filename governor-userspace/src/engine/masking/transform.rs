@@ -65,7 +65,8 @@ pub fn mask_value(
         Some(bytes) => {
             let limit = characters_max(type_oid, type_modifier).unwrap_or(usize::MAX);
             // Half a marker reads like data.
-            let bytes = if bytes == MARKER && limit < MARKER.len() { &b"*****"[..limit.min(5)] } else { bytes };
+            let bytes =
+                if bytes == MARKER && limit < MARKER.len() { &b"*****"[..limit.min(5)] } else { bytes };
             out.extend_from_slice(bytes);
             Masked::Value
         }
@@ -77,7 +78,8 @@ pub fn mask_value(
 fn fixed(class: TypeClass, format: Format) -> Option<&'static [u8]> {
     use TypeClass as T;
     let text = format == Format::Text;
-    let either = |as_text: &'static [u8], as_binary: &'static [u8]| Some(if text { as_text } else { as_binary });
+    let either =
+        |as_text: &'static [u8], as_binary: &'static [u8]| Some(if text { as_text } else { as_binary });
     match class {
         T::Text => Some(MARKER),
         T::SingleByte => Some(b"*"),

@@ -60,7 +60,8 @@ impl Detectors {
             return None;
         }
         if value.len() > WHOLE_BYTES_MAX {
-            let key = value.starts_with(b"-----BEGIN ") && memchr::memmem::find(value, b"PRIVATE KEY").is_some();
+            let key =
+                value.starts_with(b"-----BEGIN ") && memchr::memmem::find(value, b"PRIVATE KEY").is_some();
             return key.then_some(Finding { category: Category::Credential, confidence_percent: 99 });
         }
         let signs = Signs::of(value);

@@ -87,7 +87,8 @@ pub(super) fn it_codice_fiscale(value: &[u8]) -> bool {
             b'A'..=b'Z' => byte - b'A',
             _ => return false,
         };
-        sum += if place % 2 == 0 { ODD.get(usize::from(rank)).copied().unwrap_or(0) } else { u32::from(rank) };
+        sum +=
+            if place % 2 == 0 { ODD.get(usize::from(rank)).copied().unwrap_or(0) } else { u32::from(rank) };
     }
     body.len() == 15 && sum % 26 == u32::from(check.wrapping_sub(b'A'))
 }
@@ -102,8 +103,12 @@ pub(super) fn in_aadhaar(value: &[u8]) -> bool {
 pub(super) fn br_cpf(value: &[u8]) -> bool {
     let d = digits(value);
     let check = |count: usize| {
-        let sum: u32 =
-            d.iter().take(count).zip((2..=11_u32).rev().skip(10 - count)).map(|(&x, w)| u32::from(x) * w).sum();
+        let sum: u32 = d
+            .iter()
+            .take(count)
+            .zip((2..=11_u32).rev().skip(10 - count))
+            .map(|(&x, w)| u32::from(x) * w)
+            .sum();
         let rest = sum * 10 % 11 % 10;
         d.get(count).is_some_and(|&digit| u32::from(digit) == rest)
     };
@@ -165,23 +170,11 @@ pub(super) fn ch_ahv(value: &[u8]) -> bool {
     ean13(&digits(value))
 }
 
-/// Mexico CURP: 18 places, the last is a check digit over an alphabet with Ñ.
+/// Mexico CURP: its eighteen places are a strict shape; the six digits are a plausible day.
 pub(super) fn mx_curp(value: &[u8]) -> bool {
-    let Some((&check, body)) = value.split_last() else { return false };
-    let sum: u32 = body
-        .iter()
-        .zip((2..=18_u32).rev())
-        .map(|(&byte, weight)| {
-            weight
-                * match byte {
-                    b'0'..=b'9' => u32::from(byte - b'0'),
-                    b'A'..=b'N' => u32::from(byte - b'A') + 10,
-                    // Ñ stands between N and O.
-                    _ => u32::from(byte.wrapping_sub(b'A')) + 11,
-                }
-        })
-        .sum();
-    body.len() == 17 && check.is_ascii_digit() && (10 - sum % 10) % 10 == u32::from(check - b'0')
+    let d = digits(value.get(4..10).unwrap_or(&[]));
+    let [_, _, m1, m2, d1, d2] = *d else { return false };
+    is_day(m1 * 10 + m2, d1 * 10 + d2)
 }
 
 /// South Africa ID number: a day, citizenship 0 or 1, Luhn.

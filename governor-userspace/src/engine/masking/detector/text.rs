@@ -47,7 +47,12 @@ impl TextSearch {
         }
         for (category, pattern) in KEYWORDS {
             patterns.push((*pattern).to_owned());
-            finders.push(Finder { pattern: single(pattern)?, category: *category, check: |_| true, keyword: true });
+            finders.push(Finder {
+                pattern: single(pattern)?,
+                category: *category,
+                check: |_| true,
+                keyword: true,
+            });
         }
         Ok(Self { any: set(patterns.into_iter())?, finders, card: single(CARD)?, iban: single(IBAN)? })
     }
@@ -74,12 +79,13 @@ impl TextSearch {
         let mut from = 0;
         while let Some(found) = self.card.find_at(text, from) {
             let (start, end) = (found.start(), found.end());
-            from = start + 1;
+            from = word_end(text, start);
             if text.get(..start).is_some_and(ends_in_word) {
                 continue;
             }
             let hit = (start + 14..=end).rev().find(|&stop| {
-                let digit = stop.checked_sub(1).and_then(|last| text.get(last)).is_some_and(u8::is_ascii_digit);
+                let digit =
+                    stop.checked_sub(1).and_then(|last| text.get(last)).is_some_and(u8::is_ascii_digit);
                 digit && !starts_in_digit(text, stop) && text.get(start..stop).is_some_and(card)
             });
             if let Some(stop) = hit {
@@ -93,7 +99,7 @@ impl TextSearch {
         let mut from = 0;
         while let Some(found) = self.iban.find_at(text, from) {
             let start = found.start();
-            from = start + 1;
+            from = word_end(text, start);
             let Some(characters_count) = iban_length(found.as_bytes()) else { continue };
             if text.get(..start).is_some_and(ends_in_word) {
                 continue;
@@ -112,7 +118,10 @@ impl Finder {
         let mut from = 0;
         while from <= text.len() {
             let range = if self.keyword {
-                self.pattern.captures_at(text, from).and_then(|groups| groups.get(1)).map(|group| group.range())
+                self.pattern
+                    .captures_at(text, from)
+                    .and_then(|groups| groups.get(1))
+                    .map(|group| group.range())
             } else {
                 self.pattern.find_at(text, from).map(|found| found.range())
             };
@@ -123,8 +132,11 @@ impl Finder {
             if alone && text.get(range.clone()).is_some_and(self.check) {
                 from = range.end.max(from + 1);
                 out.push((range, self.category));
+            } else if self.category == Category::Credential {
+                // Its pattern may be open-ended: what was read once is not read again.
+                from = range.end.max(from + 1);
             } else {
-                from = range.start + 1;
+                from = word_end(text, range.start);
             }
         }
     }
@@ -154,8 +166,9 @@ fn emails(text: &[u8], out: &mut Found) {
     }
 }
 
+/// Braces are legal in a local part but in practice enclose one: `{a@example.com}` is an array.
 fn is_local(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte >= 128 || b".!#$%&'*+/=?^_{|}~`-".contains(&byte)
+    byte.is_ascii_alphanumeric() || byte >= 128 || b".!#$%&'*+/=?^_|~`-".contains(&byte)
 }
 
 fn is_domain(byte: u8) -> bool {
@@ -180,6 +193,12 @@ fn nth_alphanumeric(text: &[u8], start: usize, count: usize) -> Option<usize> {
         }
     }
     None
+}
+
+/// Where the search goes on after a refused candidate: no other can begin inside the same word.
+fn word_end(text: &[u8], start: usize) -> usize {
+    let word = text.iter().skip(start).take_while(|b| b.is_ascii_alphanumeric()).count();
+    start + word.max(1)
 }
 
 /// The text before a candidate runs into it: it is the tail of something longer.

@@ -1,1 +1,50 @@
 use super::*;
+use crate::engine::masking::detector::tests::DETECTORS;
+
+fn masked(text: &str) -> Result<(u32, String), JsonStop> {
+    let mut out = vec![];
+    mask_json(&DETECTORS, text.as_bytes(), &mut out).map(|count| (count, String::from_utf8(out).unwrap()))
+}
+
+#[test]
+fn values_are_hidden_and_the_rest_is_kept() {
+    let rows = [
+        (r#"{"id": 7, "note": "mail bob@example.com now"}"#, r#"{"id": 7, "note": "mail *** now"}"#),
+        (r#"{"user": {"email": "x", "age": 3}}"#, r#"{"user": {"email": "[masked]", "age": 3}}"#),
+        (r#"{"password":"p","ok":true}"#, r#"{"password":"[masked]","ok":true}"#),
+        (r#"{"ssn": 219099999, "n": 1}"#, r#"{"ssn": 0, "n": 1}"#),
+        (r#"{"c": 4111111111111111}"#, r#"{"c": 0}"#),
+        (r#"["bob@example.com", 1]"#, r#"["[masked]", 1]"#),
+        (r#"{"a": "bob\u0040example.com"}"#, r#"{"a": "[masked]"}"#),
+        (r#"{"a": "x\nbob@example.com"}"#, r#"{"a": "[masked]"}"#),
+        (r#"{"bob@example.com": 1}"#, r#"{"[masked]": 1}"#),
+        (r#"{"phones": ["1", ["2"]], "z": "1"}"#, r#"{"phones": ["[masked]", ["[masked]"]], "z": "1"}"#),
+        (
+            r#"{"address": {"l": "x", "m": [1]}, "k": "x"}"#,
+            r#"{"address": {"l": "[masked]", "m": [0]}, "k": "x"}"#,
+        ),
+        (
+            r#"{"customer": {"name": "Zo"}, "product": {"name": "Cup"}}"#,
+            r#"{"customer": {"name": "[masked]"}, "product": {"name": "Cup"}}"#,
+        ),
+        (r#""bob@example.com""#, r#""[masked]""#),
+    ];
+    for (given, wanted) in rows {
+        let (count, out) = masked(given).unwrap();
+        assert_eq!(out, wanted);
+        assert!(count > 0);
+        serde_json::from_str::<serde_json::Value>(&out).unwrap();
+    }
+    let clean = r#"{"id": 1, "s": [true, false, null, -1.5e3, "a\"b"]}"#;
+    assert_eq!(masked(clean), Ok((0, clean.into())));
+}
+
+#[test]
+fn what_is_not_json_is_said() {
+    for text in ["{alice,bob}", "{\"a\":}]", "]", "1,2", "{\"a\"::1}", "nil!", "[1}"] {
+        assert_eq!(masked(text).map(|_| ()), Err(JsonStop::Malformed), "{text}");
+    }
+    for text in ["{\"a", "[1, 2", "[tru", "{\"a\": {"] {
+        assert_eq!(masked(text).map(|_| ()), Err(JsonStop::Truncated), "{text}");
+    }
+}
