@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 pub struct LedgerOptions {
     pub dir: PathBuf,
     pub keys_dir: PathBuf,
-    /// A segment that reaches this size is the last but one.
+    /// The tick after a segment reached this size starts the next one; at twice the size an append does.
     pub segment_bytes_max: u64,
     /// A checkpoint follows after at most this many records …
     pub checkpoint_every_records: u64,
@@ -195,13 +195,26 @@ impl Ledger {
         if self.0.counters.lazies_pending.load(Relaxed) > 0 {
             self.flush()?;
         }
+        let is_full = {
+            let mut writer = self.0.writer.lock();
+            writer.rotation_blocked = false;
+            writer.is_full() && !writer.closed
+        };
+        if is_full {
+            // First without the chain's lock, so that little is left to flush under it.
+            self.sync(&mut self.0.syncing.lock())?;
+            let mut writer = self.0.writer.lock();
+            if writer.is_full() && !writer.closed {
+                writer.rotate_or_go_on(now);
+                self.count(&writer);
+            }
+        }
         let every_ns = self.0.options.checkpoint_every_ms.saturating_mul(1_000_000);
         let mark = {
             let mut writer = self.0.writer.lock();
             if writer.closed {
                 return Ok(());
             }
-            writer.rotation_blocked = false;
             let due = writer.unsigned_records > 0
                 && writer.last_checkpoint.is_none_or(|mark| now.since_ns(mark.at) >= every_ns);
             if due || writer.failure.is_some() {

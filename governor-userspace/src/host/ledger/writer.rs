@@ -148,9 +148,9 @@ impl Writer {
         if self.unsigned_records >= self.checkpoint_every_records {
             let _ = self.checkpoint(at);
         }
-        if self.len >= self.segment_bytes_max && !self.rotation_blocked && self.rotate(at).is_err() {
-            self.rotation_blocked = true;
-            self.errors_count += 1;
+        // The tick rotates before that, without making anyone wait for the disk.
+        if self.len >= self.segment_bytes_max.saturating_mul(2) {
+            self.rotate_or_go_on(at);
         }
         Ok(())
     }
@@ -196,6 +196,19 @@ impl Writer {
         self.write_lines().map_err(|source| LedgerError::Write { source })?;
         self.unsigned_records += 1;
         Ok(())
+    }
+
+    /// The segment has reached its size.
+    pub(super) fn is_full(&self) -> bool {
+        self.len >= self.segment_bytes_max
+    }
+
+    /// Starts the next segment; where that fails, the present one goes on until the next tick.
+    pub(super) fn rotate_or_go_on(&mut self, now: Timestamp) {
+        if !self.rotation_blocked && self.rotate(now).is_err() {
+            self.rotation_blocked = true;
+            self.errors_count += 1;
+        }
     }
 
     /// A segment ends with a checkpoint and is on disk before the next one starts.
