@@ -116,21 +116,29 @@ const PREFIXES: &[(&str, Effect)] = &[
 /// Schemas of extensions whose every function runs SQL or reaches outside.
 const SCHEMAS: &[&str] = &["cron", "aws_s3", "aws_lambda", "oracle_fdw", "plproxy", "net"];
 
-/// Sorted.
+/// Sorted. From pg_proc: what takes a record, "any" or anyelement and tells something of its values.
 const ROW_READERS: &[&str] = &[
+    "any_out",
+    "anycompatible_out",
+    "anyelement_out",
+    "anynonarray_out",
     "array_agg",
     "array_append",
     "array_prepend",
     "concat",
     "first_value",
     "format",
+    "hash_record",
+    "hash_record_extended",
     "hstore",
     "json_agg",
     "json_agg_strict",
     "json_build_array",
+    "json_build_object",
     "jsonb_agg",
     "jsonb_agg_strict",
     "jsonb_build_array",
+    "jsonb_build_object",
     "lag",
     "last_value",
     "lead",

@@ -117,10 +117,20 @@ fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
 
     let shapes: Option<Vec<Target>> =
         results.map(|list| list.targets().iter().map(targets::target).collect());
-    let (mentions, each) = walk.columns.finish(shapes.as_ref().map_or(0, Vec::len));
-    let targets = shapes.map(|shapes| {
+    let (mut mentions, each) = walk.columns.finish(shapes.as_ref().map_or(0, Vec::len));
+    let mut targets: Option<Vec<Target>> = shapes.map(|shapes| {
         shapes.into_iter().zip(each).map(|(target, mentions)| Target { mentions, ..target }).collect()
     });
+    let unknown = match (walk.misunderstood, walk.opaque) {
+        (Some(what), _) => Some(Unknown::NotUnderstood { what }),
+        (None, Some(by)) => Some(Unknown::DynamicSql { by }),
+        (None, None) => None,
+    };
+    if unknown.is_some() {
+        // What the text does not show can draw from anything.
+        mentions.every_column = true;
+        targets = None;
+    }
 
     let inner = match root {
         Node::ExplainStmt(explain) => Some(explain.query()),
@@ -141,11 +151,7 @@ fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
         prepared_name: walk.prepared_name.map(Into::into),
         // Neither command can stand inside the other, so this goes one level deep.
         inner: inner.map(|node| Box::new(statement(node, text.clone(), fingerprint.clone()))),
-        unknown: match (walk.misunderstood, walk.opaque) {
-            (Some(what), _) => Some(Unknown::NotUnderstood { what }),
-            (None, Some(by)) => Some(Unknown::DynamicSql { by }),
-            (None, None) => None,
-        },
+        unknown,
         text,
         fingerprint,
     }

@@ -229,6 +229,7 @@ impl<'a> Walk<'a> {
             _ => work.push((child, context)),
         });
         if !known {
+            self.kinds.insert(Kind::Unknown);
             self.misunderstood.get_or_insert_with(|| "a node that no parse tree should hold".into());
         }
     }

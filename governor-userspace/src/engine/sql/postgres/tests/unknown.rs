@@ -37,6 +37,7 @@ fn code_in_strings_is_dynamic() {
         let statement = one(sql);
         assert_eq!(statement.unknown, Some(Unknown::DynamicSql { by: by.into() }), "{sql}");
         assert_eq!(statement.kind, kind, "{sql}");
+        assert!(statement.mentions.every_column && statement.targets.is_none(), "{sql}");
     }
 }
 
