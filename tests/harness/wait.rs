@@ -1,0 +1,23 @@
+//! Waiting with a deadline: the only clock that a test may lean on.
+
+use anyhow::{Result, bail};
+use std::time::{Duration, Instant};
+
+/// Long enough for a busy two-core machine; reached only when something is broken.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks `probe` until it answers `Some`, or fails naming `what` after `limit`. An error ends the wait at once.
+pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(answer) = probe()? {
+            return Ok(answer);
+        }
+        if Instant::now() >= deadline {
+            bail!("gave up after {} s waiting for {what}", limit.as_secs_f32());
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    }
+}
+
+const POLL_INTERVAL: Duration = Duration::from_millis(15);
