@@ -31,7 +31,7 @@ fn an_unknown_key_is_an_error_that_names_it() {
 fn a_bad_policy_refuses_to_start_with_file_and_line() {
     let group = Cgroup::create("governor-test").unwrap();
     let bad =
-        "permit (principal, action, resource);\n\nforbid (principal, action == Action::\"fly\", resource);\n";
+        "permit (principal, action, resource);\n\nforbid (principal, action == Governor::Action::\"fly\", resource);\n";
     let options = Options { policies: vec![("bad.cedar".into(), bad.into())], ..Options::default() };
     let governor = Governor::prepare(&group, 5432, &options).unwrap();
     let said = refused(&governor).all();
@@ -40,7 +40,7 @@ fn a_bad_policy_refuses_to_start_with_file_and_line() {
 
 #[test]
 fn a_bad_policy_at_run_time_leaves_the_old_one_in_force() {
-    let good = "@id(\"shut\")\n@reason(\"closed for now\")\nforbid (principal, action == Action::\"run\", resource);\n";
+    let good = "@id(\"shut\")\n@reason(\"closed for now\")\nforbid (principal, action in Governor::Action::\"run\", resource);\n";
     let options = Options { policies: vec![("site.cedar".into(), good.into())], ..Options::default() };
     let site = Site::with(Auth::Trust, &options).unwrap();
     let closed = || site.psql(Class::Service, "SELECT 1;").unwrap().err();

@@ -108,7 +108,7 @@ fn a_denial_inside_a_transaction_fails_the_transaction() {
     let site = Site::start().unwrap();
     let mut agent = site.wire(Class::Agent).unwrap();
     assert_eq!(agent.query("BEGIN").unwrap().last().unwrap().body, b"T");
-    assert_eq!(wire::tags(&agent.query("CREATE TEMP TABLE scratch (a int)").unwrap()).pop(), Some('Z'));
+    assert_eq!(wire::tags(&agent.query("SELECT 1").unwrap()), "TDCZ");
     let denied = agent.query("DROP TABLE orders").unwrap();
     assert_eq!(wire::tags(&denied), "EZ");
     assert_eq!(denied[1].body, b"E", "failed, as after any error inside a transaction");
@@ -287,7 +287,7 @@ fn what_cannot_be_parsed_is_denied_to_agents_and_passed_for_services() {
 fn a_new_policy_takes_effect_without_a_restart() {
     let allow = "@id(\"all\")\npermit (principal, action, resource);\n";
     let forbid = format!(
-        "{allow}\n@id(\"no-orders\")\n@reason(\"orders are closed\")\nforbid (principal, action == Action::\"run\", resource);\n"
+        "{allow}\n@id(\"no-orders\")\n@reason(\"orders are closed\")\nforbid (principal, action in Governor::Action::\"run\", resource);\n"
     );
     let options = Options { policies: vec![("site.cedar".into(), allow.into())], ..Options::default() };
     let site = Site::with(governor_tests::Auth::Trust, &options).unwrap();
