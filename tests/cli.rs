@@ -30,8 +30,7 @@ fn an_unknown_key_is_an_error_that_names_it() {
 #[test]
 fn a_bad_policy_refuses_to_start_with_file_and_line() {
     let group = Cgroup::create("governor-test").unwrap();
-    let bad =
-        "permit (principal, action, resource);\n\nforbid (principal, action == Governor::Action::\"fly\", resource);\n";
+    let bad = "permit (principal, action, resource);\n\nforbid (principal, action == Governor::Action::\"fly\", resource);\n";
     let options = Options { policies: vec![("bad.cedar".into(), bad.into())], ..Options::default() };
     let governor = Governor::prepare(&group, 5432, &options).unwrap();
     let said = refused(&governor).all();

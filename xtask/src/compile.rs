@@ -1,7 +1,8 @@
 //! Builds governor: kernel programs first, then the agent that carries them.
 
+use crate::build_ebpf::build_ebpf;
 use crate::{shell, workspace};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use std::path::PathBuf;
 
 /// Builds everything and answers the path of the binary.
@@ -20,13 +21,12 @@ pub fn governor(release: bool) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// The compiled kernel programs: the object that the environment names, else the one of this repository.
+/// The compiled kernel programs: the object that the environment names, else built from this repository.
 pub fn kernel_programs() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os(OBJECT_VARIABLE) {
-        return Ok(path.into());
+    match std::env::var_os(OBJECT_VARIABLE) {
+        Some(path) => Ok(path.into()),
+        None => build_ebpf(&workspace::root()),
     }
-    let object = workspace::root().join("governor-ebpf/target/governor.bpf.o");
-    object.canonicalize().with_context(|| format!("no kernel programs at {}", object.display()))
 }
 
 /// Read by the agent's build script.

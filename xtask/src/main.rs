@@ -4,6 +4,7 @@
 //! `demo` shows the product, `bench` measures it.
 
 mod bench;
+mod build_ebpf;
 mod compile;
 mod demo;
 mod fuzz;

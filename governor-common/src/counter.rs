@@ -1,0 +1,55 @@
+//! Counters: one per-CPU array, one index each.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
+        /// Index into the counter array.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter { $($(#[$doc])* $variant,)+ }
+
+        impl Counter {
+            pub const ALL: &'static [Counter] = &[$(Counter::$variant),+];
+
+            /// Name in metrics and in documentation.
+            pub const fn name(self) -> &'static str {
+                match self { $(Counter::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections sent to the agent.
+    Redirected = "redirected",
+    /// Connections of sockets that carry the agent's marker.
+    Exempt = "exempt",
+    /// Refused: heartbeat too old.
+    RefusedHeartbeatStale = "refused_heartbeat_stale",
+    /// Refused: no listener in this namespace.
+    RefusedNamespaceUnknown = "refused_namespace_unknown",
+    /// Refused: listener gone.
+    RefusedListenerGone = "refused_listener_gone",
+    /// Refused: no memory for the flow.
+    RefusedStorageFailed = "refused_storage_failed",
+    /// Went direct though a rule names them, because the rule fails open.
+    PassedOpen = "passed_open",
+    /// Flows noted for the accepting end.
+    Pending = "pending",
+    /// Flows that could not be noted.
+    PendingFailed = "pending_failed",
+    /// Flows handed over to the agent's accepted socket.
+    HandedOver = "handed_over",
+    /// Redirected client sockets that closed.
+    Closed = "closed",
+    /// `getpeername()` answers that showed the original destination.
+    PeerShown = "peer_shown",
+    /// Attempts of others to bind the agent's ports.
+    BindRefused = "bind_refused",
+    /// Device bindings that could not be cleared; such a connection fails with an error.
+    DeviceKept = "device_kept",
+    /// Events that the ring buffer had no room for.
+    EventsDropped = "events_dropped",
+}
+
+/// Number of elements of the counter array.
+pub const COUNTERS_COUNT: u32 = Counter::ALL.len() as u32;

@@ -1,0 +1,53 @@
+//! Records of the ring buffer: what an operator must hear about, never one per good connection.
+
+use crate::assert_layout;
+use crate::flow::OriginalDestination;
+use crate::process::ProcessIdentity;
+
+/// One connection that did not go the governed way.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// CLOCK_MONOTONIC.
+    pub at_ns: u64,
+    pub netns_cookie: u64,
+    pub process: ProcessIdentity,
+    pub original: OriginalDestination,
+    /// An [`EventCause`].
+    pub cause: u16,
+    /// 1 where the connection went direct (the rule fails open), 0 where it was refused.
+    pub passed: u16,
+}
+assert_layout!(Event, 80, align 8);
+
+/// Why a connection was refused, or passed ungoverned.
+#[repr(u16)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventCause {
+    /// The agent's last heartbeat is too old.
+    HeartbeatStale = 1,
+    /// The agent has no listener of this address family in this network namespace.
+    NamespaceUnknown = 2,
+    /// The agent's listener is gone: the agent died or closed it.
+    ListenerGone = 3,
+    /// The kernel had no memory for the flow.
+    StorageFailed = 4,
+    /// Somebody else tried to bind the agent's port.
+    BindRefused = 5,
+    /// The flow could not be noted for the accepting end; the connection will have no identity.
+    PendingFailed = 6,
+}
+
+impl EventCause {
+    pub const fn from_u16(value: u16) -> Option<Self> {
+        Some(match value {
+            1 => Self::HeartbeatStale,
+            2 => Self::NamespaceUnknown,
+            3 => Self::ListenerGone,
+            4 => Self::StorageFailed,
+            5 => Self::BindRefused,
+            6 => Self::PendingFailed,
+            _ => return None,
+        })
+    }
+}

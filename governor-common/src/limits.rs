@@ -1,0 +1,27 @@
+//! Capacities of the maps: name, unit, and why this number.
+
+/// `TASK_COMM_LEN` of the kernel, with its final zero.
+pub const COMMAND_BYTES: usize = 16;
+
+/// Ports times cgroups. A host has a handful; the map costs about 100 bytes an entry.
+pub const RULES_COUNT_MAX: u32 = 4096;
+
+/// Connections between the client's SYN and the agent's accept (microseconds on loopback, longer
+/// when the backlog is full). Twice the ephemeral port range of a namespace; least recently used
+/// entries go first, and a connection that lost its entry is closed by the agent.
+pub const PENDING_COUNT_MAX: u32 = 65_536;
+
+/// Listening sockets of the agent: namespaces × families × spread.
+pub const LISTENERS_COUNT_MAX: u32 = 8192;
+
+/// Namespaces × families.
+pub const LISTENER_GROUPS_COUNT_MAX: u32 = 2048;
+
+/// Ports that only the agent may bind.
+pub const GUARDED_PORTS_COUNT_MAX: u32 = 8192;
+
+/// Events of about 90 bytes; a power of two and a multiple of the page size.
+pub const EVENTS_BYTES: u32 = 256 * 1024;
+
+/// A wedged agent is noticed after this; several times the agent's beat.
+pub const HEARTBEAT_TIMEOUT_NS_DEFAULT: u64 = 10_000_000_000;

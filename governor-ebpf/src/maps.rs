@@ -1,0 +1,68 @@
+//! Every map: who writes it, who reads it, when an entry dies.
+//!
+//! `docs/kernel.md` has the same as a table. The `sk_storage` maps die with their socket and need
+//! BTF; the cgroup storage is the old kind because only that one is *per attachment*.
+#![allow(deprecated)]
+
+use aya_ebpf::btf_maps::SkStorage;
+use aya_ebpf::macros::{btf_map, map};
+use aya_ebpf::maps::{Array, CgroupStorage, HashMap, LruHashMap, PerCpuArray, RingBuf, SockHash};
+use governor_common::capture::{
+    Attachment, GuardedPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings,
+};
+use governor_common::counter::COUNTERS_COUNT;
+use governor_common::flow::{Flow, FlowTuple};
+use governor_common::limits;
+
+/// Agent writes after attaching; connect hooks read. Dies with the attachment.
+#[map]
+pub static ATTACHMENT: CgroupStorage<Attachment> = CgroupStorage::new();
+
+/// Agent writes before attaching; connect hooks read. Lives until detach.
+#[map]
+pub static RULES: HashMap<RuleKey, Rule> = HashMap::with_max_entries(limits::RULES_COUNT_MAX, 0);
+
+/// Agent writes; all hooks read. One element.
+#[map]
+pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+
+/// Agent writes CLOCK_MONOTONIC; connect hooks compare. One element.
+#[map]
+pub static HEARTBEAT: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Number of listeners of a namespace and family. Agent writes; connect hooks read.
+#[map]
+pub static LISTENER_COUNTS: HashMap<ListenerGroup, u32> =
+    HashMap::with_max_entries(limits::LISTENER_GROUPS_COUNT_MAX, 0);
+
+/// The agent's listening sockets. Agent writes; connect hooks read; the *kernel* removes an entry
+/// the moment its socket closes, so presence is proof of life.
+#[map]
+pub static LISTENERS: SockHash<ListenerKey> = SockHash::with_max_entries(limits::LISTENERS_COUNT_MAX, 0);
+
+/// Agent writes; bind hooks read. Lives until detach.
+#[map]
+pub static GUARDED_PORTS: HashMap<GuardedPort, u8> =
+    HashMap::with_max_entries(limits::GUARDED_PORTS_COUNT_MAX, 0);
+
+/// Connect hooks write on the client's socket, `hand_over` on the accepted one; getpeername hooks
+/// and the agent read. Dies with the socket.
+#[btf_map]
+pub static FLOWS: SkStorage<Flow> = SkStorage::new();
+
+/// Agent writes on its own sockets before `connect()` or `bind()`; connect and bind hooks read.
+/// Dies with the socket.
+#[btf_map]
+pub static EXEMPT: SkStorage<u32> = SkStorage::new();
+
+/// `hand_over` writes at the SYN, reads and removes at accept, removes leftovers at close.
+#[map]
+pub static PENDING: LruHashMap<FlowTuple, Flow> = LruHashMap::with_max_entries(limits::PENDING_COUNT_MAX, 0);
+
+/// All hooks add; agent reads. Never reset.
+#[map]
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS_COUNT, 0);
+
+/// `emit` writes; agent consumes.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(limits::EVENTS_BYTES, 0);

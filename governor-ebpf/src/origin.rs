@@ -1,0 +1,197 @@
+//! Ties the agent's accepted socket to the client's flow, and keeps the client unaware.
+//!
+//! The client's and the agent's socket share nothing but their four-tuple, which is known when the
+//! SYN leaves. So the flow waits in PENDING under that tuple for the microseconds until the
+//! accepting end is established; that end runs while its socket is still locked, so the agent
+//! cannot read the storage before it is written.
+//!
+//! Invariant: an entry of PENDING goes away at the hand-over or, at the latest, when the client's
+//! socket closes.
+
+use crate::emit;
+use crate::maps;
+use crate::redirect::map_pointer;
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock_ops};
+use aya_ebpf::helpers::bpf_get_netns_cookie;
+use aya_ebpf::helpers::generated::bpf_sk_storage_get;
+use aya_ebpf::programs::{SockAddrContext, SockOpsContext};
+use core::ffi::c_void;
+use core::ptr::{addr_of, addr_of_mut, null_mut, read_volatile, write_volatile};
+use governor_common::counter::Counter;
+use governor_common::event::{Event, EventCause};
+use governor_common::flow::{FAMILY_V4, Flow, FlowTuple, mapped};
+
+/// `BPF_SOCK_OPS_TCP_CONNECT_CB`: before the SYN, source port known.
+const TCP_CONNECT: u32 = 3;
+/// `BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB`: on the accepted socket.
+const PASSIVE_ESTABLISHED: u32 = 5;
+/// `BPF_SOCK_OPS_STATE_CB`.
+const STATE_CHANGED: u32 = 10;
+/// `BPF_SOCK_OPS_STATE_CB_FLAG`.
+const STATE_FLAG: u32 = 1 << 2;
+const TCP_CLOSE: u32 = 7;
+
+/// The hook's answer is ignored for these operations.
+const IGNORED: u32 = 1;
+
+#[inline(always)]
+pub fn hand_over(ctx: &SockOpsContext) -> u32 {
+    match ctx.op() {
+        TCP_CONNECT => announce(ctx),
+        PASSIVE_ESTABLISHED => take_over(ctx),
+        STATE_CHANGED if ctx.arg(1) == TCP_CLOSE => {
+            let _absent = maps::PENDING.remove(tuple(ctx, false));
+            emit::count(Counter::Closed);
+        }
+        _ => {}
+    }
+    IGNORED
+}
+
+/// The client's end: note the flow under the connection's tuple.
+#[inline(always)]
+fn announce(ctx: &SockOpsContext) {
+    let socket = socket(ctx);
+    if socket.is_null() {
+        return;
+    }
+    // SAFETY: map and socket are valid; no value is created.
+    let flow: *mut Flow =
+        unsafe { bpf_sk_storage_get(map_pointer(&maps::FLOWS), socket, null_mut(), 0) }.cast();
+    if flow.is_null() {
+        return;
+    }
+    // SAFETY: checked for null; storage lives as long as the socket.
+    let flow = unsafe { &*flow };
+    let tuple = tuple(ctx, false);
+    if tuple.listener_port != flow.listener_port {
+        return;
+    }
+    // Ask for the closing callback first: without it an entry could outlive its connection.
+    if ctx.set_cb_flags((ctx.cb_flags() | STATE_FLAG) as i32).is_ok()
+        && maps::PENDING.insert(tuple, flow, 0).is_ok()
+    {
+        emit::count(Counter::Pending);
+    } else {
+        emit::count(Counter::PendingFailed);
+        emit::event(&Event {
+            at_ns: flow.connected_ns,
+            netns_cookie: flow.netns_cookie,
+            process: flow.process,
+            original: flow.original,
+            cause: EventCause::PendingFailed as u16,
+            passed: 0,
+        });
+    }
+}
+
+/// The agent's end: move the flow from PENDING to the accepted socket.
+#[inline(always)]
+fn take_over(ctx: &SockOpsContext) {
+    let socket = socket(ctx);
+    if socket.is_null() {
+        return;
+    }
+    let tuple = tuple(ctx, true);
+    let Some(pending) = maps::PENDING.get_ptr(tuple) else {
+        return;
+    };
+    // SAFETY: the entry was just found; only this connection's two ends touch it.
+    let mut flow = unsafe { *pending };
+    flow.end = Flow::END_ACCEPTED;
+    // SAFETY: map and socket are valid; the value is copied.
+    let stored = unsafe {
+        bpf_sk_storage_get(
+            map_pointer(&maps::FLOWS),
+            socket,
+            addr_of_mut!(flow).cast(),
+            BPF_SK_STORAGE_GET_F_CREATE.into(),
+        )
+    };
+    if !stored.is_null() {
+        emit::count(Counter::HandedOver);
+    }
+    let _present = maps::PENDING.remove(tuple);
+}
+
+/// Shows the client the peer that it asked for.
+#[inline(always)]
+pub fn getpeername<const V6: bool>(ctx: &SockAddrContext) -> i32 {
+    // SAFETY: the context's socket is valid for the run of the program; no value is created.
+    let flow = unsafe { maps::FLOWS.get_ptr_mut(ctx) };
+    if flow.is_null() {
+        return 1;
+    }
+    // SAFETY: checked for null; storage lives as long as the socket.
+    let flow = unsafe { &*flow };
+    if flow.end != Flow::END_CLIENT {
+        return 1;
+    }
+    let address = ctx.sock_addr;
+    let original = &flow.original;
+    // SAFETY: writable fields of the context; each hook writes only those of its own family.
+    unsafe {
+        write_volatile(addr_of_mut!((*address).user_port), original.port.to_be().into());
+        if V6 {
+            write_volatile(addr_of_mut!((*address).user_ip6[0]), original.address[0]);
+            write_volatile(addr_of_mut!((*address).user_ip6[1]), original.address[1]);
+            write_volatile(addr_of_mut!((*address).user_ip6[2]), original.address[2]);
+            write_volatile(addr_of_mut!((*address).user_ip6[3]), original.address[3]);
+        } else {
+            write_volatile(addr_of_mut!((*address).user_ip4), original.address[3]);
+        }
+    }
+    emit::count(Counter::PeerShown);
+    1
+}
+
+/// The connection as the client sees it. On the accepting end (`swap`) local is the listener.
+///
+/// Every field is read whatever the family: LLVM would otherwise join the two arms into one load at
+/// a variable offset, which the verifier refuses.
+#[inline(always)]
+fn tuple(ctx: &SockOpsContext, swap: bool) -> FlowTuple {
+    let ops: *mut bpf_sock_ops = ctx.ops;
+    // SAFETY: fields of the context, which outlives the program.
+    let (family, mut local, mut remote, local_v4, remote_v4, local_port, remote_port) = unsafe {
+        (
+            read_volatile(addr_of!((*ops).family)),
+            [
+                read_volatile(addr_of!((*ops).local_ip6[0])),
+                read_volatile(addr_of!((*ops).local_ip6[1])),
+                read_volatile(addr_of!((*ops).local_ip6[2])),
+                read_volatile(addr_of!((*ops).local_ip6[3])),
+            ],
+            [
+                read_volatile(addr_of!((*ops).remote_ip6[0])),
+                read_volatile(addr_of!((*ops).remote_ip6[1])),
+                read_volatile(addr_of!((*ops).remote_ip6[2])),
+                read_volatile(addr_of!((*ops).remote_ip6[3])),
+            ],
+            read_volatile(addr_of!((*ops).local_ip4)),
+            read_volatile(addr_of!((*ops).remote_ip4)),
+            // Host order here, network order there: so the kernel defines them.
+            read_volatile(addr_of!((*ops).local_port)) as u16,
+            u32::from_be(read_volatile(addr_of!((*ops).remote_port))) as u16,
+        )
+    };
+    if family == u32::from(FAMILY_V4) {
+        local = mapped(local_v4);
+        remote = mapped(remote_v4);
+    }
+    // SAFETY: the context is that of a sock_ops program, as the helper asks.
+    let netns_cookie = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
+    let (client_address, client_port, listener_address, listener_port) = if swap {
+        (remote, remote_port, local, local_port)
+    } else {
+        (local, local_port, remote, remote_port)
+    };
+    FlowTuple { netns_cookie, client_address, listener_address, client_port, listener_port, reserved: 0 }
+}
+
+#[inline(always)]
+fn socket(ctx: &SockOpsContext) -> *mut c_void {
+    // SAFETY: a field of the context, which outlives the program.
+    unsafe { (*ctx.ops).__bindgen_anon_2.sk.cast() }
+}

@@ -1,0 +1,175 @@
+//! Attaches the programs and takes them off again, in the order that loses no identity.
+
+use super::KernelError;
+use super::cgroup::{Cgroup, topmost};
+use super::error::{chain, is_permission};
+use super::load::{HAND_OVER, Kernel, map, not_permitted, program_mut};
+use super::maps::broken;
+use super::pins::PinDirectory;
+use aya::maps::MapData;
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::{CgroupAttachMode, CgroupSockAddr, ProgramError, SockOps};
+use governor_common::capture::Attachment;
+use std::path::{Path, PathBuf};
+
+/// One program on one cgroup.
+#[derive(Debug)]
+pub(super) struct HeldLink {
+    program: &'static str,
+    cgroup: PathBuf,
+    link: HeldFd,
+}
+
+#[derive(Debug)]
+enum HeldFd {
+    /// Goes with the process.
+    Open(FdLink),
+    /// Stays until the pin is removed.
+    Pinned(PinnedLink),
+}
+
+impl Kernel {
+    /// Attaches everything: from the return on, the rules hold. Serve the listeners first, or
+    /// captured connections are refused until they are.
+    ///
+    /// Links that a dead predecessor pinned are removed after our own are in place, so that a
+    /// captured port is never open in between. On an error nothing stays attached.
+    pub fn attach(&mut self) -> Result<(), KernelError> {
+        if !self.links.is_empty() {
+            return Err(KernelError::Order("the kernel programs are attached already"));
+        }
+        if let Err(error) = self.attach_all() {
+            self.release_links();
+            return Err(error);
+        }
+        if let Some(pins) = &mut self.pins {
+            self.previous = pins.remove_previous()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the programs off, connect hooks first, and removes pins and the bpffs that we mounted.
+    pub fn detach(mut self) -> Result<(), KernelError> {
+        self.release_links();
+        match self.pins.take() {
+            Some(pins) => pins.remove(),
+            None => Ok(()),
+        }
+    }
+
+    fn attach_all(&mut self) -> Result<(), KernelError> {
+        let Self { ebpf, rule_cgroups, own_cgroups, links, pins, .. } = self;
+        let pins = pins.as_ref();
+        let (rules, own) = (rule_cgroups.as_slice(), own_cgroups.as_slice());
+        let everywhere: Vec<&Cgroup> = covering(rules.iter().chain(own));
+
+        for cgroup in &everywhere {
+            let program: &mut SockOps = program_mut(ebpf, HAND_OVER)?;
+            let attached = program
+                .attach(&cgroup.directory, CgroupAttachMode::Single)
+                .and_then(|id| program.take_link(id))
+                .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached));
+            hold(links, pins, HAND_OVER, cgroup, attached)?;
+        }
+        let shown = covering(rules.iter());
+        let connecting: Vec<&Cgroup> = rules.iter().collect();
+        for (program, cgroups) in [
+            ("getpeername4", &shown),
+            ("getpeername6", &shown),
+            ("bind4", &everywhere),
+            ("bind6", &everywhere),
+        ] {
+            for cgroup in cgroups {
+                let attached = attach_socket_address(program_mut(ebpf, program)?, cgroup);
+                hold(links, pins, program, cgroup, attached)?;
+            }
+        }
+        let mut attachments: AttachmentMap = AttachmentMap::take(map(ebpf, "ATTACHMENT")?)?;
+        for (program, attach_type) in [("connect4", INET4_CONNECT), ("connect6", INET6_CONNECT)] {
+            for cgroup in &connecting {
+                let attached = attach_socket_address(program_mut(ebpf, program)?, cgroup);
+                hold(links, pins, program, cgroup, attached)?;
+                // The storage comes into being with the attachment; until this write no rule matches.
+                attachments.write(cgroup.id, attach_type)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// From the end: connect hooks first.
+    fn release_links(&mut self) {
+        while let Some(held) = self.links.pop() {
+            let released = match held.link {
+                HeldFd::Open(link) => Ok(link),
+                HeldFd::Pinned(pinned) => pinned.unpin(),
+            };
+            if let Err(error) = released {
+                tracing::warn!(
+                    program = held.program, cgroup = %held.cgroup.display(), %error,
+                    "a pinned program could not be taken off"
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Kernel {
+    /// Open links go in the right order; pinned ones stay, as they must when the agent dies.
+    fn drop(&mut self) {
+        while self.links.pop().is_some() {}
+    }
+}
+
+/// The attachments' storage, in the form with a key for each attach type.
+#[allow(deprecated, reason = "only this kind is per attachment; its successor is per cgroup of the task")]
+struct AttachmentMap(aya::maps::CgroupStorage<MapData, Attachment>);
+
+#[allow(deprecated, reason = "as above")]
+impl AttachmentMap {
+    fn take(map: aya::maps::Map) -> Result<Self, KernelError> {
+        aya::maps::CgroupStorage::try_from(map).map(Self).map_err(broken("ATTACHMENT"))
+    }
+
+    fn write(&mut self, cgroup_id: u64, attach_type: u32) -> Result<(), KernelError> {
+        let key = aya::maps::CgroupStorageKey::new(cgroup_id, attach_type);
+        self.0.insert(key, Attachment { cgroup_id }, 0).map_err(broken("ATTACHMENT"))
+    }
+}
+
+fn attach_socket_address(program: &mut CgroupSockAddr, cgroup: &Cgroup) -> Result<FdLink, ProgramError> {
+    // "Single" is the only mode that cgroup links take; they may be many on a cgroup all the same.
+    let id = program.attach(&cgroup.directory, CgroupAttachMode::Single)?;
+    FdLink::try_from(program.take_link(id)?).map_err(|_| ProgramError::NotAttached)
+}
+
+fn hold(
+    links: &mut Vec<HeldLink>,
+    pins: Option<&PinDirectory>,
+    program: &'static str,
+    cgroup: &Cgroup,
+    attached: Result<FdLink, ProgramError>,
+) -> Result<(), KernelError> {
+    let link = attached.map_err(|error| {
+        if is_permission(&error) {
+            return not_permitted(&format!("attach {program}"));
+        }
+        KernelError::Attach { program, cgroup: cgroup.path.clone(), reason: chain(&error) }
+    })?;
+    let link = match pins {
+        Some(pins) => HeldFd::Pinned(pins.pin_link(link, program, cgroup.id)?),
+        None => HeldFd::Open(link),
+    };
+    links.push(HeldLink { program, cgroup: cgroup.path.clone(), link });
+    Ok(())
+}
+
+/// The cgroups that cover all of these.
+fn covering<'a>(cgroups: impl Iterator<Item = &'a Cgroup>) -> Vec<&'a Cgroup> {
+    let all: Vec<&Cgroup> = cgroups.collect();
+    let paths: Vec<&Path> = topmost(all.iter().map(|cgroup| cgroup.path.as_path()));
+    paths.into_iter().filter_map(|path| all.iter().find(|cgroup| cgroup.path == path).copied()).collect()
+}
+
+/// `enum bpf_attach_type` of linux/bpf.h.
+const INET4_CONNECT: u32 = 10;
+const INET6_CONNECT: u32 = 11;

@@ -1,0 +1,311 @@
+//! Loads the embedded object and holds what was loaded.
+
+use super::attach::HeldLink;
+use super::cgroup::Cgroup;
+use super::error::{chain, is_permission, log_tail};
+use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
+use super::pins::{PinDirectory, Previous};
+use super::{KernelError, KernelEvents, KernelOptions, probe};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
+use aya::programs::{CgroupSockAddr, ProgramError, SockOps};
+use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
+use governor_common::capture::{GuardedPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings};
+use governor_common::flow::{FAMILY_V4, FAMILY_V6, FlowTuple};
+use governor_common::limits::HEARTBEAT_TIMEOUT_NS_DEFAULT;
+use nix::sys::socket::{getsockopt, sockopt};
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::{fmt, io};
+
+/// One loaded set of kernel programs.
+pub struct Kernel {
+    pub(super) ebpf: Ebpf,
+    /// Opened cgroups of the rules, each once.
+    pub(super) rule_cgroups: Vec<Cgroup>,
+    pub(super) own_cgroups: Vec<Cgroup>,
+    /// In order of attachment; released from the end.
+    pub(super) links: Vec<HeldLink>,
+    pub(super) pins: Option<PinDirectory>,
+    pub(super) previous: Option<Previous>,
+    captured_ports: HashSet<u16>,
+    listeners: SockHash<MapData, ListenerKey>,
+    listener_counts: HashMap<MapData, ListenerGroup, u32>,
+    guarded_ports: HashMap<MapData, GuardedPort, u8>,
+    settings: Array<MapData, Settings>,
+    counters: PerCpuArray<MapData, u64>,
+    pending: HashMap<MapData, FlowTuple, governor_common::flow::Flow>,
+    flows: FlowTable,
+    exemption: Exemption,
+    heartbeat: Heartbeat,
+    events: Option<RingBuf<MapData>>,
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kernel")
+            .field("rule_cgroups", &self.rule_cgroups)
+            .field("links", &self.links)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Kernel {
+    /// Loads programs and rules. Nothing is attached yet: no connection changes.
+    pub fn load(options: &KernelOptions) -> Result<Self, KernelError> {
+        let pins = options.pin_dir.as_deref().map(PinDirectory::open).transpose()?;
+        let mut ebpf = EbpfLoader::new()
+            .verifier_log_level(VerifierLogLevel::default())
+            .load(OBJECT)
+            .map_err(|error| object_error(&error))?;
+        for program in SOCKET_ADDRESS_PROGRAMS {
+            let found: &mut CgroupSockAddr = program_mut(&mut ebpf, program)?;
+            found.load().map_err(|error| program_error(program, &error))?;
+        }
+        let found: &mut SockOps = program_mut(&mut ebpf, HAND_OVER)?;
+        found.load().map_err(|error| program_error(HAND_OVER, &error))?;
+        if let Some(pins) = &pins {
+            pins.pin_maps(&ebpf)?;
+        }
+
+        let mut kernel = Self {
+            listeners: take(&mut ebpf, "LISTENERS")?,
+            listener_counts: take(&mut ebpf, "LISTENER_COUNTS")?,
+            guarded_ports: take(&mut ebpf, "GUARDED_PORTS")?,
+            settings: take(&mut ebpf, "SETTINGS")?,
+            counters: take(&mut ebpf, "COUNTERS")?,
+            pending: take(&mut ebpf, "PENDING")?,
+            flows: FlowTable::new(map(&mut ebpf, "FLOWS")?)?,
+            exemption: Exemption::new(map(&mut ebpf, "EXEMPT")?)?,
+            heartbeat: Heartbeat::new(map(&mut ebpf, "HEARTBEAT")?)?,
+            events: Some(take(&mut ebpf, "EVENTS")?),
+            captured_ports: options.rules.iter().map(|rule| rule.port).collect(),
+            rule_cgroups: Vec::new(),
+            own_cgroups: Vec::new(),
+            links: Vec::new(),
+            pins,
+            previous: None,
+            ebpf,
+        };
+        kernel.write_settings(HEARTBEAT_TIMEOUT_NS_DEFAULT, options.debug_log)?;
+        kernel.beat()?;
+        kernel.write_rules(options)?;
+        for path in &options.own_cgroups {
+            kernel.own_cgroups.push(Cgroup::open(path)?);
+        }
+        Ok(kernel)
+    }
+
+    /// Lets the programs send connections of the socket's own network namespace and address family
+    /// to it, for as long as it listens: the kernel forgets it the moment it is closed. Several
+    /// sockets of one family share the load, each with an ephemeral port range of its own.
+    ///
+    /// The socket must listen on a loopback address and on a port that no rule captures.
+    pub fn serve_listener(&mut self, listener: BorrowedFd<'_>) -> Result<(), KernelError> {
+        let refuse = |reason: &str| KernelError::Listener { reason: reason.to_owned() };
+        let socket = socket2::SockRef::from(&listener);
+        let address: SocketAddr = socket
+            .local_addr()
+            .ok()
+            .and_then(|address| address.as_socket())
+            .ok_or_else(|| refuse("not a TCP socket"))?;
+        if !getsockopt(&listener, sockopt::AcceptConn).unwrap_or(false) {
+            return Err(refuse("it does not listen"));
+        }
+        if !address.ip().is_loopback() {
+            return Err(refuse("it listens on an address other than loopback, which others could reach"));
+        }
+        if self.captured_ports.contains(&address.port()) {
+            return Err(KernelError::ListenerPortCaptured { port: address.port() });
+        }
+        let netns_cookie = netns_cookie(listener)?;
+        let family = match address.ip() {
+            IpAddr::V4(_) => u32::from(FAMILY_V4),
+            IpAddr::V6(_) => u32::from(FAMILY_V6),
+        };
+
+        // A slot whose socket is gone is used again.
+        let mut taken: Vec<u32> = Vec::new();
+        for key in self.listeners.keys() {
+            let key = key.map_err(broken("LISTENERS"))?;
+            if key.netns_cookie == netns_cookie && key.family == family {
+                taken.push(key.slot);
+            }
+        }
+        let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or(0);
+        let key = ListenerKey { netns_cookie, family, slot };
+        self.listeners.insert(key, listener, 0).map_err(broken("LISTENERS"))?;
+        let guard = GuardedPort { netns_cookie, port: address.port().into(), reserved: 0 };
+        self.guarded_ports.insert(guard, 1, 0).map_err(broken("GUARDED_PORTS"))?;
+        let group = ListenerGroup { netns_cookie, family, reserved: 0 };
+        let count = self.listener_counts.get(&group, 0).unwrap_or(0).max(slot + 1);
+        self.listener_counts.insert(group, count, 0).map_err(broken("LISTENER_COUNTS"))
+    }
+
+    /// A handle to look up the flows of accepted sockets.
+    pub fn flows(&self) -> Result<FlowTable, KernelError> {
+        Ok(self.flows.clone())
+    }
+
+    /// A handle to mark upstream sockets.
+    pub fn exemption(&self) -> Result<Exemption, KernelError> {
+        Ok(self.exemption.clone())
+    }
+
+    /// A handle to report life from another task.
+    pub fn heartbeat(&self) -> Heartbeat {
+        self.heartbeat.clone()
+    }
+
+    /// Reports life: without it for the heartbeat timeout (10 s), connections are refused.
+    pub fn beat(&self) -> Result<(), KernelError> {
+        self.heartbeat.beat()
+    }
+
+    pub fn counters(&self) -> Result<Counters, KernelError> {
+        Counters::read(&self.counters)
+    }
+
+    /// Connections between SYN and accept right now. Walks the map: for tests and diagnosis.
+    pub fn pending_count(&self) -> Result<usize, KernelError> {
+        let mut count = 0;
+        for key in self.pending.keys() {
+            key.map_err(broken("PENDING"))?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// What the programs of a dead predecessor saw; known after [`Kernel::attach`].
+    pub fn previous(&self) -> Option<&Previous> {
+        self.previous.as_ref()
+    }
+
+    /// The stream of events; once. Needs a tokio runtime around it.
+    pub fn take_events(&mut self) -> Result<KernelEvents, KernelError> {
+        let events = self.events.take().ok_or(KernelError::Order("the kernel events are taken already"))?;
+        let log = aya_log::EbpfLogger::init(&mut self.ebpf)
+            .map_err(|error| KernelError::Map { map: "AYA_LOGS", reason: chain(&error) })?;
+        KernelEvents::new(events, log)
+    }
+
+    pub(super) fn write_settings(
+        &mut self,
+        heartbeat_timeout_ns: u64,
+        debug_log: bool,
+    ) -> Result<(), KernelError> {
+        let settings = Settings { heartbeat_timeout_ns, debug_log: debug_log.into(), reserved: 0 };
+        self.settings.set(0, settings, 0).map_err(broken("SETTINGS"))
+    }
+
+    fn write_rules(&mut self, options: &KernelOptions) -> Result<(), KernelError> {
+        let mut rules: HashMap<MapData, RuleKey, Rule> = take(&mut self.ebpf, "RULES")?;
+        for rule in &options.rules {
+            let cgroup = Cgroup::open(&rule.cgroup)?;
+            let flags = if rule.fail_open { Rule::FAIL_OPEN } else { 0 };
+            rules.insert(RuleKey::new(cgroup.id, rule.port), Rule { flags }, NO_EXIST).map_err(|error| {
+                match error {
+                    MapError::SyscallError(ref failed)
+                        if failed.io_error.raw_os_error() == Some(libc::EEXIST) =>
+                    {
+                        KernelError::DuplicateRule { port: rule.port, cgroup: rule.cgroup.clone() }
+                    }
+                    error => broken("RULES")(error),
+                }
+            })?;
+            if !self.rule_cgroups.iter().any(|known| known.id == cgroup.id) {
+                self.rule_cgroups.push(cgroup);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The programs that are loaded as `cgroup/sock_addr`.
+pub(super) const SOCKET_ADDRESS_PROGRAMS: [&str; 6] =
+    ["getpeername4", "getpeername6", "bind4", "bind6", "connect4", "connect6"];
+pub(super) const HAND_OVER: &str = "hand_over";
+
+/// `BPF_NOEXIST`.
+const NO_EXIST: u64 = 1;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/governor.bpf.o"));
+
+pub(super) fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    let program = ebpf.program_mut(name).ok_or_else(|| KernelError::Program {
+        program: name,
+        reason: "it is not in the object".to_owned(),
+    })?;
+    program.try_into().map_err(|error: ProgramError| program_error(name, &error))
+}
+
+pub(super) fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelError> {
+    ebpf.take_map(name)
+        .ok_or_else(|| KernelError::Map { map: name, reason: "it is not in the object".to_owned() })
+}
+
+fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError> {
+    M::try_from(map(ebpf, name)?).map_err(broken(name))
+}
+
+fn object_error(error: &EbpfError) -> KernelError {
+    if is_permission(error) {
+        return not_permitted("load the kernel programs");
+    }
+    KernelError::Object { reason: chain(error) }
+}
+
+fn program_error(program: &'static str, error: &ProgramError) -> KernelError {
+    match error {
+        ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
+            not_permitted(&format!("load program {program}"))
+        }
+        ProgramError::LoadError { io_error, verifier_log } => KernelError::Program {
+            program,
+            reason: format!(
+                "{io_error}; the verifier's last lines:\n{}",
+                log_tail(&verifier_log.to_string())
+            ),
+        },
+        error => KernelError::Program { program, reason: chain(error) },
+    }
+}
+
+pub(super) fn not_permitted(action: &str) -> KernelError {
+    let missing = probe::missing_capabilities();
+    let missing = if missing.is_empty() {
+        "a right that the kernel does not name".to_owned()
+    } else {
+        missing.join(", ")
+    };
+    KernelError::NotPermitted { action: action.to_owned(), missing }
+}
+
+/// The number by which the kernel programs know the network namespace of a socket.
+fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, KernelError> {
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the buffer is eight bytes, as `length` says, and outlives the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 {
+        return Err(KernelError::System {
+            action: "asking for the network namespace of a listener (Linux 5.14)",
+            source: io::Error::last_os_error(),
+        });
+    }
+    Ok(cookie)
+}
+
+/// asm-generic/socket.h; not in libc.
+const SO_NETNS_COOKIE: libc::c_int = 71;

@@ -1,0 +1,8 @@
+//! The kernel programs as applications meet them: real programs, cgroups of our own, loopback only.
+//!
+//! These need root and eBPF. Where that is missing they say so and pass, except with `CI` set:
+//! there they fail.
+
+mod capture;
+mod lifecycle;
+mod stage;
