@@ -1,18 +1,72 @@
-//! governor's build, test, demo and bench commands.
+//! `cargo xtask`: everything that is done with this repository beside writing code.
+//!
+//! `setup` installs what is missing, `build` builds, `test` judges, `tidy` checks the layers and documents,
+//! `demo` shows the product, `bench` measures it.
 
+mod bench;
 mod build_ebpf;
+mod compile;
+mod demo;
+mod fuzz;
+mod root;
+mod setup;
+mod shell;
+mod tally;
+mod test;
+mod tidy;
+mod workspace;
 
-use anyhow::{Context as _, Result, bail};
-use std::path::Path;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
-fn main() -> Result<()> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
-    match std::env::args().nth(1).as_deref() {
-        Some("build") => {
-            let object = build_ebpf::build_ebpf(workspace)?;
-            println!("{}", object.display());
-            Ok(())
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Set up, build, test, show and measure governor")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Install what is missing: packages, the BPF linker, test servers
+    Setup(setup::Options),
+    /// Build the kernel programs, then governor with them inside
+    Build {
+        #[arg(long)]
+        release: bool,
+    },
+    /// Run every check, or only those named
+    Test(test::Options),
+    /// Check layers, headers, documents, metric table
+    Tidy,
+    /// Show governor at work on a throw-away PostgreSQL
+    Demo(demo::Options),
+    /// Compare governor with a direct connection, HAProxy and pgbouncer
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.verb {
+        Verb::Setup(options) => setup::run(&options),
+        Verb::Build { release } => setup::run(&setup::Options::for_building())
+            .and_then(|()| compile::governor(release))
+            .map(|binary| println!("built {}", binary.display())),
+        Verb::Test(options) => match test::run(&options) {
+            Ok(true) => Ok(()),
+            // The sum was printed and stays the last line.
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
+        Verb::Tidy => tidy::run(),
+        Verb::Demo(options) => demo::run(&options),
+        Verb::Bench(options) => bench::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
-        _ => bail!("usage: cargo xtask build"),
     }
 }

@@ -1,0 +1,202 @@
+//! Transparent: what an unmodified client sees through governor is what it sees without.
+
+use governor_tests::client::PSQL_ROWS;
+use governor_tests::governor::text;
+use governor_tests::postgres::Auth;
+use governor_tests::{Class, Finished, Options, Running, Site, process, wait, wire};
+use std::time::Duration;
+
+/// The same script both ways: same output, same errors, same exit code.
+fn assert_transparent(site: &Site, script: &str) {
+    let through = site.psql(Class::Service, script).unwrap();
+    let direct = site.psql_direct(script).unwrap();
+    assert_eq!(through.out(), direct.out(), "output of {script}");
+    assert_eq!(through.err(), direct.err(), "errors of {script}");
+    assert_eq!(through.status, direct.status, "exit code of {script}");
+}
+
+#[test]
+fn psql_prints_the_same_with_and_without() {
+    let site = Site::start().unwrap();
+    for script in [
+        "SELECT * FROM people ORDER BY id;",
+        "SELECT 1 AS a, NULL AS b, '' AS c; SELECT 2; SELECT repeat('x', 300000);",
+        "SELECT * FROM generate_series(1, 20000) AS n;",
+        "SELECT broken;",
+        "SELECT 1/0;",
+        "SELEC 1;",
+        "BEGIN; SELECT 1/0; SELECT 1; ROLLBACK; SELECT 3;",
+        "SELECT $1 || '!' \\bind 'hello' \\g\nSELECT $1::int \\bind '7' \\g\n",
+        "PREPARE p (int) AS SELECT $1 + 1; EXECUTE p(4); DEALLOCATE p;",
+        "BEGIN; DECLARE c CURSOR FOR SELECT n FROM generate_series(1, 9) n; FETCH 4 FROM c; MOVE 2 IN c; FETCH ALL FROM c; COMMIT;",
+        "DO $$ BEGIN RAISE NOTICE 'a notice'; RAISE WARNING 'a warning'; END $$;",
+        "SHOW server_version; SET search_path = public; SHOW search_path;",
+        "SELECT inet_server_port() IS NOT NULL, current_user, current_database();",
+        "SELECT 'ünïcödé ☃', E'tab\\there', '\\x00ff'::bytea;",
+        ";\n;;\n",
+        "\\d people\n\\l\n\\df pg_catalog.lower\n",
+    ] {
+        assert_transparent(&site, script);
+    }
+}
+
+#[test]
+fn copy_goes_both_ways_unchanged() {
+    let site = Site::start().unwrap();
+    for script in [
+        "COPY (SELECT * FROM orders ORDER BY id) TO STDOUT;",
+        "COPY (SELECT * FROM people ORDER BY id) TO STDOUT WITH (FORMAT csv, HEADER);",
+        "COPY (SELECT n, md5(n::text) FROM generate_series(1, 50000) n) TO STDOUT;",
+        "CREATE TEMP TABLE t (a int, b text);\nCOPY t FROM STDIN;\n1\tone\n2\ttwo\n\\.\nSELECT * FROM t;\n",
+        "CREATE TEMP TABLE t (a int);\nCOPY t FROM STDIN;\nnot a number\n\\.\nSELECT count(*) FROM t;\n",
+    ] {
+        assert_transparent(&site, script);
+    }
+    let rows: String = (0..100_000).map(|row| format!("{row}\tvalue {row}\n")).collect();
+    let script = format!("CREATE TABLE bulk (a int, b text);\nCOPY bulk FROM STDIN;\n{rows}\\.\n");
+    site.psql(Class::Service, &script).unwrap().ok().unwrap();
+    assert_eq!(site.truth("SELECT count(*), sum(a) FROM bulk").unwrap(), "100000|4999950000");
+}
+
+#[test]
+fn a_notification_arrives_while_the_session_is_idle() {
+    let site = Site::start().unwrap();
+    let mut listener = site.wire(Class::Service).unwrap();
+    assert_eq!(wire::tags(&listener.query("LISTEN news").unwrap()), "CZ");
+    site.truth("NOTIFY news, 'paper'").unwrap();
+    let news = listener.read().unwrap();
+    assert_eq!(news.tag, b'A');
+    assert!(String::from_utf8_lossy(&news.body).contains("news\0paper"), "{news:?}");
+    assert_eq!(wire::tags(&listener.query("SELECT 1").unwrap()), "TDCZ");
+}
+
+#[test]
+fn a_cancel_request_stops_the_statement_it_names() {
+    let site = Site::start().unwrap();
+    let mut slow = site.wire(Class::Service).unwrap();
+    slow.send(&wire::query("SELECT pg_sleep(600)")).unwrap();
+    wait::until("the sleep to run", wait::PATIENCE, || {
+        let count = site.truth(
+            "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'",
+        )?;
+        Ok((count == "1").then_some(()))
+    })
+    .unwrap();
+    let mut forged = slow.cancel_key.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    for (key, works) in [(forged, false), (slow.cancel_key.clone(), true)] {
+        let mut canceller = wire::Wire::new(site.socket(Class::Service).unwrap()).unwrap();
+        canceller.send(&wire::cancel(&key)).unwrap();
+        assert!(canceller.until_closed().unwrap().is_empty(), "a cancel request has no answer");
+        if !works {
+            let still = site.truth("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(600)'").unwrap();
+            assert_eq!(still, "1", "a forged key must do nothing");
+        }
+    }
+    let reply = slow.until_ready().unwrap();
+    let error = reply.iter().find(|message| message.tag == b'E').unwrap();
+    assert_eq!(error.field(b'C').as_deref(), Some("57014"));
+    assert_eq!(wire::tags(&slow.query("SELECT 1").unwrap()), "TDCZ", "the session goes on");
+}
+
+#[test]
+fn messages_split_at_every_byte_and_coalesced_mean_the_same() {
+    let site = Site::start().unwrap();
+    let mut whole = site.wire(Class::Service).unwrap();
+    let mut split = site.wire(Class::Service).unwrap();
+    let pipeline = [
+        wire::extended("SELECT $1::text || '!'", &["a"]),
+        wire::extended("SELECT n FROM generate_series(1, 3) n", &[]),
+        wire::sync(),
+        wire::extended("SELECT 1/0", &[]),
+        wire::extended("SELECT 'skipped'", &[]),
+        wire::sync(),
+        wire::query("SELECT 'simple'; SELECT 2"),
+    ]
+    .concat();
+    whole.send(&pipeline).unwrap();
+    split.send_split(&pipeline).unwrap();
+    for round in 0..3 {
+        let (whole, split) = (whole.until_ready().unwrap(), split.until_ready().unwrap());
+        assert_eq!(whole, split, "round {round}");
+        assert_eq!(wire::tags(&whole), ["12DC12DDDCZ", "12EZ", "TDCTDCZ"][round]);
+    }
+}
+
+#[test]
+fn every_kind_of_password_authentication_passes_through() {
+    for auth in [Auth::Md5, Auth::ScramSha256] {
+        let site = Site::with(auth, &Options::default()).unwrap();
+        let done = site.psql(Class::Service, "SELECT 'in'").unwrap().ok().unwrap();
+        assert_eq!(done.out(), "in\n", "{auth:?}");
+        let mut wrong = site.client("psql", Class::Service).unwrap();
+        wrong.env("PGPASSWORD", "wrong").args(PSQL_ROWS).args(["-c", "SELECT 1"]);
+        let refused = process::run(wrong, wait::PATIENCE).unwrap();
+        assert!(refused.err().contains("password authentication failed"), "{}", refused.err());
+    }
+}
+
+#[test]
+fn a_client_that_requires_tls_is_refused_and_recorded() {
+    let site = Site::start().unwrap();
+    let mut psql = site.client("psql", Class::Service).unwrap();
+    psql.env("PGSSLMODE", "require").args(PSQL_ROWS).args(["-c", "SELECT 1"]);
+    let refused = process::run(psql, wait::PATIENCE).unwrap();
+    assert!(!refused.status.success());
+    assert!(refused.err().contains("SSL"), "{}", refused.err());
+    site.governor.wait_for_record("tls", |record| text(record, "outcome") == "refused").unwrap();
+}
+
+#[test]
+fn the_client_still_sees_the_server_that_it_asked_for() {
+    let site = Site::start().unwrap();
+    let said = site.psql(Class::Service, "\\conninfo\n").unwrap().ok().unwrap().out();
+    assert!(said.contains(&format!("port \"{}\"", site.postgres.port())), "{said}");
+    let mut raw = site.socket(Class::Service).unwrap();
+    assert_eq!(raw.stream.peer_addr().unwrap(), site.server_address());
+    std::io::Write::write_all(&mut raw.stream, &wire::ssl_request()).unwrap();
+}
+
+#[test]
+fn pgbench_runs_in_all_three_protocols() {
+    let site = Site::start().unwrap();
+    pgbench(&site, &["-i", "-q", "-s", "1"]).ok().unwrap();
+    for protocol in ["simple", "extended", "prepared"] {
+        let done = pgbench(&site, &["-n", "-M", protocol, "-c", "4", "-j", "2", "-t", "100"]).ok().unwrap();
+        assert!(done.out().contains("number of failed transactions: 0"), "{}", done.out());
+        assert!(done.out().contains("processed: 400/400"), "{}", done.out());
+    }
+    assert_eq!(site.truth("SELECT count(*) FROM pgbench_history").unwrap(), "1200");
+}
+
+#[test]
+fn sessions_beside_each_other_do_not_mix() {
+    let site = Site::start().unwrap();
+    let running: Vec<Running> = (0..12)
+        .map(|n| {
+            site.psql_running(Class::Service, &format!("SELECT {n} FROM generate_series(1, 2000);")).unwrap()
+        })
+        .collect();
+    for (n, client) in running.into_iter().enumerate() {
+        let done = client.finish(wait::PATIENCE).unwrap().ok().unwrap();
+        assert_eq!(done.out(), format!("{n}\n").repeat(2000));
+    }
+}
+
+#[test]
+fn metrics_and_health_answer() {
+    let site = Site::start().unwrap();
+    site.psql(Class::Service, "SELECT 1").unwrap().ok().unwrap();
+    let address = site.governor.metrics_address().unwrap();
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(governor_tests::http::get(&address, path).unwrap().0, 200, "{path}");
+    }
+    let page = site.governor.metrics().unwrap();
+    assert!(page.lines().any(|line| line.starts_with("# TYPE governor_")), "{page:.500}");
+}
+
+fn pgbench(site: &Site, args: &[&str]) -> Finished {
+    let mut pgbench = site.client("pgbench", Class::Service).unwrap();
+    pgbench.args(args);
+    process::run(pgbench, Duration::from_secs(120)).unwrap()
+}

@@ -1,0 +1,305 @@
+//! Runs the real `governor` binary inside its cgroup, with a state directory of its own.
+
+use crate::cgroup::{self, Cgroup, Class};
+use crate::process::{self, Finished};
+use crate::wait;
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use tempfile::TempDir;
+
+/// What a test changes of the configuration.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `--profile`; `None` leaves the default, which enforces.
+    pub profile: Option<&'static str>,
+    /// `capture.rules.when_down`: `refuse` or `pass`.
+    pub when_down: &'static str,
+    /// `capture.rules.tls`: `decline` or `pass`.
+    pub tls: &'static str,
+    /// `approvals.timeout`.
+    pub approval_timeout: &'static str,
+    /// Files of the policy directory: name and text. No directory is configured while this is empty.
+    pub policies: Vec<(String, String)>,
+    /// Appended to the configuration as it stands.
+    pub more: String,
+    /// Settings of the server, `name=value`.
+    pub server_settings: Vec<&'static str>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            profile: None,
+            when_down: "refuse",
+            tls: "decline",
+            approval_timeout: "30s",
+            policies: vec![],
+            more: String::new(),
+            server_settings: vec![],
+        }
+    }
+}
+
+/// One instance: its directory stays while the process is stopped, killed and started again.
+#[derive(Debug)]
+pub struct Governor {
+    dir: TempDir,
+    host_group: PathBuf,
+    profile: Option<&'static str>,
+    child: Option<Child>,
+}
+
+impl Governor {
+    /// Writes the configuration and starts the agent; answers when it is ready.
+    pub fn start(group: &Cgroup, server_port: u16, options: &Options) -> Result<Self> {
+        let mut governor = Self::prepare(group, server_port, options)?;
+        governor.launch()?;
+        Ok(governor)
+    }
+
+    /// Writes the configuration only; for tests of a start that fails.
+    pub fn prepare(group: &Cgroup, server_port: u16, options: &Options) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("governor-state-").tempdir()?;
+        let policies = dir.path().join("policies");
+        if !options.policies.is_empty() {
+            std::fs::create_dir(&policies)?;
+            for (name, text) in &options.policies {
+                std::fs::write(policies.join(name), text)?;
+            }
+        }
+        let governor = Self { dir, host_group: group.agent_host(), profile: options.profile, child: None };
+        let policy_dir = (!options.policies.is_empty()).then_some(policies);
+        std::fs::write(
+            governor.config_path(),
+            config_text(group, server_port, options, policy_dir.as_deref())?,
+        )?;
+        Ok(governor)
+    }
+
+    pub fn launch(&mut self) -> Result<()> {
+        let (mut ready, notify) = std::io::pipe()?;
+        let fd = notify.as_raw_fd();
+        let log = std::fs::File::options().create(true).append(true).open(self.log_path())?;
+        let mut command = self.run_command()?;
+        command.args(["--ready-fd", &fd.to_string()]);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // SAFETY: fcntl on a descriptor that `notify` keeps open: a plain system call after fork.
+        unsafe {
+            command.pre_exec(move || match libc::fcntl(fd, libc::F_SETFD, 0) {
+                -1 => Err(std::io::Error::last_os_error()),
+                _ => Ok(()),
+            });
+        }
+        self.child = Some(process::spawn(command, libc::SIGTERM)?);
+        drop(notify);
+        // A byte says ready; the end of the pipe without one says that it will never be.
+        let (told, answer) = std::sync::mpsc::channel();
+        std::thread::spawn(move || told.send(ready.read(&mut [0; 1])));
+        match answer.recv_timeout(wait::PATIENCE) {
+            Ok(Ok(1..)) => Ok(()),
+            _ => {
+                let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+                let log = self.log();
+                self.kill().ok();
+                bail!("governor did not become ready ({ended:?}); its log:\n{log}")
+            }
+        }
+    }
+
+    /// `governor run …` in its cgroup, as [`Self::launch`] starts it but without the ready descriptor.
+    pub fn run_command(&self) -> Result<Command> {
+        let mut command = Command::new(binary()?);
+        command.arg("run").arg("--config").arg(self.config_path());
+        command.arg("--state-dir").arg(self.state_dir());
+        if let Some(profile) = self.profile {
+            command.args(["--profile", profile]);
+        }
+        cgroup::enter(&mut command, &self.host_group)?;
+        Ok(command)
+    }
+
+    pub fn state_dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.path().join("governor.toml")
+    }
+
+    pub fn policy_dir(&self) -> PathBuf {
+        self.dir.path().join("policies")
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Whether the agent is still the process that was started.
+    pub fn alive(&mut self) -> Result<bool> {
+        match &mut self.child {
+            Some(child) => Ok(child.try_wait()?.is_none()),
+            None => Ok(false),
+        }
+    }
+
+    /// SIGTERM: drain and end.
+    pub fn stop(&mut self) -> Result<Option<ExitStatus>> {
+        self.child
+            .take()
+            .map(|mut child| process::stop(&mut child, libc::SIGTERM, wait::PATIENCE))
+            .transpose()
+    }
+
+    /// SIGKILL, in the middle of whatever it does.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// One command line of this instance: `governor --state-dir DIR ARGS…`.
+    pub fn command(&self, args: &[&str]) -> Result<Command> {
+        let mut command = Command::new(binary()?);
+        command.arg("--state-dir").arg(self.state_dir()).args(args);
+        command.env("NO_COLOR", "1");
+        Ok(command)
+    }
+
+    pub fn cli(&self, args: &[&str]) -> Result<Finished> {
+        process::run(self.command(args)?, wait::PATIENCE)
+    }
+
+    /// The command's JSON: one document, or one object a line, as a list either way.
+    pub fn json(&self, args: &[&str]) -> Result<Vec<Value>> {
+        let all: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
+        let text = self.cli(&all)?.ok()?.out();
+        let mut values = Vec::new();
+        for value in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
+            match value.with_context(|| format!("not JSON: {text:.300}"))? {
+                Value::Array(items) => values.extend(items),
+                other => values.push(other),
+            }
+        }
+        Ok(values)
+    }
+
+    /// Every audit record of this instance, oldest first.
+    pub fn records(&self) -> Result<Vec<Value>> {
+        self.json(ALL_RECORDS)
+    }
+
+    /// Records of one event, such as `statement` or `session_start`.
+    pub fn events(&self, event: &str) -> Result<Vec<Value>> {
+        Ok(self.records()?.into_iter().filter(|record| text(record, "event") == event).collect())
+    }
+
+    /// Waits until a record of `event` satisfies `wanted`: completions arrive after the client has its answer.
+    pub fn wait_for_record(&self, event: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        wait::until(&format!("an audit record `{event}`"), wait::PATIENCE, || {
+            Ok(self.events(event)?.into_iter().find(|record| wanted(record)))
+        })
+    }
+
+    /// Id of the oldest request that waits for an answer, once there is one.
+    pub fn wait_for_hold(&self) -> Result<String> {
+        wait::until("a held statement", wait::PATIENCE, || {
+            let pending = self.json(&["approvals", "list"])?;
+            Ok(pending.iter().map(|request| text(request, "id")).find(|id| !id.is_empty()))
+        })
+    }
+
+    /// The Prometheus page.
+    pub fn metrics(&self) -> Result<String> {
+        let (status, page) = crate::http::get(&self.metrics_address()?, "/metrics")?;
+        if status != 200 {
+            bail!("/metrics answered {status}");
+        }
+        Ok(page)
+    }
+
+    pub fn metrics_address(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.state_dir().join("metrics.addr"))?.trim().to_owned())
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("governor.log")
+    }
+}
+
+impl Drop for Governor {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            eprintln!("governor did not stop: {error:#}");
+        }
+        if std::thread::panicking() {
+            eprintln!("--- governor's log\n{}", self.log());
+        }
+    }
+}
+
+/// The text at `key` of a record, in the envelope or in the record inside it; empty where absent.
+pub fn text(record: &Value, key: &str) -> String {
+    match field(record, key) {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The value at `key` of a record, in the envelope or in the record inside it; null where absent.
+pub fn field<'r>(record: &'r Value, key: &str) -> &'r Value {
+    record.get(key).or_else(|| record.get("record").and_then(|inner| inner.get(key))).unwrap_or(&Value::Null)
+}
+
+/// The binary under test: `GOVERNOR_BIN`, else the newest build beside this program.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("GOVERNOR_BIN") {
+        return Ok(path.into());
+    }
+    let me = std::env::current_exe()?;
+    me.ancestors()
+        .skip(1)
+        .take(3)
+        .map(|dir| dir.join("governor"))
+        .find(|path| path.is_file())
+        .context("no governor binary: run `cargo xtask build`, or set GOVERNOR_BIN")
+}
+
+fn config_text(group: &Cgroup, port: u16, options: &Options, policies: Option<&Path>) -> Result<String> {
+    let mut text = format!(
+        "[capture]\nown_cgroup = {:?}\n\n[[capture.rules]]\ncgroup = {:?}\nports = [{port}]\n\
+         when_down = {:?}\ntls = {:?}\n\n",
+        group.agent_host(),
+        group.clients(),
+        options.when_down,
+        options.tls,
+    );
+    for class in Class::ALL {
+        let name = group.kernel_name(&group.client(class))?;
+        writeln!(
+            text,
+            "[[identity.assign]]\ncgroup = \"{name}*\"\nclass = \"{}\"\ngroups = []\n",
+            class.as_str()
+        )?;
+    }
+    if let Some(directory) = policies {
+        writeln!(text, "[policy]\ndirectory = {directory:?}\n")?;
+    }
+    writeln!(text, "[approvals]\ntimeout = {:?}\n", options.approval_timeout)?;
+    writeln!(text, "[metrics]\nlisten = \"127.0.0.1:0\"\n\n{}", options.more)?;
+    Ok(text)
+}
+
+const ALL_RECORDS: &[&str] = &["audit", "search", "--limit", "0"];

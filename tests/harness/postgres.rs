@@ -1,0 +1,245 @@
+//! A throw-away PostgreSQL: own data directory, own port, stopped with its owner.
+//!
+//! The server refuses to run as root, so as root everything runs as the user `postgres` that the package makes.
+
+use crate::process::{self, Finished};
+use crate::wait;
+use anyhow::{Context, Result, bail};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How clients prove who they are over TCP. The superuser `postgres` is always trusted on the unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    Trust,
+    Md5,
+    ScramSha256,
+}
+
+impl Auth {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Trust => "trust",
+            Self::Md5 => "md5",
+            Self::ScramSha256 => "scram-sha-256",
+        }
+    }
+}
+
+/// Password of every role that the harness makes. The servers live for seconds on loopback.
+pub const PASSWORD: &str = "correct horse";
+
+/// A running server.
+#[derive(Debug)]
+pub struct Postgres {
+    dir: TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Postgres {
+    pub fn start(auth: Auth) -> Result<Self> {
+        Self::start_with(auth, &[])
+    }
+
+    /// `settings` are `name=value` pairs on top of the harness's own.
+    pub fn start_with(auth: Auth, settings: &[&str]) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("governor-pg-").tempdir()?;
+        if let Some((uid, gid)) = server_user()? {
+            std::os::unix::fs::chown(dir.path(), Some(uid), Some(gid))?;
+        }
+        let mut initdb = as_server_user("initdb")?;
+        initdb.arg("-D").arg(dir.path().join("data"));
+        initdb.args(["-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-A", "trust"]);
+        process::run(initdb, wait::PATIENCE)?.ok().context("initdb")?;
+        let word = auth.word();
+        std::fs::write(
+            dir.path().join("data/pg_hba.conf"),
+            format!(
+                "local all postgres trust\nlocal all all {word}\nhost all all 127.0.0.1/32 {word}\n\
+                 host all all ::1/128 {word}\n"
+            ),
+        )?;
+        let mut server = Self { dir, port: 0, child: None };
+        // Between choosing a free port and binding it, somebody else may take it.
+        let mut last = None;
+        for _ in 0..5 {
+            match server.launch(auth, settings) {
+                Ok(()) => {
+                    server.make_roles(auth)?;
+                    return Ok(server);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("never tried")))
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Directory of the server's unix socket: the way past governor, for checking what really happened.
+    pub fn socket_dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Runs SQL as superuser over the unix socket, never through governor; answers unaligned tuples.
+    pub fn admin(&self, database: &str, sql: &str) -> Result<String> {
+        let done = self.admin_script(database, sql)?.ok().with_context(|| format!("admin: {sql:.200}"))?;
+        Ok(done.out().trim_end().to_owned())
+    }
+
+    fn admin_script(&self, database: &str, sql: &str) -> Result<Finished> {
+        let mut psql = Command::new("psql");
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database]);
+        psql.arg("-h").arg(self.dir.path()).args(["-p", &self.port.to_string()]);
+        process::Running::start(psql, sql.as_bytes())?.finish(wait::PATIENCE * 2)
+    }
+
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        // SIGINT is PostgreSQL's fast shutdown: sessions are ended, data is kept.
+        process::stop(&mut child, libc::SIGINT, Duration::from_secs(20))?;
+        Ok(())
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("server.log")
+    }
+
+    fn launch(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
+        self.port = free_port()?;
+        let log = std::fs::File::create(self.log_path())?;
+        let mut command = as_server_user("postgres")?;
+        command.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(self.dir.path());
+        command.args(["-p", &self.port.to_string()]);
+        let password_encryption =
+            format!("password_encryption={}", if auth == Auth::Md5 { "md5" } else { "scram-sha-256" });
+        for setting in
+            SETTINGS.iter().copied().chain([password_encryption.as_str()]).chain(settings.iter().copied())
+        {
+            command.args(["-c", setting]);
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut child = process::spawn(command, libc::SIGINT)?;
+        let ready = wait::until("PostgreSQL to accept connections", wait::PATIENCE, || {
+            if let Some(status) = child.try_wait()? {
+                bail!("PostgreSQL ended at start ({}):\n{}", process::describe(status), self.log());
+            }
+            Ok(self.admin_script("postgres", "SELECT 1")?.status.success().then_some(()))
+        });
+        match ready {
+            Ok(()) => self.child = Some(child),
+            Err(error) => {
+                process::stop(&mut child, libc::SIGINT, Duration::from_secs(5))?;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn make_roles(&self, auth: Auth) -> Result<()> {
+        let password = match auth {
+            Auth::Trust => String::new(),
+            Auth::Md5 | Auth::ScramSha256 => format!("PASSWORD '{PASSWORD}'"),
+        };
+        self.admin(
+            "postgres",
+            &format!(
+                "CREATE ROLE app LOGIN SUPERUSER {password};\n\
+                 CREATE DATABASE shop OWNER app;\n\
+                 \\c shop\n\
+                 CREATE EXTENSION pg_stat_statements;"
+            ),
+        )?;
+        Ok(())
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            eprintln!("PostgreSQL did not stop: {error:#}");
+        }
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(30).collect();
+            eprintln!("--- last lines of the PostgreSQL log");
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+/// A TCP port of loopback that nobody listens on at this moment.
+pub fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A server program, by the user that may run it.
+pub fn as_server_user(program: &str) -> Result<Command> {
+    let mut command = Command::new(bin_dir()?.join(program));
+    run_as_server_user(&mut command)?;
+    Ok(command)
+}
+
+/// Drops root for `command`, where we are root; for programs that refuse to run as root.
+pub fn run_as_server_user(command: &mut Command) -> Result<()> {
+    if let Some((uid, gid)) = server_user()? {
+        command.uid(uid).gid(gid);
+    }
+    command.env("LC_ALL", "C.UTF-8").current_dir("/");
+    Ok(())
+}
+
+/// uid and gid of the package's user; `None` where we are not root and run servers as ourselves.
+pub fn server_user() -> Result<Option<(u32, u32)>> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(None);
+    }
+    let user = nix::unistd::User::from_name("postgres")?
+        .context("no user `postgres` on this host: cargo xtask setup installs the package that makes it")?;
+    Ok(Some((user.uid.as_raw(), user.gid.as_raw())))
+}
+
+/// Where the server's programs are: `GOVERNOR_PG_BIN`, else the newest of the distribution.
+pub fn bin_dir() -> Result<PathBuf> {
+    if let Some(dir) = std::env::var_os("GOVERNOR_PG_BIN") {
+        return Ok(dir.into());
+    }
+    let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let version = entry.file_name().to_str()?.parse().ok()?;
+            Some((version, entry.path().join("bin")))
+        })
+        .filter(|(_, bin)| bin.join("initdb").exists())
+        .collect();
+    found.sort();
+    found.pop().map(|(_, bin)| bin).context("no PostgreSQL server found: run `cargo xtask setup`")
+}
+
+/// `fsync=off`: the data is thrown away. Unix socket permissions stay open for the admin connection.
+const SETTINGS: [&str; 8] = [
+    "listen_addresses=127.0.0.1",
+    "fsync=off",
+    "max_connections=640",
+    "shared_preload_libraries=pg_stat_statements",
+    "pg_stat_statements.track_utility=on",
+    "timezone=UTC",
+    "log_line_prefix=%m [%p] ",
+    "superuser_reserved_connections=8",
+];

@@ -1,0 +1,179 @@
+//! `cargo xtask test`: every check there is, cheapest first, with one sum at the end.
+
+use crate::tally::Tally;
+use crate::{compile, fuzz, root, setup, shell, tidy, workspace};
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+use std::process::Command;
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Only these: fmt, tidy, clippy, engine, unit, doc, demo, fuzz, or a black-box suite
+    #[arg(value_name = "SUITE")]
+    suites: Vec<String>,
+    /// Go on without installing what is missing
+    #[arg(long)]
+    no_setup: bool,
+}
+
+/// Answers whether everything passed.
+pub fn run(options: &Options) -> Result<bool> {
+    let black_box = workspace::suites()?;
+    let known: Vec<&str> = STEPS.iter().copied().chain(black_box.iter().map(String::as_str)).collect();
+    if let Some(stranger) = options.suites.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!("no suite `{stranger}`; there are {}", known.join(", "));
+    }
+    let wanted = |name: &str| options.suites.is_empty() || options.suites.iter().any(|suite| suite == name);
+    if !options.no_setup {
+        setup::run(&setup::Options::default())?;
+    }
+    let mut tally = Tally::default();
+    if wanted("fmt") {
+        tally.command("fmt", shell::cargo().args(["fmt", "--all", "--check"]));
+    }
+    if wanted("tidy") {
+        tally.check("tidy", tidy::run());
+    }
+    if wanted("engine") {
+        tally.command(
+            "engine builds alone",
+            shell::cargo().args([
+                "check",
+                "--quiet",
+                "--package",
+                "governor-userspace",
+                "--lib",
+                "--no-default-features",
+            ]),
+        );
+    }
+    let built = compile::governor(false);
+    if let Err(error) = &built {
+        tally.check("build", Err(anyhow::anyhow!("{error:#}")));
+    }
+    if wanted("clippy") {
+        tally.command(
+            "clippy",
+            cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        );
+    }
+    if wanted("unit") {
+        tally.command(
+            "unit",
+            cargo().args([
+                "test",
+                "--quiet",
+                "--workspace",
+                "--exclude",
+                "governor-tests",
+                "--lib",
+                "--bins",
+            ]),
+        );
+        tally.command(
+            "unit: harness",
+            cargo().args(["test", "--quiet", "--package", "governor-tests", "--lib"]),
+        );
+    }
+    if wanted("doc") {
+        tally.command(
+            "doc tests",
+            cargo().args(["test", "--quiet", "--package", "governor-userspace", "--doc"]),
+        );
+        let mut doc = cargo();
+        doc.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--quiet", "--workspace", "--no-deps"]);
+        tally.command("doc links", &mut doc);
+    }
+    for suite in black_box.iter().filter(|suite| wanted(suite)) {
+        match &built {
+            Ok(binary) => run_suite(&mut tally, suite, binary),
+            Err(_) => tally.check(suite, Err(anyhow::anyhow!("there is no binary to test"))),
+        }
+    }
+    if wanted("demo") {
+        match (&built, cannot_capture()) {
+            (Err(_), _) => tally.check("demo", Err(anyhow::anyhow!("there is no binary to show"))),
+            (Ok(_), Some(reason)) => refuse(&mut tally, "demo", &reason),
+            (Ok(binary), None) => {
+                let me = std::env::current_exe()?;
+                let mut demo = root::command(&me.to_string_lossy()).context("neither root nor sudo")?;
+                tally.command("demo", demo.env("GOVERNOR_BIN", binary).args(["demo", "--no-build"]));
+            }
+        }
+    }
+    if wanted("fuzz") {
+        fuzz::run(&mut tally, FUZZ_SECONDS);
+    }
+    Ok(tally.finish())
+}
+
+/// Builds one suite as ourselves and runs it as root.
+fn run_suite(tally: &mut Tally, suite: &str, binary: &std::path::Path) {
+    if let Some(reason) = cannot_capture() {
+        return refuse(tally, suite, &reason);
+    }
+    let run = || -> Result<Command> {
+        let program = suite_program(suite)?;
+        let mut command = root::command(&program.to_string_lossy()).context("neither root nor sudo")?;
+        command.env("GOVERNOR_BIN", binary);
+        Ok(command)
+    };
+    match run() {
+        Ok(mut command) => tally.command(suite, &mut command),
+        Err(error) => tally.check(suite, Err(error)),
+    }
+}
+
+/// Cargo's answer to where it put the suite's program.
+fn suite_program(suite: &str) -> Result<PathBuf> {
+    let output = shell::capture(cargo().args([
+        "test",
+        "--quiet",
+        "--no-run",
+        "--message-format=json",
+        "--package",
+        "governor-tests",
+        "--test",
+        suite,
+    ]))?;
+    if !output.status.success() {
+        bail!("does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == suite)
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .next_back()
+        .context("cargo names no program")
+}
+
+/// Without root there is no eBPF. That may be so on a person's machine, never where the answer counts.
+fn refuse(tally: &mut Tally, name: &str, reason: &str) {
+    if std::env::var_os("CI").is_some() {
+        tally.check(name, Err(anyhow::anyhow!("{reason}")));
+    } else {
+        tally.skip(name, reason);
+    }
+}
+
+/// Why kernel programs cannot run here; `None` where they can.
+fn cannot_capture() -> Option<String> {
+    if root::command("true").is_none() {
+        return Some("needs root or sudo".into());
+    }
+    governor_tests::cgroup::mount_point().err().map(|error| format!("{error:#}"))
+}
+
+fn cargo() -> Command {
+    let mut cargo = shell::cargo();
+    if let Ok(object) = compile::kernel_programs() {
+        cargo.env(compile::OBJECT_VARIABLE, object);
+    }
+    cargo
+}
+
+const STEPS: [&str; 8] = ["fmt", "tidy", "engine", "clippy", "unit", "doc", "demo", "fuzz"];
+
+/// For all targets together.
+const FUZZ_SECONDS: u64 = 60;
