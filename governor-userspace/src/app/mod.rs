@@ -1,13 +1,151 @@
 //! Builds everything from the configuration, runs it and drains it.
+//!
+//! Order of a start: configuration, the instance's place (control socket), ledger, policy, approvals,
+//! kernel programs, listeners, workers, attach, ready. Nothing is captured before everything that
+//! governs it stands; a stop goes the other way.
 
+mod agent;
+mod build;
 pub mod handle;
 mod options;
+mod signals;
 
-pub use options::{Profile, RunOptions};
+pub use crate::host::config::Profile;
+pub use options::RunOptions;
 
+use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord};
+use crate::host::config::{self, Config, Overrides};
+use crate::host::proxy::{Acceptor, Drain, Workers};
+use crate::host::{clock, telemetry};
+use anyhow::Context as _;
+use handle::Handle;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
 
 /// Runs the agent until it is told to stop.
 pub fn run(options: RunOptions) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("this build has no data path to run in {}", options.state_dir.display())
+    let config = config::load(options.config.as_deref(), Overrides { profile: options.profile })?;
+    telemetry::log::init(config.log.level.as_str(), config.log.format.into())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
+    let result = runtime.block_on(govern(options, config));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn govern(options: RunOptions, config: Config) -> anyhow::Result<ExitCode> {
+    let mut signals = signals::Signals::listen().context("cannot handle signals")?;
+    let (drain, drain_seen) = watch::channel(Drain::No);
+    let (stop, stop_seen) = watch::channel(false);
+    let built = build::build(&options, &config, drain_seen)?;
+    let build::Built { handle, control, telemetry, listeners, shared, kernel, .. } = built;
+    let ledger = shared.ledger.clone();
+
+    let workers = Arc::new(Workers::start(config.limits.workers.unwrap_or_else(cores), shared.clone())?);
+    let mut acceptors = Vec::new();
+    for listener in listeners {
+        let acceptor = Acceptor::new(listener, workers.clone(), shared.metrics.clone())?;
+        acceptors.push(tokio::spawn(acceptor.run(stop_seen.clone())));
+    }
+    agent::start(&ledger, &options, &config, &handle)?;
+    kernel.lock().as_mut().context("the kernel programs are gone")?.attach()?;
+    let tasks = agent::background(&kernel, &shared, &handle)?;
+    tokio::spawn(control_served(control, handle.clone()));
+    if let Some(telemetry) = telemetry {
+        tokio::spawn(telemetry_served(telemetry, handle.clone()));
+    }
+    handle.set_ready();
+    signals::tell_ready(options.ready_fd)?;
+    tracing::info!(capture = ?handle.status().capture, profile = config.policy.profile.as_str(), "governing");
+
+    let reason = signals.wait(&handle).await;
+    handle.drain();
+    tracing::info!(reason, sessions = workers.active(), "draining");
+    signals::tell_stopping();
+    // New connections are no longer redirected; those that already were are still accepted.
+    if let Some(kernel) = kernel.lock().take()
+        && let Err(error) = kernel.detach()
+    {
+        tracing::error!(%error, "the kernel programs could not be taken off cleanly");
+    }
+    shared.approvals.withdraw_all("the agent stopped", clock::now());
+    let sessions_ended = drained(&drain, &workers, config.limits.drain_timeout, &mut signals).await;
+    stop.send_replace(true);
+    for acceptor in acceptors {
+        let _ = acceptor.await;
+    }
+    drop(tasks);
+    if let (true, Ok(workers)) = (sessions_ended, Arc::try_unwrap(workers).map_err(|_| ())) {
+        workers.join();
+    }
+    ledger.append(&[record(AuditEvent::AgentStop { reason: reason.into() })])?;
+    ledger.close(clock::now())?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lets sessions end: idle ones now, the others until the deadline, then all of them.
+async fn drained(
+    drain: &watch::Sender<Drain>,
+    workers: &Workers,
+    limit: Duration,
+    signals: &mut signals::Signals,
+) -> bool {
+    drain.send_replace(Drain::Idle);
+    let ended = |limit| async move {
+        tokio::time::timeout(limit, async {
+            while workers.active() > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        })
+        .await
+        .is_ok()
+    };
+    let finished = tokio::select! {
+        finished = ended(limit) => finished,
+        // A second signal: do not wait any longer.
+        () = signals.again() => false,
+    };
+    if finished {
+        return true;
+    }
+    tracing::warn!(sessions = workers.active(), "ending the sessions that are left");
+    drain.send_replace(Drain::All);
+    ended(DRAIN_FORCED).await
+}
+
+async fn control_served(socket: crate::surface::api::ControlSocket, handle: Handle) {
+    if let Err(error) = crate::surface::api::serve_control(socket, handle).await {
+        tracing::error!(%error, "the control socket is no longer served");
+    }
+}
+
+async fn telemetry_served(listener: crate::surface::api::TelemetryListener, handle: Handle) {
+    if let Err(error) = crate::surface::api::serve_telemetry(listener, handle).await {
+        tracing::error!(%error, "metrics are no longer served");
+    }
+}
+
+/// A record about the agent itself, now.
+fn record(event: AuditEvent) -> AuditRecord {
+    AuditRecord { at: clock::now(), session: None, event }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// After the deadline, so long for the last errors to reach the clients.
+const DRAIN_FORCED: Duration = Duration::from_secs(3);
+
+/// The record of a start.
+fn started(config: &Config, policy_version: String) -> AuditRecord {
+    record(AuditEvent::AgentStart(AgentStart {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        profile: config.policy.profile.as_str().into(),
+        policy: policy_version,
+    }))
 }

@@ -4,6 +4,7 @@
 //! Values of parameters are masked before they get here. Field names are a public contract:
 //! they may be added to, never changed.
 
+use crate::engine::masking::Category;
 use crate::engine::model::{
     Claims, Class, DecisionId, Endpoint, Principal, Reason, SessionId, StatementKind, Timestamp, Unknown,
     Verdict,
@@ -133,6 +134,9 @@ pub struct Completion {
     pub bytes: u64,
     /// Values that were masked.
     pub masked: u64,
+    /// The same by what they are.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub masked_by: Vec<(Category, u64)>,
     /// From forwarding to the last byte of the answer, nanoseconds.
     pub duration_ns: u64,
     /// What governor's own decision took, nanoseconds.

@@ -27,6 +27,7 @@ pub enum Category {
 }
 
 impl Category {
+    /// In the order of their discriminants.
     pub const ALL: [Category; 14] = [
         Self::Email,
         Self::Phone,

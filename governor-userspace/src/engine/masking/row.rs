@@ -70,6 +70,8 @@ pub struct RowOutcome {
     pub changed: bool,
     /// Values that were replaced, in whole or in part.
     pub masked_values: u32,
+    /// The same values by what they are, in the order of [`Category::ALL`].
+    pub masked_by: [u32; Category::ALL.len()],
 }
 
 /// The server broke the protocol, or its rows are not those that were described. Closes the session.
@@ -150,7 +152,7 @@ fn rewrite(
                 out.truncate(at);
                 copy_if_changed(outcome, before, tail, out);
             }
-            Replaced::Yes(masked) => {
+            Replaced::Yes(masked, category) => {
                 let length = match masked {
                     Masked::Null => -1,
                     Masked::Value => {
@@ -160,7 +162,11 @@ fn rewrite(
                 if let Some(slot) = out.get_mut(length_at..length_at + 4) {
                     slot.copy_from_slice(&length.to_be_bytes());
                 }
-                outcome = RowOutcome { changed: true, masked_values: outcome.masked_values + 1 };
+                outcome.changed = true;
+                outcome.masked_values += 1;
+                if let Some(count) = outcome.masked_by.get_mut(category as usize) {
+                    *count += 1;
+                }
             }
         }
     }
@@ -184,7 +190,8 @@ fn seal(out: &mut [u8], from: usize) -> Result<(), RowError> {
 
 enum Replaced {
     No,
-    Yes(Masked),
+    /// With what the value was, or was taken for.
+    Yes(Masked, Category),
 }
 
 /// Judges one value and appends its replacement. Whatever goes wrong inside redacts the value.
@@ -194,13 +201,13 @@ fn replace(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec
     let judged = catch_unwind(AssertUnwindSafe(|| match plan.action {
         ColumnAction::Clear => Replaced::No,
         ColumnAction::Mask { style, category } => {
-            Replaced::Yes(mask_whole(plan, style, category, value, out))
+            Replaced::Yes(mask_whole(plan, style, category, value, out), category.unwrap_or(Category::Other))
         }
         ColumnAction::Detect => detect(plan, detectors, value, out),
     }));
     judged.unwrap_or_else(|_| {
         out.truncate(from);
-        Replaced::Yes(mask_whole(plan, MaskStyle::Redact, None, value, out))
+        Replaced::Yes(mask_whole(plan, MaskStyle::Redact, None, value, out), Category::Other)
     })
 }
 
@@ -219,13 +226,9 @@ fn detect(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<
     match (TypeClass::of(plan.type_oid), plan.format) {
         (TypeClass::Text, _) => {
             if let Some(finding) = detectors.detect(value) {
-                return Replaced::Yes(mask_whole(
-                    plan,
-                    MaskStyle::Partial,
-                    Some(finding.category),
-                    value,
-                    out,
-                ));
+                let category = finding.category;
+                let masked = mask_whole(plan, MaskStyle::Partial, Some(category), value, out);
+                return Replaced::Yes(masked, category);
             }
             if !(starts_like_json(value) && mask_document(detectors, value, out) != Document::Not) {
                 out.truncate(from);
@@ -239,9 +242,9 @@ fn detect(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<
             match characters_max(plan.type_oid, plan.type_modifier) {
                 Some(limit) if out.len() - from > limit && characters(out.get(from..)) > limit => {
                     out.truncate(from);
-                    Replaced::Yes(mask_whole(plan, MaskStyle::Redact, None, value, out))
+                    Replaced::Yes(mask_whole(plan, MaskStyle::Redact, None, value, out), Category::Other)
                 }
-                _ => Replaced::Yes(Masked::Value),
+                _ => Replaced::Yes(Masked::Value, Category::Other),
             }
         }
         (TypeClass::Json, _) | (TypeClass::Jsonb, Format::Text) => {
@@ -260,8 +263,8 @@ fn detect(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<
         }
         (TypeClass::TextArray, Format::Text) => match mask_ranges(detectors, value, out) {
             0 => Replaced::No,
-            _ if out.get(from) == Some(&b'{') => Replaced::Yes(Masked::Value),
-            _ => Replaced::Yes(Masked::Null),
+            _ if out.get(from) == Some(&b'{') => Replaced::Yes(Masked::Value, Category::Other),
+            _ => Replaced::Yes(Masked::Null, Category::Other),
         },
         // Elements and fields of text stand in the binary form of arrays and composites as they are.
         (TypeClass::TextArray | TypeClass::Other | TypeClass::SingleByte, _) => {
@@ -272,7 +275,7 @@ fn detect(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<
                     return Replaced::No;
                 }
             }
-            Replaced::Yes(Masked::Null)
+            Replaced::Yes(Masked::Null, Category::Other)
         }
         _ => Replaced::No,
     }
@@ -302,11 +305,11 @@ fn json_outcome(
     out: &mut Vec<u8>,
 ) -> Replaced {
     match document {
-        Document::Masked => Replaced::Yes(Masked::Value),
+        Document::Masked => Replaced::Yes(Masked::Value, Category::Other),
         Document::Unchanged => Replaced::No,
         Document::Not => {
             out.truncate(from);
-            Replaced::Yes(mask_whole(plan, MaskStyle::Redact, None, value, out))
+            Replaced::Yes(mask_whole(plan, MaskStyle::Redact, None, value, out), Category::Other)
         }
     }
 }

@@ -8,6 +8,7 @@
 
 use super::slots::Ticket;
 use super::governance::StatementRef;
+use crate::engine::masking::Category;
 use crate::engine::model::{DecisionId, Timestamp};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -62,6 +63,7 @@ pub(super) struct Run {
     pub rows: u64,
     pub bytes: u64,
     pub masked: u64,
+    pub masked_by: [u32; Category::ALL.len()],
     /// SQL-level PREPARE under way: name and ticket.
     pub prepares: Option<(Box<[u8]>, Ticket)>,
 }

@@ -5,6 +5,7 @@ use super::action::Actions;
 use super::judge::Judged;
 use super::pipeline::{Owed, Run};
 use crate::engine::audit::{AuditEvent, AuditRecord, Completion, Outcome, StatementRecord};
+use crate::engine::masking::Category;
 use crate::engine::model::{DecisionId, Timestamp, Verdict};
 
 impl Session {
@@ -77,6 +78,7 @@ impl Session {
             rows: 0,
             bytes: 0,
             masked: 0,
+            masked_by: [0; Category::ALL.len()],
             prepares: None,
         }
     }
@@ -98,6 +100,12 @@ impl Session {
             rows: run.rows,
             bytes: run.bytes,
             masked: run.masked,
+            masked_by: Category::ALL
+                .into_iter()
+                .zip(run.masked_by)
+                .filter(|(_, count)| *count > 0)
+                .map(|(category, count)| (category, u64::from(count)))
+                .collect(),
             duration_ns: at.since_ns(run.started),
             governor_ns: run.governor_ns,
             sqlstate,

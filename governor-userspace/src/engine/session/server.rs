@@ -189,6 +189,9 @@ impl Session {
         if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
             run.rows += 1;
             run.masked += u64::from(outcome.masked_values);
+            for (total, here) in run.masked_by.iter_mut().zip(outcome.masked_by) {
+                *total = total.saturating_add(here);
+            }
         }
         Ok(if outcome.changed { Step::Replace(masked.into()) } else { Step::Pass })
     }

@@ -1,9 +1,11 @@
 //! The socket that the kernel redirects captured connections to.
 
 use super::worker::Workers;
+use crate::host::kernel::Exemption;
 use crate::host::telemetry::{Metrics, RefusedReason};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -18,29 +20,24 @@ pub struct ListenError {
     pub source: io::Error,
 }
 
-/// Opens the listeners for redirected IPv4 and IPv6 connections, on one port of the loopback
-/// addresses. Port 0 takes any that is free for both.
-pub fn bind(port: u16) -> Result<(StdListener, Option<StdListener>), ListenError> {
-    let mut last = None;
-    for _ in 0..if port == 0 { PORT_TRIES } else { 1 } {
-        let v4 = open((Ipv4Addr::LOCALHOST, port).into())?;
-        let chosen = v4.local_addr().map_err(|source| ListenError { address: (Ipv4Addr::LOCALHOST, port).into(), source })?.port();
-        match open((Ipv6Addr::LOCALHOST, chosen).into()) {
-            Ok(v6) => return Ok((v4, Some(v6))),
-            // A host without IPv6 has nobody to redirect there.
-            Err(error) if error.source.kind() == io::ErrorKind::AddrNotAvailable => return Ok((v4, None)),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or(ListenError {
-        address: (Ipv6Addr::LOCALHOST, port).into(),
-        source: io::ErrorKind::AddrInUse.into(),
-    }))
+/// Opens the listeners that redirected connections arrive at: on one free port of 127.0.0.1 and, where
+/// the host has IPv6, of ::1. They are marked as governor's own before they are bound, so that a
+/// guard which an earlier run left in the kernel lets them.
+pub fn bind(exemption: &Exemption) -> Result<Vec<StdListener>, ListenError> {
+    let v4 = open((Ipv4Addr::LOCALHOST, 0).into(), exemption)?;
+    let v6 = match open((Ipv6Addr::LOCALHOST, 0).into(), exemption) {
+        Ok(listener) => Some(listener),
+        // A host without IPv6 has nobody to redirect there.
+        Err(error) if matches!(error.source.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(std::iter::once(v4).chain(v6).collect())
 }
 
-fn open(address: SocketAddr) -> Result<StdListener, ListenError> {
+fn open(address: SocketAddr, exemption: &Exemption) -> Result<StdListener, ListenError> {
     let attempt = || {
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        exemption.mark(socket.as_fd()).map_err(io::Error::other)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
@@ -93,5 +90,3 @@ impl Acceptor {
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// A port that is free for IPv4 may be taken for IPv6.
-const PORT_TRIES: usize = 16;

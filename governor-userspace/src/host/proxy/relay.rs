@@ -3,6 +3,7 @@
 
 use super::cancel::{CancelTarget, Registration};
 use super::leg::Leg;
+use super::observe::Observer;
 use super::upstream;
 use super::worker::{Drain, Local, Work};
 use crate::engine::approval::Answer;
@@ -61,6 +62,7 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>) {
     let session = Session::start(setup, clock::now(), &local.governance.borrow(), &mut actions);
     let mut relay = Relay {
         _session_gauge: metrics.session_started(class),
+        observer: Observer::new(class),
         session,
         actions,
         client: Leg::new(stream),
@@ -99,6 +101,7 @@ struct Relay {
     /// The time for the last bytes is running.
     lingering: bool,
     pass_unread: bool,
+    observer: Observer,
     _session_gauge: ActiveSession,
 }
 
@@ -314,7 +317,7 @@ impl Relay {
             self.actions_after_ledger_failure();
         }
         for record in self.actions.completions.drain(..) {
-            shared.metrics.observe(&record);
+            self.observer.observe(&shared.metrics, &record);
             if let Err(error) = shared.ledger.append_lazy(&record) {
                 tracing::error!(%error, "cannot queue a completion record");
             }
@@ -340,7 +343,7 @@ impl Relay {
     }
 
     /// Records come before bytes. False where they could not be written.
-    fn write_records(&self) -> bool {
+    fn write_records(&mut self) -> bool {
         let records = &self.actions.records;
         if records.is_empty() {
             return true;
@@ -348,7 +351,7 @@ impl Relay {
         let ledger = &self.local.shared.ledger;
         let written = if self.actions.sync { ledger.append_sync(records) } else { ledger.append(records) };
         for record in records {
-            self.local.shared.metrics.observe(record);
+            self.observer.observe(&self.local.shared.metrics, record);
         }
         match written {
             Ok(()) => true,

@@ -209,10 +209,10 @@ impl Metrics {
         self.hold_wait.observe(seconds(waited_ns));
     }
 
-    /// A record was written; `sequence` is its number in the ledger.
-    pub fn audit_written(&self, sequence: u64, bytes: u64) {
-        self.audit_records.inc();
-        self.audit_bytes.inc_by(bytes);
+    /// Where the ledger stands: records and bytes since the start, number of the last one.
+    pub fn audit_written(&self, records: u64, bytes: u64, sequence: u64) {
+        advance(&self.audit_records, records);
+        advance(&self.audit_bytes, bytes);
         self.audit_sequence.set(i64::try_from(sequence).unwrap_or(i64::MAX));
     }
 

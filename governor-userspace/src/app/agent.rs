@@ -1,0 +1,187 @@
+//! The running agent behind the surface's handle, and its periodic work.
+
+use super::handle::{Agent, Handle, LedgerStatus, PolicyReload};
+use super::options::RunOptions;
+use super::{record, started};
+use crate::engine::audit::AuditEvent;
+use crate::host::clock;
+use crate::host::config::Config;
+use crate::host::kernel::{Kernel, KernelEvents};
+use crate::host::ledger::{Health, Ledger};
+use crate::host::policy::{PolicyStore, PolicyWatch};
+use crate::host::proxy::Shared;
+use crate::host::telemetry::KernelCounters;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The kernel programs, until they are taken off.
+pub(super) type KernelSlot = Arc<Mutex<Option<Kernel>>>;
+
+/// What the surface may ask.
+pub(super) struct Running {
+    pub capture: Vec<String>,
+    pub policy: Arc<PolicyStore>,
+    pub ledger: Ledger,
+    pub kernel: KernelSlot,
+}
+
+impl Agent for Running {
+    fn capture(&self) -> Vec<String> {
+        self.capture.clone()
+    }
+
+    fn policy_version(&self) -> String {
+        self.policy.current().version().into()
+    }
+
+    fn reload_policy(&self) -> Result<PolicyReload, String> {
+        let result = self.policy.reload();
+        note_reload(&self.ledger, &self.policy, result.as_ref().map(|_| ()).map_err(ToString::to_string));
+        let loaded = result.map_err(|error| error.to_string())?;
+        Ok(PolicyReload { version: loaded.version, policies: loaded.policies_count as u64 })
+    }
+
+    fn ledger(&self) -> LedgerStatus {
+        let error = match self.ledger.health() {
+            Health::Ok => None,
+            Health::Failed { error, .. } => Some(error),
+            Health::Closed => Some("closed".into()),
+        };
+        LedgerStatus { sequence: self.ledger.stats().last_seq, error }
+    }
+
+    fn kernel(&self) -> Option<KernelCounters> {
+        let counters = self.kernel.lock().as_ref()?.counters().ok()?;
+        Some(KernelCounters {
+            redirected: counters.redirected,
+            refused: counters.refused(),
+            identity_missing: counters.pending_failed,
+            events_dropped: counters.events_dropped,
+        })
+    }
+}
+
+/// Writes down that a policy set came into force, or was refused.
+fn note_reload(ledger: &Ledger, policy: &PolicyStore, result: Result<(), String>) {
+    let event = match result {
+        Ok(()) => {
+            let set = policy.current();
+            let files = set.files().iter().map(|file| file.name.clone()).collect();
+            AuditEvent::PolicyLoaded { version: set.version().into(), files }
+        }
+        Err(reason) => AuditEvent::PolicyRefused { reason },
+    };
+    if let Err(error) = ledger.append(&[record(event)]) {
+        tracing::error!(%error, "cannot record a change of policy");
+    }
+}
+
+/// The first records of a run.
+pub(super) fn start(ledger: &Ledger, _: &RunOptions, config: &Config, handle: &Handle) -> anyhow::Result<()> {
+    ledger.append(&[started(config, handle.status().policy_version)])?;
+    Ok(())
+}
+
+/// Threads and tasks that run beside the data path; dropping it ends them.
+pub(super) struct Background {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    _watch: Option<PolicyWatch>,
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in &self.tasks {
+            task.abort();
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts the ledger's checkpoints, the kernel's heartbeat and events, the policy directory's watch
+/// and the holds' expiry.
+pub(super) fn background(kernel: &KernelSlot, shared: &Arc<Shared>, handle: &Handle) -> anyhow::Result<Background> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let thread = {
+        let (stop, shared, handle) = (stop.clone(), shared.clone(), handle.clone());
+        std::thread::Builder::new().name("governor-ledger".into()).spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                ledger_tick(&shared, &handle);
+                std::thread::sleep(LEDGER_TICK);
+            }
+        })?
+    };
+    let mut tasks = vec![tokio::spawn(shared.approvals.clone().run_expiry())];
+    let mut slot = kernel.lock();
+    if let Some(kernel) = slot.as_mut() {
+        let heartbeat = kernel.heartbeat();
+        heartbeat.beat()?;
+        tasks.push(tokio::spawn(async move {
+            let mut every = tokio::time::interval(HEARTBEAT);
+            loop {
+                every.tick().await;
+                if let Err(error) = heartbeat.beat() {
+                    tracing::error!(%error, "the kernel was not told that the agent lives");
+                }
+            }
+        }));
+        tasks.push(tokio::spawn(kernel_events(kernel.take_events()?)));
+    }
+    drop(slot);
+    let (ledger, policy, metrics) = (shared.ledger.clone(), shared.policy.clone(), shared.metrics.clone());
+    let watch = shared.policy.watch(move |result| {
+        metrics.policy_reload(result.is_ok());
+        match &result {
+            Ok(loaded) => tracing::info!(version = loaded.version, "policy changed"),
+            Err(error) => tracing::error!(%error, "policy refused; the one before stays in force"),
+        }
+        note_reload(&ledger, &policy, result.map(|_| ()).map_err(|error| error.to_string()));
+    });
+    let watch = match watch {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            tracing::warn!(%error, "the policy directory is not watched; SIGHUP reads it again");
+            None
+        }
+    };
+    Ok(Background { stop, thread: Some(thread), tasks, _watch: watch })
+}
+
+fn ledger_tick(shared: &Shared, handle: &Handle) {
+    if let Err(error) = shared.ledger.tick(clock::now()) {
+        handle.metrics().audit_failed();
+        tracing::error!(%error, "the audit ledger cannot be written");
+    }
+    let stats = shared.ledger.stats();
+    handle.metrics().audit_written(stats.records, stats.bytes, stats.last_seq);
+}
+
+async fn kernel_events(mut events: KernelEvents) {
+    loop {
+        match events.next().await {
+            Ok(event) => tracing::warn!(
+                cause = ?event.cause,
+                passed = event.passed,
+                destination = %event.original,
+                pid = event.tgid,
+                uid = event.uid,
+                command = event.command,
+                "the kernel did not redirect a connection"
+            ),
+            Err(error) => {
+                tracing::error!(%error, "kernel events can no longer be read");
+                return;
+            }
+        }
+    }
+}
+
+const LEDGER_TICK: Duration = Duration::from_millis(100);
+/// The kernel side refuses after ten seconds without.
+const HEARTBEAT: Duration = Duration::from_secs(1);

@@ -1,0 +1,209 @@
+//! From the checked configuration to the parts of a running agent.
+
+use super::agent::{KernelSlot, Running};
+use super::handle::{Handle, HandleParts};
+use super::options::RunOptions;
+use crate::engine::masking::Detectors;
+use crate::engine::policy;
+use crate::engine::session::{EngineLimits, Labels, TlsMode};
+use crate::host::approvals::{ApprovalLimits, ApprovalStore, ApproverRules};
+use crate::host::config::{self, Approver, Config, Profile};
+use crate::host::identity::Identifier;
+use crate::host::kernel::{CaptureRule, Kernel, KernelOptions, cgroup2_mount};
+use crate::host::ledger::{Ledger, LedgerOptions};
+use crate::host::policy::{PolicyOptions, PolicyStore};
+use crate::host::proxy::{self, CancelRegistry, Drain, PortRule, Shared};
+use crate::host::telemetry::Metrics;
+use crate::host::clock;
+use crate::surface::api::{ControlSocket, TelemetryListener};
+use anyhow::Context as _;
+use parking_lot::Mutex;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Everything, not yet running.
+pub(super) struct Built {
+    pub handle: Handle,
+    pub control: ControlSocket,
+    pub telemetry: Option<TelemetryListener>,
+    pub listeners: Vec<TcpListener>,
+    pub shared: Arc<Shared>,
+    pub kernel: KernelSlot,
+}
+
+/// Builds in an order in which nothing has to be undone on the host if a later step fails.
+pub(super) fn build(options: &RunOptions, config: &Config, drain: watch::Receiver<Drain>) -> anyhow::Result<Built> {
+    let now = clock::now();
+    let state = options.state_dir.as_path();
+    private_dir(state)?;
+    let control = ControlSocket::bind(state.join("control.sock"), None)?;
+    let metrics = Arc::new(Metrics::new()?);
+    let ledger = Ledger::open(ledger_options(state, config), now)?;
+    let policy = Arc::new(PolicyStore::open(policy_options(config))?);
+    let limits = ApprovalLimits { pending_max: config.approvals.pending_max, ..ApprovalLimits::default() };
+    let approvals = Arc::new(ApprovalStore::open(state.join("approvals"), limits, now)?);
+    let telemetry = config.metrics.listen.map(|address| TelemetryListener::bind(address, state)).transpose()?;
+
+    let mount = cgroup2_mount()?;
+    let identifier = Identifier::new(config.identity.rules.clone(), mount.clone())?;
+    let mut kernel = Kernel::load(&kernel_options(state, config, &mount)?)?;
+    let exemption = kernel.exemption()?;
+    let listeners = proxy::bind(&exemption)?;
+    for listener in &listeners {
+        kernel.serve_listener(listener.as_fd())?;
+    }
+    let shared = Arc::new(Shared {
+        flows: kernel.flows()?,
+        exemption,
+        identifier,
+        ledger: ledger.clone(),
+        approvals: approvals.clone(),
+        policy: policy.clone(),
+        metrics: metrics.clone(),
+        detectors: Arc::new(Detectors::new()?),
+        labels: Arc::new(labels(config)),
+        engine_limits: engine_limits(config),
+        ports: ports(config),
+        cancels: CancelRegistry::default(),
+        startup_timeout: config.limits.startup_timeout,
+        connect_timeout: config.limits.upstream_connect_timeout,
+        connections_max: config.limits.connections_max,
+        drain,
+    });
+    let kernel: KernelSlot = Arc::new(Mutex::new(Some(kernel)));
+    let agent = Running { capture: capture_lines(config), policy, ledger, kernel: kernel.clone() };
+    let handle = Handle::new(HandleParts {
+        profile: config.policy.profile.as_str().into(),
+        started: now,
+        agent: Box::new(agent),
+        approvals,
+        approver_rules: approver_rules(config),
+        metrics,
+    });
+    Ok(Built { handle, control, telemetry, listeners, shared, kernel })
+}
+
+/// The instance's directory: nobody but its owner and group looks into it.
+fn private_dir(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(path)
+        .with_context(|| format!("cannot make the state directory {}: choose another with --state-dir", path.display()))
+}
+
+fn ledger_options(state: &Path, config: &Config) -> LedgerOptions {
+    LedgerOptions {
+        segment_bytes_max: config.audit.segment_bytes_max,
+        checkpoint_every_records: u64::from(config.audit.checkpoint_records),
+        checkpoint_every_ms: u64::try_from(config.audit.checkpoint_interval.as_millis()).unwrap_or(u64::MAX),
+        ..LedgerOptions::new(state.join("audit"), state.join("keys"))
+    }
+}
+
+fn policy_options(config: &Config) -> PolicyOptions {
+    let policy = &config.policy;
+    PolicyOptions {
+        profile: match policy.profile {
+            Profile::Protect => policy::Profile::Protect,
+            Profile::Observe => policy::Profile::Observe,
+        },
+        builtin: policy.builtin || policy.profile == Profile::Observe,
+        disabled: policy.disabled.clone(),
+        // Observing changes nothing: the operator's own policies would.
+        dir: (policy.profile == Profile::Protect).then(|| policy.directory.clone()),
+    }
+}
+
+fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result<KernelOptions> {
+    let mut rules = Vec::new();
+    for rule in &config.capture.rules {
+        let cgroup = rule.cgroup.directory(mount);
+        anyhow::ensure!(
+            cgroup.is_dir(),
+            "the configuration captures the cgroup {}, which does not exist: make it first, or name another",
+            cgroup.display()
+        );
+        for port in &rule.ports {
+            let fail_open = rule.when_down == config::WhenDown::Pass;
+            rules.push(CaptureRule { port: *port, cgroup: cgroup.clone(), fail_open });
+        }
+    }
+    let own = match &config.capture.own_cgroup {
+        Some(own) => own.directory(mount),
+        None => own_cgroup(mount)?,
+    };
+    Ok(KernelOptions {
+        rules,
+        own_cgroups: vec![own],
+        pin_dir: Some(state.join("pins")),
+        debug_log: config.log.level >= config::LogLevel::Debug,
+    })
+}
+
+/// The cgroup that governor itself runs in: its sockets are made there.
+fn own_cgroup(mount: &Path) -> anyhow::Result<PathBuf> {
+    let text = std::fs::read_to_string("/proc/self/cgroup").context("cannot read /proc/self/cgroup")?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::")).context("this process has no cgroup v2")?;
+    Ok(mount.join(path.trim_start_matches('/')))
+}
+
+fn ports(config: &Config) -> Vec<PortRule> {
+    let rules = config.capture.rules.iter();
+    rules
+        .flat_map(|rule| {
+            let tls = match rule.tls {
+                config::TlsMode::Decline => TlsMode::Decline,
+                config::TlsMode::Refuse => TlsMode::Refuse,
+                config::TlsMode::PassUnread => TlsMode::PassUnread,
+            };
+            rule.ports.iter().map(move |port| PortRule { port: *port, tls })
+        })
+        .collect()
+}
+
+fn labels(config: &Config) -> Labels {
+    Labels {
+        sensitive: config.masking.columns.iter().map(|label| (label.column.clone(), label.category)).collect(),
+        clear: config.masking.clear.clone(),
+    }
+}
+
+fn engine_limits(config: &Config) -> EngineLimits {
+    EngineLimits {
+        statement_bytes_max: config.limits.statement_bytes_max,
+        row_bytes_max: config.limits.row_bytes_max,
+        record_text_bytes_max: config.audit.text_bytes_max,
+        record_parameters_max: config.audit.parameters_max,
+        hold_timeout_ns: u64::try_from(config.approvals.timeout.as_nanos()).unwrap_or(u64::MAX),
+        detect_values: config.masking.detect_values,
+        ..EngineLimits::default()
+    }
+}
+
+fn approver_rules(config: &Config) -> ApproverRules {
+    let written = |approver: &Approver| match approver {
+        Approver::User(name) => name.clone(),
+        Approver::Uid(uid) => format!("uid:{uid}"),
+        Approver::Group(name) => format!("group:{name}"),
+    };
+    let groups = config.approvals.groups.iter();
+    ApproverRules {
+        groups: groups.map(|(name, members)| (name.clone(), members.iter().map(written).collect())).collect(),
+        ..ApproverRules::default()
+    }
+}
+
+fn capture_lines(config: &Config) -> Vec<String> {
+    let rules = config.capture.rules.iter();
+    rules
+        .map(|rule| {
+            let ports: Vec<String> = rule.ports.iter().map(ToString::to_string).collect();
+            format!("cgroup {} ports {} (postgres)", rule.cgroup.as_str(), ports.join(", "))
+        })
+        .collect()
+}

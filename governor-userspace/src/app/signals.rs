@@ -1,0 +1,72 @@
+//! Signals in, readiness out.
+
+use super::handle::Handle;
+use anyhow::Context as _;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signals that the agent knows.
+#[derive(Debug)]
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the reason to stop; reads policy again for each SIGHUP before.
+    pub async fn wait(&mut self, handle: &Handle) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                () = handle.drain_requested() => return "requested",
+                _ = self.hang_up.recv() => {
+                    let handle = handle.clone();
+                    // Reads files: not on the thread that serves the control socket.
+                    drop(tokio::task::spawn_blocking(move || match handle.reload_policy() {
+                        Ok(loaded) => tracing::info!(version = loaded.version, "policy read again"),
+                        Err(error) => tracing::error!(error, "policy refused; the one before stays in force"),
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Another request to stop, while stopping.
+    pub async fn again(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Tells systemd, and whoever holds the other end of `ready_fd`.
+pub(super) fn tell_ready(ready_fd: Option<RawFd>) -> anyhow::Result<()> {
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+    if let Some(fd) = ready_fd {
+        // SAFETY: F_GETFD only asks whether the number is an open descriptor.
+        let is_open = unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1;
+        anyhow::ensure!(is_open, "--ready-fd {fd} is not an open descriptor");
+        // SAFETY: it is open, and our parent passed it to us for this: nothing else here uses it.
+        let mut file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        file.write_all(b"READY\n").with_context(|| format!("cannot write to --ready-fd {fd}"))?;
+    }
+    Ok(())
+}
+
+pub(super) fn tell_stopping() {
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
+}
