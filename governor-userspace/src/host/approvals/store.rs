@@ -110,13 +110,14 @@ impl ApprovalStore {
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
         let mut queue = Queue::default();
         let mut lost = Vec::new();
-        for file in fs::read_dir(&dir).map_err(failed)? {
-            let path = file.map_err(failed)?.path();
-            match path.extension().and_then(|extension| extension.to_str()) {
-                Some(entry::TEMPORARY) => fs::remove_file(&path).map_err(failed)?,
-                Some("json") => lost.extend(queue.load(&dir, &path, now).map_err(failed)?),
-                _ => {}
-            }
+        // Listed first: loading writes temporary files of its own.
+        let (temporary, rest): (Vec<PathBuf>, Vec<PathBuf>) =
+            list(&dir).map_err(failed)?.into_iter().partition(|path| has_extension(path, entry::TEMPORARY));
+        for path in temporary {
+            fs::remove_file(&path).map_err(failed)?;
+        }
+        for path in rest.iter().filter(|path| has_extension(path, "json")) {
+            lost.extend(queue.load(&dir, path, now).map_err(failed)?);
         }
         let pending_count = AtomicUsize::new(0);
         let store = Self { dir, limits, metrics, pending_count, queue: Mutex::new(queue) };
@@ -387,6 +388,14 @@ impl Queue {
 fn matching<V>(requests: &BTreeMap<String, V>, prefix: &str) -> Vec<String> {
     let from = requests.range(prefix.to_owned()..);
     from.take_while(|(id, _)| id.starts_with(prefix)).map(|(id, _)| id.clone()).collect()
+}
+
+fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(dir)?.map(|file| Ok(file?.path())).collect()
+}
+
+fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|found| found == extension)
 }
 
 /// How late an expiry may be.
