@@ -65,8 +65,11 @@ pub fn mask_value(
         Some(bytes) => {
             let limit = characters_max(type_oid, type_modifier).unwrap_or(usize::MAX);
             // Half a marker reads like data.
-            let bytes =
-                if bytes == MARKER && limit < MARKER.len() { &b"*****"[..limit.min(5)] } else { bytes };
+            let bytes = if bytes == MARKER && limit < MARKER.len() {
+                b"*****".get(..limit.min(5)).unwrap_or(b"*")
+            } else {
+                bytes
+            };
             out.extend_from_slice(bytes);
             Masked::Value
         }

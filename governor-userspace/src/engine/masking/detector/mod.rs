@@ -119,6 +119,7 @@ struct Signs {
 }
 
 impl Signs {
+    #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
     fn of(value: &[u8]) -> Self {
         let mut signs = Self { classes: 0, digits: 0 };
         for &byte in value {
@@ -157,6 +158,10 @@ fn single(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).unicode(false).size_limit(DFA_BYTES_MAX).dfa_size_limit(DFA_BYTES_MAX).build()
 }
 
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a byte is always inside a table of 256; checked at compile time"
+)]
 const fn byte_classes() -> [u8; 256] {
     let mut table = [0; 256];
     let mut byte = b'0';
