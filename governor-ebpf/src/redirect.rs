@@ -83,11 +83,13 @@ pub fn connect<const V6: bool>(ctx: &SockAddrContext) -> i32 {
         Ok(found) => found,
         Err(cause) => return without_agent(ctx, rule, &flow, cause),
     };
+    if !release_device(ctx) {
+        return without_agent(ctx, Rule::default(), &flow, EventCause::DeviceBound);
+    }
     flow.listener_port = listener_port;
     if !store_flow(ctx, &mut flow) {
         return without_agent(ctx, rule, &flow, EventCause::StorageFailed);
     }
-    release_device(ctx);
     rewrite::<V6>(ctx, &listener_address, listener_port, is_v6);
     emit::count(Counter::Redirected);
     if emit::debug_log() {
@@ -198,7 +200,7 @@ fn listener(netns_cookie: u64, is_v6: bool) -> Result<(Address, u16), EventCause
     }
 }
 
-/// No living agent for this connection: refused, or direct where the rule says so. Either is told.
+/// The agent cannot be reached by this connection: refused, or direct where the rule says so. Either is told.
 #[inline(always)]
 fn without_agent(ctx: &SockAddrContext, rule: Rule, flow: &Flow, cause: EventCause) -> i32 {
     let passed = rule.fails_open();
@@ -207,6 +209,7 @@ fn without_agent(ctx: &SockAddrContext, rule: Rule, flow: &Flow, cause: EventCau
         EventCause::HeartbeatStale => Counter::RefusedHeartbeatStale,
         EventCause::NamespaceUnknown => Counter::RefusedNamespaceUnknown,
         EventCause::ListenerGone => Counter::RefusedListenerGone,
+        EventCause::DeviceBound => Counter::RefusedDeviceBound,
         _ => Counter::RefusedStorageFailed,
     });
     emit::event(&Event {
@@ -257,22 +260,21 @@ fn store_flow(ctx: &SockAddrContext, flow: &mut Flow) -> bool {
     true
 }
 
-/// A socket bound to a device (`SO_BINDTODEVICE`) cannot reach loopback.
+/// A socket bound to a device (`SO_BINDTODEVICE`) cannot reach loopback. The kernel lets the hook
+/// undo that only for a caller who may do so itself.
 #[inline(always)]
-fn release_device(ctx: &SockAddrContext) {
+fn release_device(ctx: &SockAddrContext) -> bool {
     let socket: *mut bpf_sock = socket(ctx).cast();
     // SAFETY: the context's socket is valid for the run of the program.
     if unsafe { read_volatile(addr_of!((*socket).bound_dev_if)) } == 0 {
-        return;
+        return true;
     }
     let mut none = [0u8; 4];
     // SAFETY: the buffer is as long as stated and outlives the call.
     let result = unsafe {
         bpf_setsockopt(ctx.as_ptr(), SOL_SOCKET, SO_BINDTODEVICE, none.as_mut_ptr().cast(), none.len() as i32)
     };
-    if result != 0 {
-        emit::count(Counter::DeviceKept);
-    }
+    result == 0
 }
 
 /// Puts the listener's address in the place of the original one.
