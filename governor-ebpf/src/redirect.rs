@@ -34,6 +34,8 @@ const REFUSE: i32 = 0;
 
 const SOCK_STREAM: u32 = 1;
 const TCP_LISTEN: u32 = 10;
+/// Listeners looked at before a connection counts as without agent.
+const LISTENER_TRIES_COUNT: u32 = 4;
 const SOL_SOCKET: i32 = 1;
 const SO_BINDTODEVICE: i32 = 25;
 
@@ -157,8 +159,9 @@ fn is_heartbeat_stale(now_ns: u64) -> bool {
     settings.heartbeat_timeout_ns != 0 && now_ns.saturating_sub(*beat_ns) > settings.heartbeat_timeout_ns
 }
 
-/// Address and port of one of the agent's living listeners, picked at random: each listener has an
-/// ephemeral port range of its own towards it.
+/// Address and port of one of the agent's living listeners. The first try is random, because each
+/// listener has an ephemeral port range of its own towards it; the next ones step over listeners
+/// that are gone.
 #[inline(always)]
 fn listener(netns_cookie: u64, is_v6: bool) -> Result<(Address, u16), EventCause> {
     let family = u32::from(if is_v6 { FAMILY_V6 } else { FAMILY_V4 });
@@ -168,18 +171,27 @@ fn listener(netns_cookie: u64, is_v6: bool) -> Result<(Address, u16), EventCause
         Some(&count) if count > 0 => count,
         _ => return Err(EventCause::NamespaceUnknown),
     };
-    let slot = if count == 1 {
-        0
-    } else {
-        // SAFETY: takes no arguments and cannot fail.
-        unsafe { bpf_get_prandom_u32() % count }
-    };
-    let mut key = ListenerKey { netns_cookie, family, slot };
+    // SAFETY: takes no arguments and cannot fail.
+    let first = unsafe { bpf_get_prandom_u32() } % count;
+    for step in 0..LISTENER_TRIES_COUNT {
+        if step == count {
+            break;
+        }
+        let key = ListenerKey { netns_cookie, family, slot: (first + step) % count };
+        if let Some(found) = living_listener(key, is_v6) {
+            return Ok(found);
+        }
+    }
+    Err(EventCause::ListenerGone)
+}
+
+#[inline(always)]
+fn living_listener(mut key: ListenerKey, is_v6: bool) -> Option<(Address, u16)> {
     // SAFETY: map and key are valid; the answer is null or a referenced socket, released below.
     let found = unsafe { bpf_map_lookup_elem(map_pointer(&maps::LISTENERS), addr_of_mut!(key).cast()) };
     let found: *mut bpf_sock = found.cast();
     if found.is_null() {
-        return Err(EventCause::ListenerGone);
+        return None;
     }
     // SAFETY: not null and referenced until `bpf_sk_release`.
     unsafe {
@@ -194,9 +206,9 @@ fn listener(netns_cookie: u64, is_v6: bool) -> Result<(Address, u16), EventCause
         ];
         bpf_sk_release(found.cast());
         if state != TCP_LISTEN || port == 0 {
-            return Err(EventCause::ListenerGone);
+            return None;
         }
-        Ok((if is_v6 { v6 } else { mapped(v4) }, port as u16))
+        Some((if is_v6 { v6 } else { mapped(v4) }, port as u16))
     }
 }
 

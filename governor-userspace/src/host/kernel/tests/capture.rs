@@ -250,7 +250,7 @@ fn several_listeners_share_the_load() {
     let Some(stage) = Stage::set() else { return };
     let (port, _v4, _v6) = direct_servers();
     let mut kernel = Kernel::load(&stage.options(port, false)).unwrap();
-    let services: Vec<Service> = (1..=4)
+    let mut services: Vec<Service> = (1..=4)
         .map(|last| {
             let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), 0)).unwrap();
             kernel.serve_listener(listener.as_fd()).unwrap();
@@ -263,6 +263,14 @@ fn several_listeners_share_the_load() {
     assert_eq!(counts.iter().sum::<usize>(), 200);
     assert!(counts.iter().all(|&count| count > 10), "{counts:?}");
     assert!(services.iter().all(|service| service.flows.lock().iter().all(Option::is_some)));
+
+    // The others take over for those that close.
+    for _ in 0..3 {
+        services.remove(0);
+        client(&stage.clients, "127.0.0.1", port, 40).only(&format!("g|127.0.0.1|{port}"), 40);
+    }
+    services.remove(0);
+    client(&stage.clients, "127.0.0.1", port, 2).only("error|1", 2);
 }
 
 #[test]
