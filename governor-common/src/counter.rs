@@ -45,8 +45,8 @@ counters! {
     PeerShown = "peer_shown",
     /// Attempts of others to bind the agent's ports.
     BindRefused = "bind_refused",
-    /// Device bindings that could not be cleared; such a connection fails with an error.
-    DeviceKept = "device_kept",
+    /// Refused: the socket is bound to a device and cannot be unbound.
+    RefusedDeviceBound = "refused_device_bound",
     /// Events that the ring buffer had no room for.
     EventsDropped = "events_dropped",
 }

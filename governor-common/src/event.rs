@@ -36,6 +36,9 @@ pub enum EventCause {
     BindRefused = 5,
     /// The flow could not be noted for the accepting end; the connection will have no identity.
     PendingFailed = 6,
+    /// The socket is bound to a device, and its owner may not unbind it (CAP_NET_RAW): it cannot
+    /// reach the agent. Refused even where the rule fails open: a binding must be no way around.
+    DeviceBound = 7,
 }
 
 impl EventCause {
@@ -47,6 +50,7 @@ impl EventCause {
             4 => Self::StorageFailed,
             5 => Self::BindRefused,
             6 => Self::PendingFailed,
+            7 => Self::DeviceBound,
             _ => return None,
         })
     }

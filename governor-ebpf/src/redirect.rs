@@ -34,6 +34,8 @@ const REFUSE: i32 = 0;
 
 const SOCK_STREAM: u32 = 1;
 const TCP_LISTEN: u32 = 10;
+/// Listeners looked at before a connection counts as without agent.
+const LISTENER_TRIES_COUNT: u32 = 4;
 const SOL_SOCKET: i32 = 1;
 const SO_BINDTODEVICE: i32 = 25;
 
@@ -83,11 +85,13 @@ pub fn connect<const V6: bool>(ctx: &SockAddrContext) -> i32 {
         Ok(found) => found,
         Err(cause) => return without_agent(ctx, rule, &flow, cause),
     };
+    if !release_device(ctx) {
+        return without_agent(ctx, Rule::default(), &flow, EventCause::DeviceBound);
+    }
     flow.listener_port = listener_port;
     if !store_flow(ctx, &mut flow) {
         return without_agent(ctx, rule, &flow, EventCause::StorageFailed);
     }
-    release_device(ctx);
     rewrite::<V6>(ctx, &listener_address, listener_port, is_v6);
     emit::count(Counter::Redirected);
     if emit::debug_log() {
@@ -155,8 +159,9 @@ fn is_heartbeat_stale(now_ns: u64) -> bool {
     settings.heartbeat_timeout_ns != 0 && now_ns.saturating_sub(*beat_ns) > settings.heartbeat_timeout_ns
 }
 
-/// Address and port of one of the agent's living listeners, picked at random: each listener has an
-/// ephemeral port range of its own towards it.
+/// Address and port of one of the agent's living listeners. The first try is random, because each
+/// listener has an ephemeral port range of its own towards it; the next ones step over listeners
+/// that are gone.
 #[inline(always)]
 fn listener(netns_cookie: u64, is_v6: bool) -> Result<(Address, u16), EventCause> {
     let family = u32::from(if is_v6 { FAMILY_V6 } else { FAMILY_V4 });
@@ -166,18 +171,27 @@ fn listener(netns_cookie: u64, is_v6: bool) -> Result<(Address, u16), EventCause
         Some(&count) if count > 0 => count,
         _ => return Err(EventCause::NamespaceUnknown),
     };
-    let slot = if count == 1 {
-        0
-    } else {
-        // SAFETY: takes no arguments and cannot fail.
-        unsafe { bpf_get_prandom_u32() % count }
-    };
-    let mut key = ListenerKey { netns_cookie, family, slot };
+    // SAFETY: takes no arguments and cannot fail.
+    let first = unsafe { bpf_get_prandom_u32() } % count;
+    for step in 0..LISTENER_TRIES_COUNT {
+        if step == count {
+            break;
+        }
+        let key = ListenerKey { netns_cookie, family, slot: (first + step) % count };
+        if let Some(found) = living_listener(key, is_v6) {
+            return Ok(found);
+        }
+    }
+    Err(EventCause::ListenerGone)
+}
+
+#[inline(always)]
+fn living_listener(mut key: ListenerKey, is_v6: bool) -> Option<(Address, u16)> {
     // SAFETY: map and key are valid; the answer is null or a referenced socket, released below.
     let found = unsafe { bpf_map_lookup_elem(map_pointer(&maps::LISTENERS), addr_of_mut!(key).cast()) };
     let found: *mut bpf_sock = found.cast();
     if found.is_null() {
-        return Err(EventCause::ListenerGone);
+        return None;
     }
     // SAFETY: not null and referenced until `bpf_sk_release`.
     unsafe {
@@ -192,13 +206,13 @@ fn listener(netns_cookie: u64, is_v6: bool) -> Result<(Address, u16), EventCause
         ];
         bpf_sk_release(found.cast());
         if state != TCP_LISTEN || port == 0 {
-            return Err(EventCause::ListenerGone);
+            return None;
         }
-        Ok((if is_v6 { v6 } else { mapped(v4) }, port as u16))
+        Some((if is_v6 { v6 } else { mapped(v4) }, port as u16))
     }
 }
 
-/// No living agent for this connection: refused, or direct where the rule says so. Either is told.
+/// The agent cannot be reached by this connection: refused, or direct where the rule says so. Either is told.
 #[inline(always)]
 fn without_agent(ctx: &SockAddrContext, rule: Rule, flow: &Flow, cause: EventCause) -> i32 {
     let passed = rule.fails_open();
@@ -207,6 +221,7 @@ fn without_agent(ctx: &SockAddrContext, rule: Rule, flow: &Flow, cause: EventCau
         EventCause::HeartbeatStale => Counter::RefusedHeartbeatStale,
         EventCause::NamespaceUnknown => Counter::RefusedNamespaceUnknown,
         EventCause::ListenerGone => Counter::RefusedListenerGone,
+        EventCause::DeviceBound => Counter::RefusedDeviceBound,
         _ => Counter::RefusedStorageFailed,
     });
     emit::event(&Event {
@@ -257,22 +272,21 @@ fn store_flow(ctx: &SockAddrContext, flow: &mut Flow) -> bool {
     true
 }
 
-/// A socket bound to a device (`SO_BINDTODEVICE`) cannot reach loopback.
+/// A socket bound to a device (`SO_BINDTODEVICE`) cannot reach loopback. The kernel lets the hook
+/// undo that only for a caller who may do so itself.
 #[inline(always)]
-fn release_device(ctx: &SockAddrContext) {
+fn release_device(ctx: &SockAddrContext) -> bool {
     let socket: *mut bpf_sock = socket(ctx).cast();
     // SAFETY: the context's socket is valid for the run of the program.
     if unsafe { read_volatile(addr_of!((*socket).bound_dev_if)) } == 0 {
-        return;
+        return true;
     }
     let mut none = [0u8; 4];
     // SAFETY: the buffer is as long as stated and outlives the call.
     let result = unsafe {
         bpf_setsockopt(ctx.as_ptr(), SOL_SOCKET, SO_BINDTODEVICE, none.as_mut_ptr().cast(), none.len() as i32)
     };
-    if result != 0 {
-        emit::count(Counter::DeviceKept);
-    }
+    result == 0
 }
 
 /// Puts the listener's address in the place of the original one.

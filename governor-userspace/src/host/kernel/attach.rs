@@ -33,19 +33,25 @@ impl Kernel {
     /// captured connections are refused until they are.
     ///
     /// Links that a dead predecessor pinned are removed after our own are in place, so that a
-    /// captured port is never open in between. On an error nothing stays attached.
+    /// captured port is never open in between. On an error nothing of ours stays attached.
     pub fn attach(&mut self) -> Result<(), KernelError> {
         if !self.links.is_empty() {
             return Err(KernelError::Order("the kernel programs are attached already"));
         }
-        if let Err(error) = self.attach_all() {
-            self.release_links();
-            return Err(error);
+        let attached = self.attach_all().and_then(|()| match &mut self.pins {
+            Some(pins) => pins.remove_previous(),
+            None => Ok(None),
+        });
+        match attached {
+            Ok(previous) => {
+                self.previous = previous;
+                Ok(())
+            }
+            Err(error) => {
+                self.release_links();
+                Err(error)
+            }
         }
-        if let Some(pins) = &mut self.pins {
-            self.previous = pins.remove_previous()?;
-        }
-        Ok(())
     }
 
     /// Takes the programs off, connect hooks first, and removes pins and the bpffs that we mounted.

@@ -54,6 +54,20 @@ impl Kernel {
     /// Loads programs and rules. Nothing is attached yet: no connection changes.
     pub fn load(options: &KernelOptions) -> Result<Self, KernelError> {
         let pins = options.pin_dir.as_deref().map(PinDirectory::open).transpose()?;
+        match (Self::load_programs(options, pins.as_ref()), pins) {
+            (Ok(mut kernel), pins) => {
+                kernel.pins = pins;
+                Ok(kernel)
+            }
+            (Err(error), pins) => {
+                // The first error is the one to tell.
+                let _second = pins.map(PinDirectory::remove);
+                Err(error)
+            }
+        }
+    }
+
+    fn load_programs(options: &KernelOptions, pins: Option<&PinDirectory>) -> Result<Self, KernelError> {
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::default())
             .load(OBJECT)
@@ -64,7 +78,7 @@ impl Kernel {
         }
         let found: &mut SockOps = program_mut(&mut ebpf, HAND_OVER)?;
         found.load().map_err(|error| program_error(HAND_OVER, &error))?;
-        if let Some(pins) = &pins {
+        if let Some(pins) = pins {
             pins.pin_maps(&ebpf)?;
         }
 
@@ -83,7 +97,7 @@ impl Kernel {
             rule_cgroups: Vec::new(),
             own_cgroups: Vec::new(),
             links: Vec::new(),
-            pins,
+            pins: None,
             previous: None,
             ebpf,
         };

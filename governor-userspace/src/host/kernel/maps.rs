@@ -131,6 +131,8 @@ pub struct Counters {
     pub refused_namespace_unknown: u64,
     pub refused_listener_gone: u64,
     pub refused_storage_failed: u64,
+    /// Sockets bound to a device that could not be unbound.
+    pub refused_device_bound: u64,
     /// Went direct because a rule fails open: ungoverned.
     pub passed_open: u64,
     /// Flows noted for the accepting end.
@@ -144,7 +146,6 @@ pub struct Counters {
     pub peer_shown: u64,
     /// Attempts of others to bind governor's ports.
     pub bind_refused: u64,
-    pub device_kept: u64,
     /// Events lost because the ring buffer was full.
     pub events_dropped: u64,
 }
@@ -162,6 +163,7 @@ impl Counters {
             refused_namespace_unknown: sum(Counter::RefusedNamespaceUnknown)?,
             refused_listener_gone: sum(Counter::RefusedListenerGone)?,
             refused_storage_failed: sum(Counter::RefusedStorageFailed)?,
+            refused_device_bound: sum(Counter::RefusedDeviceBound)?,
             passed_open: sum(Counter::PassedOpen)?,
             pending: sum(Counter::Pending)?,
             pending_failed: sum(Counter::PendingFailed)?,
@@ -169,7 +171,6 @@ impl Counters {
             closed: sum(Counter::Closed)?,
             peer_shown: sum(Counter::PeerShown)?,
             bind_refused: sum(Counter::BindRefused)?,
-            device_kept: sum(Counter::DeviceKept)?,
             events_dropped: sum(Counter::EventsDropped)?,
         })
     }
@@ -180,6 +181,7 @@ impl Counters {
             + self.refused_namespace_unknown
             + self.refused_listener_gone
             + self.refused_storage_failed
+            + self.refused_device_bound
     }
 }
 

@@ -228,7 +228,21 @@ fn no_other_way_to_connect_goes_around() {
     assert_eq!(flows.len(), captured);
     let others = flows.iter().filter(|flow| flow.as_ref().unwrap().tgid != seen.pid).count();
     assert_eq!(others, 1, "only the forked child is another process: {flows:?}");
-    assert_eq!(kernel.counters().unwrap().device_kept, 0);
+    assert_eq!(kernel.counters().unwrap().refused(), 0);
+}
+
+#[test]
+fn a_device_binding_that_cannot_be_undone_is_refused_even_where_the_rule_fails_open() {
+    let Some(stage) = Stage::set() else { return };
+    let (port, _v4, _v6) = direct_servers();
+    let (kernel, _services) = agent(&stage.options(port, true));
+    let program = "import os, socket, sys\nos.setgid(65534); os.setuid(65534)\nprint('pid', os.getpid())\n\
+        s = socket.socket()\ns.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'lo')\n\
+        try: s.connect(('127.0.0.1', int(sys.argv[1]))); print(1, 'connected')\n\
+        except OSError as error: print(1, 'error', error.errno)\n";
+    python(&stage.clients, program, &[port.to_string()]).only("error 1", 1);
+    let counters = kernel.counters().unwrap();
+    assert_eq!((counters.refused_device_bound, counters.passed_open, counters.redirected), (1, 0, 0));
 }
 
 #[test]
@@ -236,7 +250,7 @@ fn several_listeners_share_the_load() {
     let Some(stage) = Stage::set() else { return };
     let (port, _v4, _v6) = direct_servers();
     let mut kernel = Kernel::load(&stage.options(port, false)).unwrap();
-    let services: Vec<Service> = (1..=4)
+    let mut services: Vec<Service> = (1..=4)
         .map(|last| {
             let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), 0)).unwrap();
             kernel.serve_listener(listener.as_fd()).unwrap();
@@ -249,6 +263,14 @@ fn several_listeners_share_the_load() {
     assert_eq!(counts.iter().sum::<usize>(), 200);
     assert!(counts.iter().all(|&count| count > 10), "{counts:?}");
     assert!(services.iter().all(|service| service.flows.lock().iter().all(Option::is_some)));
+
+    // The others take over for those that close.
+    for _ in 0..3 {
+        services.remove(0);
+        client(&stage.clients, "127.0.0.1", port, 40).only(&format!("g|127.0.0.1|{port}"), 40);
+    }
+    services.remove(0);
+    client(&stage.clients, "127.0.0.1", port, 2).only("error|1", 2);
 }
 
 #[test]

@@ -193,6 +193,11 @@ fn pins_refuse_after_a_death_and_the_next_agent_takes_over() {
         mountinfo.contains(pins.to_str().unwrap())
     };
 
+    // A load that fails leaves no mount and no pins.
+    let broken = KernelOptions { own_cgroups: vec!["/proc".into()], ..options.clone() };
+    assert!(Kernel::load(&broken).is_err());
+    assert!(!is_mounted());
+
     // A killed process closes its descriptors and runs no clean-up: so does this drop.
     let (first, service) = agent(&options);
     client(&stage.clients, "127.0.0.1", port, 1).only(&format!("g|127.0.0.1|{port}"), 1);
