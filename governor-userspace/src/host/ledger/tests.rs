@@ -158,6 +158,7 @@ fn segments_rotate_by_size_and_stay_one_chain() {
     let ledger = Ledger::open(options, at(0)).unwrap();
     ledger.append(&[record("100")]).unwrap();
     ledger.close(at(0)).unwrap();
+    drop(ledger);
     assert_eq!(place.verify().finding, None);
     assert_eq!(place.decisions(), (0..=100).map(|n| n.to_string()).collect::<Vec<_>>());
 
