@@ -91,8 +91,10 @@ pub(super) fn recover(dir: &Path, key: &VerifyingKey) -> Result<Recovered, Ledge
         let seq = verifier.finish().err().map_or(Problem::HeadMissing, |finding| finding.problem);
         return Err(broken(finding(seq)));
     }
-    // The head is published right after the first lines, before the first record of the agent.
-    if head_content.is_none() && tail.seq_next > OPENING_LINES_MAX {
+    // The head is published before the first record of the agent is accepted. Until then there are only
+    // the ledger's own lines, each told apart from records by what the summary notes.
+    let summary = verifier.summary();
+    if head_content.is_none() && summary.records > summary.notes.len() as u64 {
         return Err(broken(finding(Problem::HeadMissing)));
     }
     Ok(Recovered { tail, cut })
@@ -144,6 +146,3 @@ fn cut_off(dir: &Path, tail: &Tail, finding: &Finding) -> Result<Option<LedgerEv
 }
 
 const READ_BYTES: usize = 1 << 18;
-/// A header, a cut tail and a checkpoint: all that a first start writes before it publishes the head.
-/// (A start that dies there again and again adds a checkpoint each time; it is refused at the sixth.)
-const OPENING_LINES_MAX: u64 = 8;

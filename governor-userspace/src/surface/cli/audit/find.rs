@@ -57,7 +57,7 @@ impl Found {
 /// unless they are asked for by name.
 pub(super) fn newest(files: &AuditFiles, filter: &Filter, limit: usize) -> io::Result<Found> {
     let mut found = Found::default();
-    // Completions whose statement is in an older segment.
+    // Completions from newer segments whose statement has not been met yet.
     let mut orphans: HashMap<String, Vec<Vec<u8>>> = HashMap::new();
     let wants_completions = filter.event.as_deref() == Some("completion");
     for &segment in files.segments().iter().rev() {
@@ -108,6 +108,7 @@ pub(super) fn newest(files: &AuditFiles, filter: &Filter, limit: usize) -> io::R
             {
                 // Known not to match: its completions need not be kept.
                 segment_orphans.remove(&**decision);
+                orphans.remove(&**decision);
             }
             if segment_orphans.len() > ORPHANS_COUNT_MAX {
                 segment_orphans.clear();
@@ -119,7 +120,13 @@ pub(super) fn newest(files: &AuditFiles, filter: &Filter, limit: usize) -> io::R
                 hit.completions.extend(late);
             }
         }
-        orphans = segment_orphans;
+        for (decision, mut completions) in segment_orphans {
+            completions.extend(orphans.remove(&decision).unwrap_or_default());
+            orphans.insert(decision, completions);
+        }
+        if orphans.len() > ORPHANS_COUNT_MAX {
+            orphans.clear();
+        }
         hits.append(&mut found.0);
         found.0 = hits;
     }

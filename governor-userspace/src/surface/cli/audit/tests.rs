@@ -12,7 +12,7 @@ fn at(ms: u64) -> Timestamp {
 fn statement(n: u64, text: &str) -> AuditRecord {
     let event = AuditEvent::Statement(Box::new(StatementRecord {
         decision: DecisionId(format!("S.{n}").into()),
-        verdict: if n % 2 == 0 { Verdict::Allow } else { Verdict::Deny },
+        verdict: if n.is_multiple_of(2) { Verdict::Allow } else { Verdict::Deny },
         reasons: vec![],
         kind: StatementKind::Select,
         tag: "SELECT".into(),
