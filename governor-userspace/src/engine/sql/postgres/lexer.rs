@@ -22,16 +22,46 @@ pub(super) struct Lexer<'a> {
     text: &'a [u8],
     at: usize,
     comment_depth_max: usize,
+    comments_in_a_row_max: usize,
+    run_end: usize,
+    run_steps: u64,
 }
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text: text.as_bytes(), at: 0, comment_depth_max: 0 }
+        Self {
+            text: text.as_bytes(),
+            at: 0,
+            comment_depth_max: 0,
+            comments_in_a_row_max: 0,
+            run_end: 0,
+            run_steps: 0,
+        }
     }
 
     /// The deepest `/*` nesting seen so far.
     pub(super) fn comment_depth_max(&self) -> usize {
         self.comment_depth_max
+    }
+
+    /// The most comments between two tokens so far.
+    pub(super) fn comments_in_a_row_max(&self) -> usize {
+        self.comments_in_a_row_max
+    }
+
+    /// What PostgreSQL's scanner may have read more than once: it takes the whole run of operator
+    /// characters at each `/*` and at each operator, then gives most of it back.
+    pub(super) fn run_steps(&self) -> u64 {
+        self.run_steps
+    }
+
+    /// Characters from here to the end of the run of operator characters.
+    fn run_ahead(&mut self) -> u64 {
+        if self.at >= self.run_end {
+            let length = self.rest().iter().position(|byte| !is_operator(*byte)).unwrap_or(self.rest().len());
+            self.run_end = self.at + length;
+        }
+        (self.run_end - self.at) as u64
     }
 
     fn peek(&self, ahead: usize) -> u8 {
@@ -55,13 +85,19 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_blank(&mut self) {
+        let mut comments = 0;
         loop {
+            self.comments_in_a_row_max = self.comments_in_a_row_max.max(comments);
             match (self.peek(0), self.peek(1)) {
                 (b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c, _) => self.at += 1,
                 (b'-', b'-') => {
+                    comments += 1;
                     self.take_while(|byte| byte != b'\n' && byte != b'\r');
                 }
-                (b'/', b'*') => self.skip_comment(),
+                (b'/', b'*') => {
+                    comments += 1;
+                    self.skip_comment();
+                }
                 _ => return,
             }
         }
@@ -79,6 +115,7 @@ impl<'a> Lexer<'a> {
             }
             match (self.peek(0), self.peek(1)) {
                 (b'/', b'*') => {
+                    self.run_steps += self.run_ahead();
                     self.at += 2;
                     depth += 1;
                     self.comment_depth_max = self.comment_depth_max.max(depth);
@@ -205,6 +242,9 @@ impl<'a> Iterator for Lexer<'a> {
 impl<'a> Lexer<'a> {
     /// The longest run of operator characters that does not open a comment.
     fn operator(&mut self) -> &'a [u8] {
+        let run = self.run_ahead();
+        // Each character of it may turn out to be an operator of its own.
+        self.run_steps += run * run / 2;
         let rest = self.rest();
         let run = rest.iter().position(|byte| !is_operator(*byte)).unwrap_or(rest.len());
         let run = rest.get(..run).unwrap_or_default();

@@ -8,7 +8,7 @@
 //! The tree is freed as one memory context, so neither reading nor dropping it recurses.
 //!
 //! Stack: the grammar keeps its stacks on the heap and gives up at 10,000 levels; the walk's work list
-//! is on the heap. A thread with [`PARSER_STACK_BYTES_MIN`] is enough for any text.
+//! is on the heap; only comments in a row cost stack, and the prescan bounds them. A thread with [`PARSER_STACK_BYTES_MIN`] is enough for any text.
 
 mod children;
 mod columns;
@@ -25,7 +25,7 @@ mod targets;
 mod walk;
 mod where_clause;
 
-pub use prescan::{COMMENT_DEPTH_MAX, STATEMENT_BYTES_MAX, STATEMENTS_MAX};
+pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_IN_A_ROW_MAX, STATEMENT_BYTES_MAX, STATEMENTS_MAX};
 
 use super::{Script, SqlDialect};
 use crate::engine::model::{Mentions, Statement, StatementKind, Target, Unknown};

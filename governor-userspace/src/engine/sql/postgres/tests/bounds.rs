@@ -110,7 +110,33 @@ fn quadratic_scans_are_refused() {
         assert!(on_small_stack(sql)[0].unknown.is_some());
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     }
-    assert_eq!(one(&format!("/*{}*/ SELECT '{}'", "=".repeat(200), "-".repeat(2_000))).unknown, None);
+    // Harmless inside strings and banners.
+    for sql in [
+        format!("/*{}*/ SELECT '{}'", "=".repeat(200), "-".repeat(900_000)),
+        format!("SELECT $x${}$x$ --{}", "/*".repeat(100_000), "*".repeat(100_000)),
+        format!(
+            "SELECT 1 {}",
+            "\n-- ====================================== --".repeat(COMMENTS_IN_A_ROW_MAX)
+        ),
+        format!("SELECT 1{}", "\n, 2 -- ============================== --".repeat(20_000)),
+    ] {
+        let started = Instant::now();
+        assert_eq!(on_small_stack(sql)[0].unknown, None);
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn comments_in_a_row_are_bounded() {
+    for comment in ["--\n", "/**/ ", "-- x\r/* y */"] {
+        for sql in [format!("SELECT {}1", comment.repeat(70_000)), comment.repeat(70_000)] {
+            assert!(
+                matches!(on_small_stack(sql)[0].unknown, Some(Unknown::NotUnderstood { .. })),
+                "{comment}"
+            );
+        }
+        assert_eq!(on_small_stack(format!("SELECT {}1", comment.repeat(1_000)))[0].unknown, None);
+    }
 }
 
 #[test]
