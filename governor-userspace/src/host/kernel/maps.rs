@@ -175,6 +175,27 @@ impl Counters {
         })
     }
 
+    /// All of them with their names, for metrics.
+    pub fn named(&self) -> [(&'static str, u64); Counter::ALL.len()] {
+        [
+            (Counter::Redirected.name(), self.redirected),
+            (Counter::Exempt.name(), self.exempt),
+            (Counter::RefusedHeartbeatStale.name(), self.refused_heartbeat_stale),
+            (Counter::RefusedNamespaceUnknown.name(), self.refused_namespace_unknown),
+            (Counter::RefusedListenerGone.name(), self.refused_listener_gone),
+            (Counter::RefusedStorageFailed.name(), self.refused_storage_failed),
+            (Counter::RefusedDeviceBound.name(), self.refused_device_bound),
+            (Counter::PassedOpen.name(), self.passed_open),
+            (Counter::Pending.name(), self.pending),
+            (Counter::PendingFailed.name(), self.pending_failed),
+            (Counter::HandedOver.name(), self.handed_over),
+            (Counter::Closed.name(), self.closed),
+            (Counter::PeerShown.name(), self.peer_shown),
+            (Counter::BindRefused.name(), self.bind_refused),
+            (Counter::EventsDropped.name(), self.events_dropped),
+        ]
+    }
+
     /// Connections that a rule named and that were not let out, whatever the cause.
     pub fn refused(&self) -> u64 {
         self.refused_heartbeat_stale
