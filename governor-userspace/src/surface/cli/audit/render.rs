@@ -37,8 +37,8 @@ impl Style {
     pub(super) fn line(&mut self, out: &mut impl Write, view: &View<'_>) -> io::Result<()> {
         let row = view.row;
         let verdict = match (row.verdict.as_deref(), &*row.event) {
-            (Some(verdict), _) => verdict,
-            (None, "protocol_error" | "policy_refused" | "write_failed" | "tail_cut") => "error",
+            (Some(verdict @ ("allow" | "deny" | "hold")), _) => verdict,
+            (_, "protocol_error" | "policy_refused" | "write_failed" | "tail_cut") => "error",
             _ => "·",
         };
         let (database, kind) = match row.is_statement() {
@@ -46,7 +46,7 @@ impl Style {
             false => (row.claims.as_ref().map_or("-", |claims| &claims.database), "-"),
         };
         let cells = [who(row), clean(database), clean(kind), view.ending.map_or("-".into(), ending)];
-        let time = row.time.get(..23).map_or_else(|| clean(&row.time), |time| format!("{time}Z"));
+        let time = clean(row.time.get(..23).unwrap_or(&row.time)) + "Z";
         let mut plain = format!("{time}  ");
         let verdict_at = plain.len();
         let _ = write!(plain, "{verdict:<5}");

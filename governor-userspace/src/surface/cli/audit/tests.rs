@@ -170,3 +170,35 @@ fn times_are_read_in_every_form_and_nothing_else() {
         assert!(moment(text, now).is_err(), "{text}");
     }
 }
+
+#[derive(Debug, clap::Parser)]
+struct Program {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(flatten)]
+    audit: AuditArgs,
+}
+
+#[test]
+fn verify_exits_with_1_on_a_finding_and_errors_say_what_is_missing() {
+    use clap::{CommandFactory as _, Parser as _};
+    Program::command().debug_assert();
+    let (dir, _files) = place();
+    let state = dir.path().to_str().unwrap();
+    let run_with = |more: &[&str]| {
+        let program = Program::try_parse_from([&["governor", "--state-dir", state][..], more].concat())?;
+        run(&program.audit, &program.globals).map(|code| format!("{code:?}"))
+    };
+    let (good, bad) = (format!("{:?}", ExitCode::SUCCESS), format!("{:?}", ExitCode::from(1)));
+    assert_eq!(run_with(&["verify"]).unwrap(), good);
+    assert_eq!(run_with(&["verify", "--json"]).unwrap(), good);
+    let anchor = format!("3:{}", "0".repeat(64));
+    assert_eq!(run_with(&["verify", "--anchor", &anchor]).unwrap(), bad);
+    assert!(run_with(&["verify", "--anchor", "3"]).is_err());
+    assert!(run_with(&["verify", "--public-key", "/nowhere"]).unwrap_err().to_string().contains("/nowhere"));
+    let error = run_with(&["tail", "--dir", state]).unwrap_err().to_string();
+    assert!(error.contains("holds no audit segments"), "{error}");
+    assert!(run_with(&["search", "--class", "robot"]).is_err());
+    std::fs::remove_file(dir.path().join("audit/segment-0000000002.jsonl")).unwrap();
+    assert_eq!(run_with(&["verify"]).unwrap(), bad);
+}
