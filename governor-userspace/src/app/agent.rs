@@ -1,9 +1,10 @@
 //! The running agent behind the surface's handle, and its periodic work.
 
 use super::handle::{Agent, Handle, LedgerStatus, PolicyReload};
-use super::options::RunOptions;
-use super::{record, started};
-use crate::engine::audit::AuditEvent;
+use super::record;
+use crate::engine::approval::State;
+use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, HoldEnd};
+use crate::host::approvals::Approval;
 use crate::host::clock;
 use crate::host::config::Config;
 use crate::host::kernel::{Kernel, KernelEvents};
@@ -79,8 +80,26 @@ fn note_reload(ledger: &Ledger, policy: &PolicyStore, result: Result<(), String>
 }
 
 /// The first records of a run.
-pub(super) fn start(ledger: &Ledger, _: &RunOptions, config: &Config, handle: &Handle) -> anyhow::Result<()> {
-    ledger.append(&[started(config, handle.status().policy_version)])?;
+pub(super) fn record_start(
+    ledger: &Ledger,
+    config: &Config,
+    handle: &Handle,
+    lost: &[Approval],
+) -> anyhow::Result<()> {
+    let mut records = vec![record(AuditEvent::AgentStart(AgentStart {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        profile: config.policy.profile.as_str().into(),
+        policy: handle.status().policy_version,
+    }))];
+    for approval in lost {
+        if let State::Ended { answer, .. } = &approval.state {
+            let end = HoldEnd { approval: approval.request.id.clone(), answer: answer.clone() };
+            let session = Some(approval.request.session.clone());
+            records.push(AuditRecord { session, ..record(AuditEvent::HoldEnd(end)) });
+        }
+    }
+    ledger.append(&records)?;
     Ok(())
 }
 
@@ -106,7 +125,11 @@ impl Drop for Background {
 
 /// Starts the ledger's checkpoints, the kernel's heartbeat and events, the policy directory's watch
 /// and the holds' expiry.
-pub(super) fn background(kernel: &KernelSlot, shared: &Arc<Shared>, handle: &Handle) -> anyhow::Result<Background> {
+pub(super) fn background(
+    kernel: &KernelSlot,
+    shared: &Arc<Shared>,
+    handle: &Handle,
+) -> anyhow::Result<Background> {
     let stop = Arc::new(AtomicBool::new(false));
     let thread = {
         let (stop, shared, handle) = (stop.clone(), shared.clone(), handle.clone());

@@ -6,7 +6,8 @@ use super::options::RunOptions;
 use crate::engine::masking::Detectors;
 use crate::engine::policy;
 use crate::engine::session::{EngineLimits, Labels, TlsMode};
-use crate::host::approvals::{ApprovalLimits, ApprovalStore, ApproverRules};
+use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
+use crate::host::clock;
 use crate::host::config::{self, Approver, Config, Profile};
 use crate::host::identity::Identifier;
 use crate::host::kernel::{CaptureRule, Kernel, KernelOptions, cgroup2_mount};
@@ -14,7 +15,6 @@ use crate::host::ledger::{Ledger, LedgerOptions};
 use crate::host::policy::{PolicyOptions, PolicyStore};
 use crate::host::proxy::{self, CancelRegistry, Drain, PortRule, Shared};
 use crate::host::telemetry::Metrics;
-use crate::host::clock;
 use crate::surface::api::{ControlSocket, TelemetryListener};
 use anyhow::Context as _;
 use parking_lot::Mutex;
@@ -32,10 +32,16 @@ pub(super) struct Built {
     pub listeners: Vec<TcpListener>,
     pub shared: Arc<Shared>,
     pub kernel: KernelSlot,
+    /// Holds that an earlier run left unanswered.
+    pub lost: Vec<Approval>,
 }
 
 /// Builds in an order in which nothing has to be undone on the host if a later step fails.
-pub(super) fn build(options: &RunOptions, config: &Config, drain: watch::Receiver<Drain>) -> anyhow::Result<Built> {
+pub(super) fn build(
+    options: &RunOptions,
+    config: &Config,
+    drain: watch::Receiver<Drain>,
+) -> anyhow::Result<Built> {
     let now = clock::now();
     let state = options.state_dir.as_path();
     private_dir(state)?;
@@ -44,8 +50,10 @@ pub(super) fn build(options: &RunOptions, config: &Config, drain: watch::Receive
     let ledger = Ledger::open(ledger_options(state, config), now)?;
     let policy = Arc::new(PolicyStore::open(policy_options(config))?);
     let limits = ApprovalLimits { pending_max: config.approvals.pending_max, ..ApprovalLimits::default() };
-    let approvals = Arc::new(ApprovalStore::open(state.join("approvals"), limits, now)?);
-    let telemetry = config.metrics.listen.map(|address| TelemetryListener::bind(address, state)).transpose()?;
+    let (approvals, lost) = ApprovalStore::open(state.join("approvals"), limits, metrics.clone(), now)?;
+    let approvals = Arc::new(approvals);
+    let telemetry =
+        config.metrics.listen.map(|address| TelemetryListener::bind(address, state)).transpose()?;
 
     let mount = cgroup2_mount()?;
     let identifier = Identifier::new(config.identity.rules.clone(), mount.clone())?;
@@ -83,17 +91,15 @@ pub(super) fn build(options: &RunOptions, config: &Config, drain: watch::Receive
         approver_rules: approver_rules(config),
         metrics,
     });
-    Ok(Built { handle, control, telemetry, listeners, shared, kernel })
+    Ok(Built { handle, control, telemetry, listeners, shared, kernel, lost })
 }
 
 /// The instance's directory: nobody but its owner and group looks into it.
 fn private_dir(path: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o750)
-        .create(path)
-        .with_context(|| format!("cannot make the state directory {}: choose another with --state-dir", path.display()))
+    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path).with_context(|| {
+        format!("cannot make the state directory {}: choose another with --state-dir", path.display())
+    })
 }
 
 fn ledger_options(state: &Path, config: &Config) -> LedgerOptions {
@@ -148,7 +154,8 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
 /// The cgroup that governor itself runs in: its sockets are made there.
 fn own_cgroup(mount: &Path) -> anyhow::Result<PathBuf> {
     let text = std::fs::read_to_string("/proc/self/cgroup").context("cannot read /proc/self/cgroup")?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::")).context("this process has no cgroup v2")?;
+    let path =
+        text.lines().find_map(|line| line.strip_prefix("0::")).context("this process has no cgroup v2")?;
     Ok(mount.join(path.trim_start_matches('/')))
 }
 
@@ -168,7 +175,12 @@ fn ports(config: &Config) -> Vec<PortRule> {
 
 fn labels(config: &Config) -> Labels {
     Labels {
-        sensitive: config.masking.columns.iter().map(|label| (label.column.clone(), label.category)).collect(),
+        sensitive: config
+            .masking
+            .columns
+            .iter()
+            .map(|label| (label.column.clone(), label.category))
+            .collect(),
         clear: config.masking.clear.clone(),
     }
 }

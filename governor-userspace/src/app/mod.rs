@@ -13,7 +13,7 @@ mod signals;
 pub use crate::host::config::Profile;
 pub use options::RunOptions;
 
-use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord};
+use crate::engine::audit::{AuditEvent, AuditRecord};
 use crate::host::config::{self, Config, Overrides};
 use crate::host::proxy::{Acceptor, Drain, Workers};
 use crate::host::{clock, telemetry};
@@ -27,8 +27,9 @@ use tokio::sync::watch;
 /// Runs the agent until it is told to stop.
 pub fn run(options: RunOptions) -> anyhow::Result<ExitCode> {
     let config = config::load(options.config.as_deref(), Overrides { profile: options.profile })?;
-    telemetry::log::init(config.log.level.as_str(), config.log.format.into())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
+    telemetry::log::init(config.log.level.as_str(), config.log.format)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
     let result = runtime.block_on(govern(options, config));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -39,7 +40,7 @@ async fn govern(options: RunOptions, config: Config) -> anyhow::Result<ExitCode>
     let (drain, drain_seen) = watch::channel(Drain::No);
     let (stop, stop_seen) = watch::channel(false);
     let built = build::build(&options, &config, drain_seen)?;
-    let build::Built { handle, control, telemetry, listeners, shared, kernel, .. } = built;
+    let build::Built { handle, control, telemetry, listeners, shared, kernel, lost } = built;
     let ledger = shared.ledger.clone();
 
     let workers = Arc::new(Workers::start(config.limits.workers.unwrap_or_else(cores), shared.clone())?);
@@ -48,7 +49,7 @@ async fn govern(options: RunOptions, config: Config) -> anyhow::Result<ExitCode>
         let acceptor = Acceptor::new(listener, workers.clone(), shared.metrics.clone())?;
         acceptors.push(tokio::spawn(acceptor.run(stop_seen.clone())));
     }
-    agent::start(&ledger, &options, &config, &handle)?;
+    agent::record_start(&ledger, &config, &handle, &lost)?;
     kernel.lock().as_mut().context("the kernel programs are gone")?.attach()?;
     let tasks = agent::background(&kernel, &shared, &handle)?;
     tokio::spawn(control_served(control, handle.clone()));
@@ -139,13 +140,3 @@ fn cores() -> usize {
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// After the deadline, so long for the last errors to reach the clients.
 const DRAIN_FORCED: Duration = Duration::from_secs(3);
-
-/// The record of a start.
-fn started(config: &Config, policy_version: String) -> AuditRecord {
-    record(AuditEvent::AgentStart(AgentStart {
-        version: env!("CARGO_PKG_VERSION").into(),
-        pid: std::process::id(),
-        profile: config.policy.profile.as_str().into(),
-        policy: policy_version,
-    }))
-}

@@ -1,7 +1,7 @@
 //! What a session wants done. The host carries out the parts in the order of the fields.
 
-use super::permit::Permit;
 use super::catalogue::Catalogue;
+use super::permit::Permit;
 use crate::engine::approval::{Answer, ApprovalRequest};
 use crate::engine::audit::AuditRecord;
 use crate::engine::model::Endpoint;

@@ -124,8 +124,20 @@ impl Labels {
 /// System columns that show values of other relations, other sessions' statements or secrets.
 fn system_category(relation: &str, column: &str) -> Option<Category> {
     const SHOWS_VALUES: [&str; 14] = [
-        "most_common_vals", "histogram_bounds", "most_common_elems", "most_common_val_nulls", "stavalues1",
-        "stavalues2", "stavalues3", "stavalues4", "stavalues5", "stxdmcv", "stxdexpr", "query", "data", "range_bounds_histogram",
+        "most_common_vals",
+        "histogram_bounds",
+        "most_common_elems",
+        "most_common_val_nulls",
+        "stavalues1",
+        "stavalues2",
+        "stavalues3",
+        "stavalues4",
+        "stavalues5",
+        "stxdmcv",
+        "stxdexpr",
+        "query",
+        "data",
+        "range_bounds_histogram",
     ];
     const SECRETS: [&str; 3] = ["rolpassword", "passwd", "umoptions"];
     if SECRETS.contains(&column) {
@@ -157,8 +169,14 @@ impl CatalogueReader {
         let number = |i: usize| text(i).and_then(|t| t.parse::<u32>().ok());
         match self.result {
             0 => {
-                if let (Some(oid), Some(schema), Some(relation), Some(attribute), Some(column), Some(type_oid)) =
-                    (number(0), text(1), text(2), number(4), text(5), number(6))
+                if let (
+                    Some(oid),
+                    Some(schema),
+                    Some(relation),
+                    Some(attribute),
+                    Some(column),
+                    Some(type_oid),
+                ) = (number(0), text(1), text(2), number(4), text(5), number(6))
                     && let Ok(attribute) = i16::try_from(attribute)
                 {
                     if self.columns.len() >= COLUMNS_MAX {
@@ -190,7 +208,11 @@ impl CatalogueReader {
             let category = labels.category(&name.schema, &name.relation, &name.column, type_oid);
             let relation = catalogue.relations.entry(oid).or_insert_with(|| {
                 catalogue.by_name.entry(name.relation.clone()).or_default().push(oid);
-                Relation { schema: name.schema.clone(), name: name.relation.clone(), sensitive: BTreeSet::new() }
+                Relation {
+                    schema: name.schema.clone(),
+                    name: name.relation.clone(),
+                    sensitive: BTreeSet::new(),
+                }
             });
             if category.is_some() {
                 relation.sensitive.insert(name.column.clone());
@@ -201,7 +223,8 @@ impl CatalogueReader {
             catalogue.columns.insert((oid, attribute), CatalogueColumn { name, category });
         }
         catalogue.follow_views(&self.views, view_columns, labels, dialect);
-        catalogue.any_sensitive = catalogue.columns.values().any(|c| c.category.is_some() && c.name.schema != "pg_catalog");
+        catalogue.any_sensitive =
+            catalogue.columns.values().any(|c| c.category.is_some() && c.name.schema != "pg_catalog");
         Some(catalogue)
     }
 }
@@ -224,7 +247,9 @@ impl Catalogue {
     /// Sensitive columns of everything that `name` may mean; `None` where nothing of that name is known.
     pub fn sensitive_columns(&self, name: &RelationName) -> Option<BTreeSet<&str>> {
         let mut found = None;
-        for relation in self.by_name.get(&name.name).into_iter().flatten().filter_map(|oid| self.relations.get(oid)) {
+        for relation in
+            self.by_name.get(&name.name).into_iter().flatten().filter_map(|oid| self.relations.get(oid))
+        {
             if name.schema.as_ref().is_none_or(|schema| *schema == relation.schema) {
                 found.get_or_insert_with(BTreeSet::new).extend(relation.sensitive.iter().map(String::as_str));
             }
@@ -245,11 +270,14 @@ impl Catalogue {
         if self.any_sensitive && statement.functions.iter().any(|f| self.is_user_function(f)) {
             return true;
         }
-        statement.reads.iter().chain(&statement.writes).any(|relation| match self.sensitive_columns(relation) {
-            None => true,
-            Some(sensitive) if sensitive.is_empty() => false,
-            Some(sensitive) => {
-                mentions.every_column || mentions.columns.iter().any(|column| sensitive.contains(column.as_str()))
+        statement.reads.iter().chain(&statement.writes).any(|relation| {
+            match self.sensitive_columns(relation) {
+                None => true,
+                Some(sensitive) if sensitive.is_empty() => false,
+                Some(sensitive) => {
+                    mentions.every_column
+                        || mentions.columns.iter().any(|column| sensitive.contains(column.as_str()))
+                }
             }
         })
     }
@@ -307,7 +335,9 @@ impl Catalogue {
     fn mark(&mut self, oid: u32, attribute: i16, labels: &Labels) -> bool {
         let Some(column) = self.columns.get_mut(&(oid, attribute)) else { return false };
         let n = &column.name;
-        if column.category.is_some() || labels.clear.iter().any(|p| p.matches(&n.schema, &n.relation, &n.column)) {
+        if column.category.is_some()
+            || labels.clear.iter().any(|p| p.matches(&n.schema, &n.relation, &n.column))
+        {
             return false;
         }
         column.category = Some(Category::Other);

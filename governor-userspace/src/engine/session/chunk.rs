@@ -109,7 +109,12 @@ impl<'a, P> Chunk<'a, P> {
     }
 
     /// Goes on with a message whose head was dealt with earlier. True when it is through.
-    pub fn stream<S: Sink<Proof = P>>(&mut self, streaming: &mut Streaming, proof: impl FnOnce() -> P, sink: &mut S) -> bool {
+    pub fn stream<S: Sink<Proof = P>>(
+        &mut self,
+        streaming: &mut Streaming,
+        proof: impl FnOnce() -> P,
+        sink: &mut S,
+    ) -> bool {
         let here = self.unread().len();
         let used = match *streaming {
             Streaming::None => return true,
@@ -140,7 +145,12 @@ impl<'a, P> Chunk<'a, P> {
     }
 
     /// Drops a message of `total` bytes, as much of it as is here; the rest is dropped as it comes.
-    pub fn drop_message<S: Sink<Proof = P>>(&mut self, total: usize, sink: &mut S, streaming: &mut Streaming) {
+    pub fn drop_message<S: Sink<Proof = P>>(
+        &mut self,
+        total: usize,
+        sink: &mut S,
+        streaming: &mut Streaming,
+    ) {
         let n = total.min(self.unread().len());
         self.skip(n, sink);
         if total > n {

@@ -71,17 +71,24 @@ impl Session {
             let limit = frontend::body_bytes_max(header.kind).filter(|_| header.kind != kind::PASSWORD);
             header.at_most(limit.ok_or(ProtocolViolation::UnknownKind { kind: header.kind })?)?;
             if self.skips(header.kind) {
-                chunk.drop_message(header.total_bytes(), &mut ToServer(&mut out.to_server), &mut self.client_stream);
+                chunk.drop_message(
+                    header.total_bytes(),
+                    &mut ToServer(&mut out.to_server),
+                    &mut self.client_stream,
+                );
                 continue;
             }
             let needed = needed_bytes(header, governance.limits.statement_bytes_max);
             let Some(body) = chunk.unread().get(Header::BYTES..Header::BYTES + needed) else { return Ok(()) };
             let whole = needed == header.body_bytes;
-            let step = self.client_message(now, header.kind, body, header.body_bytes, whole, governance, out)?;
+            let step =
+                self.client_message(now, header.kind, body, header.body_bytes, whole, governance, out)?;
             let total = header.total_bytes();
             let sink = &mut ToServer(&mut out.to_server);
             match step {
-                Step::Pass(permit) => chunk.pass_message::<ToServer<'_>>(total, permit, &mut self.client_stream),
+                Step::Pass(permit) => {
+                    chunk.pass_message::<ToServer<'_>>(total, permit, &mut self.client_stream)
+                }
                 Step::PassAfter(first, permit) => {
                     chunk.flush(sink);
                     sink.0.push((first, Permit::protocol(ProtocolNeed::OwnRequest)));
@@ -212,7 +219,9 @@ impl Session {
         let newest = governance.catalogue(destination, &database);
         match (&self.catalogue, &newest) {
             // Another session has read a newer one.
-            (Some(mine), Some(newest)) if newest.loaded > mine.loaded => self.catalogue = Some(newest.clone()),
+            (Some(mine), Some(newest)) if newest.loaded > mine.loaded => {
+                self.catalogue = Some(newest.clone())
+            }
             (None, Some(newest)) => self.catalogue = Some(newest.clone()),
             _ => {}
         }
@@ -231,7 +240,13 @@ impl Session {
     }
 
     /// A simple query: all of its statements are decided before any of them runs.
-    fn query(&mut self, now: Timestamp, statements: &[StatementRef], governance: &mut Governance, out: &mut Actions) -> Step {
+    fn query(
+        &mut self,
+        now: Timestamp,
+        statements: &[StatementRef],
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Step {
         let (approval, refused) = self.take_standing();
         let judged = self.judge(statements, approval.is_some(), governance);
         match self.gate(now, &judged, &[], approval.as_deref(), refused, governance, out) {
@@ -246,7 +261,11 @@ impl Session {
                     {
                         let ticket = self.next_ticket();
                         let inner = StatementRef::all(&governance.understood((**inner).clone())).collect();
-                        self.statements.define(name.as_bytes(), ticket, Prepared { statements: inner, fields: None });
+                        self.statements.define(
+                            name.as_bytes(),
+                            ticket,
+                            Prepared { statements: inner, fields: None },
+                        );
                         run.prepares = Some((name.as_bytes().into(), ticket));
                     }
                     match owed.run {
@@ -297,7 +316,8 @@ impl Session {
             self.statements.meanings(names.statement).flat_map(|p| p.statements.iter().cloned()).collect();
         if statements.is_empty() {
             let name = String::from_utf8_lossy(names.statement).into_owned();
-            statements = StatementRef::all(&governance.unknown("", Unknown::UnseenPrepared { name })).collect();
+            statements =
+                StatementRef::all(&governance.unknown("", Unknown::UnseenPrepared { name })).collect();
         }
         let judged = self.judge(&statements, approval.is_some(), governance);
         match self.gate(now, &judged, &parameters, approval.as_deref(), refused, governance, out) {
@@ -305,7 +325,15 @@ impl Session {
             Gate::Deny(report) => self.deny_extended(&report),
             Gate::Allow(permit) => {
                 let fields = self.statements.only(names.statement).and_then(|p| p.fields.clone());
-                let portal = Portal { statements, parameters, approval, fields, formats, described: false, plan: None };
+                let portal = Portal {
+                    statements,
+                    parameters,
+                    approval,
+                    fields,
+                    formats,
+                    described: false,
+                    plan: None,
+                };
                 let ticket = self.next_ticket();
                 self.portals.define(names.portal, ticket, portal);
                 self.pipeline.push(Owed::new(Expect::Bind { portal: names.portal.into(), ticket }));
@@ -315,15 +343,25 @@ impl Session {
     }
 
     /// Execute runs the portal: its record is written here.
-    fn execute(&mut self, now: Timestamp, name: &[u8], governance: &mut Governance, out: &mut Actions) -> Step {
+    fn execute(
+        &mut self,
+        now: Timestamp,
+        name: &[u8],
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Step {
         let (approval, refused) = self.take_standing();
         let mut statements: Vec<StatementRef> =
             self.portals.meanings(name).flat_map(|p| p.statements.iter().cloned()).collect();
-        let (bound_approval, parameters) =
-            self.portals.newest_mut(name).map(|p| (p.approval.clone(), p.parameters.clone())).unwrap_or_default();
+        let (bound_approval, parameters) = self
+            .portals
+            .newest_mut(name)
+            .map(|p| (p.approval.clone(), p.parameters.clone()))
+            .unwrap_or_default();
         if statements.is_empty() {
             let what = format!("portal {:?} was not bound in this session", String::from_utf8_lossy(name));
-            statements = StatementRef::all(&governance.unknown("", Unknown::NotUnderstood { what })).collect();
+            statements =
+                StatementRef::all(&governance.unknown("", Unknown::NotUnderstood { what })).collect();
         }
         let approval = approval.or(bound_approval);
         let judged = self.judge(&statements, approval.is_some(), governance);
@@ -344,20 +382,33 @@ impl Session {
                 let mut owed = Owed::new(Expect::Execute { portal: name.into() });
                 owed.run = Some(run);
                 self.pipeline.push(owed);
-                if describe { Step::PassAfter(encode::describe_portal(name), permit) } else { Step::Pass(permit) }
+                if describe {
+                    Step::PassAfter(encode::describe_portal(name), permit)
+                } else {
+                    Step::Pass(permit)
+                }
             }
         }
     }
 
     /// Whether the columns of this portal's rows are known, or will be when the rows come.
     fn columns_known(&self, portal: &[u8]) -> bool {
-        self.portals.only(portal).is_some_and(|p| p.plan.is_some() || p.described || (p.fields.is_some() && p.formats.is_some()))
+        self.portals
+            .only(portal)
+            .is_some_and(|p| p.plan.is_some() || p.described || (p.fields.is_some() && p.formats.is_some()))
     }
 
-    fn function_call(&mut self, now: Timestamp, oid: u32, governance: &mut Governance, out: &mut Actions) -> Step {
+    fn function_call(
+        &mut self,
+        now: Timestamp,
+        oid: u32,
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Step {
         let (approval, refused) = self.take_standing();
         let text = format!("FunctionCall {oid}");
-        let statements: Vec<_> = StatementRef::all(&governance.unknown(&text, Unknown::FunctionCall { oid })).collect();
+        let statements: Vec<_> =
+            StatementRef::all(&governance.unknown(&text, Unknown::FunctionCall { oid })).collect();
         let judged = self.judge(&statements, approval.is_some(), governance);
         match self.gate(now, &judged, &[], approval.as_deref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
@@ -404,7 +455,13 @@ impl Session {
     }
 
     /// Records a denial for every statement of a message; the first denied one tells the reason.
-    fn record_denials(&mut self, now: Timestamp, judged: &[Judged], parameters: &[Option<String>], out: &mut Actions) -> Report {
+    fn record_denials(
+        &mut self,
+        now: Timestamp,
+        judged: &[Judged],
+        parameters: &[Option<String>],
+        out: &mut Actions,
+    ) -> Report {
         let mut report = None;
         for one in judged {
             let id = self.record_statement(out, now, one, Verdict::Deny, parameters, None);
@@ -414,7 +471,11 @@ impl Session {
         }
         report.unwrap_or_else(|| {
             let id = self.next_decision();
-            self.denial_report(&id, &Decision::deny("governor.default", "it could not be decided", ""), "this statement")
+            self.denial_report(
+                &id,
+                &Decision::deny("governor.default", "it could not be decided", ""),
+                "this statement",
+            )
         })
     }
 
@@ -481,7 +542,9 @@ fn joint_permit(judged: &[Judged]) -> Option<Permit> {
 /// How many bytes of a body must be at hand before its message is decided.
 fn needed_bytes(header: Header, statement_bytes_max: usize) -> usize {
     match header.kind {
-        kind::QUERY | kind::PARSE | kind::BIND if header.body_bytes <= statement_bytes_max => header.body_bytes,
+        kind::QUERY | kind::PARSE | kind::BIND if header.body_bytes <= statement_bytes_max => {
+            header.body_bytes
+        }
         kind::QUERY | kind::PARSE | kind::BIND => HEAD_BYTES.min(header.body_bytes),
         kind::FUNCTION_CALL => 4.min(header.body_bytes),
         kind::COPY_DATA | kind::COPY_FAIL => 0,
@@ -505,4 +568,3 @@ fn head_name(head: &[u8]) -> Result<&[u8], ProtocolViolation> {
 const HEAD_BYTES: usize = 16 << 10;
 /// The statement that never exists: the server's log shows this name where governor denied something.
 const DENIED: &str = "denied by governor";
-

@@ -109,7 +109,12 @@ pub struct Governance {
 }
 
 impl Governance {
-    pub fn new(policy: Arc<PolicySet>, detectors: Arc<Detectors>, labels: Arc<Labels>, limits: EngineLimits) -> Self {
+    pub fn new(
+        policy: Arc<PolicySet>,
+        detectors: Arc<Detectors>,
+        labels: Arc<Labels>,
+        limits: EngineLimits,
+    ) -> Self {
         Self {
             policy,
             detectors,
@@ -176,13 +181,23 @@ impl Governance {
     }
 
     /// Whether a catalogue is missing or too old at `now`.
-    pub(super) fn catalogue_is_stale(&mut self, destination: Endpoint, database: &str, now: Timestamp) -> bool {
+    pub(super) fn catalogue_is_stale(
+        &mut self,
+        destination: Endpoint,
+        database: &str,
+        now: Timestamp,
+    ) -> bool {
         let age_max = self.limits.catalogue_age_ns_max;
         self.catalogue(destination, database).is_none_or(|c| now.since_ns(c.loaded) > age_max)
     }
 
     /// Who asks, for the questions to policy.
-    pub(super) fn asker<'a>(&'a mut self, principal: &'a PolicyPrincipal, claims: &'a Claims, destination: Endpoint) -> Asker<'a> {
+    pub(super) fn asker<'a>(
+        &'a mut self,
+        principal: &'a PolicyPrincipal,
+        claims: &'a Claims,
+        destination: Endpoint,
+    ) -> Asker<'a> {
         Asker {
             policy: &self.policy,
             decisions: &mut self.decisions,
@@ -220,7 +235,8 @@ impl Asker<'_> {
     }
 
     pub fn see(&mut self, column: SeeColumn) -> ColumnAction {
-        let visibility = self.decisions.see(self.policy, self.principal, self.claims, &self.destination, &column);
+        let visibility =
+            self.decisions.see(self.policy, self.principal, self.claims, &self.destination, &column);
         match &*visibility {
             Visibility::Clear => ColumnAction::Clear,
             Visibility::Masked { style, .. } => visibility::masked(*style, &column),

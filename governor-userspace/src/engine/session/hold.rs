@@ -55,8 +55,10 @@ impl Session {
         let Some((decision, held)) = decision else { return };
         let approvers = held.decision.hold.as_ref().map(|h| h.approvers.clone()).unwrap_or_default();
         let limit_ns = governance.limits.hold_timeout_ns;
-        let expires =
-            Timestamp { unix_ns: now.unix_ns.saturating_add(limit_ns), monotonic_ns: now.monotonic_ns.saturating_add(limit_ns) };
+        let expires = Timestamp {
+            unix_ns: now.unix_ns.saturating_add(limit_ns),
+            monotonic_ns: now.monotonic_ns.saturating_add(limit_ns),
+        };
         out.requests.push(Request::Hold(Box::new(ApprovalRequest {
             id: String::new(),
             session: self.setup.id.clone(),
@@ -110,7 +112,9 @@ impl Session {
             self.standing = Standing::Refused {
                 report: Report {
                     sqlstate: "42501",
-                    message: "governor denied this statement: it needs approval, and the approval queue refused it".into(),
+                    message:
+                        "governor denied this statement: it needs approval, and the approval queue refused it"
+                            .into(),
                     detail: format!("decision={} verdict=deny reason={reason}", holding.decision),
                     hint: "Try again later, or ask the operator to look at `governor approvals list`.".into(),
                 },
@@ -121,7 +125,11 @@ impl Session {
     pub(super) fn answered(&mut self, now: Timestamp, answer: Answer, _: &Governance, out: &mut Actions) {
         let Some(holding) = self.holding.take() else { return };
         let approval = holding.approval.unwrap_or_default();
-        self.record(out, now, AuditEvent::HoldEnd(HoldEnd { approval: approval.clone(), answer: answer.clone() }));
+        self.record(
+            out,
+            now,
+            AuditEvent::HoldEnd(HoldEnd { approval: approval.clone(), answer: answer.clone() }),
+        );
         let (sqlstate, message, hint) = match &answer {
             Answer::Granted { by, note, .. } => {
                 let note = if note.is_empty() { String::new() } else { format!(": {note}") };
@@ -136,7 +144,11 @@ impl Session {
             }
             Answer::Refused { by, note, .. } => {
                 let note = if note.is_empty() { String::new() } else { format!(": {note}") };
-                ("42501", format!("governor denied this statement: {by} refused request {approval}{note}"), "")
+                (
+                    "42501",
+                    format!("governor denied this statement: {by} refused request {approval}{note}"),
+                    "",
+                )
             }
             Answer::Expired => (
                 "42501",
@@ -169,7 +181,11 @@ impl Session {
         if let Some(holding) = self.holding.take()
             && let Some(approval) = holding.approval
         {
-            self.record(out, now, AuditEvent::HoldEnd(HoldEnd { approval: approval.clone(), answer: answer.clone() }));
+            self.record(
+                out,
+                now,
+                AuditEvent::HoldEnd(HoldEnd { approval: approval.clone(), answer: answer.clone() }),
+            );
             out.requests.push(Request::WithdrawHold { approval, answer });
         }
     }

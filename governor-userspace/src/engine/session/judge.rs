@@ -42,7 +42,12 @@ impl Session {
     }
 
     /// Decides each of `statements`. An EXECUTE is judged by everything that its name may mean.
-    pub(super) fn judge(&self, statements: &[StatementRef], approved: bool, governance: &mut Governance) -> Vec<Judged> {
+    pub(super) fn judge(
+        &self,
+        statements: &[StatementRef],
+        approved: bool,
+        governance: &mut Governance,
+    ) -> Vec<Judged> {
         let mut judged = Vec::with_capacity(statements.len());
         let mut prepared_here: HashMap<&str, &Statement> = HashMap::new();
         for statement in statements {
@@ -56,7 +61,11 @@ impl Session {
                 }
                 if inner.is_empty() {
                     let why = Unknown::UnseenPrepared { name: name.into() };
-                    inner.push(self.decide(&Statement::unknown(statement.text.clone(), why), approved, governance));
+                    inner.push(self.decide(
+                        &Statement::unknown(statement.text.clone(), why),
+                        approved,
+                        governance,
+                    ));
                 }
                 match inner.into_iter().reduce(stricter) {
                     Some(decision) => decision,
@@ -90,13 +99,18 @@ impl Session {
 
     /// What the client reads when it is refused.
     pub(super) fn denial_report(&self, id: &DecisionId, decision: &Decision, what: &str) -> Report {
-        let reason = decision.reasons.iter().find(|r| !r.text.is_empty()).or_else(|| decision.reasons.first());
-        let (policy, text, hint) = reason.map_or(("", "", ""), |r| (r.policy.as_str(), r.text.as_str(), r.hint.as_str()));
+        let reason =
+            decision.reasons.iter().find(|r| !r.text.is_empty()).or_else(|| decision.reasons.first());
+        let (policy, text, hint) =
+            reason.map_or(("", "", ""), |r| (r.policy.as_str(), r.text.as_str(), r.hint.as_str()));
         let text = if text.is_empty() { "no policy permits it" } else { text };
         Report {
             sqlstate: "42501",
             message: format!("governor denied {what}: {text}"),
-            detail: format!("decision={id} verdict=deny policy={policy} class={}", self.setup.principal.class),
+            detail: format!(
+                "decision={id} verdict=deny policy={policy} class={}",
+                self.setup.principal.class
+            ),
             hint: hint.to_owned(),
         }
     }
@@ -129,9 +143,9 @@ impl Settings {
     /// SQL text in the session's encoding. Errors name what is not understood.
     fn decode<'a>(&self, text: &'a [u8]) -> Result<Cow<'a, str>, &'static str> {
         match self.encoding {
-            Encoding::Utf8 => {
-                std::str::from_utf8(text).map(Cow::Borrowed).map_err(|_| "the text is not valid in its encoding")
-            }
+            Encoding::Utf8 => std::str::from_utf8(text)
+                .map(Cow::Borrowed)
+                .map_err(|_| "the text is not valid in its encoding"),
             Encoding::Latin1 => match std::str::from_utf8(text) {
                 Ok(ascii) if text.is_ascii() => Ok(Cow::Borrowed(ascii)),
                 _ => Ok(text.iter().map(|b| char::from(*b)).collect::<String>().into()),

@@ -119,15 +119,23 @@ pub struct Session {
 #[derive(Debug)]
 enum Phase {
     /// Waiting for the start-up packet; how many encryption requests came before it.
-    Opening { encryption_requests: u32 },
+    Opening {
+        encryption_requests: u32,
+    },
     /// Allowed; waiting for the connection to the database.
-    Connecting { packet: bytes::Bytes, permit: Permit, then_pass_unread: bool },
+    Connecting {
+        packet: bytes::Bytes,
+        permit: Permit,
+        then_pass_unread: bool,
+    },
     /// TLS is passed through unread as soon as the database is connected.
     ConnectingUnread,
     Authenticating,
     /// The catalogue is being read. The server's first ReadyForQuery waits for that; later readings
     /// hold nothing back.
-    ReadingCatalogue { ready: Option<bytes::Bytes> },
+    ReadingCatalogue {
+        ready: Option<bytes::Bytes>,
+    },
     Ready,
     PassUnread,
     Closed,
@@ -237,7 +245,13 @@ impl Session {
 
     /// Advances by one input. Never blocks; `now` is the only clock it has. After [`Actions::close`]
     /// was set, further inputs do nothing.
-    pub fn handle(&mut self, now: Timestamp, input: Input<'_>, governance: &mut Governance, out: &mut Actions) {
+    pub fn handle(
+        &mut self,
+        now: Timestamp,
+        input: Input<'_>,
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) {
         if self.ended {
             return;
         }
@@ -315,7 +329,10 @@ impl Session {
         }
         !matches!(
             self.phase,
-            Phase::Connecting { .. } | Phase::ConnectingUnread | Phase::ReadingCatalogue { .. } | Phase::Closed
+            Phase::Connecting { .. }
+                | Phase::ConnectingUnread
+                | Phase::ReadingCatalogue { .. }
+                | Phase::Closed
         )
     }
 
@@ -343,7 +360,10 @@ impl Session {
     pub fn is_established(&self) -> bool {
         !matches!(
             self.phase,
-            Phase::Opening { .. } | Phase::Connecting { .. } | Phase::ConnectingUnread | Phase::Authenticating
+            Phase::Opening { .. }
+                | Phase::Connecting { .. }
+                | Phase::ConnectingUnread
+                | Phase::Authenticating
         )
     }
 
@@ -391,7 +411,8 @@ impl Session {
 
     /// Tells the client why, where its stream is at a border between messages.
     fn fatal(&mut self, report: &Report, out: &mut Actions) {
-        if !self.server_stream.is_open() && !matches!(self.phase, Phase::PassUnread | Phase::ConnectingUnread) {
+        if !self.server_stream.is_open() && !matches!(self.phase, Phase::PassUnread | Phase::ConnectingUnread)
+        {
             out.to_client.push(encode::report(Severity::Fatal, report));
         }
     }
@@ -431,7 +452,11 @@ impl Session {
         }
         self.ended = true;
         self.phase = Phase::Closed;
-        self.withdraw_hold(now, crate::engine::approval::Answer::Lost { reason: reason.as_str().into() }, out);
+        self.withdraw_hold(
+            now,
+            crate::engine::approval::Answer::Lost { reason: reason.as_str().into() },
+            out,
+        );
         let lost: Vec<_> = self.pipeline.drain().collect();
         for owed in lost {
             self.finish_all(now, owed, Outcome::Lost, out);

@@ -51,7 +51,9 @@ impl Session {
                     }
                     out.to_client.push(Bytes::from_static(b"N"));
                 }
-                Opening::DirectTls if self.setup.tls == TlsMode::PassUnread => return self.pass_tls_unread(now, out),
+                Opening::DirectTls if self.setup.tls == TlsMode::PassUnread => {
+                    return self.pass_tls_unread(now, out);
+                }
                 Opening::DirectTls => {
                     out.to_client.push(Bytes::from_static(TLS_HANDSHAKE_FAILURE));
                     self.record(out, now, AuditEvent::Tls { outcome: TlsOutcome::Refused });
@@ -63,13 +65,17 @@ impl Session {
                     self.record(
                         out,
                         now,
-                        AuditEvent::Cancel { forwarded: true, reason: format!("for server process {process}") },
+                        AuditEvent::Cancel {
+                            forwarded: true,
+                            reason: format!("for server process {process}"),
+                        },
                     );
                     self.end(now, CloseReason::CancelDone, out);
                 }
                 Opening::Unsupported { major, minor } => {
-                    let message =
-                        format!("unsupported frontend protocol {major}.{minor}: governor supports 3.0 to 3.2");
+                    let message = format!(
+                        "unsupported frontend protocol {major}.{minor}: governor supports 3.0 to 3.2"
+                    );
                     self.fatal(&Report { sqlstate: "0A000", message, ..Report::default() }, out);
                     self.end(now, CloseReason::Protocol("unsupported protocol version".into()), out);
                 }
@@ -83,7 +89,14 @@ impl Session {
     }
 
     /// Decides whether this client may connect at all.
-    fn startup(&mut self, now: Timestamp, startup: &Startup, packet: Bytes, governance: &mut Governance, out: &mut Actions) {
+    fn startup(
+        &mut self,
+        now: Timestamp,
+        startup: &Startup,
+        packet: Bytes,
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) {
         self.claims = startup.claims();
         let mut asker = self.asker(governance);
         let mut decision = asker.connect();
@@ -157,7 +170,11 @@ impl Session {
     }
 
     /// Answers to authentication requests pass; anything else waits until the server is ready.
-    pub(super) fn authentication_bytes(&mut self, buffer: &mut BytesMut, out: &mut Actions) -> Result<(), ProtocolViolation> {
+    pub(super) fn authentication_bytes(
+        &mut self,
+        buffer: &mut BytesMut,
+        out: &mut Actions,
+    ) -> Result<(), ProtocolViolation> {
         let mut chunk = Chunk::new(buffer);
         let mut sink = ToServer(&mut out.to_server);
         let permit = || Permit::protocol(ProtocolNeed::Authentication);
@@ -184,7 +201,13 @@ impl Session {
 
     /// The server's first ReadyForQuery: reads the catalogue first where rows may have to be masked.
     /// True where `ready` may pass now.
-    pub(super) fn server_ready(&mut self, now: Timestamp, ready: &[u8], governance: &mut Governance, out: &mut Actions) -> bool {
+    pub(super) fn server_ready(
+        &mut self,
+        now: Timestamp,
+        ready: &[u8],
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> bool {
         let destination = self.setup.destination;
         self.catalogue = governance.catalogue(destination, &self.claims.database);
         if self.may_be_masked && governance.catalogue_is_stale(destination, &self.claims.database, now) {
@@ -207,7 +230,9 @@ impl Session {
     /// The answer to [`Self::read_catalogue`] is complete.
     pub(super) fn catalogue_read(&mut self, now: Timestamp, governance: &mut Governance, out: &mut Actions) {
         let dialect = super::governance::dialect(true);
-        if let Some(read) = self.catalogue_reader.take().and_then(|r| r.finish(&governance.labels, &dialect, now)) {
+        if let Some(read) =
+            self.catalogue_reader.take().and_then(|r| r.finish(&governance.labels, &dialect, now))
+        {
             let read = std::sync::Arc::new(read);
             let (destination, database) = (self.setup.destination, self.claims.database.clone());
             governance.learn_catalogue(destination, database.clone(), read.clone());
@@ -244,7 +269,9 @@ impl Session {
 
     /// A client that left right after its SSLRequest was declined would not go on without TLS.
     pub(super) fn note_tls_given_up(&mut self, now: Timestamp, out: &mut Actions) {
-        if matches!(self.phase, Phase::Opening { encryption_requests: 1.. }) && self.setup.tls == TlsMode::Decline {
+        if matches!(self.phase, Phase::Opening { encryption_requests: 1.. })
+            && self.setup.tls == TlsMode::Decline
+        {
             self.record(out, now, AuditEvent::Tls { outcome: TlsOutcome::Refused });
         }
     }

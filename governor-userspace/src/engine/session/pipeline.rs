@@ -6,8 +6,8 @@
 //! Invariant: the queue has one entry per reply that the server still owes, in order.
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING>
 
-use super::slots::Ticket;
 use super::governance::StatementRef;
+use super::slots::Ticket;
 use crate::engine::masking::Category;
 use crate::engine::model::{DecisionId, Timestamp};
 use bytes::Bytes;
@@ -33,13 +33,30 @@ impl Owed {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Expect {
     Query,
-    Parse { statement: Box<[u8]>, ticket: Ticket },
-    Bind { portal: Box<[u8]>, ticket: Ticket },
-    DescribeStatement { statement: Box<[u8]> },
-    DescribePortal { portal: Box<[u8]>, own: bool },
-    Execute { portal: Box<[u8]> },
-    CloseStatement { statement: Box<[u8]> },
-    ClosePortal { portal: Box<[u8]> },
+    Parse {
+        statement: Box<[u8]>,
+        ticket: Ticket,
+    },
+    Bind {
+        portal: Box<[u8]>,
+        ticket: Ticket,
+    },
+    DescribeStatement {
+        statement: Box<[u8]>,
+    },
+    DescribePortal {
+        portal: Box<[u8]>,
+        own: bool,
+    },
+    Execute {
+        portal: Box<[u8]>,
+    },
+    CloseStatement {
+        statement: Box<[u8]>,
+    },
+    ClosePortal {
+        portal: Box<[u8]>,
+    },
     Sync,
     FunctionCall,
     /// governor's own simple query, such as reading the catalogue.
@@ -106,7 +123,11 @@ impl Pipeline {
 
     /// The last `count` statements that were put in, newest first.
     pub fn newest_runs(&mut self, count: usize) -> impl Iterator<Item = &mut Run> {
-        self.queue.iter_mut().rev().flat_map(|owed| owed.more.iter_mut().rev().chain(owed.run.as_mut())).take(count)
+        self.queue
+            .iter_mut()
+            .rev()
+            .flat_map(|owed| owed.more.iter_mut().rev().chain(owed.run.as_mut()))
+            .take(count)
     }
 
     /// An error came for an extended-protocol message: removes it and everything up to the next

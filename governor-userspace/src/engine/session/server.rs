@@ -123,7 +123,9 @@ impl Session {
             kind::BIND_COMPLETE => {
                 let owed = self.pop_expected(|e| matches!(e, Expect::Bind { .. }), "BindComplete")?;
                 if owed.denial.is_some() {
-                    return Err(ProtocolViolation::Other("the server accepted a statement that does not exist"));
+                    return Err(ProtocolViolation::Other(
+                        "the server accepted a statement that does not exist",
+                    ));
                 }
                 if let Expect::Bind { portal, ticket } = owed.expect {
                     self.portals.confirm(&portal, ticket);
@@ -131,7 +133,8 @@ impl Session {
                 Ok(Step::Pass)
             }
             kind::CLOSE_COMPLETE => {
-                let closes = |e: &Expect| matches!(e, Expect::CloseStatement { .. } | Expect::ClosePortal { .. });
+                let closes =
+                    |e: &Expect| matches!(e, Expect::CloseStatement { .. } | Expect::ClosePortal { .. });
                 match self.pop_expected(closes, "CloseComplete")?.expect {
                     Expect::CloseStatement { statement } => self.statements.close(&statement),
                     Expect::ClosePortal { portal } => self.portals.close(&portal),
@@ -197,12 +200,18 @@ impl Session {
     }
 
     /// RowDescription or NoData: the columns of what comes, or of what was asked about.
-    fn described(&mut self, message: u8, body: &[u8], governance: &mut Governance) -> Result<Step, ProtocolViolation> {
+    fn described(
+        &mut self,
+        message: u8,
+        body: &[u8],
+        governance: &mut Governance,
+    ) -> Result<Step, ProtocolViolation> {
         let fields = match message {
             kind::ROW_DESCRIPTION if self.may_be_masked => backend::row_description(body)?,
             _ => Vec::new(),
         };
-        let front = self.pipeline.front().ok_or(ProtocolViolation::Other("RowDescription answers nothing"))?;
+        let front =
+            self.pipeline.front().ok_or(ProtocolViolation::Other("RowDescription answers nothing"))?;
         let (expect_portal, own) = match &front.expect {
             Expect::Query => {
                 if self.may_be_masked {
@@ -248,7 +257,8 @@ impl Session {
     ) -> Rows {
         let catalogue = self.catalogue.clone();
         let mut asker = self.asker(governance);
-        let plan = visibility::row_plan(fields, formats, statement.map(|s| &**s), catalogue.as_deref(), &mut asker);
+        let plan =
+            visibility::row_plan(fields, formats, statement.map(|s| &**s), catalogue.as_deref(), &mut asker);
         if plan.is_passive() { Rows::Pass } else { Rows::Mask(Arc::new(plan)) }
     }
 
@@ -290,9 +300,17 @@ impl Session {
     }
 
     /// CommandComplete, EmptyQueryResponse, PortalSuspended: one statement is done.
-    fn command_complete(&mut self, now: Timestamp, message: u8, body: &[u8], out: &mut Actions) -> Result<Step, ProtocolViolation> {
+    fn command_complete(
+        &mut self,
+        now: Timestamp,
+        message: u8,
+        body: &[u8],
+        out: &mut Actions,
+    ) -> Result<Step, ProtocolViolation> {
         let tag = match message {
-            kind::COMMAND_COMPLETE => Some(String::from_utf8_lossy(backend::command_complete(body)?).into_owned()),
+            kind::COMMAND_COMPLETE => {
+                Some(String::from_utf8_lossy(backend::command_complete(body)?).into_owned())
+            }
             _ => None,
         };
         let outcome = if message == kind::PORTAL_SUSPENDED { Outcome::Suspended } else { Outcome::Complete };
@@ -333,7 +351,14 @@ impl Session {
         }
         let changes_definitions = statement.unknown.is_some()
             || statement.kinds.iter().any(|k| {
-                matches!(k, StatementKind::Ddl | StatementKind::Drop | StatementKind::Administration | StatementKind::Do | StatementKind::Call)
+                matches!(
+                    k,
+                    StatementKind::Ddl
+                        | StatementKind::Drop
+                        | StatementKind::Administration
+                        | StatementKind::Do
+                        | StatementKind::Call
+                )
             });
         self.catalogue_outdated |= self.may_be_masked && changes_definitions;
     }
@@ -354,7 +379,8 @@ impl Session {
         }
         let barrier = self.pipeline.front().is_some_and(|owed| owed.expect.is_barrier());
         if barrier {
-            let skipped: Vec<_> = self.pipeline.front_mut().map(|o| o.more.drain(..).collect()).unwrap_or_default();
+            let skipped: Vec<_> =
+                self.pipeline.front_mut().map(|o| o.more.drain(..).collect()).unwrap_or_default();
             for run in skipped {
                 self.finish(now, run, Outcome::Skipped, None, None, out);
             }
@@ -379,7 +405,13 @@ impl Session {
         self.finish_all(now, owed, Outcome::Skipped, out);
     }
 
-    fn ready(&mut self, now: Timestamp, body: &[u8], governance: &mut Governance, out: &mut Actions) -> Result<Step, ProtocolViolation> {
+    fn ready(
+        &mut self,
+        now: Timestamp,
+        body: &[u8],
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Result<Step, ProtocolViolation> {
         self.transaction = backend::ready_for_query(body)?;
         self.rows = Rows::Undecided;
         self.copying_in = false;
@@ -392,7 +424,9 @@ impl Session {
             Some(Expect::Query | Expect::Sync | Expect::FunctionCall) => {
                 if let Some(owed) = self.pipeline.pop() {
                     if owed.denial.is_some() {
-                        return Err(ProtocolViolation::Other("the server ran a statement that does not exist"));
+                        return Err(ProtocolViolation::Other(
+                            "the server ran a statement that does not exist",
+                        ));
                     }
                     self.finish_all(now, owed, Outcome::Skipped, out);
                 }
@@ -432,7 +466,11 @@ impl Session {
         Ok(Step::Drop)
     }
 
-    fn pop_expected(&mut self, fits: impl Fn(&Expect) -> bool, message: &'static str) -> Result<Owed, ProtocolViolation> {
+    fn pop_expected(
+        &mut self,
+        fits: impl Fn(&Expect) -> bool,
+        message: &'static str,
+    ) -> Result<Owed, ProtocolViolation> {
         if self.pipeline.front().is_some_and(|owed| fits(&owed.expect))
             && let Some(owed) = self.pipeline.pop()
         {

@@ -5,7 +5,7 @@
 
 use super::catalogue::Catalogue;
 use super::governance::Asker;
-use crate::engine::masking::{ColumnAction, ColumnPlan, Format, RowPlan, could_carry, classify_column};
+use crate::engine::masking::{ColumnAction, ColumnPlan, Format, RowPlan, classify_column, could_carry};
 use crate::engine::model::{MaskStyle, Statement, StatementKind};
 use crate::engine::policy::SeeColumn;
 use crate::engine::wire::postgres::backend::Field;
@@ -51,7 +51,8 @@ fn column_action(
     asker: &mut Asker<'_>,
 ) -> ColumnAction {
     let detects = asker.detect_values();
-    let unmasked = || if detects && could_carry(field.type_oid) { ColumnAction::Detect } else { ColumnAction::Clear };
+    let unmasked =
+        || if detects && could_carry(field.type_oid) { ColumnAction::Detect } else { ColumnAction::Clear };
     let Some(catalogue) = catalogue else {
         // No catalogue: a name that tells is believed, and everything that can carry text is in doubt.
         let category = classify_column("", &field.name, field.type_oid);
@@ -64,12 +65,15 @@ fn column_action(
         return match catalogue.column(field.table_oid, field.attribute) {
             Some(column) => match column.category {
                 // Where policy shows it, a detector would only undo that.
-                Some(category) => asker.see(SeeColumn { column: Some(column.name.clone()), category: Some(category) }),
+                Some(category) => {
+                    asker.see(SeeColumn { column: Some(column.name.clone()), category: Some(category) })
+                }
                 None => unmasked(),
             },
             None if Catalogue::is_system(field.table_oid) => unmasked(),
             // Made since the catalogue was read, or a temporary relation.
-            None => asker.see(SeeColumn { column: None, category: classify_column("", &field.name, field.type_oid) }),
+            None => asker
+                .see(SeeColumn { column: None, category: classify_column("", &field.name, field.type_oid) }),
         };
     }
     let in_doubt = match statement {
@@ -80,7 +84,13 @@ fn column_action(
 }
 
 /// The server gives no origin: can a sensitive column flow into this one?
-fn origin_in_doubt(index: usize, count: usize, field: &Field, statement: &Statement, catalogue: &Catalogue) -> bool {
+fn origin_in_doubt(
+    index: usize,
+    count: usize,
+    field: &Field,
+    statement: &Statement,
+    catalogue: &Catalogue,
+) -> bool {
     use StatementKind as K;
     match statement.kind {
         K::Show | K::Explain | K::Empty | K::Session | K::Transaction => false,

@@ -66,7 +66,9 @@ impl ApproverRules {
         if self.is_requester(approver, request) {
             return Err(NotAllowed::OwnRequest { user: approver.name() });
         }
-        if approver.uid == ROOT || self.is_member(approver, &request.approvers) {
+        // Policies that ask for several groups join their names: whoever answers is in all of them.
+        let mut groups = request.approvers.split('+');
+        if approver.uid == ROOT || groups.all(|group| self.is_member(approver, group)) {
             return Ok(());
         }
         Err(NotAllowed::NotMember { user: approver.name(), group: request.approvers.clone() })

@@ -4,6 +4,7 @@ use super::file;
 use crate::engine::masking::Category;
 pub use crate::engine::session::ColumnPattern;
 use crate::host::identity::{Assignment, IdentityRules};
+pub use crate::host::telemetry::log::LogFormat;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -96,7 +97,7 @@ pub struct Identity {
     pub rules: IdentityRules,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// Policy is enforced.
@@ -191,7 +192,8 @@ pub struct Log {
     pub format: LogFormat,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+/// Ordered from the quietest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogLevel {
     Error,
@@ -200,14 +202,6 @@ pub enum LogLevel {
     Info,
     Debug,
     Trace,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
 }
 
 /// Why a configuration was refused. Nothing of it is in force then.

@@ -32,7 +32,13 @@ pub struct Registration {
 }
 
 impl CancelRegistry {
-    pub fn register(&self, destination: Endpoint, process: u32, secret: Vec<u8>, target: Arc<CancelTarget>) -> Registration {
+    pub fn register(
+        &self,
+        destination: Endpoint,
+        process: u32,
+        secret: Vec<u8>,
+        target: Arc<CancelTarget>,
+    ) -> Registration {
         let key = (destination, process, secret);
         self.0.lock().insert(key.clone(), target);
         Registration { registry: self.clone(), key }

@@ -28,7 +28,11 @@ pub fn bind(exemption: &Exemption) -> Result<Vec<StdListener>, ListenError> {
     let v6 = match open((Ipv6Addr::LOCALHOST, 0).into(), exemption) {
         Ok(listener) => Some(listener),
         // A host without IPv6 has nobody to redirect there.
-        Err(error) if matches!(error.source.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)) => None,
+        Err(error)
+            if matches!(error.source.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)) =>
+        {
+            None
+        }
         Err(error) => return Err(error),
     };
     Ok(std::iter::once(v4).chain(v6).collect())
@@ -36,7 +40,8 @@ pub fn bind(exemption: &Exemption) -> Result<Vec<StdListener>, ListenError> {
 
 fn open(address: SocketAddr, exemption: &Exemption) -> Result<StdListener, ListenError> {
     let attempt = || {
-        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        let socket =
+            socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
         exemption.mark(socket.as_fd()).map_err(io::Error::other)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
@@ -73,7 +78,7 @@ impl Acceptor {
             match accepted.and_then(|(stream, _)| stream.into_std()) {
                 Ok(stream) => {
                     if self.workers.give(stream).is_err() {
-                        self.metrics.connection_refused(RefusedReason::TooMany);
+                        self.metrics.connection_refused(RefusedReason::Limit);
                         tracing::warn!("refused a connection: the configured number of connections is open");
                     }
                 }

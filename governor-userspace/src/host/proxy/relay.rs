@@ -9,11 +9,12 @@ use super::worker::{Drain, Local, Work};
 use crate::engine::approval::Answer;
 use crate::engine::model::{Endpoint, SessionId};
 use crate::engine::session::{Actions, Input, Request, Session, SessionSetup, StopReason, TlsMode};
+use crate::host::approvals::{SubmitError, Submitted};
 use crate::host::clock;
 use crate::host::identity::Attested;
-use crate::host::telemetry::{ActiveSession, Direction, RefusedReason};
+use crate::host::telemetry::metrics::ActiveSession;
+use crate::host::telemetry::{Direction, RefusedReason};
 use bytes::Bytes;
-use tokio::io::AsyncWriteExt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::AsFd;
@@ -23,8 +24,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
 /// Serves one accepted connection until it ends.
@@ -34,10 +37,10 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>) {
     let flow = match local.shared.flows.flow(stream.as_fd()) {
         Ok(Some(flow)) => flow,
         // Nobody was redirected here: whoever dials governor's own port gets nothing.
-        Ok(None) => return metrics.connection_refused(RefusedReason::MissingIdentity),
+        Ok(None) => return metrics.connection_refused(RefusedReason::NoOrigin),
         Err(error) => {
             tracing::error!(%error, "cannot read a connection's identity");
-            return metrics.connection_refused(RefusedReason::MissingIdentity);
+            return metrics.connection_refused(RefusedReason::NoIdentity);
         }
     };
     let principal = local.shared.identifier.identify(&Attested {
@@ -68,6 +71,7 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>) {
         client: Leg::new(stream),
         server: None,
         dialling: None,
+        submitting: None,
         hold: None,
         registration: None,
         cancel: Arc::default(),
@@ -91,6 +95,7 @@ struct Relay {
     client: Leg,
     server: Option<Leg>,
     dialling: Option<Dialling>,
+    submitting: Option<JoinHandle<Result<Submitted, SubmitError>>>,
     hold: Option<oneshot::Receiver<Answer>>,
     cancel: Arc<CancelTarget>,
     registration: Option<Registration>,
@@ -112,10 +117,11 @@ enum Event {
     ClientClosed,
     ServerClosed,
     Dialled(io::Result<TcpStream>),
+    Submitted(Result<Submitted, String>),
     Answered(Answer),
     Cancel,
     StartupTimeout,
-    Drain(Drain),
+    Drain,
     /// Everything is sent and nothing more will come.
     Done,
 }
@@ -125,7 +131,10 @@ impl Relay {
         let mut deadline = Box::pin(tokio::time::sleep(self.local.shared.startup_timeout));
         self.carry_out();
         loop {
-            if self.pass_unread && self.client.is_flushed() && self.server.as_ref().is_some_and(Leg::is_flushed) {
+            if self.pass_unread
+                && self.client.is_flushed()
+                && self.server.as_ref().is_some_and(Leg::is_flushed)
+            {
                 return self.run_unread().await;
             }
             let event = {
@@ -141,7 +150,7 @@ impl Relay {
                     }
                 });
                 if seen > Drain::No && !self.closing && self.ends_at(seen) {
-                    Event::Drain(seen)
+                    Event::Drain
                 } else {
                     poll_fn(|cx| self.poll(cx, deadline.as_mut(), cancelled.as_mut(), drained.as_mut())).await
                 }
@@ -156,10 +165,15 @@ impl Relay {
                     Input::Connected
                 }
                 Event::Dialled(Err(error)) => Input::ConnectFailed { reason: error.to_string() },
+                Event::Submitted(Ok(submitted)) => {
+                    self.hold = Some(submitted.answer);
+                    Input::Held { approval: submitted.id }
+                }
+                Event::Submitted(Err(reason)) => Input::HoldFailed { reason },
                 Event::Answered(answer) => Input::Answered { answer },
                 Event::Cancel => Input::CancelRequested,
                 Event::StartupTimeout => Input::Stop(StopReason::StartupTimeout),
-                Event::Drain(_) => Input::Stop(StopReason::Draining),
+                Event::Drain => Input::Stop(StopReason::Draining),
             };
             self.handle(input);
         }
@@ -182,7 +196,9 @@ impl Relay {
         drained: Pin<&mut impl Future<Output = Drain>>,
     ) -> Poll<Event> {
         let client_flushed = match self.client.poll_flush(cx) {
-            Poll::Ready(Err(_)) => return Poll::Ready(if self.closing { Event::Done } else { Event::ClientClosed }),
+            Poll::Ready(Err(_)) => {
+                return Poll::Ready(if self.closing { Event::Done } else { Event::ClientClosed });
+            }
             Poll::Ready(Ok(())) => true,
             Poll::Pending => false,
         };
@@ -197,7 +213,11 @@ impl Relay {
             }
         }
         if self.closing {
-            return if client_flushed && server_flushed { Poll::Ready(Event::Done) } else { self.poll_linger(cx, deadline) };
+            return if client_flushed && server_flushed {
+                Poll::Ready(Event::Done)
+            } else {
+                self.poll_linger(cx, deadline)
+            };
         }
         if let Poll::Ready(event) = self.poll_reads(cx) {
             return Poll::Ready(event);
@@ -208,11 +228,21 @@ impl Relay {
             self.dialling = None;
             return Poll::Ready(Event::Dialled(result));
         }
+        if let Some(submitting) = &mut self.submitting
+            && let Poll::Ready(result) = Pin::new(submitting).poll(cx)
+        {
+            self.submitting = None;
+            return Poll::Ready(Event::Submitted(match result {
+                Ok(submitted) => submitted.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            }));
+        }
         if let Some(hold) = &mut self.hold
             && let Poll::Ready(answer) = Pin::new(hold).poll(cx)
         {
             self.hold = None;
-            let answer = answer.unwrap_or_else(|_| Answer::Lost { reason: "the approval queue closed".into() });
+            let answer =
+                answer.unwrap_or_else(|_| Answer::Lost { reason: "the approval queue closed".into() });
             return Poll::Ready(Event::Answered(answer));
         }
         if self.session.is_held() && cancelled.poll(cx).is_ready() {
@@ -262,10 +292,12 @@ impl Relay {
         let local = self.local.clone();
         let mut scratch = local.scratch.borrow_mut();
         let (session, actions) = (&mut self.session, &mut self.actions);
-        let polled = self.client.poll_read(cx, &mut scratch, |buffer| step(&local, session, actions, Input::Client(buffer)));
+        let polled = self
+            .client
+            .poll_read(cx, &mut scratch, |buffer| step(&local, session, actions, Input::Client(buffer)));
         drop(scratch);
         if let Poll::Ready(Ok(n)) = polled {
-            local.shared.metrics.relayed(Direction::FromClient, n as u64);
+            local.shared.metrics.relayed(Direction::ToServer, n as u64);
             self.carry_out();
         }
         polled
@@ -276,10 +308,11 @@ impl Relay {
         let local = self.local.clone();
         let mut scratch = local.scratch.borrow_mut();
         let (session, actions) = (&mut self.session, &mut self.actions);
-        let polled = server.poll_read(cx, &mut scratch, |buffer| step(&local, session, actions, Input::Server(buffer)));
+        let polled = server
+            .poll_read(cx, &mut scratch, |buffer| step(&local, session, actions, Input::Server(buffer)));
         drop(scratch);
         if let Poll::Ready(Ok(n)) = polled {
-            local.shared.metrics.relayed(Direction::FromDatabase, n as u64);
+            local.shared.metrics.relayed(Direction::ToClient, n as u64);
             self.carry_out();
         }
         polled
@@ -379,24 +412,26 @@ impl Relay {
                     upstream::dial(destination, &shared.exemption, shared.connect_timeout).await
                 }));
             }
-            Request::Hold(approval) => match shared.approvals.submit(*approval) {
-                Ok(submitted) => {
-                    self.hold = Some(submitted.answer);
-                    self.handle(Input::Held { approval: submitted.id });
-                }
-                Err(error) => self.handle(Input::HoldFailed { reason: error.to_string() }),
-            },
+            // The queue writes to disk: not on the thread that serves other sessions.
+            Request::Hold(approval) => {
+                self.submitting =
+                    Some(tokio::task::spawn_blocking(move || shared.approvals.submit(*approval)));
+            }
             Request::WithdrawHold { approval, answer } => {
                 self.hold = None;
-                if let Err(error) = shared.approvals.withdraw(&approval, answer, clock::now()) {
-                    tracing::debug!(%error, %approval, "a hold ended elsewhere first");
-                }
+                drop(tokio::task::spawn_blocking(move || {
+                    if let Err(error) = shared.approvals.withdraw(&approval, answer, clock::now()) {
+                        tracing::debug!(%error, %approval, "a hold ended elsewhere first");
+                    }
+                }));
             }
             Request::CancelKey { process, secret } => {
                 self.registration =
                     Some(shared.cancels.register(self.destination, process, secret, self.cancel.clone()));
             }
-            Request::Cancel { process, secret, packet } => self.waiting_cancel = Some((process, secret, packet)),
+            Request::Cancel { process, secret, packet } => {
+                self.waiting_cancel = Some((process, secret, packet))
+            }
             Request::PassUnread => self.pass_unread = true,
             Request::Catalogue { destination, database, catalogue } => {
                 for other in self.local.others.iter().filter_map(|o| o.upgrade()) {
@@ -411,7 +446,8 @@ impl Relay {
         let held = shared.cancels.cancel_hold(self.destination, process, secret);
         shared.metrics.cancel_request(!held);
         if !held
-            && let Err(error) = upstream::cancel(self.destination, &shared.exemption, packet, shared.connect_timeout).await
+            && let Err(error) =
+                upstream::cancel(self.destination, &shared.exemption, packet, shared.connect_timeout).await
         {
             tracing::warn!(%error, destination = %self.destination, "a cancel request did not reach the server");
         }
@@ -432,8 +468,8 @@ impl Relay {
             _ = drain.wait_for(|drain| *drain == Drain::All) => (0, 0),
         };
         let from_client = from_client + begun.len() as u64;
-        self.local.shared.metrics.relayed(Direction::FromClient, from_client);
-        self.local.shared.metrics.relayed(Direction::FromDatabase, from_database);
+        self.local.shared.metrics.relayed(Direction::ToServer, from_client);
+        self.local.shared.metrics.relayed(Direction::ToClient, from_database);
         self.session.count_unread(from_client, from_database);
         self.handle(Input::ClientClosed);
     }

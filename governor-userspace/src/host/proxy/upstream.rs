@@ -10,7 +10,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// A connection to the database; the socket is marked before it connects, so the hooks let it pass.
-pub(super) async fn dial(destination: Endpoint, exemption: &Exemption, limit: Duration) -> io::Result<TcpStream> {
+pub(super) async fn dial(
+    destination: Endpoint,
+    exemption: &Exemption,
+    limit: Duration,
+) -> io::Result<TcpStream> {
     let address = SocketAddr::new(destination.address, destination.port);
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     exemption.mark(socket.as_fd()).map_err(io::Error::other)?;
@@ -21,7 +25,12 @@ pub(super) async fn dial(destination: Endpoint, exemption: &Exemption, limit: Du
 }
 
 /// Sends a cancel request as its client would, and waits until the server has taken it.
-pub(super) async fn cancel(destination: Endpoint, exemption: &Exemption, packet: &[u8], limit: Duration) -> io::Result<()> {
+pub(super) async fn cancel(
+    destination: Endpoint,
+    exemption: &Exemption,
+    packet: &[u8],
+    limit: Duration,
+) -> io::Result<()> {
     let mut stream = dial(destination, exemption, limit).await?;
     stream.write_all(packet).await?;
     stream.shutdown().await?;

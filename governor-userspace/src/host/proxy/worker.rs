@@ -1,19 +1,19 @@
 //! Worker threads: each runs its connections on one thread with its own caches.
 
+use super::PortRule;
 use super::cancel::CancelRegistry;
 use super::leg::Scratch;
 use super::relay;
-use super::PortRule;
 use crate::engine::masking::Detectors;
 use crate::engine::model::Endpoint;
 use crate::engine::session::{Catalogue, EngineLimits, Governance, Labels};
+use crate::engine::sql::PARSER_STACK_BYTES_MIN;
 use crate::host::approvals::ApprovalStore;
 use crate::host::identity::Identifier;
 use crate::host::kernel::{Exemption, FlowTable};
 use crate::host::ledger::Ledger;
 use crate::host::policy::PolicyStore;
 use crate::host::telemetry::Metrics;
-use crate::engine::sql::PARSER_STACK_BYTES_MIN;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -56,7 +56,12 @@ pub struct Shared {
 
 impl Shared {
     pub(super) fn governance(&self) -> Governance {
-        Governance::new(self.policy.current(), self.detectors.clone(), self.labels.clone(), self.engine_limits.clone())
+        Governance::new(
+            self.policy.current(),
+            self.detectors.clone(),
+            self.labels.clone(),
+            self.engine_limits.clone(),
+        )
     }
 }
 
@@ -110,7 +115,8 @@ impl Workers {
         let mut threads = Vec::new();
         for (index, (sender, receiver)) in channels.into_iter().enumerate() {
             let shared = shared.clone();
-            let others = senders.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, s)| s.downgrade()).collect();
+            let others =
+                senders.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, s)| s.downgrade()).collect();
             queues.push((sender, Arc::new(AtomicUsize::new(0))));
             threads.push(
                 std::thread::Builder::new()
@@ -127,7 +133,8 @@ impl Workers {
         if self.active.load(Ordering::Acquire) >= self.connections_max {
             return Err(stream);
         }
-        let Some((queue, load)) = self.queues.iter().min_by_key(|(_, load)| load.load(Ordering::Acquire)) else {
+        let Some((queue, load)) = self.queues.iter().min_by_key(|(_, load)| load.load(Ordering::Acquire))
+        else {
             return Err(stream);
         };
         load.fetch_add(1, Ordering::AcqRel);
@@ -154,7 +161,11 @@ impl Workers {
     }
 }
 
-fn run(shared: Arc<Shared>, mut receiver: mpsc::UnboundedReceiver<Work>, others: Vec<mpsc::WeakUnboundedSender<Work>>) {
+fn run(
+    shared: Arc<Shared>,
+    mut receiver: mpsc::UnboundedReceiver<Work>,
+    others: Vec<mpsc::WeakUnboundedSender<Work>>,
+) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -53,7 +53,7 @@ fn counts_land_in_their_series() {
     metrics.tls(TlsOutcome::Declined);
     metrics.protocol_error(Side::Database);
     metrics.cancel_request(false);
-    metrics.audit_written(41, 300);
+    metrics.audit_written(1, 300, 41);
     metrics.policy_reload(false);
     let (samples, _) = parse(&metrics.exposition(None).unwrap());
     let expected = [

@@ -67,7 +67,7 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => status::run(args, &globals),
         Verb::Doctor(args) => doctor::run(args, &globals),
         Verb::Policy(args) => policy::run(args, &globals),
-        Verb::Audit(args) => audit::run(args, &globals),
+        Verb::Audit(args) => audit::run(&args, &globals),
         Verb::Approvals(args) => approvals::run(args, &globals),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),
