@@ -30,4 +30,4 @@ pub use schema::SCHEMA_TEXT;
 pub use source::{PolicySource, Profile};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -275,8 +275,11 @@ impl Catalogue {
                 None => true,
                 Some(sensitive) if sensitive.is_empty() => false,
                 Some(sensitive) => {
-                    mentions.every_column
-                        || mentions.columns.iter().any(|column| sensitive.contains(column.as_str()))
+                    // `p.f` calls a function f on the whole row of p.
+                    let draws = |column: &String| {
+                        sensitive.contains(column.as_str()) || self.functions.contains(column)
+                    };
+                    mentions.every_column || mentions.columns.iter().any(draws)
                 }
             }
         })

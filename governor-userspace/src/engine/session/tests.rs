@@ -1,1 +1,0 @@
-//! Bytes in, events out.

@@ -1,0 +1,243 @@
+use super::stage::*;
+use crate::engine::audit::{AuditEvent, Outcome};
+use crate::engine::model::{Class, StatementKind, Verdict};
+use crate::engine::session::*;
+
+#[test]
+fn an_allowed_query_passes_unchanged_and_is_recorded() {
+    let mut s = Stage::ready(Class::Service);
+    s.client(&query("DELETE FROM people"));
+    assert_eq!(s.to_server, query("DELETE FROM people"));
+    assert_eq!(s.verdicts(), [Verdict::Allow]);
+    let reply = [complete("DELETE 3"), ready(b'I')].concat();
+    s.server(&reply);
+    assert_eq!(s.to_client, reply);
+    let AuditEvent::Completion(done) = &s.completions[0].event else { panic!() };
+    assert_eq!((done.outcome, done.tag.as_deref()), (Outcome::Complete, Some("DELETE 3")));
+}
+
+#[test]
+fn a_denied_query_fails_in_the_server_too() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("DROP TABLE people"));
+    assert!(!String::from_utf8_lossy(&s.to_server).contains("DROP"));
+    assert_eq!(s.server_kinds(), "Q");
+    assert_eq!(s.verdicts(), [Verdict::Deny]);
+    // In a transaction the server's own state becomes failed.
+    s.server(&[error("26000"), ready(b'E')].concat());
+    assert_eq!((s.errors(), s.client_kinds()), (vec!["42501".into()], "EZ".into()));
+    assert!(s.to_client.ends_with(&ready(b'E')));
+    s.client(&query("SELECT 1"));
+    assert_eq!(s.server_kinds(), "QQ", "the session goes on");
+}
+
+#[test]
+fn a_denial_waits_for_the_replies_before_it() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&[query("SELECT 1"), query("DROP TABLE people")].concat());
+    assert!(s.to_client.is_empty());
+    s.server(&[complete("SELECT 1"), ready(b'I')].concat());
+    assert_eq!(s.client_kinds(), "CZ");
+    s.server(&[error("26000"), ready(b'I')].concat());
+    assert_eq!((s.client_kinds(), s.errors()), ("CZEZ".into(), vec!["42501".into()]));
+}
+
+#[test]
+fn one_denied_statement_stops_the_whole_text() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("SELECT 1; DROP TABLE people; SELECT 2"));
+    assert_eq!(s.statements().len(), 3);
+    assert!(!String::from_utf8_lossy(&s.to_server).contains("SELECT"));
+}
+
+#[test]
+fn text_after_copy_from_stdin_is_a_statement() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("COPY people FROM STDIN; DROP TABLE people;"));
+    assert!(!String::from_utf8_lossy(&s.to_server).contains("COPY"));
+    assert_eq!(
+        s.statements().iter().map(|r| r.kind).collect::<Vec<_>>(),
+        [StatementKind::CopyIn, StatementKind::Drop]
+    );
+}
+
+#[test]
+fn a_denied_parse_skips_until_sync() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&[parse("", "DROP TABLE people"), bind("", ""), execute(""), sync()].concat());
+    assert_eq!(s.server_kinds(), "BS", "a stand-in that fails, and the client's Sync");
+    s.server(&[error("26000"), ready(b'T')].concat());
+    assert_eq!((s.client_kinds(), s.errors()), ("EZ".into(), vec!["42501".into()]));
+}
+
+#[test]
+fn an_earlier_error_hides_the_denial_as_it_hides_everything() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&[parse("", "SELECT nonsense"), parse("x", "DROP TABLE people"), sync()].concat());
+    s.server(&[error("42703"), ready(b'I')].concat());
+    assert_eq!(s.errors(), ["42703"]);
+    assert!(s.closed.is_none());
+}
+
+#[test]
+fn a_name_is_judged_by_everything_that_it_may_mean() {
+    // Benign under a name, closed, evil under the same name, bound: in one pipeline.
+    let mut s = Stage::ready(Class::Agent);
+    s.client(
+        &[parse("a", "SELECT 1"), message(b'C', b"Sa\0"), parse("a", "UPDATE people SET note = ''"), sync()]
+            .concat(),
+    );
+    assert!(!String::from_utf8_lossy(&s.to_server).contains("UPDATE"), "denied where it is parsed");
+
+    // A refused redefinition leaves the first meaning in force.
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&[parse("a", "DELETE FROM people WHERE id = 1"), sync()].concat());
+    s.server(&[message(b'1', b""), ready(b'I')].concat());
+    s.client(&[parse("a", "SELECT 1"), sync()].concat());
+    s.server(&[error("42P05"), ready(b'I')].concat());
+    s.clear();
+    s.client(&[bind("", "a"), execute(""), sync()].concat());
+    assert_eq!(s.verdicts(), [Verdict::Hold]);
+    assert!(s.to_server.is_empty());
+}
+
+#[test]
+fn sql_prepare_and_execute_are_followed() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("PREPARE d AS DROP_IT"));
+    s.server(&[error("26000"), ready(b'I')].concat());
+    s.clear();
+    s.client(&query("PREPARE d(int) AS DELETE FROM people WHERE id = $1"));
+    s.server(&[complete("PREPARE"), ready(b'I')].concat());
+    s.clear();
+    s.client(&query("EXECUTE d(1)"));
+    assert_eq!(s.verdicts(), [Verdict::Hold]);
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("EXECUTE never_seen"));
+    assert_eq!(s.verdicts(), [Verdict::Deny]);
+}
+
+#[test]
+fn execute_of_an_unbound_portal_is_unknown() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&[execute("c"), sync()].concat());
+    assert_eq!((s.verdicts(), s.server_kinds()), (vec![Verdict::Deny], "BS".into()));
+}
+
+#[test]
+fn function_calls_are_denied_to_agents() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&message(b'F', b"\0\0\x04\xd2\0\0\0\0\0\0"));
+    s.server(&[error("26000"), ready(b'I')].concat());
+    assert_eq!((s.verdicts(), s.errors()), (vec![Verdict::Deny], vec!["42501".into()]));
+}
+
+#[test]
+fn copy_in_passes_and_its_syncs_are_not_owed() {
+    let mut s = Stage::ready(Class::Service);
+    s.client(&[parse("", "COPY people FROM STDIN"), bind("", ""), execute(""), sync()].concat());
+    s.server(&[message(b'1', b""), message(b'2', b""), message(b'G', b"\0\0\0")].concat());
+    s.client(&[message(b'd', b"1\tx\n"), message(b'c', b""), sync()].concat());
+    s.server(&[complete("COPY 1"), ready(b'I')].concat());
+    assert!(s.closed.is_none());
+    assert!(s.session.is_idle());
+    assert_eq!(s.client_kinds(), "12GCZ");
+}
+
+#[test]
+fn a_long_text_streams_for_services_and_is_unknown_to_others() {
+    let limits = EngineLimits { statement_bytes_max: 1000, ..EngineLimits::default() };
+    let long = query(&format!("SELECT '{}'", "x".repeat(100_000)));
+    for (class, passes) in [(Class::Service, true), (Class::Agent, false)] {
+        let mut s = Stage::with(class, TlsMode::Decline, limits.clone());
+        s.connect();
+        for part in long.chunks(777) {
+            s.client(part);
+        }
+        assert_eq!(s.to_server == long, passes, "{class}");
+        assert_eq!(s.statements()[0].unknown.as_ref().map(|u| u.cause()), Some("too_long"));
+        assert_eq!(s.statements().len(), 1);
+        if !passes {
+            assert_eq!(s.server_kinds(), "Q");
+        }
+    }
+}
+
+#[test]
+fn broken_frames_end_the_session() {
+    for bytes in [
+        &b"Q\0\0\0\x03"[..],
+        b"Q\xff\xff\xff\xff",
+        b"Q\0\0\0\x08abcd",
+        b"!\0\0\0\x04",
+        b"S\0\x0f\xff\xff",
+        b"B\0\0\0\x06\0\0",
+    ] {
+        let mut s = Stage::ready(Class::Service);
+        s.client(bytes);
+        assert!(matches!(s.closed, Some(CloseReason::Protocol(_))), "{bytes:?}");
+        assert!(s.to_server.is_empty());
+        assert_eq!(s.errors(), ["08P01"]);
+    }
+}
+
+#[test]
+fn a_hostile_server_ends_the_session() {
+    for bytes in [
+        ready(b'I'),
+        ready(b'X'),
+        complete("SELECT 1"),
+        data_row(&["x"]),
+        message(b'1', b""),
+        message(b'!', b""),
+        b"Z\0\0\0\x03I".to_vec(),
+        message(b'W', b""),
+    ] {
+        let mut s = Stage::ready(Class::Agent);
+        s.server(&bytes);
+        assert!(matches!(s.closed, Some(CloseReason::Protocol(_))), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_server_that_accepts_the_stand_in_is_hostile() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("DROP TABLE people"));
+    s.server(&ready(b'I'));
+    assert!(matches!(s.closed, Some(CloseReason::Protocol(_))));
+}
+
+#[test]
+fn unfinished_statements_are_recorded_as_lost() {
+    let mut s = Stage::ready(Class::Service);
+    s.client(&query("SELECT 1; SELECT 2"));
+    s.input(Input::ServerClosed);
+    let lost = s
+        .completions
+        .iter()
+        .filter(|r| matches!(&r.event, AuditEvent::Completion(c) if c.outcome == Outcome::Lost));
+    assert_eq!(lost.count(), 2);
+    assert!(matches!(s.completions.last().unwrap().event, AuditEvent::SessionEnd(_)));
+}
+
+#[test]
+fn turning_off_standard_strings_makes_quotes_unknown() {
+    let mut s = Stage::ready(Class::Agent);
+    s.server(&message(b'S', b"standard_conforming_strings\0off\0"));
+    s.client(&query(r"SELECT '\'; DROP TABLE people; --'"));
+    assert_eq!(s.verdicts(), [Verdict::Deny]);
+    assert!(s.statements()[0].unknown.is_some());
+}
+
+#[test]
+fn asynchronous_messages_pass_at_any_time() {
+    let mut s = Stage::ready(Class::Agent);
+    let sent = [
+        message(b'A', b"\0\0\0\x01c\0p\0"),
+        message(b'N', b"SNOTICE\0\0"),
+        message(b'S', b"TimeZone\0UTC\0"),
+    ]
+    .concat();
+    s.server(&sent);
+    assert_eq!(s.to_client, sent);
+}

@@ -1,0 +1,156 @@
+use super::stage::*;
+use crate::engine::audit::AuditEvent;
+use crate::engine::model::{Class, Verdict};
+
+const SECRET: &str = "louis@example.com";
+const PEOPLE: [(&str, u32, i16); 3] = [("id", 20000, 1), ("email", 20000, 2), ("note", 20000, 3)];
+
+fn shown(stage: &Stage) -> bool {
+    String::from_utf8_lossy(&stage.to_client).contains(SECRET)
+}
+
+#[test]
+fn agents_see_masked_rows_and_services_do_not() {
+    for (class, clear) in [(Class::Agent, false), (Class::Person, false), (Class::Service, true)] {
+        let mut s = Stage::ready(class);
+        s.client(&query("SELECT * FROM people"));
+        let rows =
+            [row_description(&PEOPLE), data_row(&["1", SECRET, "hello"]), complete("SELECT 1"), ready(b'I')]
+                .concat();
+        s.server(&rows);
+        assert_eq!(shown(&s), clear, "{class}");
+        assert_eq!(s.client_kinds(), "TDCZ");
+        assert!(String::from_utf8_lossy(&s.to_client).contains("hello"));
+        let AuditEvent::Completion(done) = &s.completions[0].event else { panic!() };
+        assert_eq!((done.rows, done.masked), (1, u64::from(!clear)));
+        if clear {
+            assert_eq!(s.to_client, rows, "byte for byte");
+        }
+    }
+}
+
+#[test]
+fn values_are_recognised_in_columns_that_nothing_says_are_sensitive() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("SELECT note FROM people"));
+    s.server(
+        &[row_description(&[("note", 20000, 3)]), data_row(&[&format!("ask {SECRET} about it")])].concat(),
+    );
+    assert!(!shown(&s));
+}
+
+#[test]
+fn an_alias_does_not_hide_a_column_and_neither_does_an_expression() {
+    for (text, column) in [
+        ("SELECT email AS note FROM people", ("note", 20000, 2)),
+        ("SELECT upper(email) AS x FROM people", ("x", 0, 0)),
+        ("SELECT note FROM people UNION ALL SELECT email FROM people", ("note", 0, 0)),
+        ("SELECT p FROM people p", ("p", 20000, 0)),
+        ("SELECT x FROM made_since", ("x", 30000, 1)),
+    ] {
+        let mut s = Stage::ready(Class::Agent);
+        s.client(&query(text));
+        s.server(&[row_description(&[column]), data_row(&["not recognisable"])].concat());
+        assert!(!String::from_utf8_lossy(&s.to_client).contains("not recognisable"), "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_carry_sensitive_data_stays_clear() {
+    for text in ["SELECT upper(note) FROM people", "SELECT 'a' || 'b'", "SHOW server_version"] {
+        let mut s = Stage::ready(Class::Agent);
+        s.client(&query(text));
+        s.server(&[row_description(&[("x", 0, 0)]), data_row(&["plain"])].concat());
+        assert!(String::from_utf8_lossy(&s.to_client).contains("plain"), "{text}");
+    }
+}
+
+#[test]
+fn a_portal_that_was_never_described_is_described_first() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&[parse("s", "SELECT email FROM people"), sync()].concat());
+    s.server(&[message(b'1', b""), ready(b'I')].concat());
+    s.clear();
+    s.client(&[bind("", "s"), execute(""), sync()].concat());
+    assert_eq!(s.server_kinds(), "BDES");
+    s.server(
+        &[
+            message(b'2', b""),
+            row_description(&[("email", 20000, 2)]),
+            data_row(&[SECRET]),
+            complete("SELECT 1"),
+            ready(b'I'),
+        ]
+        .concat(),
+    );
+    assert_eq!(s.client_kinds(), "2DCZ", "the answer to governor's own question stays here");
+    assert!(!shown(&s));
+}
+
+#[test]
+fn a_described_statement_needs_no_second_description() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&[parse("s", "SELECT email FROM people"), message(b'D', b"Ss\0"), sync()].concat());
+    s.server(
+        &[message(b'1', b""), message(b't', b"\0\0"), row_description(&[("email", 20000, 2)]), ready(b'I')]
+            .concat(),
+    );
+    s.clear();
+    s.client(&[bind("", "s"), execute(""), sync()].concat());
+    assert_eq!(s.server_kinds(), "BES");
+    s.server(&[message(b'2', b""), data_row(&[SECRET]), complete("SELECT 1"), ready(b'I')].concat());
+    assert!(!shown(&s));
+}
+
+#[test]
+fn copy_out_of_sensitive_data_is_denied_to_agents() {
+    for text in ["COPY people TO STDOUT", "COPY (SELECT email FROM people) TO STDOUT"] {
+        let mut s = Stage::ready(Class::Agent);
+        s.client(&query(text));
+        assert_eq!(s.verdicts(), [Verdict::Deny], "{text}");
+    }
+}
+
+#[test]
+fn a_catalogue_that_cannot_be_read_masks_everything_that_may_be_text() {
+    let mut s = Stage::new(Class::Agent);
+    s.client(&startup(&[("user", "app")]));
+    s.input(crate::engine::session::Input::Connected);
+    s.server(&[message(b'R', &0u32.to_be_bytes()), ready(b'I')].concat());
+    s.server(&[error("42501"), ready(b'I')].concat());
+    s.clear();
+    s.client(&query("SELECT note FROM people"));
+    s.server(&[row_description(&[("note", 20000, 3)]), data_row(&["plain"])].concat());
+    assert!(!String::from_utf8_lossy(&s.to_client).contains("plain"));
+}
+
+#[test]
+fn ddl_makes_the_catalogue_be_read_again_before_the_next_query() {
+    let mut s = Stage::ready(Class::Person);
+    s.client(&query("CREATE TABLE t (a int)"));
+    s.server(&[complete("CREATE TABLE"), ready(b'I')].concat());
+    s.clear();
+    s.client(&query("SELECT a FROM t"));
+    assert!(String::from_utf8_lossy(&s.to_server).contains("pg_catalog.pg_class"));
+    assert!(!String::from_utf8_lossy(&s.to_server).contains("SELECT a"));
+    s.catalogue();
+    assert!(s.to_client.is_empty(), "the client sees nothing of it");
+    assert!(s.to_server.ends_with(&query("SELECT a FROM t")));
+}
+
+#[test]
+fn literals_in_records_are_masked() {
+    let mut s = Stage::ready(Class::Service);
+    s.client(&query(&format!("SELECT 1 WHERE 'x' = '{SECRET}'")));
+    assert!(!s.statements()[0].text.contains(SECRET));
+    assert!(s.statements()[0].text.contains("SELECT 1 WHERE"));
+}
+
+#[test]
+fn malformed_rows_end_the_session() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("SELECT * FROM people"));
+    s.server(&[row_description(&PEOPLE), data_row(&["1", SECRET])].concat());
+    assert!(s.closed.is_some());
+    assert!(!shown(&s));
+}

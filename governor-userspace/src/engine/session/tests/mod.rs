@@ -1,0 +1,8 @@
+//! The machine, bytes in and bytes out: no socket, no sleep.
+
+mod client;
+mod hold;
+mod masking;
+mod opening;
+mod split;
+mod stage;

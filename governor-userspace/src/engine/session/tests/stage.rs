@@ -1,0 +1,274 @@
+//! A session between a scripted client and a scripted server.
+
+use super::super::*;
+use crate::engine::audit::{AuditRecord, StatementRecord};
+use crate::engine::masking::Detectors;
+use crate::engine::model::{Class, Verdict};
+use crate::engine::policy::{PolicySet, Profile};
+use crate::engine::wire::postgres::{Header, backend};
+use bytes::BytesMut;
+
+/// Session and everything around it, with what it sent and wrote so far.
+pub struct Stage {
+    pub session: Session,
+    pub governance: Governance,
+    pub to_server: Vec<u8>,
+    pub to_client: Vec<u8>,
+    pub records: Vec<AuditRecord>,
+    pub completions: Vec<AuditRecord>,
+    pub requests: Vec<Request>,
+    pub closed: Option<CloseReason>,
+    client: BytesMut,
+    server: BytesMut,
+    now: Timestamp,
+}
+
+impl Stage {
+    pub fn new(class: Class) -> Self {
+        Self::with(class, TlsMode::Decline, EngineLimits::default())
+    }
+
+    pub fn with(class: Class, tls: TlsMode, limits: EngineLimits) -> Self {
+        let policy = Arc::new(PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap());
+        let detectors = Arc::new(Detectors::new().unwrap());
+        let governance = Governance::new(policy, detectors, Arc::default(), limits);
+        let setup = SessionSetup {
+            id: SessionId("s1".into()),
+            principal: Arc::new(crate::engine::policy::tests::principal(class)),
+            client: None,
+            destination: Endpoint { address: [127, 0, 0, 1].into(), port: 5432 },
+            tls,
+        };
+        let mut out = Actions::default();
+        let now = Timestamp { unix_ns: 1, monotonic_ns: 1 };
+        let session = Session::start(setup, now, &governance, &mut out);
+        let mut stage = Self {
+            session,
+            governance,
+            to_server: vec![],
+            to_client: vec![],
+            records: vec![],
+            completions: vec![],
+            requests: vec![],
+            closed: None,
+            client: BytesMut::new(),
+            server: BytesMut::new(),
+            now,
+        };
+        stage.take(out);
+        stage
+    }
+
+    /// Past authentication and the reading of the catalogue, with nothing sent or written.
+    pub fn ready(class: Class) -> Self {
+        let mut stage = Self::new(class);
+        stage.connect();
+        stage
+    }
+
+    pub fn connect(&mut self) {
+        self.client(&startup(&[("user", "app"), ("database", "shop")]));
+        self.input(Input::Connected);
+        self.server(&message(b'R', &0u32.to_be_bytes()));
+        self.server(&message(b'K', b"\0\0\0\x07key!"));
+        self.server(&ready(b'I'));
+        if !self.session.is_established() || self.to_client.last() != Some(&b'I') {
+            self.catalogue();
+        }
+        assert!(self.to_client.ends_with(&ready(b'I')), "the client is told that the server is ready");
+        self.clear();
+    }
+
+    /// The server's answer to governor's question: `people(id, email, name)` and nothing else.
+    pub fn catalogue(&mut self) {
+        let columns = [("1", "id", "23"), ("2", "email", "25"), ("3", "note", "25")];
+        for (number, name, oid) in columns {
+            self.server(&data_row(&["20000", "public", "people", "r", number, name, oid]));
+        }
+        for tag in ["SELECT 3", "SELECT 0", "SELECT 0"] {
+            self.server(&complete(tag));
+        }
+        self.server(&ready(b'I'));
+    }
+
+    pub fn clear(&mut self) {
+        self.to_server.clear();
+        self.to_client.clear();
+        self.records.clear();
+        self.completions.clear();
+        self.requests.clear();
+    }
+
+    pub fn client(&mut self, bytes: &[u8]) {
+        self.client.extend_from_slice(bytes);
+        self.resume();
+    }
+
+    /// As the host does: bytes that wait are offered again after every input.
+    fn resume(&mut self) {
+        while self.session.wants_client() && !self.client.is_empty() {
+            let before = self.client.len();
+            let mut buffer = std::mem::take(&mut self.client);
+            let mut out = Actions::default();
+            self.session.handle(self.now, Input::Client(&mut buffer), &mut self.governance, &mut out);
+            self.client = buffer;
+            let quiet = out.is_empty();
+            self.take(out);
+            if quiet && self.client.len() == before {
+                return;
+            }
+        }
+    }
+
+    pub fn server(&mut self, bytes: &[u8]) {
+        self.server.extend_from_slice(bytes);
+        let mut buffer = std::mem::take(&mut self.server);
+        let mut out = Actions::default();
+        self.session.handle(self.now, Input::Server(&mut buffer), &mut self.governance, &mut out);
+        self.server = buffer;
+        self.take(out);
+        self.resume();
+    }
+
+    pub fn input(&mut self, input: Input<'_>) {
+        let mut out = Actions::default();
+        self.session.handle(self.now, input, &mut self.governance, &mut out);
+        self.take(out);
+        self.resume();
+    }
+
+    fn take(&mut self, mut out: Actions) {
+        for record in &out.records {
+            serde_json::to_string(record).unwrap();
+        }
+        self.records.append(&mut out.records);
+        self.completions.append(&mut out.completions);
+        self.requests.append(&mut out.requests);
+        for (bytes, _permit) in out.to_server {
+            self.to_server.extend_from_slice(&bytes);
+        }
+        for bytes in out.to_client {
+            self.to_client.extend_from_slice(&bytes);
+        }
+        self.closed = self.closed.take().or(out.close);
+    }
+
+    pub fn statements(&self) -> Vec<&StatementRecord> {
+        let events = self.records.iter().filter_map(|r| match &r.event {
+            AuditEvent::Statement(statement) => Some(&**statement),
+            _ => None,
+        });
+        events.collect()
+    }
+
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        self.statements().iter().map(|s| s.verdict).collect()
+    }
+
+    /// The SQLSTATEs of the errors that the client got.
+    pub fn errors(&self) -> Vec<String> {
+        let found = messages(&self.to_client).into_iter().filter(|(kind, _)| *kind == b'E');
+        found
+            .map(|(_, body)| {
+                String::from_utf8(backend::error_field(&body, b'C').unwrap().unwrap().to_vec()).unwrap()
+            })
+            .collect()
+    }
+
+    /// Types of the messages that the client got.
+    pub fn client_kinds(&self) -> String {
+        messages(&self.to_client).iter().map(|(kind, _)| char::from(*kind)).collect()
+    }
+
+    pub fn server_kinds(&self) -> String {
+        messages(&self.to_server).iter().map(|(kind, _)| char::from(*kind)).collect()
+    }
+}
+
+pub fn messages(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut found = vec![];
+    while let Some(header) = Header::peek(bytes).unwrap() {
+        found.push((header.kind, bytes[5..header.total_bytes()].to_vec()));
+        bytes = &bytes[header.total_bytes()..];
+    }
+    assert!(bytes.is_empty(), "half a message: {bytes:?}");
+    found
+}
+
+pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut m = vec![kind];
+    m.extend(((body.len() + 4) as u32).to_be_bytes());
+    m.extend(body);
+    m
+}
+
+pub fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = (3u32 << 16).to_be_bytes().to_vec();
+    for (name, value) in parameters {
+        body.extend(format!("{name}\0{value}\0").bytes());
+    }
+    body.push(0);
+    let mut packet = ((body.len() + 4) as u32).to_be_bytes().to_vec();
+    packet.extend(body);
+    packet
+}
+
+pub fn query(text: &str) -> Vec<u8> {
+    message(b'Q', format!("{text}\0").as_bytes())
+}
+
+pub fn parse(name: &str, text: &str) -> Vec<u8> {
+    message(b'P', format!("{name}\0{text}\0\0\0").as_bytes())
+}
+
+pub fn bind(portal: &str, statement: &str) -> Vec<u8> {
+    message(b'B', format!("{portal}\0{statement}\0\0\0\0\0\0\0").as_bytes())
+}
+
+pub fn describe(portal: &str) -> Vec<u8> {
+    message(b'D', format!("P{portal}\0").as_bytes())
+}
+
+pub fn execute(portal: &str) -> Vec<u8> {
+    message(b'E', format!("{portal}\0\0\0\0\0").as_bytes())
+}
+
+pub fn sync() -> Vec<u8> {
+    message(b'S', b"")
+}
+
+pub fn ready(state: u8) -> Vec<u8> {
+    message(b'Z', &[state])
+}
+
+pub fn complete(tag: &str) -> Vec<u8> {
+    message(b'C', format!("{tag}\0").as_bytes())
+}
+
+pub fn error(sqlstate: &str) -> Vec<u8> {
+    message(b'E', format!("SERROR\0C{sqlstate}\0Mtest\0\0").as_bytes())
+}
+
+pub fn data_row(values: &[&str]) -> Vec<u8> {
+    let mut body = (values.len() as u16).to_be_bytes().to_vec();
+    for value in values {
+        body.extend((value.len() as u32).to_be_bytes());
+        body.extend(value.bytes());
+    }
+    message(b'D', &body)
+}
+
+/// Columns of text type: name, relation, attribute.
+pub fn row_description(columns: &[(&str, u32, i16)]) -> Vec<u8> {
+    let mut body = (columns.len() as u16).to_be_bytes().to_vec();
+    for (name, relation, attribute) in columns {
+        body.extend(format!("{name}\0").bytes());
+        body.extend(relation.to_be_bytes());
+        body.extend(attribute.to_be_bytes());
+        body.extend(25u32.to_be_bytes());
+        body.extend((-1i16).to_be_bytes());
+        body.extend((-1i32).to_be_bytes());
+        body.extend(0i16.to_be_bytes());
+    }
+    message(b'T', &body)
+}
