@@ -1,5 +1,8 @@
 //! The command line: what an operator meets, good days and bad.
 
+// Helpers beside the tests fail the test that called them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
 use governor_tests::governor::text;
 use governor_tests::{Auth, Cgroup, Class, Finished, Governor, Options, Postgres, Site, process, wait};
 use std::net::TcpListener;

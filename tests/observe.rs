@@ -1,5 +1,8 @@
 //! `--profile observe`: nothing changes on the wire, everything is recorded.
 
+// Helpers beside the tests fail the test that called them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
 use governor_tests::governor::text;
 use governor_tests::{Auth, Class, Options, Site, wire};
 

@@ -41,9 +41,13 @@ fuzz_target!(|input: Input<'_>| {
         Ok(outcome) if !outcome.changed => {
             assert_eq!(out, b"before");
             let hidden = plan.columns.iter().any(|column| matches!(column.action, ColumnAction::Mask { .. }));
-            assert!(!hidden || values(&body).iter().zip(&plan.columns).all(|(value, column)| {
-                value.is_none() || !matches!(column.action, ColumnAction::Mask { .. })
-            }), "a value to be masked was forwarded as it is");
+            assert!(
+                !hidden
+                    || values(&body).iter().zip(&plan.columns).all(|(value, column)| {
+                        value.is_none() || !matches!(column.action, ColumnAction::Mask { .. })
+                    }),
+                "a value to be masked was forwarded as it is"
+            );
         }
         Ok(_) => {
             let message = &out[6..];

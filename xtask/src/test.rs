@@ -47,20 +47,43 @@ pub fn run(options: &Options) -> Result<bool> {
             ]),
         );
     }
-    let built = compile::governor(false);
-    if let Err(error) = &built {
-        tally.check("build", Err(anyhow::anyhow!("{error:#}")));
+    // Everything below compiles the agent, which embeds the kernel programs: they are built once, here.
+    if ["clippy", "unit", "doc", "demo"].iter().any(|step| wanted(step))
+        || black_box.iter().any(|suite| wanted(suite))
+    {
+        let object = compile::kernel_programs();
+        if let Ok(object) = &object {
+            // SAFETY: no other thread runs, so nobody reads the environment at the same time.
+            unsafe { std::env::set_var(compile::OBJECT_VARIABLE, object) };
+        }
+        tally.check("kernel programs build", object.map(drop));
     }
+    let built = if wanted("demo") || black_box.iter().any(|suite| wanted(suite)) {
+        let built = compile::governor(false);
+        tally
+            .check("governor builds", built.as_ref().map(drop).map_err(|error| anyhow::anyhow!("{error:#}")));
+        built
+    } else {
+        Err(anyhow::anyhow!("not asked for"))
+    };
     if wanted("clippy") {
         tally.command(
             "clippy",
-            cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+            shell::cargo().args([
+                "clippy",
+                "--quiet",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ]),
         );
     }
     if wanted("unit") {
         tally.command(
             "unit",
-            cargo().args([
+            shell::cargo().args([
                 "test",
                 "--quiet",
                 "--workspace",
@@ -72,15 +95,15 @@ pub fn run(options: &Options) -> Result<bool> {
         );
         tally.command(
             "unit: harness",
-            cargo().args(["test", "--quiet", "--package", "governor-tests", "--lib"]),
+            shell::cargo().args(["test", "--quiet", "--package", "governor-tests", "--lib"]),
         );
     }
     if wanted("doc") {
         tally.command(
             "doc tests",
-            cargo().args(["test", "--quiet", "--package", "governor-userspace", "--doc"]),
+            shell::cargo().args(["test", "--quiet", "--package", "governor-userspace", "--doc"]),
         );
-        let mut doc = cargo();
+        let mut doc = shell::cargo();
         doc.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--quiet", "--workspace", "--no-deps"]);
         tally.command("doc links", &mut doc);
     }
@@ -126,7 +149,7 @@ fn run_suite(tally: &mut Tally, suite: &str, binary: &std::path::Path) {
 
 /// Cargo's answer to where it put the suite's program.
 fn suite_program(suite: &str) -> Result<PathBuf> {
-    let output = shell::capture(cargo().args([
+    let output = shell::capture(shell::cargo().args([
         "test",
         "--quiet",
         "--no-run",
@@ -142,8 +165,8 @@ fn suite_program(suite: &str) -> Result<PathBuf> {
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == suite)
-        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .filter(|message| message.pointer("/target/name").is_some_and(|name| name == suite))
+        .filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
         .next_back()
         .context("cargo names no program")
 }
@@ -163,14 +186,6 @@ fn cannot_capture() -> Option<String> {
         return Some("needs root or sudo".into());
     }
     governor_tests::cgroup::mount_point().err().map(|error| format!("{error:#}"))
-}
-
-fn cargo() -> Command {
-    let mut cargo = shell::cargo();
-    if let Ok(object) = compile::kernel_programs() {
-        cargo.env(compile::OBJECT_VARIABLE, object);
-    }
-    cargo
 }
 
 const STEPS: [&str; 8] = ["fmt", "tidy", "engine", "clippy", "unit", "doc", "demo", "fuzz"];
