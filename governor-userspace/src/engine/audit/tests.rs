@@ -421,6 +421,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             rows: u64::MAX,
             bytes: 0,
             masked: 1,
+            masked_by: vec![],
             duration_ns: 2,
             governor_ns: 3,
             sqlstate: Some("42501".into()),

@@ -82,6 +82,7 @@ fn record(decision: impl Into<String>) -> AuditRecord {
             rows: 1,
             bytes: 10,
             masked: 0,
+            masked_by: vec![],
             duration_ns: 1,
             governor_ns: 1,
             sqlstate: None,

@@ -61,7 +61,7 @@ fn run(cut: Option<usize>) -> (Vec<u8>, Vec<u8>, Vec<String>, usize) {
 fn split_at_every_byte() {
     let whole = run(None);
     assert!(!String::from_utf8_lossy(&whole.0).contains("louis@"));
-    assert!(whole.2.len() > 10);
+    assert!(whole.2.len() >= 8, "{:#?}", whole.2);
     for cut in 0..whole.3 {
         let cut_run = run(Some(cut));
         assert!(cut_run.0 == whole.0, "to the client, cut at {cut}");
