@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 /// A request and where it is in its life. This is the file's content and the API's answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Approval {
+    #[serde(flatten)]
     pub request: ApprovalRequest,
+    #[serde(flatten)]
     pub state: State,
 }
 

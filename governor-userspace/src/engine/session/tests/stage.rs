@@ -7,6 +7,7 @@ use crate::engine::model::{Class, Verdict};
 use crate::engine::policy::{PolicySet, Profile};
 use crate::engine::wire::postgres::{Header, backend};
 use bytes::BytesMut;
+use std::sync::LazyLock;
 
 /// Session and everything around it, with what it sent and wrote so far.
 pub struct Stage {
@@ -29,8 +30,12 @@ impl Stage {
     }
 
     pub fn with(class: Class, tls: TlsMode, limits: EngineLimits) -> Self {
-        let policy = Arc::new(PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap());
-        let detectors = Arc::new(Detectors::new().unwrap());
+        // Made once: compiling policies and detectors takes far longer than any session.
+        static MADE: LazyLock<(Arc<PolicySet>, Arc<Detectors>)> = LazyLock::new(|| {
+            let policy = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
+            (Arc::new(policy), Arc::new(Detectors::new().unwrap()))
+        });
+        let (policy, detectors) = MADE.clone();
         let governance = Governance::new(policy, detectors, Arc::default(), limits);
         let setup = SessionSetup {
             id: SessionId("s1".into()),
