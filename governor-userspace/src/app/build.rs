@@ -15,7 +15,6 @@ use crate::host::ledger::{Ledger, LedgerOptions};
 use crate::host::policy::{PolicyOptions, PolicyStore};
 use crate::host::proxy::{self, CancelRegistry, Drain, PortRule, Shared};
 use crate::host::telemetry::Metrics;
-use crate::surface::api::{ControlSocket, TelemetryListener};
 use anyhow::Context as _;
 use parking_lot::Mutex;
 use std::net::TcpListener;
@@ -27,8 +26,6 @@ use tokio::sync::watch;
 /// Everything, not yet running.
 pub(super) struct Built {
     pub handle: Handle,
-    pub control: ControlSocket,
-    pub telemetry: Option<TelemetryListener>,
     pub listeners: Vec<TcpListener>,
     pub shared: Arc<Shared>,
     pub kernel: KernelSlot,
@@ -44,16 +41,12 @@ pub(super) fn build(
 ) -> anyhow::Result<Built> {
     let now = clock::now();
     let state = options.state_dir.as_path();
-    private_dir(state)?;
-    let control = ControlSocket::bind(state.join("control.sock"), None)?;
     let metrics = Arc::new(Metrics::new()?);
     let ledger = Ledger::open(ledger_options(state, config), now)?;
     let policy = Arc::new(PolicyStore::open(policy_options(config))?);
     let limits = ApprovalLimits { pending_max: config.approvals.pending_max, ..ApprovalLimits::default() };
     let (approvals, lost) = ApprovalStore::open(state.join("approvals"), limits, metrics.clone(), now)?;
     let approvals = Arc::new(approvals);
-    let telemetry =
-        config.metrics.listen.map(|address| TelemetryListener::bind(address, state)).transpose()?;
 
     let mount = cgroup2_mount()?;
     let identifier = Identifier::new(config.identity.rules.clone(), mount.clone())?;
@@ -91,11 +84,11 @@ pub(super) fn build(
         approver_rules: approver_rules(config),
         metrics,
     });
-    Ok(Built { handle, control, telemetry, listeners, shared, kernel, lost })
+    Ok(Built { handle, listeners, shared, kernel, lost })
 }
 
 /// The instance's directory: nobody but its owner and group looks into it.
-fn private_dir(path: &Path) -> anyhow::Result<()> {
+pub(super) fn private_dir(path: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path).with_context(|| {
         format!("cannot make the state directory {}: choose another with --state-dir", path.display())

@@ -6,11 +6,13 @@
 
 mod agent;
 mod build;
+mod faces;
 pub mod handle;
 mod options;
 mod signals;
 
 pub use crate::host::config::Profile;
+pub use faces::{Faces, OpenFaces};
 pub use options::RunOptions;
 
 use crate::engine::audit::{AuditEvent, AuditRecord};
@@ -18,29 +20,33 @@ use crate::host::config::{self, Config, Overrides};
 use crate::host::proxy::{Acceptor, Drain, Workers};
 use crate::host::{clock, telemetry};
 use anyhow::Context as _;
-use handle::Handle;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// Runs the agent until it is told to stop.
-pub fn run(options: RunOptions) -> anyhow::Result<ExitCode> {
+///
+/// `faces` are what people see of it; the app itself knows of none.
+pub fn run(options: RunOptions, faces: &dyn Faces) -> anyhow::Result<ExitCode> {
     let config = config::load(options.config.as_deref(), Overrides { profile: options.profile })?;
     telemetry::log::init(config.log.level.as_str(), config.log.format)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
-    let result = runtime.block_on(govern(options, config));
+    let result = runtime.block_on(govern(options, config, faces));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn govern(options: RunOptions, config: Config) -> anyhow::Result<ExitCode> {
+async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyhow::Result<ExitCode> {
     let mut signals = signals::Signals::listen().context("cannot handle signals")?;
     let (drain, drain_seen) = watch::channel(Drain::No);
     let (stop, stop_seen) = watch::channel(false);
-    let built = build::build(&options, &config, drain_seen)?;
-    let build::Built { handle, control, telemetry, listeners, shared, kernel, lost } = built;
+    // Opening the faces takes the instance's place: a second agent ends here.
+    build::private_dir(&options.state_dir)?;
+    let faces = faces.open(&options.state_dir, config.metrics.listen)?;
+    let build::Built { handle, listeners, shared, kernel, lost } =
+        build::build(&options, &config, drain_seen)?;
     let ledger = shared.ledger.clone();
 
     let workers = Arc::new(Workers::start(config.limits.workers.unwrap_or_else(cores), shared.clone())?);
@@ -52,10 +58,7 @@ async fn govern(options: RunOptions, config: Config) -> anyhow::Result<ExitCode>
     agent::record_start(&ledger, &config, &handle, &lost)?;
     kernel.lock().as_mut().context("the kernel programs are gone")?.attach()?;
     let tasks = agent::background(&kernel, &shared, &handle)?;
-    tokio::spawn(control_served(control, handle.clone()));
-    if let Some(telemetry) = telemetry {
-        tokio::spawn(telemetry_served(telemetry, handle.clone()));
-    }
+    faces.serve(&handle);
     handle.set_ready();
     signals::tell_ready(options.ready_fd)?;
     tracing::info!(capture = ?handle.status().capture, profile = config.policy.profile.as_str(), "governing");
@@ -114,18 +117,6 @@ async fn drained(
     tracing::warn!(sessions = workers.active(), "ending the sessions that are left");
     drain.send_replace(Drain::All);
     ended(DRAIN_FORCED).await
-}
-
-async fn control_served(socket: crate::surface::api::ControlSocket, handle: Handle) {
-    if let Err(error) = crate::surface::api::serve_control(socket, handle).await {
-        tracing::error!(%error, "the control socket is no longer served");
-    }
-}
-
-async fn telemetry_served(listener: crate::surface::api::TelemetryListener, handle: Handle) {
-    if let Err(error) = crate::surface::api::serve_telemetry(listener, handle).await {
-        tracing::error!(%error, "metrics are no longer served");
-    }
 }
 
 /// A record about the agent itself, now.

@@ -2,4 +2,5 @@
 
 mod request;
 
-pub use request::{Answer, ApprovalRequest, State};
+pub use crate::engine::model::Answer;
+pub use request::{ApprovalRequest, State};

@@ -1,7 +1,7 @@
 //! An approval request and its life: pending → granted | refused | expired | cancelled | lost.
 
 use crate::engine::model::{
-    Claims, DecisionId, Endpoint, Principal, Reason, SessionId, Statement, Timestamp,
+    Answer, Claims, DecisionId, Endpoint, Principal, Reason, SessionId, Statement, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,29 +27,6 @@ pub struct ApprovalRequest {
     pub reasons: Vec<Reason>,
     /// The server's transaction state when it was held: `idle`, `transaction`, `failed`.
     pub transaction: String,
-}
-
-/// How a hold ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "snake_case")]
-pub enum Answer {
-    Granted {
-        by: String,
-        uid: u32,
-        note: String,
-    },
-    Refused {
-        by: String,
-        uid: u32,
-        note: String,
-    },
-    Expired,
-    /// The client sent a cancel request.
-    Cancelled,
-    /// The client went away, or the agent stopped.
-    Lost {
-        reason: String,
-    },
 }
 
 /// Where a request is in its life.

@@ -4,7 +4,7 @@
 //! Values of parameters are masked before they get here. Field names are a public contract:
 //! they may be added to, never changed.
 
-use crate::engine::masking::Category;
+use crate::engine::model::Category;
 use crate::engine::model::{
     Claims, Class, DecisionId, Endpoint, Principal, Reason, SessionId, StatementKind, Timestamp, Unknown,
     Verdict,
@@ -169,7 +169,7 @@ pub struct HoldStart {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldEnd {
     pub approval: String,
-    pub answer: crate::engine::approval::Answer,
+    pub answer: crate::engine::model::Answer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

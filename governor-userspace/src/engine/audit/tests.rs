@@ -1,7 +1,7 @@
 //! The chain in memory: every way of tampering that we can think of, and encoding there and back.
 
 use super::*;
-use crate::engine::approval::Answer;
+use crate::engine::model::Answer;
 use crate::engine::model::*;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;

@@ -5,9 +5,9 @@
 //! to hold such a value (`email_count integer` cannot). Name evidence alone is enough to mask: a value
 //! without a checksum, such as a birth date or a salary, has no other.
 
-use super::category::Category;
 use super::lexicon::{ABOUT, COPY_MARKS, PEOPLE, PHRASES, Place, QUESTIONS};
 use super::pg_type::TypeClass;
+use crate::engine::model::Category;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 

@@ -7,11 +7,11 @@
 //!
 //! Invariant: on `Ok`, valid JSON in gives valid JSON out. Memory: one byte per level of nesting.
 
-use super::category::Category;
 use super::classify::classify_column;
 use super::detector::Detectors;
 use super::pg_type::TEXT;
 use super::transform::JSON_MARKER;
+use crate::engine::model::Category;
 use std::ops::Range;
 
 /// Why the masked document ends where it ends.

@@ -4,7 +4,7 @@
 //! how a name is cut into words (accents are folded: `teléfono` is `telefono`, `straße` is `strasse`).
 //! The longest phrase in a name wins, so a harmless long phrase overrules a sensitive short one.
 
-use super::category::Category::{self, *};
+use crate::engine::model::Category::{self, *};
 
 /// Where a phrase counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

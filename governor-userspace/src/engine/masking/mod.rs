@@ -4,7 +4,6 @@
 //! [`Detectors`] say it from a value alone; [`mask_value`] and [`mask_row`] hide values so that every
 //! driver still decodes them. `docs/masking.md` says what that covers and what it does not.
 
-mod category;
 mod classify;
 mod detector;
 mod json;
@@ -15,7 +14,7 @@ mod pg_type;
 mod row;
 mod transform;
 
-pub use category::Category;
+pub use crate::engine::model::Category;
 pub use classify::{classify_column, could_carry};
 pub use detector::{DetectorError, Detectors, Finding};
 pub use parameter::{PARAMETER_BYTES_MAX, mask_parameter, mask_text};

@@ -3,9 +3,9 @@
 //! Only ASCII is ever kept and only ASCII is written, so bytes and characters are the same and the
 //! result is valid in every server encoding. A value too short to hide anything keeps nothing.
 
-use super::category::Category;
 use super::pg_type::TypeClass;
 use super::transform::Format;
+use crate::engine::model::Category;
 
 /// Appends the partial form of a text value; `false` (and possibly some bytes, for the caller to cut)
 /// where the category has none or the value does not look like it: then it is redacted whole.

@@ -7,12 +7,12 @@
 //! judging fails in any way is redacted.
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW>
 
-use super::category::Category;
 use super::classify::could_carry;
 use super::detector::Detectors;
 use super::json::{mask_json, mask_ranges};
 use super::pg_type::{TypeClass, characters_max};
 use super::transform::{Format, Masked, mask_value};
+use crate::engine::model::Category;
 use crate::engine::model::MaskStyle;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -7,9 +7,9 @@
 //! Binary layouts: the `*send` functions of PostgreSQL's `src/backend/utils/adt`; `integer_datetimes`
 //! is on in every server since version 10. Text dates are ISO, the default `DateStyle`.
 
-use super::category::Category;
 use super::partial;
 use super::pg_type::{TypeClass, characters_max};
+use crate::engine::model::Category;
 use crate::engine::model::MaskStyle;
 
 /// How a value is written on the wire: RowDescription's format code 0 or 1.

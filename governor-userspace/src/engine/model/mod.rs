@@ -1,5 +1,7 @@
 //! Nouns that every part of the engine shares.
 
+mod answer;
+mod category;
 mod decision;
 mod endpoint;
 mod principal;
@@ -7,6 +9,8 @@ mod relation;
 mod statement;
 mod time;
 
+pub use answer::Answer;
+pub use category::Category;
 pub use decision::{Decision, DecisionId, Hold, MaskStyle, Obligations, Reason, Verdict};
 pub use endpoint::{Claims, Endpoint, SessionId};
 pub use principal::{Ancestor, Class, Principal};

@@ -1,6 +1,6 @@
 //! The three questions and their answers.
 
-use crate::engine::masking::Category;
+use crate::engine::model::Category;
 use crate::engine::model::{ColumnName, MaskStyle, Reason};
 
 /// What surrounds a statement when it is decided.

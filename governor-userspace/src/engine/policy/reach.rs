@@ -6,7 +6,7 @@ use super::entity::PolicyPrincipal;
 use super::question::{SeeColumn, Visibility};
 use super::schema::Ask;
 use super::source::Profile;
-use crate::engine::masking::Category;
+use crate::engine::model::Category;
 use crate::engine::model::{Claims, Class, ColumnName, Endpoint};
 use cedar_policy::Effect;
 use std::collections::HashSet;

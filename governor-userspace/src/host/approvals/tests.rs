@@ -1,3 +1,5 @@
+//! The queue: exactly one answer, durable, bounded.
+
 use super::*;
 use crate::engine::approval::{Answer, ApprovalRequest, State};
 use crate::engine::model::{

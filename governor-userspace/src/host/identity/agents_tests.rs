@@ -1,3 +1,5 @@
+//! The list of known agents and what it matches.
+
 use super::*;
 
 fn seen<'a>(executable: &'a str, command: &'a str, command_line: &'a [u8]) -> Appearance<'a> {

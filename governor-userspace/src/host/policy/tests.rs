@@ -1,3 +1,5 @@
+//! Loading, reloading and following a policy directory.
+
 use super::*;
 use crate::engine::model::{Claims, Endpoint, Principal, Verdict};
 use crate::engine::policy::PolicyPrincipal;

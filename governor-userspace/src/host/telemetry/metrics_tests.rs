@@ -1,3 +1,5 @@
+//! Every row of the table is exposed, with its type and its numbers.
+
 use super::super::table::{Kind, TABLE};
 use super::*;
 use std::collections::{HashMap, HashSet};

@@ -7,6 +7,7 @@
 mod approvals;
 mod control;
 mod error;
+mod faces;
 mod peer;
 mod policy;
 mod serve;
@@ -16,6 +17,7 @@ mod telemetry;
 pub use approvals::{ApprovalList, NoteBody};
 pub use control::serve_control;
 pub use error::ErrorBody;
+pub use faces::Api;
 pub use peer::Peer;
 pub use socket::{ControlSocket, SocketError};
 pub use telemetry::{BindError, METRICS_ADDRESS_FILE, TelemetryListener, serve_telemetry};

@@ -42,6 +42,7 @@ pub struct Cli {
     pub verb: Verb,
 }
 
+#[expect(clippy::large_enum_variant, reason = "made once, when the command line is read")]
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Run(run::RunArgs),

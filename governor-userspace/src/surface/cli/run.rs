@@ -27,10 +27,11 @@ pub struct RunArgs {
 }
 
 pub fn run(args: RunArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
-    crate::app::run(RunOptions {
+    let options = RunOptions {
         config: globals.config.clone(),
         state_dir: globals.state_dir.clone(),
         profile: args.profile,
         ready_fd: args.ready_fd,
-    })
+    };
+    crate::app::run(options, &crate::surface::api::Api)
 }

@@ -1,3 +1,5 @@
+//! The command line describes itself completely.
+
 use super::*;
 use clap::CommandFactory;
 

@@ -1,3 +1,5 @@
+//! Column names that tell, and look-alikes that do not.
+
 use super::*;
 use Category::*;
 

@@ -14,7 +14,7 @@ mod national;
 mod shapes;
 mod text;
 
-use super::category::Category;
+use crate::engine::model::Category;
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use shapes::{SHAPES, Shape};
 use std::ops::Range;

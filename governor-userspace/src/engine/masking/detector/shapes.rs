@@ -8,7 +8,7 @@
 
 use super::checksum::{digits, iban_mod97, luhn};
 use super::national as id;
-use crate::engine::masking::category::Category::{self, *};
+use crate::engine::model::Category::{self, *};
 
 /// One kind of value.
 #[derive(Clone, Copy)]

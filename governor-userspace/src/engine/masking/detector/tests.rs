@@ -1,3 +1,5 @@
+//! Values with right and wrong check digits, look-alikes, hostile text.
+
 use super::*;
 use Category::*;
 use std::sync::LazyLock;

@@ -9,7 +9,7 @@
 
 use super::shapes::{Shape, card, email_fits, iban, iban_length};
 use super::{Signs, set, single};
-use crate::engine::masking::category::Category;
+use crate::engine::model::Category;
 use memchr::memchr_iter;
 use regex::bytes::{Regex, RegexSet};
 use std::ops::Range;

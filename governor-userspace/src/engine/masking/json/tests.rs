@@ -1,3 +1,5 @@
+//! Documents stay documents, and what is in them is found.
+
 use super::*;
 use crate::engine::masking::detector::tests::DETECTORS;
 

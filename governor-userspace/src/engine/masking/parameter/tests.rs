@@ -1,3 +1,5 @@
+//! Bound values as records show them.
+
 use super::*;
 use crate::engine::masking::detector::tests::{DETECTORS, broken};
 

@@ -1,3 +1,5 @@
+//! Rows in, rows out: formats, types, malformed bytes, failing detectors.
+
 use super::*;
 use crate::engine::masking::detector::tests::{DETECTORS, broken};
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Every type, format and style decodes after masking.
+
 use super::*;
 use Category::*;
 

@@ -9,7 +9,7 @@ mod semantics;
 mod slices;
 
 use super::*;
-use crate::engine::masking::Category;
+use crate::engine::model::Category;
 use crate::engine::model::*;
 use std::sync::Arc;
 

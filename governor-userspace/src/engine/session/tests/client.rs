@@ -1,3 +1,5 @@
+//! What the client sends: decided, forwarded, replaced, skipped.
+
 use super::stage::*;
 use crate::engine::audit::{AuditEvent, Outcome};
 use crate::engine::model::{Class, StatementKind, Verdict};

@@ -1,3 +1,5 @@
+//! Statements that wait, and every way in which waiting ends.
+
 use super::stage::*;
 use crate::engine::approval::Answer;
 use crate::engine::audit::AuditEvent;

@@ -1,3 +1,5 @@
+//! Which result columns are masked, whatever way they are asked for.
+
 use super::stage::*;
 use crate::engine::audit::AuditEvent;
 use crate::engine::model::{Class, Verdict};

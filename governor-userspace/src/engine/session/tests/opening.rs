@@ -1,3 +1,5 @@
+//! Encryption requests, start-up, authentication, cancel requests.
+
 use super::stage::*;
 use crate::engine::audit::{AuditEvent, TlsOutcome};
 use crate::engine::model::Class;

@@ -1,3 +1,5 @@
+//! What the file says and what is refused, with line and key.
+
 use super::*;
 use crate::engine::model::Class;
 use crate::host::config::file;

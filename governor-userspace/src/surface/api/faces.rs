@@ -1,0 +1,44 @@
+//! The faces of a running agent: control socket and metrics endpoint.
+
+use super::{ControlSocket, TelemetryListener, serve_control, serve_telemetry};
+use crate::app::handle::Handle;
+use crate::app::{Faces, OpenFaces};
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// Control socket and metrics endpoint.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Api;
+
+#[derive(Debug)]
+struct Open {
+    control: ControlSocket,
+    telemetry: Option<TelemetryListener>,
+}
+
+impl Faces for Api {
+    fn open(&self, state_dir: &Path, metrics: Option<SocketAddr>) -> anyhow::Result<Box<dyn OpenFaces>> {
+        let control = ControlSocket::bind(state_dir.join("control.sock"), None)?;
+        let telemetry = metrics.map(|address| TelemetryListener::bind(address, state_dir)).transpose()?;
+        Ok(Box::new(Open { control, telemetry }))
+    }
+}
+
+impl OpenFaces for Open {
+    fn serve(self: Box<Self>, handle: &Handle) {
+        let (control, control_handle) = (self.control, handle.clone());
+        tokio::spawn(async move {
+            if let Err(error) = serve_control(control, control_handle).await {
+                tracing::error!(%error, "the control socket is no longer served");
+            }
+        });
+        if let Some(telemetry) = self.telemetry {
+            let handle = handle.clone();
+            tokio::spawn(async move {
+                if let Err(error) = serve_telemetry(telemetry, handle).await {
+                    tracing::error!(%error, "metrics are no longer served");
+                }
+            });
+        }
+    }
+}
