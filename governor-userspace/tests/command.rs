@@ -188,12 +188,13 @@ fn request() -> ApprovalRequest {
         claims: Claims { user: "app".into(), database: "shop".into(), application_name: "psql".into() },
         destination: Endpoint { address: [127, 0, 0, 1].into(), port: 5432 },
         statements: vec![statement],
-        parameters: vec![],
+        parameters: vec![].into(),
         reasons: vec![Reason {
             policy: "agent-delete".into(),
             text: "agents ask before they delete".into(),
             hint: String::new(),
-        }],
+        }]
+        .into(),
         transaction: "transaction".into(),
     }
 }

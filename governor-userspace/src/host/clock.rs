@@ -9,6 +9,11 @@ pub fn now() -> Timestamp {
     Timestamp { unix_ns: read(ClockId::CLOCK_REALTIME), monotonic_ns: read(ClockId::CLOCK_MONOTONIC) }
 }
 
+/// Monotonic time alone, in nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    read(ClockId::CLOCK_MONOTONIC)
+}
+
 /// 0 where the clock cannot be read, which Linux promises for neither of the two.
 fn read(clock: ClockId) -> u64 {
     clock_gettime(clock).map_or(0, |time| {

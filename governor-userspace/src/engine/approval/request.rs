@@ -4,6 +4,7 @@ use crate::engine::model::{
     Answer, Claims, DecisionId, Endpoint, Principal, Reason, SessionId, Statement, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Everything a person needs to decide on a held statement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,8 +24,8 @@ pub struct ApprovalRequest {
     /// The held statements, in order; more than one for a multi-statement simple query.
     pub statements: Vec<Statement>,
     /// Bound values, masked as in records.
-    pub parameters: Vec<Option<String>>,
-    pub reasons: Vec<Reason>,
+    pub parameters: Arc<[Option<String>]>,
+    pub reasons: Arc<[Reason]>,
     /// The server's transaction state when it was held: `idle`, `transaction`, `failed`.
     pub transaction: String,
 }

@@ -86,7 +86,7 @@ pub struct SessionStart {
 pub struct SessionDecision {
     pub decision: DecisionId,
     pub verdict: Verdict,
-    pub reasons: Vec<Reason>,
+    pub reasons: Arc<[Reason]>,
     pub claims: Claims,
 }
 
@@ -94,31 +94,36 @@ pub struct SessionDecision {
 pub struct StatementRecord {
     pub decision: DecisionId,
     pub verdict: Verdict,
-    pub reasons: Vec<Reason>,
+    pub reasons: Arc<[Reason]>,
     pub kind: StatementKind,
-    pub tag: String,
+    pub tag: Arc<str>,
     /// The text as sent, cut at the configured length; `text_bytes` is the whole length.
     pub text: Arc<str>,
     pub text_bytes: u64,
-    pub fingerprint: String,
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub reads: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub writes: Vec<String>,
+    pub fingerprint: Arc<str>,
+    #[serde(skip_serializing_if = "is_empty", default)]
+    pub reads: Arc<[String]>,
+    #[serde(skip_serializing_if = "is_empty", default)]
+    pub writes: Arc<[String]>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unknown: Option<Unknown>,
     /// Bound values as text, masked, bounded in number and length; `None` is SQL NULL.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub parameters: Vec<Option<String>>,
+    #[serde(skip_serializing_if = "is_empty", default)]
+    pub parameters: Arc<[Option<String>]>,
     /// The approval that let it run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub approval: Option<String>,
     pub class: Class,
     /// Who, in short: `alice`, `app`.
-    pub user: String,
+    pub user: Arc<str>,
     pub pid: u32,
-    pub database: String,
-    pub database_user: String,
+    pub database: Arc<str>,
+    pub database_user: Arc<str>,
+}
+
+/// serde hands the field itself.
+fn is_empty<T>(list: &Arc<[T]>) -> bool {
+    list.is_empty()
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -78,7 +78,7 @@ pub struct Decision {
     pub hold: Option<Hold>,
     pub obligations: Obligations,
     /// The policies that determined the verdict, by id.
-    pub reasons: Vec<Reason>,
+    pub reasons: Arc<[Reason]>,
 }
 
 impl Decision {
@@ -88,7 +88,7 @@ impl Decision {
             verdict: Verdict::Deny,
             hold: None,
             obligations: Obligations::default(),
-            reasons: vec![Reason { policy: policy.into(), text: text.into(), hint: hint.into() }],
+            reasons: Arc::from([Reason { policy: policy.into(), text: text.into(), hint: hint.into() }]),
         }
     }
 }

@@ -209,7 +209,7 @@ impl Answer<'_> {
         if self.is_unpermitted {
             reasons.insert(0, unpermitted());
         }
-        Decision { verdict, hold: None, obligations, reasons }
+        Decision { verdict, hold: None, obligations, reasons: reasons.into() }
     }
 
     /// `lifted`: the obligations of the policies that permit it once approved.

@@ -2,6 +2,7 @@
 
 use crate::engine::model::Category;
 use crate::engine::model::{ColumnName, MaskStyle, Reason};
+use std::sync::Arc;
 
 /// What surrounds a statement when it is decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,5 +26,5 @@ pub struct SeeColumn {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Visibility {
     Clear,
-    Masked { style: MaskStyle, reasons: Vec<Reason> },
+    Masked { style: MaskStyle, reasons: Arc<[Reason]> },
 }

@@ -8,7 +8,7 @@ use super::hold::Standing;
 use super::judge::{Judged, strictest};
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed};
-use super::{Phase, Portal, Prepared, Session};
+use super::{Parameters, Phase, Portal, Prepared, Session};
 use crate::engine::masking::mask_parameter;
 use crate::engine::model::{Decision, StatementKind, Timestamp, Unknown, Verdict};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
@@ -156,7 +156,7 @@ impl Session {
                     let parameters = self.parameters(&bind.values, governance);
                     (bind.names, parameters, Some(bind.result_formats))
                 } else {
-                    (frontend::bind_names(body)?, Vec::new(), None)
+                    (frontend::bind_names(body)?, Parameters::default(), None)
                 };
                 self.bind(now, names, parameters, formats, governance, out)
             }
@@ -249,13 +249,13 @@ impl Session {
     ) -> Step {
         let (approval, refused) = self.take_standing();
         let judged = self.judge(statements, approval.is_some(), governance);
-        match self.gate(now, &judged, &[], approval.as_deref(), refused, governance, out) {
+        match self.gate(now, &judged, &Parameters::default(), approval.as_deref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_simple(&report),
             Gate::Allow(permit) => {
                 let mut owed = Owed::new(Expect::Query);
                 for one in &judged {
-                    let mut run = self.begin_run(out, now, one, &[], approval.as_deref());
+                    let mut run = self.begin_run(out, now, one, &Parameters::default(), approval.as_deref());
                     if let (StatementKind::Prepare, Some(name), Some(inner)) =
                         (one.statement.kind, &one.statement.prepared_name, &one.statement.inner)
                     {
@@ -291,7 +291,7 @@ impl Session {
         let judged = self.judge(&statements, false, governance);
         let certain = !statements.iter().any(|s| s.kind == StatementKind::Execute);
         if certain && strictest(&judged) == Verdict::Deny {
-            let report = self.record_denials(now, &judged, &[], out);
+            let report = self.record_denials(now, &judged, &Parameters::default(), out);
             return self.deny_extended(&report);
         }
         let ticket = self.next_ticket();
@@ -306,7 +306,7 @@ impl Session {
         &mut self,
         now: Timestamp,
         names: frontend::BindNames<'_>,
-        parameters: Vec<Option<String>>,
+        parameters: Parameters,
         formats: Option<Vec<i16>>,
         governance: &mut Governance,
         out: &mut Actions,
@@ -410,12 +410,14 @@ impl Session {
         let statements: Vec<_> =
             StatementRef::all(&governance.unknown(&text, Unknown::FunctionCall { oid })).collect();
         let judged = self.judge(&statements, approval.is_some(), governance);
-        match self.gate(now, &judged, &[], approval.as_deref(), refused, governance, out) {
+        match self.gate(now, &judged, &Parameters::default(), approval.as_deref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_simple(&report),
             Gate::Allow(permit) => {
                 let mut owed = Owed::new(Expect::FunctionCall);
-                owed.run = judged.first().map(|one| self.begin_run(out, now, one, &[], approval.as_deref()));
+                owed.run = judged
+                    .first()
+                    .map(|one| self.begin_run(out, now, one, &Parameters::default(), approval.as_deref()));
                 self.pipeline.push(owed);
                 Step::Pass(permit)
             }
@@ -428,7 +430,7 @@ impl Session {
         &mut self,
         now: Timestamp,
         judged: &[Judged],
-        parameters: &[Option<String>],
+        parameters: &Parameters,
         approval: Option<&str>,
         refused: Option<Report>,
         governance: &Governance,
@@ -459,7 +461,7 @@ impl Session {
         &mut self,
         now: Timestamp,
         judged: &[Judged],
-        parameters: &[Option<String>],
+        parameters: &Parameters,
         out: &mut Actions,
     ) -> Report {
         let mut report = None;
@@ -506,7 +508,7 @@ impl Session {
     }
 
     /// Bound values as records show them.
-    fn parameters(&self, values: &[(Option<&[u8]>, bool)], governance: &Governance) -> Vec<Option<String>> {
+    fn parameters(&self, values: &[(Option<&[u8]>, bool)], governance: &Governance) -> Parameters {
         values
             .iter()
             .map(|(value, binary)| {

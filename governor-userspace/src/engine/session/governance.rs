@@ -10,6 +10,7 @@ use crate::engine::model::{Claims, Decision, Endpoint, Statement, Timestamp, Unk
 use crate::engine::policy::{DecisionCache, PolicyPrincipal, PolicySet, RunContext, SeeColumn, Visibility};
 use crate::engine::sql::{PostgresDialect, Script, SqlDialect};
 use lru::LruCache;
+use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -58,8 +59,10 @@ pub(super) struct Understood {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Recorded {
     pub text: Arc<str>,
-    pub reads: Vec<String>,
-    pub writes: Vec<String>,
+    pub tag: Arc<str>,
+    pub fingerprint: Arc<str>,
+    pub reads: Arc<[String]>,
+    pub writes: Arc<[String]>,
 }
 
 /// One statement of an [`Understood`] text.
@@ -104,6 +107,7 @@ pub struct Governance {
     /// Under `standard_conforming_strings = on`; the rare other reading is not cached.
     facts: LruCache<Box<str>, Arc<Understood>>,
     facts_bytes: usize,
+    seen: Seen,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
 }
@@ -122,6 +126,7 @@ impl Governance {
             limits,
             facts: LruCache::new(FACTS_COUNT_MAX),
             facts_bytes: 0,
+            seen: Seen::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
         }
@@ -134,7 +139,8 @@ impl Governance {
         }
         let script = dialect(plain_strings).script(text);
         let understood = Arc::new(self.record_form(script));
-        if plain_strings && text.len() <= FACTS_TEXT_BYTES_MAX {
+        // Texts with literals in them come once; only what comes again is worth a place.
+        if plain_strings && text.len() <= FACTS_TEXT_BYTES_MAX && self.seen.again(text) {
             self.facts_bytes += text.len();
             if let Some((old, _)) = self.facts.push(text.into(), understood.clone()) {
                 self.facts_bytes = self.facts_bytes.saturating_sub(old.len());
@@ -164,6 +170,8 @@ impl Governance {
             .iter()
             .map(|s| Recorded {
                 text: mask_text(&self.detectors, &s.text, self.limits.record_text_bytes_max).into(),
+                tag: s.tag.as_str().into(),
+                fingerprint: s.fingerprint.as_str().into(),
                 reads: s.reads.iter().map(ToString::to_string).collect(),
                 writes: s.writes.iter().map(ToString::to_string).collect(),
             })
@@ -248,6 +256,35 @@ impl Asker<'_> {
     }
 }
 
+/// Remembers, roughly, which texts came lately: one hash a place, the newest stays.
+#[derive(Debug)]
+struct Seen {
+    hashes: Vec<u64>,
+    hasher: RandomState,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { hashes: vec![0; SEEN_COUNT], hasher: RandomState::new() }
+    }
+}
+
+impl Seen {
+    /// Whether `text` came before, and was not pushed out since.
+    fn again(&mut self, text: &str) -> bool {
+        let hash = self.hasher.hash_one(text);
+        let place = usize::try_from(hash).unwrap_or(0) % SEEN_COUNT;
+        match self.hashes.get_mut(place) {
+            Some(found) if *found == hash => true,
+            Some(found) => {
+                *found = hash;
+                false
+            }
+            None => false,
+        }
+    }
+}
+
 /// The reading of SQL text under a session's settings.
 pub(super) fn dialect(plain_strings: bool) -> PostgresDialect {
     PostgresDialect { standard_conforming_strings: plain_strings }
@@ -266,5 +303,7 @@ const FACTS_COUNT_MAX: NonZeroUsize = count(8192);
 const FACTS_BYTES_MAX: usize = 8 << 20;
 /// Longer texts are parsed each time.
 const FACTS_TEXT_BYTES_MAX: usize = 64 << 10;
+/// Texts of which a hash is kept, per worker.
+const SEEN_COUNT: usize = 16_384;
 const DECISIONS_COUNT_MAX: NonZeroUsize = count(16_384);
 const CATALOGUES_COUNT_MAX: NonZeroUsize = count(64);

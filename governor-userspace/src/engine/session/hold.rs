@@ -3,10 +3,10 @@
 //! The message stays at the front of the client's buffer, unread messages behind it. When the answer
 //! comes it is read again, with the answer standing beside it.
 
-use super::Session;
 use super::action::{Actions, Request};
 use super::governance::Governance;
 use super::judge::Judged;
+use super::{Parameters, Session};
 use crate::engine::approval::{Answer, ApprovalRequest};
 use crate::engine::audit::{AuditEvent, HoldEnd, HoldStart};
 use crate::engine::model::{DecisionId, Timestamp, Verdict};
@@ -41,7 +41,7 @@ impl Session {
         &mut self,
         now: Timestamp,
         judged: &[Judged],
-        parameters: &[Option<String>],
+        parameters: &Parameters,
         governance: &Governance,
         out: &mut Actions,
     ) {
@@ -70,7 +70,7 @@ impl Session {
             claims: self.claims.clone(),
             destination: self.setup.destination,
             statements: judged.iter().map(|j| (*j.statement).clone()).collect(),
-            parameters: parameters.to_vec(),
+            parameters: parameters.clone(),
             reasons: held.decision.reasons.clone(),
             transaction: self.transaction.as_str().into(),
         })));

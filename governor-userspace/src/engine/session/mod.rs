@@ -77,6 +77,7 @@ pub struct Session {
     setup: SessionSetup,
     policy_principal: PolicyPrincipal,
     claims: Claims,
+    names: Names,
     phase: Phase,
     /// Version of the policy set that `may_be_masked` was asked of.
     policy_version: Arc<str>,
@@ -153,7 +154,7 @@ struct Prepared {
 #[derive(Clone, Debug)]
 struct Portal {
     statements: Vec<StatementRef>,
-    parameters: Vec<Option<String>>,
+    parameters: Parameters,
     approval: Option<String>,
     /// Result columns of the prepared statement, where they were known at Bind.
     fields: Option<Arc<Vec<Field>>>,
@@ -163,6 +164,27 @@ struct Portal {
     described: bool,
     /// From its RowDescription.
     plan: Option<Arc<RowPlan>>,
+}
+
+/// Bound values as records show them.
+type Parameters = Arc<[Option<String>]>;
+
+/// Names that every statement's record repeats.
+#[derive(Clone, Debug)]
+struct Names {
+    user: Arc<str>,
+    database: Arc<str>,
+    database_user: Arc<str>,
+}
+
+impl Names {
+    fn new(principal: &Principal, claims: &Claims) -> Self {
+        Self {
+            user: principal.login_user.as_ref().unwrap_or(&principal.user).as_str().into(),
+            database: claims.database.as_str().into(),
+            database_user: claims.user.as_str().into(),
+        }
+    }
 }
 
 /// How the rows that come next are treated.
@@ -205,6 +227,7 @@ impl Session {
         let policy_principal = PolicyPrincipal::new(&setup.principal);
         let session = Self {
             policy_principal,
+            names: Names::new(&setup.principal, &Claims::default()),
             claims: Claims::default(),
             phase: Phase::Opening { encryption_requests: 0 },
             policy_version: governance.policy.version().into(),

@@ -6,7 +6,7 @@ use super::chunk::{Chunk, ToServer};
 use super::governance::Governance;
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed};
-use super::{Phase, Session, TlsMode, catalogue};
+use super::{Names, Phase, Session, TlsMode, catalogue};
 use crate::engine::audit::{AuditEvent, SessionDecision, TlsOutcome};
 use crate::engine::model::{Class, Decision, Timestamp, Verdict};
 use crate::engine::wire::postgres::encode::{self, Report};
@@ -98,6 +98,7 @@ impl Session {
         out: &mut Actions,
     ) {
         self.claims = startup.claims();
+        self.names = Names::new(&self.setup.principal, &self.claims);
         let mut asker = self.asker(governance);
         let mut decision = asker.connect();
         self.may_be_masked = asker.may_be_masked();

@@ -1,9 +1,9 @@
 //! What a session writes down.
 
-use super::Session;
 use super::action::Actions;
 use super::judge::Judged;
 use super::pipeline::{Owed, Run};
+use super::{Parameters, Session};
 use crate::engine::audit::{AuditEvent, AuditRecord, Completion, Outcome, StatementRecord};
 use crate::engine::masking::Category;
 use crate::engine::model::{DecisionId, Timestamp, Verdict};
@@ -26,7 +26,7 @@ impl Session {
         at: Timestamp,
         judged: &Judged,
         verdict: Verdict,
-        parameters: &[Option<String>],
+        parameters: &Parameters,
         approval: Option<&str>,
     ) -> DecisionId {
         let id = self.next_decision();
@@ -39,20 +39,20 @@ impl Session {
             verdict,
             reasons: decision.reasons.clone(),
             kind: statement.kind,
-            tag: statement.tag.clone(),
+            tag: recorded.tag.clone(),
             text: recorded.text.clone(),
             text_bytes: statement.text.len() as u64,
-            fingerprint: statement.fingerprint.clone(),
+            fingerprint: recorded.fingerprint.clone(),
             reads: recorded.reads.clone(),
             writes: recorded.writes.clone(),
             unknown: statement.unknown.clone(),
-            parameters: parameters.to_vec(),
+            parameters: parameters.clone(),
             approval: approval.map(str::to_owned),
             class: principal.class,
-            user: principal.login_user.as_ref().unwrap_or(&principal.user).clone(),
+            user: self.names.user.clone(),
             pid: principal.pid,
-            database: self.claims.database.clone(),
-            database_user: self.claims.user.clone(),
+            database: self.names.database.clone(),
+            database_user: self.names.database_user.clone(),
         };
         out.sync |= decision.obligations.audit_sync;
         self.record(out, at, AuditEvent::Statement(Box::new(record)));
@@ -65,7 +65,7 @@ impl Session {
         out: &mut Actions,
         at: Timestamp,
         judged: &Judged,
-        parameters: &[Option<String>],
+        parameters: &Parameters,
         approval: Option<&str>,
     ) -> Run {
         let decision = self.record_statement(out, at, judged, Verdict::Allow, parameters, approval);

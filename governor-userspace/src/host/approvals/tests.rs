@@ -49,12 +49,13 @@ pub(crate) fn request() -> ApprovalRequest {
         claims: Claims { user: "app".into(), database: "shop".into(), application_name: "psql".into() },
         destination: Endpoint { address: "127.0.0.1".parse().unwrap(), port: 5432 },
         statements: vec![Statement::unknown(text.into(), Unknown::TooDeep)],
-        parameters: vec![Some("10".into()), None],
+        parameters: vec![Some("10".into()), None].into(),
         reasons: vec![Reason {
             policy: "agent-delete".into(),
             text: "agents ask first".into(),
             hint: String::new(),
-        }],
+        }]
+        .into(),
         transaction: "transaction".into(),
     }
 }

@@ -76,6 +76,7 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>) {
         registration: None,
         cancel: Arc::default(),
         drain: local.shared.drain.clone(),
+        draining: Drain::No,
         destination,
         closing: false,
         lingering: false,
@@ -101,6 +102,7 @@ struct Relay {
     registration: Option<Registration>,
     waiting_cancel: Option<(u32, Vec<u8>, Bytes)>,
     drain: watch::Receiver<Drain>,
+    draining: Drain,
     destination: Endpoint,
     closing: bool,
     /// The time for the last bytes is running.
@@ -142,6 +144,7 @@ impl Relay {
                 let mut cancelled = std::pin::pin!(cancel.requested.notified());
                 let mut drain = self.drain.clone();
                 let seen = *drain.borrow_and_update();
+                self.draining = seen;
                 let mut drained = std::pin::pin!(async move {
                     // The sender lives as long as the agent.
                     match drain.wait_for(|now| *now > seen).await {
@@ -149,11 +152,7 @@ impl Relay {
                         Err(_) => Drain::All,
                     }
                 });
-                if seen > Drain::No && !self.closing && self.ends_at(seen) {
-                    Event::Drain
-                } else {
-                    poll_fn(|cx| self.poll(cx, deadline.as_mut(), cancelled.as_mut(), drained.as_mut())).await
-                }
+                poll_fn(|cx| self.poll(cx, deadline.as_mut(), cancelled.as_mut(), drained.as_mut())).await
             };
             let input = match event {
                 Event::Progress => continue,
@@ -195,32 +194,43 @@ impl Relay {
         cancelled: Pin<&mut impl Future<Output = ()>>,
         drained: Pin<&mut impl Future<Output = Drain>>,
     ) -> Poll<Event> {
-        let client_flushed = match self.client.poll_flush(cx) {
-            Poll::Ready(Err(_)) => {
-                return Poll::Ready(if self.closing { Event::Done } else { Event::ClientClosed });
-            }
-            Poll::Ready(Ok(())) => true,
-            Poll::Pending => false,
-        };
-        let mut server_flushed = true;
-        if let Some(server) = &mut self.server {
-            match server.poll_flush(cx) {
-                // What the server had to say before it closed is still to be read.
-                Poll::Ready(Err(_)) if self.closing => {}
-                Poll::Ready(Err(_)) => server.discard_out(),
-                Poll::Ready(Ok(())) => {}
-                Poll::Pending => server_flushed = false,
-            }
-        }
-        if self.closing {
-            return if client_flushed && server_flushed {
-                Poll::Ready(Event::Done)
-            } else {
-                self.poll_linger(cx, deadline)
+        let mut deadline = deadline;
+        // Statement after statement goes round here, without leaving: nothing is set up anew for each.
+        loop {
+            let client_flushed = match self.client.poll_flush(cx) {
+                Poll::Ready(Err(_)) => {
+                    return Poll::Ready(if self.closing { Event::Done } else { Event::ClientClosed });
+                }
+                Poll::Ready(Ok(())) => true,
+                Poll::Pending => false,
             };
+            let mut server_flushed = true;
+            if let Some(server) = &mut self.server {
+                match server.poll_flush(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Pending => server_flushed = false,
+                    // What the server had to say before it closed is still to be read.
+                    Poll::Ready(Err(_)) => server.discard_out(),
+                }
+            }
+            if self.closing {
+                return if client_flushed && server_flushed {
+                    Poll::Ready(Event::Done)
+                } else {
+                    self.poll_linger(cx, deadline)
+                };
+            }
+            if self.pass_unread && client_flushed && server_flushed {
+                return Poll::Ready(Event::Progress);
+            }
+            match self.poll_reads(cx) {
+                Poll::Ready(Event::Progress) => {}
+                Poll::Ready(event) => return Poll::Ready(event),
+                Poll::Pending => break,
+            }
         }
-        if let Poll::Ready(event) = self.poll_reads(cx) {
-            return Poll::Ready(event);
+        if self.draining > Drain::No && self.ends_at(self.draining) {
+            return Poll::Ready(Event::Drain);
         }
         if let Some(dialling) = &mut self.dialling
             && let Poll::Ready(result) = dialling.as_mut().poll(cx)
@@ -248,7 +258,7 @@ impl Relay {
         if self.session.is_held() && cancelled.poll(cx).is_ready() {
             return Poll::Ready(Event::Cancel);
         }
-        if !self.session.is_established() && deadline.poll(cx).is_ready() {
+        if !self.session.is_established() && deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Event::StartupTimeout);
         }
         match drained.poll(cx) {
@@ -484,7 +494,7 @@ fn step(local: &Local, session: &mut Session, actions: &mut Actions, input: Inpu
     }
     let now = clock::now();
     session.handle(now, input, &mut governance, actions);
-    session.charge(clock::now().since_ns(now));
+    session.charge(clock::monotonic_ns().saturating_sub(now.monotonic_ns));
 }
 
 /// What a client may send while nothing of it is consumed: enough to notice that it closed.

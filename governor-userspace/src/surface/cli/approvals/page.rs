@@ -66,7 +66,7 @@ pub(super) fn show(approval: &Approval, now: Timestamp, full: bool, paint: Paint
             .collect();
         out.field("values", &cut(&values.join(", "), full));
     }
-    for reason in &request.reasons {
+    for reason in request.reasons.iter() {
         let hint = if reason.hint.is_empty() { String::new() } else { format!(" ({})", safe(&reason.hint)) };
         out.field("why", &format!("{} [{}]{hint}", safe(&reason.text), safe(&reason.policy)));
     }
