@@ -247,6 +247,20 @@ impl Statement {
         }
     }
 
+    /// What `SET name = value` is.
+    pub fn setting(name: &str, value: &str) -> Self {
+        let text = format!("SET {name} = '{}'", value.replace('\'', "''"));
+        Self {
+            kind: StatementKind::Session,
+            kinds: vec![StatementKind::Session],
+            tag: "SET".into(),
+            mentions: Mentions::default(),
+            setting: Some((name.to_ascii_lowercase(), Some(value.into()))),
+            unknown: None,
+            ..Self::unknown(text.into(), Unknown::TooDeep)
+        }
+    }
+
     /// May change data, definitions, rights or settings outside this session.
     pub fn is_write(&self) -> bool {
         use StatementKind as K;

@@ -7,7 +7,7 @@ use super::question::{SeeColumn, Visibility};
 use super::schema::Ask;
 use super::source::Profile;
 use crate::engine::model::Category;
-use crate::engine::model::{Claims, Class, ColumnName, Endpoint};
+use crate::engine::model::{Claims, Class, ColumnName, Endpoint, StatementKind};
 use cedar_policy::Effect;
 use std::collections::HashSet;
 use std::str::FromStr;
@@ -29,14 +29,34 @@ impl PolicySet {
             .any(|column| self.see(who, claims, to, &column) != Visibility::Clear)
     }
 
+    /// False only where `who` may certainly run everything: no statement can be denied or held.
+    pub fn may_restrict(&self, who: &PolicyPrincipal) -> bool {
+        // The built-in policies restrict everybody but services.
+        let observed = |policy: &cedar_policy::Policy| {
+            policy.annotation("id") == Some("services-permitted")
+                || policy.annotation("id") == Some("observe-permitted")
+        };
+        StatementKind::ALL.into_iter().any(|kind| {
+            let Some(slice) = self.slices.get(Ask::Run(kind), who.class()) else { return true };
+            let permitted = slice.policies().any(|policy| is_builtin(policy) && observed(policy));
+            let forbidding = |policy: &cedar_policy::Policy| {
+                policy.effect() == Effect::Forbid && (who.class() != Class::Service || !is_builtin(policy))
+            };
+            !permitted || slice.policies().any(forbidding)
+        })
+    }
+
     /// A policy about seeing, not built in, whose scope this class may fall into.
     fn has_other_see_policy(&self, class: Class) -> bool {
         let Some(slice) = self.slices.get(Ask::See, class) else { return true };
         slice.policies().any(|policy| {
-            let is_builtin = policy.to_cedar().is_some_and(|text| builtin_texts().contains(&text));
-            !is_builtin && (policy.effect() == Effect::Forbid || policy.has_non_scope_constraint())
+            !is_builtin(policy) && (policy.effect() == Effect::Forbid || policy.has_non_scope_constraint())
         })
     }
+}
+
+fn is_builtin(policy: &cedar_policy::Policy) -> bool {
+    policy.to_cedar().is_some_and(|text| builtin_texts().contains(&text))
 }
 
 /// The built-in policies in Cedar's own formatting.
@@ -63,12 +83,30 @@ mod tests {
         set.may_mask(&who, &Claims::default(), &Endpoint { address: [127, 0, 0, 1].into(), port: 5432 })
     }
 
+    fn restricts(set: &PolicySet, class: Class) -> bool {
+        set.may_restrict(&PolicyPrincipal::new(&principal(class)))
+    }
+
+    #[test]
+    fn a_policy_about_services_counts() {
+        let mut sources = PolicySet::builtin(Profile::Protect);
+        sources.push(PolicySource::new(
+            "mine.cedar",
+            r#"@id("mine") @reason("r")
+               forbid (principal in Governor::Class::"service", action == Governor::Action::"drop", resource);"#,
+        ));
+        assert!(restricts(&PolicySet::compile(&sources).unwrap(), Class::Service));
+        assert!(restricts(&PolicySet::compile(&sources[1..]).unwrap(), Class::Service));
+    }
+
     #[test]
     fn services_see_everything_and_others_do_not() {
         let set = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
         assert_eq!(Class::ALL.map(|c| masks(&set, c)), [false, true, true]);
+        assert_eq!(Class::ALL.map(|c| restricts(&set, c)), [false, true, true]);
         let set = PolicySet::compile(&PolicySet::builtin(Profile::Observe)).unwrap();
         assert_eq!(Class::ALL.map(|c| masks(&set, c)), [false, false, false]);
+        assert_eq!(Class::ALL.map(|c| restricts(&set, c)), [false, false, false]);
     }
 
     #[test]

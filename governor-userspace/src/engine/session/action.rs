@@ -63,6 +63,8 @@ pub enum Request {
     Cancel { process: u32, secret: Vec<u8>, packet: Bytes },
     /// From now on copy bytes both ways without reading them.
     PassUnread,
+    /// Definitions in a database change: its catalogue is not to be trusted until it is read again.
+    CatalogueOutdated { destination: Endpoint, database: String },
     /// The catalogue of a database was read; share it.
     Catalogue { destination: Endpoint, database: String, catalogue: Arc<Catalogue> },
 }

@@ -25,12 +25,21 @@ WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
 AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog.\"char\"[]) \
 AND (c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid OR n.nspname OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.name \
 AND c.relname OPERATOR(pg_catalog.=) ANY ('{pg_stats,pg_stats_ext,pg_stats_ext_exprs,pg_statistic,pg_statistic_ext_data,\
-pg_authid,pg_shadow,pg_stat_activity,pg_largeobject,pg_user_mapping,pg_user_mappings}'::pg_catalog.name[])); \
+pg_authid,pg_shadow,pg_subscription,pg_stat_activity,pg_largeobject,pg_user_mapping,pg_user_mappings}'::pg_catalog.name[])); \
 SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) FROM pg_catalog.pg_class c \
 WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog.\"char\"[]) \
 AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid; \
 SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p \
 WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid";
+
+/// Functions of the server behind views that show statements or secrets.
+const SHOWS_VALUES_FUNCTIONS: [&str; 5] = [
+    "pg_stat_get_activity",
+    "pg_stat_get_backend_activity",
+    "pg_stat_statements",
+    "pg_show_all_settings",
+    "pg_show_replication_origin_status",
+];
 
 /// First oid that the server gives to objects that users make (its FirstNormalObjectId).
 const FIRST_USER_OID: u32 = 16_384;
@@ -139,7 +148,7 @@ fn system_category(relation: &str, column: &str) -> Option<Category> {
         "data",
         "range_bounds_histogram",
     ];
-    const SECRETS: [&str; 3] = ["rolpassword", "passwd", "umoptions"];
+    const SECRETS: [&str; 4] = ["rolpassword", "passwd", "umoptions", "subconninfo"];
     if SECRETS.contains(&column) {
         return Some(Category::Credential);
     }
@@ -165,6 +174,11 @@ impl CatalogueReader {
 
     pub fn row(&mut self, body: &[u8]) -> Result<(), ProtocolViolation> {
         let row = backend::data_row(body)?;
+        // In an encoding that is not UTF-8 names would come out wrong: better none than those.
+        if row.iter().flatten().any(|value| std::str::from_utf8(value).is_err()) {
+            self.failed = true;
+            return Ok(());
+        }
         let text = |i: usize| row.get(i).copied().flatten().map(|v| String::from_utf8_lossy(v).into_owned());
         let number = |i: usize| text(i).and_then(|t| t.parse::<u32>().ok());
         match self.result {
@@ -257,8 +271,11 @@ impl Catalogue {
         found.or_else(|| is_system_name(name).then(BTreeSet::new))
     }
 
-    /// A function that users made, which may read anything.
-    pub fn is_user_function(&self, function: &FunctionName) -> bool {
+    /// A function that users made, which may read anything, or one that shows other sessions' statements.
+    pub fn is_opaque_function(&self, function: &FunctionName) -> bool {
+        if SHOWS_VALUES_FUNCTIONS.contains(&function.name.as_str()) {
+            return true;
+        }
         function.schema.as_deref() != Some("pg_catalog") && self.functions.contains(&function.name)
     }
 
@@ -267,7 +284,7 @@ impl Catalogue {
         if statement.unknown.is_some() {
             return self.any_sensitive;
         }
-        if self.any_sensitive && statement.functions.iter().any(|f| self.is_user_function(f)) {
+        if self.any_sensitive && statement.functions.iter().any(|f| self.is_opaque_function(f)) {
             return true;
         }
         statement.reads.iter().chain(&statement.writes).any(|relation| {

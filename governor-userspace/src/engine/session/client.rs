@@ -1,13 +1,13 @@
 //! What the client sends once the session runs: each message is decided, forwarded, replaced,
 //! dropped or held.
 
-use super::action::Actions;
+use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToServer};
 use super::governance::{Governance, StatementRef};
-use super::hold::Standing;
-use super::judge::{Judged, strictest};
+use super::hold::{Approval, Standing};
+use super::judge::{Judged, is_plain_name, strictest};
 use super::permit::{Permit, ProtocolNeed};
-use super::pipeline::{Expect, Owed};
+use super::pipeline::{Expect, Owed, Run};
 use super::{Parameters, Phase, Portal, Prepared, Session};
 use crate::engine::masking::mask_parameter;
 use crate::engine::model::{Decision, StatementKind, Timestamp, Unknown, Verdict};
@@ -70,7 +70,13 @@ impl Session {
             let Some(header) = Header::peek(chunk.unread())? else { return Ok(()) };
             let limit = frontend::body_bytes_max(header.kind).filter(|_| header.kind != kind::PASSWORD);
             header.at_most(limit.ok_or(ProtocolViolation::UnknownKind { kind: header.kind })?)?;
+            if self.restricted && self.pipeline.has_barrier() && !passes_during_copy(header.kind) {
+                // Only a COPY's own data overtakes the reply that is owed.
+                return Ok(());
+            }
             if self.skips(header.kind) {
+                // An answer was for the message that is skipped now, not for one behind it.
+                self.standing = Standing::None;
                 chunk.drop_message(
                     header.total_bytes(),
                     &mut ToServer(&mut out.to_server),
@@ -136,6 +142,7 @@ impl Session {
                 self.query(now, &statements, governance, out)
             }
             kind::PARSE => {
+                self.batch_open = true;
                 let (name, statements) = if whole {
                     let parse = frontend::parse(body)?;
                     (parse.statement, self.understand(parse.text, governance))
@@ -151,6 +158,7 @@ impl Session {
                 self.parse(now, name, statements, governance, out)
             }
             kind::BIND => {
+                self.batch_open = true;
                 let (names, parameters, formats) = if whole {
                     let bind = frontend::bind(body, governance.limits.record_parameters_max)?;
                     let parameters = self.parameters(&bind.values, governance);
@@ -162,6 +170,7 @@ impl Session {
             }
             kind::EXECUTE => self.execute(now, frontend::execute(body)?, governance, out),
             kind::DESCRIBE => {
+                self.batch_open = true;
                 let expect = match frontend::named(body, "Describe")? {
                     Named::Statement(name) => Expect::DescribeStatement { statement: name.into() },
                     Named::Portal(name) => {
@@ -175,6 +184,7 @@ impl Session {
                 framing()
             }
             kind::CLOSE => {
+                self.batch_open = true;
                 self.pipeline.push(Owed::new(match frontend::named(body, "Close")? {
                     Named::Statement(name) => Expect::CloseStatement { statement: name.into() },
                     Named::Portal(name) => Expect::ClosePortal { portal: name.into() },
@@ -207,12 +217,13 @@ impl Session {
     fn catalogue_needed(&mut self, now: Timestamp, governance: &mut Governance) -> bool {
         if !self.may_be_masked
             || !self.pipeline.is_empty()
+            || self.batch_open
             || self.transaction != super::TransactionState::Idle
             || self.standing_is_set()
         {
             return false;
         }
-        if self.catalogue_outdated {
+        if self.catalogue_outdated && self.catalogue.is_some() {
             return true;
         }
         let (destination, database) = (self.setup.destination, self.claims.database.clone());
@@ -247,27 +258,14 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Step {
-        let (approval, refused) = self.take_standing();
-        let judged = self.judge(statements, approval.is_some(), governance);
-        match self.gate(now, &judged, &Parameters::default(), approval.as_deref(), refused, governance, out) {
+        let (judged, approval, refused) = self.judge_standing(statements, None, governance);
+        match self.gate(now, &judged, &Parameters::default(), approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_simple(&report),
             Gate::Allow(permit) => {
                 let mut owed = Owed::new(Expect::Query);
                 for one in &judged {
-                    let mut run = self.begin_run(out, now, one, &Parameters::default(), approval.as_deref());
-                    if let (StatementKind::Prepare, Some(name), Some(inner)) =
-                        (one.statement.kind, &one.statement.prepared_name, &one.statement.inner)
-                    {
-                        let ticket = self.next_ticket();
-                        let inner = StatementRef::all(&governance.understood((**inner).clone())).collect();
-                        self.statements.define(
-                            name.as_bytes(),
-                            ticket,
-                            Prepared { statements: inner, fields: None },
-                        );
-                        run.prepares = Some((name.as_bytes().into(), ticket));
-                    }
+                    let run = self.run(now, one, &Parameters::default(), approval.as_ref(), governance, out);
                     match owed.run {
                         None => owed.run = Some(run),
                         Some(_) => owed.more.push_back(run),
@@ -277,6 +275,70 @@ impl Session {
                 Step::Pass(permit)
             }
         }
+    }
+
+    /// A statement goes to the server: its record, and what it changes in what names mean.
+    fn run(
+        &mut self,
+        now: Timestamp,
+        judged: &Judged,
+        parameters: &Parameters,
+        approval: Option<&Approval>,
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Run {
+        let mut run = self.begin_run(out, now, judged, parameters, approval.map(|a| a.id.as_str()));
+        let statement = &judged.statement;
+        if let (StatementKind::Prepare, Some(name), Some(inner)) =
+            (statement.kind, &statement.prepared_name, &statement.inner)
+            && is_plain_name(name.as_bytes())
+        {
+            let ticket = self.next_ticket();
+            let inner: Vec<_> = StatementRef::all(&governance.understood((**inner).clone())).collect();
+            let bytes = statement.text.len() + name.len();
+            if self.statements.define(
+                name.as_bytes(),
+                ticket,
+                Prepared { statements: inner, fields: None },
+                bytes,
+            ) {
+                run.prepares = Some((name.as_bytes().into(), ticket));
+            }
+        }
+        if !is_plain(statement) {
+            // SQL cursors are portals too: whatever a name meant, it may mean something else now.
+            self.portals.forget_named();
+        }
+        if self.changes_definitions(statement) {
+            self.catalogue_outdated = true;
+            let (destination, database) = (self.setup.destination, self.claims.database.clone());
+            governance.outdate_catalogue(destination, &database);
+            out.requests.push(Request::CatalogueOutdated { destination, database });
+        }
+        run
+    }
+
+    /// Whether the catalogue may say something else after this statement.
+    fn changes_definitions(&self, statement: &StatementRef) -> bool {
+        use StatementKind as K;
+        let kinds = || statement.kinds.iter();
+        if self.may_be_masked {
+            return statement.unknown.is_some()
+                || kinds().any(|k| {
+                    matches!(k, K::Ddl | K::Drop | K::Administration | K::Do | K::Call | K::Execute)
+                });
+        }
+        // Services make and drop (temporary) tables all the time: a relation that the catalogue does not
+        // know is in doubt anyway. What counts is an old name with a new meaning.
+        let tables = [
+            "CREATE TABLE",
+            "CREATE TABLE AS",
+            "SELECT INTO",
+            "CREATE INDEX",
+            "CREATE SEQUENCE",
+            "DROP TABLE",
+        ];
+        kinds().any(|k| matches!(k, K::Ddl | K::Administration)) && !tables.contains(&statement.tag.as_str())
     }
 
     /// Parse runs nothing, but a statement that can never run is refused here, where drivers expect it.
@@ -295,7 +357,12 @@ impl Session {
             return self.deny_extended(&report);
         }
         let ticket = self.next_ticket();
-        self.statements.define(name, ticket, Prepared { statements, fields: None });
+        let bytes = name.len() + statements.iter().map(|s| s.text.len()).sum::<usize>();
+        let known = is_plain_name(name)
+            && self.statements.define(name, ticket, Prepared { statements, fields: None }, bytes);
+        if !known && self.restricted {
+            return self.deny_extended(&name_report("prepared statement"));
+        }
         self.pipeline.push(Owed::new(Expect::Parse { statement: name.into(), ticket }));
         Step::Pass(Permit::protocol(ProtocolNeed::Framing))
     }
@@ -311,7 +378,6 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Step {
-        let (approval, refused) = self.take_standing();
         let mut statements: Vec<StatementRef> =
             self.statements.meanings(names.statement).flat_map(|p| p.statements.iter().cloned()).collect();
         if statements.is_empty() {
@@ -319,8 +385,8 @@ impl Session {
             statements =
                 StatementRef::all(&governance.unknown("", Unknown::UnseenPrepared { name })).collect();
         }
-        let judged = self.judge(&statements, approval.is_some(), governance);
-        match self.gate(now, &judged, &parameters, approval.as_deref(), refused, governance, out) {
+        let (judged, approval, refused) = self.judge_standing(&statements, None, governance);
+        match self.gate(now, &judged, &parameters, approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_extended(&report),
             Gate::Allow(permit) => {
@@ -335,7 +401,13 @@ impl Session {
                     plan: None,
                 };
                 let ticket = self.next_ticket();
-                self.portals.define(names.portal, ticket, portal);
+                let bytes =
+                    names.portal.len() + portal.parameters.iter().flatten().map(String::len).sum::<usize>();
+                let known =
+                    is_plain_name(names.portal) && self.portals.define(names.portal, ticket, portal, bytes);
+                if !known && self.restricted {
+                    return self.deny_extended(&name_report("portal"));
+                }
                 self.pipeline.push(Owed::new(Expect::Bind { portal: names.portal.into(), ticket }));
                 Step::Pass(permit)
             }
@@ -350,10 +422,9 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Step {
-        let (approval, refused) = self.take_standing();
         let mut statements: Vec<StatementRef> =
             self.portals.meanings(name).flat_map(|p| p.statements.iter().cloned()).collect();
-        let (bound_approval, parameters) = self
+        let (bound, parameters) = self
             .portals
             .newest_mut(name)
             .map(|p| (p.approval.clone(), p.parameters.clone()))
@@ -363,16 +434,16 @@ impl Session {
             statements =
                 StatementRef::all(&governance.unknown("", Unknown::NotUnderstood { what })).collect();
         }
-        let approval = approval.or(bound_approval);
-        let judged = self.judge(&statements, approval.is_some(), governance);
-        match self.gate(now, &judged, &parameters, approval.as_deref(), refused, governance, out) {
+        let (judged, approval, refused) = self.judge_standing(&statements, bound, governance);
+        match self.gate(now, &judged, &parameters, approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_extended(&report),
             Gate::Allow(permit) => {
                 // The newest meaning is the one that runs if everything under way succeeds.
                 let Some(newest) = judged.last() else { return self.deny_extended(&Report::default()) };
-                let run = self.begin_run(out, now, newest, &parameters, approval.as_deref());
+                // Asked before the statement changes what names mean.
                 let describe = self.may_be_masked && !self.columns_known(name);
+                let run = self.run(now, newest, &parameters, approval.as_ref(), governance, out);
                 if describe {
                     self.pipeline.push(Owed::new(Expect::DescribePortal { portal: name.into(), own: true }));
                     if let Some(portal) = self.portals.newest_mut(name) {
@@ -393,9 +464,11 @@ impl Session {
 
     /// Whether the columns of this portal's rows are known, or will be when the rows come.
     fn columns_known(&self, portal: &[u8]) -> bool {
-        self.portals
-            .only(portal)
-            .is_some_and(|p| p.plan.is_some() || p.described || (p.fields.is_some() && p.formats.is_some()))
+        self.portals.only(portal).is_some_and(|p| {
+            // What EXECUTE and FETCH return may have changed since they were described.
+            matches!(p.statements.as_slice(), [one] if is_plain(one))
+                && (p.plan.is_some() || p.described || (p.fields.is_some() && p.formats.is_some()))
+        })
     }
 
     fn function_call(
@@ -405,19 +478,18 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Step {
-        let (approval, refused) = self.take_standing();
         let text = format!("FunctionCall {oid}");
         let statements: Vec<_> =
             StatementRef::all(&governance.unknown(&text, Unknown::FunctionCall { oid })).collect();
-        let judged = self.judge(&statements, approval.is_some(), governance);
-        match self.gate(now, &judged, &Parameters::default(), approval.as_deref(), refused, governance, out) {
+        let (judged, approval, refused) = self.judge_standing(&statements, None, governance);
+        match self.gate(now, &judged, &Parameters::default(), approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_simple(&report),
             Gate::Allow(permit) => {
                 let mut owed = Owed::new(Expect::FunctionCall);
-                owed.run = judged
-                    .first()
-                    .map(|one| self.begin_run(out, now, one, &Parameters::default(), approval.as_deref()));
+                owed.run = judged.first().map(|one| {
+                    self.run(now, one, &Parameters::default(), approval.as_ref(), governance, out)
+                });
                 self.pipeline.push(owed);
                 Step::Pass(permit)
             }
@@ -431,7 +503,7 @@ impl Session {
         now: Timestamp,
         judged: &[Judged],
         parameters: &Parameters,
-        approval: Option<&str>,
+        approval: Option<&Approval>,
         refused: Option<Report>,
         governance: &Governance,
         out: &mut Actions,
@@ -487,23 +559,37 @@ impl Session {
         let mut owed = Owed::new(Expect::Query);
         owed.denial = Some(encode::report(Severity::Error, report));
         self.pipeline.push(owed);
-        let stand_in = encode::query(&format!("EXECUTE \"{DENIED}\""));
-        Step::Replace(stand_in, Permit::protocol(ProtocolNeed::OwnRequest))
+        Step::Replace(encode::query(DENIED), Permit::protocol(ProtocolNeed::OwnRequest))
     }
 
     fn deny_extended(&mut self, report: &Report) -> Step {
-        let mut owed = Owed::new(Expect::Bind { portal: Box::default(), ticket: 0 });
+        let mut owed = Owed::new(Expect::Parse { statement: Box::default(), ticket: 0 });
         owed.denial = Some(encode::report(Severity::Error, report));
         self.pipeline.push(owed);
         self.client_skips = true;
-        Step::Replace(encode::bind(DENIED), Permit::protocol(ProtocolNeed::OwnRequest))
+        // Under a name: the unnamed statement is the client's.
+        Step::Replace(encode::parse(DENIED, DENIED), Permit::protocol(ProtocolNeed::OwnRequest))
     }
 
-    fn take_standing(&mut self) -> (Option<String>, Option<Report>) {
-        match std::mem::take(&mut self.standing) {
-            Standing::None => (None, None),
-            Standing::Granted { approval } => (Some(approval), None),
+    /// Judges a message under the answer that stands for it, or the approval that came with its portal.
+    /// An approval counts only for what it was given for.
+    fn judge_standing(
+        &mut self,
+        statements: &[StatementRef],
+        bound: Option<Approval>,
+        governance: &mut Governance,
+    ) -> (Vec<Judged>, Option<Approval>, Option<Report>) {
+        let (granted, refused) = match std::mem::take(&mut self.standing) {
+            Standing::None => (bound, None),
+            Standing::Granted(approval) => (Some(approval), None),
             Standing::Refused { report } => (None, Some(report)),
+        };
+        let judged = self.judge(statements, granted.is_some(), governance);
+        match granted {
+            Some(approval) if !approval.covers(&judged) => {
+                (self.judge(statements, false, governance), None, refused)
+            }
+            granted => (judged, granted, refused),
         }
     }
 
@@ -554,6 +640,36 @@ fn needed_bytes(header: Header, statement_bytes_max: usize) -> usize {
     }
 }
 
+/// Messages that a COPY FROM STDIN consists of, or that the server ignores during one.
+fn passes_during_copy(message: u8) -> bool {
+    matches!(
+        message,
+        kind::COPY_DATA | kind::COPY_DONE | kind::COPY_FAIL | kind::FLUSH | kind::SYNC | kind::TERMINATE
+    )
+}
+
+/// A statement whose text says all that it does, and that defines no cursor.
+fn is_plain(statement: &StatementRef) -> bool {
+    use StatementKind as K;
+    statement.unknown.is_none()
+        && !statement
+            .kinds
+            .iter()
+            .any(|k| matches!(k, K::Cursor | K::Execute | K::Call | K::Do | K::Transaction | K::Unknown))
+}
+
+/// The client is told why its name is not taken.
+fn name_report(what: &str) -> Report {
+    Report {
+        sqlstate: "54000",
+        message: format!("governor denied this statement: it cannot follow this {what}"),
+        detail: String::new(),
+        hint: format!(
+            "Use names of at most 63 ASCII characters, and close each {what} that is no longer needed."
+        ),
+    }
+}
+
 /// A text longer than is collected: its beginning is recorded, its meaning is Unknown.
 fn too_long(head: &[u8], bytes: usize, governance: &Governance) -> Vec<StatementRef> {
     let text = String::from_utf8_lossy(head);
@@ -568,5 +684,6 @@ fn head_name(head: &[u8]) -> Result<&[u8], ProtocolViolation> {
 
 /// Of a message longer than the ceiling, so much is looked at: names and the beginning of the text.
 const HEAD_BYTES: usize = 16 << 10;
-/// The statement that never exists: the server's log shows this name where governor denied something.
+/// Never SQL: the server refuses it before it looks at anything else, and its log shows it where
+/// governor denied something.
 const DENIED: &str = "denied by governor";

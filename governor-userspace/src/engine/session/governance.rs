@@ -188,6 +188,16 @@ impl Governance {
         self.catalogues.put((destination, database), catalogue);
     }
 
+    /// Whether the catalogue that sessions hold is still the one to trust.
+    pub(super) fn has_catalogue(&self, destination: Endpoint, database: &str) -> bool {
+        self.catalogues.contains(&(destination, database.to_owned()))
+    }
+
+    /// Definitions changed: the catalogue is read again before it is trusted.
+    pub fn outdate_catalogue(&mut self, destination: Endpoint, database: &str) {
+        self.catalogues.pop(&(destination, database.to_owned()));
+    }
+
     /// Whether a catalogue is missing or too old at `now`.
     pub(super) fn catalogue_is_stale(
         &mut self,
@@ -240,6 +250,11 @@ impl Asker<'_> {
     /// Whether this principal may be shown anything masked at all.
     pub fn may_be_masked(&mut self) -> bool {
         self.policy.may_mask(self.principal, self.claims, &self.destination)
+    }
+
+    /// Whether anything could be denied to this principal, or held.
+    pub fn may_be_restricted(&mut self) -> bool {
+        self.policy.may_restrict(self.principal)
     }
 
     pub fn see(&mut self, column: SeeColumn) -> ColumnAction {

@@ -11,6 +11,7 @@ use crate::engine::approval::{Answer, ApprovalRequest};
 use crate::engine::audit::{AuditEvent, HoldEnd, HoldStart};
 use crate::engine::model::{DecisionId, Timestamp, Verdict};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
+use std::sync::Arc;
 
 /// A statement that is waiting.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(super) struct Holding {
     expires: Timestamp,
     /// Known once the queue has taken it.
     approval: Option<String>,
+    texts: Vec<Arc<str>>,
 }
 
 /// The answer that stands for the message at the front of the client's buffer.
@@ -27,12 +29,33 @@ pub(super) struct Holding {
 pub(super) enum Standing {
     #[default]
     None,
-    Granted {
-        approval: String,
-    },
+    Granted(Approval),
     Refused {
         report: Report,
     },
+}
+
+/// A person's yes, to exactly these statements.
+#[derive(Clone, Debug)]
+pub(super) struct Approval {
+    pub id: String,
+    texts: Vec<Arc<str>>,
+}
+
+impl Approval {
+    /// Whether it was given for what would run now: for an EXECUTE, what its name means counts.
+    pub fn covers(&self, judged: &[Judged]) -> bool {
+        texts(judged) == self.texts
+    }
+}
+
+/// The texts of everything that would run.
+fn texts(judged: &[Judged]) -> Vec<Arc<str>> {
+    judged
+        .iter()
+        .flat_map(|j| std::iter::once(&j.statement).chain(&j.executes))
+        .map(|s| s.text.clone())
+        .collect()
 }
 
 impl Session {
@@ -69,12 +92,16 @@ impl Session {
             principal: (*self.setup.principal).clone(),
             claims: self.claims.clone(),
             destination: self.setup.destination,
-            statements: judged.iter().map(|j| (*j.statement).clone()).collect(),
+            statements: judged
+                .iter()
+                .flat_map(|j| std::iter::once(&j.statement).chain(&j.executes))
+                .map(|s| (**s).clone())
+                .collect(),
             parameters: parameters.clone(),
             reasons: held.decision.reasons.clone(),
             transaction: self.transaction.as_str().into(),
         })));
-        self.holding = Some(Holding { decision, approvers, expires, approval: None });
+        self.holding = Some(Holding { decision, approvers, expires, approval: None, texts: texts(judged) });
     }
 
     /// The queue took it: tells the waiting client.
@@ -139,7 +166,7 @@ impl Session {
                     ..Report::default()
                 };
                 self.notify(encode::report(Severity::Notice, &report), out);
-                self.standing = Standing::Granted { approval };
+                self.standing = Standing::Granted(Approval { id: approval, texts: holding.texts });
                 return;
             }
             Answer::Refused { by, note, .. } => {

@@ -13,6 +13,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(super) struct Judged {
     pub statement: StatementRef,
+    /// What an EXECUTE runs.
+    pub executes: Vec<StatementRef>,
     pub decision: Arc<Decision>,
 }
 
@@ -49,44 +51,56 @@ impl Session {
         governance: &mut Governance,
     ) -> Vec<Judged> {
         let mut judged = Vec::with_capacity(statements.len());
-        let mut prepared_here: HashMap<&str, &Statement> = HashMap::new();
+        let mut prepared_here: HashMap<String, StatementRef> = HashMap::new();
         for statement in statements {
-            let decision = if let Some(name) = executes(statement) {
-                let mut inner: Vec<Arc<Decision>> = Vec::new();
-                if let Some(local) = prepared_here.get(name) {
-                    inner.push(self.decide(local, approved, governance));
-                }
-                for meaning in self.statements.meanings(name.as_bytes()) {
-                    inner.extend(meaning.statements.iter().map(|s| self.decide(s, approved, governance)));
-                }
-                if inner.is_empty() {
-                    let why = Unknown::UnseenPrepared { name: name.into() };
-                    inner.push(self.decide(
-                        &Statement::unknown(statement.text.clone(), why),
-                        approved,
-                        governance,
-                    ));
-                }
-                match inner.into_iter().reduce(stricter) {
-                    Some(decision) => decision,
-                    None => self.decide(statement, approved, governance),
-                }
+            let mut executes: Vec<StatementRef> = Vec::new();
+            let decision = if let Some(name) = executed_name(statement) {
+                executes = self.meanings_of(name, &prepared_here, governance);
+                let inner = executes.iter().map(|s| self.decide(s, approved, governance)).reduce(stricter);
+                inner.unwrap_or_else(|| self.decide(statement, approved, governance))
             } else {
                 self.decide(statement, approved, governance)
             };
             if statement.kind == StatementKind::Prepare
                 && let (Some(name), Some(inner)) = (&statement.prepared_name, &statement.inner)
+                && let Some(inner) = StatementRef::all(&governance.understood((**inner).clone())).next()
             {
-                prepared_here.insert(name, inner);
+                prepared_here.insert(name.clone(), inner);
             }
-            judged.push(Judged { statement: statement.clone(), decision });
+            judged.push(Judged { statement: statement.clone(), executes, decision });
         }
         judged
     }
 
+    /// Every statement that EXECUTE of `name` may run; never empty.
+    fn meanings_of(
+        &self,
+        name: &str,
+        prepared_here: &HashMap<String, StatementRef>,
+        governance: &Governance,
+    ) -> Vec<StatementRef> {
+        let mut found: Vec<StatementRef> = prepared_here.get(name).cloned().into_iter().collect();
+        if is_plain_name(name.as_bytes()) {
+            found
+                .extend(self.statements.meanings(name.as_bytes()).flat_map(|p| p.statements.iter().cloned()));
+        }
+        let unknown = if found.is_empty() {
+            Some(Unknown::UnseenPrepared { name: name.into() })
+        } else if found.iter().any(|s| !can_be_prepared(s)) {
+            // The protocol prepares any command; run by name it would define or drop names unseen.
+            Some(Unknown::NotUnderstood { what: "EXECUTE of a command that changes the session".into() })
+        } else {
+            None
+        };
+        if let Some(why) = unknown {
+            found.extend(StatementRef::all(&governance.unknown(&format!("EXECUTE {name}"), why)));
+        }
+        found
+    }
+
     fn decide(&self, statement: &Statement, approved: bool, governance: &mut Governance) -> Arc<Decision> {
-        let reads_sensitive =
-            self.may_be_masked && self.catalogue.as_ref().is_none_or(|c| c.reads_sensitive(statement));
+        let reads_sensitive = self.may_be_masked
+            && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement));
         if reads_sensitive && copies_out(statement) {
             return Arc::new(Decision::deny(
                 "governor.copy-out",
@@ -116,7 +130,7 @@ impl Session {
     }
 }
 
-fn executes(statement: &Statement) -> Option<&str> {
+fn executed_name(statement: &Statement) -> Option<&str> {
     let statement = match (&statement.kind, &statement.inner) {
         // EXPLAIN ANALYZE EXECUTE runs it too.
         (StatementKind::Execute, _) => statement,
@@ -125,6 +139,21 @@ fn executes(statement: &Statement) -> Option<&str> {
     };
     Some(statement.prepared_name.as_deref().unwrap_or_default())
 }
+
+/// What SQL's own PREPARE takes.
+fn can_be_prepared(statement: &Statement) -> bool {
+    use StatementKind as K;
+    matches!(statement.kind, K::Select | K::Insert | K::Update | K::Delete | K::Merge)
+}
+
+/// A name that the server keeps as it is: it cuts longer ones, and reads others in the session's
+/// encoding, so that two spellings may mean one name.
+pub(super) fn is_plain_name(name: &[u8]) -> bool {
+    name.len() < NAME_BYTES && name.is_ascii()
+}
+
+/// The server's NAMEDATALEN.
+const NAME_BYTES: usize = 64;
 
 fn copies_out(statement: &Statement) -> bool {
     statement.kinds.contains(&StatementKind::CopyOut) || statement.kind == StatementKind::CopyOut

@@ -44,7 +44,7 @@ use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use catalogue::CatalogueReader;
 use chunk::Streaming;
 use governance::StatementRef;
-use hold::{Holding, Standing};
+use hold::{Approval, Holding, Standing};
 use pipeline::Pipeline;
 use slots::Slots;
 use std::sync::Arc;
@@ -83,6 +83,10 @@ pub struct Session {
     policy_version: Arc<str>,
     /// Policy may mask something from this principal: rows are looked at.
     may_be_masked: bool,
+    /// Policy may deny or hold something of this principal: names are followed exactly, one batch at a time.
+    restricted: bool,
+    /// Messages of the extended protocol were forwarded since the last ReadyForQuery.
+    batch_open: bool,
     transaction: TransactionState,
     pipeline: Pipeline,
     statements: Slots<Prepared>,
@@ -155,7 +159,8 @@ struct Prepared {
 struct Portal {
     statements: Vec<StatementRef>,
     parameters: Parameters,
-    approval: Option<String>,
+    /// The approval that let it be bound, for exactly these statements.
+    approval: Option<Approval>,
     /// Result columns of the prepared statement, where they were known at Bind.
     fields: Option<Arc<Vec<Field>>>,
     /// Result formats of the Bind; `None` where it was too long to be read whole.
@@ -232,10 +237,12 @@ impl Session {
             phase: Phase::Opening { encryption_requests: 0 },
             policy_version: governance.policy.version().into(),
             may_be_masked: true,
+            restricted: true,
+            batch_open: false,
             transaction: TransactionState::Idle,
             pipeline: Pipeline::default(),
-            statements: Slots::new(PREPARED_COUNT_MAX),
-            portals: Slots::new(PORTALS_COUNT_MAX),
+            statements: Slots::new(PREPARED_COUNT_MAX, PREPARED_BYTES_MAX),
+            portals: Slots::new(PORTALS_COUNT_MAX, PORTALS_BYTES_MAX),
             tickets: 0,
             decisions: 0,
             client_skips: false,
@@ -350,6 +357,11 @@ impl Session {
         if self.holding.is_some() || self.ended || self.pipeline.len() >= PIPELINE_COUNT_MAX {
             return false;
         }
+        // One batch at a time: what a name means is certain only when the server has answered. Behind a
+        // COPY FROM its data has to pass.
+        if self.restricted && self.pipeline.has_barrier() && !self.copying_in {
+            return false;
+        }
         !matches!(
             self.phase,
             Phase::Connecting { .. }
@@ -361,11 +373,17 @@ impl Session {
 
     /// Nothing is under way and no transaction is open: ending the session now loses no work.
     pub fn is_idle(&self) -> bool {
-        self.pipeline.is_empty()
+        self.owes_nothing()
+            && !self.batch_open
             && self.transaction == TransactionState::Idle
             && self.holding.is_none()
             && !self.client_stream.is_open()
             && !self.server_stream.is_open()
+    }
+
+    /// No reply is outstanding.
+    pub fn owes_nothing(&self) -> bool {
+        self.pipeline.is_empty()
     }
 
     /// Bytes that the host copied after [`Request::PassUnread`].
@@ -403,9 +421,24 @@ impl Session {
         if *self.policy_version != *governance.policy.version() {
             self.policy_version = governance.policy.version().into();
             if matches!(self.phase, Phase::Ready | Phase::ReadingCatalogue { .. } | Phase::Authenticating) {
-                self.may_be_masked = self.asker(governance).may_be_masked();
-                self.rows = Rows::Undecided;
+                // A result that is under way keeps the plan that it began with.
+                self.ask_reach(governance);
             }
+        }
+    }
+
+    /// Asks what policy could do to this principal at all.
+    fn ask_reach(&mut self, governance: &mut Governance) {
+        let was_masked = self.may_be_masked;
+        let mut asker = self.asker(governance);
+        (self.may_be_masked, self.restricted) = (asker.may_be_masked(), asker.may_be_restricted());
+        if self.may_be_masked || was_masked {
+            // Columns were not looked at before, or under other rules.
+            self.statements.each_mut().for_each(|prepared| prepared.fields = None);
+            self.portals.each_mut().for_each(|portal| {
+                (portal.fields, portal.plan, portal.described) = (None, None, false);
+            });
+            self.cursor_plan = None;
         }
     }
 
@@ -500,7 +533,11 @@ impl Session {
 
 /// Prepared statements whose meaning is kept; further ones are Unknown.
 const PREPARED_COUNT_MAX: usize = 65_536;
+/// Their texts together.
+const PREPARED_BYTES_MAX: usize = 64 << 20;
 const PORTALS_COUNT_MAX: usize = 4_096;
+/// Their recorded parameters and names together.
+const PORTALS_BYTES_MAX: usize = 16 << 20;
 /// Replies that may be owed before the client has to wait. Their five bytes each are more than the
 /// server buffers before it sends, so waiting cannot deadlock.
 const PIPELINE_COUNT_MAX: usize = 16_384;

@@ -8,7 +8,8 @@ use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed};
 use super::{Names, Phase, Session, TlsMode, catalogue};
 use crate::engine::audit::{AuditEvent, SessionDecision, TlsOutcome};
-use crate::engine::model::{Class, Decision, Timestamp, Verdict};
+use crate::engine::model::{Class, Decision, Statement, Timestamp, Verdict};
+use crate::engine::policy::RunContext;
 use crate::engine::wire::postgres::encode::{self, Report};
 use crate::engine::wire::postgres::startup::{self, Opening, Startup};
 use crate::engine::wire::postgres::{Header, ProtocolViolation, frontend};
@@ -99,9 +100,14 @@ impl Session {
     ) {
         self.claims = startup.claims();
         self.names = Names::new(&self.setup.principal, &self.claims);
-        let mut asker = self.asker(governance);
-        let mut decision = asker.connect();
-        self.may_be_masked = asker.may_be_masked();
+        self.ask_reach(governance);
+        let mut decision = self.asker(governance).connect();
+        if decision.verdict == Verdict::Allow
+            && self.restricted
+            && let Some(refused) = self.judge_settings(startup, governance)
+        {
+            decision = refused;
+        }
         if decision.verdict == Verdict::Hold {
             decision = Decision::deny(
                 "governor.connect-hold",
@@ -140,6 +146,26 @@ impl Session {
                 self.end(now, CloseReason::ConnectionDenied, out);
             }
         }
+    }
+
+    /// Settings in the start-up packet are what SET would be: decided as such. `None` where all may be.
+    fn judge_settings(&mut self, startup: &Startup, governance: &mut Governance) -> Option<Decision> {
+        let Some(settings) = startup.settings() else {
+            return Some(Decision::deny(
+                "governor.start-up-options",
+                "the start-up options are not understood",
+                "Use -c NAME=VALUE, without quotes or backslashes.",
+            ));
+        };
+        settings.into_iter().find_map(|(name, value)| {
+            let statement = Statement::setting(&name, &value);
+            let decision = self.asker(governance).run(&statement, &RunContext::default());
+            (decision.verdict != Verdict::Allow).then(|| Decision {
+                verdict: Verdict::Deny,
+                hold: None,
+                ..(*decision).clone()
+            })
+        })
     }
 
     pub(super) fn connected(&mut self, out: &mut Actions) {
@@ -223,7 +249,6 @@ impl Session {
     /// Asks the server for its catalogue, on the client's own connection.
     pub(super) fn read_catalogue(&mut self, out: &mut Actions) {
         self.catalogue_reader = Some(catalogue::CatalogueReader::default());
-        self.catalogue_outdated = false;
         self.pipeline.push(Owed::new(Expect::OwnQuery));
         out.to_server.push((encode::query(catalogue::QUERY), Permit::protocol(ProtocolNeed::OwnRequest)));
     }
@@ -235,10 +260,14 @@ impl Session {
             self.catalogue_reader.take().and_then(|r| r.finish(&governance.labels, &dialect, now))
         {
             let read = std::sync::Arc::new(read);
+            self.catalogue_outdated = false;
             let (destination, database) = (self.setup.destination, self.claims.database.clone());
             governance.learn_catalogue(destination, database.clone(), read.clone());
             out.requests.push(Request::Catalogue { destination, database, catalogue: read.clone() });
             self.catalogue = Some(read);
+        } else {
+            // What it said before may no longer be true.
+            self.catalogue = None;
         }
         if let Phase::ReadingCatalogue { .. } = self.phase
             && let Phase::ReadingCatalogue { ready } = std::mem::replace(&mut self.phase, Phase::Ready)

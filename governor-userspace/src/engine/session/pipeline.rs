@@ -89,6 +89,8 @@ pub(super) struct Run {
 #[derive(Debug, Default)]
 pub(super) struct Pipeline {
     queue: VecDeque<Owed>,
+    /// Entries that end with ReadyForQuery.
+    barriers: usize,
     /// An extended-protocol message failed and the server skips everything up to the next Sync,
     /// which the client has not sent yet.
     pub server_skips: bool,
@@ -105,7 +107,13 @@ impl Pipeline {
         self.queue.is_empty()
     }
 
+    /// A request is under way whose ReadyForQuery has not come.
+    pub fn has_barrier(&self) -> bool {
+        self.barriers > 0
+    }
+
     pub fn push(&mut self, owed: Owed) {
+        self.barriers += usize::from(owed.expect.is_barrier());
         self.queue.push_back(owed);
     }
 
@@ -118,7 +126,9 @@ impl Pipeline {
     }
 
     pub fn pop(&mut self) -> Option<Owed> {
-        self.queue.pop_front()
+        let owed = self.queue.pop_front()?;
+        self.barriers -= usize::from(owed.expect.is_barrier());
+        Some(owed)
     }
 
     /// The last `count` statements that were put in, newest first.
@@ -135,7 +145,7 @@ impl Pipeline {
     pub fn fail_to_barrier(&mut self) -> Vec<Owed> {
         let mut failed = Vec::new();
         while self.queue.front().is_some_and(|owed| owed.expect != Expect::Sync) {
-            failed.extend(self.queue.pop_front());
+            failed.extend(self.pop());
         }
         self.server_skips = self.queue.is_empty();
         failed
@@ -145,11 +155,13 @@ impl Pipeline {
     pub fn copy_in_began(&mut self) {
         while self.queue.get(1).is_some_and(|owed| owed.expect == Expect::Sync) {
             self.queue.remove(1);
+            self.barriers -= 1;
             self.doubtful_syncs += 1;
         }
     }
 
     pub fn drain(&mut self) -> impl Iterator<Item = Owed> {
+        self.barriers = 0;
         self.queue.drain(..)
     }
 }

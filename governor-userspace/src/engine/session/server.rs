@@ -3,11 +3,13 @@
 use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToClient};
 use super::governance::Governance;
+use super::judge::is_plain_name;
 use super::pipeline::{Expect, Owed};
-use super::{Phase, Rows, Session, visibility};
+use super::{Phase, Portal, Rows, Session, StatementRef, visibility};
+use crate::engine::approval::Answer;
 use crate::engine::audit::Outcome;
 use crate::engine::masking::mask_row;
-use crate::engine::model::{StatementKind, Timestamp};
+use crate::engine::model::Timestamp;
 use crate::engine::wire::postgres::backend::{self, TransactionState, kind};
 use crate::engine::wire::postgres::{Header, ProtocolViolation};
 use bytes::{Bytes, BytesMut};
@@ -115,6 +117,9 @@ impl Session {
             kind::ROW_DESCRIPTION | kind::NO_DATA => self.described(message, body, governance),
             kind::PARSE_COMPLETE => {
                 let owed = self.pop_expected(|e| matches!(e, Expect::Parse { .. }), "ParseComplete")?;
+                if owed.denial.is_some() {
+                    return Err(ProtocolViolation::Other("the server accepted what is no SQL"));
+                }
                 if let Expect::Parse { statement, ticket } = owed.expect {
                     self.statements.confirm(&statement, ticket);
                 }
@@ -122,11 +127,6 @@ impl Session {
             }
             kind::BIND_COMPLETE => {
                 let owed = self.pop_expected(|e| matches!(e, Expect::Bind { .. }), "BindComplete")?;
-                if owed.denial.is_some() {
-                    return Err(ProtocolViolation::Other(
-                        "the server accepted a statement that does not exist",
-                    ));
-                }
                 if let Expect::Bind { portal, ticket } = owed.expect {
                     self.portals.confirm(&portal, ticket);
                 }
@@ -222,7 +222,9 @@ impl Session {
             }
             Expect::DescribeStatement { statement } => {
                 let name = statement.clone();
-                if let Some(prepared) = self.statements.confirmed_mut(&name) {
+                if self.may_be_masked
+                    && let Some(prepared) = self.statements.confirmed_mut(&name)
+                {
                     prepared.fields = Some(Arc::new(fields));
                 }
                 self.pipeline.pop();
@@ -233,7 +235,7 @@ impl Session {
         };
         self.pipeline.pop();
         if self.may_be_masked {
-            let statement = self.portals.only(&expect_portal).and_then(|p| p.statements.last().cloned());
+            let statement = self.portals.only(&expect_portal).and_then(only_statement);
             let plan = match self.rows_for(&fields, None, statement.as_ref(), governance) {
                 Rows::Mask(plan) => plan,
                 _ => Arc::new(crate::engine::masking::RowPlan::default()),
@@ -252,25 +254,32 @@ impl Session {
         &self,
         fields: &[backend::Field],
         formats: Option<&[i16]>,
-        statement: Option<&super::StatementRef>,
+        statement: Option<&StatementRef>,
         governance: &mut Governance,
     ) -> Rows {
-        let catalogue = self.catalogue.clone();
+        let catalogue = self.trusted_catalogue(governance).cloned();
         let mut asker = self.asker(governance);
         let plan =
             visibility::row_plan(fields, formats, statement.map(|s| &**s), catalogue.as_deref(), &mut asker);
         if plan.is_passive() { Rows::Pass } else { Rows::Mask(Arc::new(plan)) }
     }
 
+    /// The catalogue, unless definitions changed since it was read: then everything is in doubt.
+    pub(super) fn trusted_catalogue(&self, governance: &Governance) -> Option<&Arc<super::Catalogue>> {
+        let trusted = !self.catalogue_outdated
+            && governance.has_catalogue(self.setup.destination, &self.claims.database);
+        self.catalogue.as_ref().filter(|_| trusted)
+    }
+
     /// The first row of a result: how are its rows treated?
     fn decide_rows(&mut self, governance: &mut Governance) -> Result<(), ProtocolViolation> {
-        if !self.may_be_masked {
-            self.rows = Rows::Pass;
-            return Ok(());
-        }
         let Some(owed) = self.pipeline.front() else {
             return Err(ProtocolViolation::Other("DataRow answers nothing"));
         };
+        if !self.may_be_masked && owed.expect != Expect::OwnQuery {
+            self.rows = Rows::Pass;
+            return Ok(());
+        }
         self.rows = match &owed.expect {
             // Its rows go to the catalogue reader.
             Expect::OwnQuery => Rows::Undecided,
@@ -281,7 +290,7 @@ impl Session {
                         (Some(plan), _, _) if plan.is_passive() => Rows::Pass,
                         (Some(plan), _, _) => Rows::Mask(plan.clone()),
                         (None, Some(fields), Some(formats)) => {
-                            self.rows_for(fields, Some(formats), p.statements.last(), governance)
+                            self.rows_for(fields, Some(formats), only_statement(&p).as_ref(), governance)
                         }
                         _ => return Err(ProtocolViolation::Other("rows came whose columns are not known")),
                     },
@@ -335,32 +344,19 @@ impl Session {
     }
 
     /// What a completed statement changed in what the session knows.
-    fn follow_effects(&mut self, statement: &super::StatementRef, tag: Option<&str>) {
+    fn follow_effects(&mut self, statement: &StatementRef, tag: Option<&str>) {
         match tag {
-            Some("DEALLOCATE ALL") => self.statements.close_all(),
-            Some("DISCARD ALL") => {
-                self.statements.close_all();
-                self.portals.close_all();
-            }
+            // The unnamed ones stay.
+            Some("DEALLOCATE ALL" | "DISCARD ALL") => self.statements.close_named(),
             Some("DEALLOCATE") => {
-                if let Some(name) = &statement.prepared_name {
+                if let Some(name) =
+                    statement.prepared_name.as_ref().filter(|name| is_plain_name(name.as_bytes()))
+                {
                     self.statements.close(name.as_bytes());
                 }
             }
             _ => {}
         }
-        let changes_definitions = statement.unknown.is_some()
-            || statement.kinds.iter().any(|k| {
-                matches!(
-                    k,
-                    StatementKind::Ddl
-                        | StatementKind::Drop
-                        | StatementKind::Administration
-                        | StatementKind::Do
-                        | StatementKind::Call
-                )
-            });
-        self.catalogue_outdated |= self.may_be_masked && changes_definitions;
     }
 
     /// ErrorResponse: for the request at the front, or for nobody (the server ends the session).
@@ -378,6 +374,11 @@ impl Session {
             self.finish(now, run, Outcome::Error, None, sqlstate, out);
         }
         let barrier = self.pipeline.front().is_some_and(|owed| owed.expect.is_barrier());
+        if !barrier && self.holding.is_some() {
+            // The server will skip what is held.
+            let reason = "an earlier message of the same batch failed".into();
+            self.withdraw_hold(now, Answer::Lost { reason }, out);
+        }
         if barrier {
             let skipped: Vec<_> =
                 self.pipeline.front_mut().map(|o| o.more.drain(..).collect()).unwrap_or_default();
@@ -424,20 +425,21 @@ impl Session {
             Some(Expect::Query | Expect::Sync | Expect::FunctionCall) => {
                 if let Some(owed) = self.pipeline.pop() {
                     if owed.denial.is_some() {
-                        return Err(ProtocolViolation::Other(
-                            "the server ran a statement that does not exist",
-                        ));
+                        return Err(ProtocolViolation::Other("the server accepted what is no SQL"));
                     }
                     self.finish_all(now, owed, Outcome::Skipped, out);
                 }
             }
-            _ if self.pipeline.doubtful_syncs > 0 => self.pipeline.doubtful_syncs -= 1,
+            // Sent during a COPY that failed: the server answered it after all.
+            _ if self.pipeline.doubtful_syncs > 0 => self.pipeline.server_skips = false,
             _ => return Err(ProtocolViolation::Other("ReadyForQuery answers nothing")),
         }
+        self.pipeline.doubtful_syncs = 0;
+        self.batch_open = !self.pipeline.is_empty();
         if self.transaction == TransactionState::Idle {
             // Portals end with their transaction, cursors WITH HOLD apart: those are SQL's own.
             self.cursor_plan = None;
-            self.portals.close_all();
+            self.portals.close_named();
         }
         Ok(Step::Pass)
     }
@@ -455,6 +457,8 @@ impl Session {
         match (message, &mut self.catalogue_reader) {
             (kind::DATA_ROW, Some(reader)) => reader.row(body)?,
             (kind::COMMAND_COMPLETE, Some(reader)) => reader.next_result(),
+            // The server ends the session: that is for the client to know.
+            (kind::ERROR_RESPONSE, _) if ends_session(body) => return Ok(Step::Pass),
             (kind::ERROR_RESPONSE, Some(reader)) => reader.failed = true,
             (kind::READY_FOR_QUERY, _) => {
                 self.pipeline.pop();
@@ -482,6 +486,20 @@ impl Session {
             _ => ProtocolViolation::Other("CloseComplete answers no Close"),
         })
     }
+}
+
+/// The one statement of a portal; `None` where there are several, or none that is known.
+fn only_statement(portal: &Portal) -> Option<StatementRef> {
+    match portal.statements.as_slice() {
+        [one] => Some(one.clone()),
+        _ => None,
+    }
+}
+
+/// An ErrorResponse after which the server closes.
+fn ends_session(body: &[u8]) -> bool {
+    let severity = backend::error_field(body, b'V');
+    matches!(severity, Ok(Some(b"FATAL" | b"PANIC")))
 }
 
 /// May come at any time, whatever is owed.

@@ -15,6 +15,8 @@ pub(super) type Ticket = u64;
 struct Slot<T> {
     confirmed: Option<T>,
     pending: Vec<(Ticket, T)>,
+    /// What the meanings weigh together; counted until the name is free again.
+    bytes: usize,
 }
 
 /// Names and their possible meanings, bounded in number.
@@ -24,11 +26,14 @@ pub(super) struct Slots<T> {
     /// The unnamed one is by far the most used; it does not go through the map.
     unnamed: Slot<T>,
     names_max: usize,
+    bytes: usize,
+    bytes_max: usize,
 }
 
 impl<T> Slots<T> {
-    pub fn new(names_max: usize) -> Self {
-        Self { by_name: HashMap::new(), unnamed: Slot { confirmed: None, pending: Vec::new() }, names_max }
+    pub fn new(names_max: usize, bytes_max: usize) -> Self {
+        let unnamed = Slot { confirmed: None, pending: Vec::new(), bytes: 0 };
+        Self { by_name: HashMap::new(), unnamed, names_max, bytes: 0, bytes_max }
     }
 
     fn slot(&self, name: &[u8]) -> Option<&Slot<T>> {
@@ -39,17 +44,22 @@ impl<T> Slots<T> {
         if name.is_empty() { Some(&mut self.unnamed) } else { self.by_name.get_mut(name) }
     }
 
-    /// A request to define `name` goes to the server. False where too many names are in use:
-    /// then the name has no known meaning.
-    pub fn define(&mut self, name: &[u8], ticket: Ticket, value: T) -> bool {
+    /// A request to define `name` goes to the server; its meaning weighs `bytes`. False where too much
+    /// is kept already: then the name has no known meaning.
+    pub fn define(&mut self, name: &[u8], ticket: Ticket, value: T, bytes: usize) -> bool {
+        if !name.is_empty() {
+            let fits = self.by_name.contains_key(name) || self.by_name.len() < self.names_max;
+            if !fits || self.bytes + bytes > self.bytes_max {
+                return false;
+            }
+            self.bytes += bytes;
+            let free = || Slot { confirmed: None, pending: Vec::new(), bytes: 0 };
+            self.by_name.entry(name.into()).or_insert_with(free);
+        }
         if let Some(slot) = self.slot_mut(name) {
+            slot.bytes += bytes;
             slot.pending.push((ticket, value));
-            return true;
         }
-        if self.by_name.len() >= self.names_max {
-            return false;
-        }
-        self.by_name.insert(name.into(), Slot { confirmed: None, pending: vec![(ticket, value)] });
         true
     }
 
@@ -66,29 +76,52 @@ impl<T> Slots<T> {
     pub fn reject(&mut self, name: &[u8], ticket: Ticket) {
         if let Some(slot) = self.slot_mut(name) {
             slot.pending.retain(|(t, _)| *t != ticket);
-            if slot.confirmed.is_none() && slot.pending.is_empty() && !name.is_empty() {
-                self.by_name.remove(name);
-            }
         }
+        self.free(name);
     }
 
     /// The server confirmed that the name is gone.
     pub fn close(&mut self, name: &[u8]) {
         if let Some(slot) = self.slot_mut(name) {
             slot.confirmed = None;
-            if slot.pending.is_empty() && !name.is_empty() {
-                self.by_name.remove(name);
+        }
+        self.free(name);
+    }
+
+    /// All names but the unnamed one are gone; requests under way stay.
+    pub fn close_named(&mut self) {
+        let mut freed = 0;
+        self.by_name.retain(|_, slot| {
+            slot.confirmed = None;
+            if slot.pending.is_empty() {
+                freed += slot.bytes;
             }
+            !slot.pending.is_empty()
+        });
+        self.bytes -= freed;
+    }
+
+    /// Nothing is known of any name but the unnamed one, not even of requests under way.
+    pub fn forget_named(&mut self) {
+        self.by_name.clear();
+        self.bytes = 0;
+    }
+
+    /// Gives a name without meaning back.
+    fn free(&mut self, name: &[u8]) {
+        let is_free = |slot: &Slot<T>| slot.confirmed.is_none() && slot.pending.is_empty();
+        if self.by_name.get(name).is_some_and(is_free)
+            && let Some(slot) = self.by_name.remove(name)
+        {
+            self.bytes -= slot.bytes;
         }
     }
 
-    /// All names are gone; requests under way stay.
-    pub fn close_all(&mut self) {
-        self.unnamed.confirmed = None;
-        self.by_name.retain(|_, slot| {
-            slot.confirmed = None;
-            !slot.pending.is_empty()
-        });
+    /// Every meaning of every name.
+    pub fn each_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        std::iter::once(&mut self.unnamed)
+            .chain(self.by_name.values_mut())
+            .flat_map(|slot| slot.confirmed.iter_mut().chain(slot.pending.iter_mut().map(|(_, value)| value)))
     }
 
     /// Everything that `name` may mean, the newest last.
@@ -130,10 +163,10 @@ mod tests {
 
     #[test]
     fn a_refused_redefinition_does_not_hide_the_first_meaning() {
-        let mut s = Slots::new(10);
-        s.define(b"a", 1, "delete");
+        let mut s = Slots::new(10, 100);
+        s.define(b"a", 1, "delete", 10);
         s.confirm(b"a", 1);
-        s.define(b"a", 2, "select");
+        s.define(b"a", 2, "select", 10);
         assert_eq!(meanings(&s, b"a"), ["delete", "select"]);
         assert_eq!(s.only(b"a"), None);
         s.reject(b"a", 2);
@@ -142,10 +175,10 @@ mod tests {
 
     #[test]
     fn a_confirmed_redefinition_replaces_the_first_meaning() {
-        let mut s = Slots::new(10);
-        s.define(b"", 1, "one");
+        let mut s = Slots::new(10, 100);
+        s.define(b"", 1, "one", 10);
         s.confirm(b"", 1);
-        s.define(b"", 2, "two");
+        s.define(b"", 2, "two", 10);
         s.confirm(b"", 2);
         assert_eq!(s.only(b""), Some(&"two"));
         s.close(b"");
@@ -153,14 +186,27 @@ mod tests {
     }
 
     #[test]
+    fn weight_is_bounded_and_given_back() {
+        let mut s = Slots::new(10, 100);
+        assert!(s.define(b"a", 1, "x", 90));
+        assert!(!s.define(b"b", 2, "y", 20));
+        assert!(s.define(b"", 3, "z", 1000), "the unnamed one is always at most one message");
+        s.confirm(b"a", 1);
+        s.close(b"a");
+        assert!(s.define(b"b", 4, "y", 100));
+        s.forget_named();
+        assert!(s.define(b"c", 5, "y", 100));
+    }
+
+    #[test]
     fn names_are_bounded_and_freed() {
-        let mut s = Slots::new(1);
-        assert!(s.define(b"a", 1, "x"));
-        assert!(!s.define(b"b", 2, "y"));
+        let mut s = Slots::new(1, 100);
+        assert!(s.define(b"a", 1, "x", 10));
+        assert!(!s.define(b"b", 2, "y", 10));
         s.reject(b"a", 1);
-        assert!(s.define(b"b", 3, "y"));
+        assert!(s.define(b"b", 3, "y", 10));
         s.confirm(b"b", 3);
-        s.close_all();
-        assert!(s.define(b"c", 4, "z"));
+        s.close_named();
+        assert!(s.define(b"c", 4, "z", 10));
     }
 }

@@ -18,6 +18,8 @@ pub struct CancelTarget {
     /// Something is held: the request ends the hold and does not go to the server.
     pub held: AtomicBool,
     pub requested: Notify,
+    /// The hold that is meant has not been told yet.
+    pub pending: AtomicBool,
 }
 
 /// Live sessions by their cancel key.
@@ -29,6 +31,7 @@ pub struct CancelRegistry(Arc<Mutex<HashMap<Key, Arc<CancelTarget>>>>);
 pub struct Registration {
     registry: CancelRegistry,
     key: Key,
+    target: Arc<CancelTarget>,
 }
 
 impl CancelRegistry {
@@ -40,8 +43,8 @@ impl CancelRegistry {
         target: Arc<CancelTarget>,
     ) -> Registration {
         let key = (destination, process, secret);
-        self.0.lock().insert(key.clone(), target);
-        Registration { registry: self.clone(), key }
+        self.0.lock().insert(key.clone(), target.clone());
+        Registration { registry: self.clone(), key, target }
     }
 
     /// Ends a hold of the session that the request means. False where there is none: the server
@@ -50,6 +53,7 @@ impl CancelRegistry {
         let target = self.0.lock().get(&(destination, process, secret.to_vec())).cloned();
         match target {
             Some(target) if target.held.load(Ordering::Acquire) => {
+                target.pending.store(true, Ordering::Release);
                 target.requested.notify_one();
                 true
             }
@@ -60,7 +64,11 @@ impl CancelRegistry {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.registry.0.lock().remove(&self.key);
+        let mut registry = self.registry.0.lock();
+        // A later session may have been given the same process id and key.
+        if registry.get(&self.key).is_some_and(|target| Arc::ptr_eq(target, &self.target)) {
+            registry.remove(&self.key);
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -165,6 +165,8 @@ impl Relay {
                 }
                 Event::Dialled(Err(error)) => Input::ConnectFailed { reason: error.to_string() },
                 Event::Submitted(Ok(submitted)) => {
+                    // A request that came too late for an earlier hold is not for this one.
+                    self.cancel.pending.store(false, Ordering::Release);
                     self.hold = Some(submitted.answer);
                     Input::Held { approval: submitted.id }
                 }
@@ -176,9 +178,26 @@ impl Relay {
             };
             self.handle(input);
         }
+        self.say_goodbye().await;
         if let Some((process, secret, packet)) = self.waiting_cancel.take() {
             self.pass_cancel(process, &secret, &packet).await;
         }
+    }
+
+    /// Closes the client's connection so that the last message arrives: a socket that is closed with
+    /// unread input resets, and the client may never see what was sent before.
+    async fn say_goodbye(&mut self) {
+        if self.client.closed {
+            return;
+        }
+        let stream = self.client.stream_mut();
+        let goodbye = async {
+            stream.shutdown().await?;
+            let mut ignored = [0u8; 4096];
+            while stream.read(&mut ignored).await? > 0 {}
+            io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
 
     /// Whether the session ends at this stage of a drain.
@@ -255,7 +274,10 @@ impl Relay {
                 answer.unwrap_or_else(|_| Answer::Lost { reason: "the approval queue closed".into() });
             return Poll::Ready(Event::Answered(answer));
         }
-        if self.session.is_held() && cancelled.poll(cx).is_ready() {
+        if self.session.is_held()
+            && cancelled.poll(cx).is_ready()
+            && self.cancel.pending.swap(false, Ordering::AcqRel)
+        {
             return Poll::Ready(Event::Cancel);
         }
         if !self.session.is_established() && deadline.as_mut().poll(cx).is_ready() {
@@ -287,15 +309,27 @@ impl Relay {
             }
         }
         let congested = self.server.as_ref().is_some_and(Leg::is_congested);
-        let wanted = self.session.wants_client() || self.client.unread.len() < WAITING_BYTES_MAX;
+        // Before authentication nobody may make governor keep much; later, as much as one message needs.
+        let consumes = self.session.is_established() && self.session.wants_client();
+        let wanted = !self.client.closed && (consumes || self.client.unread.len() < WAITING_BYTES_MAX);
         if wanted && !congested {
             match self.poll_client(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Event::ClientClosed),
+                Poll::Ready(Err(_)) => return Poll::Ready(Event::ClientClosed),
                 Poll::Ready(Ok(_)) => return Poll::Ready(Event::Progress),
                 Poll::Pending => {}
             }
         }
+        if self.client.closed && self.client_is_through() {
+            return Poll::Ready(Event::ClientClosed);
+        }
         Poll::Pending
+    }
+
+    /// The client sent its last byte, and everything that it asked for was answered: a client may close
+    /// its sending side and wait for results.
+    fn client_is_through(&self) -> bool {
+        let waits = self.session.is_held() || self.submitting.is_some() || !self.session.is_established();
+        waits || (self.session.owes_nothing() && self.dialling.is_none())
     }
 
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -443,6 +477,11 @@ impl Relay {
                 self.waiting_cancel = Some((process, secret, packet))
             }
             Request::PassUnread => self.pass_unread = true,
+            Request::CatalogueOutdated { destination, database } => {
+                for other in self.local.others.iter().filter_map(|o| o.upgrade()) {
+                    let _ = other.send(Work::CatalogueOutdated(destination, database.clone()));
+                }
+            }
             Request::Catalogue { destination, database, catalogue } => {
                 for other in self.local.others.iter().filter_map(|o| o.upgrade()) {
                     let _ = other.send(Work::Catalogue(destination, database.clone(), catalogue.clone()));
@@ -497,9 +536,12 @@ fn step(local: &Local, session: &mut Session, actions: &mut Actions, input: Inpu
     session.charge(clock::monotonic_ns().saturating_sub(now.monotonic_ns));
 }
 
-/// What a client may send while nothing of it is consumed: enough to notice that it closed.
-const WAITING_BYTES_MAX: usize = 64 << 10;
+/// What a client may send while nothing of it is consumed: more than the longest answer to an
+/// authentication request.
+const WAITING_BYTES_MAX: usize = 68 << 10;
 /// The last bytes of a session get so long to leave.
 const LINGER: Duration = Duration::from_secs(2);
+/// A client gets so long to close after it was told why.
+const GOODBYE: Duration = Duration::from_millis(500);
 /// Buffer of each direction that is copied unread.
 const UNREAD_BYTES: usize = 64 << 10;

@@ -80,6 +80,7 @@ pub(super) struct Local {
 pub(super) enum Work {
     Connection(TcpStreamParts),
     Catalogue(Endpoint, String, Arc<Catalogue>),
+    CatalogueOutdated(Endpoint, String),
 }
 
 /// An accepted connection on its way to the worker's own runtime.
@@ -193,6 +194,9 @@ fn run(
                     },
                     Some(Work::Catalogue(destination, database, catalogue)) => {
                         local.governance.borrow_mut().learn_catalogue(destination, database, catalogue);
+                    }
+                    Some(Work::CatalogueOutdated(destination, database)) => {
+                        local.governance.borrow_mut().outdate_catalogue(destination, &database);
                     }
                     None => break,
                 },

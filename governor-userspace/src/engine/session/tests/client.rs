@@ -26,7 +26,7 @@ fn a_denied_query_fails_in_the_server_too() {
     assert_eq!(s.server_kinds(), "Q");
     assert_eq!(s.verdicts(), [Verdict::Deny]);
     // In a transaction the server's own state becomes failed.
-    s.server(&[error("26000"), ready(b'E')].concat());
+    s.server(&[error("42601"), ready(b'E')].concat());
     assert_eq!((s.errors(), s.client_kinds()), (vec!["42501".into()], "EZ".into()));
     assert!(s.to_client.ends_with(&ready(b'E')));
     s.client(&query("SELECT 1"));
@@ -37,10 +37,10 @@ fn a_denied_query_fails_in_the_server_too() {
 fn a_denial_waits_for_the_replies_before_it() {
     let mut s = Stage::ready(Class::Agent);
     s.client(&[query("SELECT 1"), query("DROP TABLE people")].concat());
-    assert!(s.to_client.is_empty());
+    assert_eq!((s.to_client.len(), s.server_kinds().as_str()), (0, "Q"), "one batch at a time");
     s.server(&[complete("SELECT 1"), ready(b'I')].concat());
     assert_eq!(s.client_kinds(), "CZ");
-    s.server(&[error("26000"), ready(b'I')].concat());
+    s.server(&[error("42601"), ready(b'I')].concat());
     assert_eq!((s.client_kinds(), s.errors()), ("CZEZ".into(), vec!["42501".into()]));
 }
 
@@ -67,8 +67,9 @@ fn text_after_copy_from_stdin_is_a_statement() {
 fn a_denied_parse_skips_until_sync() {
     let mut s = Stage::ready(Class::Agent);
     s.client(&[parse("", "DROP TABLE people"), bind("", ""), execute(""), sync()].concat());
-    assert_eq!(s.server_kinds(), "BS", "a stand-in that fails, and the client's Sync");
-    s.server(&[error("26000"), ready(b'T')].concat());
+    assert_eq!(s.server_kinds(), "PS", "a stand-in that fails, and the client's Sync");
+    assert!(!String::from_utf8_lossy(&s.to_server).contains("DROP"));
+    s.server(&[error("42601"), ready(b'T')].concat());
     assert_eq!((s.client_kinds(), s.errors()), ("EZ".into(), vec!["42501".into()]));
 }
 
@@ -107,7 +108,7 @@ fn a_name_is_judged_by_everything_that_it_may_mean() {
 fn sql_prepare_and_execute_are_followed() {
     let mut s = Stage::ready(Class::Agent);
     s.client(&query("PREPARE d AS DROP_IT"));
-    s.server(&[error("26000"), ready(b'I')].concat());
+    s.server(&[error("42601"), ready(b'I')].concat());
     s.clear();
     s.client(&query("PREPARE d(int) AS DELETE FROM people WHERE id = $1"));
     s.server(&[complete("PREPARE"), ready(b'I')].concat());
@@ -123,14 +124,14 @@ fn sql_prepare_and_execute_are_followed() {
 fn execute_of_an_unbound_portal_is_unknown() {
     let mut s = Stage::ready(Class::Agent);
     s.client(&[execute("c"), sync()].concat());
-    assert_eq!((s.verdicts(), s.server_kinds()), (vec![Verdict::Deny], "BS".into()));
+    assert_eq!((s.verdicts(), s.server_kinds()), (vec![Verdict::Deny], "PS".into()));
 }
 
 #[test]
 fn function_calls_are_denied_to_agents() {
     let mut s = Stage::ready(Class::Agent);
     s.client(&message(b'F', b"\0\0\x04\xd2\0\0\0\0\0\0"));
-    s.server(&[error("26000"), ready(b'I')].concat());
+    s.server(&[error("42601"), ready(b'I')].concat());
     assert_eq!((s.verdicts(), s.errors()), (vec![Verdict::Deny], vec!["42501".into()]));
 }
 
@@ -242,4 +243,132 @@ fn asynchronous_messages_pass_at_any_time() {
     .concat();
     s.server(&sent);
     assert_eq!(s.to_client, sent);
+}
+
+#[test]
+fn the_stand_in_names_nothing_that_a_client_could_define() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("DROP TABLE people"));
+    let (_, body) = &messages(&s.to_server)[0];
+    let text = std::str::from_utf8(&body[..body.len() - 1]).unwrap();
+    let mut g = s.governance;
+    assert!(s.session.understand(text.as_bytes(), &mut g)[0].unknown.is_some(), "{text} is SQL");
+}
+
+#[test]
+fn a_batch_waits_for_the_one_before_where_names_matter() {
+    // PREPARE through the extended protocol, then a redefinition that fails, then EXECUTE: all at once.
+    let mut s = Stage::ready(Class::Agent);
+    let prepare = "PREPARE foo AS DELETE FROM people";
+    s.client(
+        &[
+            parse("", prepare),
+            bind("", ""),
+            execute(""),
+            sync(),
+            query("PREPARE foo AS SELECT 1"),
+            query("EXECUTE foo"),
+        ]
+        .concat(),
+    );
+    s.server(
+        &[message(b'1', b""), message(b'2', b""), message(b'n', b""), complete("PREPARE"), ready(b'I')]
+            .concat(),
+    );
+    assert!(!String::from_utf8_lossy(&s.to_server).contains("EXECUTE foo"));
+    s.server(&[error("42P05"), ready(b'I')].concat());
+    assert!(!String::from_utf8_lossy(&s.to_server).contains("EXECUTE foo"), "foo is still the DELETE");
+    assert_eq!(s.verdicts().last(), Some(&Verdict::Deny));
+    // Services that nothing restricts are never made to wait.
+    let mut s = Stage::ready(Class::Service);
+    s.client(&[query("SELECT 1"), query("SELECT 2"), query("SELECT 3")].concat());
+    assert_eq!(s.server_kinds(), "QQQ");
+}
+
+#[test]
+fn names_that_the_server_would_cut_or_recode_are_refused() {
+    let long = "a".repeat(64);
+    for name in [long.as_str(), "é"] {
+        let mut s = Stage::ready(Class::Agent);
+        s.client(&[parse(name, "SELECT 1"), sync()].concat());
+        s.server(&[error("42601"), ready(b'I')].concat());
+        assert_eq!(s.errors(), ["54000"], "{name}");
+        let mut s = Stage::ready(Class::Agent);
+        s.client(&query(&format!("EXECUTE \"{name}\"")));
+        assert_eq!(s.verdicts(), [Verdict::Deny], "{name}");
+        let mut s = Stage::ready(Class::Service);
+        s.client(&[parse(name, "SELECT 1"), sync()].concat());
+        assert_eq!(s.server_kinds(), "PS");
+    }
+}
+
+#[test]
+fn a_command_that_drops_names_is_not_run_by_name() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&[parse("n", "DEALLOCATE foo"), sync()].concat());
+    s.server(&[message(b'1', b""), ready(b'I')].concat());
+    s.client(&query("EXECUTE n"));
+    assert_eq!(s.verdicts(), [Verdict::Deny]);
+}
+
+#[test]
+fn a_cursor_takes_the_place_of_a_portal() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&[query("BEGIN")].concat());
+    s.server(&[complete("BEGIN"), ready(b'T')].concat());
+    s.client(&[parse("s", "SELECT 'x'::text"), bind("p", "s"), describe("p"), sync()].concat());
+    let described = row_description(&[("x", 0, 0)]);
+    s.server(&[message(b'1', b""), message(b'2', b""), described, ready(b'T')].concat());
+    for text in ["CLOSE p", "DECLARE p CURSOR FOR SELECT reverse(email) FROM people"] {
+        s.client(&query(text));
+        s.server(&[complete("CLOSE CURSOR"), ready(b'T')].concat());
+    }
+    s.clear();
+    s.client(&[execute("p"), sync()].concat());
+    assert_eq!(s.verdicts(), [Verdict::Deny], "not known under its old meaning");
+}
+
+#[test]
+fn start_up_options_are_settings() {
+    for (options, allowed) in [
+        ("-c search_path=app", true),
+        ("-c role=admin", false),
+        ("-c standard_conforming_strings=off", false),
+        ("-e", false),
+    ] {
+        let mut s = Stage::new(Class::Agent);
+        s.client(&startup(&[("user", "app"), ("options", options)]));
+        assert_eq!(matches!(s.requests.as_slice(), [Request::Dial]), allowed, "{options}");
+        let mut s = Stage::new(Class::Service);
+        s.client(&startup(&[("user", "app"), ("options", options)]));
+        assert!(matches!(s.requests.as_slice(), [Request::Dial]), "{options}");
+    }
+}
+
+#[test]
+fn nothing_overtakes_a_copy_but_its_data() {
+    let mut s = Stage::ready(Class::Person);
+    s.client(&[query("COPY people FROM STDIN"), message(b'c', b""), sync(), query("SELECT 1")].concat());
+    assert_eq!(s.server_kinds(), "Q");
+    s.server(&message(b'G', b"\0\0\0"));
+    assert_eq!(s.server_kinds(), "Qc", "then the reply is owed");
+    s.server(&[complete("COPY 0"), ready(b'I')].concat());
+    assert_eq!(s.server_kinds(), "QcS");
+    s.server(&ready(b'I'));
+    assert_eq!(s.server_kinds(), "QcSQ");
+    assert!(s.closed.is_none());
+}
+
+#[test]
+fn an_extended_copy_that_fails_does_not_stop_the_session() {
+    let mut s = Stage::ready(Class::Person);
+    s.client(&[parse("", "COPY people FROM STDIN"), bind("", ""), execute(""), sync()].concat());
+    s.server(
+        &[message(b'1', b""), message(b'2', b""), message(b'n', b""), message(b'G', b"\0\0\0")].concat(),
+    );
+    // It failed before the server read the Sync, which it answers now.
+    s.server(&[error("P0001"), ready(b'I')].concat());
+    s.client(&query("SELECT 1"));
+    assert!(String::from_utf8_lossy(&s.to_server).contains("SELECT 1"));
+    assert!(s.closed.is_none());
 }

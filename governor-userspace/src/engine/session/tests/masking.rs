@@ -3,6 +3,7 @@
 use super::stage::*;
 use crate::engine::audit::AuditEvent;
 use crate::engine::model::{Class, Verdict};
+use crate::engine::policy::{PolicySet, Profile};
 
 const SECRET: &str = "louis@example.com";
 const PEOPLE: [(&str, u32, i16); 3] = [("id", 20000, 1), ("email", 20000, 2), ("note", 20000, 3)];
@@ -155,4 +156,66 @@ fn malformed_rows_end_the_session() {
     s.server(&[row_description(&PEOPLE), data_row(&["1", SECRET])].concat());
     assert!(s.closed.is_some());
     assert!(!shown(&s));
+}
+
+#[test]
+fn the_columns_of_an_execute_are_asked_for_each_time() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("PREPARE foo AS SELECT note FROM people"));
+    s.server(&[complete("PREPARE"), ready(b'I')].concat());
+    s.client(&[parse("s", "EXECUTE foo"), message(b'D', b"Ss\0"), sync()].concat());
+    let note = row_description(&[("note", 20000, 3)]);
+    s.server(&[message(b'1', b""), message(b't', b"\0\0"), note, ready(b'I')].concat());
+    for text in ["DEALLOCATE foo", "PREPARE foo AS SELECT email FROM people"] {
+        s.client(&query(text));
+        s.server(&[complete(text.split(' ').next().unwrap()), ready(b'I')].concat());
+    }
+    s.clear();
+    s.client(&[bind("", "s"), execute(""), sync()].concat());
+    assert_eq!(s.server_kinds(), "BDES");
+    let email = row_description(&[("email", 20000, 2)]);
+    s.server(
+        &[message(b'2', b""), email, data_row(&["not recognisable"]), complete("SELECT 1"), ready(b'I')]
+            .concat(),
+    );
+    assert!(!String::from_utf8_lossy(&s.to_client).contains("not recognisable"));
+}
+
+#[test]
+fn after_ddl_in_a_transaction_everything_is_in_doubt() {
+    let mut s = Stage::ready(Class::Person);
+    for (text, state) in
+        [("BEGIN", b'T'), ("CREATE OR REPLACE VIEW v AS SELECT reverse(email) AS note FROM people", b'T')]
+    {
+        s.client(&query(text));
+        s.server(&[complete(text.split(' ').next().unwrap()), ready(state)].concat());
+    }
+    s.clear();
+    s.client(&query("SELECT note FROM people"));
+    s.server(&[row_description(&[("note", 20000, 3)]), data_row(&["plain"])].concat());
+    assert!(!String::from_utf8_lossy(&s.to_client).contains("plain"));
+}
+
+#[test]
+fn a_policy_that_changes_during_a_result_does_not_break_it() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("SELECT * FROM people"));
+    s.server(&[row_description(&PEOPLE), data_row(&["1", SECRET, "a"])].concat());
+    let observe = PolicySet::compile(&PolicySet::builtin(Profile::Observe)).unwrap();
+    s.governance.policy = std::sync::Arc::new(observe);
+    s.server(&[data_row(&["2", SECRET, "b"]), complete("SELECT 2"), ready(b'I')].concat());
+    assert!(s.closed.is_none() && !shown(&s));
+    s.client(&query("SELECT * FROM people"));
+    s.server(
+        &[row_description(&PEOPLE), data_row(&["1", SECRET, "a"]), complete("SELECT 1"), ready(b'I')]
+            .concat(),
+    );
+    assert!(shown(&s), "the next one follows the new policy");
+}
+
+#[test]
+fn notifications_do_not_carry_sensitive_data_out() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("SELECT count(pg_notify('c', email)) FROM people"));
+    assert_eq!(s.verdicts(), [Verdict::Deny]);
 }

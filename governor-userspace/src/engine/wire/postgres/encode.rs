@@ -67,12 +67,12 @@ pub fn describe_portal(name: &[u8]) -> Bytes {
     })
 }
 
-/// Bind of the unnamed portal to `statement`, without parameters.
-pub fn bind(statement: &str) -> Bytes {
-    message(frontend::kind::BIND, |out| {
-        cstr(out, b"");
+/// Parse of `text` under the name `statement`, without parameter types.
+pub fn parse(statement: &str, text: &str) -> Bytes {
+    message(frontend::kind::PARSE, |out| {
         cstr(out, statement.as_bytes());
-        out.put_bytes(0, 6); // no formats, no values, no result formats
+        cstr(out, text.as_bytes());
+        out.put_u16(0);
     })
 }
 
@@ -116,8 +116,8 @@ mod tests {
     #[test]
     fn own_requests_parse_as_what_they_are() {
         assert_eq!(frontend::query(&query("select 1")[5..]), Ok(&b"select 1"[..]));
-        let b = bind("gone");
-        assert_eq!(frontend::bind(&b[5..], 1).unwrap().names.statement, b"gone");
+        let p = parse("name", "text");
+        assert_eq!(frontend::parse(&p[5..]), Ok(frontend::Parse { statement: b"name", text: b"text" }));
         let d = describe_portal(b"c");
         assert_eq!(frontend::named(&d[5..], "Describe"), Ok(frontend::Named::Portal(b"c")));
     }

@@ -57,6 +57,35 @@ impl Startup {
         Claims { user, database, application_name }
     }
 
+    /// Settings that the packet makes: parameters that are settings, and `-c NAME=VALUE` or
+    /// `--NAME=VALUE` in `options`. `None` where `options` holds anything else.
+    pub fn settings(&self) -> Option<Vec<(String, String)>> {
+        let named =
+            |name: &str| matches!(name, "user" | "database" | "replication" | "options" | "application_name");
+        let mut settings: Vec<(String, String)> = self
+            .parameters
+            .iter()
+            .filter(|(name, _)| !named(name) && !name.starts_with("_pq_."))
+            .cloned()
+            .collect();
+        for (_, options) in self.parameters.iter().filter(|(name, _)| name == "options") {
+            if options.contains(['\\', '\'', '"']) {
+                return None;
+            }
+            let mut words = options.split_ascii_whitespace();
+            while let Some(word) = words.next() {
+                let setting = match word.strip_prefix("-c") {
+                    Some("") => words.next()?,
+                    Some(setting) => setting,
+                    None => word.strip_prefix("--")?,
+                };
+                let (name, value) = setting.split_once('=')?;
+                settings.push((name.replace('-', "_"), value.into()));
+            }
+        }
+        Some(settings)
+    }
+
     /// Asks for a replication connection. The server takes any boolean spelling, and `database`.
     pub fn is_replication(&self) -> bool {
         self.parameter("replication").is_some_and(|value| {
@@ -172,6 +201,27 @@ mod tests {
         assert!(parse(&packet(3 << 16, b"user\0alice\0\0x")).is_err());
         assert!(parse(&packet(3 << 16, b"user\0alice")).is_err());
         assert!(parse(&packet(CANCEL_REQUEST, b"\0\0\0\x07abc")).is_err());
+    }
+
+    #[test]
+    fn settings_come_from_parameters_and_options() {
+        let with = |options: &str| Startup {
+            minor: 0,
+            parameters: vec![
+                ("user".into(), "a".into()),
+                ("client_encoding".into(), "UTF8".into()),
+                ("options".into(), options.into()),
+            ],
+        };
+        let encoding = ("client_encoding".to_owned(), "UTF8".to_owned());
+        let role = ("role".to_owned(), "admin".to_owned());
+        for options in ["-c role=admin", "-crole=admin", "--role=admin", "  -c   role=admin "] {
+            assert_eq!(with(options).settings(), Some(vec![encoding.clone(), role.clone()]), "{options}");
+        }
+        assert_eq!(with("").settings(), Some(vec![encoding]));
+        for options in ["-c", "-e", "role=admin", "-c role", r"-c search_path=a\ b", "-c role='x'"] {
+            assert_eq!(with(options).settings(), None, "{options}");
+        }
     }
 
     #[test]
