@@ -151,7 +151,7 @@ impl Session {
                     (name, too_long(body.get(name.len() + 1..).unwrap_or_default(), body_bytes, governance))
                 };
                 // A simple query in between would drop an unnamed statement that is still wanted.
-                let unnamed_is_free = name.is_empty() || self.statements.meanings(b"").next().is_none();
+                let unnamed_is_free = name.is_empty() || self.statements.newest(b"").is_none();
                 if unnamed_is_free && self.catalogue_needed(now, governance) {
                     return Ok(self.read_catalogue_first(out));
                 }
@@ -379,7 +379,7 @@ impl Session {
         out: &mut Actions,
     ) -> Step {
         let mut statements: Vec<StatementRef> =
-            self.statements.meanings(names.statement).flat_map(|p| p.statements.iter().cloned()).collect();
+            self.statements.newest(names.statement).map(|p| p.statements.clone()).unwrap_or_default();
         if statements.is_empty() {
             let name = String::from_utf8_lossy(names.statement).into_owned();
             statements =
@@ -390,7 +390,7 @@ impl Session {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_extended(&report),
             Gate::Allow(permit) => {
-                let fields = self.statements.only(names.statement).and_then(|p| p.fields.clone());
+                let fields = self.statements.newest(names.statement).and_then(|p| p.fields.clone());
                 let portal = Portal {
                     statements,
                     parameters,
@@ -423,7 +423,7 @@ impl Session {
         out: &mut Actions,
     ) -> Step {
         let mut statements: Vec<StatementRef> =
-            self.portals.meanings(name).flat_map(|p| p.statements.iter().cloned()).collect();
+            self.portals.newest(name).map(|p| p.statements.clone()).unwrap_or_default();
         let (bound, parameters) = self
             .portals
             .newest_mut(name)
@@ -439,7 +439,6 @@ impl Session {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_extended(&report),
             Gate::Allow(permit) => {
-                // The newest meaning is the one that runs if everything under way succeeds.
                 let Some(newest) = judged.last() else { return self.deny_extended(&Report::default()) };
                 // Asked before the statement changes what names mean.
                 let describe = self.may_be_masked && !self.columns_known(name);
@@ -464,7 +463,7 @@ impl Session {
 
     /// Whether the columns of this portal's rows are known, or will be when the rows come.
     fn columns_known(&self, portal: &[u8]) -> bool {
-        self.portals.only(portal).is_some_and(|p| {
+        self.portals.newest(portal).is_some_and(|p| {
             // What EXECUTE and FETCH return may have changed since they were described.
             matches!(p.statements.as_slice(), [one] if is_plain(one))
                 && (p.plan.is_some() || p.described || (p.fields.is_some() && p.formats.is_some()))

@@ -209,6 +209,11 @@ impl Governance {
         self.catalogue(destination, database).is_none_or(|c| now.since_ns(c.loaded) > age_max)
     }
 
+    /// Decisions answered from memory, and by Cedar, since the start.
+    pub fn decision_counts(&self) -> (u64, u64) {
+        self.decisions.counts()
+    }
+
     /// Who asks, for the questions to policy.
     pub(super) fn asker<'a>(
         &'a mut self,

@@ -81,8 +81,8 @@ impl Session {
     ) -> Vec<StatementRef> {
         let mut found: Vec<StatementRef> = prepared_here.get(name).cloned().into_iter().collect();
         if is_plain_name(name.as_bytes()) {
-            found
-                .extend(self.statements.meanings(name.as_bytes()).flat_map(|p| p.statements.iter().cloned()));
+            let known = self.statements.newest(name.as_bytes());
+            found.extend(known.into_iter().flat_map(|p| p.statements.iter().cloned()));
         }
         let unknown = if found.is_empty() {
             Some(Unknown::UnseenPrepared { name: name.into() })

@@ -431,7 +431,9 @@ impl Session {
     fn ask_reach(&mut self, governance: &mut Governance) {
         let was_masked = self.may_be_masked;
         let mut asker = self.asker(governance);
-        (self.may_be_masked, self.restricted) = (asker.may_be_masked(), asker.may_be_restricted());
+        let may_be_masked = asker.may_be_masked();
+        self.restricted = may_be_masked || asker.may_be_restricted();
+        self.may_be_masked = may_be_masked;
         if self.may_be_masked || was_masked {
             // Columns were not looked at before, or under other rules.
             self.statements.each_mut().for_each(|prepared| prepared.fields = None);

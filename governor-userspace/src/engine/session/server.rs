@@ -147,6 +147,9 @@ impl Session {
             }
             kind::ERROR_RESPONSE => Ok(self.error(now, body, out)),
             kind::READY_FOR_QUERY => self.ready(now, body, governance, out),
+            kind::COPY_IN_RESPONSE | kind::COPY_OUT_RESPONSE if !self.runs_something() => {
+                Err(ProtocolViolation::Other("a COPY begins that nobody asked for"))
+            }
             kind::COPY_IN_RESPONSE => {
                 self.copying_in = true;
                 self.pipeline.copy_in_began();
@@ -181,6 +184,12 @@ impl Session {
             // CopyBoth belongs to replication connections, which are not read.
             other => Err(ProtocolViolation::UnknownKind { kind: other }),
         }
+    }
+
+    /// A statement's results are what the server owes next.
+    fn runs_something(&self) -> bool {
+        let front = self.pipeline.front().map(|owed| &owed.expect);
+        matches!(front, Some(Expect::Query | Expect::Execute { .. }))
     }
 
     /// A row that may hold something to mask.
@@ -235,7 +244,7 @@ impl Session {
         };
         self.pipeline.pop();
         if self.may_be_masked {
-            let statement = self.portals.only(&expect_portal).and_then(only_statement);
+            let statement = self.portals.confirmed(&expect_portal).and_then(only_statement);
             let plan = match self.rows_for(&fields, None, statement.as_ref(), governance) {
                 Rows::Mask(plan) => plan,
                 _ => Arc::new(crate::engine::masking::RowPlan::default()),
@@ -524,6 +533,13 @@ fn needed_bytes(header: Header, row_bytes_max: usize) -> Result<usize, ProtocolV
         | kind::NO_DATA
         | kind::PORTAL_SUSPENDED
         | kind::EMPTY_QUERY_RESPONSE => whole_up_to(CONTROL_BYTES_MAX),
+        // Short by nature: a length that says otherwise is no such message.
+        kind::COPY_IN_RESPONSE
+        | kind::COPY_OUT_RESPONSE
+        | kind::NOTIFICATION_RESPONSE
+        | kind::AUTHENTICATION
+        | kind::NEGOTIATE_PROTOCOL_VERSION => header.at_most(CONTROL_BYTES_MAX).map(|()| 0),
+        kind::PARAMETER_DESCRIPTION => header.at_most(ROW_DESCRIPTION_BYTES_MAX).map(|()| 0),
         _ => Ok(0),
     }
 }

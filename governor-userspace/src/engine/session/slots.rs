@@ -1,9 +1,8 @@
 //! Names that a client gives to prepared statements and portals, while replies are outstanding.
 //!
 //! A name may be re-used before the server has answered, and a request to re-use it may fail. So a
-//! name stands for everything that it *may* mean: what the server confirmed, and what is under way.
-//! Decisions are made for all of them and the strictest counts; a name is never judged by a meaning
-//! that the server may have refused.
+//! name has the meaning that the server confirmed, and those that are under way: requests are judged by
+//! the newest, which is theirs if the batch succeeds so far; replies belong to the confirmed one.
 
 use std::collections::HashMap;
 
@@ -124,18 +123,16 @@ impl<T> Slots<T> {
             .flat_map(|slot| slot.confirmed.iter_mut().chain(slot.pending.iter_mut().map(|(_, value)| value)))
     }
 
-    /// Everything that `name` may mean, the newest last.
-    pub fn meanings(&self, name: &[u8]) -> impl Iterator<Item = &T> {
-        self.slot(name)
-            .into_iter()
-            .flat_map(|slot| slot.confirmed.iter().chain(slot.pending.iter().map(|(_, value)| value)))
+    /// What a request made now would find under `name`. Exact within one batch: if an earlier request of
+    /// it fails, the server skips this one too. Batches do not overlap where that matters.
+    pub fn newest(&self, name: &[u8]) -> Option<&T> {
+        let slot = self.slot(name)?;
+        slot.pending.last().map(|(_, value)| value).or(slot.confirmed.as_ref())
     }
 
-    /// The one meaning of a name that has exactly one.
-    pub fn only(&self, name: &[u8]) -> Option<&T> {
-        let mut all = self.meanings(name);
-        let first = all.next()?;
-        all.next().is_none().then_some(first)
+    /// What the reply that comes now is about.
+    pub fn confirmed(&self, name: &[u8]) -> Option<&T> {
+        self.slot(name)?.confirmed.as_ref()
     }
 
     /// The meaning that the server confirmed last.
@@ -143,7 +140,7 @@ impl<T> Slots<T> {
         self.slot_mut(name)?.confirmed.as_mut()
     }
 
-    /// The meaning that a request made now would get if everything under way succeeds.
+    /// As [`Self::newest`].
     pub fn newest_mut(&mut self, name: &[u8]) -> Option<&mut T> {
         let slot = self.slot_mut(name)?;
         match slot.pending.last_mut() {
@@ -157,20 +154,15 @@ impl<T> Slots<T> {
 mod tests {
     use super::*;
 
-    fn meanings(slots: &Slots<&'static str>, name: &[u8]) -> Vec<&'static str> {
-        slots.meanings(name).copied().collect()
-    }
-
     #[test]
     fn a_refused_redefinition_does_not_hide_the_first_meaning() {
         let mut s = Slots::new(10, 100);
         s.define(b"a", 1, "delete", 10);
         s.confirm(b"a", 1);
         s.define(b"a", 2, "select", 10);
-        assert_eq!(meanings(&s, b"a"), ["delete", "select"]);
-        assert_eq!(s.only(b"a"), None);
+        assert_eq!((s.newest(b"a"), s.confirmed(b"a")), (Some(&"select"), Some(&"delete")));
         s.reject(b"a", 2);
-        assert_eq!(meanings(&s, b"a"), ["delete"]);
+        assert_eq!(s.newest(b"a"), Some(&"delete"));
     }
 
     #[test]
@@ -180,9 +172,9 @@ mod tests {
         s.confirm(b"", 1);
         s.define(b"", 2, "two", 10);
         s.confirm(b"", 2);
-        assert_eq!(s.only(b""), Some(&"two"));
+        assert_eq!((s.newest(b""), s.confirmed(b"")), (Some(&"two"), Some(&"two")));
         s.close(b"");
-        assert_eq!(meanings(&s, b""), [] as [&str; 0]);
+        assert_eq!(s.newest(b""), None);
     }
 
     #[test]

@@ -8,7 +8,9 @@ use super::upstream;
 use super::worker::{Drain, Local, Work};
 use crate::engine::approval::Answer;
 use crate::engine::model::{Endpoint, SessionId};
-use crate::engine::session::{Actions, Input, Request, Session, SessionSetup, StopReason, TlsMode};
+use crate::engine::session::{
+    Actions, CloseReason, Input, Request, Session, SessionSetup, StopReason, TlsMode,
+};
 use crate::host::approvals::{SubmitError, Submitted};
 use crate::host::clock;
 use crate::host::identity::Attested;
@@ -410,7 +412,10 @@ impl Relay {
         let close = self.actions.close.take();
         let requests = std::mem::take(&mut self.actions.requests);
         self.actions.clear();
-        if close.is_some() {
+        if let Some(reason) = close {
+            if let Some(refused) = refused(&reason) {
+                shared.metrics.connection_refused(refused);
+            }
             self.closing = true;
         }
         for request in requests {
@@ -521,6 +526,18 @@ impl Relay {
         self.local.shared.metrics.relayed(Direction::ToClient, from_database);
         self.session.count_unread(from_client, from_database);
         self.handle(Input::ClientClosed);
+    }
+}
+
+/// Why a connection was not served, for those that never came to run anything.
+fn refused(reason: &CloseReason) -> Option<RefusedReason> {
+    match reason {
+        CloseReason::ConnectionDenied => Some(RefusedReason::Policy),
+        CloseReason::ConnectFailed => Some(RefusedReason::Upstream),
+        CloseReason::TlsRefused => Some(RefusedReason::Tls),
+        CloseReason::LedgerFailed => Some(RefusedReason::Audit),
+        CloseReason::Draining => Some(RefusedReason::Draining),
+        _ => None,
     }
 }
 

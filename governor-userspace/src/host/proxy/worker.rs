@@ -179,6 +179,8 @@ fn run(
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, async move {
         let mut running = tokio::task::JoinSet::new();
+        let mut counted = (0, 0);
+        let mut every_second = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
                 work = receiver.recv() => match work {
@@ -200,6 +202,11 @@ fn run(
                     }
                     None => break,
                 },
+                _ = every_second.tick() => {
+                    let (hits, misses) = local.governance.borrow().decision_counts();
+                    local.shared.metrics.decisions(hits - counted.0, misses - counted.1);
+                    counted = (hits, misses);
+                }
                 Some(ended) = running.join_next() => {
                     if let Err(error) = ended && error.is_panic() {
                         // The session's sockets closed with its task: the client sees a closed connection.

@@ -175,8 +175,10 @@ impl Metrics {
         add(self.statements.at(class, kind, verdict), 1);
     }
 
-    pub fn decision(&self, cache: Cache) {
-        add(self.decisions.at(cache, (), ()), 1);
+    /// Decisions answered from memory, and by policy, since the last call.
+    pub fn decisions(&self, hits: u64, misses: u64) {
+        add(self.decisions.at(Cache::Hit, (), ()), hits);
+        add(self.decisions.at(Cache::Miss, (), ()), misses);
     }
 
     /// A forwarded statement ended. `duration_ns` runs from forwarding to the answer's last byte,

@@ -219,3 +219,22 @@ fn notifications_do_not_carry_sensitive_data_out() {
     s.client(&query("SELECT count(pg_notify('c', email)) FROM people"));
     assert_eq!(s.verdicts(), [Verdict::Deny]);
 }
+
+#[test]
+fn a_batch_after_a_denied_one_is_judged_by_itself() {
+    let mut s = Stage::ready(Class::Agent);
+    let batch = |text: &str| [parse("", text), bind("", ""), execute("")].concat();
+    s.client(
+        &[batch("SELECT 'before'"), batch("DROP TABLE orders"), sync(), batch("SELECT 'after'"), sync()]
+            .concat(),
+    );
+    let answer = |text: &str| {
+        let described = row_description(&[("?column?", 0, 0)]);
+        [message(b'1', b""), message(b'2', b""), described, data_row(&[text]), complete("SELECT 1")].concat()
+    };
+    s.server(&[answer("before"), error("42601"), ready(b'I')].concat());
+    s.server(&[answer("after"), ready(b'I')].concat());
+    let seen = String::from_utf8_lossy(&s.to_client).into_owned();
+    assert!(seen.contains("before") && seen.contains("after"), "{seen:?}");
+    assert_eq!(s.client_kinds(), "12DCEZ12DCZ");
+}
