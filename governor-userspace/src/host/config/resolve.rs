@@ -68,7 +68,8 @@ pub enum Protocol {
     Postgres,
 }
 
-/// What happens to new connections while governor does not run.
+/// What happens to new connections that governor cannot take: it was killed, hangs, or has no listener in
+/// their network namespace. A clean stop takes the hooks off instead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenDown {
@@ -103,7 +104,7 @@ pub enum Profile {
     /// Policy is enforced.
     #[default]
     Protect,
-    /// Nothing changes on the wire; what would have happened is recorded.
+    /// No statement is denied, held or masked; all are recorded.
     Observe,
 }
 

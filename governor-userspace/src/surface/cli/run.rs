@@ -8,9 +8,9 @@ use std::process::ExitCode;
 /// Govern this host's database traffic until told to stop
 ///
 /// Loads the kernel programs, attaches them to the cgroups that the configuration names, and governs
-/// every connection to the captured ports. Needs root (or CAP_BPF, CAP_NET_ADMIN, CAP_SYS_PTRACE); `governor
-/// doctor` says what this host lacks. SIGTERM drains: nothing new is accepted, open sessions finish.
-/// SIGHUP reads policy again. Works under systemd with Type=notify.
+/// every connection to the captured ports. Needs root, or CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE
+/// and CAP_DAC_READ_SEARCH; `governor doctor` says what this host lacks. SIGTERM drains: new connections go
+/// direct, open sessions finish. SIGHUP reads policy again. Works under systemd with Type=notify.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     sudo governor run\n  \
