@@ -167,7 +167,7 @@ fn any_header(versions: std::ops::Range<u32>) -> bool {
 
 const BPF_PACKAGES: [&str; 4] = ["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "libpolly-22-dev"];
 
-const NEEDS: [Need; 8] = [
+const NEEDS: [Need; 10] = [
     Need {
         what: "a C compiler",
         packages: &["gcc", "g++", "libc6-dev"],
@@ -191,6 +191,18 @@ const NEEDS: [Need; 8] = [
         what: "a PostgreSQL server with pg_stat_statements",
         packages: &["postgresql", "postgresql-contrib"],
         present: || governor_tests::postgres::bin_dir().is_ok_and(|dir| dir.join("pgbench").exists()),
+        when: When::Test,
+    },
+    Need {
+        what: "Python, for clients of the kernel tests and the documented audit verifier",
+        packages: &["python3", "python3-cryptography"],
+        present: || Path::new("/usr/bin/python3").exists() && package_installed("python3-cryptography"),
+        when: When::Test,
+    },
+    Need {
+        what: "ip, for tests in network namespaces",
+        packages: &["iproute2"],
+        present: || shell::has("ip"),
         when: When::Test,
     },
     Need { what: "psql", packages: &["postgresql-client"], present: || shell::has("psql"), when: When::Test },
