@@ -154,7 +154,11 @@ fn rewrite(
             }
             Replaced::Yes(masked, category) => {
                 let length = match masked {
-                    Masked::Null => -1,
+                    Masked::Null => {
+                        // Whatever was written before it was clear that nothing may be shown.
+                        out.truncate(length_at + 4);
+                        -1
+                    }
                     Masked::Value => {
                         i32::try_from(out.len() - length_at - 4).map_err(|_| RowError::TooLarge)?
                     }

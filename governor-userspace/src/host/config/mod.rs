@@ -1,4 +1,4 @@
-//! The configuration: one TOML file, as written ([`file`]), then checked and typed ([`resolve`]).
+//! The configuration: one TOML file, as written (`file`), then checked and typed (`resolve`).
 //!
 //! Every key has a default, so no file at all is a working configuration. Unknown keys are errors: a typing
 //! error must not quietly leave a default in force. `deploy/governor.toml` shows every key.

@@ -1,7 +1,7 @@
 //! All metrics, built from the [table](super::table), cheap to touch.
 //!
 //! Counting a statement is one atomic addition: children of closed label sets are found by position
-//! (see [`children`](super::children)). What others count themselves (kernel maps, the process) is
+//! (see `children`). What others count themselves (kernel maps, the process) is
 //! read when somebody scrapes, never on the road of a statement.
 //!
 //! Invariant: every row of the table is built and registered, and nothing else is

@@ -78,8 +78,10 @@ struct Conditions {
     /// service, person or agent
     #[arg(long, value_parser = parse_class)]
     class: Option<Class>,
+    /// Session, as records name it
     #[arg(long, value_name = "ID")]
     session: Option<String>,
+    /// Database that the session is connected to
     #[arg(long, value_name = "NAME")]
     database: Option<String>,
     /// Table or view that the statement reads or writes, with or without schema

@@ -6,7 +6,7 @@
 //! the checksums of the shapes that matched.
 //!
 //! Time is linear in the value and memory does not depend on it, so values of any length are searched
-//! without cutting them into windows. Whole values above [`WHOLE_BYTES_MAX`] are not recognised by
+//! without cutting them into windows. Whole values above `WHOLE_BYTES_MAX` are not recognised by
 //! `detect` (nothing but a private key is that long); `find_in_text` still sees what is in them.
 
 mod checksum;
@@ -33,7 +33,7 @@ pub struct Finding {
 pub struct DetectorError(#[from] regex::Error);
 
 /// All detectors, compiled. Build once and share: compiling takes milliseconds, and each thread fills
-/// a cache of at most [`DFA_BYTES_MAX`].
+/// a cache of at most `DFA_BYTES_MAX`.
 pub struct Detectors {
     shapes: Vec<Shape>,
     /// Every shape, anchored at both ends.
@@ -53,7 +53,7 @@ impl Detectors {
     }
 
     /// What the whole value is, blanks around it aside; `None` where it is nothing known, or longer
-    /// than [`WHOLE_BYTES_MAX`] bytes. `value` need not be UTF-8.
+    /// than `WHOLE_BYTES_MAX` bytes. `value` need not be UTF-8.
     pub fn detect(&self, value: &[u8]) -> Option<Finding> {
         let value = value.trim_ascii();
         if value.len() < WHOLE_BYTES_MIN {

@@ -237,3 +237,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_broken_array_becomes_null_without_leftovers() {
+    // Text that is no array literal, with something in it that has to go.
+    let plan = RowPlan {
+        columns: vec![ColumnPlan {
+            action: ColumnAction::Detect,
+            type_oid: 1009,
+            type_modifier: -1,
+            format: Format::Text,
+        }],
+    };
+    let mut body = 1u16.to_be_bytes().to_vec();
+    let value = b"see louis@example.com";
+    body.extend((value.len() as u32).to_be_bytes());
+    body.extend(value);
+    let mut out = vec![];
+    let outcome = mask_row(&plan, &Detectors::new().unwrap(), &body, &mut out).unwrap();
+    assert!(outcome.changed);
+    assert_eq!(out, b"D\0\0\0\x0a\0\x01\xff\xff\xff\xff");
+}
