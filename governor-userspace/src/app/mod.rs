@@ -12,7 +12,7 @@ mod options;
 mod signals;
 
 pub use crate::host::config::Profile;
-pub use faces::{Faces, OpenFaces};
+pub use faces::{Faces, OpenFaces, Places};
 pub use options::RunOptions;
 
 use crate::engine::audit::{AuditEvent, AuditRecord};
@@ -44,7 +44,11 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     let (stop, stop_seen) = watch::channel(false);
     // Opening the faces takes the instance's place: a second agent ends here.
     build::private_dir(&options.state_dir)?;
-    let faces = faces.open(&options.state_dir, config.metrics.listen)?;
+    let faces = faces.open(&Places {
+        state_dir: &options.state_dir,
+        socket_group: config.approvals.socket_group.as_deref(),
+        metrics: config.metrics.listen,
+    })?;
     let build::Built { handle, listeners, shared, kernel, lost } =
         build::build(&options, &config, drain_seen)?;
     let ledger = shared.ledger.clone();
@@ -57,6 +61,14 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     }
     agent::record_start(&ledger, &config, &handle, &lost)?;
     kernel.lock().as_mut().context("the kernel programs are gone")?.attach()?;
+    if let Some(previous) = kernel.lock().as_ref().and_then(|kernel| kernel.previous().cloned()) {
+        let (refused, passed) = (previous.counters.refused(), previous.counters.passed_open);
+        tracing::warn!(
+            refused,
+            passed,
+            "the agent before this one ended without taking its kernel programs off"
+        );
+    }
     let tasks = agent::background(&kernel, &shared, &handle)?;
     faces.serve(&handle);
     handle.set_ready();

@@ -480,7 +480,7 @@ impl Session {
             StopReason::Draining => (
                 "57P01",
                 "governor is shutting down and ended this connection",
-                "Connect again: the next agent takes over.",
+                "Connect again when the operator has started it.",
                 CloseReason::Draining,
             ),
             StopReason::StartupTimeout => {

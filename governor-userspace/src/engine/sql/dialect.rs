@@ -15,7 +15,4 @@ pub struct Script {
 pub trait SqlDialect: Send + Sync + std::fmt::Debug {
     /// Facts of every command in `text`. Never panics, bounded in time and stack for any input.
     fn script(&self, text: &str) -> Script;
-
-    /// Tells apart settings under which the same text reads differently; part of a cache's key.
-    fn variant(&self) -> u32;
 }

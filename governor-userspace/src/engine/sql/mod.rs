@@ -1,10 +1,8 @@
 //! SQL text → [`Statement`](crate::engine::model::Statement) facts.
 
-mod cache;
 mod dialect;
 mod postgres;
 
-pub use cache::{CACHED_TEXT_BYTES_MAX, FactsCache};
 pub use dialect::{Script, SqlDialect};
 pub use postgres::{
     COMMENT_DEPTH_MAX, COMMENTS_IN_A_ROW_MAX, PARSER_STACK_BYTES_MIN, PostgresDialect, STATEMENT_BYTES_MAX,

@@ -92,6 +92,8 @@ table!(MaskingColumn {
 table!(Approvals {
     timeout: Value<Span>,
     pending_max: Value<u32>,
+    socket_group: Value<String>,
+    self_approval_as_root: Option<bool>,
     groups: BTreeMap<String, Vec<Spanned<String>>>,
 });
 
@@ -111,7 +113,6 @@ table!(Limits {
     connections_max: Value<u32>,
     statement_bytes_max: Value<Bytes>,
     row_bytes_max: Value<Bytes>,
-    buffer_bytes: Value<Bytes>,
     startup_timeout: Value<Span>,
     upstream_connect_timeout: Value<Span>,
     drain_timeout: Value<Span>,

@@ -140,6 +140,10 @@ pub struct Approvals {
     /// A hold ends unanswered after this; more than 0, at most 24 hours.
     pub timeout: Duration,
     pub pending_max: usize,
+    /// Group of the host that owns the control socket; `None`: the agent's own.
+    pub socket_group: Option<String>,
+    /// Root may answer for a statement of the same login.
+    pub self_approval_as_root: bool,
     pub groups: BTreeMap<String, Vec<Approver>>,
 }
 
@@ -177,8 +181,6 @@ pub struct Limits {
     pub statement_bytes_max: usize,
     /// The largest row that can be masked; a larger one ends its session.
     pub row_bytes_max: usize,
-    /// Read at once from one side of a connection.
-    pub buffer_bytes: usize,
     /// From accept to the end of authentication.
     pub startup_timeout: Duration,
     pub upstream_connect_timeout: Duration,
@@ -310,7 +312,13 @@ impl Default for Masking {
 
 impl Default for Approvals {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(300), pending_max: 1000, groups: BTreeMap::new() }
+        Self {
+            timeout: Duration::from_secs(300),
+            pending_max: 1000,
+            socket_group: None,
+            self_approval_as_root: false,
+            groups: BTreeMap::new(),
+        }
     }
 }
 
@@ -338,7 +346,6 @@ impl Default for Limits {
             connections_max: 10_000,
             statement_bytes_max: 1 << 20,
             row_bytes_max: 64 << 20,
-            buffer_bytes: 64 << 10,
             startup_timeout: Duration::from_secs(10),
             upstream_connect_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),

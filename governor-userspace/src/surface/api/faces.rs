@@ -2,9 +2,7 @@
 
 use super::{ControlSocket, TelemetryListener, serve_control, serve_telemetry};
 use crate::app::handle::Handle;
-use crate::app::{Faces, OpenFaces};
-use std::net::SocketAddr;
-use std::path::Path;
+use crate::app::{Faces, OpenFaces, Places};
 
 /// Control socket and metrics endpoint.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,9 +15,10 @@ struct Open {
 }
 
 impl Faces for Api {
-    fn open(&self, state_dir: &Path, metrics: Option<SocketAddr>) -> anyhow::Result<Box<dyn OpenFaces>> {
-        let control = ControlSocket::bind(state_dir.join("control.sock"), None)?;
-        let telemetry = metrics.map(|address| TelemetryListener::bind(address, state_dir)).transpose()?;
+    fn open(&self, places: &Places<'_>) -> anyhow::Result<Box<dyn OpenFaces>> {
+        let control = ControlSocket::bind(places.state_dir.join("control.sock"), places.socket_group)?;
+        let telemetry =
+            places.metrics.map(|address| TelemetryListener::bind(address, places.state_dir)).transpose()?;
         Ok(Box::new(Open { control, telemetry }))
     }
 }

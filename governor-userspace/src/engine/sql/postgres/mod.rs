@@ -68,10 +68,6 @@ impl SqlDialect for PostgresDialect {
         };
         Script { statements }
     }
-
-    fn variant(&self) -> u32 {
-        u32::from(self.standard_conforming_strings)
-    }
 }
 
 fn read(text: &str, standard_conforming_strings: bool) -> Result<Vec<Statement>, Unknown> {

@@ -217,6 +217,8 @@ impl Source<'_> {
                 default.pending_max,
                 1..=1_000_000,
             )?,
+            socket_group: written.socket_group.map(Spanned::into_inner).filter(|group| !group.is_empty()),
+            self_approval_as_root: written.self_approval_as_root.unwrap_or(default.self_approval_as_root),
             groups,
         })
     }
@@ -286,7 +288,6 @@ impl Source<'_> {
                 KIB..=GIB,
             )?,
             row_bytes_max: self.size(w.row_bytes_max, "limits.row_bytes_max", d.row_bytes_max, KIB..=GIB)?,
-            buffer_bytes: self.size(w.buffer_bytes, "limits.buffer_bytes", d.buffer_bytes, 4 * KIB..=MIB)?,
             startup_timeout: self.time(
                 w.startup_timeout,
                 "limits.startup_timeout",
