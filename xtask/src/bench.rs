@@ -62,7 +62,7 @@ pub fn run(options: &Options) -> Result<()> {
     let postgres = Postgres::start_with(Auth::Trust, &["shared_buffers=256MB", "max_wal_size=4GB"])?;
     prepare(&postgres, options.quick)?;
     let haproxy = Peer::haproxy(postgres.port())?;
-    let pgbouncer = Peer::pgbouncer(postgres.port())?;
+    let mut pgbouncer = Some(Peer::pgbouncer(postgres.port())?);
     let group = Cgroup::create("governor-bench")?;
     let governor = (!options.peers_only)
         .then(|| Governor::start(&group, postgres.port(), &GovernorOptions::default()))
@@ -70,8 +70,11 @@ pub fn run(options: &Options) -> Result<()> {
     let mut ways = vec![
         Way { name: "direct", port: postgres.port(), pid: None, captured: false },
         Way { name: "haproxy", port: haproxy.port, pid: Some(haproxy.pid()), captured: false },
-        Way { name: "pgbouncer", port: pgbouncer.port, pid: Some(pgbouncer.pid()), captured: false },
     ];
+    if let Some(pgbouncer) = &pgbouncer {
+        let pid = Some(pgbouncer.pid());
+        ways.push(Way { name: "pgbouncer", port: pgbouncer.port, pid, captured: false });
+    }
     if let Some(governor) = &governor {
         let pid = governor.pid();
         ways.push(Way { name: "governor", port: postgres.port(), pid, captured: true });
@@ -100,11 +103,21 @@ pub fn run(options: &Options) -> Result<()> {
         eprintln!("round {round}/{rounds}: {COPY}");
     }
     print_rates(&ways, &rates);
+    print_aim(&rates);
     print_costs(&ways, &costs);
     println!("\nresident memory of an idle connection, KiB ({IDLE} held open)");
     for way in &ways {
         if let Some(pid) = way.pid {
             println!("  {:10} {:>8.1}", way.name, idle_kib(way, pid, &group, &postgres)?);
+        }
+        if way.name == "pgbouncer" {
+            // Its pool keeps every server connection, and the next way needs as many.
+            drop(pgbouncer.take());
+            wait::until("pgbouncer's server connections to end", Duration::from_secs(60), || {
+                let asked = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'";
+                // The one that asks.
+                Ok((postgres.admin("shop", asked)? == "1").then_some(()))
+            })?;
         }
     }
     Ok(())
@@ -220,9 +233,29 @@ fn print_rates(ways: &[Way], rates: &Samples) {
         for way in ways.iter().skip(1) {
             print!(" {:>10}", of(way.name).map_or("-".into(), |rate| format!("{:.2}", rate / direct)));
         }
-        let against = of("governor").zip(of("haproxy")).map(|(governor, haproxy)| governor / haproxy);
-        println!(" {:>10}", against.map_or("-".into(), |ratio| format!("{ratio:.2}")));
+        println!(" {:>10}", share(rates, what).map_or("-".into(), |ratio| format!("{ratio:.2}")));
     }
+}
+
+/// Governor's share of HAProxy's throughput over the pgbench rows: the least, and the geometric mean.
+fn print_aim(rates: &Samples) {
+    let rows = rates.keys().filter(|(what, way)| *way == "governor" && what != COPY);
+    let shares: Vec<(f64, &str)> =
+        rows.filter_map(|(what, _)| Some((share(rates, what)?, what.as_str()))).collect();
+    let Some((least, row)) = shares.iter().min_by(|a, b| a.0.total_cmp(&b.0)) else { return };
+    let mean = (shares.iter().map(|(share, _)| share.ln()).sum::<f64>() / shares.len() as f64).exp();
+    let reached = |share: f64| if share >= AIM { "reached" } else { "missed" };
+    println!(
+        "\naim: {AIM:.2} of HAProxy in pgbench. geometric mean {mean:.2} ({}), least {least:.2} in {row} ({})",
+        reached(mean),
+        reached(*least)
+    );
+}
+
+/// Governor's throughput as a share of HAProxy's.
+fn share(rates: &Samples, what: &str) -> Option<f64> {
+    let of = |name| rates.get(&(what.to_owned(), name)).and_then(|values| median(values));
+    Some(of("governor")? / of("haproxy")?)
 }
 
 fn print_costs(ways: &[Way], costs: &Samples) {
@@ -250,6 +283,9 @@ fn median(values: &[f64]) -> Option<f64> {
 }
 
 const COPY: &str = "COPY … TO STDOUT";
+
+/// Least share of HAProxy's throughput that governor aims at.
+const AIM: f64 = 0.8;
 
 /// Connections held open to see what one costs.
 const IDLE: u32 = 500;

@@ -5,11 +5,10 @@
 //!
 //! Invariant: one object on one line. serde_json escapes every control character within strings.
 
-use super::{AuditEvent, AuditRecord, ChainHash, Checkpoint};
+use super::{AuditEvent, AuditRecord, ChainHash, Checkpoint, fields};
 use crate::engine::model::{SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::io::Write as _;
 
 /// What the ledger itself writes into the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +66,7 @@ impl Batch {
     /// On error the batch is as before.
     pub fn push(&mut self, record: &AuditRecord) -> Result<(), EncodeError> {
         let start = self.bytes.len();
-        let result = serde_json::to_writer(&mut self.bytes, &record.event).map_err(EncodeError::Json);
+        let result = fields::write_event(&mut self.bytes, &record.event).map_err(EncodeError::Json);
         let length = self.bytes.len() - start;
         let result = match result {
             Ok(()) if length > EVENT_BYTES_MAX => Err(EncodeError::TooLong { bytes: length }),
@@ -138,15 +137,16 @@ impl Encoder {
     pub fn write(&mut self, out: &mut Vec<u8>, seq: u64, at: Timestamp, session: Option<&str>, event: &[u8]) {
         out.extend_from_slice(b"{\"seq\":");
         // Writing to a Vec does not fail.
-        let _ = write!(out, "{seq},\"time\":\"");
+        let _ = fields::json(out, &seq);
+        out.extend_from_slice(b",\"time\":\"");
         self.write_time(out, at.unix_ns);
-        let _ = write!(out, "\",\"mono_ns\":{},\"session\":", at.monotonic_ns);
-        match session {
-            None => out.extend_from_slice(b"null"),
-            Some(id) => {
-                let _ = serde_json::to_writer(&mut *out, id);
-            }
-        }
+        out.extend_from_slice(b"\",\"mono_ns\":");
+        let _ = fields::json(out, &at.monotonic_ns);
+        out.extend_from_slice(b",\"session\":");
+        let _ = match session {
+            None => fields::json(out, &()),
+            Some(id) => fields::text(out, id),
+        };
         out.push(b',');
         out.extend_from_slice(event.strip_prefix(b"{").unwrap_or(event));
     }
@@ -160,10 +160,19 @@ impl Encoder {
             self.prefix.push_str(whole.split_once('.').map_or("", |(prefix, _)| prefix));
             self.second = Some(second);
         }
-        let _ = match self.prefix.as_str() {
-            "" => write!(out, "{}", rfc3339(unix_ns)),
-            prefix => write!(out, "{prefix}.{:06}Z", unix_ns % 1_000_000_000 / 1000),
-        };
+        if self.prefix.is_empty() {
+            out.extend_from_slice(rfc3339(unix_ns).as_bytes());
+            return;
+        }
+        out.extend_from_slice(self.prefix.as_bytes());
+        let mut fraction = *b".000000Z";
+        let mut micros = unix_ns % 1_000_000_000 / 1000;
+        for digit in fraction.iter_mut().skip(1).take(6).rev() {
+            // Less than ten.
+            *digit = b'0' + (micros % 10) as u8;
+            micros /= 10;
+        }
+        out.extend_from_slice(&fraction);
     }
 }
 

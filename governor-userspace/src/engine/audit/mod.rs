@@ -5,6 +5,7 @@
 mod chain;
 mod checkpoint;
 mod encode;
+mod fields;
 mod merkle;
 mod query;
 mod record;

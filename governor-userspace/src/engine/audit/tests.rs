@@ -510,6 +510,59 @@ proptest! {
         prop_assert_eq!(decode(&json).unwrap(), StoredRecord { seq, at, session, body: StoredBody::Agent(event) });
     }
 
+    /// The encoder of statements must not differ from the format that serde describes.
+    #[test]
+    fn events_are_written_as_serde_writes_them(
+        text in any::<String>(),
+        texts in proptest::collection::vec(any::<String>(), 0..3),
+        numbers: [u64; 5],
+        option in proptest::option::of("[A-Z0-9\"\u{1f}\u{7f}é]{0,5}"),
+        kind in 0usize..StatementKind::ALL.len(),
+        which in 0usize..3,
+    ) {
+        let mut events = every_event(&text);
+        events.push(AuditEvent::Statement(Box::new(StatementRecord {
+            verdict: [Verdict::Allow, Verdict::Deny, Verdict::Hold][which],
+            reasons: texts
+                .iter()
+                .map(|t| Reason { policy: t.clone(), text: text.clone(), hint: t.clone() })
+                .collect(),
+            kind: StatementKind::ALL[kind],
+            reads: texts.clone().into(),
+            writes: texts.iter().rev().cloned().collect(),
+            unknown: option.clone().map(|by| Unknown::DynamicSql { by }),
+            parameters: texts.iter().cloned().map(Some).chain([None]).skip(which).collect(),
+            approval: option.clone(),
+            class: Class::ALL[which],
+            text_bytes: numbers[0],
+            pid: numbers[1] as u32,
+            ..statement(&text, &text, &text)
+        })));
+        let outcomes =
+            [Outcome::Complete, Outcome::Suspended, Outcome::Error, Outcome::Skipped, Outcome::Lost];
+        events.push(AuditEvent::Completion(Completion {
+            decision: DecisionId(text.as_str().into()),
+            outcome: outcomes[kind % outcomes.len()],
+            tag: option.clone(),
+            rows: numbers[0],
+            bytes: numbers[1],
+            masked: numbers[2],
+            masked_by: Category::ALL.into_iter().take(which).map(|c| (c, numbers[3])).collect(),
+            duration_ns: numbers[3],
+            governor_ns: numbers[4],
+            sqlstate: option,
+        }));
+        for event in events {
+            let mut batch = Batch::default();
+            batch.push(&AuditRecord { at: at(0), session: None, event: event.clone() }).unwrap();
+            let written = batch.iter().next().unwrap().2.to_vec();
+            prop_assert_eq!(
+                String::from_utf8(written).unwrap(),
+                serde_json::to_string(&event).unwrap()
+            );
+        }
+    }
+
     #[test]
     fn the_verifier_takes_any_bytes(pieces in proptest::collection::vec(any::<Vec<u8>>(), 0..8)) {
         let mut verifier = Verifier::new(SigningKey::from_bytes(&KEY).verifying_key());

@@ -10,6 +10,7 @@
 //! `detect` (nothing but a private key is that long); `find_in_text` still sees what is in them.
 
 mod checksum;
+mod first_look;
 mod national;
 mod shapes;
 mod text;
@@ -32,8 +33,10 @@ pub struct Finding {
 #[error("value detectors cannot be built: {0}")]
 pub struct DetectorError(#[from] regex::Error);
 
-/// All detectors, compiled. Build once and share: compiling takes milliseconds, and each thread fills
-/// a cache of at most `DFA_BYTES_MAX`.
+/// All detectors, compiled. Build once (compiling takes milliseconds) and clone for each thread: a clone
+/// shares the patterns and has caches of its own, of at most `DFA_BYTES_MAX` each. Threads that share one
+/// would take turns at a lock for every search.
+#[derive(Clone)]
 pub struct Detectors {
     shapes: Vec<Shape>,
     /// Every shape, anchored at both ends.
@@ -67,6 +70,9 @@ impl Detectors {
         let signs = Signs::of(value);
         let long_enough_for_token = value.len() >= 16;
         if !signs.has_at() && signs.digits < 4 && !signs.has_colon() && !long_enough_for_token {
+            return None;
+        }
+        if signs.is_prose() && !value.starts_with(b"-----BEGIN ") {
             return None;
         }
         if !self.whole.is_match(value) {
@@ -138,6 +144,12 @@ impl Signs {
         self.classes & COLON != 0
     }
 
+    /// Blanks, and a byte that no value with blanks has: a sentence or a statement, not a value. Postal
+    /// addresses may have any byte, and a comma; a private key is for the caller to know.
+    fn is_prose(&self) -> bool {
+        self.classes & (BLANK | PROSE | COMMA) == BLANK | PROSE
+    }
+
     /// Some sign that credentials without digits have: `:`, `=`, `$`, `-`, `_`, `.`, `/`.
     fn has_mark(&self) -> bool {
         self.classes & (COLON | MARK) != 0
@@ -164,18 +176,20 @@ fn single(pattern: &str) -> Result<Regex, regex::Error> {
 )]
 const fn byte_classes() -> [u8; 256] {
     let mut table = [0; 256];
-    let mut byte = b'0';
-    while byte <= b'9' {
-        table[byte as usize] = DIGIT;
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = match byte as u8 {
+            b'0'..=b'9' => DIGIT,
+            b'A'..=b'Z' | b'a'..=b'z' | b'+' | b'(' | b')' => 0,
+            b'-' | b'.' | b'/' => MARK,
+            b'=' | b'$' | b'_' => MARK | PROSE,
+            b'@' => AT | PROSE,
+            b':' => COLON | PROSE,
+            b',' => COMMA,
+            b' ' => BLANK,
+            _ => PROSE,
+        };
         byte += 1;
-    }
-    table[b'@' as usize] = AT;
-    table[b':' as usize] = COLON;
-    let marks = b"=$-_./";
-    let mut at = 0;
-    while at < marks.len() {
-        table[marks[at] as usize] = MARK;
-        at += 1;
     }
     table
 }
@@ -185,6 +199,10 @@ const DIGIT: u8 = 1;
 const AT: u8 = 2;
 const COLON: u8 = 4;
 const MARK: u8 = 8;
+const BLANK: u8 = 16;
+const COMMA: u8 = 32;
+/// Not in any value that has blanks: not a letter or digit, nor one of ` ,+-()./`.
+const PROSE: u8 = 64;
 static BYTE_CLASS: [u8; 256] = byte_classes();
 
 /// Longest value that `detect` recognises as a whole, in bytes. Past it only private keys count.

@@ -272,3 +272,60 @@ fn hostile_text_takes_linear_work() {
         assert!(out.windows(2).all(|pair| pair[0].0.end <= pair[1].0.start), "sorted, no overlap");
     }
 }
+
+/// Values that a pattern matches, made from the pattern.
+fn samples(pattern: &str, count: usize) -> Vec<Vec<u8>> {
+    use proptest::strategy::{Strategy, ValueTree};
+    // A word's edge is not a byte: the surroundings below give it one.
+    let strategy = proptest::string::bytes_regex(&pattern.replace(r"\b", "")).unwrap();
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
+}
+
+#[test]
+fn the_first_look_at_a_text_hides_no_match() {
+    let shapes = SHAPES.iter().filter(|shape| shape.in_text).map(|shape| shape.pattern);
+    let mut matched = 0;
+    for pattern in shapes.chain(text::KEYWORDS.iter().map(|(_, pattern)| *pattern)) {
+        for value in samples(pattern, 300) {
+            for (before, after) in [("", ""), ("SELECT '", "'"), ("x = ", " and more"), ("\u{fc}", ";")] {
+                let text = [before.as_bytes(), &value, after.as_bytes()].concat();
+                if DETECTORS.text.any.is_match(&text) {
+                    matched += 1;
+                    let signs = Signs::of(&text);
+                    let shown = String::from_utf8_lossy(&text);
+                    assert!(first_look::may_match(&text, &signs), "{pattern} in {shown}");
+                }
+            }
+        }
+    }
+    assert!(matched > 10_000, "{matched} of the samples match");
+}
+
+#[test]
+fn the_first_look_at_a_value_hides_no_match() {
+    let mut matched = 0;
+    for shape in SHAPES {
+        for value in samples(shape.pattern, 300) {
+            let value = value.trim_ascii();
+            if DETECTORS.whole.is_match(value) && !value.starts_with(b"-----BEGIN ") {
+                matched += 1;
+                let shown = String::from_utf8_lossy(value);
+                assert!(!Signs::of(value).is_prose(), "{} as {shown}", shape.pattern);
+            }
+        }
+    }
+    assert!(matched > 10_000, "{matched} of the samples match");
+}
+
+#[test]
+fn the_first_look_ends_the_search_in_plain_statements() {
+    for text in [
+        "SELECT abalance FROM pgbench_accounts WHERE aid = 377461",
+        "UPDATE orders SET status = 'shipped' WHERE id = $1",
+        "select * from t where a < 10 and b = 'blue' limit 5",
+    ] {
+        let signs = Signs::of(text.as_bytes());
+        assert!(signs.is_prose() && !first_look::may_match(text.as_bytes(), &signs), "{text}");
+    }
+}

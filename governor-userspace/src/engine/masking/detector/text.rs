@@ -8,7 +8,7 @@
 //! the place where it began.
 
 use super::shapes::{Shape, card, email_fits, iban, iban_length};
-use super::{Signs, set, single};
+use super::{Signs, first_look, set, single};
 use crate::engine::model::Category;
 use memchr::memchr_iter;
 use regex::bytes::{Regex, RegexSet};
@@ -16,14 +16,16 @@ use std::ops::Range;
 
 type Found = Vec<(Range<usize>, Category)>;
 
+#[derive(Clone)]
 pub(super) struct TextSearch {
     /// The patterns of `finders`, in the same order.
-    any: RegexSet,
+    pub(super) any: RegexSet,
     finders: Vec<Finder>,
     card: Regex,
     iban: Regex,
 }
 
+#[derive(Clone)]
 struct Finder {
     pattern: Regex,
     category: Category,
@@ -65,7 +67,7 @@ impl TextSearch {
             self.cards(text, out);
             self.ibans(text, out);
         }
-        if !self.any.is_match(text) {
+        if !first_look::may_match(text, signs) || !self.any.is_match(text) {
             return;
         }
         for at in &self.any.matches(text) {
@@ -227,7 +229,7 @@ const CARD: &str = r"[2-6][0-9]{3}(?:[ -]?[0-9]){10,15}";
 const IBAN: &str = r"[A-Za-z]{2}[0-9]{2}";
 
 /// A word that says what the value behind it is. The value is group 1.
-const KEYWORDS: &[(Category, &str)] = &[
+pub(super) const KEYWORDS: &[(Category, &str)] = &[
     (
         Category::Credential,
         r#"(?i)(?:password|passwd|passwort|passphrase|pwd|secret|api[_-]?key|access[_-]?key|token)["']? ?[:=] ?["']?([^\s"',;&{}()\[\]<>]{4,})"#,
