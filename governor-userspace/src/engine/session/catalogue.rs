@@ -122,7 +122,7 @@ impl Labels {
         let labelled = self.sensitive.iter().find(|(p, _)| p.matches(schema, relation, column));
         labelled.map(|(_, category)| *category).or_else(|| {
             if schema == "pg_catalog" {
-                system_category(relation, column)
+                system_category(column)
             } else {
                 classify_column(relation, column, type_oid)
             }
@@ -130,8 +130,9 @@ impl Labels {
     }
 }
 
-/// System columns that show values of other relations, other sessions' statements or secrets.
-fn system_category(relation: &str, column: &str) -> Option<Category> {
+/// Columns that show values of other relations, other sessions' statements or secrets, in the system
+/// relations that [`QUERY`] names.
+fn system_category(column: &str) -> Option<Category> {
     const SHOWS_VALUES: [&str; 14] = [
         "most_common_vals",
         "histogram_bounds",
@@ -152,7 +153,6 @@ fn system_category(relation: &str, column: &str) -> Option<Category> {
     if SECRETS.contains(&column) {
         return Some(Category::Credential);
     }
-    let _ = relation; // only relations that QUERY names get here
     SHOWS_VALUES.contains(&column).then_some(Category::Other)
 }
 

@@ -3,6 +3,7 @@
 
 use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToServer};
+use super::gate::{Gate, Step, name_report};
 use super::governance::{Governance, StatementRef};
 use super::hold::{Approval, Standing};
 use super::judge::{Judged, is_plain_name, strictest};
@@ -10,25 +11,11 @@ use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed, Run};
 use super::{Parameters, Phase, Portal, Prepared, Session};
 use crate::engine::masking::mask_parameter;
-use crate::engine::model::{Decision, StatementKind, Timestamp, Unknown, Verdict};
-use crate::engine::wire::postgres::encode::{self, Report, Severity};
+use crate::engine::model::{StatementKind, Timestamp, Unknown, Verdict};
+use crate::engine::wire::postgres::encode::{self, Report};
 use crate::engine::wire::postgres::frontend::{self, Named, kind};
 use crate::engine::wire::postgres::{Header, ProtocolViolation};
 use bytes::{Bytes, BytesMut};
-
-/// What happens to one message.
-enum Step {
-    /// It passes unchanged.
-    Pass(Permit),
-    /// These bytes go first, then it passes.
-    PassAfter(Bytes, Permit),
-    /// These bytes go in its place.
-    Replace(Bytes, Permit),
-    /// Governor's own request goes first; the message is looked at again when that is answered.
-    Later,
-    /// It stays where it is until an answer comes.
-    Hold,
-}
 
 impl Session {
     pub(super) fn client_bytes(
@@ -495,103 +482,6 @@ impl Session {
         }
     }
 
-    /// Turns judged statements into what happens next. Denials are recorded here.
-    #[allow(clippy::too_many_arguments)]
-    fn gate(
-        &mut self,
-        now: Timestamp,
-        judged: &[Judged],
-        parameters: &Parameters,
-        approval: Option<&Approval>,
-        refused: Option<Report>,
-        governance: &Governance,
-        out: &mut Actions,
-    ) -> Gate {
-        if let Some(report) = refused {
-            for one in judged {
-                self.record_statement(out, now, one, Verdict::Deny, parameters, None);
-            }
-            return Gate::Deny(report);
-        }
-        match strictest(judged) {
-            // Approved, and policy changed meanwhile to want another approval: ask no second time.
-            Verdict::Hold if approval.is_none() => {
-                self.begin_hold(now, judged, parameters, governance, out);
-                Gate::Hold
-            }
-            Verdict::Hold | Verdict::Deny => Gate::Deny(self.record_denials(now, judged, parameters, out)),
-            Verdict::Allow => match joint_permit(judged) {
-                Some(permit) => Gate::Allow(permit),
-                None => Gate::Deny(self.record_denials(now, judged, parameters, out)),
-            },
-        }
-    }
-
-    /// Records a denial for every statement of a message; the first denied one tells the reason.
-    fn record_denials(
-        &mut self,
-        now: Timestamp,
-        judged: &[Judged],
-        parameters: &Parameters,
-        out: &mut Actions,
-    ) -> Report {
-        let mut report = None;
-        for one in judged {
-            let id = self.record_statement(out, now, one, Verdict::Deny, parameters, None);
-            if one.decision.verdict != Verdict::Allow && report.is_none() {
-                report = Some(self.denial_report(&id, &one.decision, "this statement"));
-            }
-        }
-        report.unwrap_or_else(|| {
-            let id = self.next_decision();
-            self.denial_report(
-                &id,
-                &Decision::deny("governor.default", "it could not be decided", ""),
-                "this statement",
-            )
-        })
-    }
-
-    /// The server itself answers a stand-in with an error, so its transaction state is what it would be
-    /// after any failed statement; the client reads governor's error in its place.
-    fn deny_simple(&mut self, report: &Report) -> Step {
-        let mut owed = Owed::new(Expect::Query);
-        owed.denial = Some(encode::report(Severity::Error, report));
-        self.pipeline.push(owed);
-        Step::Replace(encode::query(DENIED), Permit::protocol(ProtocolNeed::OwnRequest))
-    }
-
-    fn deny_extended(&mut self, report: &Report) -> Step {
-        let mut owed = Owed::new(Expect::Parse { statement: Box::default(), ticket: 0 });
-        owed.denial = Some(encode::report(Severity::Error, report));
-        self.pipeline.push(owed);
-        self.client_skips = true;
-        // Under a name: the unnamed statement is the client's.
-        Step::Replace(encode::parse(DENIED, DENIED), Permit::protocol(ProtocolNeed::OwnRequest))
-    }
-
-    /// Judges a message under the answer that stands for it, or the approval that came with its portal.
-    /// An approval counts only for what it was given for.
-    fn judge_standing(
-        &mut self,
-        statements: &[StatementRef],
-        bound: Option<Approval>,
-        governance: &mut Governance,
-    ) -> (Vec<Judged>, Option<Approval>, Option<Report>) {
-        let (granted, refused) = match std::mem::take(&mut self.standing) {
-            Standing::None => (bound, None),
-            Standing::Granted(approval) => (Some(approval), None),
-            Standing::Refused { report } => (None, Some(report)),
-        };
-        let judged = self.judge(statements, granted.is_some(), governance);
-        match granted {
-            Some(approval) if !approval.covers(&judged) => {
-                (self.judge(statements, false, governance), None, refused)
-            }
-            granted => (judged, granted, refused),
-        }
-    }
-
     /// Bound values as records show them.
     fn parameters(&self, values: &[(Option<&[u8]>, bool)], governance: &Governance) -> Parameters {
         values
@@ -613,17 +503,6 @@ impl Session {
             out.to_client.push(message);
         }
     }
-}
-
-enum Gate {
-    Allow(Permit),
-    Deny(Report),
-    Hold,
-}
-
-/// A permit for all of them together: there must be one for each.
-fn joint_permit(judged: &[Judged]) -> Option<Permit> {
-    judged.iter().map(|one| Permit::issue(&one.decision)).reduce(|a, b| Some(a?.and(b?))).flatten()
 }
 
 /// How many bytes of a body must be at hand before its message is decided.
@@ -657,18 +536,6 @@ fn is_plain(statement: &StatementRef) -> bool {
             .any(|k| matches!(k, K::Cursor | K::Execute | K::Call | K::Do | K::Transaction | K::Unknown))
 }
 
-/// The client is told why its name is not taken.
-fn name_report(what: &str) -> Report {
-    Report {
-        sqlstate: "54000",
-        message: format!("governor denied this statement: it cannot follow this {what}"),
-        detail: String::new(),
-        hint: format!(
-            "Use names of at most 63 ASCII characters, and close each {what} that is no longer needed."
-        ),
-    }
-}
-
 /// A text longer than is collected: its beginning is recorded, its meaning is Unknown.
 fn too_long(head: &[u8], bytes: usize, governance: &Governance) -> Vec<StatementRef> {
     let text = String::from_utf8_lossy(head);
@@ -683,6 +550,3 @@ fn head_name(head: &[u8]) -> Result<&[u8], ProtocolViolation> {
 
 /// Of a message longer than the ceiling, so much is looked at: names and the beginning of the text.
 const HEAD_BYTES: usize = 16 << 10;
-/// Never SQL: the server refuses it before it looks at anything else, and its log shows it where
-/// governor denied something.
-const DENIED: &str = "denied by governor";

@@ -2,9 +2,9 @@
 //! approval and audit.
 //!
 //! ```text
-//!             client.rs ─ judge.rs ─▶ Permit ─▶ to_server
-//!  Input ─▶ Session                               │ pipeline.rs: which reply belongs to what
-//!             server.rs ◀──────────────────────────┘ ─ visibility.rs ─▶ masked rows ─▶ to_client
+//!             client.rs ─ judge.rs ─ gate.rs ─▶ Permit ─▶ to_server
+//!  Input ─▶ Session                                         │ pipeline.rs: which reply belongs to what
+//!             server.rs ◀────────────────────────────────────┘ ─ visibility.rs ─▶ masked rows ─▶ to_client
 //! ```
 //!
 //! Invariants:
@@ -16,6 +16,7 @@ mod action;
 mod catalogue;
 mod chunk;
 mod client;
+mod gate;
 mod governance;
 mod hold;
 mod input;

@@ -1,0 +1,155 @@
+//! From judged statements to what happens: a permit, a denial that the server itself answers with an
+//! error, or a hold.
+
+use super::Parameters;
+use super::Session;
+use super::action::Actions;
+use super::governance::{Governance, StatementRef};
+use super::hold::{Approval, Standing};
+use super::judge::{Judged, strictest};
+use super::permit::{Permit, ProtocolNeed};
+use super::pipeline::{Expect, Owed};
+use crate::engine::model::{Decision, Timestamp, Verdict};
+use crate::engine::wire::postgres::encode::{self, Report, Severity};
+use bytes::Bytes;
+
+/// What happens to one message.
+pub(super) enum Step {
+    /// It passes unchanged.
+    Pass(Permit),
+    /// These bytes go first, then it passes.
+    PassAfter(Bytes, Permit),
+    /// These bytes go in its place.
+    Replace(Bytes, Permit),
+    /// Governor's own request goes first; the message is looked at again when that is answered.
+    Later,
+    /// It stays where it is until an answer comes.
+    Hold,
+}
+
+/// What was decided for a message.
+pub(super) enum Gate {
+    Allow(Permit),
+    Deny(Report),
+    Hold,
+}
+
+impl Session {
+    /// Turns judged statements into what happens next. Denials are recorded here.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn gate(
+        &mut self,
+        now: Timestamp,
+        judged: &[Judged],
+        parameters: &Parameters,
+        approval: Option<&Approval>,
+        refused: Option<Report>,
+        governance: &Governance,
+        out: &mut Actions,
+    ) -> Gate {
+        if let Some(report) = refused {
+            for one in judged {
+                self.record_statement(out, now, one, Verdict::Deny, parameters, None);
+            }
+            return Gate::Deny(report);
+        }
+        match strictest(judged) {
+            // Approved, and policy changed meanwhile to want another approval: ask no second time.
+            Verdict::Hold if approval.is_none() => {
+                self.begin_hold(now, judged, parameters, governance, out);
+                Gate::Hold
+            }
+            Verdict::Hold | Verdict::Deny => Gate::Deny(self.record_denials(now, judged, parameters, out)),
+            Verdict::Allow => match joint_permit(judged) {
+                Some(permit) => Gate::Allow(permit),
+                None => Gate::Deny(self.record_denials(now, judged, parameters, out)),
+            },
+        }
+    }
+
+    /// Records a denial for every statement of a message; the first denied one tells the reason.
+    pub(super) fn record_denials(
+        &mut self,
+        now: Timestamp,
+        judged: &[Judged],
+        parameters: &Parameters,
+        out: &mut Actions,
+    ) -> Report {
+        let mut report = None;
+        for one in judged {
+            let id = self.record_statement(out, now, one, Verdict::Deny, parameters, None);
+            if one.decision.verdict != Verdict::Allow && report.is_none() {
+                report = Some(self.denial_report(&id, &one.decision, "this statement"));
+            }
+        }
+        report.unwrap_or_else(|| {
+            let id = self.next_decision();
+            self.denial_report(
+                &id,
+                &Decision::deny("governor.default", "it could not be decided", ""),
+                "this statement",
+            )
+        })
+    }
+
+    /// The server itself answers a stand-in with an error, so its transaction state is what it would be
+    /// after any failed statement; the client reads governor's error in its place.
+    pub(super) fn deny_simple(&mut self, report: &Report) -> Step {
+        let mut owed = Owed::new(Expect::Query);
+        owed.denial = Some(encode::report(Severity::Error, report));
+        self.pipeline.push(owed);
+        Step::Replace(encode::query(DENIED), Permit::protocol(ProtocolNeed::OwnRequest))
+    }
+
+    pub(super) fn deny_extended(&mut self, report: &Report) -> Step {
+        let mut owed = Owed::new(Expect::Parse { statement: Box::default(), ticket: 0 });
+        owed.denial = Some(encode::report(Severity::Error, report));
+        self.pipeline.push(owed);
+        self.client_skips = true;
+        // Under a name: the unnamed statement is the client's.
+        Step::Replace(encode::parse(DENIED, DENIED), Permit::protocol(ProtocolNeed::OwnRequest))
+    }
+
+    /// Judges a message under the answer that stands for it, or the approval that came with its portal.
+    /// An approval counts only for what it was given for.
+    pub(super) fn judge_standing(
+        &mut self,
+        statements: &[StatementRef],
+        bound: Option<Approval>,
+        governance: &mut Governance,
+    ) -> (Vec<Judged>, Option<Approval>, Option<Report>) {
+        let (granted, refused) = match std::mem::take(&mut self.standing) {
+            Standing::None => (bound, None),
+            Standing::Granted(approval) => (Some(approval), None),
+            Standing::Refused { report } => (None, Some(report)),
+        };
+        let judged = self.judge(statements, granted.is_some(), governance);
+        match granted {
+            Some(approval) if !approval.covers(&judged) => {
+                (self.judge(statements, false, governance), None, refused)
+            }
+            granted => (judged, granted, refused),
+        }
+    }
+}
+
+/// The client is told why its name is not taken.
+pub(super) fn name_report(what: &str) -> Report {
+    Report {
+        sqlstate: "54000",
+        message: format!("governor denied this statement: it cannot follow this {what}"),
+        detail: String::new(),
+        hint: format!(
+            "Use names of at most 63 ASCII characters, and close each {what} that is no longer needed."
+        ),
+    }
+}
+
+/// A permit for all of them together: there must be one for each.
+fn joint_permit(judged: &[Judged]) -> Option<Permit> {
+    judged.iter().map(|one| Permit::issue(&one.decision)).reduce(|a, b| Some(a?.and(b?))).flatten()
+}
+
+/// Never SQL: the server refuses it before it looks at anything else, and its log shows it where
+/// governor denied something.
+const DENIED: &str = "denied by governor";
