@@ -168,7 +168,6 @@ fn run(
     mut receiver: mpsc::UnboundedReceiver<Work>,
     others: Vec<mpsc::WeakUnboundedSender<Work>>,
 ) {
-    yield_to_peers();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -219,23 +218,6 @@ fn run(
         }
         while running.join_next().await.is_some() {}
     });
-}
-
-/// Asks the scheduler not to interrupt whoever runs when a message for this thread arrives; see
-/// `docs/decisions/0009-batch-scheduling.md`.
-fn yield_to_peers() {
-    // SAFETY: no memory is involved; 0 is the calling thread.
-    if unsafe { libc::sched_getscheduler(0) } != libc::SCHED_OTHER {
-        // Whoever runs this agent chose another policy for it.
-        return;
-    }
-    // SAFETY: all-zero is a valid sched_param, a plain structure of integers; BATCH demands priority 0.
-    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
-    // SAFETY: 0 is the calling thread; the kernel only reads `parameters`, which outlives the call.
-    if unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &parameters) } != 0 {
-        // Slower, nothing else.
-        tracing::debug!(error = %std::io::Error::last_os_error(), "a worker keeps the usual scheduling");
-    }
 }
 
 /// What the SQL parser needs, and as much again for everything else.
