@@ -78,16 +78,19 @@ fn kill_minus_nine_under_load_loses_no_forwarded_statement() {
         .unwrap();
         site.governor.launch().unwrap();
     }
-    let recorded: HashSet<String> = site
+    let texts: Vec<String> = site
         .governor
         .events("statement")
         .unwrap()
         .iter()
         .map(|record| text(record, "text").trim_end_matches([';', '\n']).to_owned())
         .collect();
+    let recorded: HashSet<&str> = texts.iter().map(String::as_str).collect();
     let executed = site.truth("SELECT n FROM marks").unwrap();
-    let lost: Vec<&str> =
-        executed.lines().filter(|n| !recorded.contains(&format!("INSERT INTO marks VALUES ({n})"))).collect();
+    let lost: Vec<&str> = executed
+        .lines()
+        .filter(|n| !recorded.contains(format!("INSERT INTO marks VALUES ({n})").as_str()))
+        .collect();
     assert!(
         lost.is_empty(),
         "{} of {} executed without a record: {lost:?}",
@@ -99,7 +102,8 @@ fn kill_minus_nine_under_load_loses_no_forwarded_statement() {
         .unwrap()
         .parse()
         .unwrap();
-    let records = recorded.iter().filter(|text| text.starts_with("INSERT INTO marks")).count() as u64;
+    // Every execution has its own record, also of a number that came twice.
+    let records = texts.iter().filter(|text| text.starts_with("INSERT INTO marks")).count() as u64;
     assert!(calls > 1500 && records >= calls, "{calls} executed, {records} recorded");
     site.governor.cli(&["audit", "verify"]).unwrap().ok().unwrap();
 }
