@@ -3,6 +3,7 @@
 //! An idle connection owns no buffer: reads go into the worker's scratch buffer, and only the
 //! beginning of a message that is not complete is kept.
 
+use super::stream::Stream;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -10,7 +11,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::TcpStream;
 
 /// A worker's read buffer, lent to whichever of its connections reads.
 #[derive(Debug)]
@@ -28,24 +28,33 @@ impl Scratch {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Leg {
-    stream: TcpStream,
+    stream: Stream,
     /// Read and not consumed yet.
     pub unread: BytesMut,
     out: VecDeque<Bytes>,
     out_bytes: usize,
+    /// The transport still holds bytes that were written.
+    unflushed: bool,
     /// The peer sent its last byte.
     pub closed: bool,
 }
 
 impl Leg {
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: Stream) -> Self {
         // Small messages must not wait for each other; a socket that refuses is still correct.
-        let _ = stream.set_nodelay(true);
-        Self { stream, unread: BytesMut::new(), out: VecDeque::new(), out_bytes: 0, closed: false }
+        let _ = stream.tcp().set_nodelay(true);
+        Self {
+            stream,
+            unread: BytesMut::new(),
+            out: VecDeque::new(),
+            out_bytes: 0,
+            unflushed: false,
+            closed: false,
+        }
     }
 
     /// The connection itself, for bytes that are no longer read here.
-    pub fn stream_mut(&mut self) -> &mut TcpStream {
+    pub fn stream_mut(&mut self) -> &mut Stream {
         &mut self.stream
     }
 
@@ -63,7 +72,7 @@ impl Leg {
     }
 
     pub fn is_flushed(&self) -> bool {
-        self.out.is_empty()
+        self.out.is_empty() && !self.unflushed
     }
 
     /// Sends what is queued. `Ready` when all of it is sent.
@@ -85,6 +94,11 @@ impl Leg {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.consume(sent);
+            self.unflushed = self.stream.buffers();
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }
@@ -138,6 +152,7 @@ impl Leg {
     pub fn discard_out(&mut self) {
         self.out.clear();
         self.out_bytes = 0;
+        self.unflushed = false;
     }
 
     /// Gives memory back when nothing is left over.

@@ -13,6 +13,7 @@ mod leg;
 mod listener;
 mod observe;
 mod relay;
+mod stream;
 mod upstream;
 mod worker;
 

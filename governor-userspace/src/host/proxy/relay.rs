@@ -4,6 +4,7 @@
 use super::cancel::{CancelTarget, Registration};
 use super::leg::Leg;
 use super::observe::Observer;
+use super::stream::Stream;
 use super::upstream;
 use super::worker::{Drain, Local, Work};
 use crate::engine::approval::Answer;
@@ -70,7 +71,7 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>) {
         observer: Observer::new(class),
         session,
         actions,
-        client: Leg::new(stream),
+        client: Leg::new(Stream::Plain(stream)),
         server: None,
         dialling: None,
         submitting: None,
@@ -162,7 +163,7 @@ impl Relay {
                 Event::ClientClosed => Input::ClientClosed,
                 Event::ServerClosed => Input::ServerClosed,
                 Event::Dialled(Ok(stream)) => {
-                    self.server = Some(Leg::new(stream));
+                    self.server = Some(Leg::new(Stream::Plain(stream)));
                     Input::Connected
                 }
                 Event::Dialled(Err(error)) => Input::ConnectFailed { reason: error.to_string() },
