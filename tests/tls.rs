@@ -392,24 +392,58 @@ fn a_cancel_request_within_tls_reaches_the_server_within_tls() {
 }
 
 /// A TLS connection of a client that verifies the server's own certificate.
-fn secure_wire(site: &Secure) -> rustls::StreamOwned<rustls::ClientConnection, Held> {
-    use rustls::pki_types::pem::PemObject;
+fn secure_wire(site: &Secure) -> Secured {
     let mut socket = socket(site, Class::Service);
     socket.stream.write_all(&wire::ssl_request()).unwrap();
     let mut answer = [0];
     socket.stream.read_exact(&mut answer).unwrap();
     assert_eq!(answer, *b"S");
+    secured(site, socket, &[])
+}
+
+type Secured = rustls::StreamOwned<rustls::ClientConnection, Held>;
+
+fn secured(site: &Secure, socket: RemoteSocket, alpn: &[&[u8]]) -> Secured {
+    use rustls::pki_types::pem::PemObject;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(rustls::pki_types::CertificateDer::from_pem_file(site.pki.root()).unwrap()).unwrap();
     let provider = rustls::crypto::ring::default_provider().into();
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     let name = "localhost".try_into().unwrap();
     let connection = rustls::ClientConnection::new(config.into(), name).unwrap();
     rustls::StreamOwned::new(connection, Held(socket))
+}
+
+#[test]
+fn direct_tls_works_exactly_where_the_server_speaks_it() {
+    let site = Secure::start(Keys::Found, "");
+    site.postgres.authenticate("hostssl all all 127.0.0.1/32 trust").unwrap();
+    let server = SocketAddr::from(([127, 0, 0, 1], site.postgres.port()));
+    let major: u32 = site.postgres.admin("postgres", "SHOW server_version_num").unwrap().parse().unwrap();
+    // Whether a login gets through, by this way, with these ALPN names.
+    let works = |group: &std::path::Path, alpn: &[&[u8]]| -> bool {
+        let mut stream = secured(&site, RemoteSocket::connect(group, server).unwrap(), alpn);
+        let mut first = [0];
+        stream.write_all(&wire::startup("app", "shop")).is_ok()
+            && stream.read_exact(&mut first).is_ok()
+            && first == *b"R"
+    };
+    for (alpn, speaks) in
+        [(&[&b"postgresql"[..]][..], major >= 170_000), (&[], false), (&[b"http/1.1"], false)]
+    {
+        assert_eq!(works(&site.group.agent_host(), alpn), speaks, "direct, {alpn:?}, server {major}");
+        assert_eq!(
+            works(&site.group.client(Class::Service), alpn),
+            speaks,
+            "governed, {alpn:?}, server {major}"
+        );
+    }
+    println!("server {major}: direct TLS {}", if major >= 170_000 { "works" } else { "is refused" });
 }
 
 /// The socket with the process that made it.
