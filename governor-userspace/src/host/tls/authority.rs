@@ -42,8 +42,11 @@ pub struct Authority {
     /// All issued certificates are for one key, which never leaves memory.
     leaf_key: KeyPair,
     leaf_signing: Arc<dyn SigningKey>,
-    issued: Mutex<LruCache<([u8; 32], Purpose), (Instant, Arc<CertifiedKey>)>>,
+    issued: Mutex<Issued>,
 }
+
+/// By digest of the original; since when.
+type Issued = LruCache<([u8; 32], Purpose), (Instant, Arc<CertifiedKey>)>;
 
 /// What a person needs to know to trust the CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,7 +161,7 @@ impl CaInfo {
     pub fn read(directory: &Path) -> Result<(Self, String), TlsError> {
         let path = directory.join(CERTIFICATE_FILE);
         let certificate = certificates(&path)?.into_iter().next().ok_or(TlsError::NoCertificate)?;
-        let pem = String::from_utf8_lossy(&super::files::read(&path)?).into_owned();
+        let pem = String::from_utf8_lossy(&super::files::read_pem(&path)?).into_owned();
         let info = Self {
             subject: names::subject(&certificate),
             sha256: hex::encode(names::digest(&certificate)),

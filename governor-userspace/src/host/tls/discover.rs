@@ -3,9 +3,9 @@
 //!
 //! Source: PostgreSQL's documentation, "Setting Parameters" (which file wins) and "Connection Settings, SSL".
 
+use super::files::read;
 use crate::engine::model::Endpoint;
 use std::collections::HashMap;
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
@@ -162,6 +162,7 @@ fn read_settings(
                 let mut files: Vec<PathBuf> = entries
                     .map(|entry| entry.path())
                     .filter(|file| file.extension().is_some_and(|extension| extension == "conf"))
+                    .take(DIRECTORY_COUNT_MAX)
                     .collect();
                 files.sort();
                 for file in files {
@@ -213,13 +214,14 @@ fn in_root_of(process: &Path, base: &Path, path: &Path) -> PathBuf {
 }
 
 fn read_text(path: &Path) -> Option<String> {
-    let mut text = Vec::new();
-    std::fs::File::open(path).ok()?.take(TEXT_BYTES_MAX).read_to_end(&mut text).ok()?;
-    Some(String::from_utf8_lossy(&text).into_owned())
+    let bytes = read(path, TEXT_BYTES_MAX).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Of all configuration files together.
 const FILES_MAX: u32 = 64;
+/// Of one directory that is included.
+const DIRECTORY_COUNT_MAX: usize = 1024;
 /// Of one file; `/proc/net/tcp` has 150 bytes for each socket.
 const TEXT_BYTES_MAX: u64 = 16 << 20;
 
@@ -257,6 +259,15 @@ mod tests {
             "the file that includes itself ends"
         );
         assert_eq!(files, 0);
+    }
+
+    #[test]
+    fn a_configuration_that_is_no_file_makes_nobody_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("postgresql.conf");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(read_text(&pipe), None);
+        assert_eq!(read_text(Path::new("/dev/zero")), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Something about certificates or keys went wrong.
@@ -48,26 +48,26 @@ impl Stamp {
     }
 }
 
-/// A regular file's content, up to a bound.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let fail = |source| TlsError::Read { path: path.into(), source };
-    // A FIFO would wait for a writer: looked at before it is opened.
-    let meta = std::fs::metadata(path).map_err(fail)?;
-    if !meta.is_file() {
-        return Err(fail(std::io::Error::other("not a regular file")));
+/// A regular file's content, at most `bytes_max` of it. Never waits, whatever somebody put at the path.
+pub(super) fn read(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    // Opening a FIFO would wait for its writer.
+    let file = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("not a regular file"));
     }
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(fail)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(fail(std::io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes"))));
-    }
+    file.take(bytes_max).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// What a PEM file holds.
+pub(super) fn read_pem(path: &Path) -> Result<Vec<u8>, TlsError> {
+    read(path, PEM_BYTES_MAX).map_err(|source| TlsError::Read { path: path.into(), source })
 }
 
 /// Every certificate of a PEM file, in order; at least one.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bytes = read(path)?;
+    let bytes = read_pem(path)?;
     let found: Vec<_> = CertificateDer::pem_slice_iter(&bytes).filter_map(Result::ok).collect();
     if found.is_empty() {
         return Err(TlsError::NoCertificateIn { path: path.into() });
@@ -77,10 +77,10 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 
 /// The first private key of a PEM file.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let bytes = read(path)?;
+    let bytes = read_pem(path)?;
     PrivateKeyDer::from_pem_slice(&bytes)
         .map_err(|error| TlsError::NoKey { path: path.into(), reason: error.to_string() })
 }
 
-/// A chain of certificates and its key are a few KiB.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+/// A system's bundle of roots has some hundred KiB.
+const PEM_BYTES_MAX: u64 = 4 << 20;
