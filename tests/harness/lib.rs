@@ -12,6 +12,8 @@ pub mod governor;
 pub mod http;
 pub mod postgres;
 pub mod process;
+pub mod programs;
+pub mod regress;
 pub mod remote_socket;
 pub mod site;
 pub mod wait;
