@@ -13,6 +13,8 @@ pub mod http;
 pub mod pki;
 pub mod postgres;
 pub mod process;
+pub mod programs;
+pub mod regress;
 pub mod remote_socket;
 pub mod site;
 pub mod wait;
