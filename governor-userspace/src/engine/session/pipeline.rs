@@ -112,6 +112,11 @@ impl Pipeline {
         self.barriers > 0
     }
 
+    /// A statement is under way.
+    pub fn runs(&self) -> bool {
+        self.queue.iter().any(|owed| owed.run.is_some())
+    }
+
     pub fn push(&mut self, owed: Owed) {
         self.barriers += usize::from(owed.expect.is_barrier());
         self.queue.push_back(owed);

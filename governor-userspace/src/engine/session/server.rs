@@ -11,6 +11,7 @@ use crate::engine::audit::Outcome;
 use crate::engine::masking::mask_row;
 use crate::engine::model::Timestamp;
 use crate::engine::wire::postgres::backend::{self, TransactionState, kind};
+use crate::engine::wire::postgres::startup::CANCEL_SECRET_BYTES_MAX;
 use crate::engine::wire::postgres::{Header, ProtocolViolation};
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
@@ -30,7 +31,10 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Result<(), ProtocolViolation> {
-        if matches!(self.phase, Phase::Opening { .. } | Phase::Connecting { .. } | Phase::Closed) {
+        if matches!(
+            self.phase,
+            Phase::Opening { .. } | Phase::Cancelling { .. } | Phase::Connecting { .. } | Phase::Closed
+        ) {
             return Ok(());
         }
         let mut chunk = Chunk::new(buffer);
@@ -170,7 +174,10 @@ impl Session {
             }
             kind::BACKEND_KEY_DATA => {
                 let (process, secret) = backend::backend_key_data(body)?;
-                out.requests.push(Request::CancelKey { process, secret: secret.to_vec() });
+                // A longer one is in no cancel request that the protocol knows.
+                if secret.len() <= CANCEL_SECRET_BYTES_MAX {
+                    out.requests.push(Request::CancelKey { process, secret: secret.to_vec() });
+                }
                 Ok(Step::Pass)
             }
             kind::AUTHENTICATION
