@@ -422,17 +422,14 @@ const PLACES: &[Place] = &[
             Ready(1),
         ]
     }),
-    ("between two FETCH of a cursor", |s, _| {
-        let mut steps: Vec<Step> = [
-            q("BEGIN"),
-            q("DECLARE c CURSOR FOR SELECT n FROM generate_series(1, 5) n"),
-            q("FETCH 2 FROM c"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+    ("between two MOVE of a cursor", |s, _| {
+        let mut steps: Vec<Step> =
+            [q("BEGIN"), q("DECLARE c CURSOR FOR SELECT n FROM generate_series(1, 5) n"), q("MOVE 2 IN c")]
+                .into_iter()
+                .flatten()
+                .collect();
         steps.extend([Send(s.query()), Ready(1)]);
-        steps.extend([q("FETCH 2 FROM c"), q("COMMIT")].into_iter().flatten());
+        steps.extend([q("MOVE 2 IN c"), q("COMMIT")].into_iter().flatten());
         steps
     }),
 ];
@@ -556,4 +553,38 @@ fn an_approved_statement_is_as_if_it_had_never_waited() {
 fn an_error_of_the_server_stays_at_its_place() {
     compare(&INSERTS[3]);
     compare(&INSERTS[4]);
+}
+
+/// Messages that have no place in a COPY FROM, sent in its middle.
+#[test]
+fn a_foreign_message_during_copy_ends_as_the_server_ends_it() {
+    const COPY: &str = "COPY marks FROM STDIN";
+    let site = Site::start().unwrap();
+    site.truth("CREATE TABLE marks (n int); GRANT ALL ON marks TO app").unwrap();
+    for (what, foreign) in [
+        ("Query", wire::query("INSERT INTO marks VALUES (1)")),
+        ("a held Query", wire::query(HELD)),
+        ("Parse", wire::parse("", "SELECT 1")),
+        ("Execute", wire::execute("")),
+        ("FunctionCall", wire::function_call(1, &[])),
+    ] {
+        for copy in [wire::query(COPY), [wire::extended(COPY, &[]), wire::flush()].concat()] {
+            let run = |mut wire: Wire| {
+                wire.send(&copy).unwrap();
+                let mut seen = Vec::new();
+                while wire.read().unwrap().tag != b'G' {}
+                wire.send(&[wire::copy_data("7\n"), foreign.clone()].concat()).unwrap();
+                while let Ok(message) = wire.read() {
+                    seen.push((char::from(message.tag), message.field(b'C'), message.field(b'M')));
+                }
+                seen
+            };
+            let direct = run(site.wire_direct().unwrap());
+            println!("{what}: {direct:?}");
+            for class in [Class::Service, Class::Person] {
+                assert_eq!(run(site.wire(class).unwrap()), direct, "{what} by a {}", class.as_str());
+            }
+            assert_eq!(site.truth("SELECT count(*) FROM marks").unwrap(), "0", "{what}");
+        }
+    }
 }

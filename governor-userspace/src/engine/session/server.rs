@@ -155,8 +155,7 @@ impl Session {
                 Err(ProtocolViolation::Other("a COPY begins that nobody asked for"))
             }
             kind::COPY_IN_RESPONSE => {
-                self.copying_in = true;
-                self.pipeline.copy_in_began();
+                self.copying_in = !self.pipeline.copy_in_began();
                 Ok(Step::Pass)
             }
             kind::FUNCTION_CALL_RESPONSE => {
@@ -402,6 +401,12 @@ impl Session {
                 self.finish(now, run, Outcome::Skipped, None, None, out);
             }
         } else {
+            if let Some(Expect::Parse { statement, .. }) = self.pipeline.front().map(|owed| &owed.expect)
+                && statement.is_empty()
+            {
+                // The server takes the unnamed statement away before it reads the new one.
+                self.statements.close(b"");
+            }
             for owed in self.pipeline.fail_to_barrier() {
                 self.fail(now, owed, out);
             }
