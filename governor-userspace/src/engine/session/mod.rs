@@ -17,6 +17,7 @@ mod cancel;
 mod catalogue;
 mod chunk;
 mod client;
+mod encryption;
 mod gate;
 mod governance;
 mod hold;
@@ -45,17 +46,20 @@ use crate::engine::wire::postgres::backend::{Field, TransactionState};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use catalogue::CatalogueReader;
 use chunk::Streaming;
+use encryption::Encryption;
 use governance::StatementRef;
 use hold::{Approval, Holding, Standing};
 use pipeline::Pipeline;
 use slots::Slots;
 use std::sync::Arc;
 
-/// What a captured port does with TLS, which governor does not yet speak itself.
+/// What a captured port does with TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TlsMode {
-    /// Answer "no" to SSLRequest: `sslmode=prefer` goes on in clear, `require` gives up.
+    /// Offer what the server offers, end it on both connections, read what is inside.
     #[default]
+    Terminate,
+    /// Answer "no" to SSLRequest: `sslmode=prefer` goes on in clear, `require` gives up.
     Decline,
     /// Refuse with an error.
     Refuse,
@@ -83,6 +87,7 @@ pub struct Session {
     /// Told to the client once it has said who it is; a cancel request is served all the same.
     too_many: Option<TooMany>,
     phase: Phase,
+    encryption: Encryption,
     /// Version of the policy set that `may_be_masked` was asked of.
     policy_version: Arc<str>,
     /// Policy may mask something from this principal: rows are looked at.
@@ -135,6 +140,10 @@ enum Phase {
     Cancelling {
         process: u32,
         packet: bytes::Bytes,
+    },
+    /// TLS is being set up; `direct` as in [`Request::NegotiateTls`].
+    NegotiatingTls {
+        direct: bool,
     },
     /// Allowed; waiting for the connection to the database.
     Connecting {
@@ -245,6 +254,7 @@ impl Session {
             claims: Claims::default(),
             too_many: None,
             phase: Phase::Opening { encryption_requests: 0 },
+            encryption: Encryption::default(),
             policy_version: governance.policy.version().into(),
             may_be_masked: true,
             restricted: true,
@@ -315,6 +325,18 @@ impl Session {
                 self.counts.bytes_from_database += (before - buffer.len()) as u64;
                 result.map_err(|violation| (Side::Database, violation))
             }
+            Input::TlsEstablished(tls) => {
+                self.tls_established(now, *tls, out);
+                Ok(())
+            }
+            Input::TlsDeclined => {
+                self.tls_declined(now, out);
+                Ok(())
+            }
+            Input::TlsFailed { side, reason } => {
+                self.tls_failed(now, side, reason, out);
+                Ok(())
+            }
             Input::Connected => {
                 self.connected(out);
                 Ok(())
@@ -384,6 +406,7 @@ impl Session {
         !matches!(
             self.phase,
             Phase::Cancelling { .. }
+                | Phase::NegotiatingTls { .. }
                 | Phase::Connecting { .. }
                 | Phase::ConnectingUnread
                 | Phase::ReadingCatalogue { .. }
@@ -428,6 +451,7 @@ impl Session {
             self.phase,
             Phase::Opening { .. }
                 | Phase::Cancelling { .. }
+                | Phase::NegotiatingTls { .. }
                 | Phase::Connecting { .. }
                 | Phase::ConnectingUnread
                 | Phase::Authenticating
@@ -495,8 +519,9 @@ impl Session {
 
     /// Tells the client why, where its stream is at a border between messages.
     fn fatal(&mut self, report: &Report, out: &mut Actions) {
-        if !self.server_stream.is_open() && !matches!(self.phase, Phase::PassUnread | Phase::ConnectingUnread)
-        {
+        let readable =
+            !matches!(self.phase, Phase::PassUnread | Phase::ConnectingUnread | Phase::NegotiatingTls { .. });
+        if readable && !self.server_stream.is_open() {
             out.to_client.push(encode::report(Severity::Fatal, report));
         }
     }

@@ -17,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 
 /// What happens to one message.
-enum Step {
+pub(super) enum Step {
     Pass,
     Drop,
     Replace(Bytes),
@@ -33,7 +33,11 @@ impl Session {
     ) -> Result<(), ProtocolViolation> {
         if matches!(
             self.phase,
-            Phase::Opening { .. } | Phase::Cancelling { .. } | Phase::Connecting { .. } | Phase::Closed
+            Phase::Opening { .. }
+                | Phase::Cancelling { .. }
+                | Phase::NegotiatingTls { .. }
+                | Phase::Connecting { .. }
+                | Phase::Closed
         ) {
             return Ok(());
         }
@@ -179,8 +183,8 @@ impl Session {
                 }
                 Ok(Step::Pass)
             }
-            kind::AUTHENTICATION
-            | kind::NOTICE_RESPONSE
+            kind::AUTHENTICATION => self.authentication_request(body),
+            kind::NOTICE_RESPONSE
             | kind::NOTIFICATION_RESPONSE
             | kind::PARAMETER_DESCRIPTION
             | kind::COPY_OUT_RESPONSE
@@ -538,6 +542,7 @@ fn needed_bytes(header: Header, row_bytes_max: usize) -> Result<usize, ProtocolV
         kind::READY_FOR_QUERY
         | kind::PARAMETER_STATUS
         | kind::BACKEND_KEY_DATA
+        | kind::AUTHENTICATION
         | kind::COMMAND_COMPLETE
         | kind::PARSE_COMPLETE
         | kind::BIND_COMPLETE
@@ -549,7 +554,6 @@ fn needed_bytes(header: Header, row_bytes_max: usize) -> Result<usize, ProtocolV
         kind::COPY_IN_RESPONSE
         | kind::COPY_OUT_RESPONSE
         | kind::NOTIFICATION_RESPONSE
-        | kind::AUTHENTICATION
         | kind::NEGOTIATE_PROTOCOL_VERSION => header.at_most(CONTROL_BYTES_MAX).map(|()| 0),
         kind::PARAMETER_DESCRIPTION => header.at_most(ROW_DESCRIPTION_BYTES_MAX).map(|()| 0),
         _ => Ok(0),

@@ -2,6 +2,7 @@
 
 use super::PortRule;
 use super::cancel::CancelRegistry;
+use super::keepalive::keep_alive;
 use super::leg::Scratch;
 use super::relay;
 use super::sources::Sources;
@@ -15,6 +16,7 @@ use crate::host::kernel::{Exemption, FlowTable};
 use crate::host::ledger::Ledger;
 use crate::host::policy::PolicyStore;
 use crate::host::telemetry::Metrics;
+use crate::host::tls::Tls;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,6 +45,7 @@ pub struct Shared {
     pub ledger: Ledger,
     pub approvals: Arc<ApprovalStore>,
     pub policy: Arc<PolicyStore>,
+    pub tls: Arc<Tls>,
     pub metrics: Arc<Metrics>,
     pub detectors: Arc<Detectors>,
     pub labels: Arc<Labels>,
@@ -60,6 +63,15 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Lets the kernel find out whether a silent peer is still there.
+    pub(super) fn watch(&self, stream: Option<&TcpStream>, whom: &str) {
+        if let (Some(limit), Some(stream)) = (self.peer_timeout, stream)
+            && let Err(error) = keep_alive(stream, limit)
+        {
+            tracing::warn!(%error, "cannot watch whether {whom} is still there");
+        }
+    }
+
     pub(super) fn governance(&self) -> Governance {
         Governance::new(
             self.policy.current(),

@@ -7,8 +7,8 @@ use crate::engine::session::*;
 use crate::engine::wire::postgres::backend;
 
 fn tls_outcomes(stage: &Stage) -> Vec<TlsOutcome> {
-    let events = stage.records.iter().filter_map(|r| match r.event {
-        AuditEvent::Tls { outcome } => Some(outcome),
+    let events = stage.records.iter().filter_map(|r| match &r.event {
+        AuditEvent::Tls(record) => Some(record.outcome),
         _ => None,
     });
     events.collect()
