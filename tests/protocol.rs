@@ -295,9 +295,9 @@ fn random_pipelines_are_answered_as_the_server_does() {
             site.truth("TRUNCATE marks; INSERT INTO marks VALUES (100), (200)").unwrap();
             let mut wire = ready(&site, class);
             if whole {
-                wire.send(&script.concat()).unwrap();
+                wire.send(&script.concat()).ok();
             } else {
-                script.iter().for_each(|bytes| wire.send(bytes).unwrap());
+                script.iter().for_each(|bytes| drop(wire.send(bytes)));
             }
             wire.send(
                 &[
@@ -308,11 +308,14 @@ fn random_pipelines_are_answered_as_the_server_does() {
                 ]
                 .concat(),
             )
-            .unwrap();
+            .ok();
             let mut messages = Vec::new();
             while !messages.last().is_some_and(|m: &Message| m.tag == b'D' && m.body.ends_with(b"the end")) {
                 match wire.read() {
                     Ok(message) => messages.push(message),
+                    // A message that has no place in a COPY: the server gives the connection up, and what it
+                    // said last may be lost with it.
+                    Err(error) if is_end(&error) => return vec![],
                     Err(error) => panic!("round {round} {class:?}: {error:#} after {:#?}", seen(&messages)),
                 }
             }
@@ -335,6 +338,14 @@ fn random_pipelines_are_answered_as_the_server_does() {
             }
         }
     }
+}
+
+/// The other side closed, as opposed to being silent.
+fn is_end(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionReset, UnexpectedEof};
+    let kind =
+        error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    matches!(kind, Some(UnexpectedEof | ConnectionReset))
 }
 
 trait Kinds {
