@@ -20,7 +20,7 @@ pub struct Options {
     pub profile: Option<&'static str>,
     /// `capture.rules.when_down`: `refuse` or `pass`.
     pub when_down: &'static str,
-    /// `capture.rules.tls`: `decline` or `pass`.
+    /// `capture.rules.tls`.
     pub tls: &'static str,
     /// `approvals.timeout`.
     pub approval_timeout: &'static str,
@@ -39,7 +39,7 @@ impl Default for Options {
         Self {
             profile: None,
             when_down: "refuse",
-            tls: "decline",
+            tls: "terminate",
             approval_timeout: "30s",
             policies: vec![],
             more: String::new(),

@@ -114,6 +114,20 @@ impl Postgres {
         Ok(done.out().trim_end().to_owned())
     }
 
+    /// Writes the authentication rules for TCP anew (`pg_hba.conf`) and makes the server read all its files again.
+    pub fn authenticate(&self, rules: &str) -> Result<()> {
+        let text = format!("local all postgres trust\n{rules}\n");
+        std::fs::write(self.dir.path().join("data/pg_hba.conf"), text)?;
+        self.reload()
+    }
+
+    /// Makes the server read its configuration, certificates and keys again.
+    pub fn reload(&self) -> Result<()> {
+        // Answered when the signal is sent: whoever needs the effect waits for it.
+        self.admin("postgres", "SELECT pg_reload_conf()")?;
+        Ok(())
+    }
+
     fn admin_script(&self, database: &str, sql: &str) -> Result<Finished> {
         let mut psql = Command::new("psql");
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database]);
