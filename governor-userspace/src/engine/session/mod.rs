@@ -139,6 +139,8 @@ enum Phase {
     /// TLS is being set up; `direct` as in [`Request::NegotiateTls`].
     NegotiatingTls {
         direct: bool,
+        /// As in `Opening`, with the one that is answered now.
+        encryption_requests: u32,
     },
     /// A cancel request came; waiting to be told which session it means.
     Cancelling {
@@ -337,6 +339,10 @@ impl Session {
                 self.tls_failed(now, side, reason, out);
                 Ok(())
             }
+            Input::UpstreamSecured(upstream) => {
+                self.upstream_secured(now, *upstream, out);
+                Ok(())
+            }
             Input::Connected => {
                 self.connected(out);
                 Ok(())
@@ -527,6 +533,7 @@ impl Session {
     }
 
     fn stop(&mut self, now: Timestamp, reason: StopReason, out: &mut Actions) {
+        self.note_tls_unfinished(now, "it was not set up in time", out);
         let (sqlstate, message, hint, close) = match reason {
             StopReason::Draining => (
                 "57P01",

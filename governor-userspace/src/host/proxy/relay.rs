@@ -2,7 +2,7 @@
 //! asks for, in the order that its actions promise.
 
 use super::cancel::{CancelTarget, Registration, Unread};
-use super::handshake::{Negotiated, negotiate};
+use super::handshake::{Negotiated, negotiate, secure};
 use super::keepalive::keep_alive;
 use super::leg::Leg;
 use super::observe::Observer;
@@ -11,7 +11,7 @@ use super::stream::Stream;
 use super::upstream;
 use super::worker::{Drain, Local, Work};
 use crate::engine::approval::Answer;
-use crate::engine::model::{Endpoint, SessionId};
+use crate::engine::model::{Endpoint, SessionId, UpstreamTls};
 use crate::engine::session::{
     Actions, CancelMatch, CloseReason, Input, Request, Session, SessionSetup, StopReason, TlsMode, TooMany,
 };
@@ -117,7 +117,9 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>, over_limit: bool)
     relay.run().await;
 }
 
-type Dialling = Pin<Box<dyn Future<Output = io::Result<Stream>>>>;
+/// The connection to the database; where TLS on it was not the client's wish, what it is.
+type Dialled = (Stream, Option<Box<UpstreamTls>>);
+type Dialling = Pin<Box<dyn Future<Output = io::Result<Dialled>>>>;
 
 struct Relay {
     local: Rc<Local>,
@@ -162,7 +164,7 @@ enum Event {
     Progress,
     ClientClosed,
     ServerClosed,
-    Dialled(io::Result<Stream>),
+    Dialled(io::Result<Dialled>),
     Submitted(Result<Submitted, String>),
     Answered(Answer),
     Cancel,
@@ -207,13 +209,16 @@ impl Relay {
                 Event::Done => break,
                 Event::ClientClosed => Input::ClientClosed,
                 Event::ServerClosed => Input::ServerClosed,
-                Event::Dialled(Ok(stream)) => {
+                Event::Dialled(Ok((stream, secured))) => {
                     if let (Some(limit), Some(tcp)) = (self.local.shared.peer_timeout, stream.tcp())
                         && let Err(error) = keep_alive(tcp, limit)
                     {
                         tracing::warn!(%error, "cannot watch whether a database is still there");
                     }
                     self.server = Some(Leg::new(stream));
+                    if let Some(upstream) = secured {
+                        self.handle(Input::UpstreamSecured(upstream));
+                    }
                     Input::Connected
                 }
                 Event::Dialled(Err(error)) => Input::ConnectFailed { reason: error.to_string() },
@@ -403,7 +408,12 @@ impl Relay {
         // The server first: its replies are what a client waits for.
         if self.server.as_ref().is_some_and(|s| !s.closed) && !self.client.is_congested() {
             match self.poll_server(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Event::ServerClosed),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Event::ServerClosed),
+                Poll::Ready(Err(error)) => {
+                    // A server that refuses a certificate says so after its handshake: the log has its words.
+                    tracing::info!(%error, session = %self.session.id(), "the database's connection broke");
+                    return Poll::Ready(Event::ServerClosed);
+                }
                 Poll::Ready(Ok(_)) => return Poll::Ready(Event::Progress),
                 Poll::Pending => {}
             }
@@ -511,6 +521,9 @@ impl Relay {
         let requests = std::mem::take(&mut self.actions.requests);
         self.actions.clear();
         if let Some(reason) = close {
+            if reason == CloseReason::ChannelBinding {
+                shared.retries.note(self.session.principal(), self.destination);
+            }
             if let Some(refused) = refused(&reason) {
                 shared.metrics.connection_refused(refused);
             }
@@ -564,11 +577,13 @@ impl Relay {
                 // The connecting has a limit of its own.
                 let limit = shared.connect_timeout + shared.authentication_timeout;
                 self.deadline.as_mut().reset(tokio::time::Instant::now() + limit);
+                let retry = shared.retries.may_be(self.session.principal(), destination);
                 self.dialling = Some(match self.prepared.take() {
-                    Some(stream) => Box::pin(std::future::ready(Ok(stream))),
+                    Some(stream) => Box::pin(std::future::ready(Ok((stream, None)))),
+                    None if retry => Box::pin(async move { secure(&shared, destination).await }),
                     None => Box::pin(async move {
                         let dialled = upstream::dial(destination, &shared.exemption, shared.connect_timeout);
-                        dialled.await.map(Stream::Plain)
+                        Ok((Stream::Plain(dialled.await?), None))
                     }),
                 });
             }
@@ -639,6 +654,7 @@ impl Relay {
         let mut drain = self.drain.clone();
         let copy = async {
             server.write_all(&begun).await?;
+            server.flush().await?;
             tokio::io::copy_bidirectional_with_sizes(client, server, UNREAD_BYTES, UNREAD_BYTES).await
         };
         let (from_client, from_database) = tokio::select! {
@@ -658,7 +674,9 @@ fn refused(reason: &CloseReason) -> Option<RefusedReason> {
     match reason {
         CloseReason::ConnectionDenied => Some(RefusedReason::Policy),
         CloseReason::ConnectFailed => Some(RefusedReason::Upstream),
-        CloseReason::TlsRefused | CloseReason::TlsFailed => Some(RefusedReason::Tls),
+        CloseReason::TlsRefused | CloseReason::TlsFailed | CloseReason::ChannelBinding => {
+            Some(RefusedReason::Tls)
+        }
         CloseReason::LedgerFailed => Some(RefusedReason::Audit),
         CloseReason::Draining => Some(RefusedReason::Draining),
         CloseReason::TooMany(TooMany::Connections { .. }) => Some(RefusedReason::Limit),
