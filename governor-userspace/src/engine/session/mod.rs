@@ -136,14 +136,16 @@ enum Phase {
     Opening {
         encryption_requests: u32,
     },
+    /// TLS is being set up; `direct` as in [`Request::NegotiateTls`].
+    NegotiatingTls {
+        direct: bool,
+        /// As in `Opening`, with the one that is answered now.
+        encryption_requests: u32,
+    },
     /// A cancel request came; waiting to be told which session it means.
     Cancelling {
         process: u32,
         packet: bytes::Bytes,
-    },
-    /// TLS is being set up; `direct` as in [`Request::NegotiateTls`].
-    NegotiatingTls {
-        direct: bool,
     },
     /// Allowed; waiting for the connection to the database.
     Connecting {
@@ -337,6 +339,10 @@ impl Session {
                 self.tls_failed(now, side, reason, out);
                 Ok(())
             }
+            Input::UpstreamSecured(upstream) => {
+                self.upstream_secured(now, *upstream, out);
+                Ok(())
+            }
             Input::Connected => {
                 self.connected(out);
                 Ok(())
@@ -405,8 +411,8 @@ impl Session {
         }
         !matches!(
             self.phase,
-            Phase::Cancelling { .. }
-                | Phase::NegotiatingTls { .. }
+            Phase::NegotiatingTls { .. }
+                | Phase::Cancelling { .. }
                 | Phase::Connecting { .. }
                 | Phase::ConnectingUnread
                 | Phase::ReadingCatalogue { .. }
@@ -450,8 +456,8 @@ impl Session {
         !matches!(
             self.phase,
             Phase::Opening { .. }
-                | Phase::Cancelling { .. }
                 | Phase::NegotiatingTls { .. }
+                | Phase::Cancelling { .. }
                 | Phase::Connecting { .. }
                 | Phase::ConnectingUnread
                 | Phase::Authenticating
@@ -527,6 +533,7 @@ impl Session {
     }
 
     fn stop(&mut self, now: Timestamp, reason: StopReason, out: &mut Actions) {
+        self.note_tls_unfinished(now, "it was not set up in time", out);
         let (sqlstate, message, hint, close) = match reason {
             StopReason::Draining => (
                 "57P01",

@@ -34,8 +34,8 @@ impl Session {
         if matches!(
             self.phase,
             Phase::Opening { .. }
-                | Phase::Cancelling { .. }
                 | Phase::NegotiatingTls { .. }
+                | Phase::Cancelling { .. }
                 | Phase::Connecting { .. }
                 | Phase::Closed
         ) {

@@ -12,7 +12,7 @@ use super::sources::Entered;
 use super::stream::Stream;
 use super::worker::{Drain, Local};
 use crate::engine::approval::Answer;
-use crate::engine::model::{Endpoint, SessionId};
+use crate::engine::model::{Endpoint, SessionId, UpstreamTls};
 use crate::engine::session::{
     Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TlsMode, TooMany,
 };
@@ -114,7 +114,9 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>, over_limit: bool)
     relay.run().await;
 }
 
-type Dialling = Pin<Box<dyn Future<Output = io::Result<Stream>>>>;
+/// The connection to the database; where TLS on it was not the client's wish, what it is.
+type Dialled = (Stream, Option<Box<UpstreamTls>>);
+type Dialling = Pin<Box<dyn Future<Output = io::Result<Dialled>>>>;
 
 struct Relay {
     local: Rc<Local>,
@@ -159,7 +161,7 @@ enum Event {
     Progress,
     ClientClosed,
     ServerClosed,
-    Dialled(io::Result<Stream>),
+    Dialled(io::Result<Dialled>),
     Submitted(Result<Submitted, String>),
     Answered(Answer),
     Cancel,
@@ -204,9 +206,12 @@ impl Relay {
                 Event::Done => break,
                 Event::ClientClosed => Input::ClientClosed,
                 Event::ServerClosed => Input::ServerClosed,
-                Event::Dialled(Ok(stream)) => {
+                Event::Dialled(Ok((stream, secured))) => {
                     self.local.shared.watch(stream.tcp(), "a database");
                     self.server = Some(Leg::new(stream));
+                    if let Some(upstream) = secured {
+                        self.handle(Input::UpstreamSecured(upstream));
+                    }
                     Input::Connected
                 }
                 Event::Dialled(Err(error)) => Input::ConnectFailed { reason: error.to_string() },
@@ -396,7 +401,12 @@ impl Relay {
         // The server first: its replies are what a client waits for.
         if self.server.as_ref().is_some_and(|s| !s.closed) && !self.client.is_congested() {
             match self.poll_server(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Event::ServerClosed),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Event::ServerClosed),
+                Poll::Ready(Err(error)) => {
+                    // A server that refuses a certificate says so after its handshake: the log has its words.
+                    tracing::info!(%error, session = %self.session.id(), "the database's connection broke");
+                    return Poll::Ready(Event::ServerClosed);
+                }
                 Poll::Ready(Ok(_)) => return Poll::Ready(Event::Progress),
                 Poll::Pending => {}
             }

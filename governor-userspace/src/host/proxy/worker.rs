@@ -46,6 +46,7 @@ pub struct Shared {
     pub approvals: Arc<ApprovalStore>,
     pub policy: Arc<PolicyStore>,
     pub tls: Arc<Tls>,
+    pub retries: super::Retries,
     pub metrics: Arc<Metrics>,
     pub detectors: Arc<Detectors>,
     pub labels: Arc<Labels>,

@@ -1,5 +1,6 @@
 //! Carries out what the session asked for: records first, then effects, then bytes.
 
+use super::super::handshake::secure;
 use super::super::stream::Stream;
 use super::super::upstream;
 use super::super::worker::Work;
@@ -54,6 +55,9 @@ impl Relay {
         let requests = std::mem::take(&mut self.actions.requests);
         self.actions.clear();
         if let Some(reason) = close {
+            if reason == CloseReason::ChannelBinding {
+                shared.retries.note(self.session.principal(), self.destination);
+            }
             if let Some(refused) = refused(&reason) {
                 shared.metrics.connection_refused(refused);
             }
@@ -107,11 +111,13 @@ impl Relay {
                 // The connecting has a limit of its own.
                 let limit = shared.connect_timeout + shared.authentication_timeout;
                 self.deadline.as_mut().reset(tokio::time::Instant::now() + limit);
+                let retry = shared.retries.may_be(self.session.principal(), destination);
                 self.dialling = Some(match self.prepared.take() {
-                    Some(stream) => Box::pin(std::future::ready(Ok(stream))),
+                    Some(stream) => Box::pin(std::future::ready(Ok((stream, None)))),
+                    None if retry => Box::pin(async move { secure(&shared, destination).await }),
                     None => Box::pin(async move {
                         let dialled = upstream::dial(destination, &shared.exemption, shared.connect_timeout);
-                        dialled.await.map(Stream::Plain)
+                        Ok((Stream::Plain(dialled.await?), None))
                     }),
                 });
             }
@@ -180,7 +186,9 @@ fn refused(reason: &CloseReason) -> Option<RefusedReason> {
     match reason {
         CloseReason::ConnectionDenied => Some(RefusedReason::Policy),
         CloseReason::ConnectFailed => Some(RefusedReason::Upstream),
-        CloseReason::TlsRefused | CloseReason::TlsFailed => Some(RefusedReason::Tls),
+        CloseReason::TlsRefused | CloseReason::TlsFailed | CloseReason::ChannelBinding => {
+            Some(RefusedReason::Tls)
+        }
         CloseReason::LedgerFailed => Some(RefusedReason::Audit),
         CloseReason::Draining => Some(RefusedReason::Draining),
         CloseReason::TooMany(TooMany::Connections { .. }) => Some(RefusedReason::Limit),

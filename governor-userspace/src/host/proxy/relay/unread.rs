@@ -19,6 +19,7 @@ impl Relay {
         let mut drain = self.drain.clone();
         let copy = async {
             server.write_all(&begun).await?;
+            server.flush().await?;
             tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, UNREAD_BYTES, UNREAD_BYTES)
                 .await
         };
