@@ -227,7 +227,7 @@ class Jdbc {
         Statement sleeping = c.createStatement();
         Thread canceller = new Thread(() -> {
             try (PreparedStatement s = other.prepareStatement(
-                    "SELECT 1 FROM pg_stat_activity WHERE pid = ? AND query LIKE '%pg_sleep(600)%' AND state = 'active'")) {
+                    "SELECT 1 FROM pg_stat_activity WHERE pid = ? AND query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'")) {
                 s.setInt(1, pid);
                 while (true) try (ResultSet r = s.executeQuery()) { if (r.next()) break; }
                 sleeping.cancel();

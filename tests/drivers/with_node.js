@@ -152,7 +152,7 @@ async function main() {
   show('large', back.body === text, raw.equals(back.raw));
 
   const sleeping = client.query('SELECT pg_sleep(600)').catch((e) => e);
-  const active = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND query LIKE '%pg_sleep(600)%' AND state = 'active'";
+  const active = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'";
   while ((await other.query(active, [pid])).rowCount === 0);
   const canceller = new pg.Client(tls());
   canceller.cancel(client, client._activeQuery);

@@ -92,7 +92,7 @@ def main():
     mine = connection.run("SELECT pg_backend_pid()")[0][0]
 
     def cancel():
-        while not other.run("SELECT 1 FROM pg_stat_activity WHERE pid = :pid AND query LIKE '%pg_sleep(600)%' AND state = 'active'", pid=mine):
+        while not other.run("SELECT 1 FROM pg_stat_activity WHERE pid = :pid AND query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'", pid=mine):
             pass
         # The driver has no cancel request of its own: the server's function.
         other.run("SELECT pg_cancel_backend(:pid)", pid=mine)

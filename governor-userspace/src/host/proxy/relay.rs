@@ -336,6 +336,10 @@ impl Relay {
             if self.pass_unread && client_flushed && server_flushed {
                 return Poll::Ready(Event::Progress);
             }
+            // Before the next read: whoever cancels may leave as soon as the request is sent.
+            if let Some(found) = self.matched.take() {
+                return Poll::Ready(Event::CancelMatched(found));
+            }
             match self.poll_reads(cx) {
                 Poll::Ready(Event::Progress) if self.negotiating.is_some() => {
                     return Poll::Ready(Event::Progress);
@@ -347,9 +351,6 @@ impl Relay {
         }
         if self.draining > Drain::No && self.ends_at(self.draining) {
             return Poll::Ready(Event::Drain);
-        }
-        if let Some(found) = self.matched.take() {
-            return Poll::Ready(Event::CancelMatched(found));
         }
         if let Some(dialling) = &mut self.dialling
             && let Poll::Ready(result) = dialling.as_mut().poll(cx)
