@@ -551,7 +551,7 @@ fn step(local: &Local, session: &mut Session, actions: &mut Actions, input: Inpu
     }
     let now = clock::now();
     session.handle(now, input, &mut governance, actions);
-    session.charge(clock::monotonic_ns().saturating_sub(now.monotonic_ns));
+    session.charge(|| clock::monotonic_ns().saturating_sub(now.monotonic_ns));
 }
 
 /// What a client may send while nothing of it is consumed: more than the longest answer to an
