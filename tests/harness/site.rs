@@ -25,7 +25,7 @@ impl Site {
     }
 
     pub fn with(auth: Auth, options: &Options) -> Result<Self> {
-        let postgres = Postgres::start_with(auth, &options.server_settings)?;
+        let postgres = Postgres::start_version(options.server_version, auth, &options.server_settings)?;
         database::load(&postgres, "shop")?;
         let group = Cgroup::create("governor-test")?;
         let governor = Governor::start(&group, postgres.port(), options)?;

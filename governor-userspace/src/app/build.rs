@@ -15,6 +15,7 @@ use crate::host::ledger::{Ledger, LedgerOptions};
 use crate::host::policy::{PolicyOptions, PolicyStore};
 use crate::host::proxy::{self, CancelRegistry, Drain, PortRule, Shared};
 use crate::host::telemetry::Metrics;
+use crate::host::tls::{TLS_DIRECTORY, Tls, TlsOptions};
 use anyhow::Context as _;
 use parking_lot::Mutex;
 use std::net::TcpListener;
@@ -45,6 +46,7 @@ pub(super) fn build(
     let ledger = Ledger::open(ledger_options(state, config), now)?;
     let policy = Arc::new(PolicyStore::open(policy_options(config))?);
     let limits = ApprovalLimits { pending_max: config.approvals.pending_max, ..ApprovalLimits::default() };
+    let tls = open_tls(state, config)?;
     let (approvals, lost) = ApprovalStore::open(state.join("approvals"), limits, metrics.clone(), now)?;
     let approvals = Arc::new(approvals);
 
@@ -63,6 +65,7 @@ pub(super) fn build(
         ledger: ledger.clone(),
         approvals: approvals.clone(),
         policy: policy.clone(),
+        tls: Arc::new(tls),
         metrics: metrics.clone(),
         detectors: Arc::new(Detectors::new()?),
         labels: Arc::new(labels(config)),
@@ -85,6 +88,35 @@ pub(super) fn build(
         metrics,
     });
     Ok(Built { handle, listeners, shared, kernel, lost })
+}
+
+/// Reads the certificates, and says once what a new CA means for clients.
+fn open_tls(state: &Path, config: &Config) -> anyhow::Result<Tls> {
+    let written = &config.tls;
+    let tls = Tls::open(&TlsOptions {
+        directory: state.join(TLS_DIRECTORY),
+        server_keys: written
+            .server_keys
+            .iter()
+            .map(|pair| (pair.certificate.clone(), pair.key.clone()))
+            .collect(),
+        discover_server_keys: written.discover_server_keys,
+        upstream_roots: written.upstream_roots.clone(),
+        system_roots: written.system_roots,
+        client_roots: written.client_roots.clone(),
+        reissue_client_certificates: written.client_certificates == config::ClientCertificates::Reissue,
+    })
+    .context("TLS")?;
+    let ca = tls.authority().info();
+    if ca.created {
+        tracing::info!(
+            certificate = %ca.path.display(),
+            sha256 = ca.sha256,
+            "made a CA for TLS; clients that verify servers (sslmode=verify-ca, verify-full) have to trust it: \
+             `governor tls ca` says how"
+        );
+    }
+    Ok(tls)
 }
 
 /// The instance's directory: nobody but its owner and group looks into it.
@@ -157,6 +189,7 @@ fn ports(config: &Config) -> Vec<PortRule> {
     rules
         .flat_map(|rule| {
             let tls = match rule.tls {
+                config::TlsMode::Terminate => TlsMode::Terminate,
                 config::TlsMode::Decline => TlsMode::Decline,
                 config::TlsMode::Refuse => TlsMode::Refuse,
                 config::TlsMode::PassUnread => TlsMode::PassUnread,

@@ -51,6 +51,10 @@ impl Actions {
 
 #[derive(Debug)]
 pub enum Request {
+    /// The client asks for TLS: find out whether the server speaks it and set it up on both connections.
+    /// `direct`: its first TLS record is at the front of the client's buffer. Answered by `TlsEstablished`,
+    /// `TlsDeclined` or `TlsFailed`, or by `ConnectFailed`.
+    NegotiateTls { direct: bool },
     /// Connect to the original destination; answered by `Connected` or `ConnectFailed`.
     Dial,
     /// Put this into the approval queue; answered by `Held` or `HoldFailed`, later `Answered`.
@@ -77,6 +81,7 @@ pub enum CloseReason {
     ConnectionDenied,
     ConnectFailed,
     TlsRefused,
+    TlsFailed,
     Protocol(String),
     CancelDone,
     Draining,
@@ -93,6 +98,7 @@ impl CloseReason {
             Self::ConnectionDenied => "denied",
             Self::ConnectFailed => "connect_failed",
             Self::TlsRefused => "tls_refused",
+            Self::TlsFailed => "tls_failed",
             Self::Protocol(_) => "protocol_error",
             Self::CancelDone => "cancel",
             Self::Draining => "draining",

@@ -28,7 +28,7 @@ impl Session {
     ) -> Result<(), ProtocolViolation> {
         match self.phase {
             Phase::Opening { .. } => self.opening_bytes(now, buffer, governance, out),
-            Phase::Authenticating => self.authentication_bytes(buffer, out),
+            Phase::Authenticating => self.authentication_bytes(now, buffer, out),
             Phase::Ready => {
                 let mut chunk = Chunk::new(buffer);
                 let result = self.client_messages(now, &mut chunk, governance, out);

@@ -1,6 +1,8 @@
 //! What can happen to a session.
 
 use crate::engine::approval::Answer;
+use crate::engine::audit::Side;
+use crate::engine::model::TlsSession;
 use bytes::BytesMut;
 
 /// One input. Buffers hold bytes that were read and not consumed yet: the session takes from the
@@ -15,6 +17,13 @@ pub enum Input<'a> {
     ClientClosed,
     /// The database's end closed.
     ServerClosed,
+    /// The answer to [`super::Request::NegotiateTls`]: TLS runs on both connections. What the client sends
+    /// from now on came through it.
+    TlsEstablished(Box<TlsSession>),
+    /// The server does not speak TLS.
+    TlsDeclined,
+    /// TLS failed on the side of `side`; both connections are of no more use.
+    TlsFailed { side: Side, reason: String },
     /// The connection to the original destination is there.
     Connected,
     /// It could not be made.

@@ -16,6 +16,7 @@ mod action;
 mod catalogue;
 mod chunk;
 mod client;
+mod encryption;
 mod gate;
 mod governance;
 mod hold;
@@ -44,6 +45,7 @@ use crate::engine::wire::postgres::backend::{Field, TransactionState};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use catalogue::CatalogueReader;
 use chunk::Streaming;
+use encryption::Encryption;
 use governance::StatementRef;
 use hold::{Approval, Holding, Standing};
 use pipeline::Pipeline;
@@ -51,11 +53,13 @@ use slots::Slots;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// What a captured port does with TLS, which governor does not yet speak itself.
+/// What a captured port does with TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TlsMode {
-    /// Answer "no" to SSLRequest: `sslmode=prefer` goes on in clear, `require` gives up.
+    /// Offer what the server offers, end it on both connections, read what is inside.
     #[default]
+    Terminate,
+    /// Answer "no" to SSLRequest: `sslmode=prefer` goes on in clear, `require` gives up.
     Decline,
     /// Refuse with an error.
     Refuse,
@@ -81,6 +85,7 @@ pub struct Session {
     claims: Claims,
     names: Names,
     phase: Phase,
+    encryption: Encryption,
     /// Version of the policy set that `may_be_masked` was asked of.
     policy_version: Arc<str>,
     /// Policy may mask something from this principal: rows are looked at.
@@ -128,6 +133,10 @@ enum Phase {
     /// Waiting for the start-up packet; how many encryption requests came before it.
     Opening {
         encryption_requests: u32,
+    },
+    /// TLS is being set up; `direct` as in [`Request::NegotiateTls`].
+    NegotiatingTls {
+        direct: bool,
     },
     /// Allowed; waiting for the connection to the database.
     Connecting {
@@ -237,6 +246,7 @@ impl Session {
             names: Names::new(&setup.principal, &Claims::default()),
             claims: Claims::default(),
             phase: Phase::Opening { encryption_requests: 0 },
+            encryption: Encryption::default(),
             policy_version: governance.policy.version().into(),
             may_be_masked: true,
             restricted: true,
@@ -301,6 +311,18 @@ impl Session {
                 let result = self.server_bytes(now, buffer, governance, out);
                 self.counts.bytes_from_database += (before - buffer.len()) as u64;
                 result.map_err(|violation| (Side::Database, violation))
+            }
+            Input::TlsEstablished(tls) => {
+                self.tls_established(now, *tls, out);
+                Ok(())
+            }
+            Input::TlsDeclined => {
+                self.tls_declined(now, out);
+                Ok(())
+            }
+            Input::TlsFailed { side, reason } => {
+                self.tls_failed(now, side, reason, out);
+                Ok(())
             }
             Input::Connected => {
                 self.connected(out);
@@ -368,7 +390,8 @@ impl Session {
         }
         !matches!(
             self.phase,
-            Phase::Connecting { .. }
+            Phase::NegotiatingTls { .. }
+                | Phase::Connecting { .. }
                 | Phase::ConnectingUnread
                 | Phase::ReadingCatalogue { .. }
                 | Phase::Closed
@@ -406,6 +429,7 @@ impl Session {
         !matches!(
             self.phase,
             Phase::Opening { .. }
+                | Phase::NegotiatingTls { .. }
                 | Phase::Connecting { .. }
                 | Phase::ConnectingUnread
                 | Phase::Authenticating
@@ -478,8 +502,9 @@ impl Session {
 
     /// Tells the client why, where its stream is at a border between messages.
     fn fatal(&mut self, report: &Report, out: &mut Actions) {
-        if !self.server_stream.is_open() && !matches!(self.phase, Phase::PassUnread | Phase::ConnectingUnread)
-        {
+        let readable =
+            !matches!(self.phase, Phase::PassUnread | Phase::ConnectingUnread | Phase::NegotiatingTls { .. });
+        if readable && !self.server_stream.is_open() {
             out.to_client.push(encode::report(Severity::Fatal, report));
         }
     }

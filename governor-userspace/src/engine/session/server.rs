@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 
 /// What happens to one message.
-enum Step {
+pub(super) enum Step {
     Pass,
     Drop,
     Replace(Bytes),
@@ -30,7 +30,10 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Result<(), ProtocolViolation> {
-        if matches!(self.phase, Phase::Opening { .. } | Phase::Connecting { .. } | Phase::Closed) {
+        if matches!(
+            self.phase,
+            Phase::Opening { .. } | Phase::NegotiatingTls { .. } | Phase::Connecting { .. } | Phase::Closed
+        ) {
             return Ok(());
         }
         let mut chunk = Chunk::new(buffer);
@@ -183,8 +186,8 @@ impl Session {
                 out.requests.push(Request::CancelKey { process, secret: secret.to_vec() });
                 Ok(Step::Pass)
             }
-            kind::AUTHENTICATION
-            | kind::NOTICE_RESPONSE
+            kind::AUTHENTICATION => self.authentication_request(body),
+            kind::NOTICE_RESPONSE
             | kind::NOTIFICATION_RESPONSE
             | kind::PARAMETER_DESCRIPTION
             | kind::COPY_OUT_RESPONSE
@@ -536,6 +539,7 @@ fn needed_bytes(header: Header, row_bytes_max: usize) -> Result<usize, ProtocolV
         kind::READY_FOR_QUERY
         | kind::PARAMETER_STATUS
         | kind::BACKEND_KEY_DATA
+        | kind::AUTHENTICATION
         | kind::COMMAND_COMPLETE
         | kind::PARSE_COMPLETE
         | kind::BIND_COMPLETE
@@ -547,7 +551,6 @@ fn needed_bytes(header: Header, row_bytes_max: usize) -> Result<usize, ProtocolV
         kind::COPY_IN_RESPONSE
         | kind::COPY_OUT_RESPONSE
         | kind::NOTIFICATION_RESPONSE
-        | kind::AUTHENTICATION
         | kind::NEGOTIATE_PROTOCOL_VERSION => header.at_most(CONTROL_BYTES_MAX).map(|()| 0),
         kind::PARAMETER_DESCRIPTION => header.at_most(ROW_DESCRIPTION_BYTES_MAX).map(|()| 0),
         _ => Ok(0),

@@ -3,7 +3,7 @@
 //! What a value means, its default and its limits are in `resolve.rs`. Values that are checked there carry
 //! their position, so that an error can name the line.
 
-use super::resolve::{LogFormat, LogLevel, Profile, Protocol, TlsMode, WhenDown};
+use super::resolve::{ClientCertificates, LogFormat, LogLevel, Profile, Protocol, TlsMode, WhenDown};
 use super::units::{Bytes, Span};
 use crate::engine::masking::Category;
 use crate::engine::model::Class;
@@ -33,6 +33,7 @@ macro_rules! table {
 
 table!(File {
     capture: Capture,
+    tls: Tls,
     identity: Identity,
     policy: Policy,
     masking: Masking,
@@ -54,6 +55,20 @@ table!(CaptureRule {
     protocol: Option<Protocol>,
     when_down: Option<WhenDown>,
     tls: Option<TlsMode>,
+});
+
+table!(Tls {
+    server_keys: Vec<Spanned<ServerKey>>,
+    discover_server_keys: Option<bool>,
+    upstream_roots: Vec<PathBuf>,
+    system_roots: Option<bool>,
+    client_roots: Vec<PathBuf>,
+    client_certificates: Option<ClientCertificates>,
+});
+
+table!(ServerKey {
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
 });
 
 table!(Identity {

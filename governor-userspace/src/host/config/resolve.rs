@@ -22,6 +22,7 @@ pub const DEFAULT_PATH: &str = "/etc/governor/governor.toml";
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     pub capture: Capture,
+    pub tls: Tls,
     pub identity: Identity,
     pub policy: Policy,
     pub masking: Masking,
@@ -82,13 +83,48 @@ pub enum WhenDown {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsMode {
-    /// Answer no: `sslmode=prefer` goes on in clear, `require` ends.
+    /// Offer what the server offers, end it on both connections, read what is inside.
     #[default]
+    Terminate,
+    /// Answer no: `sslmode=prefer` goes on in clear, `require` ends.
     Decline,
     /// End the session with an error.
     Refuse,
     /// Relay it unread and put that on record.
     PassUnread,
+}
+
+/// Certificates that are shown and trusted where TLS is ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    pub server_keys: Vec<ServerKey>,
+    /// Look for the key of a server on this host where its own configuration says.
+    pub discover_server_keys: bool,
+    /// PEM files of roots for servers' certificates.
+    pub upstream_roots: Vec<PathBuf>,
+    /// The operating system's roots count too.
+    pub system_roots: bool,
+    /// PEM files of roots for clients' certificates.
+    pub client_roots: Vec<PathBuf>,
+    pub client_certificates: ClientCertificates,
+}
+
+/// A server's own certificate chain and key, PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerKey {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// What the server is shown where a client presents a certificate, whose key governor does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientCertificates {
+    /// Nothing: it is on record only.
+    #[default]
+    Record,
+    /// One of governor's CA with the same subject, if the client's leads to one of `client_roots`.
+    Reissue,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -288,6 +324,19 @@ impl Default for CaptureRule {
             protocol: Protocol::default(),
             when_down: WhenDown::default(),
             tls: TlsMode::default(),
+        }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            server_keys: Vec::new(),
+            discover_server_keys: true,
+            upstream_roots: Vec::new(),
+            system_roots: true,
+            client_roots: Vec::new(),
+            client_certificates: ClientCertificates::default(),
         }
     }
 }

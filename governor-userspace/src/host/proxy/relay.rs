@@ -2,6 +2,7 @@
 //! asks for, in the order that its actions promise.
 
 use super::cancel::{CancelTarget, Registration};
+use super::handshake::{Negotiated, negotiate};
 use super::leg::Leg;
 use super::observe::Observer;
 use super::stream::Stream;
@@ -74,6 +75,8 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>) {
         client: Leg::new(Stream::Plain(stream)),
         server: None,
         dialling: None,
+        negotiating: None,
+        prepared: None,
         submitting: None,
         hold: None,
         registration: None,
@@ -90,7 +93,7 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>) {
     relay.run().await;
 }
 
-type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
+type Dialling = Pin<Box<dyn Future<Output = io::Result<Stream>>>>;
 
 struct Relay {
     local: Rc<Local>,
@@ -99,6 +102,10 @@ struct Relay {
     client: Leg,
     server: Option<Leg>,
     dialling: Option<Dialling>,
+    /// TLS is to be set up; whether it is direct.
+    negotiating: Option<bool>,
+    /// The connection to the database that negotiating TLS has made.
+    prepared: Option<Stream>,
     submitting: Option<JoinHandle<Result<Submitted, SubmitError>>>,
     hold: Option<oneshot::Receiver<Answer>>,
     cancel: Arc<CancelTarget>,
@@ -121,7 +128,7 @@ enum Event {
     Progress,
     ClientClosed,
     ServerClosed,
-    Dialled(io::Result<TcpStream>),
+    Dialled(io::Result<Stream>),
     Submitted(Result<Submitted, String>),
     Answered(Answer),
     Cancel,
@@ -141,6 +148,10 @@ impl Relay {
                 && self.server.as_ref().is_some_and(Leg::is_flushed)
             {
                 return self.run_unread().await;
+            }
+            if let Some(direct) = self.negotiating.take() {
+                self.negotiate(direct, deadline.as_mut()).await;
+                continue;
             }
             let event = {
                 let cancel = self.cancel.clone();
@@ -163,7 +174,7 @@ impl Relay {
                 Event::ClientClosed => Input::ClientClosed,
                 Event::ServerClosed => Input::ServerClosed,
                 Event::Dialled(Ok(stream)) => {
-                    self.server = Some(Leg::new(Stream::Plain(stream)));
+                    self.server = Some(Leg::new(stream));
                     Input::Connected
                 }
                 Event::Dialled(Err(error)) => Input::ConnectFailed { reason: error.to_string() },
@@ -185,6 +196,41 @@ impl Relay {
         if let Some((process, secret, packet)) = self.waiting_cancel.take() {
             self.pass_cancel(process, &secret, &packet).await;
         }
+    }
+
+    /// Sets TLS up on both connections, within the time that a start-up may take.
+    async fn negotiate(&mut self, direct: bool, deadline: Pin<&mut Sleep>) {
+        let Some(client) = self.client.stream_mut().take_plain() else { return };
+        // Behind an SSLRequest nothing may be waiting: the session has seen to that.
+        let hello = std::mem::take(&mut self.client.unread);
+        let shared = self.local.shared.clone();
+        let mut drain = self.drain.clone();
+        let negotiated = tokio::select! {
+            negotiated = negotiate(&shared, self.destination, client, &hello, direct) => negotiated,
+            () = deadline => return self.handle(Input::Stop(StopReason::StartupTimeout)),
+            _ = drain.wait_for(|drain| *drain > Drain::No) => return self.handle(Input::Stop(StopReason::Draining)),
+        };
+        let input = match negotiated {
+            Negotiated::Established { client, server, tls } => {
+                self.client = Leg::new(client);
+                self.prepared = Some(server);
+                Input::TlsEstablished(tls)
+            }
+            Negotiated::Declined { client, server } => {
+                self.client = Leg::new(client);
+                self.prepared = Some(server);
+                Input::TlsDeclined
+            }
+            Negotiated::Unreachable { client, error } => {
+                self.client = Leg::new(client);
+                Input::ConnectFailed { reason: error.to_string() }
+            }
+            Negotiated::Failed { side, reason } => {
+                tracing::warn!(session = %self.session.id(), ?side, reason, "TLS was not set up");
+                Input::TlsFailed { side, reason }
+            }
+        };
+        self.handle(input);
     }
 
     /// Closes the client's connection so that the last message arrives: a socket that is closed with
@@ -246,6 +292,9 @@ impl Relay {
                 return Poll::Ready(Event::Progress);
             }
             match self.poll_reads(cx) {
+                Poll::Ready(Event::Progress) if self.negotiating.is_some() => {
+                    return Poll::Ready(Event::Progress);
+                }
                 Poll::Ready(Event::Progress) => {}
                 Poll::Ready(event) => return Poll::Ready(event),
                 Poll::Pending => break,
@@ -458,10 +507,15 @@ impl Relay {
         match request {
             Request::Dial => {
                 let destination = self.destination;
-                self.dialling = Some(Box::pin(async move {
-                    upstream::dial(destination, &shared.exemption, shared.connect_timeout).await
-                }));
+                self.dialling = Some(match self.prepared.take() {
+                    Some(stream) => Box::pin(std::future::ready(Ok(stream))),
+                    None => Box::pin(async move {
+                        let dialled = upstream::dial(destination, &shared.exemption, shared.connect_timeout);
+                        dialled.await.map(Stream::Plain)
+                    }),
+                });
             }
+            Request::NegotiateTls { direct } => self.negotiating = Some(direct),
             // The queue writes to disk: not on the thread that serves other sessions.
             Request::Hold(approval) => {
                 self.submitting =
@@ -496,14 +550,23 @@ impl Relay {
         }
     }
 
-    async fn pass_cancel(&self, process: u32, secret: &[u8], packet: &[u8]) {
+    async fn pass_cancel(&mut self, process: u32, secret: &[u8], packet: &[u8]) {
+        let prepared = self.prepared.take();
         let shared = &self.local.shared;
         let held = shared.cancels.cancel_hold(self.destination, process, secret);
         shared.metrics.cancel_request(!held);
-        if !held
-            && let Err(error) =
-                upstream::cancel(self.destination, &shared.exemption, packet, shared.connect_timeout).await
-        {
+        if held {
+            return;
+        }
+        let limit = shared.connect_timeout;
+        let pass = async {
+            let stream = match prepared {
+                Some(stream) => stream,
+                None => Stream::Plain(upstream::dial(self.destination, &shared.exemption, limit).await?),
+            };
+            upstream::cancel(stream, packet, limit).await
+        };
+        if let Err(error) = pass.await {
             tracing::warn!(%error, destination = %self.destination, "a cancel request did not reach the server");
         }
     }
@@ -535,7 +598,7 @@ fn refused(reason: &CloseReason) -> Option<RefusedReason> {
     match reason {
         CloseReason::ConnectionDenied => Some(RefusedReason::Policy),
         CloseReason::ConnectFailed => Some(RefusedReason::Upstream),
-        CloseReason::TlsRefused => Some(RefusedReason::Tls),
+        CloseReason::TlsRefused | CloseReason::TlsFailed => Some(RefusedReason::Tls),
         CloseReason::LedgerFailed => Some(RefusedReason::Audit),
         CloseReason::Draining => Some(RefusedReason::Draining),
         _ => None,

@@ -14,6 +14,7 @@ use crate::host::kernel::{Exemption, FlowTable};
 use crate::host::ledger::Ledger;
 use crate::host::policy::PolicyStore;
 use crate::host::telemetry::Metrics;
+use crate::host::tls::Tls;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub struct Shared {
     pub ledger: Ledger,
     pub approvals: Arc<ApprovalStore>,
     pub policy: Arc<PolicyStore>,
+    pub tls: Arc<Tls>,
     pub metrics: Arc<Metrics>,
     pub detectors: Arc<Detectors>,
     pub labels: Arc<Labels>,

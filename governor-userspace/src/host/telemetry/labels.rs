@@ -115,7 +115,8 @@ closed!(Verdict: Allow => "allow", Deny => "deny", Hold => "hold");
 closed!(Side: Client => "client", Database => "database", Governor => "governor");
 closed!(Outcome:
     Complete => "complete", Suspended => "suspended", Error => "error", Skipped => "skipped", Lost => "lost");
-closed!(TlsOutcome: Declined => "declined", Refused => "refused", PassedUnread => "passed_unread");
+closed!(TlsOutcome: Terminated => "terminated", ServerDeclined => "server_declined", Failed => "failed",
+    Declined => "declined", Refused => "refused", PassedUnread => "passed_unread");
 closed!(StatementKind:
     Empty => "empty", Select => "select", Explain => "explain", Show => "show", Cursor => "cursor",
     Execute => "execute", Prepare => "prepare", Deallocate => "deallocate", Insert => "insert",

@@ -6,8 +6,8 @@ use crate::engine::model::Class;
 use crate::engine::session::*;
 
 fn tls_outcomes(stage: &Stage) -> Vec<TlsOutcome> {
-    let events = stage.records.iter().filter_map(|r| match r.event {
-        AuditEvent::Tls { outcome } => Some(outcome),
+    let events = stage.records.iter().filter_map(|r| match &r.event {
+        AuditEvent::Tls(record) => Some(record.outcome),
         _ => None,
     });
     events.collect()

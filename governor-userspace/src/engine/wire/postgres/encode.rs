@@ -59,6 +59,15 @@ pub fn query(text: &str) -> Bytes {
     message(frontend::kind::QUERY, |out| cstr(out, text.as_bytes()))
 }
 
+/// AuthenticationSASL that offers `mechanisms`.
+pub fn sasl_offer(mechanisms: &[&[u8]]) -> Bytes {
+    message(backend::kind::AUTHENTICATION, |out| {
+        out.put_u32(super::sasl::REQUEST);
+        mechanisms.iter().for_each(|mechanism| cstr(out, mechanism));
+        out.put_u8(0);
+    })
+}
+
 /// Describe of a portal.
 pub fn describe_portal(name: &[u8]) -> Bytes {
     message(frontend::kind::DESCRIBE, |out| {

@@ -3,8 +3,9 @@
 use super::super::file::{self, Value};
 use super::super::units::{Bytes, Span};
 use super::{
-    Approvals, Approver, Audit, Capture, CaptureRule, CgroupRef, ColumnLabel, ColumnPattern, Config,
-    ConfigError, DEFAULT_PATH, Identity, Limits, Log, Masking, Metrics, Overrides, Policy,
+    Approvals, Approver, Audit, Capture, CaptureRule, CgroupRef, ClientCertificates, ColumnLabel,
+    ColumnPattern, Config, ConfigError, DEFAULT_PATH, Identity, Limits, Log, Masking, Metrics, Overrides,
+    Policy, ServerKey, Tls,
 };
 use crate::engine::masking::Category;
 use crate::host::identity::agents::line_of;
@@ -37,6 +38,7 @@ pub fn parse(text: &str, path: &Path, overrides: Overrides) -> Result<Config, Co
     })?;
     Ok(Config {
         capture: source.capture(file.capture)?,
+        tls: source.tls(file.tls)?,
         identity: source.identity(file.identity)?,
         policy: source.policy(file.policy, overrides),
         masking: source.masking(file.masking)?,
@@ -109,6 +111,34 @@ impl Source<'_> {
             protocol: rule.protocol.unwrap_or_default(),
             when_down: rule.when_down.unwrap_or_default(),
             tls: rule.tls.unwrap_or_default(),
+        })
+    }
+
+    fn tls(&self, written: file::Tls) -> Checked<Tls> {
+        let default = Tls::default();
+        let mut server_keys = Vec::with_capacity(written.server_keys.len());
+        for pair in written.server_keys {
+            let span = pair.span();
+            match pair.into_inner() {
+                file::ServerKey { certificate: Some(certificate), key: Some(key) } => {
+                    server_keys.push(ServerKey { certificate, key });
+                }
+                _ => return Err(self.fail_at(span, "tls.server_keys", "name both certificate and key")),
+            }
+        }
+        let client_certificates = written.client_certificates.unwrap_or_default();
+        if client_certificates == ClientCertificates::Reissue && written.client_roots.is_empty() {
+            let at = self.text.find("client_certificates").unwrap_or(0);
+            let reason = "\"reissue\" needs tls.client_roots: only a verified certificate is issued anew";
+            return Err(self.fail(at, "tls.client_certificates", reason));
+        }
+        Ok(Tls {
+            server_keys,
+            discover_server_keys: written.discover_server_keys.unwrap_or(default.discover_server_keys),
+            upstream_roots: written.upstream_roots,
+            system_roots: written.system_roots.unwrap_or(default.system_roots),
+            client_roots: written.client_roots,
+            client_certificates,
         })
     }
 

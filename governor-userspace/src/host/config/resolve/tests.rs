@@ -32,9 +32,11 @@ fn the_sample_is_the_default_and_shows_every_key() {
             l.split('=').next().is_some_and(|k| k.trim() == key && l.contains('=')) || l == list || l == table
         })
     };
-    let sections: [(&str, &[&str]); 12] = [
+    let sections: [(&str, &[&str]); 14] = [
         ("capture", file::Capture::KEYS),
         ("capture.rules", file::CaptureRule::KEYS),
+        ("tls", file::Tls::KEYS),
+        ("tls.server_keys", file::ServerKey::KEYS),
         ("identity", file::Identity::KEYS),
         ("identity.assign", file::Assign::KEYS),
         ("policy", file::Policy::KEYS),
