@@ -69,6 +69,18 @@ impl Site {
         RemoteSocket::connect(&self.group.client(class), self.server_address())
     }
 
+    /// A raw protocol session straight to the server: what governor has to equal.
+    pub fn wire_direct(&self) -> Result<Wire> {
+        let mut wire = Wire::new(self.socket_direct()?)?;
+        wire.start("app", "shop").context("start-up without governor")?;
+        Ok(wire)
+    }
+
+    /// A raw connection that nothing captures.
+    pub fn socket_direct(&self) -> Result<RemoteSocket> {
+        RemoteSocket::connect(&self.group.agent_host(), self.server_address())
+    }
+
     /// A raw protocol session, past authentication (which must be trust).
     pub fn wire(&self, class: Class) -> Result<Wire> {
         let mut wire = Wire::new(self.socket(class)?)?;

@@ -8,12 +8,12 @@ use crate::engine::policy;
 use crate::engine::session::{EngineLimits, Labels, TlsMode};
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
 use crate::host::clock;
-use crate::host::config::{self, Approver, Config, Profile};
+use crate::host::config::{self, Approver, CancelUnknown, Config, Profile};
 use crate::host::identity::Identifier;
 use crate::host::kernel::{CaptureRule, Kernel, KernelOptions, cgroup2_mount};
 use crate::host::ledger::{Ledger, LedgerOptions};
 use crate::host::policy::{PolicyOptions, PolicyStore};
-use crate::host::proxy::{self, CancelRegistry, Drain, PortRule, Shared};
+use crate::host::proxy::{self, CancelRegistry, Drain, PortRule, Shared, Sources};
 use crate::host::telemetry::Metrics;
 use crate::host::tls::{TLS_DIRECTORY, Tls, TlsOptions};
 use anyhow::Context as _;
@@ -72,9 +72,13 @@ pub(super) fn build(
         engine_limits: engine_limits(config),
         ports: ports(config),
         cancels: CancelRegistry::default(),
+        sources: Sources::default(),
         startup_timeout: config.limits.startup_timeout,
+        authentication_timeout: config.limits.authentication_timeout,
         connect_timeout: config.limits.upstream_connect_timeout,
+        peer_timeout: config.limits.peer_timeout,
         connections_max: config.limits.connections_max,
+        connections_per_source_max: config.limits.connections_per_source_max,
         drain,
     });
     let kernel: KernelSlot = Arc::new(Mutex::new(Some(kernel)));
@@ -218,6 +222,7 @@ fn engine_limits(config: &Config) -> EngineLimits {
         record_text_bytes_max: config.audit.text_bytes_max,
         record_parameters_max: config.audit.parameters_max,
         hold_timeout_ns: u64::try_from(config.approvals.timeout.as_nanos()).unwrap_or(u64::MAX),
+        forward_unknown_cancel: config.limits.cancel_unknown == CancelUnknown::Forward,
         detect_values: config.masking.detect_values,
         ..EngineLimits::default()
     }

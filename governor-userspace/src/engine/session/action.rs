@@ -63,8 +63,11 @@ pub enum Request {
     WithdrawHold { approval: String, answer: Answer },
     /// The server told its process id and cancel key: cancel requests may name this session.
     CancelKey { process: u32, secret: Vec<u8> },
-    /// A cancel request for some session of this destination. Dial, send `packet`, close.
-    Cancel { process: u32, secret: Vec<u8>, packet: Bytes },
+    /// A cancel request came: which live session of this destination has that key? Answered by
+    /// `CancelMatched`; a hold that it means is told.
+    MatchCancel { process: u32, secret: Vec<u8> },
+    /// Dial, send this cancel request, close.
+    Cancel { packet: Bytes, permit: Permit },
     /// From now on copy bytes both ways without reading them.
     PassUnread,
     /// Definitions in a database change: its catalogue is not to be trusted until it is read again.
@@ -87,6 +90,16 @@ pub enum CloseReason {
     Draining,
     StartupTimeout,
     LedgerFailed,
+    TooMany(TooMany),
+}
+
+/// More connections than are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooMany {
+    /// In all.
+    Connections { max: usize },
+    /// From this user of the host in this cgroup.
+    OfSource { max: usize },
 }
 
 impl CloseReason {
@@ -104,6 +117,7 @@ impl CloseReason {
             Self::Draining => "draining",
             Self::StartupTimeout => "startup_timeout",
             Self::LedgerFailed => "ledger_failed",
+            Self::TooMany(_) => "limit",
         }
     }
 }

@@ -36,8 +36,22 @@ pub enum Input<'a> {
     Answered { answer: Answer },
     /// The client sent a cancel request with this session's key.
     CancelRequested,
+    /// Which live session the cancel request of this connection means.
+    CancelMatched(CancelMatch),
     /// The host ends the session.
     Stop(StopReason),
+}
+
+/// What the host knows of the session that a cancel request names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelMatch {
+    /// A live session of this destination has the key.
+    Live,
+    /// It has, and its hold was told to end. `runs`: the server may be at work for it all the same.
+    Held { runs: bool },
+    /// None that governor knows has. `unread`: there are live sessions of this destination whose keys it
+    /// did not read.
+    Unknown { unread: bool },
 }
 
 /// Why the host ends a session that did nothing wrong in itself.

@@ -13,6 +13,7 @@
 //! - memory is bounded by [`EngineLimits`] and the protocol's own limits, whatever lengths a peer claims.
 
 mod action;
+mod cancel;
 mod catalogue;
 mod chunk;
 mod client;
@@ -30,10 +31,10 @@ mod server;
 mod slots;
 mod visibility;
 
-pub use action::{Actions, CloseReason, Request};
+pub use action::{Actions, CloseReason, Request, TooMany};
 pub use catalogue::{Catalogue, ColumnPattern, Labels};
 pub use governance::{EngineLimits, Governance};
-pub use input::{Input, StopReason};
+pub use input::{CancelMatch, Input, StopReason};
 pub use permit::Permit;
 
 use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
@@ -84,6 +85,8 @@ pub struct Session {
     policy_principal: PolicyPrincipal,
     claims: Claims,
     names: Names,
+    /// Told to the client once it has said who it is; a cancel request is served all the same.
+    too_many: Option<TooMany>,
     phase: Phase,
     encryption: Encryption,
     /// Version of the policy set that `may_be_masked` was asked of.
@@ -137,6 +140,11 @@ enum Phase {
     /// TLS is being set up; `direct` as in [`Request::NegotiateTls`].
     NegotiatingTls {
         direct: bool,
+    },
+    /// A cancel request came; waiting to be told which session it means.
+    Cancelling {
+        process: u32,
+        packet: bytes::Bytes,
     },
     /// Allowed; waiting for the connection to the database.
     Connecting {
@@ -245,6 +253,7 @@ impl Session {
             policy_principal,
             names: Names::new(&setup.principal, &Claims::default()),
             claims: Claims::default(),
+            too_many: None,
             phase: Phase::Opening { encryption_requests: 0 },
             encryption: Encryption::default(),
             policy_version: governance.policy.version().into(),
@@ -283,6 +292,11 @@ impl Session {
         };
         session.record(out, now, AuditEvent::SessionStart(Box::new(start)));
         session
+    }
+
+    /// The client will be told that there are too many connections, in place of a connection.
+    pub fn refuse(&mut self, too_many: TooMany) {
+        self.too_many = Some(too_many);
     }
 
     /// Advances by one input. Never blocks; `now` is the only clock it has. After [`Actions::close`]
@@ -356,6 +370,10 @@ impl Session {
                 self.cancel_requested(now, governance, out);
                 Ok(())
             }
+            Input::CancelMatched(found) => {
+                self.cancel_matched(now, found, governance, out);
+                Ok(())
+            }
             Input::Stop(reason) => {
                 self.stop(now, reason, out);
                 Ok(())
@@ -391,6 +409,7 @@ impl Session {
         !matches!(
             self.phase,
             Phase::NegotiatingTls { .. }
+                | Phase::Cancelling { .. }
                 | Phase::Connecting { .. }
                 | Phase::ConnectingUnread
                 | Phase::ReadingCatalogue { .. }
@@ -424,12 +443,18 @@ impl Session {
         self.holding.is_some()
     }
 
+    /// A statement was forwarded and not yet answered: while another is held, the server may be at work.
+    pub fn runs(&self) -> bool {
+        self.pipeline.runs()
+    }
+
     /// Authentication is over: the start-up deadline no longer applies.
     pub fn is_established(&self) -> bool {
         !matches!(
             self.phase,
             Phase::Opening { .. }
                 | Phase::NegotiatingTls { .. }
+                | Phase::Cancelling { .. }
                 | Phase::Connecting { .. }
                 | Phase::ConnectingUnread
                 | Phase::Authenticating

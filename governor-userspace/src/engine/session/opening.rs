@@ -1,7 +1,7 @@
 //! From the first byte to the server's first ReadyForQuery: cancel requests, the connection's own decision,
 //! authentication passed through. What is about encryption is in `encryption.rs`.
 
-use super::action::{Actions, CloseReason, Request};
+use super::action::{Actions, CloseReason, Request, TooMany};
 use super::chunk::{Chunk, ToServer};
 use super::governance::Governance;
 use super::permit::{Permit, ProtocolNeed};
@@ -36,16 +36,8 @@ impl Session {
                 Opening::DirectTls => return self.direct_tls(now, encryption_requests, out),
                 Opening::Cancel { process, secret } => {
                     let packet = buffer.split_to(bytes).freeze();
-                    out.requests.push(Request::Cancel { process, secret, packet });
-                    self.record(
-                        out,
-                        now,
-                        AuditEvent::Cancel {
-                            forwarded: true,
-                            reason: format!("for server process {process}"),
-                        },
-                    );
-                    self.end(now, CloseReason::CancelDone, out);
+                    self.phase = Phase::Cancelling { process, packet };
+                    out.requests.push(Request::MatchCancel { process, secret });
                 }
                 Opening::Unsupported { major, minor } => {
                     let message = format!(
@@ -97,6 +89,9 @@ impl Session {
                 "Replication is for services whose data policy does not mask.",
             );
         }
+        if let Some(too_many) = self.too_many {
+            decision = self.refusal(too_many);
+        }
         let id = self.next_decision();
         self.record(
             out,
@@ -115,11 +110,31 @@ impl Session {
             }
             None => {
                 let mut report = self.denial_report(&id, &decision, "this connection");
-                report.sqlstate = "28000";
+                report.sqlstate = if self.too_many.is_some() { "53300" } else { "28000" };
                 self.fatal(&report, out);
-                self.end(now, CloseReason::ConnectionDenied, out);
+                let reason = self.too_many.map_or(CloseReason::ConnectionDenied, CloseReason::TooMany);
+                self.end(now, reason, out);
             }
         }
+    }
+
+    fn refusal(&self, too_many: TooMany) -> Decision {
+        let principal = &self.setup.principal;
+        let (text, key) = match too_many {
+            TooMany::Connections { max } => {
+                (format!("{max} connections are open, as many as are served"), "limits.connections_max")
+            }
+            TooMany::OfSource { max } => {
+                let place = principal.cgroup.as_deref().unwrap_or("its cgroup");
+                let text = format!(
+                    "{} has {max} connections open in {place}, as many as one source may have",
+                    principal.user
+                );
+                (text, "limits.connections_per_source_max")
+            }
+        };
+        let hint = format!("Close idle connections or share them in a pool; the operator can raise {key}.");
+        Decision::deny("governor.connections", &text, &hint)
     }
 
     /// Settings in the start-up packet are what SET would be: decided as such. `None` where all may be.

@@ -22,11 +22,15 @@ pub(super) struct Owed {
     pub more: VecDeque<Run>,
     /// The server will answer governor's stand-in with an error; the client gets this one instead.
     pub denial: Option<Bytes>,
+    /// Ends of COPY FROM that the client sent before the server said that the COPY begins.
+    copy_ends: u32,
+    /// A Sync behind such an end: the server answers it.
+    behind_copy: bool,
 }
 
 impl Owed {
     pub fn new(expect: Expect) -> Self {
-        Self { expect, run: None, more: VecDeque::new(), denial: None }
+        Self { expect, run: None, more: VecDeque::new(), denial: None, copy_ends: 0, behind_copy: false }
     }
 }
 
@@ -91,6 +95,10 @@ pub(super) struct Pipeline {
     queue: VecDeque<Owed>,
     /// Entries that end with ReadyForQuery.
     barriers: usize,
+    /// How many entries were taken out, and the number of the newest that may begin a COPY; the first
+    /// entry ever has number 0.
+    taken: u64,
+    newest_runner: Option<u64>,
     /// An extended-protocol message failed and the server skips everything up to the next Sync,
     /// which the client has not sent yet.
     pub server_skips: bool,
@@ -112,8 +120,20 @@ impl Pipeline {
         self.barriers > 0
     }
 
-    pub fn push(&mut self, owed: Owed) {
+    /// A statement is under way.
+    pub fn runs(&self) -> bool {
+        self.queue.iter().any(|owed| owed.run.is_some())
+    }
+
+    pub fn push(&mut self, mut owed: Owed) {
         self.barriers += usize::from(owed.expect.is_barrier());
+        match owed.expect {
+            Expect::Query | Expect::Execute { .. } => {
+                self.newest_runner = Some(self.taken + self.queue.len() as u64);
+            }
+            Expect::Sync => owed.behind_copy = self.newest_runner().is_some_and(|o| o.copy_ends > 0),
+            _ => {}
+        }
         self.queue.push_back(owed);
     }
 
@@ -127,6 +147,7 @@ impl Pipeline {
 
     pub fn pop(&mut self) -> Option<Owed> {
         let owed = self.queue.pop_front()?;
+        self.taken += 1;
         self.barriers -= usize::from(owed.expect.is_barrier());
         Some(owed)
     }
@@ -151,17 +172,41 @@ impl Pipeline {
         failed
     }
 
+    /// The newest entry that may begin a COPY.
+    fn newest_runner(&mut self) -> Option<&mut Owed> {
+        let index = self.newest_runner?.checked_sub(self.taken)?;
+        self.queue.get_mut(usize::try_from(index).ok()?)
+    }
+
+    /// The client ends a COPY FROM whose beginning the server has not told yet.
+    pub fn copy_ended_early(&mut self) {
+        if let Some(owed) = self.newest_runner() {
+            owed.copy_ends += 1;
+        }
+    }
+
     /// A COPY FROM STDIN has begun: the server ignores Syncs until it ends, also those already sent.
-    pub fn copy_in_began(&mut self) {
-        while self.queue.get(1).is_some_and(|owed| owed.expect == Expect::Sync) {
+    /// True where the client has ended it already.
+    pub fn copy_in_began(&mut self) -> bool {
+        while self.queue.get(1).is_some_and(|owed| owed.expect == Expect::Sync && !owed.behind_copy) {
             self.queue.remove(1);
             self.barriers -= 1;
             self.doubtful_syncs += 1;
+            // Everything behind it moves up.
+            self.newest_runner = self.newest_runner.map(|n| if n > self.taken { n - 1 } else { n });
+        }
+        match self.queue.front_mut() {
+            Some(owed) if owed.copy_ends > 0 => {
+                owed.copy_ends -= 1;
+                true
+            }
+            _ => false,
         }
     }
 
     pub fn drain(&mut self) -> impl Iterator<Item = Owed> {
         self.barriers = 0;
+        self.taken += self.queue.len() as u64;
         self.queue.drain(..)
     }
 }
@@ -198,7 +243,30 @@ mod tests {
         let mut p = Pipeline::default();
         p.push(execute());
         p.push(Owed::new(Expect::Sync));
-        p.copy_in_began();
+        assert!(!p.copy_in_began());
         assert_eq!((p.len(), p.doubtful_syncs), (1, 1));
+    }
+
+    #[test]
+    fn syncs_behind_an_end_that_was_sent_early_are_owed() {
+        let mut p = Pipeline::default();
+        // COPY, Sync, CopyDone, Sync, COPY, CopyDone, Sync, and an Execute behind.
+        p.push(execute());
+        p.push(Owed::new(Expect::Sync));
+        p.copy_ended_early();
+        p.push(Owed::new(Expect::Sync));
+        p.push(execute());
+        p.copy_ended_early();
+        p.push(Owed::new(Expect::Sync));
+        p.push(execute());
+        assert!(p.copy_in_began());
+        assert_eq!((p.len(), p.doubtful_syncs), (5, 1));
+        assert_eq!(p.pop().map(|o| o.expect), Some(Expect::Execute { portal: Box::default() }));
+        assert_eq!(p.pop().map(|o| o.expect), Some(Expect::Sync));
+        assert!(p.copy_in_began());
+        assert_eq!(p.len(), 3);
+        p.pop();
+        p.pop();
+        assert!(!p.copy_in_began(), "of the last one nothing was sent");
     }
 }

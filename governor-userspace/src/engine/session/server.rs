@@ -11,6 +11,7 @@ use crate::engine::audit::Outcome;
 use crate::engine::masking::mask_row;
 use crate::engine::model::Timestamp;
 use crate::engine::wire::postgres::backend::{self, TransactionState, kind};
+use crate::engine::wire::postgres::startup::CANCEL_SECRET_BYTES_MAX;
 use crate::engine::wire::postgres::{Header, ProtocolViolation};
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
@@ -32,7 +33,11 @@ impl Session {
     ) -> Result<(), ProtocolViolation> {
         if matches!(
             self.phase,
-            Phase::Opening { .. } | Phase::NegotiatingTls { .. } | Phase::Connecting { .. } | Phase::Closed
+            Phase::Opening { .. }
+                | Phase::NegotiatingTls { .. }
+                | Phase::Cancelling { .. }
+                | Phase::Connecting { .. }
+                | Phase::Closed
         ) {
             return Ok(());
         }
@@ -164,8 +169,7 @@ impl Session {
                 Err(ProtocolViolation::Other("a COPY begins that nobody asked for"))
             }
             kind::COPY_IN_RESPONSE => {
-                self.copying_in = true;
-                self.pipeline.copy_in_began();
+                self.copying_in = !self.pipeline.copy_in_began();
                 Ok(Step::Pass)
             }
             kind::FUNCTION_CALL_RESPONSE => {
@@ -183,7 +187,10 @@ impl Session {
             }
             kind::BACKEND_KEY_DATA => {
                 let (process, secret) = backend::backend_key_data(body)?;
-                out.requests.push(Request::CancelKey { process, secret: secret.to_vec() });
+                // A longer one is in no cancel request that the protocol knows.
+                if secret.len() <= CANCEL_SECRET_BYTES_MAX {
+                    out.requests.push(Request::CancelKey { process, secret: secret.to_vec() });
+                }
                 Ok(Step::Pass)
             }
             kind::AUTHENTICATION => self.authentication_request(body),
@@ -408,6 +415,12 @@ impl Session {
                 self.finish(now, run, Outcome::Skipped, None, None, out);
             }
         } else {
+            if let Some(Expect::Parse { statement, .. }) = self.pipeline.front().map(|owed| &owed.expect)
+                && statement.is_empty()
+            {
+                // The server takes the unnamed statement away before it reads the new one.
+                self.statements.close(b"");
+            }
             for owed in self.pipeline.fail_to_barrier() {
                 self.fail(now, owed, out);
             }

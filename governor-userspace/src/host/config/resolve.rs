@@ -214,15 +214,33 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub connections_max: usize,
+    /// Of one source: a user of the host in one cgroup.
+    pub connections_per_source_max: usize,
     pub statement_bytes_max: usize,
     /// The largest row that can be masked; a larger one ends its session.
     pub row_bytes_max: usize,
-    /// From accept to the end of authentication.
+    /// From accept to the whole start-up packet.
     pub startup_timeout: Duration,
+    /// From then to the server's first ReadyForQuery, the connecting not counted.
+    pub authentication_timeout: Duration,
     pub upstream_connect_timeout: Duration,
     pub drain_timeout: Duration,
+    /// A silent peer that does not answer the kernel's probes for so long is gone; `None`: never asked.
+    pub peer_timeout: Option<Duration>,
+    pub cancel_unknown: CancelUnknown,
     /// Threads; `None`: one for each core.
     pub workers: Option<usize>,
+}
+
+/// A service's cancel request with a key that no live session has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CancelUnknown {
+    /// Nothing happens, on record.
+    #[default]
+    Drop,
+    /// The server judges it: for sessions that were open before governor was started.
+    Forward,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -393,11 +411,16 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 10_000,
+            connections_per_source_max: 5_000,
             statement_bytes_max: 1 << 20,
             row_bytes_max: 64 << 20,
             startup_timeout: Duration::from_secs(10),
+            // A little more than the server's own default, so that its answer comes first.
+            authentication_timeout: Duration::from_secs(65),
             upstream_connect_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
+            peer_timeout: Some(Duration::from_secs(120)),
+            cancel_unknown: CancelUnknown::default(),
             workers: None,
         }
     }

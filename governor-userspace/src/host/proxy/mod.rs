@@ -10,16 +10,19 @@
 
 mod cancel;
 mod handshake;
+mod keepalive;
 mod leg;
 mod listener;
 mod observe;
 mod relay;
+mod sources;
 mod stream;
 mod upstream;
 mod worker;
 
 pub use cancel::CancelRegistry;
 pub use listener::{Acceptor, ListenError, bind};
+pub use sources::Sources;
 pub use worker::{Drain, Shared, Workers};
 
 use crate::engine::session::TlsMode;

@@ -56,7 +56,12 @@ pub fn report(severity: Severity, report: &Report) -> Bytes {
 
 /// A simple query.
 pub fn query(text: &str) -> Bytes {
-    message(frontend::kind::QUERY, |out| cstr(out, text.as_bytes()))
+    self::text(frontend::kind::QUERY, text)
+}
+
+/// A message that is one text.
+pub fn text(kind: u8, text: &str) -> Bytes {
+    message(kind, |out| cstr(out, text.as_bytes()))
 }
 
 /// AuthenticationSASL that offers `mechanisms`.

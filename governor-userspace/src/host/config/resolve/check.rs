@@ -304,11 +304,22 @@ impl Source<'_> {
         let d = Limits::default();
         let w = written;
         let workers = self.count(w.workers, "limits.workers", 0, 0..=1024)?;
+        let connections_max =
+            self.count(w.connections_max, "limits.connections_max", d.connections_max, 1..=1_000_000)?;
+        let peer_timeout = self.time(
+            w.peer_timeout,
+            "limits.peer_timeout",
+            d.peer_timeout.unwrap_or_default(),
+            // The kernel's own limit for the silence before it asks is nine hours.
+            Duration::ZERO..=12 * HOUR,
+        )?;
         Ok(Limits {
-            connections_max: self.count(
-                w.connections_max,
-                "limits.connections_max",
-                d.connections_max,
+            connections_max,
+            connections_per_source_max: self.count(
+                w.connections_per_source_max,
+                "limits.connections_per_source_max",
+                // One source never shuts out all others.
+                connections_max.div_ceil(2),
                 1..=1_000_000,
             )?,
             statement_bytes_max: self.size(
@@ -324,6 +335,12 @@ impl Source<'_> {
                 d.startup_timeout,
                 TENTH..=HOUR,
             )?,
+            authentication_timeout: self.time(
+                w.authentication_timeout,
+                "limits.authentication_timeout",
+                d.authentication_timeout,
+                TENTH..=HOUR,
+            )?,
             upstream_connect_timeout: self.time(
                 w.upstream_connect_timeout,
                 "limits.upstream_connect_timeout",
@@ -336,6 +353,8 @@ impl Source<'_> {
                 d.drain_timeout,
                 Duration::ZERO..=HOUR,
             )?,
+            peer_timeout: (!peer_timeout.is_zero()).then_some(peer_timeout),
+            cancel_unknown: w.cancel_unknown.unwrap_or_default(),
             workers: (workers != 0).then_some(workers),
         })
     }
