@@ -123,5 +123,5 @@ fn rows_and_copy_data_cost_no_allocation_each() {
 }
 
 /// What was counted; more needs a reason.
-const SIMPLE_MAX: u64 = 14;
-const PREPARED_MAX: u64 = 22;
+const SIMPLE_MAX: u64 = 6;
+const PREPARED_MAX: u64 = 7;
