@@ -60,6 +60,8 @@ fn idle_ladder(way: &Way, postgres: &Postgres, steps: &[u32], rows: &mut Vec<Ste
     let dir = tempfile::tempdir()?;
     let script = dir.path().join("idle.sql");
     std::fs::write(&script, "SELECT 1;\n\\sleep 600 s\n")?;
+    // What a proxy keeps once for all connections is there from now on.
+    way.pgbench(PREPARED, ACTIVE, For::Transactions(TRANSACTIONS))?;
     let before = way.pid.map(process::rss_kib).transpose()?;
     let mut holders = Vec::new();
     let mut held = 0;
