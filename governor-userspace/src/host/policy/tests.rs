@@ -141,22 +141,29 @@ impl Watched {
     }
 }
 
+/// A whole file at once, as careful editors do it: a slow machine would read a half-written one, and be right.
+fn put(file: &Path, text: &str) {
+    let draft = file.with_extension("draft");
+    fs::write(&draft, text).unwrap();
+    fs::rename(draft, file).unwrap();
+}
+
 #[test]
 fn changes_on_disk_come_into_force() {
     let dir = tempfile::tempdir().unwrap();
     let watched = watched(dir.path());
     let file = dir.path().join("a.cedar");
 
-    fs::write(&file, FORBID).unwrap();
+    put(&file, FORBID).unwrap();
     watched.hear().unwrap();
     assert_eq!(connect(&watched.store), Verdict::Deny);
 
-    fs::write(&file, "nonsense").unwrap();
+    put(&file, "nonsense").unwrap();
     watched.hear().unwrap_err();
     assert_eq!(connect(&watched.store), Verdict::Deny);
 
     // Repaired to what is in force: heard of, because the refusal was.
-    fs::write(&file, FORBID).unwrap();
+    put(&file, FORBID).unwrap();
     let repaired = watched.hear().unwrap();
     assert_eq!(repaired.before, repaired.version);
 
