@@ -182,7 +182,7 @@ fn a_directory_made_later_or_replaced_is_followed() {
     assert_eq!(connect(&watched.store), Verdict::Allow);
 
     fs::create_dir(&dir).unwrap();
-    fs::write(dir.join("a.cedar"), FORBID).unwrap();
+    put(&dir.join("a.cedar"), FORBID);
     watched.hear().unwrap();
     assert_eq!(connect(&watched.store), Verdict::Deny);
 
@@ -193,7 +193,7 @@ fn a_directory_made_later_or_replaced_is_followed() {
     // With unlucky timing the moment without a directory is heard of first.
     while watched.hear().is_err() {}
     assert_eq!(connect(&watched.store), Verdict::Allow);
-    fs::write(dir.join("b.cedar"), FORBID).unwrap();
+    put(&dir.join("b.cedar"), FORBID);
     watched.hear().unwrap();
     assert_eq!(connect(&watched.store), Verdict::Deny);
 }
