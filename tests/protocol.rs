@@ -59,7 +59,7 @@ fn start_ups_of_every_version_are_answered_as_the_server_does() {
     let site = Site::start().unwrap();
     let base = [("user", "app"), ("database", "shop")];
     let with = |name, value| [base.as_slice(), &[(name, value)]].concat();
-    let cases: Vec<(&str, u16, Vec<(&str, &str)>)> = vec![
+    let cases = [
         ("3.0", 0, base.to_vec()),
         ("3.1, which was never used", 1, base.to_vec()),
         ("3.2", 2, base.to_vec()),
