@@ -58,8 +58,9 @@ impl Session {
             let limit = frontend::body_bytes_max(header.kind).filter(|_| header.kind != kind::PASSWORD);
             header.at_most(limit.ok_or(ProtocolViolation::UnknownKind { kind: header.kind })?)?;
             if self.restricted && self.pipeline.has_barrier() && !passes_during_copy(header.kind) {
-                // Only a COPY's own data overtakes the reply that is owed.
-                return Ok(());
+                // Only a COPY's own data overtakes the reply that is owed. Anything else would wait for an end
+                // that cannot come behind it; the server ends such a session.
+                return if self.copying_in { Err(NOT_COPY) } else { Ok(()) };
             }
             if self.skips(header.kind) {
                 // An answer was for the message that is skipped now, not for one behind it.
@@ -182,7 +183,7 @@ impl Session {
                 self.client_skips = false;
                 self.pipeline.server_skips = false;
                 if self.copying_in {
-                    self.pipeline.doubtful_syncs += 1;
+                    self.pipeline.sync_in_copy();
                 } else {
                     self.pipeline.push(Owed::new(Expect::Sync));
                 }
@@ -192,6 +193,7 @@ impl Session {
             kind::COPY_DATA => Step::Pass(Permit::protocol(ProtocolNeed::CopyData)),
             kind::COPY_DONE | kind::COPY_FAIL => {
                 self.copying_in = false;
+                self.pipeline.copy_in_ended();
                 Step::Pass(Permit::protocol(ProtocolNeed::CopyData))
             }
             kind::FLUSH | kind::TERMINATE => framing(),
@@ -517,6 +519,9 @@ fn needed_bytes(header: Header, statement_bytes_max: usize) -> usize {
         _ => header.body_bytes,
     }
 }
+
+const NOT_COPY: ProtocolViolation =
+    ProtocolViolation::Other("a message that is not part of COPY came during one");
 
 /// Messages that a COPY FROM STDIN consists of, or that the server ignores during one.
 fn passes_during_copy(message: u8) -> bool {

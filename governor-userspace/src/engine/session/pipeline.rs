@@ -22,11 +22,13 @@ pub(super) struct Owed {
     pub more: VecDeque<Run>,
     /// The server will answer governor's stand-in with an error; the client gets this one instead.
     pub denial: Option<Bytes>,
+    /// How many CopyDone and CopyFail the client had sent before this; one more for each COPY that it began.
+    copy_ends: u64,
 }
 
 impl Owed {
     pub fn new(expect: Expect) -> Self {
-        Self { expect, run: None, more: VecDeque::new(), denial: None }
+        Self { expect, run: None, more: VecDeque::new(), denial: None, copy_ends: 0 }
     }
 }
 
@@ -94,8 +96,12 @@ pub(super) struct Pipeline {
     /// An extended-protocol message failed and the server skips everything up to the next Sync,
     /// which the client has not sent yet.
     pub server_skips: bool,
-    /// Syncs sent during a COPY, which the server may or may not answer.
-    pub doubtful_syncs: u32,
+    /// CopyDone and CopyFail that the client sent.
+    copy_ends: u64,
+    /// Syncs that were sent into the COPY under way. It swallows them, unless it fails before.
+    copy_syncs: u32,
+    /// Syncs that were sent into a COPY that failed: those behind what made it fail are answered.
+    doubtful_syncs: u32,
 }
 
 impl Pipeline {
@@ -112,7 +118,8 @@ impl Pipeline {
         self.barriers > 0
     }
 
-    pub fn push(&mut self, owed: Owed) {
+    pub fn push(&mut self, mut owed: Owed) {
+        owed.copy_ends = self.copy_ends;
         self.barriers += usize::from(owed.expect.is_barrier());
         self.queue.push_back(owed);
     }
@@ -151,13 +158,54 @@ impl Pipeline {
         failed
     }
 
-    /// A COPY FROM STDIN has begun: the server ignores Syncs until it ends, also those already sent.
-    pub fn copy_in_began(&mut self) {
-        while self.queue.get(1).is_some_and(|owed| owed.expect == Expect::Sync) {
+    /// A COPY FROM STDIN has begun: it swallows Syncs up to the client's CopyDone or CopyFail, also those
+    /// already sent. True where the client has yet to end it.
+    pub fn copy_in_began(&mut self) -> bool {
+        let Some(front) = self.queue.front_mut() else { return false };
+        let before = front.copy_ends;
+        front.copy_ends += 1;
+        let inside = |owed: &Owed| owed.expect == Expect::Sync && owed.copy_ends <= before;
+        while self.queue.get(1).is_some_and(inside) {
             self.queue.remove(1);
             self.barriers -= 1;
-            self.doubtful_syncs += 1;
+            self.copy_syncs += 1;
         }
+        self.copy_ends <= before
+    }
+
+    /// The client sent CopyDone or CopyFail.
+    pub fn copy_in_ended(&mut self) {
+        self.copy_ends += 1;
+    }
+
+    /// The client sent a Sync into the COPY under way.
+    pub fn sync_in_copy(&mut self) {
+        self.copy_syncs += 1;
+    }
+
+    /// A statement is through: what was sent into its COPY is swallowed.
+    pub fn copy_completed(&mut self) {
+        self.copy_syncs = 0;
+    }
+
+    /// A statement failed, a COPY perhaps.
+    pub fn copy_failed(&mut self) {
+        self.doubtful_syncs += std::mem::take(&mut self.copy_syncs);
+    }
+
+    /// A ReadyForQuery that answers nothing in the queue may answer a Sync that was sent into a COPY that failed.
+    pub fn answers_doubtful_sync(&mut self) -> bool {
+        let answers = self.doubtful_syncs > 0;
+        if answers {
+            self.doubtful_syncs -= 1;
+            self.server_skips = false;
+        }
+        answers
+    }
+
+    /// Anything but ReadyForQuery came: Syncs before what it answers were answered, if they ever are.
+    pub fn doubt_is_over(&mut self) {
+        self.doubtful_syncs = 0;
     }
 
     pub fn drain(&mut self) -> impl Iterator<Item = Owed> {
@@ -198,7 +246,31 @@ mod tests {
         let mut p = Pipeline::default();
         p.push(execute());
         p.push(Owed::new(Expect::Sync));
+        assert!(p.copy_in_began(), "the client has yet to end it");
+        assert_eq!((p.len(), p.has_barrier()), (1, false));
+        p.copy_completed();
+        assert!(!p.answers_doubtful_sync(), "the COPY swallowed it");
+    }
+
+    #[test]
+    fn a_sync_behind_copy_done_is_owed() {
+        let mut p = Pipeline::default();
+        p.push(execute());
+        p.push(Owed::new(Expect::Sync));
+        p.copy_in_ended();
+        p.push(Owed::new(Expect::Sync));
+        assert!(!p.copy_in_began(), "the client has ended it already");
+        assert_eq!((p.len(), p.has_barrier()), (2, true));
+    }
+
+    #[test]
+    fn syncs_in_a_copy_that_failed_may_be_answered_each() {
+        let mut p = Pipeline::default();
+        p.push(execute());
         p.copy_in_began();
-        assert_eq!((p.len(), p.doubtful_syncs), (1, 1));
+        p.sync_in_copy();
+        p.sync_in_copy();
+        p.copy_failed();
+        assert_eq!([(); 3].map(|()| p.answers_doubtful_sync()), [true, true, false]);
     }
 }
