@@ -10,6 +10,7 @@ pub mod client;
 pub mod database;
 pub mod governor;
 pub mod http;
+pub mod model;
 pub mod postgres;
 pub mod process;
 pub mod remote_socket;
