@@ -226,12 +226,14 @@ impl<'a> Server<'a> {
     /// Runs statements of one text up to its end, an error, or a COPY that needs data.
     fn run_text(&mut self, mut statements: VecDeque<Sql>) {
         while let Some(sql) = statements.pop_front() {
-            self.portals.remove("");
             if self.transaction == b'E' && !sql.ends_transaction() {
                 self.ran(sql.text(), Outcome::Error, 0);
                 self.fail("25P02");
                 self.skip_text(&statements);
                 break;
+            }
+            if sql != Sql::Missing {
+                self.portals.remove("");
             }
             if sql == Sql::CopyIn {
                 self.emit(b'G', b"\0\0\x02\0\0\0\0");
@@ -244,6 +246,10 @@ impl<'a> Server<'a> {
             }
             let mut portal = Portal { sql: Some(sql), rows, position: 0, done: false, text: sql.text() };
             if !self.run(&mut portal, 0) {
+                if self.transaction == b'E' && sql != Sql::Missing {
+                    // The unnamed portal that failed stays until the transaction ends.
+                    self.portals.insert(String::new(), portal);
+                }
                 self.skip_text(&statements);
                 break;
             }
@@ -287,7 +293,8 @@ impl<'a> Server<'a> {
         let Some(statement) = self.statements.get(statement).copied() else {
             return self.fail_extended("26000");
         };
-        if self.refused_in_failed(statement.sql) {
+        // The empty statement may be parsed in a failed transaction, not bound.
+        if self.refused_in_failed(statement.sql) || self.transaction == b'E' && statement.sql.is_none() {
             return self.fail_extended("25P02");
         }
         if !portal.is_empty() && self.portals.contains_key(&portal) {
