@@ -140,8 +140,8 @@ fn every_kind_of_password_authentication_passes_through() {
 }
 
 #[test]
-fn a_client_that_requires_tls_is_refused_and_recorded() {
-    let site = Site::start().unwrap();
+fn where_tls_is_declined_a_client_that_requires_it_is_refused_and_recorded() {
+    let site = Site::with(Auth::Trust, &Options { tls: "decline", ..Options::default() }).unwrap();
     let mut psql = site.client("psql", Class::Service).unwrap();
     psql.env("PGSSLMODE", "require").args(PSQL_ROWS).args(["-c", "SELECT 1"]);
     let refused = process::run(psql, wait::PATIENCE).unwrap();

@@ -43,19 +43,22 @@ fn compare(profile: Option<&'static str>, class: Class, first_seed: u64) {
             (answers(&modelled), "model and PostgreSQL"),
             "seed {seed}\n{shown}"
         );
-        let through = converse(site.socket(class).unwrap(), &bytes);
+        // Every other client waits for each ReadyForQuery: only then is the text of each record certain.
+        let waits = seed % 2 == 0;
+        let turns = if waits { turns(&bytes, &messages) } else { vec![bytes.clone()] };
+        let through = converse(site.socket(class).unwrap(), &turns);
         assert!(
             without_key(&direct) == without_key(&through),
             "seed {seed}: direct {} through governor {}\n{shown}",
             kinds(&direct),
             kinds(&through)
         );
-        talks.push((seed, backend_pid(&through), shown));
+        talks.push((seed, waits, backend_pid(&through), shown));
     }
     let sessions = recorded(&site, talks.len());
     let logged = logged(&site.postgres.log());
     let mut compared_count = 0;
-    for ((seed, pid, shown), records) in talks.iter().zip(&sessions) {
+    for ((seed, _, pid, shown), records) in talks.iter().zip(&sessions).filter(|((_, waits, ..), _)| *waits) {
         let logged = logged.get(pid).map(Vec::as_slice).unwrap_or_default();
         compared_count += logged.len();
         if let Err(why) = agree(logged, records) {
@@ -63,7 +66,7 @@ fn compare(profile: Option<&'static str>, class: Class, first_seed: u64) {
         }
     }
     println!("{} conversations, {compared_count} statements in the server's log", talks.len());
-    assert!(compared_count > talks.len(), "the server's log was read: {compared_count}");
+    assert!(compared_count > talks.len() / 2, "the server's log was read: {compared_count}");
 }
 
 fn site(profile: Option<&'static str>) -> Site {
@@ -82,11 +85,43 @@ fn conversation(seed: u64) -> (Vec<Vec<u8>>, Vec<u8>) {
     (talk.messages, bytes)
 }
 
-/// Sends everything at once and reads up to the end.
-fn converse(socket: RemoteSocket, bytes: &[u8]) -> Vec<u8> {
+/// Sends each turn and reads up to as many ReadyForQuery as the model's server gives to it; at last up to the end.
+fn converse(socket: RemoteSocket, turns: &[Vec<u8>]) -> Vec<u8> {
     let mut wire = Wire::new(socket).unwrap();
-    wire.send(bytes).unwrap();
-    wire.until_closed().unwrap()
+    let mut model = Server::new(Choices::new(&[]));
+    let mut reply = Vec::new();
+    for (number, turn) in turns.iter().enumerate() {
+        wire.send(turn).unwrap();
+        if number + 1 == turns.len() {
+            break;
+        }
+        model.receive(turn);
+        let mut ready_count = kinds(&model.take_output()).matches('Z').count();
+        while ready_count > 0 {
+            let message = wire.read().unwrap();
+            ready_count -= usize::from(message.tag == b'Z');
+            reply.extend(wire::message(message.tag, &message.body));
+        }
+    }
+    reply.extend(wire.until_closed().unwrap());
+    reply
+}
+
+/// The bytes cut behind each message that the server answers with ReadyForQuery.
+fn turns(bytes: &[u8], messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let startup_bytes = bytes.len() - messages.iter().map(Vec::len).sum::<usize>();
+    let mut model = Server::new(Choices::new(&[]));
+    model.receive(&bytes[..startup_bytes]);
+    let mut turns = vec![bytes[..startup_bytes].to_vec(), vec![]];
+    model.take_output();
+    for message in messages {
+        turns.last_mut().unwrap().extend(message);
+        model.receive(message);
+        if kinds(&model.take_output()).contains('Z') {
+            turns.push(vec![]);
+        }
+    }
+    turns
 }
 
 fn modelled(bytes: &[u8]) -> Vec<u8> {
@@ -219,7 +254,10 @@ impl Recorded {
         match text {
             "FunctionCall" => self.text.starts_with(text),
             // A statement that SQL prepared: the log has the whole text that its PREPARE was in.
-            _ => !self.text.is_empty() && text.contains(self.text.trim_end_matches(';')),
+            _ => {
+                let own = self.text.trim_matches([';', ' ']);
+                !own.is_empty() && text.contains(own)
+            }
         }
     }
 

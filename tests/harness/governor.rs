@@ -20,7 +20,7 @@ pub struct Options {
     pub profile: Option<&'static str>,
     /// `capture.rules.when_down`: `refuse` or `pass`.
     pub when_down: &'static str,
-    /// `capture.rules.tls`: `decline` or `pass`.
+    /// `capture.rules.tls`.
     pub tls: &'static str,
     /// `approvals.timeout`.
     pub approval_timeout: &'static str,
@@ -30,6 +30,8 @@ pub struct Options {
     pub more: String,
     /// Settings of the server, `name=value`.
     pub server_settings: Vec<&'static str>,
+    /// Major version of the server; `None` is the distribution's own.
+    pub server_version: Option<u32>,
 }
 
 impl Default for Options {
@@ -37,11 +39,12 @@ impl Default for Options {
         Self {
             profile: None,
             when_down: "refuse",
-            tls: "decline",
+            tls: "terminate",
             approval_timeout: "30s",
             policies: vec![],
             more: String::new(),
             server_settings: vec![],
+            server_version: None,
         }
     }
 }
@@ -205,6 +208,13 @@ impl Governor {
         Ok(self.records()?.into_iter().filter(|record| text(record, "event") == event).collect())
     }
 
+    /// How many records of one event there are, without holding them all as values.
+    pub fn count_records(&self, event: &str) -> Result<usize> {
+        let text = process::run(self.command(ALL_RECORDS_JSON)?, wait::PATIENCE * 10)?.ok()?.out();
+        let mark = format!("\"event\":\"{event}\"");
+        Ok(text.lines().filter(|line| line.contains(&mark)).count())
+    }
+
     /// Waits until a record of `event` satisfies `wanted`: completions arrive after the client has its answer.
     pub fn wait_for_record(&self, event: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         wait::until(&format!("an audit record `{event}`"), wait::PATIENCE, || {
@@ -302,4 +312,5 @@ fn config_text(group: &Cgroup, port: u16, options: &Options, policies: Option<&P
     Ok(text)
 }
 
+const ALL_RECORDS_JSON: &[&str] = &["audit", "search", "--limit", "0", "--json"];
 const ALL_RECORDS: &[&str] = &["audit", "search", "--limit", "0"];

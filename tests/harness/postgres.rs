@@ -3,6 +3,7 @@
 //! The server refuses to run as root, so as root everything runs as the user `postgres` that the package makes.
 
 use crate::process::{self, Finished};
+use crate::programs::Programs;
 use crate::wait;
 use anyhow::{Context, Result, bail};
 use std::os::unix::process::CommandExt;
@@ -36,6 +37,7 @@ pub const PASSWORD: &str = "correct horse";
 #[derive(Debug)]
 pub struct Postgres {
     dir: TempDir,
+    programs: Programs,
     port: u16,
     child: Option<Child>,
 }
@@ -47,11 +49,17 @@ impl Postgres {
 
     /// `settings` are `name=value` pairs on top of the harness's own.
     pub fn start_with(auth: Auth, settings: &[&str]) -> Result<Self> {
+        Self::start_version(None, auth, settings)
+    }
+
+    /// A server of this major version; the distribution's own where none is asked for.
+    pub fn start_version(version: Option<u32>, auth: Auth, settings: &[&str]) -> Result<Self> {
+        let programs = Programs::find(version)?;
         let dir = tempfile::Builder::new().prefix("governor-pg-").tempdir()?;
         if let Some((uid, gid)) = server_user()? {
             std::os::unix::fs::chown(dir.path(), Some(uid), Some(gid))?;
         }
-        let mut initdb = as_server_user("initdb")?;
+        let mut initdb = as_server_user(&programs.bin.join("initdb"))?;
         initdb.arg("-D").arg(dir.path().join("data"));
         initdb.args(["-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-A", "trust"]);
         process::run(initdb, wait::PATIENCE)?.ok().context("initdb")?;
@@ -63,7 +71,7 @@ impl Postgres {
                  host all all ::1/128 {word}\n"
             ),
         )?;
-        let mut server = Self { dir, port: 0, child: None };
+        let mut server = Self { dir, programs, port: 0, child: None };
         // Between choosing a free port and binding it, somebody else may take it.
         let mut last = None;
         for _ in 0..5 {
@@ -86,6 +94,11 @@ impl Postgres {
         self.child.as_ref().map(Child::id)
     }
 
+    /// Where the server's own programs are.
+    pub fn bin(&self) -> &Path {
+        &self.programs.bin
+    }
+
     /// Directory of the server's unix socket: the way past governor, for checking what really happened.
     pub fn socket_dir(&self) -> &Path {
         self.dir.path()
@@ -99,6 +112,20 @@ impl Postgres {
     pub fn admin(&self, database: &str, sql: &str) -> Result<String> {
         let done = self.admin_script(database, sql)?.ok().with_context(|| format!("admin: {sql:.200}"))?;
         Ok(done.out().trim_end().to_owned())
+    }
+
+    /// Writes the authentication rules for TCP anew (`pg_hba.conf`) and makes the server read all its files again.
+    pub fn authenticate(&self, rules: &str) -> Result<()> {
+        let text = format!("local all postgres trust\n{rules}\n");
+        std::fs::write(self.dir.path().join("data/pg_hba.conf"), text)?;
+        self.reload()
+    }
+
+    /// Makes the server read its configuration, certificates and keys again.
+    pub fn reload(&self) -> Result<()> {
+        // Answered when the signal is sent: whoever needs the effect waits for it.
+        self.admin("postgres", "SELECT pg_reload_conf()")?;
+        Ok(())
     }
 
     fn admin_script(&self, database: &str, sql: &str) -> Result<Finished> {
@@ -122,7 +149,7 @@ impl Postgres {
     fn launch(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
         self.port = free_port()?;
         let log = std::fs::File::create(self.log_path())?;
-        let mut command = as_server_user("postgres")?;
+        let mut command = as_server_user(&self.programs.bin.join("postgres"))?;
         command.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(self.dir.path());
         command.args(["-p", &self.port.to_string()]);
         let password_encryption =
@@ -188,8 +215,8 @@ pub fn free_port() -> Result<u16> {
 }
 
 /// A server program, by the user that may run it.
-pub fn as_server_user(program: &str) -> Result<Command> {
-    let mut command = Command::new(bin_dir()?.join(program));
+fn as_server_user(program: &Path) -> Result<Command> {
+    let mut command = Command::new(program);
     run_as_server_user(&mut command)?;
     Ok(command)
 }
@@ -211,25 +238,6 @@ pub fn server_user() -> Result<Option<(u32, u32)>> {
     let user = nix::unistd::User::from_name("postgres")?
         .context("no user `postgres` on this host: cargo xtask setup installs the package that makes it")?;
     Ok(Some((user.uid.as_raw(), user.gid.as_raw())))
-}
-
-/// Where the server's programs are: `GOVERNOR_PG_BIN`, else the newest of the distribution.
-pub fn bin_dir() -> Result<PathBuf> {
-    if let Some(dir) = std::env::var_os("GOVERNOR_PG_BIN") {
-        return Ok(dir.into());
-    }
-    let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let version = entry.file_name().to_str()?.parse().ok()?;
-            Some((version, entry.path().join("bin")))
-        })
-        .filter(|(_, bin)| bin.join("initdb").exists())
-        .collect();
-    found.sort();
-    found.pop().map(|(_, bin)| bin).context("no PostgreSQL server found: run `cargo xtask setup`")
 }
 
 /// `fsync=off`: the data is thrown away. Unix socket permissions stay open for the admin connection.

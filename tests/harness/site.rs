@@ -25,7 +25,7 @@ impl Site {
     }
 
     pub fn with(auth: Auth, options: &Options) -> Result<Self> {
-        let postgres = Postgres::start_with(auth, &options.server_settings)?;
+        let postgres = Postgres::start_version(options.server_version, auth, &options.server_settings)?;
         database::load(&postgres, "shop")?;
         let group = Cgroup::create("governor-test")?;
         let governor = Governor::start(&group, postgres.port(), options)?;
@@ -67,6 +67,18 @@ impl Site {
     /// A raw connection made inside the captured group.
     pub fn socket(&self, class: Class) -> Result<RemoteSocket> {
         RemoteSocket::connect(&self.group.client(class), self.server_address())
+    }
+
+    /// A raw protocol session straight to the server: what governor has to equal.
+    pub fn wire_direct(&self) -> Result<Wire> {
+        let mut wire = Wire::new(self.socket_direct()?)?;
+        wire.start("app", "shop").context("start-up without governor")?;
+        Ok(wire)
+    }
+
+    /// A raw connection that nothing captures.
+    pub fn socket_direct(&self) -> Result<RemoteSocket> {
+        RemoteSocket::connect(&self.group.agent_host(), self.server_address())
     }
 
     /// A raw protocol session, past authentication (which must be trust).

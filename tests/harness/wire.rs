@@ -143,10 +143,16 @@ impl Wire {
 
 /// Version 3.0 start-up packet.
 pub fn startup(user: &str, database: &str) -> Vec<u8> {
-    let mut body = 196_608_u32.to_be_bytes().to_vec();
-    for text in ["user", user, "database", database, "application_name", "wire-test"] {
-        body.extend_from_slice(text.as_bytes());
-        body.push(0);
+    startup_with(0, &[("user", user), ("database", database), ("application_name", "wire-test")])
+}
+
+/// Start-up packet of protocol 3 with this minor version and these parameters.
+pub fn startup_with(minor: u16, parameters: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = 3_u16.to_be_bytes().to_vec();
+    body.extend_from_slice(&minor.to_be_bytes());
+    for (name, value) in parameters {
+        body.extend_from_slice(&c_string(name));
+        body.extend_from_slice(&c_string(value));
     }
     body.push(0);
     untagged(&body)
@@ -188,6 +194,50 @@ pub fn bind(portal: &str, statement: &str, values: &[&str]) -> Vec<u8> {
 
 pub fn execute(portal: &str) -> Vec<u8> {
     message(b'E', &[c_string(portal), vec![0; 4]].concat())
+}
+
+/// Execute of at most `rows` rows.
+pub fn execute_rows(portal: &str, rows: u32) -> Vec<u8> {
+    message(b'E', &[c_string(portal), rows.to_be_bytes().to_vec()].concat())
+}
+
+/// Describe of a prepared statement (`b'S'`) or a portal (`b'P'`).
+pub fn describe(what: u8, name: &str) -> Vec<u8> {
+    message(b'D', &[vec![what], c_string(name)].concat())
+}
+
+/// Close of a prepared statement (`b'S'`) or a portal (`b'P'`).
+pub fn close(what: u8, name: &str) -> Vec<u8> {
+    message(b'C', &[vec![what], c_string(name)].concat())
+}
+
+pub fn flush() -> Vec<u8> {
+    message(b'H', &[])
+}
+
+pub fn copy_data(text: &str) -> Vec<u8> {
+    message(b'd', text.as_bytes())
+}
+
+pub fn copy_done() -> Vec<u8> {
+    message(b'c', &[])
+}
+
+pub fn copy_fail(why: &str) -> Vec<u8> {
+    message(b'f', &c_string(why))
+}
+
+/// Call of a function by its oid, with text arguments and a text result.
+pub fn function_call(oid: u32, arguments: &[&str]) -> Vec<u8> {
+    let mut body = oid.to_be_bytes().to_vec();
+    body.extend_from_slice(&[0, 0]);
+    body.extend_from_slice(&(arguments.len() as u16).to_be_bytes());
+    for argument in arguments {
+        body.extend_from_slice(&(argument.len() as u32).to_be_bytes());
+        body.extend_from_slice(argument.as_bytes());
+    }
+    body.extend_from_slice(&[0, 0]);
+    message(b'F', &body)
 }
 
 pub fn sync() -> Vec<u8> {

@@ -6,6 +6,7 @@
 mod bench;
 mod build_ebpf;
 mod compile;
+mod conformance;
 mod demo;
 mod fuzz;
 mod root;
@@ -41,6 +42,8 @@ enum Verb {
     Tidy,
     /// Show governor at work on a throw-away PostgreSQL
     Demo(demo::Options),
+    /// Run a program directly and through governor, and compare what it printed
+    Conformance(conformance::Options),
     /// Compare governor with a direct connection, HAProxy and pgbouncer
     Bench(bench::Options),
 }
@@ -60,6 +63,11 @@ fn main() -> ExitCode {
         },
         Verb::Tidy => tidy::run(),
         Verb::Demo(options) => demo::run(&options),
+        Verb::Conformance(options) => match conformance::run(&options) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
         Verb::Bench(options) => bench::run(&options),
     };
     match result {

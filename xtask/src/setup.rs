@@ -6,6 +6,8 @@
 //! Kernel programs need a compiler for the BPF target. Two ways, the first that is possible is taken:
 //! Debian's `rustc-web` with the ready-made `core` of `libstd-rust-web-dev-bpf`, or a rustup nightly with `rust-src`.
 
+mod drivers;
+
 use crate::{root, shell};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -83,6 +85,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if !options.build_only {
         fuzzing(options.check);
+        drivers::run(options.check)?;
     }
     Ok(())
 }
@@ -167,7 +170,7 @@ fn any_header(versions: std::ops::Range<u32>) -> bool {
 
 const BPF_PACKAGES: [&str; 4] = ["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "libpolly-22-dev"];
 
-const NEEDS: [Need; 10] = [
+const NEEDS: [Need; 15] = [
     Need {
         what: "a C compiler",
         packages: &["gcc", "g++", "libc6-dev"],
@@ -190,7 +193,7 @@ const NEEDS: [Need; 10] = [
     Need {
         what: "a PostgreSQL server with pg_stat_statements",
         packages: &["postgresql", "postgresql-contrib"],
-        present: || governor_tests::postgres::bin_dir().is_ok_and(|dir| dir.join("pgbench").exists()),
+        present: || governor_tests::programs::default_server().is_ok_and(|dir| dir.join("pgbench").exists()),
         when: When::Test,
     },
     Need {
@@ -206,6 +209,36 @@ const NEEDS: [Need; 10] = [
         when: When::Test,
     },
     Need { what: "psql", packages: &["postgresql-client"], present: || shell::has("psql"), when: When::Test },
+    Need {
+        what: "virtual environments for Python, for drivers",
+        packages: &["python3-venv"],
+        present: || package_installed("python3-venv"),
+        when: When::Test,
+    },
+    Need {
+        what: "Node.js and npm, for drivers and servers of other versions",
+        packages: &["nodejs", "npm"],
+        present: || shell::has("node") && shell::has("npm"),
+        when: When::Test,
+    },
+    Need {
+        what: "a Java that runs programs from source",
+        packages: &["default-jdk-headless"],
+        present: || shell::has("java") && shell::has("javac"),
+        when: When::Test,
+    },
+    Need {
+        what: "the JDBC driver",
+        packages: &["libpostgresql-jdbc-java"],
+        present: || governor_tests::programs::jdbc().exists(),
+        when: When::Test,
+    },
+    Need {
+        what: "Perl's driver",
+        packages: &["libdbd-pg-perl"],
+        present: || package_installed("libdbd-pg-perl"),
+        when: When::Test,
+    },
     Need { what: "HAProxy", packages: &["haproxy"], present: || shell::has("haproxy"), when: When::Bench },
     Need {
         what: "pgbouncer",

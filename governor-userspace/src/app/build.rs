@@ -8,13 +8,14 @@ use crate::engine::policy;
 use crate::engine::session::{EngineLimits, Labels, TlsMode};
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
 use crate::host::clock;
-use crate::host::config::{self, Approver, Config, Profile};
+use crate::host::config::{self, Approver, CancelUnknown, Config, Profile};
 use crate::host::identity::Identifier;
 use crate::host::kernel::{CaptureRule, Kernel, KernelOptions, cgroup2_mount};
 use crate::host::ledger::{Ledger, LedgerOptions};
 use crate::host::policy::{PolicyOptions, PolicyStore};
-use crate::host::proxy::{self, CancelRegistry, Drain, PortRule, Shared};
+use crate::host::proxy::{self, CancelRegistry, Drain, PortRule, Shared, Sources};
 use crate::host::telemetry::Metrics;
+use crate::host::tls::{TLS_DIRECTORY, Tls, TlsOptions};
 use anyhow::Context as _;
 use parking_lot::Mutex;
 use std::net::TcpListener;
@@ -45,6 +46,7 @@ pub(super) fn build(
     let ledger = Ledger::open(ledger_options(state, config), now)?;
     let policy = Arc::new(PolicyStore::open(policy_options(config))?);
     let limits = ApprovalLimits { pending_max: config.approvals.pending_max, ..ApprovalLimits::default() };
+    let tls = open_tls(state, config)?;
     let (approvals, lost) = ApprovalStore::open(state.join("approvals"), limits, metrics.clone(), now)?;
     let approvals = Arc::new(approvals);
 
@@ -63,15 +65,20 @@ pub(super) fn build(
         ledger: ledger.clone(),
         approvals: approvals.clone(),
         policy: policy.clone(),
+        tls: Arc::new(tls),
         metrics: metrics.clone(),
         detectors: Arc::new(Detectors::new()?),
         labels: Arc::new(labels(config)),
         engine_limits: engine_limits(config),
         ports: ports(config),
         cancels: CancelRegistry::default(),
+        sources: Sources::default(),
         startup_timeout: config.limits.startup_timeout,
+        authentication_timeout: config.limits.authentication_timeout,
         connect_timeout: config.limits.upstream_connect_timeout,
+        peer_timeout: config.limits.peer_timeout,
         connections_max: config.limits.connections_max,
+        connections_per_source_max: config.limits.connections_per_source_max,
         drain,
     });
     let kernel: KernelSlot = Arc::new(Mutex::new(Some(kernel)));
@@ -85,6 +92,35 @@ pub(super) fn build(
         metrics,
     });
     Ok(Built { handle, listeners, shared, kernel, lost })
+}
+
+/// Reads the certificates, and says once what a new CA means for clients.
+fn open_tls(state: &Path, config: &Config) -> anyhow::Result<Tls> {
+    let written = &config.tls;
+    let tls = Tls::open(&TlsOptions {
+        directory: state.join(TLS_DIRECTORY),
+        server_keys: written
+            .server_keys
+            .iter()
+            .map(|pair| (pair.certificate.clone(), pair.key.clone()))
+            .collect(),
+        discover_server_keys: written.discover_server_keys,
+        upstream_roots: written.upstream_roots.clone(),
+        system_roots: written.system_roots,
+        client_roots: written.client_roots.clone(),
+        reissue_client_certificates: written.client_certificates == config::ClientCertificates::Reissue,
+    })
+    .context("TLS")?;
+    let ca = tls.authority().info();
+    if ca.created {
+        tracing::info!(
+            certificate = %ca.path.display(),
+            sha256 = ca.sha256,
+            "made a CA for TLS; clients that verify servers (sslmode=verify-ca, verify-full) have to trust it: \
+             `governor tls ca` says how"
+        );
+    }
+    Ok(tls)
 }
 
 /// The instance's directory: nobody but its owner and group looks into it.
@@ -157,6 +193,7 @@ fn ports(config: &Config) -> Vec<PortRule> {
     rules
         .flat_map(|rule| {
             let tls = match rule.tls {
+                config::TlsMode::Terminate => TlsMode::Terminate,
                 config::TlsMode::Decline => TlsMode::Decline,
                 config::TlsMode::Refuse => TlsMode::Refuse,
                 config::TlsMode::PassUnread => TlsMode::PassUnread,
@@ -185,6 +222,7 @@ fn engine_limits(config: &Config) -> EngineLimits {
         record_text_bytes_max: config.audit.text_bytes_max,
         record_parameters_max: config.audit.parameters_max,
         hold_timeout_ns: u64::try_from(config.approvals.timeout.as_nanos()).unwrap_or(u64::MAX),
+        forward_unknown_cancel: config.limits.cancel_unknown == CancelUnknown::Forward,
         detect_values: config.masking.detect_values,
         ..EngineLimits::default()
     }

@@ -10,3 +10,4 @@ pub mod policy;
 pub mod ports;
 pub mod proxy;
 pub mod telemetry;
+pub mod tls;

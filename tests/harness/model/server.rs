@@ -41,6 +41,8 @@ pub struct Server<'a> {
     pub has_skipped: bool,
     /// The session is over.
     pub ended: bool,
+    /// Something else came during a COPY: the server cannot go on.
+    pub lost_its_place: bool,
     input: Vec<u8>,
     output: Vec<u8>,
     started: bool,
@@ -92,6 +94,7 @@ impl<'a> Server<'a> {
             effective: vec![],
             has_skipped: false,
             ended: false,
+            lost_its_place: false,
             input: vec![],
             output: vec![],
             started: false,
@@ -538,6 +541,7 @@ impl<'a> Server<'a> {
             _ => {
                 // The server has read half a message: it ends the session.
                 self.copy_fails("08P01");
+                self.lost_its_place = true;
                 self.ended = true;
             }
         }

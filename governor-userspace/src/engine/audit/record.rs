@@ -6,8 +6,8 @@
 
 use crate::engine::model::Category;
 use crate::engine::model::{
-    Claims, Class, DecisionId, Endpoint, Principal, Reason, SessionId, StatementKind, Timestamp, Unknown,
-    Verdict,
+    Claims, Class, DecisionId, Endpoint, Principal, Reason, SessionId, StatementKind, Timestamp, TlsSession,
+    Unknown, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -53,10 +53,8 @@ pub enum AuditEvent {
         forwarded: bool,
         reason: String,
     },
-    /// TLS was asked for and refused, or passed through unread.
-    Tls {
-        outcome: TlsOutcome,
-    },
+    /// TLS was asked for, and what became of it.
+    Tls(TlsRecord),
     /// A peer broke the protocol; the session was closed.
     ProtocolError {
         side: Side,
@@ -177,9 +175,32 @@ pub struct HoldEnd {
     pub answer: crate::engine::model::Answer,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsRecord {
+    pub outcome: TlsOutcome,
+    /// Why, where the outcome alone does not say.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub reason: String,
+    /// Both connections, where governor ended TLS.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tls: Option<TlsSession>,
+}
+
+impl From<TlsOutcome> for TlsRecord {
+    fn from(outcome: TlsOutcome) -> Self {
+        Self { outcome, reason: String::new(), tls: None }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TlsOutcome {
+    /// governor ended it on both connections and reads what is inside.
+    Terminated,
+    /// The server does not speak TLS; the client was told so.
+    ServerDeclined,
+    /// A handshake failed, on either side.
+    Failed,
     /// The client asked and was told to go on without (`sslmode=prefer` does).
     Declined,
     /// The client would not go on without TLS, or sent a TLS hello directly.

@@ -8,6 +8,7 @@ mod principal;
 mod relation;
 mod statement;
 mod time;
+mod tls;
 
 pub use answer::Answer;
 pub use category::Category;
@@ -17,3 +18,4 @@ pub use principal::{Ancestor, Class, Principal};
 pub use relation::{ColumnName, RelationName};
 pub use statement::{FunctionName, Mentions, Statement, StatementKind, Target, Unknown};
 pub use time::Timestamp;
+pub use tls::{PeerCertificate, ShownCertificate, TlsSession, UpstreamTls};

@@ -39,8 +39,13 @@ pub(super) fn of_statement(
         add("unknown", text(unknown.cause()));
     }
     if let Some((name, value)) = &statement.setting {
-        let mut setting = vec![("name".to_owned(), text(&name.to_ascii_lowercase()))];
-        setting.extend(value.as_ref().map(|value| ("value".to_owned(), text(value))));
+        let name = name.to_ascii_lowercase();
+        let value = value.as_ref().map(|value| match name.as_str() {
+            "client_encoding" | "names" => text(&encoding_name(value)),
+            _ => text(value),
+        });
+        let mut setting = vec![("name".to_owned(), text(&name))];
+        setting.extend(value.map(|value| ("value".to_owned(), value)));
         add("setting", Value::new_record(setting).ok()?);
     }
     Context::from_pairs(pairs).ok()
@@ -70,6 +75,17 @@ fn relation_names(relations: &[RelationName]) -> BTreeSet<String> {
 fn function_names(functions: &[FunctionName]) -> BTreeSet<String> {
     let full = functions.iter().filter(|f| f.schema.is_some()).map(ToString::to_string);
     functions.iter().map(|f| f.name.clone()).chain(full).collect()
+}
+
+/// One name for each encoding. The server reads letters and digits only, in any case: drivers write `'utf-8'`,
+/// quotes and all.
+fn encoding_name(value: &str) -> String {
+    let name: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+    match name.to_ascii_uppercase().as_str() {
+        "UNICODE" => "UTF8".to_owned(),
+        "SQLASCII" => "SQL_ASCII".to_owned(),
+        other => other.to_owned(),
+    }
 }
 
 fn text(value: &str) -> Value {

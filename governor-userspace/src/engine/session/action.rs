@@ -51,6 +51,10 @@ impl Actions {
 
 #[derive(Debug)]
 pub enum Request {
+    /// The client asks for TLS: find out whether the server speaks it and set it up on both connections.
+    /// `direct`: its first TLS record is at the front of the client's buffer. Answered by `TlsEstablished`,
+    /// `TlsDeclined` or `TlsFailed`, or by `ConnectFailed`.
+    NegotiateTls { direct: bool },
     /// Connect to the original destination; answered by `Connected` or `ConnectFailed`.
     Dial,
     /// Put this into the approval queue; answered by `Held` or `HoldFailed`, later `Answered`.
@@ -59,8 +63,11 @@ pub enum Request {
     WithdrawHold { approval: String, answer: Answer },
     /// The server told its process id and cancel key: cancel requests may name this session.
     CancelKey { process: u32, secret: Vec<u8> },
-    /// A cancel request for some session of this destination. Dial, send `packet`, close.
-    Cancel { process: u32, secret: Vec<u8>, packet: Bytes },
+    /// A cancel request came: which live session of this destination has that key? Answered by
+    /// `CancelMatched`; a hold that it means is told.
+    MatchCancel { process: u32, secret: Vec<u8> },
+    /// Dial, send this cancel request, close.
+    Cancel { packet: Bytes, permit: Permit },
     /// From now on copy bytes both ways without reading them.
     PassUnread,
     /// Definitions in a database change: its catalogue is not to be trusted until it is read again.
@@ -77,11 +84,22 @@ pub enum CloseReason {
     ConnectionDenied,
     ConnectFailed,
     TlsRefused,
+    TlsFailed,
     Protocol(String),
     CancelDone,
     Draining,
     StartupTimeout,
     LedgerFailed,
+    TooMany(TooMany),
+}
+
+/// More connections than are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooMany {
+    /// In all.
+    Connections { max: usize },
+    /// From this user of the host in this cgroup.
+    OfSource { max: usize },
 }
 
 impl CloseReason {
@@ -93,11 +111,13 @@ impl CloseReason {
             Self::ConnectionDenied => "denied",
             Self::ConnectFailed => "connect_failed",
             Self::TlsRefused => "tls_refused",
+            Self::TlsFailed => "tls_failed",
             Self::Protocol(_) => "protocol_error",
             Self::CancelDone => "cancel",
             Self::Draining => "draining",
             Self::StartupTimeout => "startup_timeout",
             Self::LedgerFailed => "ledger_failed",
+            Self::TooMany(_) => "limit",
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToServer};
-use super::gate::{Gate, Step, name_report};
+use super::gate::{Gate, NO_SUCH_PORTAL, Step, foreign_to_copy, name_report};
 use super::governance::{Governance, StatementRef};
 use super::hold::{Approval, Standing};
 use super::judge::{Judged, is_plain_name, strictest};
@@ -27,7 +27,7 @@ impl Session {
     ) -> Result<(), ProtocolViolation> {
         match self.phase {
             Phase::Opening { .. } => self.opening_bytes(now, buffer, governance, out),
-            Phase::Authenticating => self.authentication_bytes(buffer, out),
+            Phase::Authenticating => self.authentication_bytes(now, buffer, out),
             Phase::Ready => {
                 let mut chunk = Chunk::new(buffer);
                 let result = self.client_messages(now, &mut chunk, governance, out);
@@ -57,10 +57,13 @@ impl Session {
             let Some(header) = Header::peek(chunk.unread())? else { return Ok(()) };
             let limit = frontend::body_bytes_max(header.kind).filter(|_| header.kind != kind::PASSWORD);
             header.at_most(limit.ok_or(ProtocolViolation::UnknownKind { kind: header.kind })?)?;
-            if self.restricted && self.pipeline.has_barrier() && !passes_during_copy(header.kind) {
-                // Only a COPY's own data overtakes the reply that is owed. Anything else would wait for an end
-                // that cannot come behind it; the server ends such a session.
-                return if self.copying_in { Err(NOT_COPY) } else { Ok(()) };
+            if self.restricted && self.copying_in && !passes_during_copy(header.kind) {
+                // The server fails a COPY by its type alone, so nothing of what it says is sent.
+                let sink = &mut ToServer(&mut out.to_server);
+                chunk.flush(sink);
+                sink.0.push((foreign_to_copy(header.kind), Permit::protocol(ProtocolNeed::OwnRequest)));
+                chunk.drop_message(header.total_bytes(), sink, &mut self.client_stream);
+                continue;
             }
             if self.skips(header.kind) {
                 // An answer was for the message that is skipped now, not for one behind it.
@@ -343,14 +346,14 @@ impl Session {
         let certain = !statements.iter().any(|s| s.kind == StatementKind::Execute);
         if certain && strictest(&judged) == Verdict::Deny {
             let report = self.record_denials(now, &judged, &Parameters::default(), out);
-            return self.deny_extended(&report);
+            return self.deny_parse(name, &report);
         }
         let ticket = self.next_ticket();
         let bytes = name.len() + statements.iter().map(|s| s.text.len()).sum::<usize>();
         let known = is_plain_name(name)
             && self.statements.define(name, ticket, Prepared { statements, fields: None }, bytes);
         if !known && self.restricted {
-            return self.deny_extended(&name_report("prepared statement"));
+            return self.deny_parse(name, &name_report("prepared statement"));
         }
         self.pipeline.push(Owed::new(Expect::Parse { statement: name.into(), ticket }));
         Step::Pass(Permit::protocol(ProtocolNeed::Framing))
@@ -418,7 +421,8 @@ impl Session {
             .newest_mut(name)
             .map(|p| (p.approval.clone(), p.parameters.clone()))
             .unwrap_or_default();
-        if statements.is_empty() {
+        let unseen = statements.is_empty();
+        if unseen {
             let what = format!("portal {:?} was not bound in this session", String::from_utf8_lossy(name));
             statements =
                 StatementRef::all(&governance.unknown("", Unknown::NotUnderstood { what })).collect();
@@ -426,7 +430,12 @@ impl Session {
         let (judged, approval, refused) = self.judge_standing(&statements, bound, governance);
         match self.gate(now, &judged, &parameters, approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
-            Gate::Deny(report) => self.deny_extended(&report),
+            Gate::Deny(mut report) => {
+                if unseen {
+                    report.sqlstate = NO_SUCH_PORTAL;
+                }
+                self.deny_extended(&report)
+            }
             Gate::Allow(permit) => {
                 let Some(newest) = judged.last() else { return self.deny_extended(&Report::default()) };
                 // Asked before the statement changes what names mean.
@@ -519,9 +528,6 @@ fn needed_bytes(header: Header, statement_bytes_max: usize) -> usize {
         _ => header.body_bytes,
     }
 }
-
-const NOT_COPY: ProtocolViolation =
-    ProtocolViolation::Other("a message that is not part of COPY came during one");
 
 /// Messages that a COPY FROM STDIN consists of, or that the server ignores during one.
 fn passes_during_copy(message: u8) -> bool {

@@ -9,7 +9,7 @@ use super::hold::{Approval, Standing};
 use super::judge::{Judged, strictest};
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed};
-use crate::engine::model::{Decision, Timestamp, Verdict};
+use crate::engine::model::{Decision, Timestamp, Unknown, Verdict};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use bytes::Bytes;
 
@@ -79,7 +79,11 @@ impl Session {
         for one in judged {
             let id = self.record_statement(out, now, one, Verdict::Deny, parameters, None);
             if one.decision.verdict != Verdict::Allow && report.is_none() {
-                report = Some(self.denial_report(&id, &one.decision, "this statement"));
+                let mut told = self.denial_report(&id, &one.decision, "this statement");
+                if std::iter::once(&one.statement).chain(&one.executes).any(|s| is_unseen(s)) {
+                    told.sqlstate = NO_SUCH_STATEMENT;
+                }
+                report = Some(told);
             }
         }
         report.unwrap_or_else(|| {
@@ -101,13 +105,22 @@ impl Session {
         Step::Replace(encode::query(DENIED), Permit::protocol(ProtocolNeed::OwnRequest))
     }
 
+    /// A denied Bind or Execute. The stand-in has a name of its own: the unnamed statement stays.
     pub(super) fn deny_extended(&mut self, report: &Report) -> Step {
-        let mut owed = Owed::new(Expect::Parse { statement: Box::default(), ticket: 0 });
+        self.stand_in(DENIED, report)
+    }
+
+    /// A denied Parse. One without a name takes the unnamed statement away, as any that fails.
+    pub(super) fn deny_parse(&mut self, name: &[u8], report: &Report) -> Step {
+        self.stand_in(if name.is_empty() { "" } else { DENIED }, report)
+    }
+
+    fn stand_in(&mut self, name: &str, report: &Report) -> Step {
+        let mut owed = Owed::new(Expect::Parse { statement: name.as_bytes().into(), ticket: 0 });
         owed.denial = Some(encode::report(Severity::Error, report));
         self.pipeline.push(owed);
         self.client_skips = true;
-        // Under a name: the unnamed statement is the client's.
-        Step::Replace(encode::parse(DENIED, DENIED), Permit::protocol(ProtocolNeed::OwnRequest))
+        Step::Replace(encode::parse(name, DENIED), Permit::protocol(ProtocolNeed::OwnRequest))
     }
 
     /// Judges a message under the answer that stands for it, or the approval that came with its portal.
@@ -150,6 +163,21 @@ fn joint_permit(judged: &[Judged]) -> Option<Permit> {
     judged.iter().map(|one| Permit::issue(&one.decision)).reduce(|a, b| Some(a?.and(b?))).flatten()
 }
 
+/// Stands in for a message of this type in the middle of a COPY FROM.
+pub(super) fn foreign_to_copy(kind: u8) -> Bytes {
+    encode::text(kind, DENIED)
+}
+
+/// A prepared statement that was never seen: most likely the server does not know it either, and drivers
+/// prepare it again when they are told so.
+fn is_unseen(statement: &StatementRef) -> bool {
+    matches!(statement.unknown, Some(Unknown::UnseenPrepared { .. }))
+}
+
+/// `invalid_sql_statement_name`, as the server says it.
+const NO_SUCH_STATEMENT: &str = "26000";
+/// `invalid_cursor_name`: of a portal.
+pub(super) const NO_SUCH_PORTAL: &str = "34000";
 /// Never SQL: the server refuses it before it looks at anything else, and its log shows it where
 /// governor denied something.
 const DENIED: &str = "denied by governor";

@@ -30,6 +30,8 @@ pub struct EngineLimits {
     pub hold_timeout_ns: u64,
     /// How long a catalogue is used before it is read again.
     pub catalogue_age_ns_max: u64,
+    /// A service's cancel request with a key that no live session has still goes to the server.
+    pub forward_unknown_cancel: bool,
     /// Whether values of columns that nothing else says are sensitive are looked at.
     pub detect_values: bool,
 }
@@ -43,6 +45,7 @@ impl Default for EngineLimits {
             record_parameters_max: 32,
             hold_timeout_ns: 300 * 1_000_000_000,
             catalogue_age_ns_max: 300 * 1_000_000_000,
+            forward_unknown_cancel: false,
             detect_values: true,
         }
     }

@@ -1,6 +1,8 @@
 //! What can happen to a session.
 
 use crate::engine::approval::Answer;
+use crate::engine::audit::Side;
+use crate::engine::model::TlsSession;
 use bytes::BytesMut;
 
 /// One input. Buffers hold bytes that were read and not consumed yet: the session takes from the
@@ -15,6 +17,13 @@ pub enum Input<'a> {
     ClientClosed,
     /// The database's end closed.
     ServerClosed,
+    /// The answer to [`super::Request::NegotiateTls`]: TLS runs on both connections. What the client sends
+    /// from now on came through it.
+    TlsEstablished(Box<TlsSession>),
+    /// The server does not speak TLS.
+    TlsDeclined,
+    /// TLS failed on the side of `side`; both connections are of no more use.
+    TlsFailed { side: Side, reason: String },
     /// The connection to the original destination is there.
     Connected,
     /// It could not be made.
@@ -27,8 +36,22 @@ pub enum Input<'a> {
     Answered { answer: Answer },
     /// The client sent a cancel request with this session's key.
     CancelRequested,
+    /// Which live session the cancel request of this connection means.
+    CancelMatched(CancelMatch),
     /// The host ends the session.
     Stop(StopReason),
+}
+
+/// What the host knows of the session that a cancel request names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelMatch {
+    /// A live session of this destination has the key.
+    Live,
+    /// It has, and its hold was told to end. `runs`: the server may be at work for it all the same.
+    Held { runs: bool },
+    /// None that governor knows has. `unread`: there are live sessions of this destination whose keys it
+    /// did not read.
+    Unknown { unread: bool },
 }
 
 /// Why the host ends a session that did nothing wrong in itself.

@@ -13,9 +13,11 @@
 //! - memory is bounded by [`EngineLimits`] and the protocol's own limits, whatever lengths a peer claims.
 
 mod action;
+mod cancel;
 mod catalogue;
 mod chunk;
 mod client;
+mod encryption;
 mod gate;
 mod governance;
 mod hold;
@@ -29,10 +31,10 @@ mod server;
 mod slots;
 mod visibility;
 
-pub use action::{Actions, CloseReason, Request};
+pub use action::{Actions, CloseReason, Request, TooMany};
 pub use catalogue::{Catalogue, ColumnPattern, Labels};
 pub use governance::{EngineLimits, Governance};
-pub use input::{Input, StopReason};
+pub use input::{CancelMatch, Input, StopReason};
 pub use permit::Permit;
 
 use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
@@ -44,17 +46,20 @@ use crate::engine::wire::postgres::backend::{Field, TransactionState};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use catalogue::CatalogueReader;
 use chunk::Streaming;
+use encryption::Encryption;
 use governance::StatementRef;
 use hold::{Approval, Holding, Standing};
 use pipeline::Pipeline;
 use slots::Slots;
 use std::sync::Arc;
 
-/// What a captured port does with TLS, which governor does not yet speak itself.
+/// What a captured port does with TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TlsMode {
-    /// Answer "no" to SSLRequest: `sslmode=prefer` goes on in clear, `require` gives up.
+    /// Offer what the server offers, end it on both connections, read what is inside.
     #[default]
+    Terminate,
+    /// Answer "no" to SSLRequest: `sslmode=prefer` goes on in clear, `require` gives up.
     Decline,
     /// Refuse with an error.
     Refuse,
@@ -79,7 +84,10 @@ pub struct Session {
     policy_principal: PolicyPrincipal,
     claims: Claims,
     names: Names,
+    /// Told to the client once it has said who it is; a cancel request is served all the same.
+    too_many: Option<TooMany>,
     phase: Phase,
+    encryption: Encryption,
     /// Version of the policy set that `may_be_masked` was asked of.
     policy_version: Arc<str>,
     /// Policy may mask something from this principal: rows are looked at.
@@ -127,6 +135,15 @@ enum Phase {
     /// Waiting for the start-up packet; how many encryption requests came before it.
     Opening {
         encryption_requests: u32,
+    },
+    /// TLS is being set up; `direct` as in [`Request::NegotiateTls`].
+    NegotiatingTls {
+        direct: bool,
+    },
+    /// A cancel request came; waiting to be told which session it means.
+    Cancelling {
+        process: u32,
+        packet: bytes::Bytes,
     },
     /// Allowed; waiting for the connection to the database.
     Connecting {
@@ -235,7 +252,9 @@ impl Session {
             policy_principal,
             names: Names::new(&setup.principal, &Claims::default()),
             claims: Claims::default(),
+            too_many: None,
             phase: Phase::Opening { encryption_requests: 0 },
+            encryption: Encryption::default(),
             policy_version: governance.policy.version().into(),
             may_be_masked: true,
             restricted: true,
@@ -274,6 +293,11 @@ impl Session {
         session
     }
 
+    /// The client will be told that there are too many connections, in place of a connection.
+    pub fn refuse(&mut self, too_many: TooMany) {
+        self.too_many = Some(too_many);
+    }
+
     /// Advances by one input. Never blocks; `now` is the only clock it has. After [`Actions::close`]
     /// was set, further inputs do nothing.
     pub fn handle(
@@ -300,6 +324,18 @@ impl Session {
                 let result = self.server_bytes(now, buffer, governance, out);
                 self.counts.bytes_from_database += (before - buffer.len()) as u64;
                 result.map_err(|violation| (Side::Database, violation))
+            }
+            Input::TlsEstablished(tls) => {
+                self.tls_established(now, *tls, out);
+                Ok(())
+            }
+            Input::TlsDeclined => {
+                self.tls_declined(now, out);
+                Ok(())
+            }
+            Input::TlsFailed { side, reason } => {
+                self.tls_failed(now, side, reason, out);
+                Ok(())
             }
             Input::Connected => {
                 self.connected(out);
@@ -331,6 +367,10 @@ impl Session {
             }
             Input::CancelRequested => {
                 self.cancel_requested(now, governance, out);
+                Ok(())
+            }
+            Input::CancelMatched(found) => {
+                self.cancel_matched(now, found, governance, out);
                 Ok(())
             }
             Input::Stop(reason) => {
@@ -365,7 +405,9 @@ impl Session {
         }
         !matches!(
             self.phase,
-            Phase::Connecting { .. }
+            Phase::NegotiatingTls { .. }
+                | Phase::Cancelling { .. }
+                | Phase::Connecting { .. }
                 | Phase::ConnectingUnread
                 | Phase::ReadingCatalogue { .. }
                 | Phase::Closed
@@ -398,11 +440,18 @@ impl Session {
         self.holding.is_some()
     }
 
+    /// A statement was forwarded and not yet answered: while another is held, the server may be at work.
+    pub fn runs(&self) -> bool {
+        self.pipeline.runs()
+    }
+
     /// Authentication is over: the start-up deadline no longer applies.
     pub fn is_established(&self) -> bool {
         !matches!(
             self.phase,
             Phase::Opening { .. }
+                | Phase::NegotiatingTls { .. }
+                | Phase::Cancelling { .. }
                 | Phase::Connecting { .. }
                 | Phase::ConnectingUnread
                 | Phase::Authenticating
@@ -470,8 +519,9 @@ impl Session {
 
     /// Tells the client why, where its stream is at a border between messages.
     fn fatal(&mut self, report: &Report, out: &mut Actions) {
-        if !self.server_stream.is_open() && !matches!(self.phase, Phase::PassUnread | Phase::ConnectingUnread)
-        {
+        let readable =
+            !matches!(self.phase, Phase::PassUnread | Phase::ConnectingUnread | Phase::NegotiatingTls { .. });
+        if readable && !self.server_stream.is_open() {
             out.to_client.push(encode::report(Severity::Fatal, report));
         }
     }

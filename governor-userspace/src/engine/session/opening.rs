@@ -1,19 +1,19 @@
-//! From the first byte to the server's first ReadyForQuery: encryption requests, cancel requests,
-//! the connection's own decision, authentication passed through.
+//! From the first byte to the server's first ReadyForQuery: cancel requests, the connection's own decision,
+//! authentication passed through. What is about encryption is in `encryption.rs`.
 
-use super::action::{Actions, CloseReason, Request};
+use super::action::{Actions, CloseReason, Request, TooMany};
 use super::chunk::{Chunk, ToServer};
 use super::governance::Governance;
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed};
-use super::{Names, Phase, Session, TlsMode, catalogue};
-use crate::engine::audit::{AuditEvent, SessionDecision, TlsOutcome};
+use super::{Names, Phase, Session, catalogue};
+use crate::engine::audit::{AuditEvent, SessionDecision};
 use crate::engine::model::{Class, Decision, Statement, Timestamp, Verdict};
 use crate::engine::policy::RunContext;
 use crate::engine::wire::postgres::encode::{self, Report};
 use crate::engine::wire::postgres::startup::{self, Opening, Startup};
 use crate::engine::wire::postgres::{Header, ProtocolViolation, frontend};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 impl Session {
     /// Reads encryption requests and the start-up packet.
@@ -30,48 +30,14 @@ impl Session {
             let Some((opening, bytes)) = startup::parse(buffer)? else { return Ok(()) };
             match opening {
                 Opening::SslRequest | Opening::GssEncRequest => {
-                    if opening == Opening::SslRequest && self.setup.tls == TlsMode::PassUnread {
-                        return self.pass_tls_unread(now, out);
-                    }
-                    if buffer.len() > bytes {
-                        // Bytes that a man in the middle put there would be taken as the client's
-                        // own once encryption is on (CVE-2021-23214 and its kind).
-                        return Err(ProtocolViolation::Other("bytes were sent behind an encryption request"));
-                    }
-                    if encryption_requests >= ENCRYPTION_REQUESTS_MAX {
-                        return Err(ProtocolViolation::Other("too many encryption requests"));
-                    }
-                    buffer.advance(bytes);
-                    self.phase = Phase::Opening { encryption_requests: encryption_requests + 1 };
-                    if opening == Opening::SslRequest && self.setup.tls == TlsMode::Refuse {
-                        self.refuse_tls(now, out);
-                        return Ok(());
-                    }
-                    if opening == Opening::SslRequest {
-                        self.record(out, now, AuditEvent::Tls { outcome: TlsOutcome::Declined });
-                    }
-                    out.to_client.push(Bytes::from_static(b"N"));
+                    let request = opening == Opening::SslRequest;
+                    self.encryption_request(now, request, encryption_requests, bytes, buffer, out)?;
                 }
-                Opening::DirectTls if self.setup.tls == TlsMode::PassUnread => {
-                    return self.pass_tls_unread(now, out);
-                }
-                Opening::DirectTls => {
-                    out.to_client.push(Bytes::from_static(TLS_HANDSHAKE_FAILURE));
-                    self.record(out, now, AuditEvent::Tls { outcome: TlsOutcome::Refused });
-                    self.end(now, CloseReason::TlsRefused, out);
-                }
+                Opening::DirectTls => return self.direct_tls(now, encryption_requests, out),
                 Opening::Cancel { process, secret } => {
                     let packet = buffer.split_to(bytes).freeze();
-                    out.requests.push(Request::Cancel { process, secret, packet });
-                    self.record(
-                        out,
-                        now,
-                        AuditEvent::Cancel {
-                            forwarded: true,
-                            reason: format!("for server process {process}"),
-                        },
-                    );
-                    self.end(now, CloseReason::CancelDone, out);
+                    self.phase = Phase::Cancelling { process, packet };
+                    out.requests.push(Request::MatchCancel { process, secret });
                 }
                 Opening::Unsupported { major, minor } => {
                     let message = format!(
@@ -123,6 +89,9 @@ impl Session {
                 "Replication is for services whose data policy does not mask.",
             );
         }
+        if let Some(too_many) = self.too_many {
+            decision = self.refusal(too_many);
+        }
         let id = self.next_decision();
         self.record(
             out,
@@ -141,11 +110,31 @@ impl Session {
             }
             None => {
                 let mut report = self.denial_report(&id, &decision, "this connection");
-                report.sqlstate = "28000";
+                report.sqlstate = if self.too_many.is_some() { "53300" } else { "28000" };
                 self.fatal(&report, out);
-                self.end(now, CloseReason::ConnectionDenied, out);
+                let reason = self.too_many.map_or(CloseReason::ConnectionDenied, CloseReason::TooMany);
+                self.end(now, reason, out);
             }
         }
+    }
+
+    fn refusal(&self, too_many: TooMany) -> Decision {
+        let principal = &self.setup.principal;
+        let (text, key) = match too_many {
+            TooMany::Connections { max } => {
+                (format!("{max} connections are open, as many as are served"), "limits.connections_max")
+            }
+            TooMany::OfSource { max } => {
+                let place = principal.cgroup.as_deref().unwrap_or("its cgroup");
+                let text = format!(
+                    "{} has {max} connections open in {place}, as many as one source may have",
+                    principal.user
+                );
+                (text, "limits.connections_per_source_max")
+            }
+        };
+        let hint = format!("Close idle connections or share them in a pool; the operator can raise {key}.");
+        Decision::deny("governor.connections", &text, &hint)
     }
 
     /// Settings in the start-up packet are what SET would be: decided as such. `None` where all may be.
@@ -192,16 +181,22 @@ impl Session {
             detail: String::new(),
             hint: "Is the server running on that host and accepting TCP/IP connections?".into(),
         };
-        self.fatal(&report, out);
+        if !self.connect_failed_before_tls(&report, out) {
+            self.fatal(&report, out);
+        }
         self.end(now, CloseReason::ConnectFailed, out);
     }
 
     /// Answers to authentication requests pass; anything else waits until the server is ready.
     pub(super) fn authentication_bytes(
         &mut self,
+        now: Timestamp,
         buffer: &mut BytesMut,
         out: &mut Actions,
     ) -> Result<(), ProtocolViolation> {
+        if self.refuses_channel_binding(now, buffer, out)? {
+            return Ok(());
+        }
         let mut chunk = Chunk::new(buffer);
         let mut sink = ToServer(&mut out.to_server);
         let permit = || Permit::protocol(ProtocolNeed::Authentication);
@@ -275,39 +270,4 @@ impl Session {
             self.released = ready;
         }
     }
-
-    fn pass_tls_unread(&mut self, now: Timestamp, out: &mut Actions) -> Result<(), ProtocolViolation> {
-        self.record(out, now, AuditEvent::Tls { outcome: TlsOutcome::PassedUnread });
-        self.phase = Phase::ConnectingUnread;
-        out.requests.push(Request::Dial);
-        Ok(())
-    }
-
-    fn refuse_tls(&mut self, now: Timestamp, out: &mut Actions) {
-        self.record(out, now, AuditEvent::Tls { outcome: TlsOutcome::Refused });
-        let report = Report {
-            sqlstate: "08004",
-            message: "governor cannot read TLS on this port yet, and is configured to refuse it".into(),
-            detail: String::new(),
-            hint: "Connect with sslmode=disable, or ask the operator to set tls = \"decline\" or \"pass-unread\" \
-                   for this port."
-                .into(),
-        };
-        self.fatal(&report, out);
-        self.end(now, CloseReason::TlsRefused, out);
-    }
-
-    /// A client that left right after its SSLRequest was declined would not go on without TLS.
-    pub(super) fn note_tls_given_up(&mut self, now: Timestamp, out: &mut Actions) {
-        if matches!(self.phase, Phase::Opening { encryption_requests: 1.. })
-            && self.setup.tls == TlsMode::Decline
-        {
-            self.record(out, now, AuditEvent::Tls { outcome: TlsOutcome::Refused });
-        }
-    }
 }
-
-/// SSLRequest and GSSENCRequest, each once, as libpq sends them.
-const ENCRYPTION_REQUESTS_MAX: u32 = 2;
-/// TLS 1.0 record: fatal alert `handshake_failure` (RFC 8446, section 6).
-const TLS_HANDSHAKE_FAILURE: &[u8] = &[0x15, 3, 1, 0, 2, 2, 40];

@@ -17,6 +17,8 @@ pub(super) enum ProtocolNeed {
     Framing,
     /// Data of a COPY that was decided when it began.
     CopyData,
+    /// A cancel request: it stops a statement at most, and needs the key of one.
+    Cancel,
     /// governor's own requests, such as reading the catalogue.
     OwnRequest,
 }

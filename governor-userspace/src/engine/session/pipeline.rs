@@ -118,6 +118,11 @@ impl Pipeline {
         self.barriers > 0
     }
 
+    /// A statement is under way.
+    pub fn runs(&self) -> bool {
+        self.queue.iter().any(|owed| owed.run.is_some())
+    }
+
     pub fn push(&mut self, mut owed: Owed) {
         owed.copy_ends = self.copy_ends;
         self.barriers += usize::from(owed.expect.is_barrier());
@@ -272,5 +277,28 @@ mod tests {
         p.sync_in_copy();
         p.copy_failed();
         assert_eq!([(); 3].map(|()| p.answers_doubtful_sync()), [true, true, false]);
+    }
+
+    #[test]
+    fn syncs_behind_an_end_that_was_sent_early_are_owed() {
+        let mut p = Pipeline::default();
+        // COPY, Sync, CopyDone, Sync, COPY, CopyDone, Sync, and an Execute behind.
+        p.push(execute());
+        p.push(Owed::new(Expect::Sync));
+        p.copy_in_ended();
+        p.push(Owed::new(Expect::Sync));
+        p.push(execute());
+        p.copy_in_ended();
+        p.push(Owed::new(Expect::Sync));
+        p.push(execute());
+        assert!(!p.copy_in_began());
+        assert_eq!((p.len(), p.copy_syncs), (5, 1));
+        assert_eq!(p.pop().map(|o| o.expect), Some(Expect::Execute { portal: Box::default() }));
+        assert_eq!(p.pop().map(|o| o.expect), Some(Expect::Sync));
+        assert!(!p.copy_in_began());
+        assert_eq!(p.len(), 3);
+        p.pop();
+        p.pop();
+        assert!(p.copy_in_began(), "of the last one nothing was sent");
     }
 }

@@ -11,12 +11,13 @@ use crate::engine::audit::Outcome;
 use crate::engine::masking::mask_row;
 use crate::engine::model::Timestamp;
 use crate::engine::wire::postgres::backend::{self, TransactionState, kind};
+use crate::engine::wire::postgres::startup::CANCEL_SECRET_BYTES_MAX;
 use crate::engine::wire::postgres::{Header, ProtocolViolation};
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 
 /// What happens to one message.
-enum Step {
+pub(super) enum Step {
     Pass,
     Drop,
     Replace(Bytes),
@@ -30,7 +31,14 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Result<(), ProtocolViolation> {
-        if matches!(self.phase, Phase::Opening { .. } | Phase::Connecting { .. } | Phase::Closed) {
+        if matches!(
+            self.phase,
+            Phase::Opening { .. }
+                | Phase::NegotiatingTls { .. }
+                | Phase::Cancelling { .. }
+                | Phase::Connecting { .. }
+                | Phase::Closed
+        ) {
             return Ok(());
         }
         let mut chunk = Chunk::new(buffer);
@@ -172,11 +180,14 @@ impl Session {
             }
             kind::BACKEND_KEY_DATA => {
                 let (process, secret) = backend::backend_key_data(body)?;
-                out.requests.push(Request::CancelKey { process, secret: secret.to_vec() });
+                // A longer one is in no cancel request that the protocol knows.
+                if secret.len() <= CANCEL_SECRET_BYTES_MAX {
+                    out.requests.push(Request::CancelKey { process, secret: secret.to_vec() });
+                }
                 Ok(Step::Pass)
             }
-            kind::AUTHENTICATION
-            | kind::NOTICE_RESPONSE
+            kind::AUTHENTICATION => self.authentication_request(body),
+            kind::NOTICE_RESPONSE
             | kind::NOTIFICATION_RESPONSE
             | kind::PARAMETER_DESCRIPTION
             | kind::COPY_OUT_RESPONSE
@@ -399,6 +410,12 @@ impl Session {
                 self.finish(now, run, Outcome::Skipped, None, None, out);
             }
         } else {
+            if let Some(Expect::Parse { statement, .. }) = self.pipeline.front().map(|owed| &owed.expect)
+                && statement.is_empty()
+            {
+                // The server takes the unnamed statement away before it reads the new one.
+                self.statements.close(b"");
+            }
             for owed in self.pipeline.fail_to_barrier() {
                 self.fail(now, owed, out);
             }
@@ -533,6 +550,7 @@ fn needed_bytes(header: Header, row_bytes_max: usize) -> Result<usize, ProtocolV
         kind::READY_FOR_QUERY
         | kind::PARAMETER_STATUS
         | kind::BACKEND_KEY_DATA
+        | kind::AUTHENTICATION
         | kind::COMMAND_COMPLETE
         | kind::PARSE_COMPLETE
         | kind::BIND_COMPLETE
@@ -544,7 +562,6 @@ fn needed_bytes(header: Header, row_bytes_max: usize) -> Result<usize, ProtocolV
         kind::COPY_IN_RESPONSE
         | kind::COPY_OUT_RESPONSE
         | kind::NOTIFICATION_RESPONSE
-        | kind::AUTHENTICATION
         | kind::NEGOTIATE_PROTOCOL_VERSION => header.at_most(CONTROL_BYTES_MAX).map(|()| 0),
         kind::PARAMETER_DESCRIPTION => header.at_most(ROW_DESCRIPTION_BYTES_MAX).map(|()| 0),
         _ => Ok(0),

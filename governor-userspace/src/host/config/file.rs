@@ -3,7 +3,9 @@
 //! What a value means, its default and its limits are in `resolve.rs`. Values that are checked there carry
 //! their position, so that an error can name the line.
 
-use super::resolve::{LogFormat, LogLevel, Profile, Protocol, TlsMode, WhenDown};
+use super::resolve::{
+    CancelUnknown, ClientCertificates, LogFormat, LogLevel, Profile, Protocol, TlsMode, WhenDown,
+};
 use super::units::{Bytes, Span};
 use crate::engine::masking::Category;
 use crate::engine::model::Class;
@@ -33,6 +35,7 @@ macro_rules! table {
 
 table!(File {
     capture: Capture,
+    tls: Tls,
     identity: Identity,
     policy: Policy,
     masking: Masking,
@@ -54,6 +57,20 @@ table!(CaptureRule {
     protocol: Option<Protocol>,
     when_down: Option<WhenDown>,
     tls: Option<TlsMode>,
+});
+
+table!(Tls {
+    server_keys: Vec<Spanned<ServerKey>>,
+    discover_server_keys: Option<bool>,
+    upstream_roots: Vec<PathBuf>,
+    system_roots: Option<bool>,
+    client_roots: Vec<PathBuf>,
+    client_certificates: Option<ClientCertificates>,
+});
+
+table!(ServerKey {
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
 });
 
 table!(Identity {
@@ -111,11 +128,15 @@ table!(Metrics {
 
 table!(Limits {
     connections_max: Value<u32>,
+    connections_per_source_max: Value<u32>,
     statement_bytes_max: Value<Bytes>,
     row_bytes_max: Value<Bytes>,
     startup_timeout: Value<Span>,
+    authentication_timeout: Value<Span>,
     upstream_connect_timeout: Value<Span>,
     drain_timeout: Value<Span>,
+    peer_timeout: Value<Span>,
+    cancel_unknown: Option<CancelUnknown>,
     workers: Value<u32>,
 });
 

@@ -8,8 +8,9 @@ mod resolve;
 mod units;
 
 pub use resolve::{
-    Approvals, Approver, Audit, Capture, CaptureRule, CgroupRef, ColumnLabel, ColumnPattern, Config,
-    ConfigError, DEFAULT_PATH, Identity, Limits, Log, LogFormat, LogLevel, Masking, Metrics, Overrides,
-    Policy, Profile, Protocol, TlsMode, WhenDown, load, parse,
+    Approvals, Approver, Audit, CancelUnknown, Capture, CaptureRule, CgroupRef, ClientCertificates,
+    ColumnLabel, ColumnPattern, Config, ConfigError, DEFAULT_PATH, Identity, Limits, Log, LogFormat,
+    LogLevel, Masking, Metrics, Overrides, Policy, Profile, Protocol, ServerKey, Tls, TlsMode, WhenDown,
+    load, parse,
 };
 pub use units::{parse_bytes, parse_duration};

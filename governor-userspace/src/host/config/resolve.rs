@@ -22,6 +22,7 @@ pub const DEFAULT_PATH: &str = "/etc/governor/governor.toml";
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     pub capture: Capture,
+    pub tls: Tls,
     pub identity: Identity,
     pub policy: Policy,
     pub masking: Masking,
@@ -82,13 +83,48 @@ pub enum WhenDown {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsMode {
-    /// Answer no: `sslmode=prefer` goes on in clear, `require` ends.
+    /// Offer what the server offers, end it on both connections, read what is inside.
     #[default]
+    Terminate,
+    /// Answer no: `sslmode=prefer` goes on in clear, `require` ends.
     Decline,
     /// End the session with an error.
     Refuse,
     /// Relay it unread and put that on record.
     PassUnread,
+}
+
+/// Certificates that are shown and trusted where TLS is ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    pub server_keys: Vec<ServerKey>,
+    /// Look for the key of a server on this host where its own configuration says.
+    pub discover_server_keys: bool,
+    /// PEM files of roots for servers' certificates.
+    pub upstream_roots: Vec<PathBuf>,
+    /// The operating system's roots count too.
+    pub system_roots: bool,
+    /// PEM files of roots for clients' certificates.
+    pub client_roots: Vec<PathBuf>,
+    pub client_certificates: ClientCertificates,
+}
+
+/// A server's own certificate chain and key, PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerKey {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// What the server is shown where a client presents a certificate, whose key governor does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientCertificates {
+    /// Nothing: it is on record only.
+    #[default]
+    Record,
+    /// One of governor's CA with the same subject, if the client's leads to one of `client_roots`.
+    Reissue,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -178,15 +214,33 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub connections_max: usize,
+    /// Of one source: a user of the host in one cgroup.
+    pub connections_per_source_max: usize,
     pub statement_bytes_max: usize,
     /// The largest row that can be masked; a larger one ends its session.
     pub row_bytes_max: usize,
-    /// From accept to the end of authentication.
+    /// From accept to the whole start-up packet.
     pub startup_timeout: Duration,
+    /// From then to the server's first ReadyForQuery, the connecting not counted.
+    pub authentication_timeout: Duration,
     pub upstream_connect_timeout: Duration,
     pub drain_timeout: Duration,
+    /// A silent peer that does not answer the kernel's probes for so long is gone; `None`: never asked.
+    pub peer_timeout: Option<Duration>,
+    pub cancel_unknown: CancelUnknown,
     /// Threads; `None`: one for each core.
     pub workers: Option<usize>,
+}
+
+/// A service's cancel request with a key that no live session has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CancelUnknown {
+    /// Nothing happens, on record.
+    #[default]
+    Drop,
+    /// The server judges it: for sessions that were open before governor was started.
+    Forward,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -292,6 +346,19 @@ impl Default for CaptureRule {
     }
 }
 
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            server_keys: Vec::new(),
+            discover_server_keys: true,
+            upstream_roots: Vec::new(),
+            system_roots: true,
+            client_roots: Vec::new(),
+            client_certificates: ClientCertificates::default(),
+        }
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -344,11 +411,16 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 10_000,
+            connections_per_source_max: 5_000,
             statement_bytes_max: 1 << 20,
             row_bytes_max: 64 << 20,
             startup_timeout: Duration::from_secs(10),
+            // A little more than the server's own default, so that its answer comes first.
+            authentication_timeout: Duration::from_secs(65),
             upstream_connect_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
+            peer_timeout: Some(Duration::from_secs(120)),
+            cancel_unknown: CancelUnknown::default(),
             workers: None,
         }
     }

@@ -42,7 +42,7 @@ pub(super) struct Leg {
 impl Leg {
     pub fn new(stream: Stream) -> Self {
         // Small messages must not wait for each other; a socket that refuses is still correct.
-        let _ = stream.tcp().set_nodelay(true);
+        let _ = stream.tcp().map(|tcp| tcp.set_nodelay(true));
         Self {
             stream,
             unread: BytesMut::new(),

@@ -79,7 +79,9 @@ impl Acceptor {
                 Ok(stream) => {
                     if self.workers.give(stream).is_err() {
                         self.metrics.connection_refused(RefusedReason::Limit);
-                        tracing::warn!("refused a connection: the configured number of connections is open");
+                        tracing::warn!(
+                            "closed a connection: more than the configured number are open, and clients are being told so"
+                        );
                     }
                 }
                 Err(error) => {

@@ -9,16 +9,20 @@
 //! A connection stays on one thread for its whole life: no hop between threads on any statement.
 
 mod cancel;
+mod handshake;
+mod keepalive;
 mod leg;
 mod listener;
 mod observe;
 mod relay;
+mod sources;
 mod stream;
 mod upstream;
 mod worker;
 
 pub use cancel::CancelRegistry;
 pub use listener::{Acceptor, ListenError, bind};
+pub use sources::Sources;
 pub use worker::{Drain, Shared, Workers};
 
 use crate::engine::session::TlsMode;

@@ -26,7 +26,7 @@ impl Observer {
                     metrics.masked(*category, *count);
                 }
             }
-            AuditEvent::Tls { outcome } => metrics.tls(*outcome),
+            AuditEvent::Tls(tls) => metrics.tls(tls.outcome),
             AuditEvent::ProtocolError { side, .. } => metrics.protocol_error(*side),
             _ => {}
         }

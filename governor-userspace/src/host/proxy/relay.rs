@@ -1,22 +1,25 @@
 //! One captured connection from accept to close: drives the session machine and carries out what it
 //! asks for, in the order that its actions promise.
 
-use super::cancel::{CancelTarget, Registration};
+use super::cancel::{CancelTarget, Registration, Unread};
+use super::handshake::{Negotiated, negotiate};
+use super::keepalive::keep_alive;
 use super::leg::Leg;
 use super::observe::Observer;
+use super::sources::Entered;
 use super::stream::Stream;
 use super::upstream;
 use super::worker::{Drain, Local, Work};
 use crate::engine::approval::Answer;
 use crate::engine::model::{Endpoint, SessionId};
 use crate::engine::session::{
-    Actions, CloseReason, Input, Request, Session, SessionSetup, StopReason, TlsMode,
+    Actions, CancelMatch, CloseReason, Input, Request, Session, SessionSetup, StopReason, TlsMode, TooMany,
 };
 use crate::host::approvals::{SubmitError, Submitted};
 use crate::host::clock;
 use crate::host::identity::Attested;
 use crate::host::telemetry::metrics::ActiveSession;
-use crate::host::telemetry::{Direction, RefusedReason};
+use crate::host::telemetry::{CancelResult, Direction, RefusedReason};
 use bytes::Bytes;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -34,8 +37,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
 /// Serves one accepted connection until it ends.
-pub(super) async fn serve(stream: TcpStream, local: Rc<Local>) {
-    let metrics = local.shared.metrics.clone();
+pub(super) async fn serve(stream: TcpStream, local: Rc<Local>, over_limit: bool) {
+    let shared = &local.shared;
+    let metrics = shared.metrics.clone();
     let _active = metrics.connection_accepted();
     let flow = match local.shared.flows.flow(stream.as_fd()) {
         Ok(Some(flow)) => flow,
@@ -46,6 +50,11 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>) {
             return metrics.connection_refused(RefusedReason::NoIdentity);
         }
     };
+    let of_source = shared.sources.enter((flow.uid, flow.cgroup_id));
+    let per_source_max = shared.connections_per_source_max;
+    if of_source.count > per_source_max + REFUSALS_PER_SOURCE_MAX {
+        return metrics.connection_refused(RefusedReason::SourceLimit);
+    }
     let principal = local.shared.identifier.identify(&Attested {
         tgid: flow.tgid,
         uid: flow.uid,
@@ -65,15 +74,30 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>) {
     };
     let class = setup.principal.class;
     let mut actions = Actions::default();
-    let session = Session::start(setup, clock::now(), &local.governance.borrow(), &mut actions);
+    let mut session = Session::start(setup, clock::now(), &local.governance.borrow(), &mut actions);
+    if over_limit {
+        session.refuse(TooMany::Connections { max: shared.connections_max });
+    } else if of_source.count > per_source_max {
+        session.refuse(TooMany::OfSource { max: per_source_max });
+    }
+    if let Some(limit) = shared.peer_timeout
+        && let Err(error) = keep_alive(&stream, limit)
+    {
+        tracing::warn!(%error, "cannot watch whether a client is still there");
+    }
+    let deadline = Box::pin(tokio::time::sleep(shared.startup_timeout));
     let mut relay = Relay {
         _session_gauge: metrics.session_started(class),
+        _of_source: of_source,
+        deadline,
         observer: Observer::new(class),
         session,
         actions,
         client: Leg::new(Stream::Plain(stream)),
         server: None,
         dialling: None,
+        negotiating: None,
+        prepared: None,
         submitting: None,
         hold: None,
         registration: None,
@@ -84,13 +108,16 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>) {
         closing: false,
         lingering: false,
         pass_unread: false,
+        unread: None,
+        matched: None,
+        cancel_result: None,
         waiting_cancel: None,
         local,
     };
     relay.run().await;
 }
 
-type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
+type Dialling = Pin<Box<dyn Future<Output = io::Result<Stream>>>>;
 
 struct Relay {
     local: Rc<Local>,
@@ -99,11 +126,22 @@ struct Relay {
     client: Leg,
     server: Option<Leg>,
     dialling: Option<Dialling>,
+    /// TLS is to be set up; whether it is direct.
+    negotiating: Option<bool>,
+    /// The connection to the database that negotiating TLS has made.
+    prepared: Option<Stream>,
     submitting: Option<JoinHandle<Result<Submitted, SubmitError>>>,
     hold: Option<oneshot::Receiver<Answer>>,
     cancel: Arc<CancelTarget>,
     registration: Option<Registration>,
-    waiting_cancel: Option<(u32, Vec<u8>, Bytes)>,
+    /// Counted among the sessions whose cancel keys are not known.
+    unread: Option<Unread>,
+    /// What this connection's cancel request means; told with the next round.
+    matched: Option<CancelMatch>,
+    /// What became of this connection's cancel request.
+    cancel_result: Option<CancelResult>,
+    /// To be sent to the server before this connection closes.
+    waiting_cancel: Option<Bytes>,
     drain: watch::Receiver<Drain>,
     draining: Drain,
     destination: Endpoint,
@@ -112,7 +150,10 @@ struct Relay {
     lingering: bool,
     pass_unread: bool,
     observer: Observer,
+    /// Of start-up, then of authentication, at last of the last bytes.
+    deadline: Pin<Box<Sleep>>,
     _session_gauge: ActiveSession,
+    _of_source: Entered,
 }
 
 /// What woke the relay.
@@ -121,10 +162,11 @@ enum Event {
     Progress,
     ClientClosed,
     ServerClosed,
-    Dialled(io::Result<TcpStream>),
+    Dialled(io::Result<Stream>),
     Submitted(Result<Submitted, String>),
     Answered(Answer),
     Cancel,
+    CancelMatched(CancelMatch),
     StartupTimeout,
     Drain,
     /// Everything is sent and nothing more will come.
@@ -133,7 +175,6 @@ enum Event {
 
 impl Relay {
     async fn run(&mut self) {
-        let mut deadline = Box::pin(tokio::time::sleep(self.local.shared.startup_timeout));
         self.carry_out();
         loop {
             if self.pass_unread
@@ -141,6 +182,10 @@ impl Relay {
                 && self.server.as_ref().is_some_and(Leg::is_flushed)
             {
                 return self.run_unread().await;
+            }
+            if let Some(direct) = self.negotiating.take() {
+                self.negotiate(direct).await;
+                continue;
             }
             let event = {
                 let cancel = self.cancel.clone();
@@ -155,7 +200,7 @@ impl Relay {
                         Err(_) => Drain::All,
                     }
                 });
-                poll_fn(|cx| self.poll(cx, deadline.as_mut(), cancelled.as_mut(), drained.as_mut())).await
+                poll_fn(|cx| self.poll(cx, cancelled.as_mut(), drained.as_mut())).await
             };
             let input = match event {
                 Event::Progress => continue,
@@ -163,28 +208,78 @@ impl Relay {
                 Event::ClientClosed => Input::ClientClosed,
                 Event::ServerClosed => Input::ServerClosed,
                 Event::Dialled(Ok(stream)) => {
-                    self.server = Some(Leg::new(Stream::Plain(stream)));
+                    if let (Some(limit), Some(tcp)) = (self.local.shared.peer_timeout, stream.tcp())
+                        && let Err(error) = keep_alive(tcp, limit)
+                    {
+                        tracing::warn!(%error, "cannot watch whether a database is still there");
+                    }
+                    self.server = Some(Leg::new(stream));
                     Input::Connected
                 }
                 Event::Dialled(Err(error)) => Input::ConnectFailed { reason: error.to_string() },
                 Event::Submitted(Ok(submitted)) => {
-                    // A request that came too late for an earlier hold is not for this one.
-                    self.cancel.pending.store(false, Ordering::Release);
                     self.hold = Some(submitted.answer);
                     Input::Held { approval: submitted.id }
                 }
                 Event::Submitted(Err(reason)) => Input::HoldFailed { reason },
                 Event::Answered(answer) => Input::Answered { answer },
                 Event::Cancel => Input::CancelRequested,
+                Event::CancelMatched(found) => {
+                    self.cancel_result = Some(match found {
+                        CancelMatch::Held { .. } => CancelResult::Hold,
+                        CancelMatch::Live | CancelMatch::Unknown { .. } => CancelResult::Unknown,
+                    });
+                    Input::CancelMatched(found)
+                }
                 Event::StartupTimeout => Input::Stop(StopReason::StartupTimeout),
                 Event::Drain => Input::Stop(StopReason::Draining),
             };
             self.handle(input);
         }
-        self.say_goodbye().await;
-        if let Some((process, secret, packet)) = self.waiting_cancel.take() {
-            self.pass_cancel(process, &secret, &packet).await;
+        // The client's connection closes when the server has taken the request, as without governor: what
+        // the client sends next on its session is not what it wants cancelled.
+        if let Some(packet) = self.waiting_cancel.take() {
+            self.cancel_result = Some(self.pass_cancel(&packet).await);
         }
+        if let Some(result) = self.cancel_result {
+            self.local.shared.metrics.cancel_request(result);
+        }
+        self.say_goodbye().await;
+    }
+
+    /// Sets TLS up on both connections, within the time that a start-up may take.
+    async fn negotiate(&mut self, direct: bool) {
+        let Some(client) = self.client.stream_mut().take_plain() else { return };
+        // Behind an SSLRequest nothing may be waiting: the session has seen to that.
+        let hello = std::mem::take(&mut self.client.unread);
+        let shared = self.local.shared.clone();
+        let mut drain = self.drain.clone();
+        let negotiated = tokio::select! {
+            negotiated = negotiate(&shared, self.destination, client, &hello, direct) => negotiated,
+            () = self.deadline.as_mut() => return self.handle(Input::Stop(StopReason::StartupTimeout)),
+            _ = drain.wait_for(|drain| *drain > Drain::No) => return self.handle(Input::Stop(StopReason::Draining)),
+        };
+        let input = match negotiated {
+            Negotiated::Established { client, server, tls } => {
+                self.client = Leg::new(client);
+                self.prepared = Some(server);
+                Input::TlsEstablished(tls)
+            }
+            Negotiated::Declined { client, server } => {
+                self.client = Leg::new(client);
+                self.prepared = Some(server);
+                Input::TlsDeclined
+            }
+            Negotiated::Unreachable { client, error } => {
+                self.client = Leg::new(client);
+                Input::ConnectFailed { reason: error.to_string() }
+            }
+            Negotiated::Failed { side, reason } => {
+                tracing::warn!(session = %self.session.id(), ?side, reason, "TLS was not set up");
+                Input::TlsFailed { side, reason }
+            }
+        };
+        self.handle(input);
     }
 
     /// Closes the client's connection so that the last message arrives: a socket that is closed with
@@ -212,11 +307,9 @@ impl Relay {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        deadline: Pin<&mut Sleep>,
         cancelled: Pin<&mut impl Future<Output = ()>>,
         drained: Pin<&mut impl Future<Output = Drain>>,
     ) -> Poll<Event> {
-        let mut deadline = deadline;
         // Statement after statement goes round here, without leaving: nothing is set up anew for each.
         loop {
             let client_flushed = match self.client.poll_flush(cx) {
@@ -239,13 +332,16 @@ impl Relay {
                 return if client_flushed && server_flushed {
                     Poll::Ready(Event::Done)
                 } else {
-                    self.poll_linger(cx, deadline)
+                    self.poll_linger(cx)
                 };
             }
             if self.pass_unread && client_flushed && server_flushed {
                 return Poll::Ready(Event::Progress);
             }
             match self.poll_reads(cx) {
+                Poll::Ready(Event::Progress) if self.negotiating.is_some() => {
+                    return Poll::Ready(Event::Progress);
+                }
                 Poll::Ready(Event::Progress) => {}
                 Poll::Ready(event) => return Poll::Ready(event),
                 Poll::Pending => break,
@@ -253,6 +349,9 @@ impl Relay {
         }
         if self.draining > Drain::No && self.ends_at(self.draining) {
             return Poll::Ready(Event::Drain);
+        }
+        if let Some(found) = self.matched.take() {
+            return Poll::Ready(Event::CancelMatched(found));
         }
         if let Some(dialling) = &mut self.dialling
             && let Poll::Ready(result) = dialling.as_mut().poll(cx)
@@ -277,13 +376,12 @@ impl Relay {
                 answer.unwrap_or_else(|_| Answer::Lost { reason: "the approval queue closed".into() });
             return Poll::Ready(Event::Answered(answer));
         }
-        if self.session.is_held()
-            && cancelled.poll(cx).is_ready()
-            && self.cancel.pending.swap(false, Ordering::AcqRel)
-        {
-            return Poll::Ready(Event::Cancel);
+        if self.session.is_held() && cancelled.poll(cx).is_ready() {
+            // Told twice, or about a hold that has ended: wait anew.
+            let told = self.cancel.pending.swap(false, Ordering::AcqRel);
+            return Poll::Ready(if told { Event::Cancel } else { Event::Progress });
         }
-        if !self.session.is_established() && deadline.as_mut().poll(cx).is_ready() {
+        if !self.session.is_established() && self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Event::StartupTimeout);
         }
         match drained.poll(cx) {
@@ -293,13 +391,12 @@ impl Relay {
     }
 
     /// The last bytes get so much time to leave.
-    fn poll_linger(&mut self, cx: &mut Context<'_>, deadline: Pin<&mut Sleep>) -> Poll<Event> {
-        let mut deadline = deadline;
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if !self.lingering {
             self.lingering = true;
-            deadline.as_mut().reset(tokio::time::Instant::now() + LINGER);
+            self.deadline.as_mut().reset(tokio::time::Instant::now() + LINGER);
         }
-        deadline.poll(cx).map(|()| Event::Done)
+        self.deadline.as_mut().poll(cx).map(|()| Event::Done)
     }
 
     fn poll_reads(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -422,7 +519,13 @@ impl Relay {
         for request in requests {
             self.request(request);
         }
-        self.cancel.held.store(self.session.is_held(), Ordering::Release);
+        let held = self.session.is_held();
+        self.cancel.runs.store(held && self.session.runs(), Ordering::Release);
+        if held && !self.cancel.held.load(Ordering::Acquire) {
+            // A request that came too late for an earlier hold is not for this one.
+            self.cancel.pending.store(false, Ordering::Release);
+        }
+        self.cancel.held.store(held, Ordering::Release);
     }
 
     /// Records come before bytes. False where they could not be written.
@@ -458,10 +561,18 @@ impl Relay {
         match request {
             Request::Dial => {
                 let destination = self.destination;
-                self.dialling = Some(Box::pin(async move {
-                    upstream::dial(destination, &shared.exemption, shared.connect_timeout).await
-                }));
+                // The connecting has a limit of its own.
+                let limit = shared.connect_timeout + shared.authentication_timeout;
+                self.deadline.as_mut().reset(tokio::time::Instant::now() + limit);
+                self.dialling = Some(match self.prepared.take() {
+                    Some(stream) => Box::pin(std::future::ready(Ok(stream))),
+                    None => Box::pin(async move {
+                        let dialled = upstream::dial(destination, &shared.exemption, shared.connect_timeout);
+                        dialled.await.map(Stream::Plain)
+                    }),
+                });
             }
+            Request::NegotiateTls { direct } => self.negotiating = Some(direct),
             // The queue writes to disk: not on the thread that serves other sessions.
             Request::Hold(approval) => {
                 self.submitting =
@@ -479,10 +590,14 @@ impl Relay {
                 self.registration =
                     Some(shared.cancels.register(self.destination, process, secret, self.cancel.clone()));
             }
-            Request::Cancel { process, secret, packet } => {
-                self.waiting_cancel = Some((process, secret, packet))
+            Request::MatchCancel { process, secret } => {
+                self.matched = Some(shared.cancels.find(self.destination, process, &secret));
             }
-            Request::PassUnread => self.pass_unread = true,
+            Request::Cancel { packet, permit: _permit } => self.waiting_cancel = Some(packet),
+            Request::PassUnread => {
+                self.unread = Some(shared.cancels.pass_unread(self.destination));
+                self.pass_unread = true;
+            }
             Request::CatalogueOutdated { destination, database } => {
                 for other in self.local.others.iter().filter_map(|o| o.upgrade()) {
                     let _ = other.send(Work::CatalogueOutdated(destination, database.clone()));
@@ -496,15 +611,23 @@ impl Relay {
         }
     }
 
-    async fn pass_cancel(&self, process: u32, secret: &[u8], packet: &[u8]) {
+    async fn pass_cancel(&mut self, packet: &[u8]) -> CancelResult {
+        let prepared = self.prepared.take();
         let shared = &self.local.shared;
-        let held = shared.cancels.cancel_hold(self.destination, process, secret);
-        shared.metrics.cancel_request(!held);
-        if !held
-            && let Err(error) =
-                upstream::cancel(self.destination, &shared.exemption, packet, shared.connect_timeout).await
-        {
-            tracing::warn!(%error, destination = %self.destination, "a cancel request did not reach the server");
+        let limit = shared.connect_timeout;
+        let sent = async {
+            let stream = match prepared {
+                Some(stream) => stream,
+                None => Stream::Plain(upstream::dial(self.destination, &shared.exemption, limit).await?),
+            };
+            upstream::cancel(stream, packet, limit).await
+        };
+        match sent.await {
+            Ok(()) => CancelResult::Forwarded,
+            Err(error) => {
+                tracing::warn!(%error, destination = %self.destination, "a cancel request did not reach the server");
+                CancelResult::Failed
+            }
         }
     }
 
@@ -535,9 +658,11 @@ fn refused(reason: &CloseReason) -> Option<RefusedReason> {
     match reason {
         CloseReason::ConnectionDenied => Some(RefusedReason::Policy),
         CloseReason::ConnectFailed => Some(RefusedReason::Upstream),
-        CloseReason::TlsRefused => Some(RefusedReason::Tls),
+        CloseReason::TlsRefused | CloseReason::TlsFailed => Some(RefusedReason::Tls),
         CloseReason::LedgerFailed => Some(RefusedReason::Audit),
         CloseReason::Draining => Some(RefusedReason::Draining),
+        CloseReason::TooMany(TooMany::Connections { .. }) => Some(RefusedReason::Limit),
+        CloseReason::TooMany(TooMany::OfSource { .. }) => Some(RefusedReason::SourceLimit),
         _ => None,
     }
 }
@@ -561,5 +686,7 @@ const WAITING_BYTES_MAX: usize = 68 << 10;
 const LINGER: Duration = Duration::from_secs(2);
 /// A client gets so long to close after it was told why.
 const GOODBYE: Duration = Duration::from_millis(500);
+/// Connections beyond one source's limit that are told so; beyond these its connections are only closed.
+const REFUSALS_PER_SOURCE_MAX: usize = 32;
 /// Buffer of each direction that is copied unread.
 const UNREAD_BYTES: usize = 64 << 10;

@@ -12,14 +12,28 @@ pub(super) enum Stream {
     Plain(TcpStream),
     /// Boxed: most connections are in clear and should not carry the room for it.
     Tls(Box<TlsStream<TcpStream>>),
+    /// A handshake holds the socket, or it is closed.
+    Gone,
 }
 
 impl Stream {
     /// The socket itself.
-    pub fn tcp(&self) -> &TcpStream {
+    pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Plain(tcp) => Some(tcp),
+            Self::Tls(tls) => Some(tls.get_ref().0),
+            Self::Gone => None,
+        }
+    }
+
+    /// Takes the socket out for a handshake; `None` where it is not in clear.
+    pub fn take_plain(&mut self) -> Option<TcpStream> {
+        match std::mem::replace(self, Self::Gone) {
+            Self::Plain(tcp) => Some(tcp),
+            other => {
+                *self = other;
+                None
+            }
         }
     }
 
@@ -45,6 +59,7 @@ impl AsyncRead for Stream {
                 }
                 polled => polled,
             },
+            Self::Gone => Poll::Ready(Err(gone())),
         }
     }
 }
@@ -54,6 +69,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+            Self::Gone => Poll::Ready(Err(gone())),
         }
     }
 
@@ -65,6 +81,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+            Self::Gone => Poll::Ready(Err(gone())),
         }
     }
 
@@ -76,6 +93,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            Self::Gone => Poll::Ready(Ok(())),
         }
     }
 
@@ -83,6 +101,11 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            Self::Gone => Poll::Ready(Ok(())),
         }
     }
+}
+
+fn gone() -> io::Error {
+    io::ErrorKind::NotConnected.into()
 }

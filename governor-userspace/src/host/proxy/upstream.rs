@@ -1,5 +1,6 @@
 //! Connects to the original destination, past governor's own capture.
 
+use super::stream::Stream;
 use crate::engine::model::Endpoint;
 use crate::host::kernel::Exemption;
 use std::io;
@@ -24,14 +25,9 @@ pub(super) async fn dial(
     }
 }
 
-/// Sends a cancel request as its client would, and waits until the server has taken it.
-pub(super) async fn cancel(
-    destination: Endpoint,
-    exemption: &Exemption,
-    packet: &[u8],
-    limit: Duration,
-) -> io::Result<()> {
-    let mut stream = dial(destination, exemption, limit).await?;
+/// Sends a cancel request as its client would, over TLS where the client did, and waits until the server
+/// has taken it.
+pub(super) async fn cancel(mut stream: Stream, packet: &[u8], limit: Duration) -> io::Result<()> {
     stream.write_all(packet).await?;
     stream.shutdown().await?;
     // The server answers nothing and closes.

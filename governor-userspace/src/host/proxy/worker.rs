@@ -4,6 +4,7 @@ use super::PortRule;
 use super::cancel::CancelRegistry;
 use super::leg::Scratch;
 use super::relay;
+use super::sources::Sources;
 use crate::engine::masking::Detectors;
 use crate::engine::model::Endpoint;
 use crate::engine::session::{Catalogue, EngineLimits, Governance, Labels};
@@ -14,6 +15,7 @@ use crate::host::kernel::{Exemption, FlowTable};
 use crate::host::ledger::Ledger;
 use crate::host::policy::PolicyStore;
 use crate::host::telemetry::Metrics;
+use crate::host::tls::Tls;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,15 +44,20 @@ pub struct Shared {
     pub ledger: Ledger,
     pub approvals: Arc<ApprovalStore>,
     pub policy: Arc<PolicyStore>,
+    pub tls: Arc<Tls>,
     pub metrics: Arc<Metrics>,
     pub detectors: Arc<Detectors>,
     pub labels: Arc<Labels>,
     pub engine_limits: EngineLimits,
     pub ports: Vec<PortRule>,
     pub cancels: CancelRegistry,
+    pub sources: Sources,
     pub startup_timeout: Duration,
+    pub authentication_timeout: Duration,
     pub connect_timeout: Duration,
+    pub peer_timeout: Option<Duration>,
     pub connections_max: usize,
+    pub connections_per_source_max: usize,
     pub drain: watch::Receiver<Drain>,
 }
 
@@ -86,7 +93,12 @@ pub(super) enum Work {
 
 /// An accepted connection on its way to the worker's own runtime.
 #[derive(Debug)]
-pub(super) struct TcpStreamParts(pub std::net::TcpStream, pub Slot);
+pub(super) struct TcpStreamParts {
+    stream: std::net::TcpStream,
+    slot: Slot,
+    /// As many as are served are open already: this one is only told so.
+    over_limit: bool,
+}
 
 /// Counts one connection for as long as it lives.
 #[derive(Debug)]
@@ -130,9 +142,11 @@ impl Workers {
         Ok(Self { queues, threads, active: Arc::default(), connections_max: shared.connections_max })
     }
 
-    /// Gives a connection to the worker that has fewest. `Err` gives it back: there are too many.
+    /// Gives a connection to the worker that has fewest. Beyond the limit a client is told so; `Err`
+    /// gives the connection back: even those that are told are too many.
     pub(super) fn give(&self, stream: std::net::TcpStream) -> Result<(), std::net::TcpStream> {
-        if self.active.load(Ordering::Acquire) >= self.connections_max {
+        let open = self.active.load(Ordering::Acquire);
+        if open >= self.connections_max + REFUSALS_MAX {
             return Err(stream);
         }
         let Some((queue, load)) = self.queues.iter().min_by_key(|(_, load)| load.load(Ordering::Acquire))
@@ -143,7 +157,8 @@ impl Workers {
         self.active.fetch_add(1, Ordering::AcqRel);
         let slot = Slot(load.clone(), self.active.clone());
         // A worker that is gone closes the connection with the message.
-        let _ = queue.send(Work::Connection(TcpStreamParts(stream, slot)));
+        let over_limit = open >= self.connections_max;
+        let _ = queue.send(Work::Connection(TcpStreamParts { stream, slot, over_limit }));
         Ok(())
     }
 
@@ -185,11 +200,11 @@ fn run(
         loop {
             tokio::select! {
                 work = receiver.recv() => match work {
-                    Some(Work::Connection(TcpStreamParts(stream, slot))) => match TcpStream::from_std(stream) {
+                    Some(Work::Connection(parts)) => match TcpStream::from_std(parts.stream) {
                         Ok(stream) => {
-                            let local = local.clone();
+                            let (local, slot, over_limit) = (local.clone(), parts.slot, parts.over_limit);
                             running.spawn_local(async move {
-                                relay::serve(stream, local).await;
+                                relay::serve(stream, local, over_limit).await;
                                 drop(slot);
                             });
                         }
@@ -220,5 +235,7 @@ fn run(
     });
 }
 
+/// Connections beyond the limit that are told so at once; beyond these, connections are only closed.
+const REFUSALS_MAX: usize = 128;
 /// What the SQL parser needs, and as much again for everything else.
 const STACK_BYTES: usize = 2 * PARSER_STACK_BYTES_MIN + (2 << 20);

@@ -47,6 +47,8 @@ pub enum RefusedReason {
     NoIdentity,
     /// As many connections as the configuration allows are open.
     Limit,
+    /// As many connections of its source as the configuration allows are open.
+    SourceLimit,
     /// The agent is stopping.
     Draining,
     /// The database could not be reached.
@@ -57,6 +59,19 @@ pub enum RefusedReason {
     Tls,
     /// The audit ledger cannot be written.
     Audit,
+}
+
+/// What became of a cancel request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelResult {
+    /// It reached the server.
+    Forwarded,
+    /// It ended a hold, and the server had nothing to do with that.
+    Hold,
+    /// No live session has its key: nothing was done.
+    Unknown,
+    /// The server could not be reached.
+    Failed,
 }
 
 /// Which way bytes went.
@@ -103,8 +118,10 @@ pub enum Attempt {
 }
 
 closed!(RefusedReason:
-    NoOrigin => "no_origin", NoIdentity => "no_identity", Limit => "limit", Draining => "draining",
+    NoOrigin => "no_origin", NoIdentity => "no_identity", Limit => "limit",
+    SourceLimit => "source_limit", Draining => "draining",
     Upstream => "upstream", Policy => "policy", Tls => "tls", Audit => "audit");
+closed!(CancelResult: Forwarded => "forwarded", Hold => "hold", Unknown => "unknown", Failed => "failed");
 closed!(Direction: ToServer => "to_server", ToClient => "to_client");
 closed!(Cache: Hit => "hit", Miss => "miss");
 closed!(HoldResult:
@@ -115,7 +132,8 @@ closed!(Verdict: Allow => "allow", Deny => "deny", Hold => "hold");
 closed!(Side: Client => "client", Database => "database", Governor => "governor");
 closed!(Outcome:
     Complete => "complete", Suspended => "suspended", Error => "error", Skipped => "skipped", Lost => "lost");
-closed!(TlsOutcome: Declined => "declined", Refused => "refused", PassedUnread => "passed_unread");
+closed!(TlsOutcome: Terminated => "terminated", ServerDeclined => "server_declined", Failed => "failed",
+    Declined => "declined", Refused => "refused", PassedUnread => "passed_unread");
 closed!(StatementKind:
     Empty => "empty", Select => "select", Explain => "explain", Show => "show", Cursor => "cursor",
     Execute => "execute", Prepare => "prepare", Deallocate => "deallocate", Insert => "insert",
@@ -146,6 +164,7 @@ mod tests {
     #[test]
     fn every_set_finds_its_values_by_position() {
         positions_agree::<RefusedReason>();
+        positions_agree::<CancelResult>();
         positions_agree::<Direction>();
         positions_agree::<HoldResult>();
         positions_agree::<Class>();

@@ -9,7 +9,7 @@
 
 use super::build::{Builder, MetricsError};
 use super::children::Children;
-use super::labels::{Attempt, Cache, Direction, HoldResult, RefusedReason};
+use super::labels::{Attempt, Cache, CancelResult, Direction, HoldResult, RefusedReason};
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
 use crate::engine::audit::{Outcome, Side, TlsOutcome};
@@ -49,7 +49,7 @@ pub struct Metrics {
     connections_refused: Counters<RefusedReason>,
     sessions: Counters<Class>,
     sessions_active: Gauges<Class>,
-    cancels: Counters<Attempt>,
+    cancels: Counters<CancelResult>,
     tls: Counters<TlsOutcome>,
     protocol_errors: Counters<Side>,
     relayed_bytes: Counters<Direction>,
@@ -154,8 +154,7 @@ impl Metrics {
         ActiveSession(Arc::clone(self), class)
     }
 
-    pub fn cancel_request(&self, forwarded: bool) {
-        let result = if forwarded { Attempt::Ok } else { Attempt::Refused };
+    pub fn cancel_request(&self, result: CancelResult) {
         add(self.cancels.at(result, (), ()), 1);
     }
 

@@ -54,7 +54,7 @@ fn counts_land_in_their_series() {
     metrics.connection_refused(RefusedReason::NoIdentity);
     metrics.tls(TlsOutcome::Declined);
     metrics.protocol_error(Side::Database);
-    metrics.cancel_request(false);
+    metrics.cancel_request(CancelResult::Unknown);
     metrics.audit_written(1, 300, 41);
     metrics.policy_reload(false);
     let (samples, _) = parse(&metrics.exposition(None).unwrap());
@@ -71,7 +71,7 @@ fn counts_land_in_their_series() {
         (r#"governor_connections_refused_total{reason="limit"}"#, 0.0),
         (r#"governor_tls_total{outcome="declined"}"#, 1.0),
         (r#"governor_protocol_errors_total{side="database"}"#, 1.0),
-        (r#"governor_cancel_requests_total{result="refused"}"#, 1.0),
+        (r#"governor_cancel_requests_total{result="unknown"}"#, 1.0),
         ("governor_audit_sequence", 41.0),
         ("governor_audit_bytes_total", 300.0),
         (r#"governor_policy_reloads_total{result="refused"}"#, 1.0),

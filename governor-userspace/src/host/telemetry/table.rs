@@ -3,7 +3,7 @@
 //! [`Metrics`](super::Metrics) is built from it and `docs/metrics.md` is generated from it, so what
 //! is exposed, what is documented and what is counted cannot differ.
 
-use super::labels::{Attempt, Cache, Closed, Direction, HoldResult, RefusedReason, words};
+use super::labels::{Attempt, Cache, CancelResult, Closed, Direction, HoldResult, RefusedReason, words};
 use crate::engine::audit::{Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, StatementKind, Verdict};
@@ -78,8 +78,8 @@ pub static TABLE: &[Definition] = &[
         "Sessions started, by class of the process behind them."),
     row("governor_sessions_active", Kind::Gauge, &[CLASS],
         "Sessions open now, by class of the process behind them."),
-    row("governor_cancel_requests_total", Kind::Counter, &[label::<Attempt>("result")],
-        "Cancel requests that were passed on, or refused because they fit no session."),
+    row("governor_cancel_requests_total", Kind::Counter, &[label::<CancelResult>("result")],
+        "Cancel requests: passed on to the server, ended a hold, fitted no live session and did nothing, or did not reach the server."),
     row("governor_tls_total", Kind::Counter, &[label::<TlsOutcome>("outcome")],
         "Clients that asked for TLS, by what became of it."),
     row("governor_protocol_errors_total", Kind::Counter, &[label::<Side>("side")],

@@ -46,6 +46,10 @@ impl Globals {
         self.state_dir.join("approvals")
     }
 
+    pub fn tls_dir(&self) -> PathBuf {
+        self.state_dir.join(crate::host::tls::TLS_DIRECTORY)
+    }
+
     pub fn control_socket(&self) -> PathBuf {
         self.state_dir.join("control.sock")
     }

@@ -14,6 +14,7 @@ pub mod policy;
 pub mod run;
 pub mod status;
 pub mod text;
+pub mod tls;
 
 use clap::{Parser, Subcommand};
 use globals::Globals;
@@ -53,6 +54,8 @@ pub enum Verb {
     /// Search, follow and verify the audit
     Audit(audit::AuditArgs),
     Approvals(approvals::ApprovalsArgs),
+    /// The CA that clients have to trust where governor ends TLS
+    Tls(tls::TlsArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Verb::Policy(args) => policy::run(args, &globals),
         Verb::Audit(args) => audit::run(&args, &globals),
         Verb::Approvals(args) => approvals::run(args, &globals),
+        Verb::Tls(args) => tls::run(args, &globals),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),
     };

@@ -143,7 +143,12 @@ fn settings_that_change_meaning() {
         ("standard_conforming_strings", Some("off"), Deny),
         ("Standard_Conforming_Strings", Some("OFF"), Deny),
         ("client_encoding", Some("UTF8"), Allow),
+        ("client_encoding", Some("'utf-8'"), Allow),
+        ("client_encoding", Some("unicode"), Allow),
+        ("client_encoding", Some("sql_ascii"), Allow),
         ("client_encoding", Some("SJIS"), Deny),
+        ("client_encoding", Some("UTF-8 SJIS"), Deny),
+        ("client_encoding", Some("ütf8"), Deny),
         ("client_encoding", None, Allow),
         ("names", Some("GBK"), Deny),
     ] {

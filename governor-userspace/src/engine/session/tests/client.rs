@@ -174,19 +174,6 @@ fn a_copy_whose_end_was_sent_ahead_owes_the_sync_behind_it() {
 }
 
 #[test]
-fn something_else_in_a_copy_ends_a_restricted_session() {
-    let mut s = Stage::ready(Class::Person);
-    s.client(&query("COPY people FROM STDIN"));
-    s.server(&message(b'G', b"\0\0\0"));
-    s.client(&query("SELECT 1"));
-    assert!(
-        matches!(s.closed, Some(CloseReason::Protocol(_))),
-        "the server would end it, too: {:?}",
-        s.closed
-    );
-}
-
-#[test]
 fn a_long_text_streams_for_services_and_is_unknown_to_others() {
     let limits = EngineLimits { statement_bytes_max: 1000, ..EngineLimits::default() };
     let long = query(&format!("SELECT '{}'", "x".repeat(100_000)));
@@ -410,4 +397,57 @@ fn an_extended_copy_that_fails_does_not_stop_the_session() {
     s.client(&query("SELECT 1"));
     assert!(String::from_utf8_lossy(&s.to_server).contains("SELECT 1"));
     assert!(s.closed.is_none());
+}
+
+#[test]
+fn a_name_that_was_never_prepared_is_said_to_be_missing() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&[bind("", "nope"), execute(""), sync()].concat());
+    s.server(&[error("42601"), ready(b'I')].concat());
+    s.client(&[execute("nope"), sync()].concat());
+    s.server(&[error("42601"), ready(b'I')].concat());
+    s.client(&query("EXECUTE nope"));
+    s.server(&[error("42601"), ready(b'I')].concat());
+    assert_eq!(s.errors(), ["26000", "34000", "26000"]);
+}
+
+#[test]
+fn a_failed_parse_takes_the_unnamed_statement_away() {
+    for text in ["SELECT broken", "DROP TABLE people"] {
+        let mut s = Stage::ready(Class::Agent);
+        s.client(&[parse("", "SELECT 1"), sync()].concat());
+        s.server(&[message(b'1', b""), ready(b'I')].concat());
+        s.clear();
+        s.client(&[parse("", text), sync()].concat());
+        let (kind, body) = messages(&s.to_server).remove(0);
+        assert_eq!((kind, body[0]), (b'P', 0), "unnamed in the server too");
+        s.server(&[error("42601"), ready(b'I')].concat());
+        s.clear();
+        s.client(&[bind("", ""), sync()].concat());
+        s.server(&[error("42601"), ready(b'I')].concat());
+        assert_eq!(s.errors(), ["26000"], "{text}");
+    }
+}
+
+#[test]
+fn a_denied_bind_leaves_the_unnamed_statement() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&[parse("", "SELECT 1"), bind("", "nope"), sync()].concat());
+    s.server(&[message(b'1', b""), error("42601"), ready(b'I')].concat());
+    s.clear();
+    s.client(&[bind("", ""), sync()].concat());
+    assert_eq!(s.server_kinds(), "BS");
+}
+
+#[test]
+fn what_has_no_place_in_a_copy_is_not_forwarded_and_does_not_wait_for_ever() {
+    let mut s = Stage::ready(Class::Person);
+    s.client(&query("COPY people FROM STDIN"));
+    s.server(&message(b'G', b"\0\0\0"));
+    s.clear();
+    s.client(&[message(b'd', b"1"), query("DROP TABLE people")].concat());
+    let sent = messages(&s.to_server);
+    assert_eq!(sent.len(), 2);
+    assert_eq!((sent[1].0, sent[1].1.as_slice()), (b'Q', &b"denied by governor\0"[..]));
+    assert!(s.requests.is_empty() && s.statements().is_empty());
 }

@@ -1,6 +1,7 @@
 //! The machine, bytes in and bytes out: no socket, no sleep.
 
 mod client;
+mod encryption;
 mod hold;
 mod masking;
 mod opening;

@@ -56,7 +56,21 @@ pub fn report(severity: Severity, report: &Report) -> Bytes {
 
 /// A simple query.
 pub fn query(text: &str) -> Bytes {
-    message(frontend::kind::QUERY, |out| cstr(out, text.as_bytes()))
+    self::text(frontend::kind::QUERY, text)
+}
+
+/// A message that is one text.
+pub fn text(kind: u8, text: &str) -> Bytes {
+    message(kind, |out| cstr(out, text.as_bytes()))
+}
+
+/// AuthenticationSASL that offers `mechanisms`.
+pub fn sasl_offer(mechanisms: &[&[u8]]) -> Bytes {
+    message(backend::kind::AUTHENTICATION, |out| {
+        out.put_u32(super::sasl::REQUEST);
+        mechanisms.iter().for_each(|mechanism| cstr(out, mechanism));
+        out.put_u8(0);
+    })
 }
 
 /// Describe of a portal.

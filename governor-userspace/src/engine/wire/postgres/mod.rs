@@ -7,6 +7,7 @@ pub mod backend;
 pub mod encode;
 pub mod frame;
 pub mod frontend;
+pub mod sasl;
 pub mod startup;
 
 pub use frame::{Frame, Header};

@@ -15,7 +15,7 @@ const GSSENC_REQUEST: u32 = 80_877_104;
 /// First byte of a TLS record that carries a ClientHello.
 const TLS_HANDSHAKE: u8 = 0x16;
 /// Longest secret of protocol 3.2; 3.0 sends four bytes.
-const CANCEL_SECRET_BYTES_MAX: usize = 256;
+pub const CANCEL_SECRET_BYTES_MAX: usize = 256;
 
 /// What a client opens a connection with.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,9 @@
 use super::super::file::{self, Value};
 use super::super::units::{Bytes, Span};
 use super::{
-    Approvals, Approver, Audit, Capture, CaptureRule, CgroupRef, ColumnLabel, ColumnPattern, Config,
-    ConfigError, DEFAULT_PATH, Identity, Limits, Log, Masking, Metrics, Overrides, Policy,
+    Approvals, Approver, Audit, Capture, CaptureRule, CgroupRef, ClientCertificates, ColumnLabel,
+    ColumnPattern, Config, ConfigError, DEFAULT_PATH, Identity, Limits, Log, Masking, Metrics, Overrides,
+    Policy, ServerKey, Tls,
 };
 use crate::engine::masking::Category;
 use crate::host::identity::agents::line_of;
@@ -37,6 +38,7 @@ pub fn parse(text: &str, path: &Path, overrides: Overrides) -> Result<Config, Co
     })?;
     Ok(Config {
         capture: source.capture(file.capture)?,
+        tls: source.tls(file.tls)?,
         identity: source.identity(file.identity)?,
         policy: source.policy(file.policy, overrides),
         masking: source.masking(file.masking)?,
@@ -109,6 +111,34 @@ impl Source<'_> {
             protocol: rule.protocol.unwrap_or_default(),
             when_down: rule.when_down.unwrap_or_default(),
             tls: rule.tls.unwrap_or_default(),
+        })
+    }
+
+    fn tls(&self, written: file::Tls) -> Checked<Tls> {
+        let default = Tls::default();
+        let mut server_keys = Vec::with_capacity(written.server_keys.len());
+        for pair in written.server_keys {
+            let span = pair.span();
+            match pair.into_inner() {
+                file::ServerKey { certificate: Some(certificate), key: Some(key) } => {
+                    server_keys.push(ServerKey { certificate, key });
+                }
+                _ => return Err(self.fail_at(span, "tls.server_keys", "name both certificate and key")),
+            }
+        }
+        let client_certificates = written.client_certificates.unwrap_or_default();
+        if client_certificates == ClientCertificates::Reissue && written.client_roots.is_empty() {
+            let at = self.text.find("client_certificates").unwrap_or(0);
+            let reason = "\"reissue\" needs tls.client_roots: only a verified certificate is issued anew";
+            return Err(self.fail(at, "tls.client_certificates", reason));
+        }
+        Ok(Tls {
+            server_keys,
+            discover_server_keys: written.discover_server_keys.unwrap_or(default.discover_server_keys),
+            upstream_roots: written.upstream_roots,
+            system_roots: written.system_roots.unwrap_or(default.system_roots),
+            client_roots: written.client_roots,
+            client_certificates,
         })
     }
 
@@ -274,11 +304,22 @@ impl Source<'_> {
         let d = Limits::default();
         let w = written;
         let workers = self.count(w.workers, "limits.workers", 0, 0..=1024)?;
+        let connections_max =
+            self.count(w.connections_max, "limits.connections_max", d.connections_max, 1..=1_000_000)?;
+        let peer_timeout = self.time(
+            w.peer_timeout,
+            "limits.peer_timeout",
+            d.peer_timeout.unwrap_or_default(),
+            // The kernel's own limit for the silence before it asks is nine hours.
+            Duration::ZERO..=12 * HOUR,
+        )?;
         Ok(Limits {
-            connections_max: self.count(
-                w.connections_max,
-                "limits.connections_max",
-                d.connections_max,
+            connections_max,
+            connections_per_source_max: self.count(
+                w.connections_per_source_max,
+                "limits.connections_per_source_max",
+                // One source never shuts out all others.
+                connections_max.div_ceil(2),
                 1..=1_000_000,
             )?,
             statement_bytes_max: self.size(
@@ -294,6 +335,12 @@ impl Source<'_> {
                 d.startup_timeout,
                 TENTH..=HOUR,
             )?,
+            authentication_timeout: self.time(
+                w.authentication_timeout,
+                "limits.authentication_timeout",
+                d.authentication_timeout,
+                TENTH..=HOUR,
+            )?,
             upstream_connect_timeout: self.time(
                 w.upstream_connect_timeout,
                 "limits.upstream_connect_timeout",
@@ -306,6 +353,8 @@ impl Source<'_> {
                 d.drain_timeout,
                 Duration::ZERO..=HOUR,
             )?,
+            peer_timeout: (!peer_timeout.is_zero()).then_some(peer_timeout),
+            cancel_unknown: w.cancel_unknown.unwrap_or_default(),
             workers: (workers != 0).then_some(workers),
         })
     }

@@ -32,9 +32,11 @@ fn the_sample_is_the_default_and_shows_every_key() {
             l.split('=').next().is_some_and(|k| k.trim() == key && l.contains('=')) || l == list || l == table
         })
     };
-    let sections: [(&str, &[&str]); 12] = [
+    let sections: [(&str, &[&str]); 14] = [
         ("capture", file::Capture::KEYS),
         ("capture.rules", file::CaptureRule::KEYS),
+        ("tls", file::Tls::KEYS),
+        ("tls.server_keys", file::ServerKey::KEYS),
         ("identity", file::Identity::KEYS),
         ("identity.assign", file::Assign::KEYS),
         ("policy", file::Policy::KEYS),
@@ -168,6 +170,7 @@ fn errors_name_line_key_reason_and_what_is_allowed() {
         ("[audit]\nsegment_bytes_max = '1B'\n", 2, "audit.segment_bytes_max", "allowed: 64KiB to 4GiB"),
         ("[audit]\ntext_bytes_max = -1\n", 2, "audit.text_bytes_max", "negative"),
         ("[metrics]\nlisten = 'localhost:1'\n", 2, "metrics.listen", "IP:PORT"),
+        ("[limits]\npeer_timeout = '2d'\n", 2, "limits.peer_timeout", "no duration"),
         ("[limits]\nconnections_max = 0\n", 2, "limits.connections_max", "allowed: 1 to 1000000"),
         ("[limits]\nworkers = 1\nworkers = 2\n", 3, "limits.workers", "duplicate key"),
         ("[log]\nlevel = info\n", 2, "log.level", ""),
@@ -225,4 +228,13 @@ fn cgroups_are_found_below_the_mount_however_written() {
         assert_eq!(CgroupRef::new(text).unwrap().directory(mount), Path::new(expected), "{text}");
     }
     assert_eq!(CgroupRef::root().directory(mount), mount);
+}
+
+#[test]
+fn one_source_may_have_half_of_all_connections_unless_written() {
+    let of = |text: &str| config(text).unwrap().limits.connections_per_source_max;
+    assert_eq!(of("[limits]\nconnections_max = 31\n"), 16);
+    assert_eq!(of("[limits]\nconnections_max = 1\n"), 1);
+    assert_eq!(of("[limits]\nconnections_per_source_max = 7\n"), 7);
+    assert_eq!(config("[limits]\npeer_timeout = '0s'\n").unwrap().limits.peer_timeout, None);
 }

@@ -1,0 +1,285 @@
+//! TLS on both connections of a session: asks the server what the client asks governor, and answers the same.
+//!
+//! ```text
+//! client ─ SSLRequest ─▶ governor ─ SSLRequest ─▶ server       direct: no requests, the hello comes first
+//!        ◀───── S ──────          ◀───── S ──────              server says N: so does governor
+//!        ─── ClientHello ─▶ (its SNI) ── handshake ─▶          which certificate, verified or not?
+//!        ◀── handshake, with what `host/tls` shows ──
+//! ```
+//!
+//! The server comes first because what the client may be shown depends on it. Nothing but a TLS handshake
+//! reaches the server before the connection was decided.
+
+use super::stream::Stream;
+use super::upstream;
+use super::worker::Shared;
+use crate::engine::audit::Side;
+use crate::engine::model::{Endpoint, TlsSession, UpstreamTls};
+use crate::host::tls::{ALPN, ClientWitness, ServerWitness};
+use rustls::pki_types::ServerName;
+use rustls::server::{Accepted, Acceptor};
+use rustls::sign::CertifiedKey;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream as ServerSide;
+use tokio_rustls::server::TlsStream as ClientSide;
+use tokio_rustls::{StartHandshake, TlsConnector, TlsStream};
+
+/// What came of it.
+pub(super) enum Negotiated {
+    Established {
+        client: Stream,
+        server: Stream,
+        tls: Box<TlsSession>,
+    },
+    /// The server has no TLS; both connections are in clear, and the client still waits for its answer.
+    Declined {
+        client: Stream,
+        server: Stream,
+    },
+    /// The server was not reached, or its answer is no answer; the client still waits.
+    Unreachable {
+        client: Stream,
+        error: io::Error,
+    },
+    /// Of no more use to anybody.
+    Failed {
+        side: Side,
+        reason: String,
+    },
+}
+
+/// A failed handshake, and on whose side.
+struct Failure(Side, String);
+
+impl From<Failure> for Negotiated {
+    fn from(Failure(side, reason): Failure) -> Self {
+        Self::Failed { side, reason }
+    }
+}
+
+/// One negotiation. `hello` is what was read from the client already: the beginning of its TLS if `direct`.
+pub(super) async fn negotiate(
+    shared: &Shared,
+    destination: Endpoint,
+    client: TcpStream,
+    hello: &[u8],
+    direct: bool,
+) -> Negotiated {
+    let server = match open(shared, destination, direct).await {
+        Ok((server, true)) => server,
+        Ok((server, false)) => {
+            return Negotiated::Declined { client: Stream::Plain(client), server: Stream::Plain(server) };
+        }
+        Err(error) => return Negotiated::Unreachable { client: Stream::Plain(client), error },
+    };
+    match establish(shared, destination, client, server, hello, direct).await {
+        Ok(negotiated) => negotiated,
+        Err(failure) => failure.into(),
+    }
+}
+
+/// A connection to the server, and whether it speaks TLS on it.
+async fn open(shared: &Shared, destination: Endpoint, direct: bool) -> io::Result<(TcpStream, bool)> {
+    let mut server = upstream::dial(destination, &shared.exemption, shared.connect_timeout).await?;
+    if direct {
+        return Ok((server, true));
+    }
+    let ask = async {
+        server.write_all(SSL_REQUEST).await?;
+        // One byte and no more: what comes behind it in clear must not count as the server's own.
+        server.read_u8().await
+    };
+    match tokio::time::timeout(shared.connect_timeout, ask).await {
+        Ok(Ok(b'S')) => Ok((server, true)),
+        Ok(Ok(b'N')) => Ok((server, false)),
+        Ok(Ok(_)) => Err(io::Error::other("the server answered an SSLRequest with something else")),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the server did not answer an SSLRequest")),
+    }
+}
+
+async fn establish(
+    shared: &Shared,
+    destination: Endpoint,
+    mut client: TcpStream,
+    server: TcpStream,
+    hello: &[u8],
+    direct: bool,
+) -> Result<Negotiated, Failure> {
+    let client_failed = |error: io::Error| Failure(Side::Client, error.to_string());
+    if !direct {
+        client.write_all(b"S").await.map_err(client_failed)?;
+    }
+    let accepted = read_hello(&mut client, hello).await?;
+    let asked = accepted.client_hello();
+    let server_name = asked.server_name().map(str::to_owned);
+    let offers_alpn = asked.alpn().is_some_and(|mut names| names.any(|name| name == ALPN));
+    if direct && !offers_alpn {
+        // As the server: without it, other protocols could be tunnelled to it.
+        refuse(&mut client).await;
+        return Err(Failure(Side::Client, "direct TLS without the ALPN name \"postgresql\"".into()));
+    }
+    let name = upstream_name(server_name.as_deref(), destination);
+    let upstream = match connect(shared, &name, server, offers_alpn, None).await {
+        Ok(upstream) => upstream,
+        Err(failure) => {
+            refuse(&mut client).await;
+            return Err(failure);
+        }
+    };
+    let (witness, server) = upstream;
+    let certificate = witness.certificate();
+    let verified = certificate.as_ref().is_some_and(|certificate| certificate.verified);
+    let own = |error: String| Failure(Side::Governor, error);
+    let (shown, key) = {
+        // Looks into /proc and at files, on a thread that may wait for them.
+        let (tls, chain) = (shared.tls.clone(), witness.chain().to_vec());
+        tokio::task::spawn_blocking(move || tls.shown(destination, &chain, verified))
+            .await
+            .map_err(|error| own(error.to_string()))?
+            .map_err(|error| own(error.to_string()))?
+    };
+    let client_witness = witness.asked().map(|hints| shared.tls.client_witness(hints.to_vec()));
+    let (client, server, witness) = {
+        let config =
+            shared.tls.server_config(key, client_witness.clone()).map_err(|error| own(error.to_string()))?;
+        let accepting = StartHandshake::from_parts(accepted, client).into_stream(config);
+        let client: ClientSide<TcpStream> = accepting.await.map_err(|error| explain(&error, shown))?;
+        match reissued(shared, client_witness.as_deref()).map_err(own)? {
+            None => (client, server, witness),
+            // The server is asked anew: it has to see the certificate in its handshake.
+            Some(key) => {
+                let reach = |error: io::Error| Failure(Side::Database, error.to_string());
+                let (fresh, _) = open(shared, destination, direct).await.map_err(reach)?;
+                let (witness, server) = connect(shared, &name, fresh, offers_alpn, Some(key)).await?;
+                (client, server, witness)
+            }
+        }
+    };
+    let (version, cipher) = spoken(client.get_ref().1);
+    let (upstream_version, upstream_cipher) = spoken(server.get_ref().1);
+    let certificate = witness
+        .certificate()
+        .ok_or_else(|| Failure(Side::Database, "no certificate was presented".into()))?;
+    let tls = TlsSession {
+        version,
+        cipher,
+        shown,
+        server_name,
+        direct,
+        client_certificate: client_witness.and_then(|witness| witness.certificate()),
+        upstream: UpstreamTls {
+            version: upstream_version,
+            cipher: upstream_cipher,
+            certificate,
+            wants_client_certificate: witness.asked().is_some(),
+        },
+    };
+    Ok(Negotiated::Established {
+        client: Stream::Tls(Box::new(TlsStream::Server(client))),
+        server: Stream::Tls(Box::new(TlsStream::Client(server))),
+        tls: Box::new(tls),
+    })
+}
+
+/// The client's ClientHello: what it asks for, before it is answered. rustls bounds its length.
+async fn read_hello(client: &mut TcpStream, already: &[u8]) -> Result<Accepted, Failure> {
+    let mut acceptor = Acceptor::default();
+    let mut bytes = already.to_vec();
+    loop {
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            acceptor.read_tls(&mut rest).map_err(|error| Failure(Side::Client, error.to_string()))?;
+        }
+        match acceptor.accept() {
+            Ok(Some(accepted)) => return Ok(accepted),
+            Ok(None) => {}
+            Err((error, mut alert)) => {
+                let mut farewell = Vec::new();
+                // Writing to a Vec does not fail; a client that is gone needs no alert.
+                let _ = alert.write_all(&mut farewell);
+                let _ = client.write_all(&farewell).await;
+                return Err(Failure(Side::Client, error.to_string()));
+            }
+        }
+        bytes.resize(HELLO_READ_BYTES, 0);
+        match client.read(&mut bytes).await {
+            Ok(0) => return Err(Failure(Side::Client, "it closed the connection".into())),
+            Ok(n) => bytes.truncate(n),
+            Err(error) => return Err(Failure(Side::Client, error.to_string())),
+        }
+    }
+}
+
+/// A handshake with the server; `own` is shown where it asks for a certificate.
+async fn connect(
+    shared: &Shared,
+    name: &ServerName<'static>,
+    server: TcpStream,
+    offers_alpn: bool,
+    own: Option<Arc<CertifiedKey>>,
+) -> Result<(Arc<ServerWitness>, ServerSide<TcpStream>), Failure> {
+    let witness = shared.tls.server_witness(own);
+    let config = shared
+        .tls
+        .client_config(&witness, offers_alpn)
+        .map_err(|error| Failure(Side::Governor, error.to_string()))?;
+    let connecting = TlsConnector::from(config).connect(name.clone(), server);
+    match tokio::time::timeout(shared.connect_timeout, connecting).await {
+        Ok(Ok(server)) => Ok((witness, server)),
+        Ok(Err(error)) => Err(Failure(Side::Database, error.to_string())),
+        Err(_) => Err(Failure(Side::Database, "its handshake took too long".into())),
+    }
+}
+
+/// The certificate that the server is shown instead of the client's: only for one that was verified.
+fn reissued(shared: &Shared, client: Option<&ClientWitness>) -> Result<Option<Arc<CertifiedKey>>, String> {
+    let Some(client) = client.filter(|c| c.certificate().is_some_and(|c| c.verified)) else {
+        return Ok(None);
+    };
+    let Some(leaf) = client.leaf() else { return Ok(None) };
+    shared.tls.reissued(leaf).map_err(|error| error.to_string())
+}
+
+/// The name to ask the server for: the client's, or none at all, which an address stands for.
+fn upstream_name(asked: Option<&str>, destination: Endpoint) -> ServerName<'static> {
+    asked
+        .and_then(|name| ServerName::try_from(name.to_owned()).ok())
+        .unwrap_or_else(|| ServerName::from(SocketAddr::new(destination.address, destination.port).ip()))
+}
+
+/// Ends a client's TLS that has not begun: an alert is all that it understands.
+async fn refuse(client: &mut TcpStream) {
+    // A client that is gone needs no alert.
+    let _ = client.write_all(HANDSHAKE_FAILURE).await;
+}
+
+/// Says what a client's alert means to a person.
+fn explain(error: &io::Error, shown: crate::engine::model::ShownCertificate) -> Failure {
+    use crate::engine::model::ShownCertificate as S;
+    let hint = match shown {
+        S::LocalCa => "; a client that verifies has to trust governor's CA: governor tls ca",
+        S::Unverified => {
+            "; governor could not verify the server's certificate and so vouches for none: tls.upstream_roots"
+        }
+        S::ServerKey => "",
+    };
+    Failure(Side::Client, format!("{error}{hint}"))
+}
+
+/// Version and cipher suite in the registry's words.
+fn spoken(connection: &rustls::CommonState) -> (String, String) {
+    let version = connection.protocol_version().map(|version| format!("{version:?}").replace('_', "."));
+    let cipher = connection.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
+    (version.unwrap_or_default(), cipher.unwrap_or_default())
+}
+
+/// Length 8, code 80877103.
+const SSL_REQUEST: &[u8] = &[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+/// TLS record: fatal alert `handshake_failure` (RFC 8446, section 6).
+const HANDSHAKE_FAILURE: &[u8] = &[0x15, 3, 3, 0, 2, 2, 40];
+const HELLO_READ_BYTES: usize = 4096;

@@ -1,0 +1,45 @@
+//! Finds out about peers that are gone without a word: a host that lost power, a cable that was pulled.
+//!
+//! The kernel asks a silent peer (TCP keepalive). There is no TCP_USER_TIMEOUT: Linux also ends a
+//! connection by it whose living peer does not read for so long, and a client may leave a result unread
+//! for as long as it likes. Data for a peer that is gone is sent again for `net.ipv4.tcp_retries2`.
+
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// A peer that answers nothing for `limit` is gone.
+pub(super) fn keep_alive(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+    let second = Duration::from_secs(1);
+    let silent = limit / 2;
+    let probes = TcpKeepalive::new()
+        .with_time(silent.max(second))
+        .with_interval((silent / PROBES).max(second))
+        .with_retries(PROBES);
+    SockRef::from(stream).set_tcp_keepalive(&probes)
+}
+
+const PROBES: u32 = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_end_within_the_limit() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            for (limit_s, time_s, interval_s) in [(120, 60, 10), (43_200, 21_600, 3_600), (1, 1, 1)] {
+                keep_alive(&stream, Duration::from_secs(limit_s)).unwrap();
+                let socket = SockRef::from(&stream);
+                assert!(socket.keepalive().unwrap());
+                assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(time_s));
+                assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(interval_s));
+                assert_eq!(socket.tcp_keepalive_retries().unwrap(), PROBES);
+            }
+        });
+    }
+}

@@ -1,0 +1,86 @@
+//! Certificates and keys in files: read with a bound, parsed, and watched for changes by their stat.
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Something about certificates or keys went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("{}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{}: no certificate in PEM form is in this file", path.display())]
+    NoCertificateIn { path: PathBuf },
+    #[error("{}: no usable private key is in this file ({reason}); a key with a pass phrase is not supported", path.display())]
+    NoKey { path: PathBuf, reason: String },
+    #[error("the key in {} is not that of the certificate in {}", key.display(), certificate.display())]
+    Mismatch { certificate: PathBuf, key: PathBuf },
+    #[error("{}: {reason}", path.display())]
+    Authority { path: PathBuf, reason: String },
+    #[error("a certificate cannot be issued: {0}")]
+    Issue(String),
+    #[error("the peer presented no certificate")]
+    NoCertificate,
+    #[error("{0}")]
+    Library(#[from] rustls::Error),
+}
+
+/// Tells whether a file is still the one that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    pub fn of(path: &Path) -> Option<Self> {
+        let meta = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            bytes: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+        })
+    }
+}
+
+/// A regular file's content, at most `bytes_max` of it. Never waits, whatever somebody put at the path.
+pub(super) fn read(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    // Opening a FIFO would wait for its writer.
+    let file = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What a PEM file holds.
+pub(super) fn read_pem(path: &Path) -> Result<Vec<u8>, TlsError> {
+    read(path, PEM_BYTES_MAX).map_err(|source| TlsError::Read { path: path.into(), source })
+}
+
+/// Every certificate of a PEM file, in order; at least one.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read_pem(path)?;
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&bytes).filter_map(Result::ok).collect();
+    if found.is_empty() {
+        return Err(TlsError::NoCertificateIn { path: path.into() });
+    }
+    Ok(found)
+}
+
+/// The first private key of a PEM file.
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let bytes = read_pem(path)?;
+    PrivateKeyDer::from_pem_slice(&bytes)
+        .map_err(|error| TlsError::NoKey { path: path.into(), reason: error.to_string() })
+}
+
+/// A system's bundle of roots has some hundred KiB.
+const PEM_BYTES_MAX: u64 = 4 << 20;

@@ -1,0 +1,271 @@
+//! Real handshakes over an in-memory pipe: what clients are shown, what is believed of servers.
+
+use super::*;
+use crate::engine::model::PeerCertificate;
+use rcgen::{CertificateParams, Issuer, KeyPair};
+use rustls::pki_types::ServerName;
+use std::path::Path;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// A CA, and a certificate of it in files.
+struct World {
+    dir: tempfile::TempDir,
+    ca: Issuer<'static, KeyPair>,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "test CA");
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(dir.path().join("root.pem"), certificate.pem()).unwrap();
+        Self { dir, ca: Issuer::new(params, key) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A certificate for `db.test` in `name.crt` and its key in `name.key`.
+    fn server(&self, name: &str) {
+        let mut params = CertificateParams::new(vec!["db.test".into(), "127.0.0.9".into()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "db.test");
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.ca).unwrap();
+        std::fs::write(self.path(&format!("{name}.crt")), certificate.pem()).unwrap();
+        std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
+    fn options(&self) -> TlsOptions {
+        TlsOptions {
+            directory: self.path("tls"),
+            upstream_roots: vec![self.path("root.pem")],
+            ..TlsOptions::default()
+        }
+    }
+
+    fn pair(&self, name: &str) -> (PathBuf, PathBuf) {
+        (self.path(&format!("{name}.crt")), self.path(&format!("{name}.key")))
+    }
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint { address: [192, 0, 2, 1].into(), port: 5432 }
+}
+
+fn chain(path: &Path) -> Vec<CertificateDer<'static>> {
+    files::certificates(path).unwrap()
+}
+
+/// What a client that trusts `root` and asks for `name` says to `shown`.
+async fn client_accepts(tls: &Tls, shown: Arc<CertifiedKey>, root: &Path, name: &str) -> Result<(), String> {
+    let mut roots = rustls::RootCertStore::empty();
+    chain(root).into_iter().for_each(|root| roots.add(root).unwrap());
+    let config = ClientConfig::builder_with_provider(tls.provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let acceptor = TlsAcceptor::from(tls.server_config(shown, None).unwrap());
+    let server = tokio::spawn(async move { acceptor.accept(far).await.map(drop) });
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, near).await;
+    drop(server.await);
+    connected.map(drop).map_err(|error| error.to_string())
+}
+
+/// What governor sees of a server that shows the certificate `pair`.
+async fn judged(tls: &Tls, pair: (PathBuf, PathBuf)) -> PeerCertificate {
+    let key = files::private_key(&pair.1).unwrap();
+    let config = ServerConfig::builder_with_provider(tls.provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain(&pair.0), key)
+        .unwrap();
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let server = tokio::spawn(async move { TlsAcceptor::from(Arc::new(config)).accept(far).await.map(drop) });
+    let witness = tls.server_witness(None);
+    let connector = TlsConnector::from(tls.client_config(&witness, true).unwrap());
+    connector.connect(ServerName::try_from("elsewhere.test").unwrap(), near).await.unwrap();
+    drop(server.await);
+    witness.certificate().unwrap()
+}
+
+#[tokio::test]
+async fn a_verified_server_is_vouched_for_with_its_own_names() {
+    let world = World::new();
+    world.server("db");
+    let tls = Tls::open(&world.options()).unwrap();
+    assert!(judged(&tls, world.pair("db")).await.verified);
+    let (shown, key) = tls.shown(endpoint(), &chain(&world.path("db.crt")), true).unwrap();
+    assert_eq!(shown, ShownCertificate::LocalCa);
+    let ca = world.path("tls/ca.crt");
+    client_accepts(&tls, key.clone(), &ca, "db.test").await.unwrap();
+    client_accepts(&tls, key.clone(), &ca, "127.0.0.9").await.unwrap();
+    assert!(
+        client_accepts(&tls, key.clone(), &ca, "other.test").await.is_err(),
+        "a name that the server has not"
+    );
+    assert!(
+        client_accepts(&tls, key, &world.path("root.pem"), "db.test").await.is_err(),
+        "not the server's CA"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_verified_is_vouched_for_by_nobody() {
+    let world = World::new();
+    world.server("db");
+    let tls = Tls::open(&TlsOptions { upstream_roots: vec![], ..world.options() }).unwrap();
+    let certificate = judged(&tls, world.pair("db")).await;
+    assert!(!certificate.verified && !certificate.reason.is_empty(), "{certificate:?}");
+    let (shown, key) = tls.shown(endpoint(), &chain(&world.path("db.crt")), false).unwrap();
+    assert_eq!(shown, ShownCertificate::Unverified);
+    assert!(client_accepts(&tls, key, &world.path("tls/ca.crt"), "db.test").await.is_err());
+}
+
+#[tokio::test]
+async fn a_held_key_shows_the_servers_own_certificate() {
+    let world = World::new();
+    world.server("db");
+    world.server("other");
+    let tls = Tls::open(&TlsOptions {
+        server_keys: vec![world.pair("other"), world.pair("db")],
+        ..world.options()
+    })
+    .unwrap();
+    let (shown, key) = tls.shown(endpoint(), &chain(&world.path("db.crt")), false).unwrap();
+    assert_eq!((shown, &key.cert), (ShownCertificate::ServerKey, &chain(&world.path("db.crt"))));
+    client_accepts(&tls, key, &world.path("root.pem"), "db.test").await.unwrap();
+}
+
+#[test]
+fn a_changed_key_is_read_again_and_a_bad_one_leaves_the_one_before() {
+    let world = World::new();
+    world.server("db");
+    let tls = Tls::open(&TlsOptions { server_keys: vec![world.pair("db")], ..world.options() }).unwrap();
+    let first = chain(&world.path("db.crt"));
+    let shown = |chain: &[CertificateDer<'static>]| tls.shown(endpoint(), chain, true).unwrap().0;
+    assert_eq!(shown(&first), ShownCertificate::ServerKey);
+    let key_before = std::fs::read(world.path("db.key")).unwrap();
+    world.server("db");
+    let second = chain(&world.path("db.crt"));
+    assert_eq!(shown(&second), ShownCertificate::ServerKey, "both files are new");
+    assert_eq!(shown(&first), ShownCertificate::LocalCa, "the old one is held no more");
+    std::fs::write(world.path("db.key"), key_before).unwrap();
+    assert_eq!(shown(&second), ShownCertificate::ServerKey, "a key that does not fit changes nothing");
+    std::fs::write(world.path("db.crt"), "nonsense").unwrap();
+    assert_eq!(shown(&second), ShownCertificate::ServerKey, "nor does a file without a certificate");
+}
+
+#[tokio::test]
+async fn a_self_signed_server_may_be_named_itself() {
+    let world = World::new();
+    let key = KeyPair::generate().unwrap();
+    // As `openssl req -x509` makes it: a CA that is its own server.
+    let mut params = CertificateParams::new(vec!["db.test".into()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    std::fs::write(world.path("self.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(world.path("self.key"), key.serialize_pem()).unwrap();
+    let trusting =
+        Tls::open(&TlsOptions { upstream_roots: vec![world.path("self.crt")], ..world.options() }).unwrap();
+    assert!(judged(&trusting, world.pair("self")).await.verified);
+    let tls = Tls::open(&world.options()).unwrap();
+    assert!(!judged(&tls, world.pair("self")).await.verified);
+}
+
+#[tokio::test]
+async fn a_server_out_of_force_is_not_verified() {
+    let world = World::new();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["db.test".into()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let certificate = params.signed_by(&key, &world.ca).unwrap();
+    std::fs::write(world.path("old.crt"), certificate.pem()).unwrap();
+    std::fs::write(world.path("old.key"), key.serialize_pem()).unwrap();
+    let options =
+        TlsOptions { upstream_roots: vec![world.path("root.pem"), world.path("old.crt")], ..world.options() };
+    assert!(!judged(&Tls::open(&options).unwrap(), world.pair("old")).await.verified);
+}
+
+#[test]
+fn the_ca_is_made_once_and_its_key_is_its_owners() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let first = Tls::open(&world.options()).unwrap();
+    let second = Tls::open(&world.options()).unwrap();
+    assert!(first.authority().info().created && !second.authority().info().created);
+    assert_eq!(first.authority().info().sha256, second.authority().info().sha256);
+    let mode = |name: &str| std::fs::metadata(world.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("tls/ca.key"), mode("tls/ca.crt")), (0o600, 0o644));
+    assert!(!format!("{first:?}").contains("PRIVATE"));
+}
+
+#[test]
+fn files_that_do_not_fit_are_refused_with_their_names() {
+    let world = World::new();
+    world.server("db");
+    world.server("other");
+    let mixed = (world.path("db.crt"), world.path("other.key"));
+    let error = |options: TlsOptions| Tls::open(&options).unwrap_err().to_string();
+    assert!(error(TlsOptions { server_keys: vec![mixed], ..world.options() }).contains("is not that of"));
+    let missing = (world.path("none.crt"), world.path("db.key"));
+    assert!(error(TlsOptions { server_keys: vec![missing], ..world.options() }).contains("none.crt"));
+    let empty = TlsOptions { upstream_roots: vec![world.path("db.key")], ..world.options() };
+    assert!(error(empty).contains("no certificate"));
+    Tls::open(&world.options()).unwrap();
+    std::fs::remove_file(world.path("tls/ca.key")).unwrap();
+    assert!(error(world.options()).contains("only one of"));
+    std::fs::write(world.path("tls/ca.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    assert!(error(world.options()).contains("is not that of"));
+}
+
+#[test]
+fn devices_and_pipes_are_not_read() {
+    assert!(files::certificates(Path::new("/dev/zero")).unwrap_err().to_string().contains("regular"));
+}
+
+#[tokio::test]
+async fn a_clients_certificate_is_seen_and_judged_and_issued_anew() {
+    let world = World::new();
+    world.server("db");
+    let mut params = CertificateParams::new(vec![]).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "alice");
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &world.ca).unwrap().der().clone();
+    let options = TlsOptions {
+        client_roots: vec![world.path("root.pem")],
+        reissue_client_certificates: true,
+        server_keys: vec![world.pair("db")],
+        ..world.options()
+    };
+    let tls = Tls::open(&options).unwrap();
+    let (_, shown) = tls.shown(endpoint(), &chain(&world.path("db.crt")), true).unwrap();
+    let witness = tls.client_witness(vec![]);
+    let acceptor = TlsAcceptor::from(tls.server_config(shown, Some(witness.clone())).unwrap());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(chain(&world.path("root.pem")).remove(0)).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let config = ClientConfig::builder_with_provider(tls.provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate], key)
+        .unwrap();
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let server = tokio::spawn(async move { acceptor.accept(far).await.map(drop) });
+    let name = ServerName::try_from("db.test").unwrap();
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, near).await.unwrap();
+    server.await.unwrap().unwrap();
+    drop(connected);
+    let seen = witness.certificate().unwrap();
+    assert!(seen.verified && seen.subject == "CN=alice", "{seen:?}");
+    let reissued = tls.reissued(witness.leaf().unwrap()).unwrap().unwrap();
+    assert_eq!(names::subject(&reissued.cert[0]), "CN=alice");
+}

@@ -1,0 +1,507 @@
+//! TLS on both connections: every sslmode, every kind of authentication, with the server's key and without.
+
+// Helpers beside the tests fail the test that called them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use governor_tests::client::{self, PSQL_ROWS};
+use governor_tests::governor::{field, text};
+use governor_tests::pki::{self, Pki};
+use governor_tests::postgres::Postgres;
+use governor_tests::process::{self, Finished};
+use governor_tests::remote_socket::RemoteSocket;
+use governor_tests::{Auth, Cgroup, Class, Governor, Options, database, wait, wire};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// A server with TLS, and governor before it.
+struct Secure {
+    governor: Governor,
+    group: Cgroup,
+    postgres: Postgres,
+    pki: Pki,
+}
+
+/// Whether the server's own key may be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keys {
+    Found,
+    LocalCa,
+}
+
+impl Secure {
+    fn start(keys: Keys, more: &str) -> Self {
+        let pki = Pki::new().unwrap();
+        pki.server("server", &["localhost", "127.0.0.1"]).unwrap();
+        let settings = [
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={}", pki.path("server.crt").display()),
+            format!("ssl_key_file={}", pki.path("server.key").display()),
+        ];
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let postgres = Postgres::start_with(Auth::ScramSha256, &settings).unwrap();
+        database::load(&postgres, "shop").unwrap();
+        let group = Cgroup::create("governor-test").unwrap();
+        let more = format!(
+            "[tls]\ndiscover_server_keys = {}\nupstream_roots = [{:?}]\n{more}\n",
+            keys == Keys::Found,
+            pki.root()
+        );
+        let options = Options { more, ..Options::default() };
+        let governor = Governor::start(&group, postgres.port(), &options).unwrap();
+        Self { governor, group, postgres, pki }
+    }
+
+    /// psql with these settings, governed or direct.
+    fn psql(&self, class: Option<Class>, settings: &[(&str, &str)], sql: &str) -> Finished {
+        let mut psql = match class {
+            Some(class) => client::command("psql", &self.group, class, self.postgres.port()).unwrap(),
+            None => client::outside("psql", self.postgres.port()),
+        };
+        for (name, value) in settings {
+            psql.env(name, value);
+        }
+        psql.args(PSQL_ROWS).args(["-c", sql]);
+        process::run(psql, wait::PATIENCE).unwrap()
+    }
+
+    /// A file with the server's CA and governor's.
+    fn both_roots(&self) -> PathBuf {
+        let both = self.pki.path("both.crt");
+        pki::joined(&self.pki.root(), &self.governor.state_dir().join("tls/ca.crt"), &both).unwrap();
+        both
+    }
+
+    fn shown(&self) -> Vec<String> {
+        let records = self.governor.events("tls").unwrap();
+        let shown = records.iter().filter(|record| text(record, "outcome") == "terminated");
+        shown.map(|record| field(record, "tls")["shown"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+}
+
+const WHO: &str =
+    "SELECT ssl, version, inet_client_addr() IS NOT NULL FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+
+/// Rules of `pg_hba.conf`.
+fn hba(method: &str) -> String {
+    format!("host all all 127.0.0.1/32 {method}")
+}
+
+#[test]
+fn with_the_servers_key_every_sslmode_and_authentication_is_as_without_governor() {
+    let site = Secure::start(Keys::Found, "");
+    let root = site.pki.root();
+    let root = root.to_str().unwrap();
+    let other = Pki::new().unwrap();
+    let wrong = other.root();
+    let modes: Vec<Vec<(&str, &str)>> = vec![
+        vec![("PGSSLMODE", "disable")],
+        vec![("PGSSLMODE", "allow")],
+        vec![("PGSSLMODE", "prefer")],
+        vec![("PGSSLMODE", "require")],
+        vec![("PGSSLMODE", "require"), ("PGCHANNELBINDING", "require")],
+        vec![("PGSSLMODE", "verify-ca"), ("PGSSLROOTCERT", root)],
+        vec![("PGSSLMODE", "verify-full"), ("PGSSLROOTCERT", root), ("PGHOST", "localhost")],
+        // The clients themselves refuse, as they do without governor.
+        vec![("PGSSLMODE", "verify-ca"), ("PGSSLROOTCERT", wrong.to_str().unwrap())],
+        vec![("PGSSLMODE", "verify-full"), ("PGSSLROOTCERT", "/nonexistent")],
+        vec![("PGSSLMODE", "require"), ("PGPASSWORD", "wrong")],
+    ];
+    site.postgres
+        .admin(
+            "postgres",
+            "SET password_encryption = 'md5'; CREATE ROLE old LOGIN SUPERUSER PASSWORD 'correct horse'",
+        )
+        .unwrap();
+    let mut passed = 0;
+    for method in ["scram-sha-256", "md5", "password", "trust"] {
+        site.postgres.authenticate(&hba(method)).unwrap();
+        for mode in &modes {
+            let mut mode = mode.clone();
+            if method == "md5" && !mode.contains(&("PGCHANNELBINDING", "require")) {
+                mode.push(("PGUSER", "old"));
+            }
+            let (direct, governed) =
+                (site.psql(None, &mode, WHO), site.psql(Some(Class::Service), &mode, WHO));
+            assert_eq!(
+                (governed.status.code(), governed.out(), governed.err()),
+                (direct.status.code(), direct.out(), direct.err()),
+                "{method} {mode:?}"
+            );
+            passed += usize::from(direct.status.success());
+        }
+    }
+    assert!(passed >= 24, "most of them connect: {passed}");
+    let shown = site.shown();
+    assert!(shown.len() >= 16 && shown.iter().all(|shown| shown == "server_key"), "{shown:?}");
+    site.governor.cli(&["audit", "verify"]).unwrap().ok().unwrap();
+}
+
+#[test]
+fn statements_within_tls_are_governed() {
+    let site = Secure::start(Keys::Found, "");
+    let tls = [("PGSSLMODE", "require")];
+    let masked =
+        site.psql(Some(Class::Agent), &tls, "SELECT ssn FROM people ORDER BY id LIMIT 1").ok().unwrap();
+    let clear = site.postgres.admin("shop", "SELECT ssn FROM people ORDER BY id LIMIT 1").unwrap();
+    assert!(!masked.out().contains(&clear), "{}", masked.out());
+    let denied = site.psql(Some(Class::Agent), &tls, "DROP TABLE orders");
+    assert!(denied.err().contains("governor denied this statement"), "{}", denied.err());
+    let record =
+        site.governor.wait_for_record("tls", |record| text(record, "outcome") == "terminated").unwrap();
+    let tls = field(&record, "tls");
+    assert_eq!(tls["version"], "TLSv1.3", "{tls}");
+    assert_eq!(tls["upstream"]["certificate"]["verified"], true, "{tls}");
+    assert_eq!(tls["upstream"]["certificate"]["subject"], "CN=server", "{tls}");
+}
+
+#[test]
+fn with_a_local_ca_a_client_verifies_as_strictly_as_without() {
+    let site = Secure::start(Keys::LocalCa, "");
+    let both = site.both_roots();
+    let (both, root) = (both.to_str().unwrap().to_owned(), site.pki.root());
+    let no_binding = ("PGCHANNELBINDING", "disable");
+    let run = |settings: &[(&str, &str)]| {
+        let settings: Vec<(&str, &str)> = settings.iter().copied().chain([no_binding]).collect();
+        site.psql(Some(Class::Service), &settings, WHO)
+    };
+    let expected = "t|TLSv1.3|t\n";
+    assert_eq!(run(&[("PGSSLMODE", "require")]).ok().unwrap().out(), expected);
+    assert_eq!(run(&[("PGSSLMODE", "verify-ca"), ("PGSSLROOTCERT", &both)]).ok().unwrap().out(), expected);
+    let full = [("PGSSLMODE", "verify-full"), ("PGSSLROOTCERT", both.as_str()), ("PGHOST", "localhost")];
+    assert_eq!(run(&full).ok().unwrap().out(), expected);
+    // governor's CA is not trusted by itself.
+    let untrusted = run(&[("PGSSLMODE", "verify-ca"), ("PGSSLROOTCERT", root.to_str().unwrap())]);
+    assert!(untrusted.err().contains("certificate verify failed"), "{}", untrusted.err());
+    let failed = site.governor.wait_for_record("tls", |record| text(record, "outcome") == "failed").unwrap();
+    assert!(text(&failed, "reason").contains("governor tls ca"), "{failed}");
+    // Nor does it make up names that the server has not.
+    site.pki.server("server", &["elsewhere.test"]).unwrap();
+    site.postgres.reload().unwrap();
+    wait::until("the server's new certificate", wait::PATIENCE, || {
+        let refused = run(&full);
+        Ok((!refused.status.success() && refused.err().contains("does not match host name")).then_some(()))
+    })
+    .unwrap();
+    assert!(site.shown().iter().all(|shown| shown == "local_ca"));
+    let page = site.governor.cli(&["tls", "ca"]).unwrap().ok().unwrap();
+    assert!(page.out().contains("sslrootcert"), "{}", page.out());
+}
+
+#[test]
+fn a_server_that_governor_cannot_verify_is_vouched_for_by_nobody() {
+    let site = Secure::start(Keys::LocalCa, "");
+    let both = site.both_roots();
+    // A server with a certificate of a CA that governor was not told of.
+    let other = Pki::new().unwrap();
+    other.server("server", &["localhost", "127.0.0.1"]).unwrap();
+    for file in ["server.crt", "server.key"] {
+        std::fs::copy(other.path(file), site.pki.path(file)).unwrap();
+    }
+    site.postgres.reload().unwrap();
+    let run = |mode: &str| {
+        let settings =
+            [("PGSSLMODE", mode), ("PGSSLROOTCERT", both.to_str().unwrap()), ("PGCHANNELBINDING", "disable")];
+        site.psql(Some(Class::Service), &settings, "SELECT 1")
+    };
+    wait::until("the other certificate", wait::PATIENCE, || {
+        run("verify-ca");
+        Ok(site.shown().last().is_some_and(|shown| shown == "unverified").then_some(()))
+    })
+    .ok();
+    let refused = run("verify-ca");
+    assert!(refused.err().contains("certificate verify failed"), "{}", refused.err());
+    // Without verification the client goes on, as it would have done with the server itself.
+    let loose = [("PGSSLMODE", "require"), ("PGCHANNELBINDING", "disable")];
+    assert_eq!(site.psql(Some(Class::Service), &loose, "SELECT 1").ok().unwrap().out(), "1\n");
+    assert_eq!(site.shown().last().map(String::as_str), Some("unverified"));
+}
+
+#[test]
+fn channel_binding_that_cannot_hold_is_refused_with_its_reason() {
+    let site = Secure::start(Keys::LocalCa, "");
+    let refused = site.psql(Some(Class::Service), &[("PGSSLMODE", "require")], "SELECT 1");
+    assert!(refused.err().contains("governor cannot carry SCRAM channel binding"), "{}", refused.err());
+    let required = [("PGSSLMODE", "require"), ("PGCHANNELBINDING", "require")];
+    let refused = site.psql(Some(Class::Service), &required, "SELECT 1");
+    assert!(refused.err().contains("channel binding"), "{}", refused.err());
+    // A client that only prefers TLS goes on without.
+    let prefers = site.psql(Some(Class::Service), &[("PGSSLMODE", "prefer")], WHO).ok().unwrap();
+    assert!(prefers.out().starts_with("f|"), "{}", prefers.out());
+    site.governor
+        .wait_for_record("tls", |record| {
+            text(record, "outcome") == "refused" && text(record, "reason").contains("channel binding")
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_server_without_tls_is_a_server_without_tls() {
+    let postgres = Postgres::start(Auth::Trust).unwrap();
+    let group = Cgroup::create("governor-test").unwrap();
+    let governor = Governor::start(&group, postgres.port(), &Options::default()).unwrap();
+    let run = |mut psql: Command, mode: &str| {
+        psql.env("PGSSLMODE", mode).args(PSQL_ROWS).args(["-c", "SELECT 1"]);
+        process::run(psql, wait::PATIENCE).unwrap()
+    };
+    for mode in ["disable", "allow", "prefer", "require", "verify-full"] {
+        let direct = run(client::outside("psql", postgres.port()), mode);
+        let governed = run(client::command("psql", &group, Class::Service, postgres.port()).unwrap(), mode);
+        assert_eq!((governed.out(), governed.err()), (direct.out(), direct.err()), "{mode}");
+    }
+    governor.wait_for_record("tls", |record| text(record, "outcome") == "server_declined").unwrap();
+}
+
+#[test]
+fn a_clients_certificate_is_on_record_and_issued_anew_where_configured() {
+    let pki_of_clients = Pki::new().unwrap();
+    pki_of_clients.client("app").unwrap();
+    let reissue = format!("client_roots = [{:?}]\nclient_certificates = \"reissue\"", pki_of_clients.root());
+    for (more, works) in [(String::new(), false), (reissue, true)] {
+        let site = Secure::start(Keys::Found, &more);
+        // The server trusts the clients' CA, and governor's.
+        let trusted = site.pki.path("clients.crt");
+        let ca = site.governor.state_dir().join("tls/ca.crt");
+        pki::joined(&pki_of_clients.root(), &ca, &trusted).unwrap();
+        site.postgres
+            .admin("postgres", &format!("ALTER SYSTEM SET ssl_ca_file = '{}'", trusted.display()))
+            .unwrap();
+        site.postgres.authenticate("hostssl all all 127.0.0.1/32 cert").unwrap();
+        let (certificate, key) = (pki_of_clients.path("app.crt"), pki_of_clients.path("app.key"));
+        let presents = [
+            ("PGSSLMODE", "require"),
+            ("PGSSLCERT", certificate.to_str().unwrap()),
+            ("PGSSLKEY", key.to_str().unwrap()),
+        ];
+        let who = "SELECT client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        wait::until("the server to ask for certificates", wait::PATIENCE, || {
+            Ok(site.psql(None, &presents, who).status.success().then_some(()))
+        })
+        .unwrap();
+        let governed = site.psql(Some(Class::Service), &presents, who);
+        if works {
+            assert_eq!(governed.ok().unwrap().out(), "/CN=app\n");
+            // Nobody gets it who does not hold the client's key.
+            let without = site.psql(Some(Class::Service), &[("PGSSLMODE", "require")], who);
+            assert!(without.err().contains("valid client certificate"), "{}", without.err());
+        } else {
+            assert!(governed.err().contains("valid client certificate"), "{}", governed.err());
+        }
+        let record = site
+            .governor
+            .wait_for_record("tls", |record| field(record, "tls")["client_certificate"].is_object())
+            .unwrap();
+        let client = &field(&record, "tls")["client_certificate"];
+        assert_eq!((&client["subject"], &client["verified"]), (&"CN=app".into(), &works.into()), "{client}");
+    }
+}
+
+#[test]
+fn a_renewed_server_certificate_is_shown_without_a_restart() {
+    let site = Secure::start(Keys::Found, "");
+    let root = site.pki.root();
+    let verify =
+        [("PGSSLMODE", "verify-full"), ("PGSSLROOTCERT", root.to_str().unwrap()), ("PGHOST", "localhost")];
+    site.psql(Some(Class::Service), &verify, "SELECT 1").ok().unwrap();
+    let digest = |site: &Site| {
+        let records = site.governor.events("tls").unwrap();
+        field(records.last().unwrap(), "tls")["upstream"]["certificate"]["sha256"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let before = digest(&site);
+    site.pki.server("server", &["localhost", "127.0.0.1"]).unwrap();
+    site.postgres.reload().unwrap();
+    wait::until("the renewed certificate", wait::PATIENCE, || {
+        site.psql(Some(Class::Service), &verify, "SELECT 1");
+        Ok((digest(&site) != before).then_some(()))
+    })
+    .unwrap();
+    site.psql(Some(Class::Service), &verify, "SELECT 1").ok().unwrap();
+    assert_eq!(site.shown().last().map(String::as_str), Some("server_key"));
+}
+
+type Site = Secure;
+
+fn socket(site: &Secure, class: Class) -> RemoteSocket {
+    let address = SocketAddr::from(([127, 0, 0, 1], site.postgres.port()));
+    let socket = RemoteSocket::connect(&site.group.client(class), address).unwrap();
+    socket.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket
+}
+
+#[test]
+fn bytes_behind_an_ssl_request_never_count() {
+    let site = Secure::start(Keys::Found, "");
+    let mut stuffed = socket(&site, Class::Service);
+    let bytes = [wire::ssl_request(), wire::startup("app", "shop")].concat();
+    stuffed.stream.write_all(&bytes).unwrap();
+    let mut answer = Vec::new();
+    // Reset or closed, after an error at most: never an S with the start-up packet taken.
+    stuffed.stream.read_to_end(&mut answer).ok();
+    assert!(answer.is_empty() || answer[0] == b'E', "{answer:?}");
+    site.governor
+        .wait_for_record("protocol_error", |record| text(record, "message").contains("behind an encryption"))
+        .unwrap();
+}
+
+#[test]
+fn a_half_done_handshake_ends_with_the_start_up_deadline() {
+    let site = Secure::start(Keys::Found, "[limits]\nstartup_timeout = \"1s\"");
+    let mut silent = socket(&site, Class::Service);
+    silent.stream.write_all(&wire::ssl_request()).unwrap();
+    let mut answer = Vec::new();
+    silent.stream.read_to_end(&mut answer).ok();
+    assert_eq!(answer, b"S", "and then the end");
+    site.governor
+        .wait_for_record("session_end", |record| text(record, "reason").contains("startup_timeout"))
+        .unwrap();
+    // What is no TLS gets an alert at once.
+    let mut nonsense = socket(&site, Class::Service);
+    nonsense.stream.write_all(&wire::ssl_request()).unwrap();
+    let mut yes = [0];
+    nonsense.stream.read_exact(&mut yes).unwrap();
+    nonsense.stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    nonsense.stream.read_to_end(&mut answer).ok();
+    assert_eq!(answer.first(), Some(&0x15), "{answer:?}");
+}
+
+#[test]
+fn a_cancel_request_within_tls_reaches_the_server_within_tls() {
+    let site = Secure::start(Keys::Found, "");
+    site.postgres.authenticate("hostssl all all 127.0.0.1/32 trust").unwrap();
+    let mut session = secure_wire(&site);
+    session.write_all(&wire::startup("app", "shop")).unwrap();
+    let key = until_ready(&mut session).into_iter().find(|(tag, _)| *tag == b'K').unwrap().1;
+    session.write_all(&wire::query("SELECT pg_sleep(60)")).unwrap();
+    wait::until("the statement to run", wait::PATIENCE, || {
+        let running =
+            "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'";
+        Ok((site.postgres.admin("shop", running)? == "1").then_some(()))
+    })
+    .unwrap();
+    let mut cancel = secure_wire(&site);
+    cancel.write_all(&wire::cancel(&key)).unwrap();
+    let replies = until_ready(&mut session);
+    let error = replies.iter().find(|(tag, _)| *tag == b'E').unwrap();
+    assert!(String::from_utf8_lossy(&error.1).contains("57014"), "{error:?}");
+}
+
+/// A TLS connection of a client that verifies the server's own certificate.
+fn secure_wire(site: &Secure) -> Secured {
+    let mut socket = socket(site, Class::Service);
+    socket.stream.write_all(&wire::ssl_request()).unwrap();
+    let mut answer = [0];
+    socket.stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, *b"S");
+    secured(site, socket, &[])
+}
+
+type Secured = rustls::StreamOwned<rustls::ClientConnection, Held>;
+
+fn secured(site: &Secure, socket: RemoteSocket, alpn: &[&[u8]]) -> Secured {
+    use rustls::pki_types::pem::PemObject;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_file(site.pki.root()).unwrap()).unwrap();
+    let provider = rustls::crypto::ring::default_provider().into();
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    let name = "localhost".try_into().unwrap();
+    let connection = rustls::ClientConnection::new(config.into(), name).unwrap();
+    rustls::StreamOwned::new(connection, Held(socket))
+}
+
+#[test]
+fn direct_tls_works_exactly_where_the_server_speaks_it() {
+    let site = Secure::start(Keys::Found, "");
+    site.postgres.authenticate("hostssl all all 127.0.0.1/32 trust").unwrap();
+    let server = SocketAddr::from(([127, 0, 0, 1], site.postgres.port()));
+    let major: u32 = site.postgres.admin("postgres", "SHOW server_version_num").unwrap().parse().unwrap();
+    // Whether a login gets through, by this way, with these ALPN names.
+    let works = |group: &std::path::Path, alpn: &[&[u8]]| -> bool {
+        let mut stream = secured(&site, RemoteSocket::connect(group, server).unwrap(), alpn);
+        let mut first = [0];
+        stream.write_all(&wire::startup("app", "shop")).is_ok()
+            && stream.read_exact(&mut first).is_ok()
+            && first == *b"R"
+    };
+    for (alpn, speaks) in
+        [(&[&b"postgresql"[..]][..], major >= 170_000), (&[], false), (&[b"http/1.1"], false)]
+    {
+        assert_eq!(works(&site.group.agent_host(), alpn), speaks, "direct, {alpn:?}, server {major}");
+        assert_eq!(
+            works(&site.group.client(Class::Service), alpn),
+            speaks,
+            "governed, {alpn:?}, server {major}"
+        );
+    }
+    println!("server {major}: direct TLS {}", if major >= 170_000 { "works" } else { "is refused" });
+}
+
+/// The socket with the process that made it.
+struct Held(RemoteSocket);
+
+impl Read for Held {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.stream.read(buffer)
+    }
+}
+
+impl Write for Held {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.stream.flush()
+    }
+}
+
+/// Messages up to ReadyForQuery.
+fn until_ready(stream: &mut impl Read) -> Vec<(u8, Vec<u8>)> {
+    let mut messages = Vec::new();
+    loop {
+        let mut head = [0; 5];
+        stream.read_exact(&mut head).unwrap();
+        let length = u32::from_be_bytes(head[1..].try_into().unwrap()) as usize;
+        let mut body = vec![0; length - 4];
+        stream.read_exact(&mut body).unwrap();
+        messages.push((head[0], body));
+        if head[0] == b'Z' {
+            return messages;
+        }
+    }
+}
+
+#[test]
+fn what_a_server_stuffs_behind_its_yes_never_counts() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 8];
+        stream.read_exact(&mut request).unwrap();
+        // A yes, and in the same segment a login in clear.
+        let login = [wire::message(b'R', &[0, 0, 0, 0]), wire::message(b'Z', b"I")].concat();
+        stream.write_all(&[b"S".to_vec(), login].concat()).unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).ok();
+    });
+    let group = Cgroup::create("governor-test").unwrap();
+    let governor = Governor::start(&group, port, &Options::default()).unwrap();
+    let mut psql = client::command("psql", &group, Class::Service, port).unwrap();
+    psql.env("PGSSLMODE", "require").args(["-c", "SELECT 1"]);
+    let done = process::run(psql, wait::PATIENCE).unwrap();
+    assert!(!done.status.success(), "{}", done.out());
+    let record = governor.wait_for_record("tls", |record| text(record, "outcome") == "failed").unwrap();
+    assert!(text(&record, "reason").starts_with("server:"), "{record}");
+    server.join().unwrap();
+}

