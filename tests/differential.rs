@@ -35,8 +35,10 @@ fn compare(profile: Option<&'static str>, class: Class, first_seed: u64) {
     for seed in first_seed..first_seed + CONVERSATIONS {
         let (messages, bytes) = conversation(seed);
         let shown: String = messages.iter().map(|m| format!("  {}\n", m.escape_ascii())).collect();
-        let direct =
-            converse(RemoteSocket::connect(&site.group.agent_host(), site.server_address()).unwrap(), &bytes);
+        let direct = converse(
+            RemoteSocket::connect(&site.group.agent_host(), site.server_address()).unwrap(),
+            std::slice::from_ref(&bytes),
+        );
         let modelled = modelled(&bytes);
         assert_eq!(
             (answers(&direct), "model and PostgreSQL"),

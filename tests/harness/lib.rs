@@ -15,9 +15,11 @@ pub mod pki;
 pub mod postgres;
 pub mod process;
 pub mod programs;
+pub mod recorder;
 pub mod regress;
 pub mod remote_socket;
 pub mod site;
+pub mod transcript;
 pub mod wait;
 pub mod wire;
 

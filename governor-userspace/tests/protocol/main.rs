@@ -7,6 +7,7 @@
 
 mod play;
 mod properties;
+mod transcripts;
 
 use governor::engine::model::Class;
 use governor::engine::policy::Profile;

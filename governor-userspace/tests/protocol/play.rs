@@ -221,7 +221,7 @@ impl<'a> Cuts<'a> {
         self.choices.once_in(2)
     }
 
-    fn size(&mut self) -> usize {
+    pub fn size(&mut self) -> usize {
         match self.choices.byte() {
             0 => usize::MAX,
             n @ 1..=40 => usize::from(n),
