@@ -229,7 +229,15 @@ fn channel_binding_that_cannot_hold_is_refused_with_its_reason() {
     assert!(refused.err().contains("channel binding"), "{}", refused.err());
     // A client that only prefers TLS goes on without.
     let prefers = site.psql(Some(Class::Service), &[("PGSSLMODE", "prefer")], WHO).ok().unwrap();
-    assert!(prefers.out().starts_with("f|"), "{}", prefers.out());
+    assert!(
+        prefers.out().starts_with("t|"),
+        "on the way to the server it is TLS all the same: {}",
+        prefers.out()
+    );
+    site.governor.wait_for_record("tls", |record| text(record, "outcome") == "upstream_only").unwrap();
+    // One that wants none at all gets none.
+    let wants_none = site.psql(Some(Class::Service), &[("PGSSLMODE", "disable")], WHO).ok().unwrap();
+    assert!(wants_none.out().starts_with("f|"), "{}", wants_none.out());
     site.governor
         .wait_for_record("tls", |record| {
             text(record, "outcome") == "refused" && text(record, "reason").contains("channel binding")
@@ -296,6 +304,70 @@ fn a_clients_certificate_is_on_record_and_issued_anew_where_configured() {
         let client = &field(&record, "tls")["client_certificate"];
         assert_eq!((&client["subject"], &client["verified"]), (&"CN=app".into(), &works.into()), "{client}");
     }
+}
+
+/// What a client was shown vouches for one server; under `reissue` there is a second connection to it.
+#[test]
+fn a_server_that_is_another_on_the_second_connection_is_refused() {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let (pki, clients) = (Pki::new().unwrap(), Pki::new().unwrap());
+    clients.client("app").unwrap();
+    pki.server("first", &["127.0.0.1"]).unwrap();
+    pki.server("second", &["127.0.0.1"]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let config = |name: &str| {
+        let provider: std::sync::Arc<_> = rustls::crypto::ring::default_provider().into();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(clients.root()).unwrap()).unwrap();
+        let verifier =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+                .allow_unauthenticated()
+                .build()
+                .unwrap();
+        let chain = vec![CertificateDer::from_pem_file(pki.path(&format!("{name}.crt"))).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(pki.path(&format!("{name}.key"))).unwrap();
+        rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .unwrap()
+    };
+    let configs = [config("first"), config("second")];
+    let server = std::thread::spawn(move || {
+        let mut heard = Vec::new();
+        for config in configs {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut request = [0; 8];
+            stream.read_exact(&mut request).unwrap();
+            stream.write_all(b"S").unwrap();
+            heard.push((rustls::ServerConnection::new(config.into()).unwrap(), stream));
+            let (connection, stream) = heard.last_mut().unwrap();
+            while connection.is_handshaking() && connection.complete_io(stream).is_ok() {}
+        }
+        let (connection, stream) = heard.last_mut().unwrap();
+        let mut said = Vec::new();
+        rustls::Stream::new(connection, stream).read_to_end(&mut said).ok();
+        said
+    });
+    let group = Cgroup::create("governor-test").unwrap();
+    let more = format!(
+        "[tls]\nupstream_roots = [{:?}]\nclient_roots = [{:?}]\nclient_certificates = \"reissue\"\n",
+        pki.root(),
+        clients.root()
+    );
+    let governor = Governor::start(&group, port, &Options { more, ..Options::default() }).unwrap();
+    let mut psql = client::command("psql", &group, Class::Service, port).unwrap();
+    psql.env("PGSSLMODE", "require").args(["-c", "SELECT 1"]);
+    psql.env("PGSSLCERT", clients.path("app.crt")).env("PGSSLKEY", clients.path("app.key"));
+    let done = process::run(psql, wait::PATIENCE).unwrap();
+    assert!(!done.status.success(), "{}", done.out());
+    let record = governor.wait_for_record("tls", |record| text(record, "outcome") == "failed").unwrap();
+    assert!(text(&record, "reason").contains("another certificate"), "{record}");
+    assert!(server.join().unwrap().is_empty(), "not a byte of the client's reached it");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 /// Everything that is installed for this repository only.
 pub fn tools() -> PathBuf {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let top = tests.parent().unwrap_or(tests);
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => top.join(dir),
         None => top.join("target"),

@@ -10,7 +10,7 @@ use crate::process;
 use crate::programs;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -43,7 +43,7 @@ pub fn run(
     inside: Option<(&Cgroup, Class)>,
     tests: &[String],
 ) -> Result<Results> {
-    let stage = Stage::build(suite, server)?;
+    let stage = Stage::build(server)?;
     let mut command = Command::new(stage.driver(suite)?);
     command
         .arg("--use-existing")
@@ -81,7 +81,9 @@ pub fn run(
         let path = entry?.path();
         if path.extension().is_some_and(|ending| ending == "out") {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            outputs.insert(name, std::fs::read(&path)?);
+            // Errors name files of this run's own directory.
+            let own = stage.dir.path().display().to_string();
+            outputs.insert(name, replaced(&std::fs::read(&path)?, own.as_bytes(), b"DIRECTORY"));
         }
     }
     if outputs.is_empty() {
@@ -106,8 +108,8 @@ impl Suite {
         }
     }
 
-    /// Its directory in the server's source, and where its driver is below pgxs.
-    pub fn directory(self) -> &'static str {
+    /// Where its files are, and its driver below pgxs.
+    fn directory(self) -> &'static str {
         match self {
             Self::Regress => "regress",
             Self::Isolation => "isolation",
@@ -122,18 +124,12 @@ struct Stage {
 }
 
 impl Stage {
-    fn build(suite: Suite, server: &Postgres) -> Result<Self> {
+    fn build(server: &Postgres) -> Result<Self> {
         let version = major(server)?;
-        let source = programs::regress(version);
-        if !source.join("lib/regress.so").exists() {
-            bail!("the regression suite of PostgreSQL {version} is not here: run `cargo xtask setup`");
-        }
-        let library = server.bin().join("../lib").canonicalize()?;
-        let pgxs = ["pgxs", "postgresql/pgxs"]
-            .iter()
-            .map(|place| library.join(place).join("src/test"))
-            .find(|place| place.is_dir())
-            .context("this server came without pg_regress")?;
+        let source = source(version)?;
+        // The suites' drivers are clients: those of the distribution serve every version.
+        let library = programs::default_server()?.join("../lib").canonicalize()?;
+        let pgxs = library.join("pgxs/src/test");
         let dir = tempfile::Builder::new().prefix("governor-regress-").tempdir()?;
         let stage = Self { dir, pgxs };
         programs::copy_tree(&source, stage.dir.path())?;
@@ -156,17 +152,17 @@ impl Stage {
             let done = Command::new("chown").args(["-R", &owner]).arg(stage.dir.path()).status()?;
             anyhow::ensure!(done.success(), "chown: {done}");
         }
-        stage.make_database(server)?;
-        let _ = suite;
+        stage.make_database(server, version)?;
         Ok(stage)
     }
 
     /// As pg_regress makes it where it may, with the settings that the expected results ask for.
-    fn make_database(&self, server: &Postgres) -> Result<()> {
+    fn make_database(&self, server: &Postgres, major: u32) -> Result<()> {
         let mut script = format!(
             "CREATE DATABASE {DATABASE} OWNER app TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';\n"
         );
-        for setting in DATABASE_SETTINGS {
+        let known = |setting: &&&str| major >= 14 || !setting.starts_with("compute_query_id");
+        for setting in DATABASE_SETTINGS.iter().filter(known) {
             script.push_str(&format!("ALTER DATABASE {DATABASE} SET {setting};\n"));
         }
         server.admin("postgres", &script)?;
@@ -196,20 +192,34 @@ pub fn major(server: &Postgres) -> Result<u32> {
     Ok(number / 10_000)
 }
 
-/// Whether this suite can be run against this version here.
-pub fn installed(version: u32) -> bool {
-    programs::regress(version).join("lib/regress.so").exists()
+/// The files that came with this version, else those of the one that is here: other versions answer otherwise
+/// than its authors expect, but the same both ways.
+fn source(version: u32) -> Result<PathBuf> {
+    let own = programs::regress(version);
+    let all = std::fs::read_dir(own.parent().unwrap_or(&own)).into_iter().flatten().flatten();
+    std::iter::once(own)
+        .chain(all.map(|entry| entry.path()))
+        .find(|place| place.join("lib/regress.so").exists())
+        .context("the server's regression suite is not here: run `cargo xtask setup`")
+}
+
+fn replaced(text: &[u8], what: &[u8], by: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.windows(what.len()).position(|window| window == what) {
+        let (before, from) = rest.split_at(at);
+        out.extend_from_slice(before);
+        out.extend_from_slice(by);
+        rest = from.get(what.len()..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    out
 }
 
 /// The name in one line of the driver's report, where it says that the result is not the expected one.
 fn failed(line: &str) -> Option<&str> {
     let words = line.strip_prefix("test ").or_else(|| line.strip_prefix("     "))?;
     words.contains("FAILED").then(|| words.split_whitespace().next())?
-}
-
-/// Directory that holds one suite in the server's source tree.
-pub fn source_directories() -> [&'static Path; 2] {
-    [Path::new("src/test/regress"), Path::new("src/test/isolation")]
 }
 
 /// What the files expect of a server beside the harness's own settings.
@@ -226,3 +236,22 @@ const DATABASE_SETTINGS: [&str; 7] = [
     "timezone_abbreviations TO 'Default'",
     "compute_query_id TO 'regress'",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_files_are_read_from_either_form_of_the_report() {
+        assert_eq!(failed("test copy                         ... FAILED      229 ms"), Some("copy"));
+        assert_eq!(failed("     sequence                     ... FAILED      229 ms"), Some("sequence"));
+        assert_eq!(failed("test copy                         ... ok          229 ms"), None);
+        assert_eq!(failed(" 1 of 217 tests FAILED"), None);
+    }
+
+    #[test]
+    fn every_occurrence_is_replaced() {
+        assert_eq!(replaced(b"a /x b /x/c\xff", b"/x", b"D"), b"a D b D/c\xff");
+        assert_eq!(replaced(b"", b"/x", b"D"), b"");
+    }
+}

@@ -177,7 +177,8 @@ impl Options {
             Profile::Observe => Some("observe"),
             Profile::Protect => None,
         };
-        GovernorOptions { profile, ..GovernorOptions::default() }
+        // Nobody answers here: what is held gives up at once.
+        GovernorOptions { profile, approval_timeout: "1s", ..GovernorOptions::default() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask`: everything that is done with this repository beside writing code.
 //!
 //! `setup` installs what is missing, `build` builds, `test` judges, `tidy` checks the layers and documents,
-//! `demo` shows the product, `bench` measures it.
+//! `demo` shows the product, `conformance` compares what clients see with and without it, `bench` measures it.
 
 mod bench;
 mod build_ebpf;

@@ -94,6 +94,10 @@ pub fn run(options: &Options) -> Result<bool> {
             ]),
         );
         tally.command(
+            "unit: protocol",
+            shell::cargo().args(["test", "--quiet", "--package", "governor-userspace", "--test", "protocol"]),
+        );
+        tally.command(
             "unit: harness",
             shell::cargo().args(["test", "--quiet", "--package", "governor-tests", "--lib"]),
         );

@@ -66,6 +66,7 @@ pub(super) fn build(
         approvals: approvals.clone(),
         policy: policy.clone(),
         tls: Arc::new(tls),
+        retries: proxy::Retries::default(),
         metrics: metrics.clone(),
         detectors: Arc::new(Detectors::new()?),
         labels: Arc::new(labels(config)),

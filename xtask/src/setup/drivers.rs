@@ -4,7 +4,7 @@
 //! Each by its usual client (pip, npm, apt-get), at the versions that `tests/drivers` pins. What cannot be
 //! installed is said and left out: the tests that need it say so too, and fail where the answer counts.
 //!
-//! A thing is made beside its place and moved there when it is complete; a file beside it says from what.
+//! A file beside a thing says from what it was made, and is written last: half of a thing never looks like one.
 
 use crate::{shell, workspace};
 use anyhow::{Context, Result, bail};
@@ -102,9 +102,8 @@ impl Tool {
     fn install(&self) -> Result<()> {
         remove(&self.note())?;
         remove(&self.place)?;
-        std::fs::create_dir_all(&self.place)?;
+        made(&self.place)?;
         if let Err(error) = (self.make)(&self.place) {
-            // Half of a thing must not look like one.
             remove(&self.place)?;
             return Err(error);
         }
@@ -185,8 +184,8 @@ fn regression_suite(release: &Release, place: &Path) -> Result<()> {
     let lists = scratch.path().join("lists");
     std::fs::create_dir_all(lists.join("partial"))?;
     let sources = source_lists(&scratch.path().join("sources"))?;
-    let apt = || {
-        let mut apt = Command::new("apt-get");
+    let apt = |program: &str| {
+        let mut apt = Command::new(program);
         apt.args(["-q", "-o", "Dir::Etc::sourcelist=/dev/null", "-o"]);
         apt.arg(format!("Dir::Etc::sourceparts={}", sources.display()));
         // Lists and downloads stay in a directory of ours.
@@ -194,8 +193,12 @@ fn regression_suite(release: &Release, place: &Path) -> Result<()> {
         apt.args(["-o", "APT::Sandbox::User="]).current_dir(scratch.path());
         apt
     };
-    in_place(apt().arg("update"))?;
-    in_place(apt().args(["source", "--download-only", &format!("postgresql-{major}={package_version}")]))?;
+    in_place(apt("apt-get").arg("update"))?;
+    let source = format!("postgresql-{major}");
+    let known = versions(apt("apt-cache").args(["madison", &source]))?;
+    first_that_works(package_version, &known, |version| {
+        in_place(apt("apt-get").args(["source", "--download-only", &format!("{source}={version}")]))
+    })?;
     let archive = only_file(scratch.path(), "bz2")?;
     let mut unpack = Command::new("tar");
     unpack.arg("-C").arg(scratch.path()).arg("-xjf").arg(&archive).arg("--strip-components=1");
@@ -206,12 +209,13 @@ fn regression_suite(release: &Release, place: &Path) -> Result<()> {
         programs::copy_tree(&scratch.path().join(suite), &made(&place.join(suite))?)?;
     }
     // The headers alone: the package itself would bring a compiler along.
-    let package = format!("postgresql-server-dev-{major}={package_version}");
-    in_place(
-        Command::new("apt-get")
-            .args(["-q", "-o", "APT::Sandbox::User=", "download", &package])
-            .current_dir(scratch.path()),
-    )?;
+    let package = format!("postgresql-server-dev-{major}");
+    let known = versions(Command::new("apt-cache").args(["madison", &package]))?;
+    first_that_works(package_version, &known, |version| {
+        let mut download = Command::new("apt-get");
+        download.args(["-q", "-o", "APT::Sandbox::User=", "download", &format!("{package}={version}")]);
+        in_place(download.current_dir(scratch.path()))
+    })?;
     let headers = only_file(scratch.path(), "deb")?;
     shell::run(Command::new("dpkg-deb").arg("-x").arg(headers).arg(scratch.path()))?;
     let include = scratch.path().join(format!("usr/include/postgresql/{major}/server"));
@@ -219,6 +223,28 @@ fn regression_suite(release: &Release, place: &Path) -> Result<()> {
     compile.args(["-O1", "-fPIC", "-shared", "-w", "-I"]).arg(include).arg("-o");
     compile.arg(made(&place.join("lib"))?.join("regress.so")).arg(place.join("regress/regress.c"));
     shell::run(&mut compile)
+}
+
+/// The versions that `apt-cache madison` lists.
+fn versions(madison: &mut Command) -> Result<Vec<String>> {
+    let listed = madison.output().context("running apt-cache")?;
+    Ok(String::from_utf8_lossy(&listed.stdout)
+        .lines()
+        .filter_map(|line| Some(line.split('|').nth(1)?.trim().to_owned()))
+        .collect())
+}
+
+/// The installed version first; mirrors do not keep every one, and within a major version any other does too.
+fn first_that_works(installed: &str, known: &[String], attempt: impl Fn(&str) -> Result<()>) -> Result<()> {
+    let others = known.iter().map(String::as_str).filter(|version| *version != installed);
+    let mut last = None;
+    for version in std::iter::once(installed).chain(others) {
+        match attempt(version) {
+            Ok(()) => return Ok(()),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| anyhow::anyhow!("no version is known")))
 }
 
 /// The host's own package sources, asked for source packages. No host is named here.

@@ -7,7 +7,7 @@
 use crate::engine::model::Category;
 use crate::engine::model::{
     Claims, Class, DecisionId, Endpoint, Principal, Reason, SessionId, StatementKind, Timestamp, TlsSession,
-    Unknown, Verdict,
+    Unknown, UpstreamTls, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub enum AuditEvent {
         reason: String,
     },
     /// TLS was asked for, and what became of it.
-    Tls(TlsRecord),
+    Tls(Box<TlsRecord>),
     /// A peer broke the protocol; the session was closed.
     ProtocolError {
         side: Side,
@@ -184,11 +184,26 @@ pub struct TlsRecord {
     /// Both connections, where governor ended TLS.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tls: Option<TlsSession>,
+    /// The connection to the database, where that alone is encrypted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub upstream: Option<UpstreamTls>,
+}
+
+impl From<TlsRecord> for AuditEvent {
+    fn from(record: TlsRecord) -> Self {
+        Self::Tls(Box::new(record))
+    }
+}
+
+impl From<TlsOutcome> for AuditEvent {
+    fn from(outcome: TlsOutcome) -> Self {
+        TlsRecord::from(outcome).into()
+    }
 }
 
 impl From<TlsOutcome> for TlsRecord {
     fn from(outcome: TlsOutcome) -> Self {
-        Self { outcome, reason: String::new(), tls: None }
+        Self { outcome, reason: String::new(), tls: None, upstream: None }
     }
 }
 
@@ -197,6 +212,8 @@ impl From<TlsOutcome> for TlsRecord {
 pub enum TlsOutcome {
     /// governor ended it on both connections and reads what is inside.
     Terminated,
+    /// The connection to the database alone: the client goes on in clear after its TLS was refused.
+    UpstreamOnly,
     /// The server does not speak TLS; the client was told so.
     ServerDeclined,
     /// A handshake failed, on either side.

@@ -434,7 +434,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
         }),
         AuditEvent::HoldEnd(HoldEnd { approval: "A1".into(), answer }),
         AuditEvent::Cancel { forwarded: true, reason: text.into() },
-        AuditEvent::Tls(TlsOutcome::Declined.into()),
+        TlsOutcome::Declined.into(),
         AuditEvent::ProtocolError { side: Side::Client, message: text.into() },
         AuditEvent::SessionEnd(SessionEnd {
             reason: text.into(),

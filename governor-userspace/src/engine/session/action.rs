@@ -85,6 +85,8 @@ pub enum CloseReason {
     ConnectFailed,
     TlsRefused,
     TlsFailed,
+    /// SCRAM's channel binding cannot hold.
+    ChannelBinding,
     Protocol(String),
     CancelDone,
     Draining,
@@ -112,6 +114,7 @@ impl CloseReason {
             Self::ConnectFailed => "connect_failed",
             Self::TlsRefused => "tls_refused",
             Self::TlsFailed => "tls_failed",
+            Self::ChannelBinding => "channel_binding",
             Self::Protocol(_) => "protocol_error",
             Self::CancelDone => "cancel",
             Self::Draining => "draining",

@@ -10,8 +10,8 @@
 use super::action::{Actions, CloseReason, Request};
 use super::server::Step;
 use super::{Phase, Session, TlsMode};
-use crate::engine::audit::{AuditEvent, Side, TlsOutcome, TlsRecord};
-use crate::engine::model::{Timestamp, TlsSession};
+use crate::engine::audit::{Side, TlsOutcome, TlsRecord};
+use crate::engine::model::{Timestamp, TlsSession, UpstreamTls};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use crate::engine::wire::postgres::sasl::{self, ChannelBinding};
 use crate::engine::wire::postgres::{Header, ProtocolViolation, backend, frontend};
@@ -58,11 +58,12 @@ impl Session {
             _ if !ssl => out.to_client.push(Bytes::from_static(NO)),
             TlsMode::Refuse => self.refuse_tls(now, out),
             TlsMode::Terminate => {
-                self.phase = Phase::NegotiatingTls { direct: false };
+                self.phase =
+                    Phase::NegotiatingTls { direct: false, encryption_requests: requests_before + 1 };
                 out.requests.push(Request::NegotiateTls { direct: false });
             }
             TlsMode::Decline | TlsMode::PassUnread => {
-                self.record(out, now, AuditEvent::Tls(TlsOutcome::Declined.into()));
+                self.record(out, now, TlsOutcome::Declined.into());
                 out.to_client.push(Bytes::from_static(NO));
             }
         }
@@ -82,12 +83,12 @@ impl Session {
         match self.setup.tls {
             TlsMode::PassUnread => self.pass_tls_unread(now, out),
             TlsMode::Terminate => {
-                self.phase = Phase::NegotiatingTls { direct: true };
+                self.phase = Phase::NegotiatingTls { direct: true, encryption_requests: 1 };
                 out.requests.push(Request::NegotiateTls { direct: true });
             }
             TlsMode::Refuse | TlsMode::Decline => {
                 out.to_client.push(Bytes::from_static(TLS_HANDSHAKE_FAILURE));
-                self.record(out, now, AuditEvent::Tls(TlsOutcome::Refused.into()));
+                self.record(out, now, TlsOutcome::Refused.into());
                 self.end(now, CloseReason::TlsRefused, out);
             }
         }
@@ -102,19 +103,19 @@ impl Session {
             self.encryption = Encryption::Rebound;
         }
         let record = TlsRecord { tls: Some(tls), ..TlsOutcome::Terminated.into() };
-        self.record(out, now, AuditEvent::Tls(record));
+        self.record(out, now, record.into());
         // Within TLS nobody asks for encryption again.
         self.phase = Phase::Opening { encryption_requests: ENCRYPTION_REQUESTS_MAX };
     }
 
     /// The server has no TLS: the client is told the same and decides whether it goes on.
     pub(super) fn tls_declined(&mut self, now: Timestamp, out: &mut Actions) {
-        let Phase::NegotiatingTls { direct } = self.phase else { return };
+        let Phase::NegotiatingTls { direct, encryption_requests } = self.phase else { return };
         if direct {
             return self.tls_failed(now, Side::Database, "the server does not speak TLS".into(), out);
         }
-        self.record(out, now, AuditEvent::Tls(TlsOutcome::ServerDeclined.into()));
-        self.phase = Phase::Opening { encryption_requests: 1 };
+        self.record(out, now, TlsOutcome::ServerDeclined.into());
+        self.phase = Phase::Opening { encryption_requests };
         out.to_client.push(Bytes::from_static(NO));
     }
 
@@ -128,14 +129,30 @@ impl Session {
             Side::Governor => "governor",
         };
         let record = TlsRecord { reason: format!("{whose}: {reason}"), ..TlsOutcome::Failed.into() };
-        self.record(out, now, AuditEvent::Tls(record));
+        self.record(out, now, record.into());
         self.end(now, CloseReason::TlsFailed, out);
+    }
+
+    /// The client goes on in clear; the database is reached through TLS.
+    pub(super) fn upstream_secured(&mut self, now: Timestamp, upstream: UpstreamTls, out: &mut Actions) {
+        // The server may offer what only a client with TLS can take.
+        self.encryption = Encryption::Rebound;
+        let record = TlsRecord { upstream: Some(upstream), ..TlsOutcome::UpstreamOnly.into() };
+        self.record(out, now, record.into());
+    }
+
+    /// The session ends while TLS is being set up.
+    pub(super) fn note_tls_unfinished(&mut self, now: Timestamp, reason: &str, out: &mut Actions) {
+        if matches!(self.phase, Phase::NegotiatingTls { .. }) {
+            let record = TlsRecord { reason: reason.into(), ..TlsOutcome::Failed.into() };
+            self.record(out, now, record.into());
+        }
     }
 
     /// The server could not be reached while the client waits for the answer to its SSLRequest: it may
     /// still be told in clear. After a direct hello only an alert is understood.
     pub(super) fn connect_failed_before_tls(&mut self, report: &Report, out: &mut Actions) -> bool {
-        let Phase::NegotiatingTls { direct } = self.phase else { return false };
+        let Phase::NegotiatingTls { direct, .. } = self.phase else { return false };
         out.to_client.push(if direct {
             Bytes::from_static(TLS_HANDSHAKE_FAILURE)
         } else {
@@ -151,7 +168,8 @@ impl Session {
             return Ok(Step::Pass);
         }
         let offered = sasl::mechanisms(body)?;
-        let left: Vec<_> = offered.iter().copied().filter(|name| *name != sasl::SCRAM_PLUS).collect();
+        let left: Vec<_> =
+            offered.iter().copied().filter(|name| !name.ends_with(sasl::BINDING_SUFFIX)).collect();
         if left.len() == offered.len() {
             return Ok(Step::Pass);
         }
@@ -188,7 +206,7 @@ impl Session {
         }
         let reason = "SCRAM channel binding does not hold where governor shows a certificate of its own";
         let record = TlsRecord { reason: reason.into(), ..TlsOutcome::Refused.into() };
-        self.record(out, now, AuditEvent::Tls(record));
+        self.record(out, now, record.into());
         let report = Report {
             sqlstate: "28000",
             message:
@@ -202,18 +220,18 @@ impl Session {
                     .into(),
         };
         self.fatal(&report, out);
-        self.end(now, CloseReason::TlsRefused, out);
+        self.end(now, CloseReason::ChannelBinding, out);
         Ok(true)
     }
 
     fn pass_tls_unread(&mut self, now: Timestamp, out: &mut Actions) {
-        self.record(out, now, AuditEvent::Tls(TlsOutcome::PassedUnread.into()));
+        self.record(out, now, TlsOutcome::PassedUnread.into());
         self.phase = Phase::ConnectingUnread;
         out.requests.push(Request::Dial);
     }
 
     fn refuse_tls(&mut self, now: Timestamp, out: &mut Actions) {
-        self.record(out, now, AuditEvent::Tls(TlsOutcome::Refused.into()));
+        self.record(out, now, TlsOutcome::Refused.into());
         let report = Report {
             sqlstate: "08004",
             message: "governor is configured to refuse TLS on this port".into(),
@@ -231,7 +249,7 @@ impl Session {
         if matches!(self.phase, Phase::Opening { encryption_requests: 1.. })
             && self.setup.tls == TlsMode::Decline
         {
-            self.record(out, now, AuditEvent::Tls(TlsOutcome::Refused.into()));
+            self.record(out, now, TlsOutcome::Refused.into());
         }
     }
 }

@@ -80,7 +80,7 @@ impl Session {
             let id = self.record_statement(out, now, one, Verdict::Deny, parameters, None);
             if one.decision.verdict != Verdict::Allow && report.is_none() {
                 let mut told = self.denial_report(&id, &one.decision, "this statement");
-                if std::iter::once(&one.statement).chain(&one.executes).any(|s| is_unseen(s)) {
+                if std::iter::once(&one.statement).chain(&one.executes).any(is_unseen) {
                     told.sqlstate = NO_SUCH_STATEMENT;
                 }
                 report = Some(told);

@@ -2,7 +2,7 @@
 
 use crate::engine::approval::Answer;
 use crate::engine::audit::Side;
-use crate::engine::model::TlsSession;
+use crate::engine::model::{TlsSession, UpstreamTls};
 use bytes::BytesMut;
 
 /// One input. Buffers hold bytes that were read and not consumed yet: the session takes from the
@@ -24,6 +24,8 @@ pub enum Input<'a> {
     TlsDeclined,
     /// TLS failed on the side of `side`; both connections are of no more use.
     TlsFailed { side: Side, reason: String },
+    /// The connection to the original destination is encrypted, though the client's is not.
+    UpstreamSecured(Box<UpstreamTls>),
     /// The connection to the original destination is there.
     Connected,
     /// It could not be made.

@@ -181,6 +181,7 @@ impl Session {
             detail: String::new(),
             hint: "Is the server running on that host and accepting TCP/IP connections?".into(),
         };
+        self.note_tls_unfinished(now, reason, out);
         if !self.connect_failed_before_tls(&report, out) {
             self.fatal(&report, out);
         }

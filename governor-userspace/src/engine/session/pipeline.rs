@@ -22,13 +22,34 @@ pub(super) struct Owed {
     pub more: VecDeque<Run>,
     /// The server will answer governor's stand-in with an error; the client gets this one instead.
     pub denial: Option<Bytes>,
+<<<<<<< HEAD
     /// How many CopyDone and CopyFail the client had sent before this; one more for each COPY that it began.
     copy_ends: u64,
+=======
+    /// What is kept for it, in bytes.
+    pub weight: usize,
+    /// Ends of COPY FROM that the client sent before the server said that the COPY begins.
+    copy_ends: u32,
+    /// A Sync behind such an end: the server answers it.
+    behind_copy: bool,
+>>>>>>> main
 }
 
 impl Owed {
     pub fn new(expect: Expect) -> Self {
+<<<<<<< HEAD
         Self { expect, run: None, more: VecDeque::new(), denial: None, copy_ends: 0 }
+=======
+        Self {
+            expect,
+            run: None,
+            more: VecDeque::new(),
+            denial: None,
+            weight: 0,
+            copy_ends: 0,
+            behind_copy: false,
+        }
+>>>>>>> main
     }
 }
 
@@ -93,6 +114,17 @@ pub(super) struct Pipeline {
     queue: VecDeque<Owed>,
     /// Entries that end with ReadyForQuery.
     barriers: usize,
+<<<<<<< HEAD
+=======
+    /// Their weight together.
+    bytes: usize,
+    /// Since it became full the server was asked to send what it has.
+    flushed: bool,
+    /// How many entries were taken out, and the number of the newest that may begin a COPY; the first
+    /// entry ever has number 0.
+    taken: u64,
+    newest_runner: Option<u64>,
+>>>>>>> main
     /// An extended-protocol message failed and the server skips everything up to the next Sync,
     /// which the client has not sent yet.
     pub server_skips: bool,
@@ -105,12 +137,24 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.queue.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// So much is owed that the client has to wait.
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= COUNT_MAX || self.bytes >= BYTES_MAX
+    }
+
+    /// The client waits, but the server may wait for the client: without a Sync it keeps its replies. True
+    /// once each time, where it has to be asked for them.
+    pub fn wants_flush(&mut self) -> bool {
+        self.is_full() && !std::mem::replace(&mut self.flushed, true)
     }
 
     /// A request is under way whose ReadyForQuery has not come.
@@ -126,6 +170,17 @@ impl Pipeline {
     pub fn push(&mut self, mut owed: Owed) {
         owed.copy_ends = self.copy_ends;
         self.barriers += usize::from(owed.expect.is_barrier());
+<<<<<<< HEAD
+=======
+        self.bytes += owed.weight;
+        match owed.expect {
+            Expect::Query | Expect::Execute { .. } => {
+                self.newest_runner = Some(self.taken + self.queue.len() as u64);
+            }
+            Expect::Sync => owed.behind_copy = self.newest_runner().is_some_and(|o| o.copy_ends > 0),
+            _ => {}
+        }
+>>>>>>> main
         self.queue.push_back(owed);
     }
 
@@ -139,6 +194,12 @@ impl Pipeline {
 
     pub fn pop(&mut self) -> Option<Owed> {
         let owed = self.queue.pop_front()?;
+<<<<<<< HEAD
+=======
+        self.taken += 1;
+        self.bytes -= owed.weight;
+        self.flushed &= self.is_full();
+>>>>>>> main
         self.barriers -= usize::from(owed.expect.is_barrier());
         Some(owed)
     }
@@ -215,9 +276,19 @@ impl Pipeline {
 
     pub fn drain(&mut self) -> impl Iterator<Item = Owed> {
         self.barriers = 0;
+<<<<<<< HEAD
+=======
+        self.bytes = 0;
+        self.taken += self.queue.len() as u64;
+>>>>>>> main
         self.queue.drain(..)
     }
 }
+
+/// Replies that may be owed.
+const COUNT_MAX: usize = 16_384;
+/// Texts and values that are kept for them.
+const BYTES_MAX: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,7 @@ use super::stream::Stream;
 use super::upstream;
 use super::worker::Shared;
 use crate::engine::audit::Side;
-use crate::engine::model::{Endpoint, TlsSession, UpstreamTls};
+use crate::engine::model::{Endpoint, ShownCertificate, TlsSession, UpstreamTls};
 use crate::host::tls::{ALPN, ClientWitness, ServerWitness};
 use rustls::pki_types::ServerName;
 use rustls::server::{Accepted, Acceptor};
@@ -117,54 +117,37 @@ async fn establish(
     let accepted = read_hello(&mut client, hello).await?;
     let asked = accepted.client_hello();
     let server_name = asked.server_name().map(str::to_owned);
-    let offers_alpn = asked.alpn().is_some_and(|mut names| names.any(|name| name == ALPN));
-    if direct && !offers_alpn {
-        // As the server: without it, other protocols could be tunnelled to it.
-        refuse(&mut client).await;
-        return Err(Failure(Side::Client, "direct TLS without the ALPN name \"postgresql\"".into()));
-    }
-    let name = upstream_name(server_name.as_deref(), destination);
-    let upstream = match connect(shared, &name, server, offers_alpn, None).await {
-        Ok(upstream) => upstream,
+    let alpn: Vec<Vec<u8>> = asked.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
+    let asking =
+        Asking { destination, direct, name: upstream_name(server_name.as_deref(), destination), alpn };
+    // Until the client's own handshake has begun, an alert is all that it understands.
+    let prepared = async {
+        if direct && !asking.alpn.iter().any(|name| name == ALPN) {
+            // As the server: without it, other protocols could be tunnelled to it.
+            return Err(Failure(Side::Client, "direct TLS without the ALPN name \"postgresql\"".into()));
+        }
+        let (witness, server) = asking.handshake(shared, server, None).await?;
+        let (shown, key) = show(shared, destination, &witness).await?;
+        let client_witness = witness.asked().map(|hints| shared.tls.client_witness(hints.to_vec()));
+        let alpn = server.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        let config = shared.tls.server_config(key, alpn, client_witness.clone()).map_err(own)?;
+        Ok((witness, server, shown, client_witness, config))
+    };
+    let (witness, server, shown, client_witness, config) = match prepared.await {
+        Ok(prepared) => prepared,
         Err(failure) => {
-            refuse(&mut client).await;
+            // A client that is gone needs no alert.
+            let _ = client.write_all(HANDSHAKE_FAILURE).await;
             return Err(failure);
         }
     };
-    let (witness, server) = upstream;
-    let certificate = witness.certificate();
-    let verified = certificate.as_ref().is_some_and(|certificate| certificate.verified);
-    let own = |error: String| Failure(Side::Governor, error);
-    let (shown, key) = {
-        // Looks into /proc and at files, on a thread that may wait for them.
-        let (tls, chain) = (shared.tls.clone(), witness.chain().to_vec());
-        tokio::task::spawn_blocking(move || tls.shown(destination, &chain, verified))
-            .await
-            .map_err(|error| own(error.to_string()))?
-            .map_err(|error| own(error.to_string()))?
-    };
-    let client_witness = witness.asked().map(|hints| shared.tls.client_witness(hints.to_vec()));
-    let (client, server, witness) = {
-        let config =
-            shared.tls.server_config(key, client_witness.clone()).map_err(|error| own(error.to_string()))?;
-        let accepting = StartHandshake::from_parts(accepted, client).into_stream(config);
-        let client: ClientSide<TcpStream> = accepting.await.map_err(|error| explain(&error, shown))?;
-        match reissued(shared, client_witness.as_deref()).map_err(own)? {
-            None => (client, server, witness),
-            // The server is asked anew: it has to see the certificate in its handshake.
-            Some(key) => {
-                let reach = |error: io::Error| Failure(Side::Database, error.to_string());
-                let (fresh, _) = open(shared, destination, direct).await.map_err(reach)?;
-                let (witness, server) = connect(shared, &name, fresh, offers_alpn, Some(key)).await?;
-                (client, server, witness)
-            }
-        }
+    let accepting = StartHandshake::from_parts(accepted, client).into_stream(config);
+    let client: ClientSide<TcpStream> = accepting.await.map_err(|error| explain(&error, shown))?;
+    let (witness, server) = match reissued(shared, client_witness.as_deref()).map_err(own)? {
+        None => (witness, server),
+        Some(key) => asking.again(shared, &witness, key).await?,
     };
     let (version, cipher) = spoken(client.get_ref().1);
-    let (upstream_version, upstream_cipher) = spoken(server.get_ref().1);
-    let certificate = witness
-        .certificate()
-        .ok_or_else(|| Failure(Side::Database, "no certificate was presented".into()))?;
     let tls = TlsSession {
         version,
         cipher,
@@ -172,18 +155,110 @@ async fn establish(
         server_name,
         direct,
         client_certificate: client_witness.and_then(|witness| witness.certificate()),
-        upstream: UpstreamTls {
-            version: upstream_version,
-            cipher: upstream_cipher,
-            certificate,
-            wants_client_certificate: witness.asked().is_some(),
-        },
+        upstream: described(&witness, &server)?,
     };
     Ok(Negotiated::Established {
         client: Stream::Tls(Box::new(TlsStream::Server(client))),
         server: Stream::Tls(Box::new(TlsStream::Client(server))),
         tls: Box::new(tls),
     })
+}
+
+/// A connection to the server with TLS where it speaks that, for a client that goes on in clear because its own TLS
+/// could not be carried: what leaves this host stays encrypted. The client asked for no verification, so none is made.
+pub(super) async fn secure(
+    shared: &Shared,
+    destination: Endpoint,
+) -> io::Result<(Stream, Option<Box<UpstreamTls>>)> {
+    let (server, speaks_tls) = open(shared, destination, false).await?;
+    if !speaks_tls {
+        return Ok((Stream::Plain(server), None));
+    }
+    let asking =
+        Asking { destination, direct: false, name: upstream_name(None, destination), alpn: Vec::new() };
+    let failed = |Failure(_, reason): Failure| io::Error::other(reason);
+    let (witness, server) = asking.handshake(shared, server, None).await.map_err(failed)?;
+    let tls = described(&witness, &server).map_err(failed)?;
+    Ok((Stream::Tls(Box::new(TlsStream::Client(server))), Some(Box::new(tls))))
+}
+
+/// What the client asks for, and so governor of the server.
+struct Asking {
+    destination: Endpoint,
+    direct: bool,
+    name: ServerName<'static>,
+    alpn: Vec<Vec<u8>>,
+}
+
+type Server = (Arc<ServerWitness>, ServerSide<TcpStream>);
+
+impl Asking {
+    /// A handshake with the server; `own` is shown where it asks for a certificate.
+    async fn handshake(
+        &self,
+        shared: &Shared,
+        server: TcpStream,
+        certificate: Option<Arc<CertifiedKey>>,
+    ) -> Result<Server, Failure> {
+        let failed = |reason: String| Failure(Side::Database, reason);
+        let witness = shared.tls.server_witness(certificate);
+        let config = shared.tls.client_config(&witness, self.alpn.clone()).map_err(own)?;
+        let connecting = TlsConnector::from(config).connect(self.name.clone(), server);
+        let server = tokio::time::timeout(shared.connect_timeout, connecting)
+            .await
+            .map_err(|_| failed("its handshake took too long".into()))?
+            .map_err(|error| failed(error.to_string()))?;
+        if self.direct && server.get_ref().1.alpn_protocol() != Some(ALPN) {
+            return Err(failed("it does not speak PostgreSQL in direct TLS (ALPN)".into()));
+        }
+        Ok((witness, server))
+    }
+
+    /// A second connection, as the server has to see a certificate in its handshake. It must be the same server:
+    /// what the client was shown vouches for the first.
+    async fn again(
+        &self,
+        shared: &Shared,
+        first: &ServerWitness,
+        certificate: Arc<CertifiedKey>,
+    ) -> Result<Server, Failure> {
+        let failed = |reason: String| Failure(Side::Database, reason);
+        let (fresh, speaks_tls) =
+            open(shared, self.destination, self.direct).await.map_err(|error| failed(error.to_string()))?;
+        if !speaks_tls {
+            return Err(failed("it declined TLS on a second connection".into()));
+        }
+        let (witness, server) = self.handshake(shared, fresh, Some(certificate)).await?;
+        if witness.chain().first() != first.chain().first() {
+            return Err(failed("it presented another certificate on a second connection".into()));
+        }
+        Ok((witness, server))
+    }
+}
+
+/// What the client is shown. Looks into /proc and at files, so on a thread that may wait for them.
+async fn show(
+    shared: &Shared,
+    destination: Endpoint,
+    witness: &ServerWitness,
+) -> Result<(ShownCertificate, Arc<CertifiedKey>), Failure> {
+    let verified = witness.certificate().is_some_and(|certificate| certificate.verified);
+    let (tls, chain) = (shared.tls.clone(), witness.chain().to_vec());
+    let shown = tokio::task::spawn_blocking(move || tls.shown(destination, &chain, verified));
+    shown.await.map_err(own)?.map_err(own)
+}
+
+fn described(witness: &ServerWitness, server: &ServerSide<TcpStream>) -> Result<UpstreamTls, Failure> {
+    let (version, cipher) = spoken(server.get_ref().1);
+    let certificate = witness
+        .certificate()
+        .ok_or_else(|| Failure(Side::Database, "no certificate was presented".into()))?;
+    Ok(UpstreamTls { version, cipher, certificate, wants_client_certificate: witness.asked().is_some() })
+}
+
+/// Something of governor's own went wrong.
+fn own(error: impl std::fmt::Display) -> Failure {
+    Failure(Side::Governor, error.to_string())
 }
 
 /// The client's ClientHello: what it asks for, before it is answered. rustls bounds its length.
@@ -215,27 +290,6 @@ async fn read_hello(client: &mut TcpStream, already: &[u8]) -> Result<Accepted, 
     }
 }
 
-/// A handshake with the server; `own` is shown where it asks for a certificate.
-async fn connect(
-    shared: &Shared,
-    name: &ServerName<'static>,
-    server: TcpStream,
-    offers_alpn: bool,
-    own: Option<Arc<CertifiedKey>>,
-) -> Result<(Arc<ServerWitness>, ServerSide<TcpStream>), Failure> {
-    let witness = shared.tls.server_witness(own);
-    let config = shared
-        .tls
-        .client_config(&witness, offers_alpn)
-        .map_err(|error| Failure(Side::Governor, error.to_string()))?;
-    let connecting = TlsConnector::from(config).connect(name.clone(), server);
-    match tokio::time::timeout(shared.connect_timeout, connecting).await {
-        Ok(Ok(server)) => Ok((witness, server)),
-        Ok(Err(error)) => Err(Failure(Side::Database, error.to_string())),
-        Err(_) => Err(Failure(Side::Database, "its handshake took too long".into())),
-    }
-}
-
 /// The certificate that the server is shown instead of the client's: only for one that was verified.
 fn reissued(shared: &Shared, client: Option<&ClientWitness>) -> Result<Option<Arc<CertifiedKey>>, String> {
     let Some(client) = client.filter(|c| c.certificate().is_some_and(|c| c.verified)) else {
@@ -252,15 +306,9 @@ fn upstream_name(asked: Option<&str>, destination: Endpoint) -> ServerName<'stat
         .unwrap_or_else(|| ServerName::from(SocketAddr::new(destination.address, destination.port).ip()))
 }
 
-/// Ends a client's TLS that has not begun: an alert is all that it understands.
-async fn refuse(client: &mut TcpStream) {
-    // A client that is gone needs no alert.
-    let _ = client.write_all(HANDSHAKE_FAILURE).await;
-}
-
 /// Says what a client's alert means to a person.
-fn explain(error: &io::Error, shown: crate::engine::model::ShownCertificate) -> Failure {
-    use crate::engine::model::ShownCertificate as S;
+fn explain(error: &io::Error, shown: ShownCertificate) -> Failure {
+    use ShownCertificate as S;
     let hint = match shown {
         S::LocalCa => "; a client that verifies has to trust governor's CA: governor tls ca",
         S::Unverified => {

@@ -15,6 +15,7 @@ mod leg;
 mod listener;
 mod observe;
 mod relay;
+mod retries;
 mod sources;
 mod stream;
 mod upstream;
@@ -22,6 +23,7 @@ mod worker;
 
 pub use cancel::CancelRegistry;
 pub use listener::{Acceptor, ListenError, bind};
+pub use retries::Retries;
 pub use sources::Sources;
 pub use worker::{Drain, Shared, Workers};
 

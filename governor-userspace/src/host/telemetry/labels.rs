@@ -132,7 +132,7 @@ closed!(Verdict: Allow => "allow", Deny => "deny", Hold => "hold");
 closed!(Side: Client => "client", Database => "database", Governor => "governor");
 closed!(Outcome:
     Complete => "complete", Suspended => "suspended", Error => "error", Skipped => "skipped", Lost => "lost");
-closed!(TlsOutcome: Terminated => "terminated", ServerDeclined => "server_declined", Failed => "failed",
+closed!(TlsOutcome: Terminated => "terminated", UpstreamOnly => "upstream_only", ServerDeclined => "server_declined", Failed => "failed",
     Declined => "declined", Refused => "refused", PassedUnread => "passed_unread");
 closed!(StatementKind:
     Empty => "empty", Select => "select", Explain => "explain", Show => "show", Cursor => "cursor",

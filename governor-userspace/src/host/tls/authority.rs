@@ -21,7 +21,6 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// What a certificate is issued for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,8 +44,8 @@ pub struct Authority {
     issued: Mutex<Issued>,
 }
 
-/// By digest of the original; since when.
-type Issued = LruCache<([u8; 32], Purpose), (Instant, Arc<CertifiedKey>)>;
+/// By digest of the original; since when, in seconds of the Unix epoch.
+type Issued = LruCache<([u8; 32], Purpose), (u64, Arc<CertifiedKey>)>;
 
 /// What a person needs to know to trust the CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,12 +125,24 @@ impl Authority {
     ) -> Result<Arc<CertifiedKey>, TlsError> {
         let id = (names::digest(original), purpose);
         if let Some((since, issued)) = self.issued.lock().get(&id)
-            && since.elapsed() < ISSUED_AGAIN_AFTER
+            && (*since..*since + ISSUED_AGAIN_AFTER_S).contains(&now_s())
         {
             return Ok(issued.clone());
         }
         let mut params = CertificateParams::default();
-        names::copy(original, &mut params).map_err(TlsError::Issue)?;
+        let copied = match purpose {
+            Purpose::Server | Purpose::UnverifiedServer => names::copy_server(original, &mut params),
+            Purpose::Client => names::copy_client(original, &mut params),
+        };
+        // What nobody vouches for need not be a perfect copy.
+        if purpose != Purpose::UnverifiedServer {
+            copied.map_err(TlsError::Issue)?;
+        }
+        let mut serial = [0; 16];
+        getrandom::fill(&mut serial).map_err(|error| TlsError::Issue(error.to_string()))?;
+        // Positive, as RFC 5280 wants it.
+        serial[0] &= 0x7f;
+        params.serial_number = Some(serial.to_vec().into());
         set_validity(&mut params, LEAF_DAYS);
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -151,7 +162,7 @@ impl Authority {
             chain.push(self.certificate.clone());
         }
         let issued = Arc::new(CertifiedKey::new(chain, self.leaf_signing.clone()));
-        self.issued.lock().put(id, (Instant::now(), issued.clone()));
+        self.issued.lock().put(id, (now_s(), issued.clone()));
         Ok(issued)
     }
 }
@@ -246,5 +257,5 @@ pub(super) const KEY_FILE: &str = "ca.key";
 const CA_DAYS: i64 = 3650;
 /// An issued certificate is made anew far earlier; nothing keeps it.
 const LEAF_DAYS: i64 = 7;
-const ISSUED_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
+const ISSUED_AGAIN_AFTER_S: u64 = 24 * 3600;
 const ISSUED_COUNT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);

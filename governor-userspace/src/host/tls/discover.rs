@@ -157,12 +157,13 @@ fn read_settings(
             "include" | "include_if_exists" => {
                 read_settings(process, &target, settings, files_left);
             }
-            "include_dir" => {
+            "include_dir" if *files_left > 0 => {
+                *files_left -= 1;
                 let entries = std::fs::read_dir(&target).into_iter().flatten().flatten();
                 let mut files: Vec<PathBuf> = entries
+                    .take(DIRECTORY_COUNT_MAX)
                     .map(|entry| entry.path())
                     .filter(|file| file.extension().is_some_and(|extension| extension == "conf"))
-                    .take(DIRECTORY_COUNT_MAX)
                     .collect();
                 files.sort();
                 for file in files {
@@ -246,19 +247,16 @@ mod tests {
         std::fs::create_dir(at("conf.d")).unwrap();
         std::fs::write(at("conf.d/1.conf"), "ssl_key_file = 'one'\n").unwrap();
         std::fs::write(at("conf.d/2.conf"), "ssl_key_file = 'two'\n").unwrap();
-        std::fs::write(
-            at("main.conf"),
-            "ssl_key_file = 'main'\ninclude_dir = 'conf.d'\ninclude 'main.conf'\n",
-        )
-        .unwrap();
-        let (mut settings, mut files) = (HashMap::new(), FILES_MAX);
-        read_settings(Path::new("/proc/self"), &at("main.conf"), &mut settings, &mut files);
-        assert_eq!(
-            settings.get("ssl_key_file").map(String::as_str),
-            Some("main"),
-            "the file that includes itself ends"
-        );
-        assert_eq!(files, 0);
+        let read = |text: &str| {
+            std::fs::write(at("main.conf"), text).unwrap();
+            let (mut settings, mut files) = (HashMap::new(), FILES_MAX);
+            read_settings(Path::new("/proc/self"), &at("main.conf"), &mut settings, &mut files);
+            (settings.remove("ssl_key_file").unwrap_or_default(), files)
+        };
+        assert_eq!(read("ssl_key_file = 'main'\ninclude_dir = 'conf.d'\n").0, "two", "the last one wins");
+        assert_eq!(read("include_dir = 'conf.d'\nssl_key_file = 'main'\n").0, "main");
+        assert_eq!(read("include 'main.conf'\n").1, 0, "a file that includes itself ends");
+        assert_eq!(read(&"include_dir = 'conf.d'\n".repeat(100)).1, 0);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 #[derive(Debug)]
 pub(super) struct ServerKeys {
@@ -122,17 +123,31 @@ impl KeyFiles {
     }
 }
 
-fn read_pair(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+pub(super) fn read_pair(
+    certificate: &Path,
+    key: &Path,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
     let chain = certificates(certificate)?;
     let signing = provider
         .key_provider
         .load_private_key(private_key(key)?)
         .map_err(|error| TlsError::NoKey { path: key.into(), reason: error.to_string() })?;
     let certified = CertifiedKey::new(chain, signing);
-    match certified.keys_match() {
-        Ok(()) => Ok(certified),
-        Err(_) => Err(TlsError::Mismatch { certificate: certificate.into(), key: key.into() }),
+    if fits(&certified) {
+        Ok(certified)
+    } else {
+        Err(TlsError::Mismatch { certificate: certificate.into(), key: key.into() })
     }
+}
+
+/// The key is the certificate's. Compared by hand where the library does not read the certificate (version 1).
+fn fits(pair: &CertifiedKey) -> bool {
+    let by_hand = || {
+        let (_, parsed) = X509Certificate::from_der(pair.cert.first()?).ok()?;
+        Some(pair.key.public_key()?.as_ref() == parsed.public_key().raw)
+    };
+    pair.keys_match().is_ok() || by_hand() == Some(true)
 }
 
 /// Servers whose keys were looked for.

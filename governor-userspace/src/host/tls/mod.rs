@@ -8,14 +8,15 @@
 //! ```
 //!
 //! Invariant: a client that verifies is as safe as without governor. It is shown the server's own certificate,
-//! or one of governor's CA only where the server's own was verified here; else one that no CA vouches for, which
-//! a client that verifies refuses and one that does not accepts, as both would have done with the server's.
+//! or one of governor's CA only where the server's own was verified here and its names could be copied exactly; else one
+//! that no CA vouches for, which a client that verifies refuses and one that does not accepts, as both would have done with the server's.
 
 mod authority;
 mod discover;
 mod files;
 mod keys;
 mod names;
+mod possession;
 mod roots;
 mod witness;
 
@@ -99,10 +100,14 @@ impl Tls {
         if let Some(own) = self.keys.find(destination, leaf) {
             return Ok((ShownCertificate::ServerKey, own));
         }
-        let purpose = if verified { Purpose::Server } else { Purpose::UnverifiedServer };
-        let issued = self.authority.issue(leaf, purpose)?;
-        let shown = if verified { ShownCertificate::LocalCa } else { ShownCertificate::Unverified };
-        Ok((shown, issued))
+        if verified {
+            match self.authority.issue(leaf, Purpose::Server) {
+                Ok(issued) => return Ok((ShownCertificate::LocalCa, issued)),
+                Err(error) => tracing::warn!(%destination, %error, "not vouched for"),
+            }
+        }
+        let issued = self.authority.issue(leaf, Purpose::UnverifiedServer)?;
+        Ok((ShownCertificate::Unverified, issued))
     }
 
     /// A certificate for the server with the subject of the client's, which must have been verified.
@@ -121,11 +126,11 @@ impl Tls {
         Arc::new(ClientWitness::new(self.client_roots.clone(), hints))
     }
 
-    /// For a handshake with a server.
+    /// For a handshake with a server, which is offered these ALPN names.
     pub fn client_config(
         &self,
         witness: &Arc<ServerWitness>,
-        offers_alpn: bool,
+        alpn: Vec<Vec<u8>>,
     ) -> Result<Arc<ClientConfig>, TlsError> {
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()?
@@ -133,16 +138,16 @@ impl Tls {
             .with_custom_certificate_verifier(witness.clone())
             .with_client_cert_resolver(witness.clone());
         config.resumption = Resumption::disabled();
-        if offers_alpn {
-            config.alpn_protocols = vec![ALPN.to_vec()];
-        }
+        config.alpn_protocols = alpn;
         Ok(Arc::new(config))
     }
 
-    /// For a handshake with a client; it is asked for a certificate where there is a `witness` for it.
+    /// For a handshake with a client; it is asked for a certificate where there is a `witness` for it, and told the
+    /// ALPN name that the server chose.
     pub fn server_config(
         &self,
         shown: Arc<CertifiedKey>,
+        alpn: Option<Vec<u8>>,
         witness: Option<Arc<ClientWitness>>,
     ) -> Result<Arc<ServerConfig>, TlsError> {
         let builder = ServerConfig::builder_with_provider(self.provider.clone())
@@ -152,7 +157,7 @@ impl Tls {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(shown)));
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = alpn.into_iter().collect();
         // As PostgreSQL: no session is resumed, so every one shows what it has to show.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});

@@ -70,7 +70,7 @@ async fn client_accepts(tls: &Tls, shown: Arc<CertifiedKey>, root: &Path, name: 
         .with_root_certificates(roots)
         .with_no_client_auth();
     let (near, far) = tokio::io::duplex(64 << 10);
-    let acceptor = TlsAcceptor::from(tls.server_config(shown, None).unwrap());
+    let acceptor = TlsAcceptor::from(tls.server_config(shown, None, None).unwrap());
     let server = tokio::spawn(async move { acceptor.accept(far).await.map(drop) });
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let connected = TlsConnector::from(Arc::new(config)).connect(name, near).await;
@@ -80,17 +80,12 @@ async fn client_accepts(tls: &Tls, shown: Arc<CertifiedKey>, root: &Path, name: 
 
 /// What governor sees of a server that shows the certificate `pair`.
 async fn judged(tls: &Tls, pair: (PathBuf, PathBuf)) -> PeerCertificate {
-    let key = files::private_key(&pair.1).unwrap();
-    let config = ServerConfig::builder_with_provider(tls.provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain(&pair.0), key)
-        .unwrap();
+    let key = keys::read_pair(&pair.0, &pair.1, &tls.provider).unwrap();
+    let config = tls.server_config(Arc::new(key), None, None).unwrap();
     let (near, far) = tokio::io::duplex(64 << 10);
-    let server = tokio::spawn(async move { TlsAcceptor::from(Arc::new(config)).accept(far).await.map(drop) });
+    let server = tokio::spawn(async move { TlsAcceptor::from(config).accept(far).await.map(drop) });
     let witness = tls.server_witness(None);
-    let connector = TlsConnector::from(tls.client_config(&witness, true).unwrap());
+    let connector = TlsConnector::from(tls.client_config(&witness, vec![]).unwrap());
     connector.connect(ServerName::try_from("elsewhere.test").unwrap(), near).await.unwrap();
     drop(server.await);
     witness.certificate().unwrap()
@@ -248,7 +243,7 @@ async fn a_clients_certificate_is_seen_and_judged_and_issued_anew() {
     let tls = Tls::open(&options).unwrap();
     let (_, shown) = tls.shown(endpoint(), &chain(&world.path("db.crt")), true).unwrap();
     let witness = tls.client_witness(vec![]);
-    let acceptor = TlsAcceptor::from(tls.server_config(shown, Some(witness.clone())).unwrap());
+    let acceptor = TlsAcceptor::from(tls.server_config(shown, None, Some(witness.clone())).unwrap());
     let mut roots = rustls::RootCertStore::empty();
     roots.add(chain(&world.path("root.pem")).remove(0)).unwrap();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into();
@@ -268,4 +263,116 @@ async fn a_clients_certificate_is_seen_and_judged_and_issued_anew() {
     assert!(seen.verified && seen.subject == "CN=alice", "{seen:?}");
     let reissued = tls.reissued(witness.leaf().unwrap()).unwrap().unwrap();
     assert_eq!(names::subject(&reissued.cert[0]), "CN=alice");
+}
+
+/// A certificate of `params` by the world's CA, in files.
+fn issue(world: &World, name: &str, params: &CertificateParams) {
+    let key = KeyPair::generate().unwrap();
+    std::fs::write(world.path(&format!("{name}.crt")), params.signed_by(&key, &world.ca).unwrap().pem())
+        .unwrap();
+    std::fs::write(world.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+}
+
+fn named(parts: &[(rcgen::DnType, rcgen::DnValue)]) -> CertificateParams {
+    let mut params = CertificateParams::new(vec![]).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    parts.iter().for_each(|(kind, value)| params.distinguished_name.push(kind.clone(), value.clone()));
+    params
+}
+
+#[tokio::test]
+async fn a_server_that_is_trusted_itself_does_not_vouch_for_others() {
+    let world = World::new();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["db1.test".into()]).unwrap();
+    std::fs::write(world.path("db1.crt"), params.signed_by(&key, &world.ca).unwrap().pem()).unwrap();
+    std::fs::write(world.path("db1.key"), key.serialize_pem()).unwrap();
+    let pinned = TlsOptions { upstream_roots: vec![world.path("db1.crt")], ..world.options() };
+    let tls = Tls::open(&pinned).unwrap();
+    assert!(judged(&tls, world.pair("db1")).await.verified);
+    // With its key it signs for another name.
+    let rogue = World { dir: tempfile::tempdir().unwrap(), ca: Issuer::new(params, key) };
+    rogue.server("db2");
+    assert!(!judged(&tls, rogue.pair("db2")).await.verified);
+}
+
+#[tokio::test]
+async fn a_root_that_is_not_in_force_vouches_for_nobody() {
+    let world = World::new();
+    let mut params = CertificateParams::new(vec![]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    std::fs::write(world.path("root.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    let world = World { dir: world.dir, ca: Issuer::new(params, key) };
+    world.server("db");
+    assert!(!judged(&Tls::open(&world.options()).unwrap(), world.pair("db")).await.verified);
+}
+
+#[test]
+fn names_that_cannot_be_copied_are_vouched_for_by_nobody() {
+    use rcgen::{DnType, DnValue};
+    let world = World::new();
+    let tls = Tls::open(&TlsOptions { reissue_client_certificates: true, ..world.options() }).unwrap();
+    let bmp = DnValue::BmpString(rcgen::string::BmpString::try_from("alice").unwrap());
+    issue(&world, "odd", &named(&[(DnType::CommonName, bmp)]));
+    let odd = chain(&world.path("odd.crt"));
+    assert_eq!(tls.shown(endpoint(), &odd, true).unwrap().0, ShownCertificate::Unverified);
+    assert!(tls.reissued(&odd[0]).is_err(), "somebody without a name is somebody else");
+    issue(
+        &world,
+        "plain",
+        &named(&[(DnType::OrganizationName, "o".into()), (DnType::CommonName, "alice".into())]),
+    );
+    let plain = chain(&world.path("plain.crt"));
+    assert_eq!(tls.shown(endpoint(), &plain, true).unwrap().0, ShownCertificate::LocalCa);
+    let reissued = tls.reissued(&plain[0]).unwrap().unwrap();
+    assert_eq!(names::subject(&reissued.cert[0]), names::subject(&plain[0]));
+    let serial = |chain: &[CertificateDer<'_>]| {
+        x509_parser::parse_x509_certificate(&chain[0]).unwrap().1.raw_serial().to_vec()
+    };
+    let (_, shown) = tls.shown(endpoint(), &plain, true).unwrap();
+    assert_ne!(serial(&shown.cert), serial(&reissued.cert), "one serial number for each");
+}
+
+/// As PostgreSQL's own manual makes them: `openssl x509 -req` without extensions writes version 1.
+#[tokio::test]
+async fn certificates_of_version_1_are_read_and_judged() {
+    let world = World::new();
+    let run = |arguments: &str| {
+        let done = std::process::Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(world.dir.path())
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    run("req -new -x509 -days 2 -nodes -subj /CN=old-ca -keyout ca.key -out root.pem -newkey rsa:2048");
+    run("req -new -nodes -subj /CN=db.test -keyout db.key -out db.csr -newkey rsa:2048");
+    run("x509 -req -in db.csr -days 1 -CA root.pem -CAkey ca.key -CAcreateserial -out db.crt");
+    let parsed = chain(&world.path("db.crt"));
+    assert_eq!(x509_parser::parse_x509_certificate(&parsed[0]).unwrap().1.version().0, 0, "version 1");
+    assert!(judged(&Tls::open(&world.options()).unwrap(), world.pair("db")).await.verified);
+    let stranger = TlsOptions { upstream_roots: vec![], ..world.options() };
+    assert!(!judged(&Tls::open(&stranger).unwrap(), world.pair("db")).await.verified);
+    let holding = TlsOptions { server_keys: vec![world.pair("db")], ..world.options() };
+    let shown = Tls::open(&holding).unwrap().shown(endpoint(), &parsed, false).unwrap().0;
+    assert_eq!(shown, ShownCertificate::ServerKey);
+}
+
+#[test]
+fn a_system_root_counts_only_for_the_name_that_was_asked_for() {
+    let world = World::new();
+    world.server("db");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let roots = Roots::of_the_system(chain(&world.path("root.pem")), provider);
+    let leaf = &chain(&world.path("db.crt"))[0];
+    let judge = |name: &str| {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        roots.judge_server(leaf, &[], &name, rustls::pki_types::UnixTime::now())
+    };
+    judge("db.test").unwrap();
+    judge("127.0.0.9").unwrap();
+    assert!(judge("other.test").unwrap_err().contains("not for the name"));
+    assert!(judge("127.0.0.1").is_err());
 }

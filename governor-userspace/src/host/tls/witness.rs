@@ -8,7 +8,6 @@ use super::roots::Roots;
 use crate::engine::model::PeerCertificate;
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
@@ -98,11 +97,11 @@ impl ServerCertVerifier for ServerWitness {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
+        name: &ServerName<'_>,
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verdict = self.roots.judge_server(end_entity, intermediates, now);
+        let verdict = self.roots.judge_server(end_entity, intermediates, name, now);
         let _ = self.seen.set(Seen::new(end_entity, intermediates, verdict));
         Ok(ServerCertVerified::assertion())
     }
@@ -113,8 +112,7 @@ impl ServerCertVerifier for ServerWitness {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.roots.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
+        self.roots.holds_key_tls12(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -123,8 +121,7 @@ impl ServerCertVerifier for ServerWitness {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.roots.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
+        self.roots.holds_key_tls13(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -134,6 +131,9 @@ impl ServerCertVerifier for ServerWitness {
 
 impl ResolvesClientCert for ServerWitness {
     fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        // Handed on to the client. A list too long for that is left out, which asks for any certificate.
+        let bytes: usize = hints.iter().map(|hint| hint.len() + 2).sum();
+        let hints = if bytes > HINTS_BYTES_MAX { &[] } else { hints };
         let _ = self.asked.set(hints.iter().map(|hint| hint.to_vec()).collect());
         self.own.clone().filter(|own| own.key.choose_scheme(schemes).is_some())
     }
@@ -170,8 +170,7 @@ impl ClientCertVerifier for ClientWitness {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.roots.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
+        self.roots.holds_key_tls12(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -180,11 +179,13 @@ impl ClientCertVerifier for ClientWitness {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.roots.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
+        self.roots.holds_key_tls13(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.roots.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+/// Names of CAs in one CertificateRequest, which counts them in 16 bits.
+const HINTS_BYTES_MAX: usize = 32 << 10;

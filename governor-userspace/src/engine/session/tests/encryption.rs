@@ -38,7 +38,7 @@ fn tls(shown: ShownCertificate) -> Input<'static> {
 
 fn records(stage: &Stage) -> Vec<&TlsRecord> {
     let events = stage.records.iter().filter_map(|record| match &record.event {
-        AuditEvent::Tls(record) => Some(record),
+        AuditEvent::Tls(record) => Some(&**record),
         _ => None,
     });
     events.collect()
@@ -123,10 +123,23 @@ fn a_server_that_cannot_be_reached_is_told_to_a_client_that_can_read_it() {
 }
 
 #[test]
+fn a_declined_request_is_not_asked_again_and_again() {
+    let mut s = stage();
+    for _ in 0..2 {
+        s.client(SSL_REQUEST);
+        s.input(Input::TlsDeclined);
+    }
+    s.client(SSL_REQUEST);
+    assert!(matches!(s.closed, Some(CloseReason::Protocol(_))));
+    assert_eq!(s.requests.len(), 2);
+}
+
+#[test]
 fn a_deadline_within_the_handshake_says_nothing_in_clear() {
     let mut s = stage();
     s.client(SSL_REQUEST);
     s.input(Input::Stop(StopReason::StartupTimeout));
+    assert_eq!(records(&s)[0].outcome, TlsOutcome::Failed);
     assert_eq!((s.to_client.as_slice(), s.closed), (&b""[..], Some(CloseReason::StartupTimeout)));
 }
 
@@ -165,7 +178,7 @@ fn a_client_that_would_bind_is_told_why_it_cannot() {
             assert!(s.to_server.is_empty() && s.closed.is_none(), "cut at {cut}");
             s.client(&answer[cut..]);
             assert!(s.to_server.is_empty());
-            assert_eq!((s.errors(), &s.closed), (vec!["28000".into()], &Some(CloseReason::TlsRefused)));
+            assert_eq!((s.errors(), &s.closed), (vec!["28000".into()], &Some(CloseReason::ChannelBinding)));
         }
     }
 }

@@ -7,8 +7,9 @@ use crate::engine::wire::reader::Reader;
 
 /// Request code of AuthenticationSASL.
 pub const REQUEST: u32 = 10;
-/// SCRAM with channel binding: proves that both ends see the same TLS connection.
-pub const SCRAM_PLUS: &[u8] = b"SCRAM-SHA-256-PLUS";
+/// Ends the names of mechanisms with channel binding, which proves that both ends see the same TLS connection
+/// (RFC 5802 section 4).
+pub const BINDING_SUFFIX: &[u8] = b"-PLUS";
 
 /// The mechanisms in the body of an AuthenticationSASL message, which begins with its request code.
 pub fn mechanisms(body: &[u8]) -> Result<Vec<&[u8]>, ProtocolViolation> {
@@ -63,7 +64,7 @@ mod tests {
 
     #[test]
     fn reads_the_offer_and_nothing_less() {
-        assert_eq!(mechanisms(OFFER).unwrap(), [SCRAM_PLUS, b"SCRAM-SHA-256"]);
+        assert_eq!(mechanisms(OFFER).unwrap(), [&b"SCRAM-SHA-256-PLUS"[..], b"SCRAM-SHA-256"]);
         for cut in 0..OFFER.len() {
             assert!(mechanisms(&OFFER[..cut]).is_err(), "cut at {cut}");
         }
