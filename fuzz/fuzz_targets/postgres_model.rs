@@ -1,5 +1,5 @@
 //! Conversations of the protocol model through a session, both directions: the properties of
-//! `governor-userspace/tests/protocol/properties.rs`, with choices made by the fuzzer.
+//! `governor-userspace/tests/model/properties.rs`, with choices made by the fuzzer.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -7,9 +7,9 @@ use governor::engine::model::Class;
 use governor::engine::policy::Profile;
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../governor-userspace/tests/protocol/play.rs"]
+#[path = "../../governor-userspace/tests/model/play.rs"]
 mod play;
-#[path = "../../governor-userspace/tests/protocol/properties.rs"]
+#[path = "../../governor-userspace/tests/model/properties.rs"]
 mod properties;
 
 #[derive(Arbitrary, Debug)]

@@ -94,8 +94,8 @@ pub fn run(options: &Options) -> Result<bool> {
             ]),
         );
         tally.command(
-            "unit: protocol",
-            shell::cargo().args(["test", "--quiet", "--package", "governor-userspace", "--test", "protocol"]),
+            "unit: model",
+            shell::cargo().args(["test", "--quiet", "--package", "governor-userspace", "--test", "model"]),
         );
         tally.command(
             "unit: harness",

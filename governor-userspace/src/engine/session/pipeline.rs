@@ -22,34 +22,15 @@ pub(super) struct Owed {
     pub more: VecDeque<Run>,
     /// The server will answer governor's stand-in with an error; the client gets this one instead.
     pub denial: Option<Bytes>,
-<<<<<<< HEAD
-    /// How many CopyDone and CopyFail the client had sent before this; one more for each COPY that it began.
-    copy_ends: u64,
-=======
     /// What is kept for it, in bytes.
     pub weight: usize,
-    /// Ends of COPY FROM that the client sent before the server said that the COPY begins.
-    copy_ends: u32,
-    /// A Sync behind such an end: the server answers it.
-    behind_copy: bool,
->>>>>>> main
+    /// How many CopyDone and CopyFail the client had sent before this; one more for each COPY that it began.
+    copy_ends: u64,
 }
 
 impl Owed {
     pub fn new(expect: Expect) -> Self {
-<<<<<<< HEAD
-        Self { expect, run: None, more: VecDeque::new(), denial: None, copy_ends: 0 }
-=======
-        Self {
-            expect,
-            run: None,
-            more: VecDeque::new(),
-            denial: None,
-            weight: 0,
-            copy_ends: 0,
-            behind_copy: false,
-        }
->>>>>>> main
+        Self { expect, run: None, more: VecDeque::new(), denial: None, weight: 0, copy_ends: 0 }
     }
 }
 
@@ -114,17 +95,10 @@ pub(super) struct Pipeline {
     queue: VecDeque<Owed>,
     /// Entries that end with ReadyForQuery.
     barriers: usize,
-<<<<<<< HEAD
-=======
     /// Their weight together.
     bytes: usize,
     /// Since it became full the server was asked to send what it has.
     flushed: bool,
-    /// How many entries were taken out, and the number of the newest that may begin a COPY; the first
-    /// entry ever has number 0.
-    taken: u64,
-    newest_runner: Option<u64>,
->>>>>>> main
     /// An extended-protocol message failed and the server skips everything up to the next Sync,
     /// which the client has not sent yet.
     pub server_skips: bool,
@@ -170,17 +144,7 @@ impl Pipeline {
     pub fn push(&mut self, mut owed: Owed) {
         owed.copy_ends = self.copy_ends;
         self.barriers += usize::from(owed.expect.is_barrier());
-<<<<<<< HEAD
-=======
         self.bytes += owed.weight;
-        match owed.expect {
-            Expect::Query | Expect::Execute { .. } => {
-                self.newest_runner = Some(self.taken + self.queue.len() as u64);
-            }
-            Expect::Sync => owed.behind_copy = self.newest_runner().is_some_and(|o| o.copy_ends > 0),
-            _ => {}
-        }
->>>>>>> main
         self.queue.push_back(owed);
     }
 
@@ -194,13 +158,9 @@ impl Pipeline {
 
     pub fn pop(&mut self) -> Option<Owed> {
         let owed = self.queue.pop_front()?;
-<<<<<<< HEAD
-=======
-        self.taken += 1;
+        self.barriers -= usize::from(owed.expect.is_barrier());
         self.bytes -= owed.weight;
         self.flushed &= self.is_full();
->>>>>>> main
-        self.barriers -= usize::from(owed.expect.is_barrier());
         Some(owed)
     }
 
@@ -232,7 +192,7 @@ impl Pipeline {
         front.copy_ends += 1;
         let inside = |owed: &Owed| owed.expect == Expect::Sync && owed.copy_ends <= before;
         while self.queue.get(1).is_some_and(inside) {
-            self.queue.remove(1);
+            self.bytes -= self.queue.remove(1).map_or(0, |owed| owed.weight);
             self.barriers -= 1;
             self.copy_syncs += 1;
         }
@@ -276,11 +236,7 @@ impl Pipeline {
 
     pub fn drain(&mut self) -> impl Iterator<Item = Owed> {
         self.barriers = 0;
-<<<<<<< HEAD
-=======
         self.bytes = 0;
-        self.taken += self.queue.len() as u64;
->>>>>>> main
         self.queue.drain(..)
     }
 }
