@@ -103,6 +103,27 @@ fn a_cancel_request_stops_the_statement_it_names() {
 }
 
 #[test]
+fn a_cancel_request_counts_though_its_sender_leaves_at_once() {
+    let site = Site::start().unwrap();
+    let mut slow = site.wire(Class::Service).unwrap();
+    for round in 0..10 {
+        slow.send(&wire::query("SELECT pg_sleep(600)")).unwrap();
+        wait::until("the sleep to run", wait::PATIENCE, || {
+            let asked =
+                "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'";
+            Ok((site.truth(asked)? == "1").then_some(()))
+        })
+        .unwrap();
+        let mut canceller = site.socket(Class::Service).unwrap();
+        std::io::Write::write_all(&mut canceller.stream, &wire::cancel(&slow.cancel_key)).unwrap();
+        canceller.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let reply = slow.until_ready().unwrap();
+        let error = reply.iter().find(|message| message.tag == b'E').unwrap();
+        assert_eq!(error.field(b'C').as_deref(), Some("57014"), "round {round}");
+    }
+}
+
+#[test]
 fn messages_split_at_every_byte_and_coalesced_mean_the_same() {
     let site = Site::start().unwrap();
     let mut whole = site.wire(Class::Service).unwrap();

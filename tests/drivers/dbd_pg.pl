@@ -108,7 +108,7 @@ show('large', $back[0] eq $text, $back[1] eq $raw);
 # Sent and left alone; cancelled once the server runs it.
 $s = $db->prepare('SELECT pg_sleep(600)', { pg_async => PG_ASYNC });
 $s->execute;
-until ($other->selectrow_array("SELECT 1 FROM pg_stat_activity WHERE pid = $db->{pg_pid} AND query LIKE '%pg_sleep(600)%' AND state = 'active'")) { }
+until ($other->selectrow_array("SELECT 1 FROM pg_stat_activity WHERE pid = $db->{pg_pid} AND query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'")) { }
 show('cancelled', $db->pg_cancel);
 attempt("SELECT 'goes on'");
 show(sort map { $_->[2] } @{ $db->table_info('', 'driver', '%', 'TABLE')->fetchall_arrayref([0 .. 3]) });

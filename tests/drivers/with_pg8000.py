@@ -2,6 +2,7 @@
 import hashlib
 import io
 import os
+import ssl
 import sys
 import threading
 
@@ -10,8 +11,10 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 
 
 def connect(**more):
+    root = os.environ.get("PGSSLROOTCERT")
+    context = ssl.create_default_context(cafile=root) if root else None
     arguments = dict(user=os.environ["PGUSER"], host=os.environ["PGHOST"], port=int(os.environ["PGPORT"]),
-                     database=os.environ["PGDATABASE"], password=os.environ["PGPASSWORD"], ssl_context=None)
+                     database=os.environ["PGDATABASE"], password=os.environ["PGPASSWORD"], ssl_context=context)
     return pg8000.native.Connection(**{**arguments, **more})
 
 
@@ -89,7 +92,7 @@ def main():
     mine = connection.run("SELECT pg_backend_pid()")[0][0]
 
     def cancel():
-        while not other.run("SELECT 1 FROM pg_stat_activity WHERE pid = :pid AND query LIKE '%pg_sleep(600)%' AND state = 'active'", pid=mine):
+        while not other.run("SELECT 1 FROM pg_stat_activity WHERE pid = :pid AND query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'", pid=mine):
             pass
         # The driver has no cancel request of its own: the server's function.
         other.run("SELECT pg_cancel_backend(:pid)", pid=mine)

@@ -169,7 +169,7 @@ def main():
     def cancel():
         watcher = connect()
         while not watcher.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s AND query LIKE '%%pg_sleep(600)%%'"
-                                  " AND state = 'active'", (pid,)).fetchone():
+                                  " AND wait_event = 'PgSleep'", (pid,)).fetchone():
             pass
         watcher.close()
         connection.cancel_safe(timeout=20)

@@ -216,7 +216,7 @@ async fn work(dial: Dial<'_>, config: &Config) -> Result<String> {
     let cancel = client.cancel_token();
     let asleep = client.query("SELECT pg_sleep(600)", &[]);
     let wake = async {
-        let active = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND query LIKE '%pg_sleep(600)%' AND state = 'active'";
+        let active = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'";
         while other.client.query(active, &[&session.pid]).await?.is_empty() {}
         let stream = dial()?;
         stream.set_nonblocking(true)?;
