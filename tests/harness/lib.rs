@@ -10,13 +10,16 @@ pub mod client;
 pub mod database;
 pub mod governor;
 pub mod http;
+pub mod model;
 pub mod pki;
 pub mod postgres;
 pub mod process;
 pub mod programs;
+pub mod recorder;
 pub mod regress;
 pub mod remote_socket;
 pub mod site;
+pub mod transcript;
 pub mod wait;
 pub mod wire;
 

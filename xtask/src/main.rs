@@ -15,6 +15,7 @@ mod shell;
 mod tally;
 mod test;
 mod tidy;
+mod transcripts;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -40,6 +41,8 @@ enum Verb {
     Test(test::Options),
     /// Check layers, headers, documents, metric table
     Tidy,
+    /// Record the sessions in tests/transcripts anew, with every driver and server that is installed
+    Transcripts,
     /// Show governor at work on a throw-away PostgreSQL
     Demo(demo::Options),
     /// Run a program directly and through governor, and compare what it printed
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Verb::Tidy => tidy::run(),
+        Verb::Transcripts => transcripts::record(),
         Verb::Demo(options) => demo::run(&options),
         Verb::Conformance(options) => match conformance::run(&options) {
             Ok(true) => Ok(()),

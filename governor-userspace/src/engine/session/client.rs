@@ -194,7 +194,7 @@ impl Session {
                 self.client_skips = false;
                 self.pipeline.server_skips = false;
                 if self.copying_in {
-                    self.pipeline.doubtful_syncs += 1;
+                    self.pipeline.sync_in_copy();
                 } else {
                     self.pipeline.push(Owed::new(Expect::Sync));
                 }
@@ -203,9 +203,8 @@ impl Session {
             kind::FUNCTION_CALL => self.function_call(now, frontend::function_call(body)?, governance, out),
             kind::COPY_DATA => Step::Pass(Permit::protocol(ProtocolNeed::CopyData)),
             kind::COPY_DONE | kind::COPY_FAIL => {
-                if !std::mem::take(&mut self.copying_in) {
-                    self.pipeline.copy_ended_early();
-                }
+                self.copying_in = false;
+                self.pipeline.copy_in_ended();
                 Step::Pass(Permit::protocol(ProtocolNeed::CopyData))
             }
             kind::FLUSH | kind::TERMINATE => framing(),

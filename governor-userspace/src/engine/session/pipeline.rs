@@ -24,23 +24,13 @@ pub(super) struct Owed {
     pub denial: Option<Bytes>,
     /// What is kept for it, in bytes.
     pub weight: usize,
-    /// Ends of COPY FROM that the client sent before the server said that the COPY begins.
-    copy_ends: u32,
-    /// A Sync behind such an end: the server answers it.
-    behind_copy: bool,
+    /// How many CopyDone and CopyFail the client had sent before this; one more for each COPY that it began.
+    copy_ends: u64,
 }
 
 impl Owed {
     pub fn new(expect: Expect) -> Self {
-        Self {
-            expect,
-            run: None,
-            more: VecDeque::new(),
-            denial: None,
-            weight: 0,
-            copy_ends: 0,
-            behind_copy: false,
-        }
+        Self { expect, run: None, more: VecDeque::new(), denial: None, weight: 0, copy_ends: 0 }
     }
 }
 
@@ -109,15 +99,15 @@ pub(super) struct Pipeline {
     bytes: usize,
     /// Since it became full the server was asked to send what it has.
     flushed: bool,
-    /// How many entries were taken out, and the number of the newest that may begin a COPY; the first
-    /// entry ever has number 0.
-    taken: u64,
-    newest_runner: Option<u64>,
     /// An extended-protocol message failed and the server skips everything up to the next Sync,
     /// which the client has not sent yet.
     pub server_skips: bool,
-    /// Syncs sent during a COPY, which the server may or may not answer.
-    pub doubtful_syncs: u32,
+    /// CopyDone and CopyFail that the client sent.
+    copy_ends: u64,
+    /// Syncs that were sent into the COPY under way. It swallows them, unless it fails before.
+    copy_syncs: u32,
+    /// Syncs that were sent into a COPY that failed: those behind what made it fail are answered.
+    doubtful_syncs: u32,
 }
 
 impl Pipeline {
@@ -152,15 +142,9 @@ impl Pipeline {
     }
 
     pub fn push(&mut self, mut owed: Owed) {
+        owed.copy_ends = self.copy_ends;
         self.barriers += usize::from(owed.expect.is_barrier());
         self.bytes += owed.weight;
-        match owed.expect {
-            Expect::Query | Expect::Execute { .. } => {
-                self.newest_runner = Some(self.taken + self.queue.len() as u64);
-            }
-            Expect::Sync => owed.behind_copy = self.newest_runner().is_some_and(|o| o.copy_ends > 0),
-            _ => {}
-        }
         self.queue.push_back(owed);
     }
 
@@ -174,10 +158,9 @@ impl Pipeline {
 
     pub fn pop(&mut self) -> Option<Owed> {
         let owed = self.queue.pop_front()?;
-        self.taken += 1;
+        self.barriers -= usize::from(owed.expect.is_barrier());
         self.bytes -= owed.weight;
         self.flushed &= self.is_full();
-        self.barriers -= usize::from(owed.expect.is_barrier());
         Some(owed)
     }
 
@@ -201,42 +184,59 @@ impl Pipeline {
         failed
     }
 
-    /// The newest entry that may begin a COPY.
-    fn newest_runner(&mut self) -> Option<&mut Owed> {
-        let index = self.newest_runner?.checked_sub(self.taken)?;
-        self.queue.get_mut(usize::try_from(index).ok()?)
-    }
-
-    /// The client ends a COPY FROM whose beginning the server has not told yet.
-    pub fn copy_ended_early(&mut self) {
-        if let Some(owed) = self.newest_runner() {
-            owed.copy_ends += 1;
-        }
-    }
-
-    /// A COPY FROM STDIN has begun: the server ignores Syncs until it ends, also those already sent.
-    /// True where the client has ended it already.
+    /// A COPY FROM STDIN has begun: it swallows Syncs up to the client's CopyDone or CopyFail, also those
+    /// already sent. True where the client has yet to end it.
     pub fn copy_in_began(&mut self) -> bool {
-        while self.queue.get(1).is_some_and(|owed| owed.expect == Expect::Sync && !owed.behind_copy) {
-            self.queue.remove(1);
+        let Some(front) = self.queue.front_mut() else { return false };
+        let before = front.copy_ends;
+        front.copy_ends += 1;
+        let inside = |owed: &Owed| owed.expect == Expect::Sync && owed.copy_ends <= before;
+        while self.queue.get(1).is_some_and(inside) {
+            self.bytes -= self.queue.remove(1).map_or(0, |owed| owed.weight);
             self.barriers -= 1;
-            self.doubtful_syncs += 1;
-            // Everything behind it moves up.
-            self.newest_runner = self.newest_runner.map(|n| if n > self.taken { n - 1 } else { n });
+            self.copy_syncs += 1;
         }
-        match self.queue.front_mut() {
-            Some(owed) if owed.copy_ends > 0 => {
-                owed.copy_ends -= 1;
-                true
-            }
-            _ => false,
+        self.copy_ends <= before
+    }
+
+    /// The client sent CopyDone or CopyFail.
+    pub fn copy_in_ended(&mut self) {
+        self.copy_ends += 1;
+    }
+
+    /// The client sent a Sync into the COPY under way.
+    pub fn sync_in_copy(&mut self) {
+        self.copy_syncs += 1;
+    }
+
+    /// A statement is through: what was sent into its COPY is swallowed.
+    pub fn copy_completed(&mut self) {
+        self.copy_syncs = 0;
+    }
+
+    /// A statement failed, a COPY perhaps.
+    pub fn copy_failed(&mut self) {
+        self.doubtful_syncs += std::mem::take(&mut self.copy_syncs);
+    }
+
+    /// A ReadyForQuery that answers nothing in the queue may answer a Sync that was sent into a COPY that failed.
+    pub fn answers_doubtful_sync(&mut self) -> bool {
+        let answers = self.doubtful_syncs > 0;
+        if answers {
+            self.doubtful_syncs -= 1;
+            self.server_skips = false;
         }
+        answers
+    }
+
+    /// Anything but ReadyForQuery came: Syncs before what it answers were answered, if they ever are.
+    pub fn doubt_is_over(&mut self) {
+        self.doubtful_syncs = 0;
     }
 
     pub fn drain(&mut self) -> impl Iterator<Item = Owed> {
         self.barriers = 0;
         self.bytes = 0;
-        self.taken += self.queue.len() as u64;
         self.queue.drain(..)
     }
 }
@@ -278,8 +278,32 @@ mod tests {
         let mut p = Pipeline::default();
         p.push(execute());
         p.push(Owed::new(Expect::Sync));
-        assert!(!p.copy_in_began());
-        assert_eq!((p.len(), p.doubtful_syncs), (1, 1));
+        assert!(p.copy_in_began(), "the client has yet to end it");
+        assert_eq!((p.len(), p.has_barrier()), (1, false));
+        p.copy_completed();
+        assert!(!p.answers_doubtful_sync(), "the COPY swallowed it");
+    }
+
+    #[test]
+    fn a_sync_behind_copy_done_is_owed() {
+        let mut p = Pipeline::default();
+        p.push(execute());
+        p.push(Owed::new(Expect::Sync));
+        p.copy_in_ended();
+        p.push(Owed::new(Expect::Sync));
+        assert!(!p.copy_in_began(), "the client has ended it already");
+        assert_eq!((p.len(), p.has_barrier()), (2, true));
+    }
+
+    #[test]
+    fn syncs_in_a_copy_that_failed_may_be_answered_each() {
+        let mut p = Pipeline::default();
+        p.push(execute());
+        p.copy_in_began();
+        p.sync_in_copy();
+        p.sync_in_copy();
+        p.copy_failed();
+        assert_eq!([(); 3].map(|()| p.answers_doubtful_sync()), [true, true, false]);
     }
 
     #[test]
@@ -288,20 +312,20 @@ mod tests {
         // COPY, Sync, CopyDone, Sync, COPY, CopyDone, Sync, and an Execute behind.
         p.push(execute());
         p.push(Owed::new(Expect::Sync));
-        p.copy_ended_early();
+        p.copy_in_ended();
         p.push(Owed::new(Expect::Sync));
         p.push(execute());
-        p.copy_ended_early();
+        p.copy_in_ended();
         p.push(Owed::new(Expect::Sync));
         p.push(execute());
-        assert!(p.copy_in_began());
-        assert_eq!((p.len(), p.doubtful_syncs), (5, 1));
+        assert!(!p.copy_in_began());
+        assert_eq!((p.len(), p.copy_syncs), (5, 1));
         assert_eq!(p.pop().map(|o| o.expect), Some(Expect::Execute { portal: Box::default() }));
         assert_eq!(p.pop().map(|o| o.expect), Some(Expect::Sync));
-        assert!(p.copy_in_began());
+        assert!(!p.copy_in_began());
         assert_eq!(p.len(), 3);
         p.pop();
         p.pop();
-        assert!(!p.copy_in_began(), "of the last one nothing was sent");
+        assert!(p.copy_in_began(), "of the last one nothing was sent");
     }
 }

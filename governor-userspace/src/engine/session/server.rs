@@ -130,6 +130,9 @@ impl Session {
         if self.pipeline.front().is_some_and(|owed| owed.expect == Expect::OwnQuery) && !is_async(message) {
             return self.own_query_reply(now, message, body, governance, out);
         }
+        if !is_async(message) && message != kind::READY_FOR_QUERY {
+            self.pipeline.doubt_is_over();
+        }
         match message {
             kind::DATA_ROW => self.masked_row(body, governance),
             kind::ROW_DESCRIPTION | kind::NO_DATA => self.described(message, body, governance),
@@ -169,7 +172,7 @@ impl Session {
                 Err(ProtocolViolation::Other("a COPY begins that nobody asked for"))
             }
             kind::COPY_IN_RESPONSE => {
-                self.copying_in = !self.pipeline.copy_in_began();
+                self.copying_in = self.pipeline.copy_in_began();
                 Ok(Step::Pass)
             }
             kind::FUNCTION_CALL_RESPONSE => {
@@ -354,6 +357,7 @@ impl Session {
         let outcome = if message == kind::PORTAL_SUSPENDED { Outcome::Suspended } else { Outcome::Complete };
         self.rows = Rows::Undecided;
         self.copying_in = false;
+        self.pipeline.copy_completed();
         let Some(owed) = self.pipeline.front_mut() else {
             return Err(ProtocolViolation::Other("CommandComplete answers nothing"));
         };
@@ -392,6 +396,7 @@ impl Session {
     fn error(&mut self, now: Timestamp, body: &[u8], out: &mut Actions) -> Step {
         self.rows = Rows::Undecided;
         self.copying_in = false;
+        self.pipeline.copy_failed();
         let sqlstate = match backend::error_field(body, b'C') {
             Ok(Some(code)) => Some(String::from_utf8_lossy(code).into_owned()),
             _ => None,
@@ -456,20 +461,23 @@ impl Session {
             ready.extend(body);
             return Ok(if self.server_ready(now, &ready, governance, out) { Step::Pass } else { Step::Drop });
         }
-        match self.pipeline.front().map(|owed| &owed.expect) {
-            Some(Expect::Query | Expect::Sync | Expect::FunctionCall) => {
-                if let Some(owed) = self.pipeline.pop() {
-                    if owed.denial.is_some() {
-                        return Err(ProtocolViolation::Other("the server accepted what is no SQL"));
-                    }
-                    self.finish_all(now, owed, Outcome::Skipped, out);
+        let answered = self.pipeline.front().is_some_and(|owed| {
+            // Before its statements are through, a query's ReadyForQuery cannot come.
+            owed.expect.is_barrier() && owed.run.is_none() && owed.denial.is_none()
+        });
+        // Otherwise it may answer a Sync that was sent into a COPY that failed.
+        if !(!answered && self.pipeline.answers_doubtful_sync()) {
+            match self.pipeline.pop() {
+                Some(owed) if !owed.expect.is_barrier() => {
+                    return Err(ProtocolViolation::Other("ReadyForQuery answers nothing"));
                 }
+                Some(owed) if owed.denial.is_some() => {
+                    return Err(ProtocolViolation::Other("the server accepted what is no SQL"));
+                }
+                Some(owed) => self.finish_all(now, owed, Outcome::Skipped, out),
+                None => return Err(ProtocolViolation::Other("ReadyForQuery answers nothing")),
             }
-            // Sent during a COPY that failed: the server answered it after all.
-            _ if self.pipeline.doubtful_syncs > 0 => self.pipeline.server_skips = false,
-            _ => return Err(ProtocolViolation::Other("ReadyForQuery answers nothing")),
         }
-        self.pipeline.doubtful_syncs = 0;
         self.batch_open = !self.pipeline.is_empty();
         if self.transaction == TransactionState::Idle {
             // Portals end with their transaction, cursors WITH HOLD apart: those are SQL's own.

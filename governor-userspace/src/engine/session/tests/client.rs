@@ -148,6 +148,32 @@ fn copy_in_passes_and_its_syncs_are_not_owed() {
 }
 
 #[test]
+fn every_sync_behind_the_row_that_failed_a_copy_is_answered() {
+    let mut s = Stage::ready(Class::Service);
+    s.client(&[parse("", "COPY people FROM STDIN"), bind("", ""), execute("")].concat());
+    s.server(&[message(b'1', b""), message(b'2', b""), message(b'G', b"\0\0\0")].concat());
+    let row = message(b'd', b"bad\n");
+    s.client(&[row.clone(), sync(), row, sync(), message(b'c', b""), sync(), query("SELECT 1")].concat());
+    s.server(
+        &[error("22P02"), ready(b'I'), ready(b'I'), ready(b'I'), complete("SELECT 1"), ready(b'I')].concat(),
+    );
+    assert!(s.closed.is_none(), "{:?}", s.closed);
+    assert_eq!(s.client_kinds(), "12GEZZZCZ");
+    assert!(s.session.is_idle());
+}
+
+#[test]
+fn a_copy_whose_end_was_sent_ahead_owes_the_sync_behind_it() {
+    let mut s = Stage::ready(Class::Service);
+    let data = [message(b'd', b"1\tx\n"), message(b'c', b""), sync()].concat();
+    s.client(&[parse("", "COPY people FROM STDIN"), bind("", ""), execute(""), sync(), data].concat());
+    let begins = [message(b'1', b""), message(b'2', b""), message(b'G', b"\0\0\0")].concat();
+    s.server(&[begins, complete("COPY 1"), ready(b'I')].concat());
+    assert!(s.closed.is_none(), "{:?}", s.closed);
+    assert!(s.session.is_idle());
+}
+
+#[test]
 fn a_long_text_streams_for_services_and_is_unknown_to_others() {
     let limits = EngineLimits { statement_bytes_max: 1000, ..EngineLimits::default() };
     let long = query(&format!("SELECT '{}'", "x".repeat(100_000)));
