@@ -10,7 +10,8 @@
 #[path = "drivers/with_tokio_postgres.rs"]
 mod with_tokio_postgres;
 
-use governor_tests::governor::text;
+use governor_tests::governor::{field, text};
+use governor_tests::pki::Pki;
 use governor_tests::postgres::PASSWORD;
 use governor_tests::remote_socket::RemoteSocket;
 use governor_tests::{Auth, Class, Governor, Options, Running, Site, cgroup, client, programs, regress};
@@ -105,6 +106,47 @@ fn every_driver_is_the_same_on_server_18() {
     every_driver_on(18);
 }
 
+/// TLS that every driver verifies in full, and SCRAM bound to it where the driver can.
+#[test]
+fn every_driver_is_the_same_over_tls() {
+    let pki = Pki::new().unwrap();
+    pki.server("server", &["127.0.0.1"]).unwrap();
+    let settings = [
+        "ssl=on".to_owned(),
+        format!("ssl_cert_file={}", pki.path("server.crt").display()),
+        format!("ssl_key_file={}", pki.path("server.key").display()),
+    ];
+    // The harness takes settings that live as long as the program.
+    let server_settings = settings.map(|setting| &*setting.leak()).to_vec();
+    let site = Site::with(Auth::ScramSha256, &Options { server_settings, ..Options::default() }).unwrap();
+    site.postgres.authenticate("hostssl all all 127.0.0.1/32 scram-sha-256").unwrap();
+    // tokio-postgres comes without TLS here.
+    let drivers = Driver::ALL.into_iter().filter(|driver| *driver != Driver::TokioPostgres);
+    let mut sessions = 0;
+    for driver in drivers.filter(|driver| !driver.is_missing()) {
+        let direct = run_with(driver, &site, Way::Direct, Work::Everything, &secured(&pki));
+        let governed =
+            run_with(driver, &site, Way::Governed(Class::Service), Work::Everything, &secured(&pki));
+        assert_same(driver, &direct, &governed);
+        let records = site.governor.events("tls").unwrap();
+        assert!(records.len() > sessions, "{driver:?} came without TLS");
+        for record in &records[sessions..] {
+            assert_eq!(field(record, "tls")["shown"], "server_key", "{driver:?} {record}");
+        }
+        sessions = records.len();
+    }
+    assert_recorded(&site);
+}
+
+/// What libpq and the programs read of the environment.
+fn secured(pki: &Pki) -> Vec<(&'static str, String)> {
+    vec![
+        ("PGSSLMODE", "verify-full".into()),
+        ("PGSSLROOTCERT", pki.root().to_string_lossy().into_owned()),
+        ("PGCHANNELBINDING", "require".into()),
+    ]
+}
+
 /// The distribution's server, with SCRAM: services under the built-in policies, an agent that is only observed,
 /// and an agent under the built-in policies, who must not see personal data.
 fn transparent_and_masked(driver: Driver) {
@@ -147,6 +189,10 @@ fn every_driver_on(version: u32) {
 
 /// What the driver's program printed, in either stream.
 fn run(driver: Driver, site: &Site, way: Way, work: Work) -> String {
+    run_with(driver, site, way, work, &[])
+}
+
+fn run_with(driver: Driver, site: &Site, way: Way, work: Work, environment: &[(&str, String)]) -> String {
     if work == Work::Everything {
         site.truth(include_str!("drivers/setup.sql")).unwrap();
     }
@@ -154,6 +200,9 @@ fn run(driver: Driver, site: &Site, way: Way, work: Work) -> String {
         return in_this_process(site, way, work);
     }
     let mut command = driver.command(site.postgres.port(), work);
+    for (name, value) in environment {
+        command.env(name, value);
+    }
     if let Way::Governed(class) = way {
         cgroup::enter(&mut command, &site.group.client(class)).unwrap();
     }

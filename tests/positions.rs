@@ -10,7 +10,7 @@
 
 use governor_tests::governor::text;
 use governor_tests::wire::{self, Message, Wire};
-use governor_tests::{Class, Site};
+use governor_tests::{Class, Options, Site, wait};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A statement as it is put into a script.
@@ -587,4 +587,56 @@ fn a_foreign_message_during_copy_ends_as_the_server_ends_it() {
             assert_eq!(site.truth("SELECT count(*) FROM marks").unwrap(), "0", "{what}");
         }
     }
+}
+
+/// What was prepared while it was allowed is denied when it would run, as an error of the server at Bind.
+#[test]
+fn a_statement_that_was_prepared_before_policy_forbade_it_is_denied_at_bind() {
+    let open = "// Nothing beyond what is built in.\n";
+    let closed = "@id(\"closed\")\n@reason(\"marks are closed\")\nforbid (principal, action in Governor::Action::\"insert\", resource);\n";
+    let options = Options { policies: vec![("site.cedar".into(), open.into())], ..Options::default() };
+    let site = Site::with(governor_tests::Auth::Trust, &options).unwrap();
+    site.truth("CREATE TABLE marks (n int); GRANT ALL ON marks TO app").unwrap();
+    // The server refuses this at Bind where the value is no number; governor where policy forbids it.
+    let prepare = [wire::parse("named", "INSERT INTO marks VALUES ($1::int)"), wire::sync()].concat();
+    let batch = |value: &str| {
+        let run = [wire::bind("", "named", &[value]), wire::execute("")].concat();
+        vec![
+            all(&[wire::extended("SELECT 1", &[]), run.clone(), wire::extended("SELECT 2", &[]), sync()]),
+            Ready(1),
+            Send(wire::query("BEGIN")),
+            Ready(1),
+            all(&[run.clone(), sync()]),
+            Ready(1),
+            all(&[run, sync(), wire::close(b'S', "named"), sync()]),
+            Ready(2),
+        ]
+    };
+    let mut direct = site.wire_direct().unwrap();
+    let mut clients: Vec<Wire> =
+        [Class::Service, Class::Person].map(|class| site.wire(class).unwrap()).into();
+    for wire in clients.iter_mut().chain([&mut direct]) {
+        wire.send(&prepare).unwrap();
+        assert_eq!(wire::tags(&wire.until_ready().unwrap()), "1Z");
+    }
+    std::fs::write(site.governor.policy_dir().join("site.cedar"), closed).unwrap();
+    wait::until("the new policy", wait::PATIENCE, || {
+        let refused = site
+            .psql(Class::Service, "INSERT INTO marks SELECT 1 WHERE false;")?
+            .err()
+            .contains("marks are closed");
+        Ok(refused.then_some(()))
+    })
+    .unwrap();
+    let expected = seen(&play(&mut direct, batch("no number")).unwrap(), &["22P02"]);
+    for mut wire in clients {
+        // In the failed transaction the server does not look at the value any more, and governor still denies.
+        let seen = seen(&play(&mut wire, batch("1")).unwrap(), &["42501"]);
+        let as_the_server = |line: &String| line.replace("25P02", "!");
+        assert_eq!(
+            seen.iter().map(as_the_server).collect::<Vec<_>>(),
+            expected.iter().map(as_the_server).collect::<Vec<_>>()
+        );
+    }
+    assert_eq!(site.truth("SELECT count(*) FROM marks").unwrap(), "0");
 }

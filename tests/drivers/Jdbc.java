@@ -17,7 +17,9 @@ class Jdbc {
         Properties p = new Properties();
         p.setProperty("user", environment("PGUSER"));
         p.setProperty("password", environment("PGPASSWORD"));
-        p.setProperty("sslmode", "disable");
+        String root = environment("PGSSLROOTCERT");
+        p.setProperty("sslmode", root == null ? "disable" : "verify-full");
+        if (root != null) p.setProperty("sslrootcert", root);
         String database = environment("PGDATABASE");
         for (int i = 0; i < more.length; i += 2) {
             if (more[i].equals("database")) database = more[i + 1]; else p.setProperty(more[i], more[i + 1]);

@@ -1,6 +1,7 @@
 // node-postgres: the same work each time, printed without anything that differs from run to run.
 'use strict';
 const { createHash } = require('crypto');
+const { readFileSync } = require('fs');
 const { pipeline } = require('stream/promises');
 const { Readable } = require('stream');
 const pg = require('pg');
@@ -11,9 +12,15 @@ const show = (...what) => console.log(...what.map((x) => JSON.stringify(x, (_, v
 const failure = (e) => show('error', e.code, e.severity, e.message, e.detail, e.hint, e.position, e.where, e.schema, e.table,
   e.column, e.dataType, e.constraint, e.routine);
 
+// TLS with everything verified where there is a root to verify with.
+function tls() {
+  const root = process.env.PGSSLROOTCERT;
+  return root ? { ssl: { ca: readFileSync(root) }, enableChannelBinding: true } : { ssl: false };
+}
+
 async function connect(more) {
   // Host, port, user, database and password come from the environment.
-  const client = new pg.Client({ ssl: false, ...more });
+  const client = new pg.Client({ ...tls(), ...more });
   await client.connect();
   return client;
 }
@@ -36,7 +43,7 @@ async function masked(client) {
 
 async function main() {
   const parameters = {};
-  const client = new pg.Client({ ssl: false });
+  const client = new pg.Client(tls());
   client.connection.on('parameterStatus', (m) => { parameters[m.parameterName] = m.parameterValue; });
   await client.connect();
   if (process.argv[2] === 'masked') {
@@ -147,7 +154,7 @@ async function main() {
   const sleeping = client.query('SELECT pg_sleep(600)').catch((e) => e);
   const active = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'";
   while ((await other.query(active, [pid])).rowCount === 0);
-  const canceller = new pg.Client({ ssl: false });
+  const canceller = new pg.Client(tls());
   canceller.cancel(client, client._activeQuery);
   failure(await sleeping);
   await attempt(client, "SELECT 'goes on' AS said");

@@ -2,6 +2,7 @@
 import hashlib
 import io
 import os
+import ssl
 import sys
 import threading
 
@@ -10,8 +11,10 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 
 
 def connect(**more):
+    root = os.environ.get("PGSSLROOTCERT")
+    context = ssl.create_default_context(cafile=root) if root else None
     arguments = dict(user=os.environ["PGUSER"], host=os.environ["PGHOST"], port=int(os.environ["PGPORT"]),
-                     database=os.environ["PGDATABASE"], password=os.environ["PGPASSWORD"], ssl_context=None)
+                     database=os.environ["PGDATABASE"], password=os.environ["PGPASSWORD"], ssl_context=context)
     return pg8000.native.Connection(**{**arguments, **more})
 
 

@@ -193,6 +193,18 @@ pub fn rss_kib(pid: u32) -> Result<u64> {
     Ok(line.split_whitespace().nth(1).context("VmRSS is empty")?.parse()?)
 }
 
+/// The most that was resident at once since the start or the last [`forget_peak`], KiB.
+pub fn peak_kib(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM")?;
+    Ok(line.split_whitespace().nth(1).context("VmHWM is empty")?.parse()?)
+}
+
+/// Lets the peak begin anew at what is resident now.
+pub fn forget_peak(pid: u32) -> Result<()> {
+    Ok(std::fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
+}
+
 /// Open file descriptors of a process.
 pub fn open_files(pid: u32) -> Result<usize> {
     Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())

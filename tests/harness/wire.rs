@@ -91,6 +91,11 @@ impl Wire {
         Ok(self.socket.stream.write_all(bytes)?)
     }
 
+    /// A second handle for writing, so that another thread can send while this one reads.
+    pub fn sender(&self) -> Result<std::net::TcpStream> {
+        Ok(self.socket.stream.try_clone()?)
+    }
+
     /// One write a byte: every border that the other side could depend on is crossed.
     pub fn send_split(&mut self, bytes: &[u8]) -> Result<()> {
         bytes.iter().try_for_each(|byte| self.send(std::slice::from_ref(byte)))

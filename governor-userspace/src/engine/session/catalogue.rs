@@ -45,6 +45,8 @@ const SHOWS_VALUES_FUNCTIONS: [&str; 5] = [
 const FIRST_USER_OID: u32 = 16_384;
 /// Bounds memory: about 200 bytes a column.
 const COLUMNS_MAX: usize = 500_000;
+/// What the server may tell in answer: names, types, definitions of views.
+const CATALOGUE_BYTES_MAX: usize = 64 << 20;
 const VIEW_PASSES_MAX: usize = 16;
 
 /// What is known of one column.
@@ -164,7 +166,8 @@ pub(super) struct CatalogueReader {
     columns: Vec<(u32, i16, ColumnName, u32)>,
     views: Vec<(u32, String)>,
     functions: HashSet<String>,
-    pub failed: bool,
+    bytes: usize,
+    failed: bool,
 }
 
 impl CatalogueReader {
@@ -172,11 +175,23 @@ impl CatalogueReader {
         self.result += 1;
     }
 
+    /// There will be no catalogue; what was read is given back.
+    pub fn fail(&mut self) {
+        *self = Self { failed: true, ..Self::default() };
+    }
+
     pub fn row(&mut self, body: &[u8]) -> Result<(), ProtocolViolation> {
+        self.bytes = self.bytes.saturating_add(body.len());
+        if self.bytes > CATALOGUE_BYTES_MAX || self.columns.len() >= COLUMNS_MAX {
+            self.fail();
+        }
+        if self.failed {
+            return Ok(());
+        }
         let row = backend::data_row(body)?;
         // In an encoding that is not UTF-8 names would come out wrong: better none than those.
         if row.iter().flatten().any(|value| std::str::from_utf8(value).is_err()) {
-            self.failed = true;
+            self.fail();
             return Ok(());
         }
         let text = |i: usize| row.get(i).copied().flatten().map(|v| String::from_utf8_lossy(v).into_owned());
@@ -193,10 +208,6 @@ impl CatalogueReader {
                 ) = (number(0), text(1), text(2), number(4), text(5), number(6))
                     && let Ok(attribute) = i16::try_from(attribute)
                 {
-                    if self.columns.len() >= COLUMNS_MAX {
-                        self.failed = true;
-                        return Ok(());
-                    }
                     self.columns.push((oid, attribute, ColumnName { schema, relation, column }, type_oid));
                 }
             }
@@ -398,5 +409,25 @@ mod tests {
         ] {
             assert_eq!(wildcard(pattern, text), fits, "{pattern} {text}");
         }
+    }
+
+    /// A server that never stops telling is no reason to keep more and more.
+    #[test]
+    fn a_reader_keeps_no_more_than_its_bound() {
+        let mut reader = CatalogueReader::default();
+        reader.next_result();
+        let definition = "x".repeat(1 << 20);
+        let mut body = 2u16.to_be_bytes().to_vec();
+        for value in ["16384", definition.as_str()] {
+            body.extend((value.len() as u32).to_be_bytes());
+            body.extend(value.bytes());
+        }
+        for _ in 0..CATALOGUE_BYTES_MAX / definition.len() - 1 {
+            reader.row(&body).unwrap();
+        }
+        assert!(!reader.failed && reader.views.len() == CATALOGUE_BYTES_MAX / definition.len() - 1);
+        reader.row(&body).unwrap();
+        reader.row(&body).unwrap();
+        assert!(reader.failed && reader.views.is_empty());
     }
 }

@@ -32,6 +32,9 @@ impl Session {
                 let mut chunk = Chunk::new(buffer);
                 let result = self.client_messages(now, &mut chunk, governance, out);
                 chunk.flush(&mut ToServer(&mut out.to_server));
+                if self.pipeline.wants_flush() && !self.client_stream.is_open() {
+                    out.to_server.push((encode::flush(), Permit::protocol(ProtocolNeed::OwnRequest)));
+                }
                 result
             }
             _ => Ok(()),
@@ -257,6 +260,7 @@ impl Session {
             Gate::Deny(report) => self.deny_simple(&report),
             Gate::Allow(permit) => {
                 let mut owed = Owed::new(Expect::Query);
+                owed.weight = weight(statements);
                 for one in &judged {
                     let run = self.run(now, one, &Parameters::default(), approval.as_ref(), governance, out);
                     match owed.run {
@@ -288,7 +292,7 @@ impl Session {
         {
             let ticket = self.next_ticket();
             let inner: Vec<_> = StatementRef::all(&governance.understood((**inner).clone())).collect();
-            let bytes = statement.text.len() + name.len();
+            let bytes = name.len() + weight(&inner);
             if self.statements.define(
                 name.as_bytes(),
                 ticket,
@@ -350,13 +354,15 @@ impl Session {
             return self.deny_parse(name, &report);
         }
         let ticket = self.next_ticket();
-        let bytes = name.len() + statements.iter().map(|s| s.text.len()).sum::<usize>();
+        let kept = name.len() + weight(&statements);
         let known = is_plain_name(name)
-            && self.statements.define(name, ticket, Prepared { statements, fields: None }, bytes);
+            && self.statements.define(name, ticket, Prepared { statements, fields: None }, kept);
         if !known && self.restricted {
             return self.deny_parse(name, &name_report("prepared statement"));
         }
-        self.pipeline.push(Owed::new(Expect::Parse { statement: name.into(), ticket }));
+        let mut owed = Owed::new(Expect::Parse { statement: name.into(), ticket });
+        owed.weight = kept;
+        self.pipeline.push(owed);
         Step::Pass(Permit::protocol(ProtocolNeed::Framing))
     }
 
@@ -394,14 +400,16 @@ impl Session {
                     plan: None,
                 };
                 let ticket = self.next_ticket();
-                let bytes =
-                    names.portal.len() + portal.parameters.iter().flatten().map(String::len).sum::<usize>();
+                let values = portal.parameters.iter().flatten().map(String::len).sum::<usize>();
+                let kept = names.portal.len() + values + weight(&portal.statements);
                 let known =
-                    is_plain_name(names.portal) && self.portals.define(names.portal, ticket, portal, bytes);
+                    is_plain_name(names.portal) && self.portals.define(names.portal, ticket, portal, kept);
                 if !known && self.restricted {
                     return self.deny_extended(&name_report("portal"));
                 }
-                self.pipeline.push(Owed::new(Expect::Bind { portal: names.portal.into(), ticket }));
+                let mut owed = Owed::new(Expect::Bind { portal: names.portal.into(), ticket });
+                owed.weight = kept;
+                self.pipeline.push(owed);
                 Step::Pass(permit)
             }
         }
@@ -449,6 +457,7 @@ impl Session {
                     }
                 }
                 let mut owed = Owed::new(Expect::Execute { portal: name.into() });
+                owed.weight = weight(&statements);
                 owed.run = Some(run);
                 self.pipeline.push(owed);
                 if describe {
@@ -538,6 +547,11 @@ fn passes_during_copy(message: u8) -> bool {
     )
 }
 
+/// What the meaning of statements takes, roughly: the text, its recorded form, and what is known of it.
+fn weight(statements: &[StatementRef]) -> usize {
+    statements.iter().map(|s| MEANING_BYTES + 2 * s.text.len()).sum()
+}
+
 /// A statement whose text says all that it does, and that defines no cursor.
 fn is_plain(statement: &StatementRef) -> bool {
     use StatementKind as K;
@@ -560,5 +574,7 @@ fn head_name(head: &[u8]) -> Result<&[u8], ProtocolViolation> {
     r.cstr().map_err(|error| ProtocolViolation::Malformed { message: "Parse", error })
 }
 
+/// Facts of a short statement.
+const MEANING_BYTES: usize = 1 << 10;
 /// Of a message longer than the ceiling, so much is looked at: names and the beginning of the text.
 const HEAD_BYTES: usize = 16 << 10;

@@ -401,7 +401,7 @@ impl Session {
 
     /// Whether bytes of the client would be consumed now. While this is false the host stops reading.
     pub fn wants_client(&self) -> bool {
-        if self.holding.is_some() || self.ended || self.pipeline.len() >= PIPELINE_COUNT_MAX {
+        if self.holding.is_some() || self.ended || self.pipeline.is_full() {
             return false;
         }
         // One batch at a time: what a name means is certain only when the server has answered. Behind a
@@ -593,14 +593,11 @@ impl Session {
 
 /// Prepared statements whose meaning is kept; further ones are Unknown.
 const PREPARED_COUNT_MAX: usize = 65_536;
-/// Their texts together.
+/// What is kept of them together.
 const PREPARED_BYTES_MAX: usize = 64 << 20;
 const PORTALS_COUNT_MAX: usize = 4_096;
-/// Their recorded parameters and names together.
+/// What is kept of them together, with their values as records show them.
 const PORTALS_BYTES_MAX: usize = 16 << 20;
-/// Replies that may be owed before the client has to wait. Their five bytes each are more than the
-/// server buffers before it sends, so waiting cannot deadlock.
-const PIPELINE_COUNT_MAX: usize = 16_384;
 
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,8 @@ pub(super) struct Owed {
     pub more: VecDeque<Run>,
     /// The server will answer governor's stand-in with an error; the client gets this one instead.
     pub denial: Option<Bytes>,
+    /// What is kept for it, in bytes.
+    pub weight: usize,
     /// Ends of COPY FROM that the client sent before the server said that the COPY begins.
     copy_ends: u32,
     /// A Sync behind such an end: the server answers it.
@@ -30,7 +32,15 @@ pub(super) struct Owed {
 
 impl Owed {
     pub fn new(expect: Expect) -> Self {
-        Self { expect, run: None, more: VecDeque::new(), denial: None, copy_ends: 0, behind_copy: false }
+        Self {
+            expect,
+            run: None,
+            more: VecDeque::new(),
+            denial: None,
+            weight: 0,
+            copy_ends: 0,
+            behind_copy: false,
+        }
     }
 }
 
@@ -95,6 +105,10 @@ pub(super) struct Pipeline {
     queue: VecDeque<Owed>,
     /// Entries that end with ReadyForQuery.
     barriers: usize,
+    /// Their weight together.
+    bytes: usize,
+    /// Since it became full the server was asked to send what it has.
+    flushed: bool,
     /// How many entries were taken out, and the number of the newest that may begin a COPY; the first
     /// entry ever has number 0.
     taken: u64,
@@ -107,12 +121,24 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.queue.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// So much is owed that the client has to wait.
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= COUNT_MAX || self.bytes >= BYTES_MAX
+    }
+
+    /// The client waits, but the server may wait for the client: without a Sync it keeps its replies. True
+    /// once each time, where it has to be asked for them.
+    pub fn wants_flush(&mut self) -> bool {
+        self.is_full() && !std::mem::replace(&mut self.flushed, true)
     }
 
     /// A request is under way whose ReadyForQuery has not come.
@@ -127,6 +153,7 @@ impl Pipeline {
 
     pub fn push(&mut self, mut owed: Owed) {
         self.barriers += usize::from(owed.expect.is_barrier());
+        self.bytes += owed.weight;
         match owed.expect {
             Expect::Query | Expect::Execute { .. } => {
                 self.newest_runner = Some(self.taken + self.queue.len() as u64);
@@ -148,6 +175,8 @@ impl Pipeline {
     pub fn pop(&mut self) -> Option<Owed> {
         let owed = self.queue.pop_front()?;
         self.taken += 1;
+        self.bytes -= owed.weight;
+        self.flushed &= self.is_full();
         self.barriers -= usize::from(owed.expect.is_barrier());
         Some(owed)
     }
@@ -206,10 +235,16 @@ impl Pipeline {
 
     pub fn drain(&mut self) -> impl Iterator<Item = Owed> {
         self.barriers = 0;
+        self.bytes = 0;
         self.taken += self.queue.len() as u64;
         self.queue.drain(..)
     }
 }
+
+/// Replies that may be owed.
+const COUNT_MAX: usize = 16_384;
+/// Texts and values that are kept for them.
+const BYTES_MAX: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {

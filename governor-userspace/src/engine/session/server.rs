@@ -484,7 +484,7 @@ impl Session {
             (kind::COMMAND_COMPLETE, Some(reader)) => reader.next_result(),
             // The server ends the session: that is for the client to know.
             (kind::ERROR_RESPONSE, _) if ends_session(body) => return Ok(Step::Pass),
-            (kind::ERROR_RESPONSE, Some(reader)) => reader.failed = true,
+            (kind::ERROR_RESPONSE, Some(reader)) => reader.fail(),
             (kind::READY_FOR_QUERY, _) => {
                 self.pipeline.pop();
                 self.transaction = backend::ready_for_query(body)?;

@@ -1,19 +1,20 @@
 //! One captured connection from accept to close: drives the session machine and carries out what it
 //! asks for, in the order that its actions promise.
 
+mod carry;
+mod unread;
+
 use super::cancel::{CancelTarget, Registration, Unread};
-use super::handshake::{Negotiated, negotiate, secure};
-use super::keepalive::keep_alive;
+use super::handshake::{Negotiated, negotiate};
 use super::leg::Leg;
 use super::observe::Observer;
 use super::sources::Entered;
 use super::stream::Stream;
-use super::upstream;
-use super::worker::{Drain, Local, Work};
+use super::worker::{Drain, Local};
 use crate::engine::approval::Answer;
 use crate::engine::model::{Endpoint, SessionId, UpstreamTls};
 use crate::engine::session::{
-    Actions, CancelMatch, CloseReason, Input, Request, Session, SessionSetup, StopReason, TlsMode, TooMany,
+    Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TlsMode, TooMany,
 };
 use crate::host::approvals::{SubmitError, Submitted};
 use crate::host::clock;
@@ -80,11 +81,7 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>, over_limit: bool)
     } else if of_source.count > per_source_max {
         session.refuse(TooMany::OfSource { max: per_source_max });
     }
-    if let Some(limit) = shared.peer_timeout
-        && let Err(error) = keep_alive(&stream, limit)
-    {
-        tracing::warn!(%error, "cannot watch whether a client is still there");
-    }
+    shared.watch(Some(&stream), "a client");
     let deadline = Box::pin(tokio::time::sleep(shared.startup_timeout));
     let mut relay = Relay {
         _session_gauge: metrics.session_started(class),
@@ -210,11 +207,7 @@ impl Relay {
                 Event::ClientClosed => Input::ClientClosed,
                 Event::ServerClosed => Input::ServerClosed,
                 Event::Dialled(Ok((stream, secured))) => {
-                    if let (Some(limit), Some(tcp)) = (self.local.shared.peer_timeout, stream.tcp())
-                        && let Err(error) = keep_alive(tcp, limit)
-                    {
-                        tracing::warn!(%error, "cannot watch whether a database is still there");
-                    }
+                    self.local.shared.watch(stream.tcp(), "a database");
                     self.server = Some(Leg::new(stream));
                     if let Some(upstream) = secured {
                         self.handle(Input::UpstreamSecured(upstream));
@@ -477,213 +470,6 @@ impl Relay {
         step(&self.local, &mut self.session, &mut self.actions, input);
         self.carry_out();
     }
-
-    /// Does what the session asked for, and lets it go on with bytes that were waiting for that.
-    fn carry_out(&mut self) {
-        loop {
-            self.apply();
-            let waiting = !self.client.unread.is_empty() && self.session.wants_client() && !self.closing;
-            if !waiting {
-                return;
-            }
-            let before = self.client.unread.len();
-            let mut unread = std::mem::take(&mut self.client.unread);
-            step(&self.local, &mut self.session, &mut self.actions, Input::Client(&mut unread));
-            self.client.unread = unread;
-            self.client.shrink();
-            if self.client.unread.len() == before && self.actions.is_empty() {
-                return;
-            }
-        }
-    }
-
-    fn apply(&mut self) {
-        let shared = self.local.shared.clone();
-        if !self.write_records() {
-            // Nothing of this call may leave: governor could not write down what it let through.
-            self.actions.clear();
-            self.actions_after_ledger_failure();
-        }
-        for record in self.actions.completions.drain(..) {
-            self.observer.observe(&shared.metrics, &record);
-            if let Err(error) = shared.ledger.append_lazy(&record) {
-                tracing::error!(%error, "cannot queue a completion record");
-            }
-        }
-        if let Some(server) = &mut self.server {
-            for (bytes, _permit) in self.actions.to_server.drain(..) {
-                server.push(bytes);
-            }
-        }
-        for bytes in self.actions.to_client.drain(..) {
-            self.client.push(bytes);
-        }
-        let close = self.actions.close.take();
-        let requests = std::mem::take(&mut self.actions.requests);
-        self.actions.clear();
-        if let Some(reason) = close {
-            if reason == CloseReason::ChannelBinding {
-                shared.retries.note(self.session.principal(), self.destination);
-            }
-            if let Some(refused) = refused(&reason) {
-                shared.metrics.connection_refused(refused);
-            }
-            self.closing = true;
-        }
-        for request in requests {
-            self.request(request);
-        }
-        let held = self.session.is_held();
-        self.cancel.runs.store(held && self.session.runs(), Ordering::Release);
-        if held && !self.cancel.held.load(Ordering::Acquire) {
-            // A request that came too late for an earlier hold is not for this one.
-            self.cancel.pending.store(false, Ordering::Release);
-        }
-        self.cancel.held.store(held, Ordering::Release);
-    }
-
-    /// Records come before bytes. False where they could not be written.
-    fn write_records(&mut self) -> bool {
-        let records = &self.actions.records;
-        if records.is_empty() {
-            return true;
-        }
-        let ledger = &self.local.shared.ledger;
-        let written = if self.actions.sync { ledger.append_sync(records) } else { ledger.append(records) };
-        for record in records {
-            self.observer.observe(&self.local.shared.metrics, record);
-        }
-        match written {
-            Ok(()) => true,
-            Err(error) => {
-                self.local.shared.metrics.audit_failed();
-                tracing::error!(%error, session = %self.session.id(), "cannot write an audit record: the session ends");
-                false
-            }
-        }
-    }
-
-    fn actions_after_ledger_failure(&mut self) {
-        step(&self.local, &mut self.session, &mut self.actions, Input::Stop(StopReason::LedgerFailed));
-        self.actions.records.clear();
-        self.actions.to_server.clear();
-        self.closing = true;
-    }
-
-    fn request(&mut self, request: Request) {
-        let shared = self.local.shared.clone();
-        match request {
-            Request::Dial => {
-                let destination = self.destination;
-                // The connecting has a limit of its own.
-                let limit = shared.connect_timeout + shared.authentication_timeout;
-                self.deadline.as_mut().reset(tokio::time::Instant::now() + limit);
-                let retry = shared.retries.may_be(self.session.principal(), destination);
-                self.dialling = Some(match self.prepared.take() {
-                    Some(stream) => Box::pin(std::future::ready(Ok((stream, None)))),
-                    None if retry => Box::pin(async move { secure(&shared, destination).await }),
-                    None => Box::pin(async move {
-                        let dialled = upstream::dial(destination, &shared.exemption, shared.connect_timeout);
-                        Ok((Stream::Plain(dialled.await?), None))
-                    }),
-                });
-            }
-            Request::NegotiateTls { direct } => self.negotiating = Some(direct),
-            // The queue writes to disk: not on the thread that serves other sessions.
-            Request::Hold(approval) => {
-                self.submitting =
-                    Some(tokio::task::spawn_blocking(move || shared.approvals.submit(*approval)));
-            }
-            Request::WithdrawHold { approval, answer } => {
-                self.hold = None;
-                drop(tokio::task::spawn_blocking(move || {
-                    if let Err(error) = shared.approvals.withdraw(&approval, answer, clock::now()) {
-                        tracing::debug!(%error, %approval, "a hold ended elsewhere first");
-                    }
-                }));
-            }
-            Request::CancelKey { process, secret } => {
-                self.registration =
-                    Some(shared.cancels.register(self.destination, process, secret, self.cancel.clone()));
-            }
-            Request::MatchCancel { process, secret } => {
-                self.matched = Some(shared.cancels.find(self.destination, process, &secret));
-            }
-            Request::Cancel { packet, permit: _permit } => self.waiting_cancel = Some(packet),
-            Request::PassUnread => {
-                self.unread = Some(shared.cancels.pass_unread(self.destination));
-                self.pass_unread = true;
-            }
-            Request::CatalogueOutdated { destination, database } => {
-                for other in self.local.others.iter().filter_map(|o| o.upgrade()) {
-                    let _ = other.send(Work::CatalogueOutdated(destination, database.clone()));
-                }
-            }
-            Request::Catalogue { destination, database, catalogue } => {
-                for other in self.local.others.iter().filter_map(|o| o.upgrade()) {
-                    let _ = other.send(Work::Catalogue(destination, database.clone(), catalogue.clone()));
-                }
-            }
-        }
-    }
-
-    async fn pass_cancel(&mut self, packet: &[u8]) -> CancelResult {
-        let prepared = self.prepared.take();
-        let shared = &self.local.shared;
-        let limit = shared.connect_timeout;
-        let sent = async {
-            let stream = match prepared {
-                Some(stream) => stream,
-                None => Stream::Plain(upstream::dial(self.destination, &shared.exemption, limit).await?),
-            };
-            upstream::cancel(stream, packet, limit).await
-        };
-        match sent.await {
-            Ok(()) => CancelResult::Forwarded,
-            Err(error) => {
-                tracing::warn!(%error, destination = %self.destination, "a cancel request did not reach the server");
-                CancelResult::Failed
-            }
-        }
-    }
-
-    /// Copies both ways without reading: TLS that the port's rule lets through, replication.
-    async fn run_unread(&mut self) {
-        let Some(mut server) = self.server.take() else { return };
-        let begun = std::mem::take(&mut self.client.unread);
-        let (client, server) = (self.client.stream_mut(), server.stream_mut());
-        let mut drain = self.drain.clone();
-        let copy = async {
-            server.write_all(&begun).await?;
-            server.flush().await?;
-            tokio::io::copy_bidirectional_with_sizes(client, server, UNREAD_BYTES, UNREAD_BYTES).await
-        };
-        let (from_client, from_database) = tokio::select! {
-            copied = copy => copied.unwrap_or_default(),
-            _ = drain.wait_for(|drain| *drain == Drain::All) => (0, 0),
-        };
-        let from_client = from_client + begun.len() as u64;
-        self.local.shared.metrics.relayed(Direction::ToServer, from_client);
-        self.local.shared.metrics.relayed(Direction::ToClient, from_database);
-        self.session.count_unread(from_client, from_database);
-        self.handle(Input::ClientClosed);
-    }
-}
-
-/// Why a connection was not served, for those that never came to run anything.
-fn refused(reason: &CloseReason) -> Option<RefusedReason> {
-    match reason {
-        CloseReason::ConnectionDenied => Some(RefusedReason::Policy),
-        CloseReason::ConnectFailed => Some(RefusedReason::Upstream),
-        CloseReason::TlsRefused | CloseReason::TlsFailed | CloseReason::ChannelBinding => {
-            Some(RefusedReason::Tls)
-        }
-        CloseReason::LedgerFailed => Some(RefusedReason::Audit),
-        CloseReason::Draining => Some(RefusedReason::Draining),
-        CloseReason::TooMany(TooMany::Connections { .. }) => Some(RefusedReason::Limit),
-        CloseReason::TooMany(TooMany::OfSource { .. }) => Some(RefusedReason::SourceLimit),
-        _ => None,
-    }
 }
 
 /// One step of the machine, with its cost charged to what it forwarded.
@@ -707,5 +493,3 @@ const LINGER: Duration = Duration::from_secs(2);
 const GOODBYE: Duration = Duration::from_millis(500);
 /// Connections beyond one source's limit that are told so; beyond these its connections are only closed.
 const REFUSALS_PER_SOURCE_MAX: usize = 32;
-/// Buffer of each direction that is copied unread.
-const UNREAD_BYTES: usize = 64 << 10;

@@ -2,6 +2,7 @@
 
 use super::PortRule;
 use super::cancel::CancelRegistry;
+use super::keepalive::keep_alive;
 use super::leg::Scratch;
 use super::relay;
 use super::sources::Sources;
@@ -63,6 +64,15 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Lets the kernel find out whether a silent peer is still there.
+    pub(super) fn watch(&self, stream: Option<&TcpStream>, whom: &str) {
+        if let (Some(limit), Some(stream)) = (self.peer_timeout, stream)
+            && let Err(error) = keep_alive(stream, limit)
+        {
+            tracing::warn!(%error, "cannot watch whether {whom} is still there");
+        }
+    }
+
     pub(super) fn governance(&self) -> Governance {
         Governance::new(
             self.policy.current(),

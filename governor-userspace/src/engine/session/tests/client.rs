@@ -425,3 +425,28 @@ fn what_has_no_place_in_a_copy_is_not_forwarded_and_does_not_wait_for_ever() {
     assert_eq!((sent[1].0, sent[1].1.as_slice()), (b'Q', &b"denied by governor\0"[..]));
     assert!(s.requests.is_empty() && s.statements().is_empty());
 }
+
+/// Without a Sync the server may keep thousands of replies, and their requests' texts are kept here.
+#[test]
+fn what_a_pipeline_keeps_is_bounded_and_the_server_is_asked_to_answer() {
+    let mut s = Stage::ready(Class::Service);
+    let text = format!("SELECT '{}'", "x".repeat(1 << 19));
+    let mut sent = 0;
+    while s.session.wants_client() {
+        s.client(&parse("", &text));
+        sent += 1;
+        assert!(sent < 100, "{sent} MiB are kept");
+    }
+    assert_eq!(s.server_kinds(), "P".repeat(sent) + "H");
+    s.clear();
+    s.client(&parse("", &text));
+    assert!(s.to_server.is_empty(), "the client waits");
+    s.server(&message(b'1', b""));
+    assert_eq!(s.server_kinds(), "PH", "one place was free, and is taken");
+    s.clear();
+    s.server(&message(b'1', b"").repeat(sent));
+    s.client(&sync());
+    assert_eq!(s.server_kinds(), "S", "no more than is needed");
+    s.server(&ready(b'I'));
+    assert!(s.session.is_idle());
+}

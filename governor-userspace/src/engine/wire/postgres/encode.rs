@@ -73,6 +73,11 @@ pub fn sasl_offer(mechanisms: &[&[u8]]) -> Bytes {
     })
 }
 
+/// Asks the server to send what it has.
+pub fn flush() -> Bytes {
+    message(frontend::kind::FLUSH, |_| {})
+}
+
 /// Describe of a portal.
 pub fn describe_portal(name: &[u8]) -> Bytes {
     message(frontend::kind::DESCRIBE, |out| {

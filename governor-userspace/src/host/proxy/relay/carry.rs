@@ -1,0 +1,198 @@
+//! Carries out what the session asked for: records first, then effects, then bytes.
+
+use super::super::handshake::secure;
+use super::super::stream::Stream;
+use super::super::upstream;
+use super::super::worker::Work;
+use super::{Relay, step};
+use crate::engine::session::{CloseReason, Input, Request, StopReason, TooMany};
+use crate::host::clock;
+use crate::host::telemetry::{CancelResult, RefusedReason};
+use std::sync::atomic::Ordering;
+
+impl Relay {
+    /// Does what the session asked for, and lets it go on with bytes that were waiting for that.
+    pub(super) fn carry_out(&mut self) {
+        loop {
+            self.apply();
+            let waiting = !self.client.unread.is_empty() && self.session.wants_client() && !self.closing;
+            if !waiting {
+                return;
+            }
+            let before = self.client.unread.len();
+            let mut unread = std::mem::take(&mut self.client.unread);
+            step(&self.local, &mut self.session, &mut self.actions, Input::Client(&mut unread));
+            self.client.unread = unread;
+            self.client.shrink();
+            if self.client.unread.len() == before && self.actions.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn apply(&mut self) {
+        let shared = self.local.shared.clone();
+        if !self.write_records() {
+            // Nothing of this call may leave: governor could not write down what it let through.
+            self.actions.clear();
+            self.actions_after_ledger_failure();
+        }
+        for record in self.actions.completions.drain(..) {
+            self.observer.observe(&shared.metrics, &record);
+            if let Err(error) = shared.ledger.append_lazy(&record) {
+                tracing::error!(%error, "cannot queue a completion record");
+            }
+        }
+        if let Some(server) = &mut self.server {
+            for (bytes, _permit) in self.actions.to_server.drain(..) {
+                server.push(bytes);
+            }
+        }
+        for bytes in self.actions.to_client.drain(..) {
+            self.client.push(bytes);
+        }
+        let close = self.actions.close.take();
+        let requests = std::mem::take(&mut self.actions.requests);
+        self.actions.clear();
+        if let Some(reason) = close {
+            if reason == CloseReason::ChannelBinding {
+                shared.retries.note(self.session.principal(), self.destination);
+            }
+            if let Some(refused) = refused(&reason) {
+                shared.metrics.connection_refused(refused);
+            }
+            self.closing = true;
+        }
+        for request in requests {
+            self.request(request);
+        }
+        let held = self.session.is_held();
+        self.cancel.runs.store(held && self.session.runs(), Ordering::Release);
+        if held && !self.cancel.held.load(Ordering::Acquire) {
+            // A request that came too late for an earlier hold is not for this one.
+            self.cancel.pending.store(false, Ordering::Release);
+        }
+        self.cancel.held.store(held, Ordering::Release);
+    }
+
+    /// Records come before bytes. False where they could not be written.
+    fn write_records(&mut self) -> bool {
+        let records = &self.actions.records;
+        if records.is_empty() {
+            return true;
+        }
+        let ledger = &self.local.shared.ledger;
+        let written = if self.actions.sync { ledger.append_sync(records) } else { ledger.append(records) };
+        for record in records {
+            self.observer.observe(&self.local.shared.metrics, record);
+        }
+        match written {
+            Ok(()) => true,
+            Err(error) => {
+                self.local.shared.metrics.audit_failed();
+                tracing::error!(%error, session = %self.session.id(), "cannot write an audit record: the session ends");
+                false
+            }
+        }
+    }
+
+    fn actions_after_ledger_failure(&mut self) {
+        step(&self.local, &mut self.session, &mut self.actions, Input::Stop(StopReason::LedgerFailed));
+        self.actions.records.clear();
+        self.actions.to_server.clear();
+        self.closing = true;
+    }
+
+    fn request(&mut self, request: Request) {
+        let shared = self.local.shared.clone();
+        match request {
+            Request::Dial => {
+                let destination = self.destination;
+                // The connecting has a limit of its own.
+                let limit = shared.connect_timeout + shared.authentication_timeout;
+                self.deadline.as_mut().reset(tokio::time::Instant::now() + limit);
+                let retry = shared.retries.may_be(self.session.principal(), destination);
+                self.dialling = Some(match self.prepared.take() {
+                    Some(stream) => Box::pin(std::future::ready(Ok((stream, None)))),
+                    None if retry => Box::pin(async move { secure(&shared, destination).await }),
+                    None => Box::pin(async move {
+                        let dialled = upstream::dial(destination, &shared.exemption, shared.connect_timeout);
+                        Ok((Stream::Plain(dialled.await?), None))
+                    }),
+                });
+            }
+            Request::NegotiateTls { direct } => self.negotiating = Some(direct),
+            // The queue writes to disk: not on the thread that serves other sessions.
+            Request::Hold(approval) => {
+                self.submitting =
+                    Some(tokio::task::spawn_blocking(move || shared.approvals.submit(*approval)));
+            }
+            Request::WithdrawHold { approval, answer } => {
+                self.hold = None;
+                drop(tokio::task::spawn_blocking(move || {
+                    if let Err(error) = shared.approvals.withdraw(&approval, answer, clock::now()) {
+                        tracing::debug!(%error, %approval, "a hold ended elsewhere first");
+                    }
+                }));
+            }
+            Request::CancelKey { process, secret } => {
+                self.registration =
+                    Some(shared.cancels.register(self.destination, process, secret, self.cancel.clone()));
+            }
+            Request::MatchCancel { process, secret } => {
+                self.matched = Some(shared.cancels.find(self.destination, process, &secret));
+            }
+            Request::Cancel { packet, permit: _permit } => self.waiting_cancel = Some(packet),
+            Request::PassUnread => {
+                self.unread = Some(shared.cancels.pass_unread(self.destination));
+                self.pass_unread = true;
+            }
+            Request::CatalogueOutdated { destination, database } => {
+                for other in self.local.others.iter().filter_map(|o| o.upgrade()) {
+                    let _ = other.send(Work::CatalogueOutdated(destination, database.clone()));
+                }
+            }
+            Request::Catalogue { destination, database, catalogue } => {
+                for other in self.local.others.iter().filter_map(|o| o.upgrade()) {
+                    let _ = other.send(Work::Catalogue(destination, database.clone(), catalogue.clone()));
+                }
+            }
+        }
+    }
+
+    pub(super) async fn pass_cancel(&mut self, packet: &[u8]) -> CancelResult {
+        let prepared = self.prepared.take();
+        let shared = &self.local.shared;
+        let limit = shared.connect_timeout;
+        let pass = async {
+            let stream = match prepared {
+                Some(stream) => stream,
+                None => Stream::Plain(upstream::dial(self.destination, &shared.exemption, limit).await?),
+            };
+            upstream::cancel(stream, packet, limit).await
+        };
+        match pass.await {
+            Ok(()) => CancelResult::Forwarded,
+            Err(error) => {
+                tracing::warn!(%error, destination = %self.destination, "a cancel request did not reach the server");
+                CancelResult::Failed
+            }
+        }
+    }
+}
+
+/// Why a connection was not served, for those that never came to run anything.
+fn refused(reason: &CloseReason) -> Option<RefusedReason> {
+    match reason {
+        CloseReason::ConnectionDenied => Some(RefusedReason::Policy),
+        CloseReason::ConnectFailed => Some(RefusedReason::Upstream),
+        CloseReason::TlsRefused | CloseReason::TlsFailed | CloseReason::ChannelBinding => {
+            Some(RefusedReason::Tls)
+        }
+        CloseReason::LedgerFailed => Some(RefusedReason::Audit),
+        CloseReason::Draining => Some(RefusedReason::Draining),
+        CloseReason::TooMany(TooMany::Connections { .. }) => Some(RefusedReason::Limit),
+        CloseReason::TooMany(TooMany::OfSource { .. }) => Some(RefusedReason::SourceLimit),
+        _ => None,
+    }
+}
