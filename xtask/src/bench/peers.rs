@@ -19,7 +19,7 @@ impl Peer {
     pub fn haproxy(server: u16) -> Result<Self> {
         let port = postgres::free_port()?;
         let config = format!(
-            "global\n  maxconn 4000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
+            "global\n  maxconn 5000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
              listen postgres\n  bind 127.0.0.1:{port}\n  server one 127.0.0.1:{server}\n"
         );
         Self::start("haproxy", port, &config, &["-db", "-f"])
@@ -30,7 +30,7 @@ impl Peer {
         let config = format!(
             "[databases]\nshop = host=127.0.0.1 port={server} dbname=shop user=app\n\n[pgbouncer]\n\
              listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = session\n\
-             max_client_conn = 2000\ndefault_pool_size = 600\nlog_connections = 0\nlog_disconnections = 0\n\
+             max_client_conn = 4000\ndefault_pool_size = 2100\nlog_connections = 0\nlog_disconnections = 0\n\
              ignore_startup_parameters = extra_float_digits\n"
         );
         Self::start("pgbouncer", port, &config, &[])

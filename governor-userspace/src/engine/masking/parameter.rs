@@ -27,7 +27,7 @@ pub fn mask_text(detectors: &Detectors, text: &str, bytes_max: usize) -> String 
     if done.is_err() {
         return "[masked]".into();
     }
-    let mut shown = String::from_utf8_lossy(&out).into_owned();
+    let mut shown = text_of(out);
     if shown.len() > bytes_max {
         let kept = head(&shown, bytes_max.saturating_sub(MORE.len())).len();
         shown.truncate(kept);
@@ -54,7 +54,7 @@ fn masked(detectors: &Detectors, text: &str) -> String {
         out.clear();
         mask_ranges(detectors, read.as_bytes(), &mut out);
     }
-    let mut shown = String::from_utf8_lossy(&out).into_owned();
+    let mut shown = text_of(out);
     if !whole || shown.len() > PARAMETER_BYTES_MAX {
         let kept = head(&shown, PARAMETER_BYTES_MAX - MORE.len()).len();
         shown.truncate(kept);
@@ -70,6 +70,11 @@ fn json(detectors: &Detectors, text: &str, whole: bool, out: &mut Vec<u8>) -> bo
         Err(JsonStop::Truncated) => !whole,
         Err(JsonStop::Malformed) => false,
     }
+}
+
+/// Masking keeps text text; should a mask ever not, it is shown as well as can be.
+fn text_of(masked: Vec<u8>) -> String {
+    String::from_utf8(masked).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// At most `bytes_max` bytes, cut between characters.

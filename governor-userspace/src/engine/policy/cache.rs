@@ -25,6 +25,7 @@ pub struct DecisionCache {
     set_identity: u128,
     run: LruCache<u64, (RunKey, Arc<Decision>)>,
     see: LruCache<u64, (SeeKey, Arc<Visibility>)>,
+    sessions: LruCache<u64, (SessionKey, Reach)>,
     hits_count: u64,
     misses_count: u64,
 }
@@ -36,6 +37,7 @@ impl DecisionCache {
             set_identity: 0,
             run: LruCache::new(entries_max),
             see: LruCache::new(entries_max),
+            sessions: LruCache::new(entries_max.min(SESSIONS_COUNT_MAX)),
             hits_count: 0,
             misses_count: 0,
         }
@@ -101,6 +103,74 @@ impl DecisionCache {
         visibility
     }
 
+    /// [`PolicySet::connect`], remembered.
+    pub fn connect(
+        &mut self,
+        set: &PolicySet,
+        who: &PolicyPrincipal,
+        claims: &Claims,
+        to: &Endpoint,
+    ) -> Arc<Decision> {
+        let reach = self.reach(set, who, claims, to);
+        if let Some(decision) = reach.and_then(|reach| reach.connect.clone()) {
+            self.hits_count += 1;
+            return decision;
+        }
+        self.misses_count += 1;
+        let decision = Arc::new(set.connect(who, claims, to));
+        if let Some(reach) = self.reach(set, who, claims, to) {
+            reach.connect = Some(Arc::clone(&decision));
+        }
+        decision
+    }
+
+    /// [`PolicySet::may_mask`], remembered: it asks Cedar about every category.
+    pub fn may_mask(
+        &mut self,
+        set: &PolicySet,
+        who: &PolicyPrincipal,
+        claims: &Claims,
+        to: &Endpoint,
+    ) -> bool {
+        let answer = || set.may_mask(who, claims, to);
+        match self.reach(set, who, claims, to) {
+            Some(reach) => *reach.may_mask.get_or_insert_with(answer),
+            None => answer(),
+        }
+    }
+
+    /// [`PolicySet::may_restrict`], remembered.
+    pub fn may_restrict(
+        &mut self,
+        set: &PolicySet,
+        who: &PolicyPrincipal,
+        claims: &Claims,
+        to: &Endpoint,
+    ) -> bool {
+        let answer = || set.may_restrict(who);
+        match self.reach(set, who, claims, to) {
+            Some(reach) => *reach.may_restrict.get_or_insert_with(answer),
+            None => answer(),
+        }
+    }
+
+    /// What is remembered of sessions like this one. There is always room for it.
+    fn reach(
+        &mut self,
+        set: &PolicySet,
+        who: &PolicyPrincipal,
+        claims: &Claims,
+        to: &Endpoint,
+    ) -> Option<&mut Reach> {
+        self.follow(set);
+        let session = SessionRef { who: who.cache_key(), claims, to };
+        let hash = session.hash().finish();
+        if !self.sessions.get(&hash).is_some_and(|(key, _)| key.is(&session)) {
+            self.sessions.put(hash, (session.to_owned(), Reach::default()));
+        }
+        self.sessions.get_mut(&hash).map(|(_, reach)| reach)
+    }
+
     /// Answers from memory and answers from Cedar, since the start.
     pub fn counts(&self) -> (u64, u64) {
         (self.hits_count, self.misses_count)
@@ -110,9 +180,18 @@ impl DecisionCache {
         if self.set_identity != set.identity {
             self.run.clear();
             self.see.clear();
+            self.sessions.clear();
             self.set_identity = set.identity;
         }
     }
+}
+
+/// What sessions ask when they begin; `None` is not asked yet.
+#[derive(Debug, Default)]
+struct Reach {
+    connect: Option<Arc<Decision>>,
+    may_mask: Option<bool>,
+    may_restrict: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -265,5 +344,7 @@ impl<'a> FactsRef<'a> {
     }
 }
 
+/// Kinds of sessions: far fewer than kinds of statements, and each may have long names.
+const SESSIONS_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 /// A statement with more names than this is rare, and decided each time.
 const KEY_BYTES_MAX: usize = 16 << 10;

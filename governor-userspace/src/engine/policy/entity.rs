@@ -9,23 +9,25 @@ use crate::engine::model::{Claims, Class, Endpoint, Principal};
 use cedar_policy::{Entity, EntityUid, RestrictedExpression as Value};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
 
 /// A principal as policy sees it. Made once per session.
 #[derive(Clone, Debug)]
 pub struct PolicyPrincipal {
-    class: Class,
+    principal: Arc<Principal>,
+    /// Made for the first question that is not answered from memory: most sessions ask none.
     /// `None` where Cedar refused its attributes: every decision is then a denial.
-    entity: Option<Entity>,
+    entity: OnceLock<Option<Entity>>,
     cache_key: u128,
 }
 
 impl PolicyPrincipal {
-    pub fn new(principal: &Principal) -> Self {
-        Self { class: principal.class, entity: process(principal), cache_key: identity(principal) }
+    pub fn new(principal: Arc<Principal>) -> Self {
+        Self { cache_key: identity(&principal), entity: OnceLock::new(), principal }
     }
 
     pub fn class(&self) -> Class {
-        self.class
+        self.principal.class
     }
 
     /// Equal for principals that no policy can tell apart, and only for those: half a SHA-256 over
@@ -35,7 +37,7 @@ impl PolicyPrincipal {
     }
 
     pub(super) fn entity(&self) -> Option<&Entity> {
-        self.entity.as_ref()
+        self.entity.get_or_init(|| process(&self.principal)).as_ref()
     }
 }
 

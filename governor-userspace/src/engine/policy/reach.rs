@@ -79,12 +79,12 @@ mod tests {
     use crate::engine::policy::tests::principal;
 
     fn masks(set: &PolicySet, class: Class) -> bool {
-        let who = PolicyPrincipal::new(&principal(class));
+        let who = PolicyPrincipal::new(principal(class).into());
         set.may_mask(&who, &Claims::default(), &Endpoint { address: [127, 0, 0, 1].into(), port: 5432 })
     }
 
     fn restricts(set: &PolicySet, class: Class) -> bool {
-        set.may_restrict(&PolicyPrincipal::new(&principal(class)))
+        set.may_restrict(&PolicyPrincipal::new(principal(class).into()))
     }
 
     #[test]

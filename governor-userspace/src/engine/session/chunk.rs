@@ -2,6 +2,7 @@
 //! buffer that they were read into.
 
 use super::permit::Permit;
+use crate::engine::wire::postgres::Header;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// A message whose body is longer than what is at hand, after its head was dealt with.
@@ -142,6 +143,26 @@ impl<'a, P> Chunk<'a, P> {
         if total > n {
             *streaming = Streaming::Pass { bytes_left: total - n };
         }
+    }
+
+    /// Passes neighbouring messages of one kind, as far as they are here whole. Answers how many they
+    /// were, and their bytes.
+    pub fn pass_run<S: Sink<Proof = P>>(&mut self, kind: u8, proof: impl FnOnce() -> P) -> (u64, u64) {
+        let (mut count, mut end) = (0, 0);
+        let mut rest = self.unread();
+        // What is wrong with a header is told where messages are looked at one by one.
+        while let Ok(Some(header)) = Header::peek(rest)
+            && header.kind == kind
+            && let Some(behind) = rest.get(header.total_bytes()..)
+        {
+            count += 1;
+            end += header.total_bytes();
+            rest = behind;
+        }
+        if count > 0 {
+            self.pass::<S>(end, proof());
+        }
+        (count, end as u64)
     }
 
     /// Drops a message of `total` bytes, as much of it as is here; the rest is dropped as it comes.

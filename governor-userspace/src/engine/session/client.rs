@@ -16,6 +16,7 @@ use crate::engine::wire::postgres::encode::{self, Report};
 use crate::engine::wire::postgres::frontend::{self, Named, kind};
 use crate::engine::wire::postgres::{Header, ProtocolViolation};
 use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
 
 impl Session {
     pub(super) fn client_bytes(
@@ -87,7 +88,11 @@ impl Session {
             let sink = &mut ToServer(&mut out.to_server);
             match step {
                 Step::Pass(permit) => {
-                    chunk.pass_message::<ToServer<'_>>(total, permit, &mut self.client_stream)
+                    chunk.pass_message::<ToServer<'_>>(total, permit, &mut self.client_stream);
+                    if header.kind == kind::COPY_DATA {
+                        let permit = || Permit::protocol(ProtocolNeed::CopyData);
+                        chunk.pass_run::<ToServer<'_>>(kind::COPY_DATA, permit);
+                    }
                 }
                 Step::PassAfter(first, permit) => {
                     chunk.flush(sink);
@@ -291,7 +296,7 @@ impl Session {
             && is_plain_name(name.as_bytes())
         {
             let ticket = self.next_ticket();
-            let inner: Vec<_> = StatementRef::all(&governance.understood((**inner).clone())).collect();
+            let inner: Arc<[_]> = StatementRef::all(&governance.understood((**inner).clone())).collect();
             let bytes = name.len() + weight(&inner);
             if self.statements.define(
                 name.as_bytes(),
@@ -356,7 +361,12 @@ impl Session {
         let ticket = self.next_ticket();
         let kept = name.len() + weight(&statements);
         let known = is_plain_name(name)
-            && self.statements.define(name, ticket, Prepared { statements, fields: None }, kept);
+            && self.statements.define(
+                name,
+                ticket,
+                Prepared { statements: statements.into(), fields: None },
+                kept,
+            );
         if !known && self.restricted {
             return self.deny_parse(name, &name_report("prepared statement"));
         }
@@ -377,7 +387,7 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Step {
-        let mut statements: Vec<StatementRef> =
+        let mut statements: Arc<[StatementRef]> =
             self.statements.newest(names.statement).map(|p| p.statements.clone()).unwrap_or_default();
         if statements.is_empty() {
             let name = String::from_utf8_lossy(names.statement).into_owned();
@@ -423,7 +433,7 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Step {
-        let mut statements: Vec<StatementRef> =
+        let mut statements: Arc<[StatementRef]> =
             self.portals.newest(name).map(|p| p.statements.clone()).unwrap_or_default();
         let (bound, parameters) = self
             .portals
@@ -473,7 +483,7 @@ impl Session {
     fn columns_known(&self, portal: &[u8]) -> bool {
         self.portals.newest(portal).is_some_and(|p| {
             // What EXECUTE and FETCH return may have changed since they were described.
-            matches!(p.statements.as_slice(), [one] if is_plain(one))
+            matches!(&*p.statements, [one] if is_plain(one))
                 && (p.plan.is_some() || p.described || (p.fields.is_some() && p.formats.is_some()))
         })
     }

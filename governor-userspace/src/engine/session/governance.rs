@@ -248,7 +248,7 @@ pub(super) struct Asker<'a> {
 
 impl Asker<'_> {
     pub fn connect(&mut self) -> Decision {
-        self.policy.connect(self.principal, self.claims, &self.destination)
+        (*self.decisions.connect(self.policy, self.principal, self.claims, &self.destination)).clone()
     }
 
     pub fn run(&mut self, statement: &Statement, context: &RunContext) -> Arc<Decision> {
@@ -257,12 +257,12 @@ impl Asker<'_> {
 
     /// Whether this principal may be shown anything masked at all.
     pub fn may_be_masked(&mut self) -> bool {
-        self.policy.may_mask(self.principal, self.claims, &self.destination)
+        self.decisions.may_mask(self.policy, self.principal, self.claims, &self.destination)
     }
 
     /// Whether anything could be denied to this principal, or held.
     pub fn may_be_restricted(&mut self) -> bool {
-        self.policy.may_restrict(self.principal)
+        self.decisions.may_restrict(self.policy, self.principal, self.claims, &self.destination)
     }
 
     pub fn see(&mut self, column: SeeColumn) -> ColumnAction {

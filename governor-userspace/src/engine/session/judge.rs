@@ -6,7 +6,7 @@ use crate::engine::model::{Decision, DecisionId, Statement, StatementKind, Unkno
 use crate::engine::policy::RunContext;
 use crate::engine::wire::postgres::encode::Report;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A statement with its decision.
@@ -51,7 +51,7 @@ impl Session {
         governance: &mut Governance,
     ) -> Vec<Judged> {
         let mut judged = Vec::with_capacity(statements.len());
-        let mut prepared_here: HashMap<String, StatementRef> = HashMap::new();
+        let mut prepared_here = BTreeMap::new();
         for statement in statements {
             let mut executes: Vec<StatementRef> = Vec::new();
             let decision = if let Some(name) = executed_name(statement) {
@@ -76,7 +76,7 @@ impl Session {
     fn meanings_of(
         &self,
         name: &str,
-        prepared_here: &HashMap<String, StatementRef>,
+        prepared_here: &BTreeMap<String, StatementRef>,
         governance: &Governance,
     ) -> Vec<StatementRef> {
         let mut found: Vec<StatementRef> = prepared_here.get(name).cloned().into_iter().collect();

@@ -51,6 +51,7 @@ use governance::StatementRef;
 use hold::{Approval, Holding, Standing};
 use pipeline::Pipeline;
 use slots::Slots;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// What a captured port does with TLS.
@@ -169,7 +170,7 @@ enum Phase {
 /// A prepared statement: its text's statements, normally one.
 #[derive(Clone, Debug)]
 struct Prepared {
-    statements: Vec<StatementRef>,
+    statements: Arc<[StatementRef]>,
     /// Result columns, once the server described them.
     fields: Option<Arc<Vec<Field>>>,
 }
@@ -177,7 +178,7 @@ struct Prepared {
 /// A portal and the statement that it runs.
 #[derive(Clone, Debug)]
 struct Portal {
-    statements: Vec<StatementRef>,
+    statements: Arc<[StatementRef]>,
     parameters: Parameters,
     /// The approval that let it be bound, for exactly these statements.
     approval: Option<Approval>,
@@ -249,7 +250,7 @@ struct Counts {
 impl Session {
     /// Begins a session. The record of its start is in `out`.
     pub fn start(setup: SessionSetup, now: Timestamp, governance: &Governance, out: &mut Actions) -> Self {
-        let policy_principal = PolicyPrincipal::new(&setup.principal);
+        let policy_principal = PolicyPrincipal::new(setup.principal.clone());
         let session = Self {
             policy_principal,
             names: Names::new(&setup.principal, &Claims::default()),
@@ -389,10 +390,12 @@ impl Session {
         }
     }
 
-    /// Charges the cost of the last call to the statements that it forwarded.
-    pub fn charge(&mut self, cost_ns: u64) {
+    /// Charges the cost of the last call to the statements that it forwarded. The clock is asked only
+    /// where there are any.
+    pub fn charge(&mut self, cost_ns: impl FnOnce() -> u64) {
         let count = self.fresh_runs;
         if count > 0 {
+            let cost_ns = cost_ns();
             for run in self.pipeline.newest_runs(count) {
                 run.governor_ns = cost_ns / count as u64;
             }
@@ -506,7 +509,12 @@ impl Session {
 
     fn next_decision(&mut self) -> DecisionId {
         self.decisions += 1;
-        DecisionId(format!("{}.{}", self.setup.id, self.decisions).into())
+        let session = &*self.setup.id.0;
+        // With room for every number: it is made for each statement.
+        let mut id = String::with_capacity(session.len() + 21);
+        // Writing to a String does not fail.
+        let _ = write!(id, "{session}.{}", self.decisions);
+        DecisionId(id.into())
     }
 
     fn next_ticket(&mut self) -> u64 {

@@ -75,10 +75,12 @@ impl Session {
                     self.decide_rows(governance)?;
                 }
                 if let Rows::Pass = self.rows {
-                    if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
-                        run.rows += 1;
-                    }
                     chunk.pass_message::<ToClient<'_>>(total, (), &mut self.server_stream);
+                    let (rows, bytes) = chunk.pass_run::<ToClient<'_>>(kind::DATA_ROW, || ());
+                    if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
+                        run.rows += 1 + rows;
+                        run.bytes += bytes;
+                    }
                     continue;
                 }
             }
@@ -93,7 +95,15 @@ impl Session {
             let step = self.server_message(now, header.kind, body, governance, out)?;
             let sink = &mut ToClient(&mut out.to_client);
             match step {
-                Step::Pass => chunk.pass_message::<ToClient<'_>>(total, (), &mut self.server_stream),
+                Step::Pass => {
+                    chunk.pass_message::<ToClient<'_>>(total, (), &mut self.server_stream);
+                    if header.kind == kind::COPY_DATA {
+                        let (_, bytes) = chunk.pass_run::<ToClient<'_>>(kind::COPY_DATA, || ());
+                        if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
+                            run.bytes += bytes;
+                        }
+                    }
+                }
                 Step::Drop => chunk.drop_message(total, sink, &mut self.server_stream),
                 Step::Replace(instead) => {
                     chunk.flush(sink);
@@ -515,7 +525,7 @@ impl Session {
 
 /// The one statement of a portal; `None` where there are several, or none that is known.
 fn only_statement(portal: &Portal) -> Option<StatementRef> {
-    match portal.statements.as_slice() {
+    match &*portal.statements {
         [one] => Some(one.clone()),
         _ => None,
     }

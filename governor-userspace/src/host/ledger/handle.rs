@@ -1,11 +1,12 @@
 //! The ledger as the rest of the agent sees it: cheap to clone, callable from any thread.
 //!
 //! Encoding happens on the caller's thread before the chain's lock is taken; under the lock there are
-//! the envelope, the hash and one write(2) into the page cache. Flushing to disk happens outside it, and
+//! the envelope, the hash and a copy into the spool. Flushing to disk happens outside it, and
 //! callers that wait for the disk share one flush.
 //!
 //! Lock order: `syncing`, then `writer`, then `lazies`.
 
+use super::spool::Spool;
 use super::writer::Writer;
 use super::{LedgerError, keys, recover, segment};
 use crate::engine::audit::{AuditRecord, Batch, Head};
@@ -32,6 +33,8 @@ pub struct LedgerOptions {
     pub checkpoint_every_ms: u64,
     /// Records that [`Ledger::append_lazy`] may keep in memory.
     pub lazies_count_max: usize,
+    /// Room for lines that wait for their segment; 0 writes each append to it at once.
+    pub spool_bytes: usize,
 }
 
 impl LedgerOptions {
@@ -43,6 +46,7 @@ impl LedgerOptions {
             checkpoint_every_records: 4096,
             checkpoint_every_ms: 1000,
             lazies_count_max: 4096,
+            spool_bytes: 256 << 10,
         }
     }
 }
@@ -136,6 +140,10 @@ impl Ledger {
         if let Some(cut) = recovered.cut {
             writer.write_event(now, &cut)?;
         }
+        // What it held is in the segment by now. Without one (too little space) everything still works.
+        if let Ok(Some(spool)) = Spool::create(&options.dir, options.spool_bytes) {
+            writer.use_spool(spool);
+        }
         let ledger = Self(Arc::new(Shared {
             options,
             key,
@@ -150,8 +158,8 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Writes records in order, with one write(2). `Ok`: they are in the page cache and survive the
-    /// death of this process. Error: none of them is in the chain.
+    /// Writes records in order, at once: into the spool, or with one write(2). `Ok`: they are in the page
+    /// cache and survive the death of this process. Error: none of them is in the chain.
     pub fn append(&self, records: &[AuditRecord]) -> Result<(), LedgerError> {
         self.append_at(records).map(|_| ())
     }
@@ -198,6 +206,9 @@ impl Ledger {
         let is_full = {
             let mut writer = self.0.writer.lock();
             writer.rotation_blocked = false;
+            let settled = writer.settle();
+            self.count(&writer);
+            settled?;
             writer.is_full() && !writer.closed
         };
         if is_full {
@@ -321,7 +332,8 @@ impl Ledger {
     fn sync(&self, synced: &mut MutexGuard<'_, Synced>) -> Result<(), LedgerError> {
         // Earlier segments were put on disk when they ended.
         let (file, seq_end) = {
-            let writer = self.0.writer.lock();
+            let mut writer = self.0.writer.lock();
+            writer.settle().inspect_err(|_| self.count(&writer))?;
             (Arc::clone(&writer.file), writer.seq_next)
         };
         self.0.counters.syncs.fetch_add(1, Relaxed);
@@ -377,6 +389,7 @@ impl Drop for Shared {
         let writer = self.writer.get_mut();
         writer.carry.absorb(self.lazies.get_mut());
         let _ = writer.append(&Batch::default());
+        let _ = writer.flush_spool();
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! - `writer` holds the end of the chain and turns records into lines; all or nothing per write.
 //! - `recover` finds the end of the chain when the agent starts, and repairs what a crash left.
+//! - `spool` is where lines wait for their segment: mapped memory of a file, so an append needs no system call.
 //! - `segment` names files and publishes the head; `keys` holds the signing key.
 //! - `reader` is for people's tools: it needs neither lock nor private key.
 //!
-//! Invariant: when [`Ledger::append`] answers `Ok`, its records are in the page cache, whole and chained.
+//! Invariant: when [`Ledger::append`] answers `Ok`, its records are in the page cache, whole and chained:
+//! in the segment, or in the spool that is put behind it after a crash.
 //! When it answers an error, none of them is in the chain.
 
 mod error;
@@ -14,6 +16,7 @@ mod keys;
 mod reader;
 mod recover;
 mod segment;
+mod spool;
 mod writer;
 
 pub use error::LedgerError;

@@ -3,8 +3,8 @@
 //! Needs neither the lock nor the signing key. A line that is being written is not seen until it is
 //! whole.
 
-use super::{LedgerError, segment};
-use crate::engine::audit::{ChainHash, Finding, LINE_JSON_OFFSET, Summary, Verifier};
+use super::{LedgerError, segment, spool};
+use crate::engine::audit::{ChainHash, Finding, LINE_JSON_OFFSET, Summary, Verifier, split_line};
 use ed25519_dalek::VerifyingKey;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
@@ -33,19 +33,32 @@ impl AuditFiles {
         &self.segments
     }
 
-    /// Calls `each` with the JSON of every whole line of a segment, in order, until it answers `false`.
+    /// Calls `each` with the JSON of every whole line of a segment, in order, until it answers `false`. To
+    /// the last segment belongs what waits for it in the spool.
     pub fn each_line(&self, number: u64, mut each: impl FnMut(&[u8]) -> io::Result<bool>) -> io::Result<()> {
+        // Before the segment: what leaves the spool from now on is found there.
+        let waiting = if self.segments.last() == Some(&number) { spool::read(&self.dir)? } else { vec![] };
+        let mut last = None;
         let mut reader =
             BufReader::with_capacity(READ_BYTES, File::open(segment::path_of(&self.dir, number))?);
         let mut line = Vec::new();
         loop {
             line.clear();
             reader.read_until(b'\n', &mut line)?;
-            let Some(line) = line.strip_suffix(b"\n") else { return Ok(()) };
+            let Some(line) = line.strip_suffix(b"\n") else { break };
+            if !each(line.get(LINE_JSON_OFFSET..).unwrap_or_default())? {
+                return Ok(());
+            }
+            last = split_line(line).map(|(hash, _)| hash);
+        }
+        let waiting = last.map(|last| spool::continuing(&waiting, last)).unwrap_or_default();
+        for line in waiting.split_inclusive(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
             if !each(line.get(LINE_JSON_OFFSET..).unwrap_or_default())? {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     /// Follows the chain from its present end on.

@@ -1,10 +1,11 @@
 //! Finds the end of the chain when the agent starts.
 //!
-//! Everything from the segment that the head names is verified. What a crash or a power cut can leave
+//! Everything from the segment that the head names is verified. Lines that waited in the spool when the
+//! agent died are put behind the last segment first. What a crash or a power cut can leave
 //! (a line cut short, garbage at the end of the last segment) lies beyond the head, is cut off, kept in a
 //! file and told in the chain. Anything else is refused: it is evidence, and not ours to tidy away.
 
-use super::{LedgerError, segment};
+use super::{LedgerError, segment, spool};
 use crate::engine::audit::{Finding, LedgerEvent, Problem, Tail, Verifier};
 use ed25519_dalek::VerifyingKey;
 use nix::fcntl::{Flock, FlockArg};
@@ -69,6 +70,17 @@ pub(super) fn recover(dir: &Path, key: &VerifyingKey) -> Result<Recovered, Ledge
         found = feed_file(dir, number, &mut verifier)?;
         if found.is_some() {
             break;
+        }
+    }
+    let good = verifier.tail();
+    let goes_on = good.segment == last && good.has_header && good.segment_bytes > 0;
+    if goes_on && found.as_ref().is_none_or(|finding| finding.problem.may_be_a_crash()) {
+        let path = segment::path_of(dir, last);
+        let restored = spool::restore(dir, &path, good.segment_bytes, good.hash)
+            .map_err(|source| LedgerError::File { path, source })?;
+        if restored {
+            // Read again as a whole: what came out of the spool is verified like everything else.
+            return recover(dir, key);
         }
     }
     let found = found.or_else(|| match numbers.is_empty() {

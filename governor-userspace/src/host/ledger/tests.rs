@@ -9,36 +9,37 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-struct Place(tempfile::TempDir);
+pub(super) struct Place(tempfile::TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn options(&self) -> LedgerOptions {
-        LedgerOptions::new(self.audit(), self.keys())
+    /// Without a spool: what is appended is in its segment.
+    pub fn options(&self) -> LedgerOptions {
+        LedgerOptions { spool_bytes: 0, ..LedgerOptions::new(self.audit(), self.keys()) }
     }
 
-    fn audit(&self) -> PathBuf {
+    pub fn audit(&self) -> PathBuf {
         self.0.path().join("audit")
     }
 
-    fn keys(&self) -> PathBuf {
+    pub fn keys(&self) -> PathBuf {
         self.0.path().join("keys")
     }
 
-    fn open(&self) -> Ledger {
+    pub fn open(&self) -> Ledger {
         Ledger::open(self.options(), at(0)).unwrap()
     }
 
-    fn verify(&self) -> Verification {
+    pub fn verify(&self) -> Verification {
         let key = read_public_key(&self.keys().join(PUBLIC_KEY_FILE)).unwrap();
         verify_directory(&self.audit(), key, None, |_, _| ()).unwrap()
     }
 
     /// Everything in the chain, in order.
-    fn stored(&self) -> Vec<StoredRecord> {
+    pub fn stored(&self) -> Vec<StoredRecord> {
         let files = AuditFiles::open(&self.audit()).unwrap();
         let mut all = vec![];
         for &number in files.segments() {
@@ -51,27 +52,27 @@ impl Place {
         all
     }
 
-    fn decisions(&self) -> Vec<String> {
+    pub fn decisions(&self) -> Vec<String> {
         self.stored().into_iter().filter_map(|record| decision_of(&record)).collect()
     }
 
-    fn segment(&self, number: u64) -> PathBuf {
+    pub fn segment(&self, number: u64) -> PathBuf {
         segment::path_of(&self.audit(), number)
     }
 }
 
-fn decision_of(record: &StoredRecord) -> Option<String> {
+pub(super) fn decision_of(record: &StoredRecord) -> Option<String> {
     match &record.body {
         StoredBody::Agent(AuditEvent::Completion(c)) => Some(c.decision.to_string()),
         _ => None,
     }
 }
 
-fn at(ms: u64) -> Timestamp {
+pub(super) fn at(ms: u64) -> Timestamp {
     Timestamp { unix_ns: 1_800_000_000_000_000_000 + ms * 1_000_000, monotonic_ns: ms * 1_000_000 }
 }
 
-fn record(decision: impl Into<String>) -> AuditRecord {
+pub(super) fn record(decision: impl Into<String>) -> AuditRecord {
     AuditRecord {
         at: at(1),
         session: Some(SessionId("S".into())),
@@ -90,7 +91,7 @@ fn record(decision: impl Into<String>) -> AuditRecord {
     }
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(super) fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -367,25 +368,28 @@ fn keys_are_for_their_owner_only_and_stay() {
 }
 
 /// Runs one of the `child_*` tests below in a process of its own.
-fn child(name: &str, place: &Place) -> Command {
+fn child(name: &str, place: &Place, spool_bytes: usize) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args([&format!("host::ledger::tests::{name}"), "--exact", "--ignored", "--nocapture"])
         .env("GOVERNOR_TEST_LEDGER", place.0.path())
+        .env("GOVERNOR_TEST_SPOOL", spool_bytes.to_string())
         .stdout(Stdio::piped());
     command
 }
 
 fn child_options() -> LedgerOptions {
     let dir = PathBuf::from(std::env::var_os("GOVERNOR_TEST_LEDGER").expect("run by another test"));
-    LedgerOptions::new(dir.join("audit"), dir.join("keys"))
+    let spool_bytes = std::env::var("GOVERNOR_TEST_SPOOL").unwrap().parse().unwrap();
+    LedgerOptions { spool_bytes, ..LedgerOptions::new(dir.join("audit"), dir.join("keys")) }
 }
 
 #[test]
 fn killing_the_writer_loses_nothing_that_was_acknowledged() {
     for round in 0..5 {
         let place = Place::new();
-        let mut writer = child("child_writes_until_killed", &place).spawn().unwrap();
+        let spool_bytes = if round % 2 == 0 { 4000 } else { 0 };
+        let mut writer = child("child_writes_until_killed", &place, spool_bytes).spawn().unwrap();
         let mut acknowledged = vec![];
         for line in BufReader::new(writer.stdout.take().unwrap()).lines() {
             // What was in the pipe when it died was acknowledged too.
@@ -422,14 +426,17 @@ fn child_writes_until_killed() {
 
 #[test]
 fn a_full_disk_refuses_records_whole_and_says_so_afterwards() {
-    let place = Place::new();
-    let output = child("child_fills_the_disk", &place).stderr(Stdio::piped()).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    for spool_bytes in [0, 4000] {
+        let place = Place::new();
+        let output =
+            child("child_fills_the_disk", &place, spool_bytes).stderr(Stdio::piped()).output().unwrap();
+        assert!(
+            output.status.success(),
+            "spool of {spool_bytes}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
 }
 
 /// The limit on file sizes stands for the disk: the kernel writes what fits and then answers an error,

@@ -1,9 +1,13 @@
 //! The end of the chain: gives records their place and writes them, all or nothing.
 //!
-//! Invariant: `len`, `seq_next`, `hash` and `merkle` describe what is whole in the file. They move only
-//! after a write went through; after a failed one the file is cut back to `len` before anything else is
-//! written.
+//! Lines of records go through the spool where there is one; the ledger's own lines go to the file at once,
+//! behind what the spool holds.
+//!
+//! Invariant: `len`, `seq_next`, `hash` and `merkle` describe what is whole in the file and, behind it, in the
+//! spool. They move only after a write went through; after a failed one the file is cut back to its good
+//! part before anything else is written.
 
+use super::spool::Spool;
 use super::{LedgerError, segment};
 use crate::engine::audit::{
     Batch, ChainHash, Checkpoint, Encoder, FORMAT_VERSION, LedgerEvent, Merkle, SegmentStart, Tail, key_id,
@@ -23,7 +27,9 @@ pub(super) struct Writer {
     checkpoint_every_records: u64,
 
     pub(super) file: Arc<File>,
+    spool: Option<Spool>,
     pub(super) segment: u64,
+    /// Bytes of the segment, those in the spool included.
     len: u64,
     pub(super) seq_next: u64,
     hash: ChainHash,
@@ -89,6 +95,7 @@ impl Writer {
             segment_bytes_max,
             checkpoint_every_records,
             file: Arc::new(file),
+            spool: None,
             segment: number,
             len: tail.segment_bytes,
             seq_next: tail.seq_next,
@@ -114,6 +121,11 @@ impl Writer {
         Ok(writer)
     }
 
+    /// From now on records wait here for their segment.
+    pub(super) fn use_spool(&mut self, spool: Spool) {
+        self.spool = Some(spool);
+    }
+
     /// Writes what was carried over and then `batch`, as one write. On error none of `batch` is in the
     /// chain, and what was carried over stays so.
     pub(super) fn append(&mut self, batch: &Batch) -> Result<(), LedgerError> {
@@ -136,7 +148,9 @@ impl Writer {
         }
         self.carry = carry;
         let Some(at) = last_at else { return Ok(()) };
-        if let Err(source) = self.write_lines() {
+        // After a failed write nothing counts but a write that goes through.
+        let written = if self.failure.is_none() && self.spool_lines() { Ok(()) } else { self.write_lines() };
+        if let Err(source) = written {
             self.fail(at, &source, batch.len() as u64);
             return Err(LedgerError::Write { source });
         }
@@ -216,6 +230,7 @@ impl Writer {
         if self.last_checkpoint.is_none_or(|mark| mark.seq + 1 != self.seq_next) {
             self.checkpoint(now)?;
         }
+        self.flush_spool().map_err(|source| LedgerError::Write { source })?;
         self.file.sync_data().map_err(|source| LedgerError::Sync { source })?;
         let number = self.segment + 1;
         let path = segment::path_of(&self.dir, number);
@@ -277,23 +292,50 @@ impl Writer {
         self.push(at, None, &json);
     }
 
-    /// One write(2) for everything that was pushed, then the chain moves on.
+    /// Everything that was pushed goes to the spool, and the chain moves on. False where it has no room.
+    fn spool_lines(&mut self) -> bool {
+        let fits = self.spool.as_mut().is_some_and(|spool| spool.push(&self.lines));
+        if fits {
+            self.advance();
+        }
+        fits
+    }
+
+    /// One write(2) for everything that was pushed, behind what the spool holds; then the chain moves on.
     fn write_lines(&mut self) -> io::Result<()> {
-        if self.tail_is_dirty {
-            self.file.set_len(self.len)?;
-            self.tail_is_dirty = false;
+        self.flush_spool()?;
+        write_whole(&self.file, self.len, &mut self.tail_is_dirty, &self.lines)?;
+        self.advance();
+        Ok(())
+    }
+
+    /// What waits in the spool goes to the segment, with one write(2). On error it waits on.
+    pub(super) fn flush_spool(&mut self) -> io::Result<()> {
+        let Some(spool) = &mut self.spool else { return Ok(()) };
+        let lines = spool.content();
+        if !lines.is_empty() {
+            write_whole(&self.file, self.len - lines.len() as u64, &mut self.tail_is_dirty, lines)?;
+            spool.clear();
         }
-        if let Err(error) = (&*self.file).write_all(&self.lines) {
-            self.tail_is_dirty = self.file.set_len(self.len).is_err();
-            return Err(error);
-        }
+        Ok(())
+    }
+
+    /// [`Self::flush_spool`], with a failure noted.
+    pub(super) fn settle(&mut self) -> Result<(), LedgerError> {
+        self.flush_spool().map_err(|source| {
+            self.fail(self.last_at, &source, 0);
+            LedgerError::Write { source }
+        })
+    }
+
+    /// The lines are in the chain.
+    fn advance(&mut self) {
         self.len += self.lines.len() as u64;
         self.seq_next += self.leaves.len() as u64;
         if let Some(&last) = self.leaves.last() {
             self.hash = last;
         }
         self.leaves.iter().for_each(|leaf| self.merkle.push(leaf));
-        Ok(())
     }
 
     pub(super) fn fail(&mut self, now: Timestamp, error: &io::Error, records_refused: u64) {
@@ -306,6 +348,16 @@ impl Writer {
         failure.error = error.to_string();
         failure.records_refused += records_refused;
     }
+}
+
+/// Appends to a file whose good part ends at `len`: everything, or nothing of it stays.
+fn write_whole(file: &File, len: u64, tail_is_dirty: &mut bool, bytes: &[u8]) -> io::Result<()> {
+    let mut file = file;
+    if *tail_is_dirty {
+        file.set_len(len)?;
+        *tail_is_dirty = false;
+    }
+    file.write_all(bytes).inspect_err(|_| *tail_is_dirty = file.set_len(len).is_err())
 }
 
 impl Failure {

@@ -21,7 +21,7 @@ fn principal(class: &str) -> PolicyPrincipal {
         "gid": 1000, "groups": [], "command": "psql", "command_line": [], "cgroup_id": 1, "ancestors": [],
     }))
     .unwrap();
-    PolicyPrincipal::new(&who)
+    PolicyPrincipal::new(who.into())
 }
 
 fn server() -> Endpoint {

@@ -173,6 +173,7 @@ enum Event {
 }
 
 impl Relay {
+    /// What happens once in a session's life is boxed: the room for it would stand in every connection's task.
     async fn run(&mut self) {
         self.carry_out();
         loop {
@@ -180,10 +181,10 @@ impl Relay {
                 && self.client.is_flushed()
                 && self.server.as_ref().is_some_and(Leg::is_flushed)
             {
-                return self.run_unread().await;
+                return Box::pin(self.run_unread()).await;
             }
             if let Some(direct) = self.negotiating.take() {
-                self.negotiate(direct).await;
+                Box::pin(self.negotiate(direct)).await;
                 continue;
             }
             let event = {
@@ -237,12 +238,12 @@ impl Relay {
         // The client's connection closes when the server has taken the request, as without governor: what
         // the client sends next on its session is not what it wants cancelled.
         if let Some(packet) = self.waiting_cancel.take() {
-            self.cancel_result = Some(self.pass_cancel(&packet).await);
+            self.cancel_result = Some(Box::pin(self.pass_cancel(&packet)).await);
         }
         if let Some(result) = self.cancel_result {
             self.local.shared.metrics.cancel_request(result);
         }
-        self.say_goodbye().await;
+        Box::pin(self.say_goodbye()).await;
     }
 
     /// Sets TLS up on both connections, within the time that a start-up may take.
@@ -481,7 +482,7 @@ fn step(local: &Local, session: &mut Session, actions: &mut Actions, input: Inpu
     }
     let now = clock::now();
     session.handle(now, input, &mut governance, actions);
-    session.charge(clock::monotonic_ns().saturating_sub(now.monotonic_ns));
+    session.charge(|| clock::monotonic_ns().saturating_sub(now.monotonic_ns));
 }
 
 /// What a client may send while nothing of it is consumed: more than the longest answer to an
@@ -493,3 +494,23 @@ const LINGER: Duration = Duration::from_secs(2);
 const GOODBYE: Duration = Duration::from_millis(500);
 /// Connections beyond one source's limit that are told so; beyond these its connections are only closed.
 const REFUSALS_PER_SOURCE_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result_bytes<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        let bytes = result_bytes(serve);
+        println!("bytes of a connection's task: {bytes}");
+        assert!(bytes <= TASK_BYTES_MAX, "{bytes}");
+    }
+
+    /// What was counted, rounded up: with what the allocations of a session add, an idle connection stays
+    /// within its 16 KiB.
+    const TASK_BYTES_MAX: usize = 6 << 10;
+}

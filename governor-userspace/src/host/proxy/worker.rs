@@ -191,7 +191,7 @@ impl Workers {
 
 fn run(
     shared: Arc<Shared>,
-    mut receiver: mpsc::UnboundedReceiver<Work>,
+    receiver: mpsc::UnboundedReceiver<Work>,
     others: Vec<mpsc::WeakUnboundedSender<Work>>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -205,45 +205,53 @@ fn run(
     let local = Rc::new(Local { shared, governance, scratch: RefCell::new(Scratch::new()), others });
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, async move {
-        let mut running = tokio::task::JoinSet::new();
-        let mut counted = (0, 0);
-        let mut every_second = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tokio::select! {
-                work = receiver.recv() => match work {
-                    Some(Work::Connection(parts)) => match TcpStream::from_std(parts.stream) {
-                        Ok(stream) => {
-                            let (local, slot, over_limit) = (local.clone(), parts.slot, parts.over_limit);
-                            running.spawn_local(async move {
-                                relay::serve(stream, local, over_limit).await;
-                                drop(slot);
-                            });
-                        }
-                        Err(error) => tracing::warn!(%error, "an accepted connection could not be taken over"),
-                    },
-                    Some(Work::Catalogue(destination, database, catalogue)) => {
-                        local.governance.borrow_mut().learn_catalogue(destination, database, catalogue);
+        // A task of its own: what `block_on` is given is polled whenever any session wakes.
+        if let Err(error) = tokio::task::spawn_local(take_work(local, receiver)).await {
+            tracing::error!(%error, "a worker thread ended");
+        }
+    });
+}
+
+/// Starts a session for each connection, until the other end of the queue is gone and all have ended.
+async fn take_work(local: Rc<Local>, mut receiver: mpsc::UnboundedReceiver<Work>) {
+    let mut running = tokio::task::JoinSet::new();
+    let mut counted = (0, 0);
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            work = receiver.recv() => match work {
+                Some(Work::Connection(parts)) => match TcpStream::from_std(parts.stream) {
+                    Ok(stream) => {
+                        let (local, slot, over_limit) = (local.clone(), parts.slot, parts.over_limit);
+                        running.spawn_local(async move {
+                            relay::serve(stream, local, over_limit).await;
+                            drop(slot);
+                        });
                     }
-                    Some(Work::CatalogueOutdated(destination, database)) => {
-                        local.governance.borrow_mut().outdate_catalogue(destination, &database);
-                    }
-                    None => break,
+                    Err(error) => tracing::warn!(%error, "an accepted connection could not be taken over"),
                 },
-                _ = every_second.tick() => {
-                    let (hits, misses) = local.governance.borrow().decision_counts();
-                    local.shared.metrics.decisions(hits - counted.0, misses - counted.1);
-                    counted = (hits, misses);
+                Some(Work::Catalogue(destination, database, catalogue)) => {
+                    local.governance.borrow_mut().learn_catalogue(destination, database, catalogue);
                 }
-                Some(ended) = running.join_next() => {
-                    if let Err(error) = ended && error.is_panic() {
-                        // The session's sockets closed with its task: the client sees a closed connection.
-                        tracing::error!("a session panicked; its connection was closed");
-                    }
+                Some(Work::CatalogueOutdated(destination, database)) => {
+                    local.governance.borrow_mut().outdate_catalogue(destination, &database);
+                }
+                None => break,
+            },
+            _ = every_second.tick() => {
+                let (hits, misses) = local.governance.borrow().decision_counts();
+                local.shared.metrics.decisions(hits - counted.0, misses - counted.1);
+                counted = (hits, misses);
+            }
+            Some(ended) = running.join_next() => {
+                if let Err(error) = ended && error.is_panic() {
+                    // The session's sockets closed with its task: the client sees a closed connection.
+                    tracing::error!("a session panicked; its connection was closed");
                 }
             }
         }
-        while running.join_next().await.is_some() {}
-    });
+    }
+    while running.join_next().await.is_some() {}
 }
 
 /// Connections beyond the limit that are told so at once; beyond these, connections are only closed.

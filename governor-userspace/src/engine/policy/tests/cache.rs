@@ -111,7 +111,7 @@ fn principals_that_differ_only_by_instance_share_a_key() {
     same.groups.reverse();
     same.groups.push("staff".into());
     same.ancestors.push(Ancestor { pid: 2, start_ticks: 3, executable: "/usr/bin/bash".into() });
-    let key = |p: &Principal| PolicyPrincipal::new(p).cache_key();
+    let key = |p: &Principal| PolicyPrincipal::new(p.clone().into()).cache_key();
     assert_eq!(key(&base), key(&same));
 
     let changes: [fn(&mut Principal); 14] = [

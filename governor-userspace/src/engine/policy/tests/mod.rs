@@ -38,7 +38,7 @@ pub fn principal(class: Class) -> Principal {
 }
 
 pub fn who(class: Class) -> PolicyPrincipal {
-    PolicyPrincipal::new(&principal(class))
+    PolicyPrincipal::new(principal(class).into())
 }
 
 pub fn claims() -> Claims {

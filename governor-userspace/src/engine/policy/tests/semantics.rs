@@ -222,7 +222,7 @@ fn requests_conform_to_the_schema() {
     reset.setting = Some(("role".into(), None));
     let mut statements: Vec<Statement> = K::ALL.into_iter().map(statement).collect();
     statements.extend([set_role, reset]);
-    for who in [PolicyPrincipal::new(&principal(Class::Person)), PolicyPrincipal::new(&bare)] {
+    for who in [PolicyPrincipal::new(principal(Class::Person).into()), PolicyPrincipal::new(bare.into())] {
         let process = who.entity().unwrap();
         let resource = entity::database(&claims(), &server()).unwrap();
         for s in &statements {

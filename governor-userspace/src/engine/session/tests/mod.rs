@@ -1,5 +1,6 @@
 //! The machine, bytes in and bytes out: no socket, no sleep.
 
+mod allocations;
 mod client;
 mod encryption;
 mod hold;
