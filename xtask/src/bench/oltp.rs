@@ -27,7 +27,7 @@ pub fn works(quick: bool, wants: impl Fn(Row) -> bool) -> Vec<Work> {
             ("prepared", 16),
             ("prepared", 64),
         ];
-        let some: &[(&str, u32)] = &[("simple", 1), ("simple", 16), ("prepared", 16), ("prepared", 64)];
+        let some: &[(&str, u32)] = &[("simple", 1), ("simple", 16), ("prepared", 16)];
         for &(protocol, clients) in if quick { some } else { all } {
             works.push(Work {
                 name: format!("-S {protocol} {clients:>2} clients"),
