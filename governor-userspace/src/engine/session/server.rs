@@ -466,7 +466,7 @@ impl Session {
             owed.expect.is_barrier() && owed.run.is_none() && owed.denial.is_none()
         });
         // Otherwise it may answer a Sync that was sent into a COPY that failed.
-        if !(!answered && self.pipeline.answers_doubtful_sync()) {
+        if answered || !self.pipeline.answers_doubtful_sync() {
             match self.pipeline.pop() {
                 Some(owed) if !owed.expect.is_barrier() => {
                     return Err(ProtocolViolation::Other("ReadyForQuery answers nothing"));
