@@ -1,7 +1,7 @@
 //! Each parser of one message, either direction: no panic, and nothing read beyond the message.
 #![no_main]
 
-use governor::engine::wire::postgres::{Header, backend, frontend, startup};
+use governor::engine::wire::postgres::{Header, backend, frontend, sasl, startup};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -35,6 +35,10 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = (backend::ready_for_query(bytes), backend::parameter_status(bytes), backend::backend_key_data(bytes));
     let _ = backend::command_complete(bytes);
+    if let Ok(mechanisms) = sasl::mechanisms(bytes) {
+        assert!(mechanisms.iter().map(|name| name.len() + 1).sum::<usize>() < bytes.len());
+    }
+    let _ = sasl::initial_response(bytes);
     for code in [b'C', b'M', b'V', 0] {
         let _ = backend::error_field(bytes, code);
     }

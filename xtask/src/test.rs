@@ -94,6 +94,10 @@ pub fn run(options: &Options) -> Result<bool> {
             ]),
         );
         tally.command(
+            "unit: command line",
+            shell::cargo().args(["test", "--quiet", "--package", "governor-userspace", "--test", "command"]),
+        );
+        tally.command(
             "unit: model",
             shell::cargo().args(["test", "--quiet", "--package", "governor-userspace", "--test", "model"]),
         );
