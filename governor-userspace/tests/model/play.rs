@@ -1,7 +1,7 @@
 //! A session between a client whose bytes are known and a model server, as the host would drive it.
 
 use bytes::BytesMut;
-use governor::engine::approval::Answer;
+use governor::engine::approval::{Answer, ApprovalRequest};
 use governor::engine::audit::{AuditEvent, AuditRecord, Outcome};
 use governor::engine::masking::Detectors;
 use governor::engine::model::{Class, Endpoint, Principal, SessionId, Timestamp, Verdict};
@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 /// What a session did so far.
-pub struct Play<'a> {
+pub struct Play {
     pub session: Session,
     pub governance: Governance,
     pub to_server: Vec<u8>,
@@ -24,16 +24,17 @@ pub struct Play<'a> {
     pub closed: Option<CloseReason>,
     /// Bytes that were read and not consumed, at most.
     pub waiting_bytes_max: usize,
-    /// Answers for held statements: granted or refused.
-    answers: Choices<'a>,
+    /// Decides which texts are refused when they are held. By text and not one after another: whether a statement
+    /// behind a failing one is held at all depends on what the server has said by then.
+    refusals: u8,
     dialled: bool,
-    held: Vec<Request>,
+    held: Vec<Box<ApprovalRequest>>,
     client: BytesMut,
     server: BytesMut,
 }
 
-impl<'a> Play<'a> {
-    pub fn new(class: Class, profile: Profile, limits: EngineLimits, answers: Choices<'a>) -> Self {
+impl Play {
+    pub fn new(class: Class, profile: Profile, limits: EngineLimits, mut answers: Choices<'_>) -> Self {
         let (policy, detectors) = made(profile);
         let governance = Governance::new(policy, detectors, Arc::default(), limits);
         let setup = SessionSetup {
@@ -54,7 +55,7 @@ impl<'a> Play<'a> {
             completions: vec![],
             closed: None,
             waiting_bytes_max: 0,
-            answers,
+            refusals: answers.byte(),
             dialled: false,
             held: vec![],
             client: BytesMut::new(),
@@ -93,12 +94,14 @@ impl<'a> Play<'a> {
         loop {
             if std::mem::take(&mut self.dialled) {
                 self.input(Input::Connected);
-            } else if self.held.pop().is_some() {
+            } else if let Some(request) = self.held.pop() {
                 self.input(Input::Held { approval: "a1".into() });
                 let (by, note) = ("boss".into(), String::new());
-                let answer = match self.answers.once_in(3) {
-                    false => Answer::Granted { by, uid: 1, note },
-                    true => Answer::Refused { by, uid: 1, note },
+                let text = request.statements.first().map(|s| s.text.to_string()).unwrap_or_default();
+                let sum = text.bytes().fold(self.refusals, u8::wrapping_add);
+                let answer = match sum % 3 {
+                    0 => Answer::Refused { by, uid: 1, note },
+                    _ => Answer::Granted { by, uid: 1, note },
                 };
                 self.input(Input::Answered { answer });
             } else if self.session.wants_client() && !self.client.is_empty() && self.closed.is_none() {
@@ -128,7 +131,7 @@ impl<'a> Play<'a> {
         for request in out.requests {
             match request {
                 Request::Dial => self.dialled = true,
-                Request::Hold(_) => self.held.push(request),
+                Request::Hold(request) => self.held.push(request),
                 _ => {}
             }
         }

@@ -80,9 +80,10 @@ pub fn a_restricted_session_makes_sense(dice: &Dice, class: Class) {
         assert!(play.closed.is_none(), "closed: {:?}\n{}", play.closed, told(&talk));
         assert!(
             server.ended,
-            "the client's Terminate arrives: {} {}\n{}",
+            "the client's Terminate arrives: {} {} {}\n{}",
             kinds(&play.to_client),
             kinds(&server.effective),
+            play.to_server.len(),
             told(&talk)
         );
         if let Err(why) = check::replies(&talk.messages, after_startup(&play.to_client)) {
@@ -171,7 +172,7 @@ fn spoil(bytes: &mut Vec<u8>, changes: &mut Choices<'_>) {
 }
 
 /// One record for each statement that the server ran, with how it ended and how many rows it gave.
-fn compare_runs(play: &Play<'_>, server: &Server<'_>, talk: &Conversation, overlapping: bool) {
+fn compare_runs(play: &Play, server: &Server<'_>, talk: &Conversation, overlapping: bool) {
     let mut recorded: Vec<_> =
         play.runs().into_iter().filter(|(_, outcome, _)| *outcome != Outcome::Skipped).collect();
     let ran: Vec<_> = server

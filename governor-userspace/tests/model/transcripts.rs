@@ -50,7 +50,7 @@ struct Played {
 
 fn play(connection: &Connection, class: Class, profile: Profile, split: &Split<'_>) -> Played {
     let mut play = Play::new(class, profile, EngineLimits::default(), Choices::new(&[]));
-    let deliver = |play: &mut Play<'_>, from_client: bool, bytes: &[u8]| {
+    let deliver = |play: &mut Play, from_client: bool, bytes: &[u8]| {
         if from_client { play.client(bytes) } else { play.server(bytes) }
     };
     match split {

@@ -55,7 +55,8 @@ impl Session {
                 || Permit::protocol(ProtocolNeed::CopyData),
                 &mut ToServer(&mut out.to_server),
             );
-            if !more {
+            if !more || !self.wants_client() {
+                // The rest of a message passes in any case; what comes behind it may have to wait.
                 return Ok(());
             }
             let Some(header) = Header::peek(chunk.unread())? else { return Ok(()) };

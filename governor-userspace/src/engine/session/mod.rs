@@ -404,7 +404,14 @@ impl Session {
 
     /// Whether bytes of the client would be consumed now. While this is false the host stops reading.
     pub fn wants_client(&self) -> bool {
-        if self.holding.is_some() || self.ended || self.pipeline.is_full() {
+        if self.holding.is_some() || self.ended {
+            return false;
+        }
+        // The server waits for the rest of a message whose beginning it has, before it answers anything.
+        if self.client_stream.is_open() {
+            return true;
+        }
+        if self.pipeline.is_full() {
             return false;
         }
         // One batch at a time: what a name means is certain only when the server has answered. Behind a

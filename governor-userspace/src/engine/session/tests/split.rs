@@ -69,3 +69,18 @@ fn split_at_every_byte() {
         assert!(cut_run.2 == whole.2, "records, cut at {cut}");
     }
 }
+
+/// A restricted session waits for replies; the server waits for the whole of what it was sent the beginning of.
+#[test]
+fn the_rest_of_a_message_is_always_taken() {
+    let last = message(b'f', b"changed my mind\0");
+    for cut in 0..last.len() {
+        let mut s = Stage::ready(Class::Person);
+        s.client(&query("COPY people FROM STDIN"));
+        s.server(&message(b'G', b"\0\0\0"));
+        s.clear();
+        s.client(&last[..cut]);
+        s.client(&[&last[cut..], &query("SELECT 1")].concat());
+        assert_eq!(s.to_server, last, "cut at {cut}: all of it, and what is behind waits");
+    }
+}
