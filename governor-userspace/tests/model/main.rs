@@ -14,14 +14,36 @@ use governor::engine::policy::Profile;
 use properties::Dice;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 fn dice() -> impl Strategy<Value = Dice> {
     (vec(any::<u8>(), 0..200), vec(any::<u8>(), 0..100), vec(any::<u8>(), 0..200), vec(any::<u8>(), 0..24))
         .prop_map(|(conversation, noise, cuts, answers)| Dice { conversation, noise, cuts, answers })
 }
 
+/// The same conversations every time, so that a failure is about the change and not about the dice. For others:
+/// `GOVERNOR_SEED` with a number, or `random`, and `GOVERNOR_CASES`.
+fn config() -> ProptestConfig {
+    let rng_seed = match std::env::var("GOVERNOR_SEED").as_deref() {
+        Ok("random") => RngSeed::Random,
+        Ok(seed) => RngSeed::Fixed(seed.parse().expect("GOVERNOR_SEED is a number, or `random`")),
+        Err(_) => RngSeed::Fixed(SEED),
+    };
+    let cases = std::env::var("GOVERNOR_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
+    ProptestConfig {
+        cases,
+        rng_seed,
+        max_shrink_iters: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+const CASES: u32 = 400;
+const SEED: u64 = 3;
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn the_model_is_consistent(dice in dice()) {
