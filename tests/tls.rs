@@ -463,6 +463,30 @@ fn a_cancel_request_within_tls_reaches_the_server_within_tls() {
     assert!(String::from_utf8_lossy(&error.1).contains("57014"), "{error:?}");
 }
 
+#[test]
+fn idle_connections_over_tls_cost_little() {
+    let site = Secure::start(Keys::Found, "");
+    site.postgres.authenticate("hostssl all all 127.0.0.1/32 trust").unwrap();
+    let pid = site.governor.pid().unwrap();
+    let open = || {
+        let mut session = secure_wire(&site);
+        session.write_all(&wire::startup("app", "shop")).unwrap();
+        until_ready(&mut session);
+        session
+    };
+    // What is kept once, whatever comes later.
+    let first: Vec<_> = (0..20).map(|_| open()).collect();
+    let before = process::rss_kib(pid).unwrap();
+    let more: Vec<_> = (0..200).map(|_| open()).collect();
+    let each = process::rss_kib(pid).unwrap().saturating_sub(before) as f64 / more.len() as f64;
+    println!("{each:.1} KiB for an idle connection over TLS on both sides");
+    assert!(each < f64::from(IDLE_KIB_MAX), "{each}");
+    drop(first);
+}
+
+/// Far more than was ever seen: it is about a buffer that stays.
+const IDLE_KIB_MAX: u32 = 96;
+
 /// A TLS connection of a client that verifies the server's own certificate.
 fn secure_wire(site: &Secure) -> Secured {
     let mut socket = socket(site, Class::Service);

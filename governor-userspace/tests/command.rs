@@ -139,7 +139,11 @@ fn a_hold_is_shown_and_answered_from_another_terminal() {
     assert!(error.contains(&format!("{id} has ended already: refused by ")), "{error}");
     let (_, lines, _) = run(dir.path(), &["approvals", "list", "--all", "--json"]);
     let record: serde_json::Value = serde_json::from_str(lines.trim()).unwrap();
-    assert_eq!(record["state"]["answer"]["answer"], "refused");
+    assert_eq!(
+        (&record["state"], &record["answer"]["answer"]),
+        (&"ended".into(), &"refused".into()),
+        "{record}"
+    );
 }
 
 /// A DELETE by an agent, held for a minute. Its uid is nobody who runs this test.

@@ -28,7 +28,7 @@ pub struct Play {
     /// behind a failing one is held at all depends on what the server has said by then.
     refusals: u8,
     dialled: bool,
-    held: Vec<Box<ApprovalRequest>>,
+    held: Vec<ApprovalRequest>,
     client: BytesMut,
     server: BytesMut,
 }
@@ -131,7 +131,7 @@ impl Play {
         for request in out.requests {
             match request {
                 Request::Dial => self.dialled = true,
-                Request::Hold(request) => self.held.push(request),
+                Request::Hold(request) => self.held.push(*request),
                 _ => {}
             }
         }
