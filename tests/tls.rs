@@ -377,7 +377,7 @@ fn a_renewed_server_certificate_is_shown_without_a_restart() {
     let verify =
         [("PGSSLMODE", "verify-full"), ("PGSSLROOTCERT", root.to_str().unwrap()), ("PGHOST", "localhost")];
     site.psql(Some(Class::Service), &verify, "SELECT 1").ok().unwrap();
-    let digest = |site: &Site| {
+    let digest = |site: &Secure| {
         let records = site.governor.events("tls").unwrap();
         field(records.last().unwrap(), "tls")["upstream"]["certificate"]["sha256"]
             .as_str()
@@ -395,8 +395,6 @@ fn a_renewed_server_certificate_is_shown_without_a_restart() {
     site.psql(Some(Class::Service), &verify, "SELECT 1").ok().unwrap();
     assert_eq!(site.shown().last().map(String::as_str), Some("server_key"));
 }
-
-type Site = Secure;
 
 fn socket(site: &Secure, class: Class) -> RemoteSocket {
     let address = SocketAddr::from(([127, 0, 0, 1], site.postgres.port()));

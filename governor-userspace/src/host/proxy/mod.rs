@@ -3,6 +3,7 @@
 //! ```text
 //! listener ─ accept ─▶ workers (one thread each) ─▶ relay: one task per connection
 //!                                                     │ leg (client)  leg (database)
+//!                                                     ├ handshake: TLS on both legs (`host/tls`)
 //!                                                     └ ledger · approvals · cancel registry
 //! ```
 //!
