@@ -108,7 +108,8 @@ impl Session {
                 "Use SELECT: its result is masked.",
             ));
         }
-        self.asker(governance).run(statement, &RunContext { approved, reads_sensitive })
+        let context = RunContext { approved, reads_sensitive, ..RunContext::default() };
+        self.asker(governance).run(statement, context)
     }
 
     /// What the client reads when it is refused.
