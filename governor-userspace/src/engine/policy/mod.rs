@@ -32,7 +32,7 @@ pub use error::{PolicyError, Problem};
 pub use labelling::{Destination, EnvironmentRule, LabelRule, Labelling, Member, NamePattern, Word};
 pub use question::{Moment, RunContext, SeeColumn, SessionContext, Visibility};
 pub use schema::SCHEMA_TEXT;
-pub use source::{PolicySource, Profile};
+pub use source::{Pack, PolicySource, Profile};
 
 #[cfg(test)]
 pub(super) mod tests;

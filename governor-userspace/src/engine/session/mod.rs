@@ -14,6 +14,7 @@
 
 mod action;
 mod cancel;
+pub mod cases;
 mod catalogue;
 mod chunk;
 mod client;
@@ -27,6 +28,7 @@ mod opening;
 mod permit;
 mod pipeline;
 mod records;
+mod rehearsal;
 mod server;
 mod slots;
 mod visibility;
@@ -36,6 +38,7 @@ pub use catalogue::{Catalogue, ColumnPattern, Labels};
 pub use governance::{EngineLimits, Governance};
 pub use input::{CancelMatch, Input, StopReason};
 pub use permit::Permit;
+pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
 
 use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
 use crate::engine::masking::RowPlan;
