@@ -19,6 +19,7 @@ mod catalogue;
 mod chunk;
 mod client;
 mod encryption;
+pub mod explain;
 mod gate;
 mod governance;
 mod hold;
