@@ -1,21 +1,28 @@
 //! Nouns that every part of the engine shares.
 
 mod answer;
+mod catalogue;
 mod category;
 mod decision;
 mod endpoint;
 mod principal;
 mod relation;
+mod search_path;
 mod statement;
 mod time;
 mod tls;
 
 pub use answer::Answer;
+pub use catalogue::{
+    Body, Builder as CatalogueBuilder, Catalogue, Column, ColumnId, FIRST_USER_OID, Function, Oid, Relation,
+    RelationKind, Resolved, SystemFunction, Volatility,
+};
 pub use category::Category;
 pub use decision::{Decision, DecisionId, Hold, MaskStyle, Obligations, Reason, Verdict};
 pub use endpoint::{Claims, Endpoint, SessionId};
 pub use principal::{Ancestor, Class, Principal};
 pub use relation::{ColumnName, RelationName};
+pub use search_path::SearchPath;
 pub use statement::{FunctionName, Mentions, Statement, StatementKind, Target, Unknown};
 pub use time::Timestamp;
 pub use tls::{PeerCertificate, ShownCertificate, TlsSession, UpstreamTls};
