@@ -8,6 +8,7 @@ mod endpoint;
 mod principal;
 mod relation;
 mod search_path;
+mod session_state;
 mod statement;
 mod time;
 mod tls;
@@ -23,6 +24,9 @@ pub use endpoint::{Claims, Endpoint, SessionId};
 pub use principal::{Ancestor, Class, Principal};
 pub use relation::{ColumnName, RelationName};
 pub use search_path::SearchPath;
-pub use statement::{FunctionName, Mentions, Statement, StatementKind, Target, Unknown};
+pub use session_state::{SessionState, Setting, TempObject, TempObjects, TempRows, TempSource};
+pub use statement::{
+    Cursor, CursorUse, FunctionName, Mentions, SessionEffect, Statement, StatementKind, Target, Unknown,
+};
 pub use time::Timestamp;
 pub use tls::{PeerCertificate, ShownCertificate, TlsSession, UpstreamTls};

@@ -20,6 +20,7 @@ mod objects;
 mod prescan;
 mod same;
 mod scope;
+mod session;
 mod setting;
 mod targets;
 mod walk;
@@ -131,6 +132,7 @@ fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
     let inner = match root {
         Node::ExplainStmt(explain) => Some(explain.query()),
         Node::PrepareStmt(prepare) => Some(prepare.query()),
+        Node::DeclareCursorStmt(declare) => Some(declare.query()),
         _ => None,
     };
     Statement {
@@ -145,7 +147,8 @@ fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
         targets,
         setting: walk.setting,
         prepared_name: walk.prepared_name.map(Into::into),
-        // Neither command can stand inside the other, so this goes one level deep.
+        session: session::effect(root),
+        // EXPLAIN of DECLARE is the deepest: this goes two levels down.
         inner: inner.map(|node| Box::new(statement(node, text.clone(), fingerprint.clone()))),
         unknown,
         text,
@@ -184,6 +187,7 @@ fn empty(text: &str) -> Statement {
         setting: None,
         prepared_name: None,
         inner: None,
+        session: None,
         unknown: None,
         fingerprint: fingerprint::fingerprint(""),
     }
