@@ -135,7 +135,7 @@ impl Session {
                     return Ok(self.read_catalogue_first(out));
                 }
                 let statements = if whole {
-                    self.understand(frontend::query(body)?, governance)
+                    self.understand_query(frontend::query(body)?, governance)
                 } else {
                     too_long(body, body_bytes, governance)
                 };

@@ -4,7 +4,7 @@
 //! version and decide again.
 
 use super::catalogue::{Catalogue, Labels};
-use super::visibility;
+use super::{shape, visibility};
 use crate::engine::masking::{ColumnAction, Detectors, mask_text};
 use crate::engine::model::{Claims, Decision, Endpoint, Statement, Timestamp, Unknown};
 use crate::engine::policy::{DecisionCache, PolicyPrincipal, PolicySet, RunContext, SeeColumn, Visibility};
@@ -54,7 +54,8 @@ impl Default for EngineLimits {
 /// A query text, understood: facts and what records say of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Understood {
-    pub script: Script,
+    /// Of this text, or for the record alone of one of the same shape (`shape.rs`).
+    script: Arc<Script>,
     recorded: Vec<Recorded>,
 }
 
@@ -62,6 +63,8 @@ pub(super) struct Understood {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Recorded {
     pub text: Arc<str>,
+    /// Length of the statement's own text.
+    pub text_bytes: u64,
     pub tag: Arc<str>,
     pub fingerprint: Arc<str>,
     pub reads: Arc<[String]>,
@@ -111,6 +114,9 @@ pub struct Governance {
     facts: LruCache<Box<str>, Arc<Understood>>,
     facts_bytes: usize,
     seen: Seen,
+    /// By the key that `shape.rs` writes.
+    shapes: LruCache<Box<[u8]>, Arc<Understood>>,
+    shape_key: Vec<u8>,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
 }
@@ -130,6 +136,8 @@ impl Governance {
             facts: LruCache::new(FACTS_COUNT_MAX),
             facts_bytes: 0,
             seen: Seen::default(),
+            shapes: LruCache::new(SHAPES_COUNT_MAX),
+            shape_key: Vec::new(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
         }
@@ -157,6 +165,36 @@ impl Governance {
         understood
     }
 
+    /// As [`Self::understand`], for a session of which policy can deny, hold and mask nothing. The facts may be those of
+    /// another text of the same shape; what records say of the text is its own.
+    pub(super) fn understand_for_record(&mut self, text: &str) -> Arc<Understood> {
+        if let Some(found) = self.facts.get(text) {
+            return found.clone();
+        }
+        let mut key = std::mem::take(&mut self.shape_key);
+        let understood = if !shape::key_of(text, &mut key) {
+            self.understand(text, true)
+        } else if !self.seen.again(text)
+            && let Some(found) = self.shapes.get(key.as_slice())
+        {
+            let recorded = found.recorded.iter().map(|r| Recorded {
+                text: mask_text(&self.detectors, text.trim_ascii(), self.limits.record_text_bytes_max).into(),
+                text_bytes: text.trim_ascii().len() as u64,
+                ..r.clone()
+            });
+            Arc::new(Understood { script: found.script.clone(), recorded: recorded.collect() })
+        } else {
+            let understood = self.understand(text, true);
+            // One text, one statement: its own text is all of it.
+            if understood.script.statements.len() == 1 {
+                self.shapes.put(key.as_slice().into(), understood.clone());
+            }
+            understood
+        };
+        self.shape_key = key;
+        understood
+    }
+
     /// A statement whose text is not known or not understood.
     pub(super) fn unknown(&self, text: &str, why: Unknown) -> Arc<Understood> {
         self.understood(Statement::unknown(text.into(), why))
@@ -173,13 +211,14 @@ impl Governance {
             .iter()
             .map(|s| Recorded {
                 text: mask_text(&self.detectors, &s.text, self.limits.record_text_bytes_max).into(),
+                text_bytes: s.text.len() as u64,
                 tag: s.tag.as_str().into(),
                 fingerprint: s.fingerprint.as_str().into(),
                 reads: s.reads.iter().map(ToString::to_string).collect(),
                 writes: s.writes.iter().map(ToString::to_string).collect(),
             })
             .collect();
-        Understood { script, recorded }
+        Understood { script: Arc::new(script), recorded }
     }
 
     pub(super) fn catalogue(&mut self, destination: Endpoint, database: &str) -> Option<Arc<Catalogue>> {
@@ -328,5 +367,7 @@ const FACTS_BYTES_MAX: usize = 8 << 20;
 const FACTS_TEXT_BYTES_MAX: usize = 64 << 10;
 /// Texts of which a hash is kept, per worker.
 const SEEN_COUNT: usize = 16_384;
+/// Shapes with facts, per worker; a key has at most a kilobyte.
+const SHAPES_COUNT_MAX: NonZeroUsize = count(1024);
 const DECISIONS_COUNT_MAX: NonZeroUsize = count(16_384);
 const CATALOGUES_COUNT_MAX: NonZeroUsize = count(64);

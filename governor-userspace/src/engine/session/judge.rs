@@ -43,6 +43,17 @@ impl Session {
         StatementRef::all(&understood).collect()
     }
 
+    /// The same for a text that runs now and is forgotten: where facts serve the record alone, they may come from a
+    /// text of the same shape.
+    pub(super) fn understand_query(&self, text: &[u8], governance: &mut Governance) -> Vec<StatementRef> {
+        let record_alone =
+            !self.restricted && !self.may_be_masked && self.settings.standard_conforming_strings;
+        match self.settings.decode(text) {
+            Ok(text) if record_alone => StatementRef::all(&governance.understand_for_record(&text)).collect(),
+            _ => self.understand(text, governance),
+        }
+    }
+
     /// Decides each of `statements`. An EXECUTE is judged by everything that its name may mean.
     pub(super) fn judge(
         &self,

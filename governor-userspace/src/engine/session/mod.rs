@@ -28,6 +28,7 @@ mod permit;
 mod pipeline;
 mod records;
 mod server;
+mod shape;
 mod slots;
 mod visibility;
 
