@@ -143,6 +143,16 @@ impl TempObjects {
         Arc::make_mut(&mut self.objects).insert(name.into(), object);
     }
 
+    /// As [`Self::doubt`], for every one.
+    pub fn doubt_all(&mut self, why: &str) {
+        if self.objects.is_empty() {
+            return;
+        }
+        for object in Arc::make_mut(&mut self.objects).values_mut() {
+            *object = TempObject { rows: TempRows::Unknown(why.into()), in_transaction: true };
+        }
+    }
+
     /// A transaction was rolled back, all of it or a part: what happened in it to temporary objects is in doubt.
     pub fn roll_back(&mut self, why: &str) {
         if !self.objects.values().any(|object| object.in_transaction) {
