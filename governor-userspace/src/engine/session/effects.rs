@@ -1,8 +1,9 @@
 //! What a statement changes in what the session knows: when it goes to the server, and when it is complete.
 
 use super::client::{is_plain, weight};
+use super::facts::StatementRef;
 use super::following::Reach;
-use super::governance::{Governance, StatementRef};
+use super::governance::Governance;
 use super::hold::Approval;
 use super::judge::{Judged, is_plain_name};
 use super::meaning::declared_name;
@@ -60,7 +61,7 @@ impl Session {
         }
         let holds = statement.session.as_ref().and_then(|effect| effect.cursor.as_ref());
         let holds = holds.is_some_and(|cursor| cursor.does == CursorUse::Declare { holds: true });
-        let statements: Arc<[_]> = StatementRef::all(&governance.understood((**inner).clone())).collect();
+        let statements: Arc<[_]> = StatementRef::all(&governance.facts.known((**inner).clone())).collect();
         let bytes = name.len() + weight(&statements);
         let portal = Portal {
             statements,

@@ -1,6 +1,7 @@
 //! Decides statements before any of them runs.
 
-use super::governance::{Governance, StatementRef};
+use super::facts::StatementRef;
+use super::governance::Governance;
 use super::meaning::{DefinedHere, Meaning, executed_name, fetched_name};
 use super::{Encoding, Session, Settings};
 use crate::engine::model::{Decision, DecisionId, SessionState, Statement, StatementKind, Unknown, Verdict};
@@ -56,7 +57,7 @@ impl Session {
             return StatementRef::all(&governance.unknown(&String::from_utf8_lossy(text), why)).collect();
         }
         let understood = match self.settings.decode(text) {
-            Ok(text) => governance.understand(&text, self.settings.standard_conforming_strings),
+            Ok(text) => governance.facts.understand(&text, self.settings.standard_conforming_strings),
             Err(what) => {
                 let why = Unknown::NotUnderstood { what: what.into() };
                 governance.unknown(&String::from_utf8_lossy(text), why)
@@ -71,7 +72,9 @@ impl Session {
         let record_alone =
             !self.restricted && !self.may_be_masked && self.settings.standard_conforming_strings;
         match self.settings.decode(text) {
-            Ok(text) if record_alone => StatementRef::all(&governance.understand_for_record(&text)).collect(),
+            Ok(text) if record_alone => {
+                StatementRef::all(&governance.facts.understand_for_record(&text)).collect()
+            }
             _ => self.understand(text, governance),
         }
     }

@@ -1,8 +1,9 @@
 //! What a statement that names another one runs: EXECUTE of a prepared statement, FETCH of a cursor.
 
 use super::Session;
+use super::facts::StatementRef;
 use super::following::Reach;
-use super::governance::{Governance, StatementRef};
+use super::governance::Governance;
 use super::judge::is_plain_name;
 use crate::engine::model::{CursorUse, SessionState, Statement, StatementKind, Unknown};
 use std::collections::BTreeMap;
@@ -41,7 +42,9 @@ impl DefinedHere {
             return;
         }
         let Some(inner) = &statement.inner else { return };
-        let Some(inner) = StatementRef::all(&governance.understood((**inner).clone())).next() else { return };
+        let Some(inner) = StatementRef::all(&governance.facts.known((**inner).clone())).next() else {
+            return;
+        };
         if let Some(name) = declared_name(statement) {
             let meaning = Meaning { statement: inner, state: state.clone(), approved };
             self.cursors.insert(name.to_owned(), meaning);

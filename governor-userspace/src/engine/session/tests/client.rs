@@ -479,18 +479,3 @@ fn what_a_pipeline_keeps_is_bounded_and_the_server_is_asked_to_answer() {
     s.server(&ready(b'I'));
     assert!(s.session.is_idle());
 }
-
-/// Facts that serve the record alone may be another text's; whoever is governed gets those of the own text.
-#[test]
-fn facts_of_a_shape_stay_with_the_record() {
-    let mut stage = Stage::ready(Class::Service);
-    let texts = ["SELECT a FROM t WHERE id = 17", "SELECT a FROM t WHERE id = 4711"];
-    let for_record: Vec<_> = texts.iter().map(|text| stage.governance.understand_for_record(text)).collect();
-    for (text, understood) in texts.iter().zip(&for_record) {
-        let statement = StatementRef::all(understood).next().unwrap();
-        assert_eq!(&*statement.recorded().text, *text);
-        assert_eq!(statement.recorded().text_bytes, text.len() as u64);
-        let own = stage.governance.understand(text, true);
-        assert_eq!(&*StatementRef::all(&own).next().unwrap().text, *text);
-    }
-}
