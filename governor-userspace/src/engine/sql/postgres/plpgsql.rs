@@ -320,7 +320,7 @@ impl<'a> Reader<'a> {
             _ => piece.end,
         };
         let until = self.tokens.get(end.checked_sub(1)?)?.end;
-        let text = self.text.get(skip..until)?;
+        let text = self.text.get(skip..until).filter(|text| !text.trim_ascii().is_empty())?;
         self.add(&format!("SELECT {text}"))
     }
 
