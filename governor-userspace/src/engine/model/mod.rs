@@ -9,6 +9,7 @@ mod principal;
 mod relation;
 mod search_path;
 mod session_state;
+mod side_effects;
 mod statement;
 mod time;
 mod tls;
@@ -25,8 +26,10 @@ pub use principal::{Ancestor, Class, Principal};
 pub use relation::{ColumnName, RelationName};
 pub use search_path::SearchPath;
 pub use session_state::{SessionState, Setting, TempObject, TempObjects, TempRows, TempSource};
+pub use side_effects::{Cascade, Changing, Rule, SideEffects, Trigger};
 pub use statement::{
-    Cursor, CursorUse, FunctionName, Mentions, SessionEffect, Statement, StatementKind, Target, Unknown,
+    Change, Cursor, CursorUse, FunctionName, Mentions, SessionEffect, Statement, StatementKind, Target,
+    Unknown,
 };
 pub use time::Timestamp;
 pub use tls::{PeerCertificate, ShownCertificate, TlsSession, UpstreamTls};
