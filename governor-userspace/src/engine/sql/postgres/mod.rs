@@ -16,6 +16,7 @@ mod command;
 mod fingerprint;
 mod functions;
 mod lexer;
+mod lineage;
 mod objects;
 mod prescan;
 mod same;
@@ -25,6 +26,7 @@ mod targets;
 mod walk;
 mod where_clause;
 
+pub use lineage::{Names, ViewFlows, lineage};
 pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_IN_A_ROW_MAX, STATEMENT_BYTES_MAX, STATEMENTS_MAX};
 
 use super::{Script, SqlDialect};
