@@ -3,8 +3,9 @@
 
 use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToServer};
+use super::facts::StatementRef;
 use super::gate::{Gate, NO_SUCH_PORTAL, Step, foreign_to_copy, name_report};
-use super::governance::{Governance, StatementRef};
+use super::governance::Governance;
 use super::hold::{Approval, Standing};
 use super::judge::{Judged, is_plain_name, strictest};
 use super::permit::{Permit, ProtocolNeed};
@@ -135,7 +136,7 @@ impl Session {
                     return Ok(self.read_catalogue_first(out));
                 }
                 let statements = if whole {
-                    self.understand(frontend::query(body)?, governance)
+                    self.understand_query(frontend::query(body)?, governance)
                 } else {
                     too_long(body, body_bytes, governance)
                 };
@@ -296,7 +297,7 @@ impl Session {
             && is_plain_name(name.as_bytes())
         {
             let ticket = self.next_ticket();
-            let inner: Arc<[_]> = StatementRef::all(&governance.understood((**inner).clone())).collect();
+            let inner: Arc<[_]> = StatementRef::all(&governance.facts.known((**inner).clone())).collect();
             let bytes = name.len() + weight(&inner);
             if self.statements.define(
                 name.as_bytes(),

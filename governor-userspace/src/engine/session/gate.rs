@@ -4,7 +4,8 @@
 use super::Parameters;
 use super::Session;
 use super::action::Actions;
-use super::governance::{Governance, StatementRef};
+use super::facts::StatementRef;
+use super::governance::Governance;
 use super::hold::{Approval, Standing};
 use super::judge::{Judged, strictest};
 use super::permit::{Permit, ProtocolNeed};

@@ -1,6 +1,7 @@
 //! Decides statements before any of them runs.
 
-use super::governance::{Governance, StatementRef};
+use super::facts::StatementRef;
+use super::governance::Governance;
 use super::{Encoding, Session, Settings};
 use crate::engine::model::{Decision, DecisionId, Statement, StatementKind, Unknown, Verdict};
 use crate::engine::policy::RunContext;
@@ -34,13 +35,26 @@ impl Session {
     /// The facts of a text that the client sent.
     pub(super) fn understand(&self, text: &[u8], governance: &mut Governance) -> Vec<StatementRef> {
         let understood = match self.settings.decode(text) {
-            Ok(text) => governance.understand(&text, self.settings.standard_conforming_strings),
+            Ok(text) => governance.facts.understand(&text, self.settings.standard_conforming_strings),
             Err(what) => {
                 let why = Unknown::NotUnderstood { what: what.into() };
                 governance.unknown(&String::from_utf8_lossy(text), why)
             }
         };
         StatementRef::all(&understood).collect()
+    }
+
+    /// The same for a text that runs now and is forgotten: where facts serve the record alone, they may come from a
+    /// text of the same shape.
+    pub(super) fn understand_query(&self, text: &[u8], governance: &mut Governance) -> Vec<StatementRef> {
+        let record_alone =
+            !self.restricted && !self.may_be_masked && self.settings.standard_conforming_strings;
+        match self.settings.decode(text) {
+            Ok(text) if record_alone => {
+                StatementRef::all(&governance.facts.understand_for_record(&text)).collect()
+            }
+            _ => self.understand(text, governance),
+        }
     }
 
     /// Decides each of `statements`. An EXECUTE is judged by everything that its name may mean.
@@ -63,7 +77,7 @@ impl Session {
             };
             if statement.kind == StatementKind::Prepare
                 && let (Some(name), Some(inner)) = (&statement.prepared_name, &statement.inner)
-                && let Some(inner) = StatementRef::all(&governance.understood((**inner).clone())).next()
+                && let Some(inner) = StatementRef::all(&governance.facts.known((**inner).clone())).next()
             {
                 prepared_here.insert(name.clone(), inner);
             }

@@ -251,7 +251,7 @@ impl Session {
 
     /// The answer to [`Self::read_catalogue`] is complete.
     pub(super) fn catalogue_read(&mut self, now: Timestamp, governance: &mut Governance, out: &mut Actions) {
-        let dialect = super::governance::dialect(true);
+        let dialect = crate::engine::sql::PostgresDialect::default();
         if let Some(read) =
             self.catalogue_reader.take().and_then(|r| r.finish(&governance.labels, &dialect, now))
         {

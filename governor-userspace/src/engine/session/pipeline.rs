@@ -6,7 +6,7 @@
 //! Invariant: the queue has one entry per reply that the server still owes, in order.
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING>
 
-use super::governance::StatementRef;
+use super::facts::StatementRef;
 use super::slots::Ticket;
 use crate::engine::masking::Category;
 use crate::engine::model::{DecisionId, Timestamp};

@@ -41,7 +41,7 @@ impl Session {
             kind: statement.kind,
             tag: recorded.tag.clone(),
             text: recorded.text.clone(),
-            text_bytes: statement.text.len() as u64,
+            text_bytes: recorded.text_bytes,
             fingerprint: recorded.fingerprint.clone(),
             reads: recorded.reads.clone(),
             writes: recorded.writes.clone(),
