@@ -5,6 +5,7 @@ mod catalogue;
 mod category;
 mod decision;
 mod endpoint;
+mod lineage;
 mod principal;
 mod relation;
 mod search_path;
@@ -22,6 +23,7 @@ pub use catalogue::{
 pub use category::Category;
 pub use decision::{Decision, DecisionId, Hold, MaskStyle, Obligations, Reason, Verdict};
 pub use endpoint::{Claims, Endpoint, SessionId};
+pub use lineage::{Doubt, Flow, Lineage, Temporary};
 pub use principal::{Ancestor, Class, Principal};
 pub use relation::{ColumnName, RelationName};
 pub use search_path::SearchPath;

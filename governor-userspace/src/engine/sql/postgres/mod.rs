@@ -18,6 +18,7 @@ mod command;
 mod fingerprint;
 mod functions;
 mod lexer;
+mod lineage;
 mod objects;
 mod plpgsql;
 mod prescan;
@@ -31,6 +32,7 @@ mod where_clause;
 
 pub use bodies::{Code, function_code, rule_code, standard_body, view_source};
 pub use command::strength;
+pub use lineage::{Names, ViewFlows, lineage};
 pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_IN_A_ROW_MAX, STATEMENT_BYTES_MAX, STATEMENTS_MAX};
 
 use super::{Script, SqlDialect};
