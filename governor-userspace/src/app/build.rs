@@ -198,6 +198,7 @@ fn labels(config: &Config) -> Labels {
             .map(|label| (label.column.clone(), label.category))
             .collect(),
         clear: config.masking.clear.clone(),
+        ..Labels::default()
     }
 }
 

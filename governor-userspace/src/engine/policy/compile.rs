@@ -179,6 +179,11 @@ impl PolicySet {
         &self.unmet
     }
 
+    /// Some policy looks at names, schemas or labels of relations.
+    pub fn looks_at_names(&self) -> bool {
+        self.mentions.names
+    }
+
     /// Some policy looks at the time.
     pub fn looks_at_time(&self) -> bool {
         self.mentions.time

@@ -3,18 +3,16 @@
 //! All caches are bounded. A new policy set is swapped in between two inputs; sessions notice by its
 //! version and decide again.
 
-use super::catalogue::{Catalogue, Labels};
+use super::catalogue::{Catalogue, ColumnPattern, Labels};
+use super::facts::{FactsCache, Understood};
 use super::visibility;
-use crate::engine::masking::{ColumnAction, Detectors, mask_text};
+use crate::engine::masking::{ColumnAction, Detectors};
 use crate::engine::model::{Claims, Decision, Endpoint, Statement, Timestamp, Unknown};
 use crate::engine::policy::{
     DecisionCache, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
 };
-use crate::engine::sql::{PostgresDialect, Script, SqlDialect};
 use lru::LruCache;
-use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
-use std::ops::Deref;
 use std::sync::Arc;
 
 /// Bounds and choices from the configuration.
@@ -53,55 +51,6 @@ impl Default for EngineLimits {
     }
 }
 
-/// A query text, understood: facts and what records say of it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Understood {
-    pub script: Script,
-    recorded: Vec<Recorded>,
-}
-
-/// What a record says of a statement's text: values masked, length bounded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Recorded {
-    pub text: Arc<str>,
-    pub tag: Arc<str>,
-    pub fingerprint: Arc<str>,
-    pub reads: Arc<[String]>,
-    pub writes: Arc<[String]>,
-}
-
-/// One statement of an [`Understood`] text.
-#[derive(Clone, Debug)]
-pub(super) struct StatementRef {
-    understood: Arc<Understood>,
-    index: usize,
-}
-
-impl StatementRef {
-    /// Every statement of a text, in order.
-    pub fn all(understood: &Arc<Understood>) -> impl Iterator<Item = Self> + use<> {
-        let understood = understood.clone();
-        (0..understood.script.statements.len().min(understood.recorded.len()))
-            .map(move |index| Self { understood: understood.clone(), index })
-    }
-
-    pub fn recorded(&self) -> &Recorded {
-        // `all` makes indices that exist in both vectors, which never change.
-        #[allow(clippy::indexing_slicing)]
-        &self.understood.recorded[self.index]
-    }
-}
-
-impl Deref for StatementRef {
-    type Target = Statement;
-
-    fn deref(&self) -> &Statement {
-        // As in `recorded`.
-        #[allow(clippy::indexing_slicing)]
-        &self.understood.script.statements[self.index]
-    }
-}
-
 /// One worker's knowledge.
 #[derive(Debug)]
 pub struct Governance {
@@ -109,10 +58,7 @@ pub struct Governance {
     pub detectors: Arc<Detectors>,
     pub labels: Arc<Labels>,
     pub limits: EngineLimits,
-    /// Under `standard_conforming_strings = on`; the rare other reading is not cached.
-    facts: LruCache<Box<str>, Arc<Understood>>,
-    facts_bytes: usize,
-    seen: Seen,
+    pub facts: FactsCache,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
 }
@@ -126,62 +72,40 @@ impl Governance {
     ) -> Self {
         Self {
             policy,
+            facts: FactsCache::new(detectors.clone(), limits.record_text_bytes_max),
             detectors,
             labels,
             limits,
-            facts: LruCache::new(FACTS_COUNT_MAX),
-            facts_bytes: 0,
-            seen: Seen::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
         }
     }
 
-    /// The facts of a query text. `plain_strings` is the server's `standard_conforming_strings`.
-    pub(super) fn understand(&mut self, text: &str, plain_strings: bool) -> Arc<Understood> {
-        if plain_strings && let Some(found) = self.facts.get(text) {
-            return found.clone();
+    /// Puts another policy set in force. Where it labels columns otherwise, what is sensitive in the catalogues is no
+    /// longer true: they are read again before they are trusted.
+    pub fn change_policy(&mut self, policy: Arc<PolicySet>) {
+        if policy.labelling().labels != self.policy.labelling().labels {
+            self.catalogues.clear();
         }
-        let script = dialect(plain_strings).script(text);
-        let understood = Arc::new(self.record_form(script));
-        // Texts with literals in them come once; only what comes again is worth a place.
-        if plain_strings && text.len() <= FACTS_TEXT_BYTES_MAX && self.seen.again(text) {
-            self.facts_bytes += text.len();
-            if let Some((old, _)) = self.facts.push(text.into(), understood.clone()) {
-                self.facts_bytes = self.facts_bytes.saturating_sub(old.len());
-            }
-            while self.facts_bytes > FACTS_BYTES_MAX
-                && let Some((old, _)) = self.facts.pop_lru()
-            {
-                self.facts_bytes = self.facts_bytes.saturating_sub(old.len());
-            }
+        self.policy = policy;
+    }
+
+    /// What columns hold: by the configuration, and by the label files of the policies.
+    pub(super) fn all_labels(&self) -> Labels {
+        let mut labels = (*self.labels).clone();
+        for rule in &self.policy.labelling().labels {
+            labels.labelled.extend(rule.on.iter().filter_map(|pattern| {
+                let column = pattern.column.clone()?;
+                let (schema, relation) = (pattern.schema.clone(), pattern.relation.clone());
+                Some((ColumnPattern { schema, relation, column }, rule.category))
+            }));
         }
-        understood
+        labels
     }
 
     /// A statement whose text is not known or not understood.
     pub(super) fn unknown(&self, text: &str, why: Unknown) -> Arc<Understood> {
-        self.understood(Statement::unknown(text.into(), why))
-    }
-
-    /// A statement that was taken out of another, such as the inner one of PREPARE.
-    pub(super) fn understood(&self, statement: Statement) -> Arc<Understood> {
-        Arc::new(self.record_form(Script { statements: vec![statement] }))
-    }
-
-    fn record_form(&self, script: Script) -> Understood {
-        let recorded = script
-            .statements
-            .iter()
-            .map(|s| Recorded {
-                text: mask_text(&self.detectors, &s.text, self.limits.record_text_bytes_max).into(),
-                tag: s.tag.as_str().into(),
-                fingerprint: s.fingerprint.as_str().into(),
-                reads: s.reads.iter().map(ToString::to_string).collect(),
-                writes: s.writes.iter().map(ToString::to_string).collect(),
-            })
-            .collect();
-        Understood { script, recorded }
+        self.facts.known(Statement::unknown(text.into(), why))
     }
 
     pub(super) fn catalogue(&mut self, destination: Endpoint, database: &str) -> Option<Arc<Catalogue>> {
@@ -287,40 +211,6 @@ impl Asker<'_> {
     }
 }
 
-/// Remembers, roughly, which texts came lately: one hash a place, the newest stays.
-#[derive(Debug)]
-struct Seen {
-    hashes: Vec<u64>,
-    hasher: RandomState,
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self { hashes: vec![0; SEEN_COUNT], hasher: RandomState::new() }
-    }
-}
-
-impl Seen {
-    /// Whether `text` came before, and was not pushed out since.
-    fn again(&mut self, text: &str) -> bool {
-        let hash = self.hasher.hash_one(text);
-        let place = usize::try_from(hash).unwrap_or(0) % SEEN_COUNT;
-        match self.hashes.get_mut(place) {
-            Some(found) if *found == hash => true,
-            Some(found) => {
-                *found = hash;
-                false
-            }
-            None => false,
-        }
-    }
-}
-
-/// The reading of SQL text under a session's settings.
-pub(super) fn dialect(plain_strings: bool) -> PostgresDialect {
-    PostgresDialect { standard_conforming_strings: plain_strings }
-}
-
 const fn count(n: usize) -> NonZeroUsize {
     match NonZeroUsize::new(n) {
         Some(n) => n,
@@ -328,13 +218,5 @@ const fn count(n: usize) -> NonZeroUsize {
     }
 }
 
-/// Texts with facts, per worker.
-const FACTS_COUNT_MAX: NonZeroUsize = count(8192);
-/// All cached texts together, per worker; the facts take a few times as much.
-const FACTS_BYTES_MAX: usize = 8 << 20;
-/// Longer texts are parsed each time.
-const FACTS_TEXT_BYTES_MAX: usize = 64 << 10;
-/// Texts of which a hash is kept, per worker.
-const SEEN_COUNT: usize = 16_384;
 const DECISIONS_COUNT_MAX: NonZeroUsize = count(16_384);
 const CATALOGUES_COUNT_MAX: NonZeroUsize = count(64);

@@ -4,14 +4,13 @@
 //! session knows (the catalogue, its search path, what it prepared) is said by the caller, or is in doubt as it is
 //! for a session that does not know it.
 
-use super::governance::dialect;
 use super::judge::copy_out_denial;
 use crate::engine::masking::classify_column;
 use crate::engine::model::{
     Category, Claims, ColumnName, Decision, Endpoint, Principal, Reason, Statement, Verdict,
 };
 use crate::engine::policy::{PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility};
-use crate::engine::sql::SqlDialect;
+use crate::engine::sql::{PostgresDialect, SqlDialect};
 use std::sync::Arc;
 
 /// Who asks, from where to where, and what surrounds it.
@@ -80,7 +79,7 @@ impl<'a> Rehearsal<'a> {
     /// Each statement of `text`, as it stands for itself.
     pub fn run(&self, text: &str, known: &Known) -> Vec<Rehearsed> {
         let may_mask = self.policy.may_mask(&self.principal, &self.claims, &self.destination);
-        let statements = dialect(true).script(text).statements;
+        let statements = PostgresDialect::default().script(text).statements;
         statements.into_iter().map(|statement| self.statement(statement, known, may_mask)).collect()
     }
 
