@@ -134,8 +134,8 @@ impl Session {
         approved: bool,
         governance: &mut Governance,
     ) -> Arc<Decision> {
-        let catalogue = self.trusted_catalogue(governance);
-        let reads_sensitive = self.may_be_masked && catalogue.is_none_or(|c| c.reads_sensitive(statement));
+        let reads_sensitive = self.may_be_masked
+            && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement));
         if let Some(denial) = copy_out_denial(statement, reads_sensitive) {
             return Arc::new(denial);
         }
@@ -143,7 +143,7 @@ impl Session {
         if !governance.policy.looks_at_names() {
             return self.asker(governance).run(statement, context);
         }
-        let catalogue = catalogue.cloned();
+        let catalogue = self.trusted_catalogue(governance).cloned();
         let (statement, bare_schemas) = qualify::qualified(statement, state, catalogue.as_deref());
         context.bare_schemas = bare_schemas;
         // `p.f` may call a function f of the whole row.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::model::{Claims, Endpoint, Principal, Verdict};
-use crate::engine::policy::{PolicyPrincipal, SessionContext};
+use crate::engine::policy::{PolicyPrincipal, PolicySource, SessionContext};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
