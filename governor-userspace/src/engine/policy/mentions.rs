@@ -56,6 +56,10 @@ pub(super) fn read(tokens: &[Token<'_>], vocabulary: &mut Vocabulary) -> Mention
             Token::Text(text) => text.as_ref(),
             Token::Sign(_) => continue,
         };
+        // The key of an annotation, such as `@time`.
+        if at.checked_sub(1).and_then(|before| tokens.get(before)) == Some(&Token::Sign("@")) {
+            continue;
+        }
         match word {
             "time" => found.time = true,
             "break_glass" => found.break_glass = true,
