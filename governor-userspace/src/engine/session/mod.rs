@@ -133,7 +133,8 @@ pub struct Session {
     /// How rows of the statement at the front of the pipeline are treated.
     rows: Rows,
     catalogue: Option<Arc<Catalogue>>,
-    catalogue_reader: Option<CatalogueReader>,
+    /// Boxed: most sessions never read one.
+    catalogue_reader: Option<Box<CatalogueReader>>,
     catalogue_outdated: bool,
     /// A ReadyForQuery that waited for the catalogue and passes now.
     released: Option<bytes::Bytes>,

@@ -244,7 +244,7 @@ impl Session {
 
     /// Asks the server for its catalogue, on the client's own connection.
     pub(super) fn read_catalogue(&mut self, out: &mut Actions) {
-        self.catalogue_reader = Some(catalogue::CatalogueReader::default());
+        self.catalogue_reader = Some(Box::default());
         self.pipeline.push(Owed::new(Expect::OwnQuery));
         out.to_server.push((encode::query(&catalogue::QUERY), Permit::protocol(ProtocolNeed::OwnRequest)));
     }
@@ -252,7 +252,7 @@ impl Session {
     /// The answer to [`Self::read_catalogue`] is complete.
     pub(super) fn catalogue_read(&mut self, now: Timestamp, governance: &mut Governance, out: &mut Actions) {
         let dialect = crate::engine::sql::PostgresDialect::default();
-        if let Some(data) = self.catalogue_reader.take().and_then(catalogue::CatalogueReader::finish) {
+        if let Some(data) = self.catalogue_reader.take().and_then(|reader| reader.finish()) {
             let read =
                 std::sync::Arc::new(catalogue::Catalogue::new(data, &governance.labels, &dialect, now));
             self.catalogue_outdated = false;
