@@ -13,6 +13,7 @@
 //! - memory is bounded by [`EngineLimits`] and the protocol's own limits, whatever lengths a peer claims.
 
 mod action;
+mod breadth;
 mod cancel;
 mod catalogue;
 mod chunk;
@@ -27,6 +28,7 @@ mod judge;
 mod opening;
 mod permit;
 mod pipeline;
+mod reached;
 mod records;
 mod server;
 mod shape;

@@ -4,11 +4,13 @@
 //! governor's own; shared by later sessions until it is old or DDL was seen. Only sessions that policy may restrict
 //! or mask need one.
 
+mod codes;
 mod labels;
 mod query;
 mod reader;
 mod sensitivity;
 
+pub(super) use codes::Owner;
 pub use labels::{ColumnPattern, Labels};
 pub(super) use query::QUERY;
 #[cfg(test)]
@@ -20,8 +22,10 @@ use crate::engine::model::{
     self, ColumnName, FIRST_USER_OID, FunctionName, Mentions, RelationName, SearchPath, Statement, Timestamp,
 };
 use crate::engine::sql::SqlDialect;
+use codes::Codes;
 use sensitivity::Sensitivity;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Functions of the server behind views that show statements or secrets.
 const SHOWS_VALUES_FUNCTIONS: [&str; 5] = [
@@ -46,12 +50,20 @@ pub struct Catalogue {
     pub data: model::Catalogue,
     sensitivity: Sensitivity,
     pub loaded: Timestamp,
+    /// How long the reading took: who wants it again soon has to wait for some of these.
+    pub reading_ns: u64,
+    /// Tells it from every other of this process.
+    pub(super) id: u64,
+    pub(super) codes: Codes,
 }
+
+static CATALOGUES_COUNT: AtomicU64 = AtomicU64::new(1);
 
 impl Catalogue {
     pub fn new(data: model::Catalogue, labels: &Labels, dialect: &dyn SqlDialect, loaded: Timestamp) -> Self {
         let sensitivity = Sensitivity::of_names(data.relations(), labels);
-        let mut catalogue = Self { data, sensitivity, loaded };
+        let id = CATALOGUES_COUNT.fetch_add(1, Ordering::Relaxed);
+        let mut catalogue = Self { data, sensitivity, loaded, reading_ns: 0, id, codes: Codes::default() };
         catalogue.follow_views(labels, dialect);
         catalogue
     }
@@ -64,6 +76,11 @@ impl Catalogue {
             column: relation.attribute(attribute)?.name.to_string(),
         };
         Some(CatalogueColumn { name, category: self.category(table_oid, attribute) })
+    }
+
+    /// Users made functions in this database.
+    pub fn has_functions(&self) -> bool {
+        self.data.has_functions()
     }
 
     /// Why the values of a column are sensitive; `None` where nothing says so.

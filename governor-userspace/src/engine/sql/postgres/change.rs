@@ -3,7 +3,7 @@
 use super::where_clause;
 use crate::engine::model::{Change, RelationName, StatementKind as Kind};
 use pg_raw_parse::Node;
-use pg_raw_parse::nodes::{A_Expr, RangeVar};
+use pg_raw_parse::nodes::{A_Expr, RangeVar, ResTarget};
 use pg_raw_parse::raw::{A_Expr_Kind as E, BoolExprType as B};
 
 /// The changes of `command` to the relation that it names as its target.
@@ -17,7 +17,7 @@ pub(super) fn changes(command: Node<'_>, relation: RelationName, range: &RangeVa
             }
             (where_clause::restricts(condition), pinned)
         });
-        out.push(Change { relation: relation.clone(), kind, only, restricted, pinned });
+        out.push(Change { relation: relation.clone(), kind, only, restricted, pinned, sets: Vec::new() });
     };
     match command {
         Node::InsertStmt(insert) => {
@@ -27,11 +27,16 @@ pub(super) fn changes(command: Node<'_>, relation: RelationName, range: &RangeVa
                 if let Some(change) = out.last_mut() {
                     // As many as are inserted, at most.
                     change.restricted = true;
+                    change.sets =
+                        insert.on_conflict_clause().map_or(Vec::new(), |c| assigned(c.target_list().iter()));
                 }
             }
         }
         Node::UpdateStmt(update) => {
             add(Kind::Update, Some((update.where_clause(), update.from_clause().is_empty())));
+            if let Some(change) = out.last_mut() {
+                change.sets = assigned(update.target_list().iter());
+            }
         }
         Node::DeleteStmt(delete) => {
             add(Kind::Delete, Some((delete.where_clause(), delete.using_clause().is_empty())));
@@ -41,6 +46,10 @@ pub(super) fn changes(command: Node<'_>, relation: RelationName, range: &RangeVa
         Node::TruncateStmt(_) => add(Kind::Truncate, None),
         _ => {}
     }
+}
+
+fn assigned<'a>(targets: impl Iterator<Item = &'a ResTarget>) -> Vec<String> {
+    targets.filter_map(|target| target.name().map(Into::into)).collect()
 }
 
 /// `column = constant` and `column IN (constants)`, joined by AND.
