@@ -13,18 +13,22 @@
 //! - memory is bounded by [`EngineLimits`] and the protocol's own limits, whatever lengths a peer claims.
 
 mod action;
+mod ask;
 mod breadth;
 mod cancel;
 mod catalogue;
 mod chunk;
 mod client;
+mod effects;
 mod encryption;
 mod facts;
+mod following;
 mod gate;
 mod governance;
 mod hold;
 mod input;
 mod judge;
+mod meaning;
 mod opening;
 mod permit;
 mod pipeline;
@@ -44,16 +48,19 @@ pub use permit::Permit;
 
 use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
 use crate::engine::masking::RowPlan;
-use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, Timestamp};
+use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, SessionState, Timestamp};
 use crate::engine::policy::PolicyPrincipal;
 use crate::engine::wire::postgres::ProtocolViolation;
 use crate::engine::wire::postgres::backend::{Field, TransactionState};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
+use ask::Asked;
 use catalogue::CatalogueReader;
 use chunk::Streaming;
 use encryption::Encryption;
 use facts::StatementRef;
+use following::Following;
 use hold::{Approval, Holding, Standing};
+use meaning::Meaning;
 use pipeline::Pipeline;
 use slots::Slots;
 use std::fmt::Write as _;
@@ -124,12 +131,17 @@ pub struct Session {
     rows: Rows,
     catalogue: Option<Arc<Catalogue>>,
     catalogue_reader: Option<CatalogueReader>,
+    catalogue_asked: Timestamp,
     catalogue_outdated: bool,
     /// A ReadyForQuery that waited for the catalogue and passes now.
     released: Option<bytes::Bytes>,
     /// Columns of an SQL cursor that an Execute message names.
     cursor_plan: Option<(Box<[u8]>, Arc<RowPlan>)>,
     settings: Settings,
+    /// The session's own state, where `restricted`.
+    following: Following,
+    /// The server is being asked for it.
+    asked: Option<Asked>,
     /// Statements begun in the current call, to be charged with its cost.
     fresh_runs: usize,
     counts: Counts,
@@ -167,6 +179,8 @@ enum Phase {
     ReadingCatalogue {
         ready: Option<bytes::Bytes>,
     },
+    /// The server is asked for the session's own state; the client's message waits.
+    AskingState,
     Ready,
     PassUnread,
     Closed,
@@ -191,6 +205,12 @@ struct Portal {
     fields: Option<Arc<Vec<Field>>>,
     /// Result formats of the Bind; `None` where it was too long to be read whole.
     formats: Option<Vec<i16>>,
+    /// In which its names were read when it was bound or declared.
+    state: Arc<SessionState>,
+    /// What it stands for, where it is an EXECUTE or a FETCH that was run.
+    means: Option<Meaning>,
+    /// A cursor WITH HOLD: it outlives its transaction.
+    holds: bool,
     /// A Describe of this portal was sent.
     described: bool,
     /// From its RowDescription.
@@ -283,10 +303,13 @@ impl Session {
             rows: Rows::Undecided,
             catalogue: None,
             catalogue_reader: None,
+            catalogue_asked: now,
             catalogue_outdated: false,
             released: None,
             cursor_plan: None,
             settings: Settings { standard_conforming_strings: true, encoding: Encoding::Utf8 },
+            following: Following::default(),
+            asked: None,
             fresh_runs: 0,
             counts: Counts::default(),
             ended: false,
@@ -431,6 +454,7 @@ impl Session {
                 | Phase::Connecting { .. }
                 | Phase::ConnectingUnread
                 | Phase::ReadingCatalogue { .. }
+                | Phase::AskingState
                 | Phase::Closed
         )
     }
@@ -491,7 +515,10 @@ impl Session {
     fn follow_policy(&mut self, governance: &mut Governance) {
         if *self.policy_version != *governance.policy.version() {
             self.policy_version = governance.policy.version().into();
-            if matches!(self.phase, Phase::Ready | Phase::ReadingCatalogue { .. } | Phase::Authenticating) {
+            if matches!(
+                self.phase,
+                Phase::Ready | Phase::AskingState | Phase::ReadingCatalogue { .. } | Phase::Authenticating
+            ) {
                 // A result that is under way keeps the plan that it began with.
                 self.ask_reach(governance);
             }

@@ -400,7 +400,7 @@ impl<'a> Search<'a> {
     fn view_code(&self, view: &Relation) -> Arc<Code> {
         self.catalogue.codes.get(Owner::View(view.oid), || match &view.definition {
             Some(text) => function_code(&Body::Sql(text.clone())),
-            None => Code { statements: vec![], opaque: Some("its definition could not be read".into()) },
+            None => unread(),
         })
     }
 
@@ -449,8 +449,9 @@ impl<'a> Search<'a> {
             let through: Through = format!("a rule on {name}").into();
             let code = self.catalogue.codes.get(Owner::Rule(rule.oid), || match &rule.definition {
                 Some(text) => rule_code(text),
-                None => Code { statements: vec![], opaque: Some("its definition could not be read".into()) },
+                None => unread(),
             });
+            stands_in |= rule.instead && !code.is_conditional;
             self.work.push((Work::Code { code, names: QUALIFIED, run }, through));
         }
         if relation.kind == RelationKind::View {
@@ -541,6 +542,10 @@ impl<'a> Search<'a> {
             && (function.volatility != Volatility::Volatile
                 || extension.is_some_and(|name| COMPUTING_EXTENSIONS.binary_search(&name).is_ok()))
     }
+}
+
+fn unread() -> Code {
+    Code { opaque: Some("its definition could not be read".into()), ..Code::default() }
 }
 
 fn full_name(relation: &Relation) -> RelationName {

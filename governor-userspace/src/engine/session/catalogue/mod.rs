@@ -19,13 +19,19 @@ pub(super) use reader::CatalogueReader;
 
 use crate::engine::masking::Category;
 use crate::engine::model::{
-    self, ColumnName, FIRST_USER_OID, FunctionName, Mentions, RelationName, SearchPath, Statement, Timestamp,
+    self, ColumnName, FIRST_USER_OID, FunctionName, Mentions, RelationName, SearchPath, SessionState,
+    Statement, Timestamp,
 };
 use crate::engine::sql::SqlDialect;
 use codes::Codes;
 use sensitivity::Sensitivity;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How long a catalogue is left alone after a reading, in units of its length: names that are misspelt, and temporary
+/// tables that nobody saw made, must not keep a server busy.
+const READINGS_PER_FUNCTION: u64 = 20;
+const READINGS_PER_RELATION: u64 = 200;
 
 /// Functions of the server behind views that show statements or secrets.
 const SHOWS_VALUES_FUNCTIONS: [&str; 5] = [
@@ -119,6 +125,32 @@ impl Catalogue {
             return true;
         }
         function.schema.as_deref() != Some("pg_catalog") && self.data.is_user_function(&function.name)
+    }
+
+    /// A statement names something that this catalogue does not have, though it may have been made since: who asks
+    /// again sees it. Not sooner than some times what a reading costs.
+    pub(super) fn wants_again(&self, statement: &Statement, state: &SessionState, now: Timestamp) -> bool {
+        let age = now.since_ns(self.loaded);
+        if age <= self.reading_ns.saturating_mul(READINGS_PER_FUNCTION) {
+            return false;
+        }
+        let unknown = |name: &FunctionName| {
+            name.schema.as_deref() != Some("pg_catalog")
+                && self.data.system_function(name).is_none()
+                && self.data.user_functions(name, &state.search_path).is_empty()
+        };
+        if statement.functions.iter().any(unknown) {
+            return true;
+        }
+        let changed = statement.changes.iter().map(|change| &change.relation);
+        age > self.reading_ns.saturating_mul(READINGS_PER_RELATION)
+            && statement.reads.iter().chain(changed).any(|name| {
+                let temporary = name.schema.is_none() && state.temporary.get(&name.name).is_some();
+                !temporary
+                    && !is_system_name(name)
+                    && name.schema.as_deref() != Some("pg_temp")
+                    && self.data.resolve(name, &state.search_path).candidates().is_empty()
+            })
     }
 
     /// Whether data of sensitive columns may flow through `mentions` of `statement`. Doubt is yes.

@@ -171,7 +171,7 @@ fn writing_goes_through_views_rules_triggers_and_keys() {
         ("UPDATE orders SET id = 2 WHERE id = 1", "log orders", "insert update"),
         ("INSERT INTO orders VALUES (1)", "orders", "insert"),
         ("DELETE FROM v WHERE id = 1", "child orders people v", "delete"),
-        ("INSERT INTO vr VALUES (1)", "log safe vr", "insert delete"),
+        ("INSERT INTO vr VALUES (1)", "log vr", "insert delete"),
         ("INSERT INTO parts VALUES (1)", "parts parts_1", "insert"),
         ("DELETE FROM parts_1", "parts parts_1", "delete"),
         ("TRUNCATE people", "child orders people", "truncate"),

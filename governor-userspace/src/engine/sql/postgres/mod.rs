@@ -18,11 +18,13 @@ mod command;
 mod fingerprint;
 mod functions;
 mod lexer;
+mod lineage;
 mod objects;
 mod plpgsql;
 mod prescan;
 mod same;
 mod scope;
+mod session;
 mod setting;
 mod targets;
 mod walk;
@@ -30,6 +32,7 @@ mod where_clause;
 
 pub use bodies::{Code, function_code, rule_code, standard_body, view_source};
 pub use command::strength;
+pub use lineage::{Names, ViewFlows, lineage};
 pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_IN_A_ROW_MAX, STATEMENT_BYTES_MAX, STATEMENTS_MAX};
 
 use super::{Script, SqlDialect};
@@ -139,6 +142,7 @@ fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
     let inner = match root {
         Node::ExplainStmt(explain) => Some(explain.query()),
         Node::PrepareStmt(prepare) => Some(prepare.query()),
+        Node::DeclareCursorStmt(declare) => Some(declare.query()),
         _ => None,
     };
     Statement {
@@ -156,7 +160,8 @@ fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
         targets,
         setting: walk.setting,
         prepared_name: walk.prepared_name.map(Into::into),
-        // Neither command can stand inside the other, so this goes one level deep.
+        session: session::effect(root),
+        // EXPLAIN of DECLARE is the deepest: this goes two levels down.
         inner: inner.map(|node| Box::new(statement(node, text.clone(), fingerprint.clone()))),
         unknown,
         text,
@@ -198,6 +203,7 @@ fn empty(text: &str) -> Statement {
         setting: None,
         prepared_name: None,
         inner: None,
+        session: None,
         unknown: None,
         fingerprint: fingerprint::fingerprint(""),
     }
