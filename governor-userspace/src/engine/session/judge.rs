@@ -97,19 +97,22 @@ impl Session {
             let mut executes: Vec<Meaning> = Vec::new();
             let decision = if let Some(name) = executed_name(statement) {
                 executes = self.meanings_of(name, &state, &here, governance);
-                let inner =
-                    executes.iter().map(|s| self.decide(&s.statement, approved, governance)).reduce(stricter);
-                inner.unwrap_or_else(|| self.decide(statement, approved, governance))
+                let inner = executes
+                    .iter()
+                    .map(|s| self.decide(&s.statement, &s.state, approved, governance))
+                    .reduce(stricter);
+                inner.unwrap_or_else(|| self.decide(statement, &state, approved, governance))
             } else if let Some(name) = fetched_name(statement) {
                 executes = self.cursor_meanings(name, &here);
                 // What was decided when it was declared may no longer hold.
-                let inner =
-                    executes.iter().map(|s| self.decide(&s.statement, approved || s.approved, governance));
+                let inner = executes
+                    .iter()
+                    .map(|s| self.decide(&s.statement, &s.state, approved || s.approved, governance));
                 let inner = inner.collect::<Vec<_>>().into_iter().reduce(stricter);
-                let own = self.decide(statement, approved, governance);
+                let own = self.decide(statement, &state, approved, governance);
                 inner.map_or(own.clone(), |inner| stricter(own, inner))
             } else {
-                self.decide(statement, approved, governance)
+                self.decide(statement, &state, approved, governance)
             };
             here.add(statement, &state, approved, governance);
             if let Some(ahead) = &mut ahead {
@@ -123,14 +126,33 @@ impl Session {
         judged
     }
 
-    fn decide(&self, statement: &Statement, approved: bool, governance: &mut Governance) -> Arc<Decision> {
-        let reads_sensitive = self.may_be_masked
-            && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement));
-        if let Some(denial) = copy_out_denial(statement, reads_sensitive) {
+    /// Policy is asked about all that the statement reaches, seen through the catalogue as it was last read.
+    fn decide(
+        &self,
+        statement: &StatementRef,
+        state: &SessionState,
+        approved: bool,
+        governance: &mut Governance,
+    ) -> Arc<Decision> {
+        if !self.restricted {
+            return self.asker(governance).run(statement, RunContext { approved, ..RunContext::default() });
+        }
+        let sensitive = |statement: &Statement, governance: &Governance| {
+            self.may_be_masked
+                && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement))
+        };
+        if let Some(denial) = copy_out_denial(statement, sensitive(statement, governance)) {
             return Arc::new(denial);
         }
-        let context = RunContext { approved, reads_sensitive, ..RunContext::default() };
-        self.asker(governance).run(statement, context)
+        let reached = governance.reach(statement, self.catalogue.as_deref(), &state.search_path);
+        let reads_sensitive = sensitive(&reached.statement, governance);
+        let context = RunContext {
+            approved,
+            reads_sensitive,
+            estimated_rows: reached.rows_max,
+            ..RunContext::default()
+        };
+        self.asker(governance).run(&reached.statement, context)
     }
 
     /// What the client reads when it is refused.

@@ -14,6 +14,7 @@
 
 mod action;
 mod ask;
+mod breadth;
 mod cancel;
 pub mod cases;
 mod catalogue;
@@ -32,6 +33,7 @@ mod meaning;
 mod opening;
 mod permit;
 mod pipeline;
+mod reached;
 mod records;
 mod rehearsal;
 mod server;
@@ -135,6 +137,7 @@ pub struct Session {
     catalogue: Option<Arc<Catalogue>>,
     /// Boxed: most sessions never read one.
     catalogue_reader: Option<Box<CatalogueReader>>,
+    catalogue_asked: Timestamp,
     catalogue_outdated: bool,
     /// A ReadyForQuery that waited for the catalogue and passes now.
     released: Option<bytes::Bytes>,
@@ -307,6 +310,7 @@ impl Session {
             rows: Rows::Undecided,
             catalogue: None,
             catalogue_reader: None,
+            catalogue_asked: now,
             catalogue_outdated: false,
             released: None,
             cursor_plan: None,

@@ -96,7 +96,7 @@ fn catalogue() -> Catalogue {
             body,
         });
     }
-    builder.user_operator("<%>", 0);
+    builder.user_operator("<%>", 30_999);
     builder.finish()
 }
 
