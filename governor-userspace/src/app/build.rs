@@ -71,6 +71,7 @@ pub(super) fn build(
         detectors: Arc::new(Detectors::new()?),
         labels: Arc::new(labels(config)),
         engine_limits: engine_limits(config),
+        rates: Arc::default(),
         ports: ports(config),
         cancels: CancelRegistry::default(),
         sources: Sources::default(),

@@ -357,7 +357,9 @@ fn statement(text: &str, user: &str, decision: &str) -> StatementRecord {
         writes: vec![].into(),
         unknown: Some(Unknown::DynamicSql { by: "do".into() }),
         parameters: vec![None, Some("x\u{0}".into())].into(),
+        executes: vec![],
         approval: Some("A1".into()),
+        break_glass: None,
         class: Class::Agent,
         user: user.into(),
         pid: 4711,
@@ -425,6 +427,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             duration_ns: 2,
             governor_ns: 3,
             sqlstate: Some("42501".into()),
+            limit: None,
         }),
         AuditEvent::HoldStart(HoldStart {
             approval: "A1".into(),
@@ -532,7 +535,9 @@ proptest! {
             writes: texts.iter().rev().cloned().collect(),
             unknown: option.clone().map(|by| Unknown::DynamicSql { by }),
             parameters: texts.iter().cloned().map(Some).chain([None]).skip(which).collect(),
+            executes: texts.iter().map(|t| t.as_str().into()).collect(),
             approval: option.clone(),
+            break_glass: option.as_deref().map(Into::into),
             class: Class::ALL[which],
             text_bytes: numbers[0],
             pid: numbers[1] as u32,
@@ -551,6 +556,7 @@ proptest! {
             duration_ns: numbers[3],
             governor_ns: numbers[4],
             sqlstate: option,
+            limit: LimitKind::ALL.into_iter().nth(which),
         }));
         for event in events {
             let mut batch = Batch::default();

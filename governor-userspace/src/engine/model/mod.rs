@@ -19,7 +19,9 @@ pub use catalogue::{
     RelationKind, Resolved, SystemFunction, Volatility,
 };
 pub use category::Category;
-pub use decision::{Decision, DecisionId, Hold, MaskStyle, Obligations, Reason, Verdict};
+pub use decision::{
+    Decision, DecisionId, Hold, LimitKind, Limits, MaskStyle, Obligations, Rate, Reason, Verdict,
+};
 pub use endpoint::{Claims, Endpoint, SessionId};
 pub use principal::{Ancestor, Class, Principal};
 pub use relation::{ColumnName, RelationName};

@@ -5,6 +5,7 @@ use super::error::{PolicyError, Problem};
 use super::schema::{self, Ask};
 use super::slice::{self, Slices};
 use super::source::{PolicySource, Profile};
+use crate::engine::model::Class;
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{Policy, PolicyId, ValidationMode, Validator};
 use serde::Serialize;
@@ -25,6 +26,8 @@ pub struct PolicyFile {
 pub struct PolicySet {
     pub(super) slices: Slices,
     pub(super) notes: HashMap<PolicyId, Notes>,
+    /// See [`PolicySet::may_pace`].
+    paced: Vec<Class>,
     /// First half of the SHA-256 over the sources: tells sets apart for caches.
     pub(super) identity: u128,
     version: String,
@@ -90,6 +93,10 @@ impl PolicySet {
             return Err(PolicyError { problems });
         }
 
+        let paces = |notes: &Notes, class| {
+            notes.limits.while_running() && notes.class.is_none_or(|only| only == class)
+        };
+        let paced = Class::ALL.into_iter().filter(|class| notes.values().any(|n| paces(n, *class))).collect();
         let policies: Vec<Policy> = reader.members.into_iter().map(|member| member.policy).collect();
         let slices = Slices::new(&policies, loaded)
             .map_err(|reason| PolicyError { problems: vec![Problem::of_file("policies", reason)] })?;
@@ -98,10 +105,16 @@ impl PolicySet {
         Ok(Self {
             slices,
             notes,
+            paced,
             identity: u128::from_be_bytes(*identity),
             version: hex::encode(identity.get(..VERSION_BYTES).unwrap_or(identity)),
             files,
         })
+    }
+
+    /// Whether a statement of this class may have a bound on its rows or its time.
+    pub fn may_pace(&self, class: Class) -> bool {
+        self.paced.contains(&class)
     }
 
     /// Names exactly this set of sources: 16 hexadecimal digits, the same whatever the sources' order.

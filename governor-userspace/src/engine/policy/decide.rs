@@ -12,7 +12,8 @@ use super::question::{RunContext, SeeColumn, Visibility};
 use super::schema::{self, Ask};
 use super::{annotation::Notes, context};
 use crate::engine::model::{
-    Claims, Decision, Endpoint, Hold, MaskStyle, Obligations, Reason, Statement, StatementKind, Verdict,
+    Claims, Decision, Endpoint, Hold, Limits, MaskStyle, Obligations, Reason, Statement, StatementKind,
+    Verdict,
 };
 use cedar_policy::{Authorizer, Context, Entities, Entity, PolicyId, Request};
 use std::collections::BTreeSet;
@@ -195,7 +196,8 @@ impl Answer<'_> {
     }
 
     fn obligations(&self) -> Obligations {
-        Obligations { audit_sync: self.determining.iter().any(|(_, notes)| notes.audit_sync) }
+        let limits = self.determining.iter().fold(Limits::default(), |all, (_, notes)| all.and(notes.limits));
+        Obligations { audit_sync: self.determining.iter().any(|(_, notes)| notes.audit_sync), limits }
     }
 
     /// Allow or Deny. Reasons: what failed, then what nobody can lift, then what an approval could.
@@ -220,7 +222,7 @@ impl Answer<'_> {
         Decision {
             verdict,
             hold,
-            obligations: Obligations { audit_sync },
+            obligations: Obligations { audit_sync, limits: Limits::default() },
             reasons: self.determining.into_iter().map(reason).collect(),
         }
     }

@@ -15,6 +15,7 @@ mod decide;
 mod entity;
 mod error;
 mod key;
+mod limit;
 mod question;
 mod reach;
 mod schema;

@@ -5,6 +5,7 @@
 
 use super::catalogue::{Catalogue, Labels};
 use super::facts::{FactsCache, Understood};
+use super::rates::Rates;
 use super::visibility;
 use crate::engine::masking::{ColumnAction, Detectors};
 use crate::engine::model::{Claims, Decision, Endpoint, Statement, Timestamp, Unknown};
@@ -56,6 +57,8 @@ pub struct Governance {
     pub detectors: Arc<Detectors>,
     pub labels: Arc<Labels>,
     pub limits: EngineLimits,
+    /// Shared by all workers.
+    pub rates: Arc<Rates>,
     pub facts: FactsCache,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
@@ -74,6 +77,7 @@ impl Governance {
             detectors,
             labels,
             limits,
+            rates: Arc::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
         }

@@ -29,8 +29,10 @@ mod input;
 mod judge;
 mod meaning;
 mod opening;
+mod pace;
 mod permit;
 mod pipeline;
+mod rates;
 mod records;
 mod server;
 mod shape;
@@ -43,6 +45,7 @@ pub use facts::{FactsCache, Understood};
 pub use governance::{EngineLimits, Governance};
 pub use input::{CancelMatch, Input, StopReason};
 pub use permit::Permit;
+pub use rates::{RateKey, Rates};
 
 use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
 use crate::engine::masking::RowPlan;
@@ -59,6 +62,7 @@ use facts::StatementRef;
 use following::Following;
 use hold::{Approval, Holding, Standing};
 use meaning::Meaning;
+use pace::{CancelKey, Paced};
 use pipeline::Pipeline;
 use slots::Slots;
 use std::fmt::Write as _;
@@ -105,6 +109,15 @@ pub struct Session {
     may_be_masked: bool,
     /// Policy may deny or hold something of this principal: names are followed exactly, one batch at a time.
     restricted: bool,
+    /// Policy may bound rows or time of this principal's statements: they go to the server one at a time.
+    may_pace: bool,
+    /// The bounded statement that runs. Boxed: most sessions never have one.
+    paced: Option<Box<Paced>>,
+    cancel_key: Option<Box<CancelKey>>,
+    /// A cancel request for what runs is on its way.
+    cancel_under_way: bool,
+    /// The server keeps the replies of an Execute until it is asked for them.
+    flush_due: bool,
     /// Messages of the extended protocol were forwarded since the last ReadyForQuery.
     batch_open: bool,
     transaction: TransactionState,
@@ -206,6 +219,8 @@ struct Portal {
     state: Arc<SessionState>,
     /// What it stands for, where it is an EXECUTE or a FETCH that was run.
     means: Option<Meaning>,
+    /// Rows that it gave so far, where they are counted.
+    rows: u64,
     /// A cursor WITH HOLD: it outlives its transaction.
     holds: bool,
     /// A Describe of this portal was sent.
@@ -283,6 +298,11 @@ impl Session {
             policy_version: governance.policy.version().into(),
             may_be_masked: true,
             restricted: true,
+            may_pace: false,
+            paced: None,
+            cancel_key: None,
+            cancel_under_way: false,
+            flush_due: false,
             batch_open: false,
             transaction: TransactionState::Idle,
             pipeline: Pipeline::default(),
@@ -404,6 +424,14 @@ impl Session {
                 self.cancel_matched(now, found, governance, out);
                 Ok(())
             }
+            Input::Tick => {
+                self.tick(now, out);
+                Ok(())
+            }
+            Input::CancelSent => {
+                self.cancel_sent();
+                Ok(())
+            }
             Input::Stop(reason) => {
                 self.stop(now, reason, out);
                 Ok(())
@@ -435,7 +463,7 @@ impl Session {
         if self.client_stream.is_open() {
             return true;
         }
-        if self.pipeline.is_full() {
+        if self.pipeline.is_full() || self.is_held_back() {
             return false;
         }
         // One batch at a time: what a name means is certain only when the server has answered. Behind a
@@ -527,6 +555,7 @@ impl Session {
         let mut asker = self.asker(governance);
         let may_be_masked = asker.may_be_masked();
         self.restricted = may_be_masked || asker.may_be_restricted();
+        self.may_pace = governance.policy.may_pace(self.setup.principal.class);
         self.may_be_masked = may_be_masked;
         if self.may_be_masked || was_masked {
             // Columns were not looked at before, or under other rules.
