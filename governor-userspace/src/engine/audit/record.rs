@@ -48,6 +48,14 @@ pub enum AuditEvent {
     Completion(Completion),
     HoldStart(HoldStart),
     HoldEnd(HoldEnd),
+    /// A person broke the glass: for a time policies may lift for them what they otherwise deny.
+    BreakGlassStart(BreakGlassStart),
+    /// It is over.
+    BreakGlassEnd {
+        id: String,
+        /// `expired`, `ended` by the person, or `replaced` by a new one.
+        reason: String,
+    },
     /// A cancel request was passed on, or refused.
     Cancel {
         forwarded: bool,
@@ -182,6 +190,16 @@ pub struct HoldStart {
 pub struct HoldEnd {
     pub approval: String,
     pub answer: crate::engine::model::Answer,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakGlassStart {
+    /// Stands in the record of every statement that is decided under it.
+    pub id: String,
+    pub reason: String,
+    pub expires: Timestamp,
+    /// The process that asked for it.
+    pub principal: Box<Principal>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

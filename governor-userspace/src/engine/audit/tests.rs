@@ -394,6 +394,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
     };
     let claims = Claims { user: "app".into(), database: text.into(), application_name: String::new() };
     let answer = Answer::Granted { by: text.into(), uid: 0, note: "ok".into() };
+    let glass_principal = principal.clone();
     vec![
         AuditEvent::AgentStart(AgentStart {
             version: "1".into(),
@@ -436,6 +437,13 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             expires: at(9),
         }),
         AuditEvent::HoldEnd(HoldEnd { approval: "A1".into(), answer }),
+        AuditEvent::BreakGlassStart(BreakGlassStart {
+            id: "B1".into(),
+            reason: text.into(),
+            expires: at(9),
+            principal: Box::new(glass_principal),
+        }),
+        AuditEvent::BreakGlassEnd { id: "B1".into(), reason: "expired".into() },
         AuditEvent::Cancel { forwarded: true, reason: text.into() },
         TlsOutcome::Declined.into(),
         AuditEvent::ProtocolError { side: Side::Client, message: text.into() },
@@ -503,7 +511,7 @@ proptest! {
         seq: u64,
         unix_us in 0u64..9_000_000_000_000_000,
         monotonic_ns: u64,
-        which in 0usize..14,
+        which in 0usize..16,
     ) {
         let event = every_event(&text).swap_remove(which);
         let at = Timestamp { unix_ns: unix_us * 1000, monotonic_ns };

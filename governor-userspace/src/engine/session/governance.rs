@@ -5,6 +5,7 @@
 
 use super::catalogue::{Catalogue, Labels};
 use super::facts::{FactsCache, Understood};
+use super::glass::Glass;
 use super::rates::Rates;
 use super::visibility;
 use crate::engine::masking::{ColumnAction, Detectors};
@@ -59,6 +60,8 @@ pub struct Governance {
     pub limits: EngineLimits,
     /// Shared by all workers.
     pub rates: Arc<Rates>,
+    /// Shared by all workers.
+    pub glass: Arc<Glass>,
     pub facts: FactsCache,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
@@ -78,6 +81,7 @@ impl Governance {
             labels,
             limits,
             rates: Arc::default(),
+            glass: Arc::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
         }

@@ -23,6 +23,7 @@ mod encryption;
 mod facts;
 mod following;
 mod gate;
+mod glass;
 mod governance;
 mod hold;
 mod input;
@@ -42,8 +43,10 @@ mod visibility;
 pub use action::{Actions, CloseReason, Request, TooMany};
 pub use catalogue::{Catalogue, ColumnPattern, Labels};
 pub use facts::{FactsCache, Understood};
+pub use glass::{Broken, Glass, login_of};
 pub use governance::{EngineLimits, Governance};
 pub use input::{CancelMatch, Input, StopReason};
+pub use pace::RATE_POLICY;
 pub use permit::Permit;
 pub use rates::{RateKey, Rates};
 

@@ -241,6 +241,6 @@ fn copy_fail() -> Bytes {
 }
 
 /// Stands for the rate in records, as the policy that denied.
-pub(super) const RATE_POLICY: &str = "governor.rate";
+pub const RATE_POLICY: &str = "governor.rate";
 /// Never SQL, and a name that no client uses.
 const STAND_IN: &str = "cut by governor";

@@ -8,7 +8,7 @@ use super::relay;
 use super::sources::Sources;
 use crate::engine::masking::Detectors;
 use crate::engine::model::Endpoint;
-use crate::engine::session::{Catalogue, EngineLimits, Governance, Labels, Rates};
+use crate::engine::session::{Catalogue, EngineLimits, Glass, Governance, Labels, Rates};
 use crate::engine::sql::PARSER_STACK_BYTES_MIN;
 use crate::host::approvals::ApprovalStore;
 use crate::host::identity::Identifier;
@@ -52,6 +52,7 @@ pub struct Shared {
     pub labels: Arc<Labels>,
     pub engine_limits: EngineLimits,
     pub rates: Arc<Rates>,
+    pub glass: Arc<Glass>,
     pub ports: Vec<PortRule>,
     pub cancels: CancelRegistry,
     pub sources: Sources,
@@ -83,6 +84,7 @@ impl Shared {
             self.engine_limits.clone(),
         );
         governance.rates = self.rates.clone();
+        governance.glass = self.glass.clone();
         governance
     }
 }
