@@ -5,10 +5,12 @@ mod catalogue;
 mod category;
 mod decision;
 mod endpoint;
+mod lineage;
 mod principal;
 mod relation;
 mod search_path;
 mod session_state;
+mod side_effects;
 mod statement;
 mod time;
 mod tls;
@@ -23,12 +25,15 @@ pub use decision::{
     Decision, DecisionId, Hold, LimitKind, Limits, MaskStyle, Obligations, Rate, Reason, Verdict,
 };
 pub use endpoint::{Claims, Endpoint, SessionId};
+pub use lineage::{Doubt, Flow, Lineage, Temporary};
 pub use principal::{Ancestor, Class, Principal};
 pub use relation::{ColumnName, RelationName};
 pub use search_path::SearchPath;
 pub use session_state::{SessionState, Setting, TempObject, TempObjects, TempRows, TempSource};
+pub use side_effects::{Cascade, Changing, Rule, SideEffects, Trigger};
 pub use statement::{
-    Cursor, CursorUse, FunctionName, Mentions, SessionEffect, Statement, StatementKind, Target, Unknown,
+    Change, Cursor, CursorUse, FunctionName, Mentions, SessionEffect, Statement, StatementKind, Target,
+    Unknown,
 };
 pub use time::Timestamp;
 pub use tls::{PeerCertificate, ShownCertificate, TlsSession, UpstreamTls};

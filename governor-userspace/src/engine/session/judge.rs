@@ -130,14 +130,11 @@ impl Session {
     fn decide(&self, statement: &Statement, approved: bool, governance: &mut Governance) -> Arc<Decision> {
         let reads_sensitive = self.may_be_masked
             && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement));
-        if reads_sensitive && copies_out(statement) {
-            return Arc::new(Decision::deny(
-                "governor.copy-out",
-                "COPY TO of data that has to be masked is not possible",
-                "Use SELECT: its result is masked.",
-            ));
+        if let Some(denial) = copy_out_denial(statement, reads_sensitive) {
+            return Arc::new(denial);
         }
-        self.asker(governance).run(statement, &RunContext { approved, reads_sensitive })
+        let context = RunContext { approved, reads_sensitive, ..RunContext::default() };
+        self.asker(governance).run(statement, context)
     }
 
     /// What the client reads when it is refused.
@@ -167,6 +164,18 @@ pub(super) fn is_plain_name(name: &[u8]) -> bool {
 
 /// The server's NAMEDATALEN.
 const NAME_BYTES: usize = 64;
+
+/// The rows of a COPY are not masked: with data that would have to be, it is refused.
+pub(super) fn copy_out_denial(statement: &Statement, reads_sensitive: bool) -> Option<Decision> {
+    let denial = || {
+        Decision::deny(
+            "governor.copy-out",
+            "COPY TO of data that has to be masked is not possible",
+            "Use SELECT: its result is masked.",
+        )
+    };
+    (reads_sensitive && copies_out(statement)).then(denial)
+}
 
 fn copies_out(statement: &Statement) -> bool {
     statement.kinds.contains(&StatementKind::CopyOut) || statement.kind == StatementKind::CopyOut

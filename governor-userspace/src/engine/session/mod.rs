@@ -15,6 +15,7 @@
 mod action;
 mod ask;
 mod cancel;
+pub mod cases;
 mod catalogue;
 mod chunk;
 mod client;
@@ -35,6 +36,7 @@ mod permit;
 mod pipeline;
 mod rates;
 mod records;
+mod rehearsal;
 mod server;
 mod shape;
 mod slots;
@@ -49,11 +51,12 @@ pub use input::{CancelMatch, Input, StopReason};
 pub use pace::RATE_POLICY;
 pub use permit::Permit;
 pub use rates::{RateKey, Rates};
+pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
 
 use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
 use crate::engine::masking::RowPlan;
 use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, SessionState, Timestamp};
-use crate::engine::policy::PolicyPrincipal;
+use crate::engine::policy::{Moment, PolicyPrincipal, SessionContext};
 use crate::engine::wire::postgres::ProtocolViolation;
 use crate::engine::wire::postgres::backend::{Field, TransactionState};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
@@ -106,6 +109,8 @@ pub struct Session {
     too_many: Option<TooMany>,
     phase: Phase,
     encryption: Encryption,
+    /// The minute of the input that is being handled.
+    now: Option<Moment>,
     /// Version of the policy set that `may_be_masked` was asked of.
     policy_version: Arc<str>,
     /// Policy may mask something from this principal: rows are looked at.
@@ -298,6 +303,7 @@ impl Session {
             too_many: None,
             phase: Phase::Opening { encryption_requests: 0 },
             encryption: Encryption::default(),
+            now: Some(Moment::of(now)),
             policy_version: governance.policy.version().into(),
             may_be_masked: true,
             restricted: true,
@@ -361,6 +367,7 @@ impl Session {
             return;
         }
         self.fresh_runs = 0;
+        self.now = Some(Moment::of(now));
         self.follow_policy(governance);
         let result = match input {
             Input::Client(buffer) => {
@@ -571,7 +578,8 @@ impl Session {
     }
 
     fn asker<'a>(&'a self, governance: &'a mut Governance) -> governance::Asker<'a> {
-        governance.asker(&self.policy_principal, &self.claims, self.setup.destination)
+        let around = SessionContext { at: self.now, break_glass: None };
+        governance.asker(&self.policy_principal, &self.claims, self.setup.destination, around)
     }
 
     fn next_decision(&mut self) -> DecisionId {
