@@ -32,6 +32,7 @@ impl Session {
             Phase::Opening { .. } => self.opening_bytes(now, buffer, governance, out),
             Phase::Authenticating => self.authentication_bytes(now, buffer, out),
             Phase::Ready => {
+                self.forget_old_plans();
                 let mut chunk = Chunk::new(buffer);
                 let result = self.client_messages(now, &mut chunk, governance, out);
                 chunk.flush(&mut ToServer(&mut out.to_server));
@@ -44,6 +45,19 @@ impl Session {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What was decided on columns in another minute, or under another glass, is decided again. Results that are under
+    /// way keep the plan that they began with.
+    fn forget_old_plans(&mut self) {
+        let glass = self.broken.as_ref().map(|broken| &broken.id);
+        let same = self.plans_of.0 == self.now && self.plans_of.1.as_ref() == glass;
+        if same || !self.may_be_masked || !self.pipeline.is_empty() {
+            return;
+        }
+        self.plans_of = (self.now, glass.cloned());
+        self.portals.each_mut().for_each(|portal| (portal.plan, portal.described) = (None, false));
+        self.cursor_plan = None;
     }
 
     fn client_messages(

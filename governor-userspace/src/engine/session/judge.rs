@@ -101,19 +101,22 @@ impl Session {
             let mut executes: Vec<Meaning> = Vec::new();
             let decision = if let Some(name) = executed_name(statement) {
                 executes = self.meanings_of(name, &state, &here, governance);
-                let inner =
-                    executes.iter().map(|s| self.decide(&s.statement, approved, governance)).reduce(stricter);
-                inner.unwrap_or_else(|| self.decide(statement, approved, governance))
+                let inner = executes
+                    .iter()
+                    .map(|s| self.decide(&s.statement, &s.state, approved, governance))
+                    .reduce(stricter);
+                inner.unwrap_or_else(|| self.decide(statement, &state, approved, governance))
             } else if let Some(name) = fetched_name(statement) {
                 executes = self.cursor_meanings(name, &here);
                 // What was decided when it was declared may no longer hold.
-                let inner =
-                    executes.iter().map(|s| self.decide(&s.statement, approved || s.approved, governance));
+                let inner = executes
+                    .iter()
+                    .map(|s| self.decide(&s.statement, &s.state, approved || s.approved, governance));
                 let inner = inner.collect::<Vec<_>>().into_iter().reduce(stricter);
-                let own = self.decide(statement, approved, governance);
+                let own = self.decide(statement, &state, approved, governance);
                 inner.map_or(own.clone(), |inner| stricter(own, inner))
             } else {
-                self.decide(statement, approved, governance)
+                self.decide(statement, &state, approved, governance)
             };
             here.add(statement, &state, approved, governance);
             if let Some(ahead) = &mut ahead {
@@ -127,13 +130,24 @@ impl Session {
         judged
     }
 
-    fn decide(&self, statement: &Statement, approved: bool, governance: &mut Governance) -> Arc<Decision> {
+    fn decide(
+        &self,
+        statement: &Statement,
+        state: &SessionState,
+        approved: bool,
+        governance: &mut Governance,
+    ) -> Arc<Decision> {
         let reads_sensitive = self.may_be_masked
             && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement));
         if let Some(denial) = copy_out_denial(statement, reads_sensitive) {
             return Arc::new(denial);
         }
-        let context = RunContext { approved, reads_sensitive, ..RunContext::default() };
+        let context = RunContext {
+            approved,
+            reads_sensitive,
+            bare_schemas: state.bare_schemas.clone(),
+            ..RunContext::default()
+        };
         self.asker(governance).run(statement, context)
     }
 

@@ -111,6 +111,10 @@ pub struct Session {
     encryption: Encryption,
     /// The minute of the input that is being handled.
     now: Option<Moment>,
+    /// The glass is broken for this principal now.
+    broken: Option<Broken>,
+    /// What the row plans of portals were decided under: the minute, and the broken glass.
+    plans_of: (Option<Moment>, Option<Arc<str>>),
     /// Version of the policy set that `may_be_masked` was asked of.
     policy_version: Arc<str>,
     /// Policy may mask something from this principal: rows are looked at.
@@ -304,6 +308,8 @@ impl Session {
             phase: Phase::Opening { encryption_requests: 0 },
             encryption: Encryption::default(),
             now: Some(Moment::of(now)),
+            broken: None,
+            plans_of: (None, None),
             policy_version: governance.policy.version().into(),
             may_be_masked: true,
             restricted: true,
@@ -368,6 +374,7 @@ impl Session {
         }
         self.fresh_runs = 0;
         self.now = Some(Moment::of(now));
+        self.broken = governance.glass.of(&self.setup.principal, now);
         self.follow_policy(governance);
         let result = match input {
             Input::Client(buffer) => {
@@ -578,7 +585,8 @@ impl Session {
     }
 
     fn asker<'a>(&'a self, governance: &'a mut Governance) -> governance::Asker<'a> {
-        let around = SessionContext { at: self.now, break_glass: None };
+        let break_glass = self.broken.as_ref().map(|broken| broken.reason.clone());
+        let around = SessionContext { at: self.now, break_glass };
         governance.asker(&self.policy_principal, &self.claims, self.setup.destination, around)
     }
 

@@ -49,7 +49,7 @@ impl Session {
             parameters: parameters.clone(),
             executes: judged.executes.iter().map(|m| m.statement.recorded().text.clone()).collect(),
             approval: approval.map(str::to_owned),
-            break_glass: None,
+            break_glass: self.broken.as_ref().map(|broken| broken.id.clone()),
             class: principal.class,
             user: self.names.user.clone(),
             pid: principal.pid,
