@@ -5,6 +5,8 @@
 
 use super::catalogue::{Catalogue, Labels};
 use super::facts::{FactsCache, StatementRef, Understood};
+use super::glass::Glass;
+use super::rates::Rates;
 use super::reached::{self, Reached};
 use super::visibility;
 use crate::engine::masking::{ColumnAction, Detectors};
@@ -59,6 +61,10 @@ pub struct Governance {
     pub detectors: Arc<Detectors>,
     pub labels: Arc<Labels>,
     pub limits: EngineLimits,
+    /// Shared by all workers.
+    pub rates: Arc<Rates>,
+    /// Shared by all workers.
+    pub glass: Arc<Glass>,
     pub facts: FactsCache,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
@@ -82,6 +88,8 @@ impl Governance {
             detectors,
             labels,
             limits,
+            rates: Arc::default(),
+            glass: Arc::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
             reached: LruCache::new(REACHED_COUNT_MAX),

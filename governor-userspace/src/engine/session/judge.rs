@@ -3,11 +3,15 @@
 use super::facts::StatementRef;
 use super::governance::Governance;
 use super::meaning::{DefinedHere, Meaning, executed_name, fetched_name};
+use super::pace::RATE_POLICY;
 use super::{Encoding, Session, Settings};
-use crate::engine::model::{Decision, DecisionId, SessionState, Statement, StatementKind, Unknown, Verdict};
+use crate::engine::model::{
+    Decision, DecisionId, Obligations, SessionState, Statement, StatementKind, Unknown, Verdict,
+};
 use crate::engine::policy::RunContext;
 use crate::engine::wire::postgres::encode::Report;
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// A statement with its decision.
@@ -150,6 +154,7 @@ impl Session {
             approved,
             reads_sensitive,
             estimated_rows: reached.rows_max,
+            bare_schemas: state.bare_schemas.clone(),
             ..RunContext::default()
         };
         self.asker(governance).run(&reached.statement, context)
@@ -163,7 +168,7 @@ impl Session {
             reason.map_or(("", "", ""), |r| (r.policy.as_str(), r.text.as_str(), r.hint.as_str()));
         let text = if text.is_empty() { "no policy permits it" } else { text };
         Report {
-            sqlstate: "42501",
+            sqlstate: if policy == RATE_POLICY { "53400" } else { "42501" },
             message: format!("governor denied {what}: {text}"),
             detail: format!(
                 "decision={id} verdict=deny policy={policy} class={}",
@@ -205,7 +210,15 @@ fn stricter(a: Arc<Decision>, b: Arc<Decision>) -> Arc<Decision> {
         Verdict::Hold => 1,
         Verdict::Deny => 2,
     };
-    if rank(&b) > rank(&a) { b } else { a }
+    match rank(&b).cmp(&rank(&a)) {
+        Ordering::Greater => b,
+        Ordering::Equal if a.obligations.limits != b.obligations.limits => {
+            let limits = a.obligations.limits.and(b.obligations.limits);
+            let obligations = Obligations { limits, ..a.obligations };
+            Arc::new(Decision { obligations, ..(*a).clone() })
+        }
+        _ => a,
+    }
 }
 
 impl Settings {
