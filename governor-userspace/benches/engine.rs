@@ -21,8 +21,7 @@ fn main() {
 }
 
 const OLTP: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = 377461";
-const WRITE: &str =
-    "UPDATE orders SET status = 'shipped', changed = now() WHERE id = $1 AND customer_id = $2 RETURNING id, status";
+const WRITE: &str = "UPDATE orders SET status = 'shipped', changed = now() WHERE id = $1 AND customer_id = $2 RETURNING id, status";
 const ANALYTIC: &str = include_str!("analytic.sql");
 const TEXTS: [&str; 3] = ["oltp", "write", "analytic"];
 

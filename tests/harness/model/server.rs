@@ -209,7 +209,7 @@ impl<'a> Server<'a> {
     fn query(&mut self, text: &str) {
         self.statements.remove("");
         if text.contains("pg_catalog.pg_class") {
-            return self.catalogue();
+            return self.catalogue(text.split(';').count());
         }
         match Sql::parse(text) {
             None => {
@@ -614,14 +614,14 @@ impl<'a> Server<'a> {
         self.output.extend_from_slice(body);
     }
 
-    /// `people(id, email, note)` and nothing else, to governor's question.
-    fn catalogue(&mut self) {
+    /// `people(id, email, note)` and nothing else, to governor's question of so many statements.
+    fn catalogue(&mut self, statements: usize) {
+        self.emit(b'D', &data_row(&["r", "20000", "public", "people", "r", "20001", "1000"]));
         for (number, name, oid) in [("1", "id", "23"), ("2", "email", "25"), ("3", "note", "25")] {
-            let values = ["20000", "public", "people", "r", number, name, oid];
-            self.emit(b'D', &data_row(&values));
+            self.emit(b'D', &data_row(&["c", "20000", number, name, oid]));
         }
-        for tag in ["SELECT 3", "SELECT 0", "SELECT 0"] {
-            self.complete(tag);
+        for _ in 0..statements {
+            self.complete("SELECT 0");
         }
         self.ready();
     }

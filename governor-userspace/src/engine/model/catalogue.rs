@@ -6,7 +6,7 @@
 //!
 //! Invariant: what was not read is [`Resolved::Unknown`], never absent: an object may have been made a moment ago.
 
-use super::{FunctionName, RelationName, SearchPath};
+use super::{FunctionName, RelationName, SearchPath, SideEffects};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -149,8 +149,9 @@ pub struct Catalogue {
     functions: HashMap<Arc<str>, Box<[Function]>>,
     /// The server's own functions, by bare name.
     system_functions: HashMap<Box<str>, SystemFunction>,
-    /// Names of operators that users made: an expression with one may run any function.
-    user_operators: std::collections::HashSet<Box<str>>,
+    /// Where in `functions` the one with an oid is.
+    function_places: HashMap<Oid, (Arc<str>, u32)>,
+    effects: SideEffects,
     /// Composite types and the row types of relations: type oid → relation oid.
     row_types: HashMap<Oid, Oid>,
 }
@@ -207,9 +208,25 @@ impl Catalogue {
         self.system_functions.get(name.name.as_str()).copied()
     }
 
+    /// Some user made a function of this name, in whatever schema.
+    pub fn is_user_function(&self, name: &str) -> bool {
+        self.functions.contains_key(name)
+    }
+
+    /// A function that users made.
+    pub fn function(&self, oid: Oid) -> Option<&Function> {
+        let (name, at) = self.function_places.get(&oid)?;
+        self.functions.get(name)?.get(*at as usize)
+    }
+
     /// Some user made an operator of this name, in whatever schema.
     pub fn is_user_operator(&self, name: &str) -> bool {
-        self.user_operators.contains(name)
+        self.effects.is_operator(name)
+    }
+
+    /// What runs or changes without being named.
+    pub fn effects(&self) -> &SideEffects {
+        &self.effects
     }
 
     /// Direct children of a table: those that inherit from it, or its partitions.
@@ -229,6 +246,7 @@ fn several<T>(mut found: Vec<&T>) -> Resolved<'_, T> {
 /// Takes what was read, in any order.
 #[derive(Debug, Default)]
 pub struct Builder {
+    pub effects: SideEffects,
     catalogue: Catalogue,
     by_name: HashMap<Arc<str>, Vec<Oid>>,
     children: HashMap<Oid, Vec<Oid>>,
@@ -270,18 +288,31 @@ impl Builder {
         known.is_aggregate |= function.is_aggregate;
     }
 
-    pub fn user_operator(&mut self, name: &str) {
-        self.catalogue.user_operators.insert(name.into());
+    /// An operator that users made, and the function behind it.
+    pub fn user_operator(&mut self, name: &str, function: Oid) {
+        self.effects.operator(name, function);
     }
 
     pub fn finish(self) -> Catalogue {
         let boxed = |lists: HashMap<Oid, Vec<Oid>>| lists.into_iter().map(|(k, v)| (k, v.into())).collect();
-        Catalogue {
+        let mut function_places = HashMap::new();
+        for (name, all) in &self.functions {
+            for (at, function) in (0..).zip(all) {
+                function_places.insert(function.oid, (name.clone(), at));
+            }
+        }
+        let mut catalogue = Catalogue {
             by_name: self.by_name.into_iter().map(|(name, oids)| (name, oids.into())).collect(),
             children: boxed(self.children),
             functions: self.functions.into_iter().map(|(name, all)| (name, all.into())).collect(),
+            function_places,
+            effects: self.effects,
             ..self.catalogue
-        }
+        };
+        catalogue.relations.shrink_to_fit();
+        catalogue.by_name.shrink_to_fit();
+        catalogue.row_types.shrink_to_fit();
+        catalogue
     }
 }
 

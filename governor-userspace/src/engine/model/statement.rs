@@ -190,6 +190,20 @@ pub struct Target {
     pub is_constant: bool,
 }
 
+/// Rows of one relation change, by a command at any depth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    pub relation: RelationName,
+    /// Insert, Update, Delete, Merge, Truncate or CopyIn.
+    pub kind: StatementKind,
+    /// Written with ONLY: children keep their rows.
+    pub only: bool,
+    /// Its WHERE can leave rows out.
+    pub restricted: bool,
+    /// Columns that the WHERE compares for equality with constants or parameters, and with how many.
+    pub pinned: Vec<(String, u32)>,
+}
+
 /// One parsed SQL command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
@@ -204,6 +218,15 @@ pub struct Statement {
     pub writes: Vec<RelationName>,
     /// Functions called, at any depth; sorted, unique.
     pub functions: Vec<FunctionName>,
+    /// Operators by name, at any depth; sorted, unique.
+    #[serde(default)]
+    pub operators: Vec<String>,
+    /// Relations that are named with ONLY wherever they are named; sorted, unique.
+    #[serde(default)]
+    pub only: Vec<RelationName>,
+    /// Every command that changes rows when this statement runs.
+    #[serde(default)]
+    pub changes: Vec<Change>,
     /// For UPDATE and DELETE: whether every such command in the statement has a WHERE that is not
     /// trivially true. `None` where the kind has no WHERE to speak of.
     pub has_where: Option<bool>,
@@ -235,6 +258,9 @@ impl Statement {
             reads: vec![],
             writes: vec![],
             functions: vec![],
+            operators: vec![],
+            only: vec![],
+            changes: vec![],
             has_where: None,
             kinds: vec![StatementKind::Unknown],
             mentions: Mentions { columns: vec![], every_column: true },

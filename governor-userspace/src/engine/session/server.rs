@@ -185,6 +185,10 @@ impl Session {
             }
             kind::PARAMETER_STATUS => {
                 let (name, value) = backend::parameter_status(body)?;
+                if name == b"client_encoding" && self.catalogue_reader.is_some() {
+                    // Of governor's own question, which sets it for itself: it ends as it was.
+                    return Ok(Step::Drop);
+                }
                 self.settings.parameter_status(name, value);
                 Ok(Step::Pass)
             }

@@ -84,14 +84,27 @@ impl Stage {
         self.clear();
     }
 
-    /// The server's answer to governor's question: `people(id, email, name)` and nothing else.
+    /// The server's answer to governor's question: `people(id, email, note)` and the server's own functions.
     pub fn catalogue(&mut self) {
-        let columns = [("1", "id", "23"), ("2", "email", "25"), ("3", "note", "25")];
-        for (number, name, oid) in columns {
-            self.server(&data_row(&["20000", "public", "people", "r", number, name, oid]));
+        self.catalogue_of(&[]);
+    }
+
+    /// With further rows of that answer.
+    pub fn catalogue_of(&mut self, more: &[&[&str]]) {
+        self.server(&data_row(&["r", "20000", "public", "people", "r", "20001", "1000"]));
+        for (number, name, oid) in [("1", "id", "23"), ("2", "email", "25"), ("3", "note", "25")] {
+            self.server(&data_row(&["c", "20000", number, name, oid]));
         }
-        for tag in ["SELECT 3", "SELECT 0", "SELECT 0"] {
-            self.server(&complete(tag));
+        for (name, volatility) in SYSTEM_FUNCTIONS {
+            let (stable, volatile) = (volatility == "s", volatility == "v");
+            let is = |yes| if yes { "t" } else { "f" };
+            self.server(&data_row(&["s", name, is(stable), is(volatile), "f"]));
+        }
+        for row in more {
+            self.server(&data_row(row));
+        }
+        for _ in 0..catalogue::RESULTS {
+            self.server(&complete("SELECT 0"));
         }
         self.server(&ready(b'I'));
     }
@@ -277,3 +290,19 @@ pub fn row_description(columns: &[(&str, u32, i16)]) -> Vec<u8> {
     }
     message(b'T', &body)
 }
+
+/// Functions that the tests call: name and volatility.
+const SYSTEM_FUNCTIONS: [(&str, &str); 12] = [
+    ("upper", "i"),
+    ("lower", "i"),
+    ("count", "i"),
+    ("max", "i"),
+    ("now", "s"),
+    ("set_config", "v"),
+    ("pg_notify", "v"),
+    ("pg_sleep", "v"),
+    ("nextval", "v"),
+    ("generate_series", "i"),
+    ("row_to_json", "s"),
+    ("pg_terminate_backend", "v"),
+];
