@@ -5,6 +5,7 @@
 
 use super::catalogue::{Catalogue, Labels};
 use super::facts::{FactsCache, Understood};
+use super::flows::FlowsCache;
 use super::visibility;
 use crate::engine::masking::{ColumnAction, Detectors};
 use crate::engine::model::{Claims, Decision, Endpoint, Statement, Timestamp, Unknown};
@@ -57,6 +58,7 @@ pub struct Governance {
     pub labels: Arc<Labels>,
     pub limits: EngineLimits,
     pub facts: FactsCache,
+    pub flows: FlowsCache,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
 }
@@ -74,6 +76,7 @@ impl Governance {
             detectors,
             labels,
             limits,
+            flows: FlowsCache::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
         }

@@ -19,6 +19,7 @@ mod chunk;
 mod client;
 mod encryption;
 mod facts;
+mod flows;
 mod gate;
 mod governance;
 mod hold;

@@ -9,7 +9,7 @@ use super::{Phase, Portal, Rows, Session, StatementRef, visibility};
 use crate::engine::approval::Answer;
 use crate::engine::audit::Outcome;
 use crate::engine::masking::mask_row;
-use crate::engine::model::Timestamp;
+use crate::engine::model::{SearchPath, Statement, Timestamp};
 use crate::engine::wire::postgres::backend::{self, TransactionState, kind};
 use crate::engine::wire::postgres::startup::CANCEL_SECRET_BYTES_MAX;
 use crate::engine::wire::postgres::{Header, ProtocolViolation};
@@ -294,9 +294,21 @@ impl Session {
         governance: &mut Governance,
     ) -> Rows {
         let catalogue = self.trusted_catalogue(governance).cloned();
+        let statement: Option<&Statement> = statement.map(|s| &**s);
+        // The session's path is not followed: a name may be in any schema.
+        let path = SearchPath::Unknown(String::new());
+        let lineage = visibility::lineage_for(
+            fields,
+            statement,
+            catalogue.as_ref(),
+            &path,
+            None,
+            &mut governance.flows,
+        );
         let mut asker = self.asker(governance);
-        let plan =
-            visibility::row_plan(fields, formats, statement.map(|s| &**s), catalogue.as_deref(), &mut asker);
+        let origin =
+            visibility::Origin { statement, catalogue: catalogue.as_deref(), lineage: lineage.as_deref() };
+        let plan = visibility::row_plan(fields, formats, origin, &mut asker);
         if plan.is_passive() { Rows::Pass } else { Rows::Mask(Arc::new(plan)) }
     }
 

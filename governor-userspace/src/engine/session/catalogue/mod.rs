@@ -52,7 +52,7 @@ impl Catalogue {
     pub fn new(data: model::Catalogue, labels: &Labels, dialect: &dyn SqlDialect, loaded: Timestamp) -> Self {
         let sensitivity = Sensitivity::of_names(data.relations(), labels);
         let mut catalogue = Self { data, sensitivity, loaded };
-        catalogue.follow_views(labels, dialect);
+        catalogue.follow_flows(labels, dialect);
         catalogue
     }
 
