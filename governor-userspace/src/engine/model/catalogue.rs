@@ -208,6 +208,11 @@ impl Catalogue {
         self.system_functions.get(name.name.as_str()).copied()
     }
 
+    /// Some user made some function.
+    pub fn has_user_functions(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
     /// Some user made a function of this name, in whatever schema.
     pub fn is_user_function(&self, name: &str) -> bool {
         self.functions.contains_key(name)

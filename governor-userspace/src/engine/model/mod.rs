@@ -9,6 +9,7 @@ mod lineage;
 mod principal;
 mod relation;
 mod search_path;
+mod session_state;
 mod side_effects;
 mod statement;
 mod time;
@@ -26,7 +27,11 @@ pub use lineage::{Doubt, Flow, Lineage, Temporary};
 pub use principal::{Ancestor, Class, Principal};
 pub use relation::{ColumnName, RelationName};
 pub use search_path::SearchPath;
+pub use session_state::{SessionState, Setting, TempObject, TempObjects, TempRows, TempSource};
 pub use side_effects::{Cascade, Changing, Rule, SideEffects, Trigger};
-pub use statement::{Change, FunctionName, Mentions, Statement, StatementKind, Target, Unknown};
+pub use statement::{
+    Change, Cursor, CursorUse, FunctionName, Mentions, SessionEffect, Statement, StatementKind, Target,
+    Unknown,
+};
 pub use time::Timestamp;
 pub use tls::{PeerCertificate, ShownCertificate, TlsSession, UpstreamTls};

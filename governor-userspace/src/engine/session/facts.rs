@@ -188,16 +188,17 @@ impl Weighter<Box<str>, Arc<Understood>> for Bytes {
     }
 }
 
-/// Remembers, roughly, which texts came lately: one hash a place, the newest stays.
+/// Remembers, roughly, which texts came lately: by hash, the newest few of each place stay.
 #[derive(Debug)]
 struct Seen {
-    hashes: Vec<u64>,
+    /// The newest first. Several, so that texts which come in turns do not push each other out.
+    places: Vec<[u64; SEEN_IN_PLACE]>,
     hasher: RandomState,
 }
 
 impl Default for Seen {
     fn default() -> Self {
-        Self { hashes: vec![0; SEEN_COUNT], hasher: RandomState::new() }
+        Self { places: vec![[0; SEEN_IN_PLACE]; SEEN_COUNT / SEEN_IN_PLACE], hasher: RandomState::new() }
     }
 }
 
@@ -205,15 +206,16 @@ impl Seen {
     /// Whether `text` came before, and was not pushed out since.
     fn again(&mut self, text: &str) -> bool {
         let hash = self.hasher.hash_one(text);
-        let place = usize::try_from(hash).unwrap_or(0) % SEEN_COUNT;
-        match self.hashes.get_mut(place) {
-            Some(found) if *found == hash => true,
-            Some(found) => {
-                *found = hash;
-                false
-            }
-            None => false,
+        let place = usize::try_from(hash).unwrap_or(0) % self.places.len().max(1);
+        let Some(place) = self.places.get_mut(place) else { return false };
+        if place.contains(&hash) {
+            return true;
         }
+        place.rotate_right(1);
+        if let Some(first) = place.first_mut() {
+            *first = hash;
+        }
+        false
     }
 }
 
@@ -227,6 +229,7 @@ const TEXT_OVERHEAD_BYTES: usize = 512;
 const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Texts of which a hash is kept, per worker.
 const SEEN_COUNT: usize = 16_384;
+const SEEN_IN_PLACE: usize = 8;
 /// Shapes with facts, per worker; a key has at most a kilobyte.
 const SHAPES_COUNT_MAX: usize = 1024;
 

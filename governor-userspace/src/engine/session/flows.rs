@@ -4,7 +4,7 @@
 //! compute their own. Bounded in entries and in the length of texts and of what is kept.
 
 use super::catalogue::Catalogue;
-use crate::engine::model::{Doubt, Lineage, SearchPath, Temporary};
+use crate::engine::model::{Doubt, Lineage, SearchPath, SessionState, TempObjects, TempRows, Temporary};
 use crate::engine::sql::{Names, lineage};
 use quick_cache::unsync::Cache;
 use std::sync::{Arc, Weak};
@@ -36,20 +36,19 @@ impl Default for FlowsCache {
 }
 
 impl FlowsCache {
-    /// The lineage of one command's text. `temporary`: what names mean among the session's temporary relations;
-    /// `None` where it has none.
+    /// The lineage of one command's text in a session's state.
     pub(super) fn of(
         &mut self,
         text: &str,
         catalogue: &Arc<Catalogue>,
-        search_path: &SearchPath,
-        temporary: Option<&dyn Fn(&str) -> Temporary>,
+        state: &SessionState,
     ) -> Arc<Lineage> {
+        let search_path = &state.search_path;
         let compute = |temporary: &dyn Fn(&str) -> Temporary| {
             Arc::new(lineage(text, &Names { catalogue: &catalogue.data, search_path, temporary }))
         };
-        if let Some(temporary) = temporary {
-            return compute(temporary);
+        if !state.temporary.is_empty() || state.temporary.unseen.is_some() {
+            return compute(&|name| temporary(&state.temporary, name));
         }
         if let Some(found) = self.texts.get(text)
             && std::ptr::eq(found.catalogue.as_ptr(), Arc::as_ptr(catalogue))
@@ -78,6 +77,18 @@ impl FlowsCache {
     /// Disagreements since the start.
     pub fn disagreements_count(&self) -> u64 {
         self.disagreements_count
+    }
+}
+
+/// What a name means among a session's temporary relations.
+fn temporary(objects: &TempObjects, name: &str) -> Temporary {
+    match objects.get(name).map(|object| &object.rows) {
+        Some(TempRows::Statements(sources)) => Temporary::Statements(
+            sources.iter().map(|source| (source.text.clone(), source.search_path.clone())).collect(),
+        ),
+        Some(TempRows::Unknown(_)) => Temporary::Unknown,
+        None if objects.unseen.is_some() => Temporary::Unknown,
+        None => Temporary::None,
     }
 }
 

@@ -148,7 +148,7 @@ impl Session {
         };
         settings.into_iter().find_map(|(name, value)| {
             let statement = Statement::setting(&name, &value);
-            let decision = self.asker(governance).run(&statement, &RunContext::default());
+            let decision = self.asker(governance).run(&statement, RunContext::default());
             (decision.verdict != Verdict::Allow).then(|| Decision {
                 verdict: Verdict::Deny,
                 hold: None,

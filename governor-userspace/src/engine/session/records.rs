@@ -79,7 +79,9 @@ impl Session {
             bytes: 0,
             masked: 0,
             masked_by: [0; Category::ALL.len()],
+            source: judged.source(),
             prepares: None,
+            declares: None,
         }
     }
 
@@ -114,6 +116,12 @@ impl Session {
             match outcome {
                 Outcome::Complete => self.statements.confirm(&name, ticket),
                 _ => self.statements.reject(&name, ticket),
+            }
+        }
+        if let Some((name, ticket)) = run.declares {
+            match outcome {
+                Outcome::Complete => self.portals.confirm(&name, ticket),
+                _ => self.portals.reject(&name, ticket),
             }
         }
         self.complete(out, at, event);

@@ -7,8 +7,9 @@
 use super::catalogue::Catalogue;
 use super::flows::FlowsCache;
 use super::governance::Asker;
+use super::meaning::Meaning;
 use crate::engine::masking::{ColumnAction, ColumnPlan, Format, RowPlan, classify_column, could_carry};
-use crate::engine::model::{Flow, Lineage, MaskStyle, SearchPath, Statement, StatementKind, Temporary};
+use crate::engine::model::{Flow, Lineage, MaskStyle, Statement, StatementKind};
 use crate::engine::policy::SeeColumn;
 use crate::engine::wire::postgres::backend::Field;
 use std::sync::Arc;
@@ -55,22 +56,21 @@ pub(super) fn row_plan(
 /// The lineage of a result, where its plan needs one and it is agreed with the server about the columns.
 pub(super) fn lineage_for(
     fields: &[Field],
-    statement: Option<&Statement>,
+    source: Option<&Meaning>,
     catalogue: Option<&Arc<Catalogue>>,
-    search_path: &SearchPath,
-    temporary: Option<&dyn Fn(&str) -> Temporary>,
     flows: &mut FlowsCache,
 ) -> Option<Arc<Lineage>> {
-    let (statement, catalogue) = (statement?, catalogue?);
+    use StatementKind as K;
+    let (source, catalogue) = (source?, catalogue?);
+    let statement = &*source.statement;
     let without_origin = fields.iter().any(|field| field.table_oid == 0 || field.attribute <= 0);
     if !(without_origin || writes(statement)) || statement.unknown.is_some() || !catalogue.any_sensitive() {
         return None;
     }
-    use StatementKind as K;
     if matches!(statement.kind, K::Show | K::Explain | K::Cursor | K::Execute | K::Call | K::Do) {
         return None;
     }
-    let lineage = flows.of(&statement.text, catalogue, search_path, temporary);
+    let lineage = flows.of(&statement.text, catalogue, &source.state);
     match &*lineage {
         Lineage::Columns(expected) if !agree(expected, fields) => Some(flows.disagreement()),
         _ => Some(lineage),

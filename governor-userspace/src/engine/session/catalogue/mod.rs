@@ -96,6 +96,11 @@ impl Catalogue {
         found.or_else(|| is_system_name(name).then(BTreeSet::new))
     }
 
+    /// Users made functions in this database.
+    pub fn has_functions(&self) -> bool {
+        self.data.has_user_functions()
+    }
+
     /// A function that users made, which may read anything, or one that shows other sessions' statements.
     pub fn is_opaque_function(&self, function: &FunctionName) -> bool {
         if SHOWS_VALUES_FUNCTIONS.contains(&function.name.as_str()) {

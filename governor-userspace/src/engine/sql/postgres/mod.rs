@@ -24,6 +24,7 @@ mod plpgsql;
 mod prescan;
 mod same;
 mod scope;
+mod session;
 mod setting;
 mod targets;
 mod walk;
@@ -141,6 +142,7 @@ fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
     let inner = match root {
         Node::ExplainStmt(explain) => Some(explain.query()),
         Node::PrepareStmt(prepare) => Some(prepare.query()),
+        Node::DeclareCursorStmt(declare) => Some(declare.query()),
         _ => None,
     };
     Statement {
@@ -158,7 +160,8 @@ fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
         targets,
         setting: walk.setting,
         prepared_name: walk.prepared_name.map(Into::into),
-        // Neither command can stand inside the other, so this goes one level deep.
+        session: session::effect(root),
+        // EXPLAIN of DECLARE is the deepest: this goes two levels down.
         inner: inner.map(|node| Box::new(statement(node, text.clone(), fingerprint.clone()))),
         unknown,
         text,
@@ -200,6 +203,7 @@ fn empty(text: &str) -> Statement {
         setting: None,
         prepared_name: None,
         inner: None,
+        session: None,
         unknown: None,
         fingerprint: fingerprint::fingerprint(""),
     }
