@@ -5,6 +5,7 @@
 
 use super::catalogue::{Catalogue, Labels};
 use super::facts::{FactsCache, StatementRef, Understood};
+use super::flows::FlowsCache;
 use super::glass::Glass;
 use super::rates::Rates;
 use super::reached::{self, Reached};
@@ -66,6 +67,7 @@ pub struct Governance {
     /// Shared by all workers.
     pub glass: Arc<Glass>,
     pub facts: FactsCache,
+    pub flows: FlowsCache,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
     /// What statements reach, by their place and the catalogue.
@@ -90,6 +92,7 @@ impl Governance {
             limits,
             rates: Arc::default(),
             glass: Arc::default(),
+            flows: FlowsCache::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
             reached: LruCache::new(REACHED_COUNT_MAX),

@@ -308,14 +308,14 @@ impl Session {
         governance: &mut Governance,
     ) -> Rows {
         let catalogue = self.trusted_catalogue(governance).cloned();
+        let lineage = visibility::lineage_for(fields, source, catalogue.as_ref(), &mut governance.flows);
         let mut asker = self.asker(governance);
-        let plan = visibility::row_plan(
-            fields,
-            formats,
-            source.map(|s| &*s.statement),
-            catalogue.as_deref(),
-            &mut asker,
-        );
+        let origin = visibility::Origin {
+            statement: source.map(|source| &*source.statement),
+            catalogue: catalogue.as_deref(),
+            lineage: lineage.as_deref(),
+        };
+        let plan = visibility::row_plan(fields, formats, origin, &mut asker);
         if plan.is_passive() { Rows::Pass } else { Rows::Mask(Arc::new(plan)) }
     }
 
