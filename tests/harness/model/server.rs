@@ -52,6 +52,8 @@ pub struct Server<'a> {
     statements: BTreeMap<String, Statement>,
     portals: BTreeMap<String, Portal>,
     /// Where asynchronous messages come in between.
+    /// The answer to the question that was parsed last.
+    told: &'static str,
     noise: Choices<'a>,
 }
 
@@ -103,6 +105,7 @@ impl<'a> Server<'a> {
             copying: None,
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
+            told: "",
             noise,
         }
     }
@@ -122,6 +125,8 @@ impl<'a> Server<'a> {
             let whole = used..input.len() - rest.len();
             if self.skipping && !matches!(kind, b'S' | b'X') {
                 self.has_skipped = true;
+            } else if body.windows(QUESTION.len()).any(|part| part == QUESTION) {
+                self.question(kind, body);
             } else {
                 self.effective.extend_from_slice(input.get(whole.clone()).unwrap_or_default());
                 self.message(kind, body);
@@ -209,7 +214,7 @@ impl<'a> Server<'a> {
     fn query(&mut self, text: &str) {
         self.statements.remove("");
         if text.contains("pg_catalog.pg_class") {
-            return self.catalogue();
+            return self.catalogue(text.split(';').count());
         }
         match Sql::parse(text) {
             None => {
@@ -614,18 +619,41 @@ impl<'a> Server<'a> {
         self.output.extend_from_slice(body);
     }
 
-    /// `people(id, email, note)` and nothing else, to governor's question.
-    fn catalogue(&mut self) {
-        for (number, name, oid) in [("1", "id", "23"), ("2", "email", "25"), ("3", "note", "25")] {
-            let values = ["20000", "public", "people", "r", number, name, oid];
-            self.emit(b'D', &data_row(&values));
+    /// What the session's state is, to governor's question under a name of its own.
+    fn question(&mut self, kind: u8, body: &[u8]) {
+        match kind {
+            b'P' => {
+                let text = String::from_utf8_lossy(body).into_owned();
+                let known =
+                    [("search_path", "public"), ("role", "none"), ("row_security", "on"), ("to_json", "[]")];
+                let told = known.iter().find(|(name, _)| text.contains(name));
+                self.told = told.map_or("app", |(_, value)| value);
+                self.emit(b'1', b"");
+            }
+            b'B' => self.emit(b'2', b""),
+            b'E' => {
+                self.emit(b'D', &data_row(&[self.told]));
+                self.complete("SHOW");
+            }
+            _ => self.emit(b'3', b""),
         }
-        for tag in ["SELECT 3", "SELECT 0", "SELECT 0"] {
-            self.complete(tag);
+    }
+
+    /// `people(id, email, note)` and nothing else, to governor's question of so many statements.
+    fn catalogue(&mut self, statements: usize) {
+        self.emit(b'D', &data_row(&["r", "20000", "public", "people", "r", "20001", "1000"]));
+        for (number, name, oid) in [("1", "id", "23"), ("2", "email", "25"), ("3", "note", "25")] {
+            self.emit(b'D', &data_row(&["c", "20000", number, name, oid]));
+        }
+        for _ in 0..statements {
+            self.complete("SELECT 0");
         }
         self.ready();
     }
 }
+
+/// In every message of governor's question about the session's state.
+const QUESTION: &[u8] = b"governor\x01state";
 
 /// The value that nobody may see whose policy masks it.
 pub const CLEAR_VALUE: &str = "louis@example.com";

@@ -1,21 +1,37 @@
 //! Nouns that every part of the engine shares.
 
 mod answer;
+mod catalogue;
 mod category;
 mod decision;
 mod endpoint;
+mod lineage;
 mod principal;
 mod relation;
+mod search_path;
+mod session_state;
+mod side_effects;
 mod statement;
 mod time;
 mod tls;
 
 pub use answer::Answer;
+pub use catalogue::{
+    Body, Builder as CatalogueBuilder, Catalogue, Column, ColumnId, FIRST_USER_OID, Function, Oid, Relation,
+    RelationKind, Resolved, SystemFunction, Volatility,
+};
 pub use category::Category;
 pub use decision::{Decision, DecisionId, Hold, MaskStyle, Obligations, Reason, Verdict};
 pub use endpoint::{Claims, Endpoint, SessionId};
+pub use lineage::{Doubt, Flow, Lineage, Temporary};
 pub use principal::{Ancestor, Class, Principal};
 pub use relation::{ColumnName, RelationName};
-pub use statement::{FunctionName, Mentions, Statement, StatementKind, Target, Unknown};
+pub use search_path::SearchPath;
+pub use session_state::{SessionState, Setting, TempObject, TempObjects, TempRows, TempSource};
+pub use side_effects::{Cascade, Changing, Rule, SideEffects, Trigger};
+pub use statement::{
+    Change, Cursor, CursorUse, FunctionName, Mentions, SessionEffect, Statement, StatementKind, Target,
+    Unknown,
+};
 pub use time::Timestamp;
 pub use tls::{PeerCertificate, ShownCertificate, TlsSession, UpstreamTls};

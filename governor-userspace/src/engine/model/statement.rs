@@ -190,6 +190,53 @@ pub struct Target {
     pub is_constant: bool,
 }
 
+/// What a statement does to the session's own state, beside [`Statement::setting`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionEffect {
+    /// SET LOCAL: the transaction's end undoes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_local: bool,
+    /// The temporary table or view that it makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub makes_temporary: Option<String>,
+    /// The cursor that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
+}
+
+/// DECLARE, FETCH, MOVE and CLOSE. For DECLARE the query is [`Statement::inner`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// `None`: CLOSE ALL.
+    pub name: Option<String>,
+    pub does: CursorUse,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CursorUse {
+    Declare {
+        /// WITH HOLD: it outlives its transaction.
+        holds: bool,
+    },
+    Fetch,
+    Close,
+}
+
+/// Rows of one relation change, by a command at any depth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    pub relation: RelationName,
+    /// Insert, Update, Delete, Merge, Truncate or CopyIn.
+    pub kind: StatementKind,
+    /// Written with ONLY: children keep their rows.
+    pub only: bool,
+    /// Its WHERE can leave rows out.
+    pub restricted: bool,
+    /// Columns that the WHERE compares for equality with constants or parameters, and with how many.
+    pub pinned: Vec<(String, u32)>,
+}
+
 /// One parsed SQL command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
@@ -204,6 +251,15 @@ pub struct Statement {
     pub writes: Vec<RelationName>,
     /// Functions called, at any depth; sorted, unique.
     pub functions: Vec<FunctionName>,
+    /// Operators by name, at any depth; sorted, unique.
+    #[serde(default)]
+    pub operators: Vec<String>,
+    /// Relations that are named with ONLY wherever they are named; sorted, unique.
+    #[serde(default)]
+    pub only: Vec<RelationName>,
+    /// Every command that changes rows when this statement runs.
+    #[serde(default)]
+    pub changes: Vec<Change>,
     /// For UPDATE and DELETE: whether every such command in the statement has a WHERE that is not
     /// trivially true. `None` where the kind has no WHERE to speak of.
     pub has_where: Option<bool>,
@@ -217,8 +273,11 @@ pub struct Statement {
     pub setting: Option<(String, Option<String>)>,
     /// Name in SQL-level PREPARE, EXECUTE or DEALLOCATE.
     pub prepared_name: Option<String>,
-    /// The inner statement of PREPARE, and of EXPLAIN.
+    /// The inner statement of PREPARE, of EXPLAIN, and of DECLARE.
     pub inner: Option<Box<Statement>>,
+    /// Boxed: few statements have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Box<SessionEffect>>,
     /// Says why the facts above are not the whole truth; `None` where they are.
     pub unknown: Option<Unknown>,
     /// Shape of the text with literals removed: 16 hexadecimal digits.
@@ -235,6 +294,9 @@ impl Statement {
             reads: vec![],
             writes: vec![],
             functions: vec![],
+            operators: vec![],
+            only: vec![],
+            changes: vec![],
             has_where: None,
             kinds: vec![StatementKind::Unknown],
             mentions: Mentions { columns: vec![], every_column: true },
@@ -242,6 +304,7 @@ impl Statement {
             setting: None,
             prepared_name: None,
             inner: None,
+            session: None,
             unknown: Some(why),
             fingerprint: String::new(),
         }

@@ -3,8 +3,9 @@
 
 use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToServer};
+use super::facts::StatementRef;
 use super::gate::{Gate, NO_SUCH_PORTAL, Step, foreign_to_copy, name_report};
-use super::governance::{Governance, StatementRef};
+use super::governance::Governance;
 use super::hold::{Approval, Standing};
 use super::judge::{Judged, is_plain_name, strictest};
 use super::permit::{Permit, ProtocolNeed};
@@ -134,12 +135,18 @@ impl Session {
                 if self.catalogue_needed(now, governance) {
                     return Ok(self.read_catalogue_first(out));
                 }
+                if self.state_needed() {
+                    return Ok(self.ask_state_first(out));
+                }
                 let statements = if whole {
-                    self.understand(frontend::query(body)?, governance)
+                    self.understand_query(frontend::query(body)?, governance)
                 } else {
                     too_long(body, body_bytes, governance)
                 };
                 self.query(now, &statements, governance, out)
+            }
+            kind::PARSE | kind::BIND | kind::EXECUTE | kind::FUNCTION_CALL if self.state_needed() => {
+                self.ask_state_first(out)
             }
             kind::PARSE => {
                 self.batch_open = true;
@@ -247,7 +254,7 @@ impl Session {
         Step::Later
     }
 
-    fn standing_is_set(&self) -> bool {
+    pub(super) fn standing_is_set(&self) -> bool {
         !matches!(self.standing, Standing::None)
     }
 
@@ -296,7 +303,7 @@ impl Session {
             && is_plain_name(name.as_bytes())
         {
             let ticket = self.next_ticket();
-            let inner: Arc<[_]> = StatementRef::all(&governance.understood((**inner).clone())).collect();
+            let inner: Arc<[_]> = StatementRef::all(&governance.facts.known((**inner).clone())).collect();
             let bytes = name.len() + weight(&inner);
             if self.statements.define(
                 name.as_bytes(),
@@ -307,10 +314,7 @@ impl Session {
                 run.prepares = Some((name.as_bytes().into(), ticket));
             }
         }
-        if !is_plain(statement) {
-            // SQL cursors are portals too: whatever a name meant, it may mean something else now.
-            self.portals.forget_named();
-        }
+        self.follow(judged, approval, &mut run, governance);
         if self.changes_definitions(statement) {
             self.catalogue_outdated = true;
             let (destination, database) = (self.setup.destination, self.claims.database.clone());
@@ -318,29 +322,6 @@ impl Session {
             out.requests.push(Request::CatalogueOutdated { destination, database });
         }
         run
-    }
-
-    /// Whether the catalogue may say something else after this statement.
-    fn changes_definitions(&self, statement: &StatementRef) -> bool {
-        use StatementKind as K;
-        let kinds = || statement.kinds.iter();
-        if self.may_be_masked {
-            return statement.unknown.is_some()
-                || kinds().any(|k| {
-                    matches!(k, K::Ddl | K::Drop | K::Administration | K::Do | K::Call | K::Execute)
-                });
-        }
-        // Services make and drop (temporary) tables all the time: a relation that the catalogue does not
-        // know is in doubt anyway. What counts is an old name with a new meaning.
-        let tables = [
-            "CREATE TABLE",
-            "CREATE TABLE AS",
-            "SELECT INTO",
-            "CREATE INDEX",
-            "CREATE SEQUENCE",
-            "DROP TABLE",
-        ];
-        kinds().any(|k| matches!(k, K::Ddl | K::Administration)) && !tables.contains(&statement.tag.as_str())
     }
 
     /// Parse runs nothing, but a statement that can never run is refused here, where drivers expect it.
@@ -352,7 +333,7 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Step {
-        let judged = self.judge(&statements, false, governance);
+        let judged = self.judge(&statements, None, false, governance);
         let certain = !statements.iter().any(|s| s.kind == StatementKind::Execute);
         if certain && strictest(&judged) == Verdict::Deny {
             let report = self.record_denials(now, &judged, &Parameters::default(), out);
@@ -400,12 +381,16 @@ impl Session {
             Gate::Deny(report) => self.deny_extended(&report),
             Gate::Allow(permit) => {
                 let fields = self.statements.newest(names.statement).and_then(|p| p.fields.clone());
+                let state = judged.last().map_or_else(|| self.following.state().clone(), |j| j.state.clone());
                 let portal = Portal {
                     statements,
                     parameters,
                     approval,
                     fields,
                     formats,
+                    state,
+                    means: None,
+                    holds: false,
                     described: false,
                     plan: None,
                 };
@@ -437,9 +422,10 @@ impl Session {
             self.portals.newest(name).map(|p| p.statements.clone()).unwrap_or_default();
         let (bound, parameters) = self
             .portals
-            .newest_mut(name)
-            .map(|p| (p.approval.clone(), p.parameters.clone()))
-            .unwrap_or_default();
+            .newest(name)
+            .map(|p| ((p.approval.clone(), p.state.clone()), p.parameters.clone()))
+            .unzip();
+        let parameters = parameters.unwrap_or_default();
         let unseen = statements.is_empty();
         if unseen {
             let what = format!("portal {:?} was not bound in this session", String::from_utf8_lossy(name));
@@ -459,6 +445,9 @@ impl Session {
                 let Some(newest) = judged.last() else { return self.deny_extended(&Report::default()) };
                 // Asked before the statement changes what names mean.
                 let describe = self.may_be_masked && !self.columns_known(name);
+                if let Some(portal) = self.portals.newest_mut(name) {
+                    portal.means = (!newest.executes.is_empty()).then(|| newest.source());
+                }
                 let run = self.run(now, newest, &parameters, approval.as_ref(), governance, out);
                 if describe {
                     self.pipeline.push(Owed::new(Expect::DescribePortal { portal: name.into(), own: true }));
@@ -558,12 +547,12 @@ fn passes_during_copy(message: u8) -> bool {
 }
 
 /// What the meaning of statements takes, roughly: the text, its recorded form, and what is known of it.
-fn weight(statements: &[StatementRef]) -> usize {
+pub(super) fn weight(statements: &[StatementRef]) -> usize {
     statements.iter().map(|s| MEANING_BYTES + 2 * s.text.len()).sum()
 }
 
 /// A statement whose text says all that it does, and that defines no cursor.
-fn is_plain(statement: &StatementRef) -> bool {
+pub(super) fn is_plain(statement: &StatementRef) -> bool {
     use StatementKind as K;
     statement.unknown.is_none()
         && !statement

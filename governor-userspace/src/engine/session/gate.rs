@@ -4,14 +4,16 @@
 use super::Parameters;
 use super::Session;
 use super::action::Actions;
-use super::governance::{Governance, StatementRef};
+use super::facts::StatementRef;
+use super::governance::Governance;
 use super::hold::{Approval, Standing};
 use super::judge::{Judged, strictest};
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed};
-use crate::engine::model::{Decision, Timestamp, Unknown, Verdict};
+use crate::engine::model::{Decision, SessionState, Timestamp, Unknown, Verdict};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// What happens to one message.
 pub(super) enum Step {
@@ -80,7 +82,7 @@ impl Session {
             let id = self.record_statement(out, now, one, Verdict::Deny, parameters, None);
             if one.decision.verdict != Verdict::Allow && report.is_none() {
                 let mut told = self.denial_report(&id, &one.decision, "this statement");
-                if std::iter::once(&one.statement).chain(&one.executes).any(is_unseen) {
+                if one.everything().any(is_unseen) {
                     told.sqlstate = NO_SUCH_STATEMENT;
                 }
                 report = Some(told);
@@ -128,18 +130,20 @@ impl Session {
     pub(super) fn judge_standing(
         &mut self,
         statements: &[StatementRef],
-        bound: Option<Approval>,
+        bound: Option<(Option<Approval>, Arc<SessionState>)>,
         governance: &mut Governance,
     ) -> (Vec<Judged>, Option<Approval>, Option<Report>) {
+        let (bound, state) = bound.unzip();
+        let (bound, state) = (bound.flatten(), state.as_ref());
         let (granted, refused) = match std::mem::take(&mut self.standing) {
             Standing::None => (bound, None),
             Standing::Granted(approval) => (Some(approval), None),
             Standing::Refused { report } => (None, Some(report)),
         };
-        let judged = self.judge(statements, granted.is_some(), governance);
+        let judged = self.judge(statements, state, granted.is_some(), governance);
         match granted {
             Some(approval) if !approval.covers(&judged) => {
-                (self.judge(statements, false, governance), None, refused)
+                (self.judge(statements, state, false, governance), None, refused)
             }
             granted => (judged, granted, refused),
         }

@@ -4,15 +4,15 @@
 //! version and decide again.
 
 use super::catalogue::{Catalogue, Labels};
+use super::facts::{FactsCache, Understood};
 use super::visibility;
-use crate::engine::masking::{ColumnAction, Detectors, mask_text};
+use crate::engine::masking::{ColumnAction, Detectors};
 use crate::engine::model::{Claims, Decision, Endpoint, Statement, Timestamp, Unknown};
-use crate::engine::policy::{DecisionCache, PolicyPrincipal, PolicySet, RunContext, SeeColumn, Visibility};
-use crate::engine::sql::{PostgresDialect, Script, SqlDialect};
+use crate::engine::policy::{
+    DecisionCache, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
+};
 use lru::LruCache;
-use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
-use std::ops::Deref;
 use std::sync::Arc;
 
 /// Bounds and choices from the configuration.
@@ -51,55 +51,6 @@ impl Default for EngineLimits {
     }
 }
 
-/// A query text, understood: facts and what records say of it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Understood {
-    pub script: Script,
-    recorded: Vec<Recorded>,
-}
-
-/// What a record says of a statement's text: values masked, length bounded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Recorded {
-    pub text: Arc<str>,
-    pub tag: Arc<str>,
-    pub fingerprint: Arc<str>,
-    pub reads: Arc<[String]>,
-    pub writes: Arc<[String]>,
-}
-
-/// One statement of an [`Understood`] text.
-#[derive(Clone, Debug)]
-pub(super) struct StatementRef {
-    understood: Arc<Understood>,
-    index: usize,
-}
-
-impl StatementRef {
-    /// Every statement of a text, in order.
-    pub fn all(understood: &Arc<Understood>) -> impl Iterator<Item = Self> + use<> {
-        let understood = understood.clone();
-        (0..understood.script.statements.len().min(understood.recorded.len()))
-            .map(move |index| Self { understood: understood.clone(), index })
-    }
-
-    pub fn recorded(&self) -> &Recorded {
-        // `all` makes indices that exist in both vectors, which never change.
-        #[allow(clippy::indexing_slicing)]
-        &self.understood.recorded[self.index]
-    }
-}
-
-impl Deref for StatementRef {
-    type Target = Statement;
-
-    fn deref(&self) -> &Statement {
-        // As in `recorded`.
-        #[allow(clippy::indexing_slicing)]
-        &self.understood.script.statements[self.index]
-    }
-}
-
 /// One worker's knowledge.
 #[derive(Debug)]
 pub struct Governance {
@@ -107,10 +58,7 @@ pub struct Governance {
     pub detectors: Arc<Detectors>,
     pub labels: Arc<Labels>,
     pub limits: EngineLimits,
-    /// Under `standard_conforming_strings = on`; the rare other reading is not cached.
-    facts: LruCache<Box<str>, Arc<Understood>>,
-    facts_bytes: usize,
-    seen: Seen,
+    pub facts: FactsCache,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
 }
@@ -124,62 +72,18 @@ impl Governance {
     ) -> Self {
         Self {
             policy,
+            facts: FactsCache::new(detectors.clone(), limits.record_text_bytes_max),
             detectors,
             labels,
             limits,
-            facts: LruCache::new(FACTS_COUNT_MAX),
-            facts_bytes: 0,
-            seen: Seen::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
         }
     }
 
-    /// The facts of a query text. `plain_strings` is the server's `standard_conforming_strings`.
-    pub(super) fn understand(&mut self, text: &str, plain_strings: bool) -> Arc<Understood> {
-        if plain_strings && let Some(found) = self.facts.get(text) {
-            return found.clone();
-        }
-        let script = dialect(plain_strings).script(text);
-        let understood = Arc::new(self.record_form(script));
-        // Texts with literals in them come once; only what comes again is worth a place.
-        if plain_strings && text.len() <= FACTS_TEXT_BYTES_MAX && self.seen.again(text) {
-            self.facts_bytes += text.len();
-            if let Some((old, _)) = self.facts.push(text.into(), understood.clone()) {
-                self.facts_bytes = self.facts_bytes.saturating_sub(old.len());
-            }
-            while self.facts_bytes > FACTS_BYTES_MAX
-                && let Some((old, _)) = self.facts.pop_lru()
-            {
-                self.facts_bytes = self.facts_bytes.saturating_sub(old.len());
-            }
-        }
-        understood
-    }
-
     /// A statement whose text is not known or not understood.
     pub(super) fn unknown(&self, text: &str, why: Unknown) -> Arc<Understood> {
-        self.understood(Statement::unknown(text.into(), why))
-    }
-
-    /// A statement that was taken out of another, such as the inner one of PREPARE.
-    pub(super) fn understood(&self, statement: Statement) -> Arc<Understood> {
-        Arc::new(self.record_form(Script { statements: vec![statement] }))
-    }
-
-    fn record_form(&self, script: Script) -> Understood {
-        let recorded = script
-            .statements
-            .iter()
-            .map(|s| Recorded {
-                text: mask_text(&self.detectors, &s.text, self.limits.record_text_bytes_max).into(),
-                tag: s.tag.as_str().into(),
-                fingerprint: s.fingerprint.as_str().into(),
-                reads: s.reads.iter().map(ToString::to_string).collect(),
-                writes: s.writes.iter().map(ToString::to_string).collect(),
-            })
-            .collect();
-        Understood { script, recorded }
+        self.facts.known(Statement::unknown(text.into(), why))
     }
 
     pub(super) fn catalogue(&mut self, destination: Endpoint, database: &str) -> Option<Arc<Catalogue>> {
@@ -223,6 +127,7 @@ impl Governance {
         principal: &'a PolicyPrincipal,
         claims: &'a Claims,
         destination: Endpoint,
+        around: SessionContext,
     ) -> Asker<'a> {
         Asker {
             policy: &self.policy,
@@ -230,6 +135,7 @@ impl Governance {
             principal,
             claims,
             destination,
+            around,
             detect_values: self.limits.detect_values,
         }
     }
@@ -243,16 +149,20 @@ pub(super) struct Asker<'a> {
     principal: &'a PolicyPrincipal,
     claims: &'a Claims,
     destination: Endpoint,
+    around: SessionContext,
     detect_values: bool,
 }
 
 impl Asker<'_> {
     pub fn connect(&mut self) -> Decision {
-        (*self.decisions.connect(self.policy, self.principal, self.claims, &self.destination)).clone()
+        let Self { policy, decisions, principal, claims, destination, around, .. } = self;
+        (*decisions.connect(policy, principal, claims, destination, around)).clone()
     }
 
-    pub fn run(&mut self, statement: &Statement, context: &RunContext) -> Arc<Decision> {
-        self.decisions.run(self.policy, self.principal, self.claims, &self.destination, statement, context)
+    /// `context` says what is known of the statement; what surrounds the session is added.
+    pub fn run(&mut self, statement: &Statement, context: RunContext) -> Arc<Decision> {
+        let context = RunContext { session: self.around.clone(), ..context };
+        self.decisions.run(self.policy, self.principal, self.claims, &self.destination, statement, &context)
     }
 
     /// Whether this principal may be shown anything masked at all.
@@ -266,8 +176,8 @@ impl Asker<'_> {
     }
 
     pub fn see(&mut self, column: SeeColumn) -> ColumnAction {
-        let visibility =
-            self.decisions.see(self.policy, self.principal, self.claims, &self.destination, &column);
+        let Self { policy, decisions, principal, claims, destination, around, .. } = self;
+        let visibility = decisions.see(policy, principal, claims, destination, &column, around);
         match &*visibility {
             Visibility::Clear => ColumnAction::Clear,
             Visibility::Masked { style, .. } => visibility::masked(*style, &column),
@@ -279,40 +189,6 @@ impl Asker<'_> {
     }
 }
 
-/// Remembers, roughly, which texts came lately: one hash a place, the newest stays.
-#[derive(Debug)]
-struct Seen {
-    hashes: Vec<u64>,
-    hasher: RandomState,
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self { hashes: vec![0; SEEN_COUNT], hasher: RandomState::new() }
-    }
-}
-
-impl Seen {
-    /// Whether `text` came before, and was not pushed out since.
-    fn again(&mut self, text: &str) -> bool {
-        let hash = self.hasher.hash_one(text);
-        let place = usize::try_from(hash).unwrap_or(0) % SEEN_COUNT;
-        match self.hashes.get_mut(place) {
-            Some(found) if *found == hash => true,
-            Some(found) => {
-                *found = hash;
-                false
-            }
-            None => false,
-        }
-    }
-}
-
-/// The reading of SQL text under a session's settings.
-pub(super) fn dialect(plain_strings: bool) -> PostgresDialect {
-    PostgresDialect { standard_conforming_strings: plain_strings }
-}
-
 const fn count(n: usize) -> NonZeroUsize {
     match NonZeroUsize::new(n) {
         Some(n) => n,
@@ -320,13 +196,5 @@ const fn count(n: usize) -> NonZeroUsize {
     }
 }
 
-/// Texts with facts, per worker.
-const FACTS_COUNT_MAX: NonZeroUsize = count(8192);
-/// All cached texts together, per worker; the facts take a few times as much.
-const FACTS_BYTES_MAX: usize = 8 << 20;
-/// Longer texts are parsed each time.
-const FACTS_TEXT_BYTES_MAX: usize = 64 << 10;
-/// Texts of which a hash is kept, per worker.
-const SEEN_COUNT: usize = 16_384;
 const DECISIONS_COUNT_MAX: NonZeroUsize = count(16_384);
 const CATALOGUES_COUNT_MAX: NonZeroUsize = count(64);

@@ -51,11 +51,7 @@ impl Approval {
 
 /// The texts of everything that would run.
 fn texts(judged: &[Judged]) -> Vec<Arc<str>> {
-    judged
-        .iter()
-        .flat_map(|j| std::iter::once(&j.statement).chain(&j.executes))
-        .map(|s| s.text.clone())
-        .collect()
+    judged.iter().flat_map(Judged::everything).map(|s| s.text.clone()).collect()
 }
 
 impl Session {
@@ -92,11 +88,7 @@ impl Session {
             principal: (*self.setup.principal).clone(),
             claims: self.claims.clone(),
             destination: self.setup.destination,
-            statements: judged
-                .iter()
-                .flat_map(|j| std::iter::once(&j.statement).chain(&j.executes))
-                .map(|s| (**s).clone())
-                .collect(),
+            statements: judged.iter().flat_map(Judged::everything).map(|s| (**s).clone()).collect(),
             parameters: parameters.clone(),
             reasons: held.decision.reasons.clone(),
             transaction: self.transaction.as_str().into(),

@@ -1,21 +1,39 @@
 //! Decides statements before any of them runs.
 
-use super::governance::{Governance, StatementRef};
+use super::facts::StatementRef;
+use super::governance::Governance;
+use super::meaning::{DefinedHere, Meaning, executed_name, fetched_name};
 use super::{Encoding, Session, Settings};
-use crate::engine::model::{Decision, DecisionId, Statement, StatementKind, Unknown, Verdict};
+use crate::engine::model::{Decision, DecisionId, SessionState, Statement, StatementKind, Unknown, Verdict};
 use crate::engine::policy::RunContext;
 use crate::engine::wire::postgres::encode::Report;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A statement with its decision.
 #[derive(Clone, Debug)]
 pub(super) struct Judged {
     pub statement: StatementRef,
-    /// What an EXECUTE runs.
-    pub executes: Vec<StatementRef>,
+    /// In which its names are read.
+    pub state: Arc<SessionState>,
+    /// What an EXECUTE runs, or a FETCH brings.
+    pub executes: Vec<Meaning>,
     pub decision: Arc<Decision>,
+}
+
+impl Judged {
+    /// The statement and what it stands for.
+    pub fn everything(&self) -> impl Iterator<Item = &StatementRef> {
+        std::iter::once(&self.statement).chain(self.executes.iter().map(|meaning| &meaning.statement))
+    }
+
+    /// The statement whose rows come: for EXECUTE and FETCH the one that they stand for, where it is certain.
+    pub fn source(&self) -> Meaning {
+        match self.executes.as_slice() {
+            [one] => one.clone(),
+            _ => Meaning { statement: self.statement.clone(), state: self.state.clone(), approved: false },
+        }
+    }
 }
 
 /// The strictest verdict counts for all: nothing runs before everything is allowed.
@@ -33,8 +51,13 @@ pub(super) fn strictest(judged: &[Judged]) -> Verdict {
 impl Session {
     /// The facts of a text that the client sent.
     pub(super) fn understand(&self, text: &[u8], governance: &mut Governance) -> Vec<StatementRef> {
+        if self.restricted && self.following.lexing_in_doubt() {
+            let what = "a setting that changes how text is read was set earlier in the same batch";
+            let why = Unknown::NotUnderstood { what: what.into() };
+            return StatementRef::all(&governance.unknown(&String::from_utf8_lossy(text), why)).collect();
+        }
         let understood = match self.settings.decode(text) {
-            Ok(text) => governance.understand(&text, self.settings.standard_conforming_strings),
+            Ok(text) => governance.facts.understand(&text, self.settings.standard_conforming_strings),
             Err(what) => {
                 let why = Unknown::NotUnderstood { what: what.into() };
                 governance.unknown(&String::from_utf8_lossy(text), why)
@@ -43,72 +66,71 @@ impl Session {
         StatementRef::all(&understood).collect()
     }
 
-    /// Decides each of `statements`. An EXECUTE is judged by everything that its name may mean.
+    /// The same for a text that runs now and is forgotten: where facts serve the record alone, they may come from a
+    /// text of the same shape.
+    pub(super) fn understand_query(&self, text: &[u8], governance: &mut Governance) -> Vec<StatementRef> {
+        let record_alone =
+            !self.restricted && !self.may_be_masked && self.settings.standard_conforming_strings;
+        match self.settings.decode(text) {
+            Ok(text) if record_alone => {
+                StatementRef::all(&governance.facts.understand_for_record(&text)).collect()
+            }
+            _ => self.understand(text, governance),
+        }
+    }
+
+    /// Decides each of `statements`, in the state that those before it leave. An EXECUTE is judged by everything
+    /// that its name may mean, a FETCH by its cursor's query. `state`: of a portal, as it was bound.
     pub(super) fn judge(
         &self,
         statements: &[StatementRef],
+        state: Option<&Arc<SessionState>>,
         approved: bool,
         governance: &mut Governance,
     ) -> Vec<Judged> {
         let mut judged = Vec::with_capacity(statements.len());
-        let mut prepared_here = BTreeMap::new();
+        let mut here = DefinedHere::default();
+        // Only where there is something to look ahead for.
+        let mut ahead = (self.restricted && statements.len() > 1).then(|| self.following.clone());
         for statement in statements {
-            let mut executes: Vec<StatementRef> = Vec::new();
+            let state = state.unwrap_or_else(|| ahead.as_ref().unwrap_or(&self.following).state()).clone();
+            let mut executes: Vec<Meaning> = Vec::new();
             let decision = if let Some(name) = executed_name(statement) {
-                executes = self.meanings_of(name, &prepared_here, governance);
-                let inner = executes.iter().map(|s| self.decide(s, approved, governance)).reduce(stricter);
+                executes = self.meanings_of(name, &state, &here, governance);
+                let inner =
+                    executes.iter().map(|s| self.decide(&s.statement, approved, governance)).reduce(stricter);
                 inner.unwrap_or_else(|| self.decide(statement, approved, governance))
+            } else if let Some(name) = fetched_name(statement) {
+                executes = self.cursor_meanings(name, &here);
+                // What was decided when it was declared may no longer hold.
+                let inner =
+                    executes.iter().map(|s| self.decide(&s.statement, approved || s.approved, governance));
+                let inner = inner.collect::<Vec<_>>().into_iter().reduce(stricter);
+                let own = self.decide(statement, approved, governance);
+                inner.map_or(own.clone(), |inner| stricter(own, inner))
             } else {
                 self.decide(statement, approved, governance)
             };
-            if statement.kind == StatementKind::Prepare
-                && let (Some(name), Some(inner)) = (&statement.prepared_name, &statement.inner)
-                && let Some(inner) = StatementRef::all(&governance.understood((**inner).clone())).next()
-            {
-                prepared_here.insert(name.clone(), inner);
+            here.add(statement, &state, approved, governance);
+            if let Some(ahead) = &mut ahead {
+                let through = executes.iter().map(|meaning| &meaning.statement);
+                for statement in std::iter::once(statement).chain(through) {
+                    ahead.follow(statement, self.reach(statement, governance));
+                }
             }
-            judged.push(Judged { statement: statement.clone(), executes, decision });
+            judged.push(Judged { statement: statement.clone(), state, executes, decision });
         }
         judged
-    }
-
-    /// Every statement that EXECUTE of `name` may run; never empty.
-    fn meanings_of(
-        &self,
-        name: &str,
-        prepared_here: &BTreeMap<String, StatementRef>,
-        governance: &Governance,
-    ) -> Vec<StatementRef> {
-        let mut found: Vec<StatementRef> = prepared_here.get(name).cloned().into_iter().collect();
-        if is_plain_name(name.as_bytes()) {
-            let known = self.statements.newest(name.as_bytes());
-            found.extend(known.into_iter().flat_map(|p| p.statements.iter().cloned()));
-        }
-        let unknown = if found.is_empty() {
-            Some(Unknown::UnseenPrepared { name: name.into() })
-        } else if found.iter().any(|s| !can_be_prepared(s)) {
-            // The protocol prepares any command; run by name it would define or drop names unseen.
-            Some(Unknown::NotUnderstood { what: "EXECUTE of a command that changes the session".into() })
-        } else {
-            None
-        };
-        if let Some(why) = unknown {
-            found.extend(StatementRef::all(&governance.unknown(&format!("EXECUTE {name}"), why)));
-        }
-        found
     }
 
     fn decide(&self, statement: &Statement, approved: bool, governance: &mut Governance) -> Arc<Decision> {
         let reads_sensitive = self.may_be_masked
             && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement));
-        if reads_sensitive && copies_out(statement) {
-            return Arc::new(Decision::deny(
-                "governor.copy-out",
-                "COPY TO of data that has to be masked is not possible",
-                "Use SELECT: its result is masked.",
-            ));
+        if let Some(denial) = copy_out_denial(statement, reads_sensitive) {
+            return Arc::new(denial);
         }
-        self.asker(governance).run(statement, &RunContext { approved, reads_sensitive })
+        let context = RunContext { approved, reads_sensitive, ..RunContext::default() };
+        self.asker(governance).run(statement, context)
     }
 
     /// What the client reads when it is refused.
@@ -130,22 +152,6 @@ impl Session {
     }
 }
 
-fn executed_name(statement: &Statement) -> Option<&str> {
-    let statement = match (&statement.kind, &statement.inner) {
-        // EXPLAIN ANALYZE EXECUTE runs it too.
-        (StatementKind::Execute, _) => statement,
-        (_, Some(inner)) if inner.kind == StatementKind::Execute => inner,
-        _ => return None,
-    };
-    Some(statement.prepared_name.as_deref().unwrap_or_default())
-}
-
-/// What SQL's own PREPARE takes.
-fn can_be_prepared(statement: &Statement) -> bool {
-    use StatementKind as K;
-    matches!(statement.kind, K::Select | K::Insert | K::Update | K::Delete | K::Merge)
-}
-
 /// A name that the server keeps as it is: it cuts longer ones, and reads others in the session's
 /// encoding, so that two spellings may mean one name.
 pub(super) fn is_plain_name(name: &[u8]) -> bool {
@@ -154,6 +160,18 @@ pub(super) fn is_plain_name(name: &[u8]) -> bool {
 
 /// The server's NAMEDATALEN.
 const NAME_BYTES: usize = 64;
+
+/// The rows of a COPY are not masked: with data that would have to be, it is refused.
+pub(super) fn copy_out_denial(statement: &Statement, reads_sensitive: bool) -> Option<Decision> {
+    let denial = || {
+        Decision::deny(
+            "governor.copy-out",
+            "COPY TO of data that has to be masked is not possible",
+            "Use SELECT: its result is masked.",
+        )
+    };
+    (reads_sensitive && copies_out(statement)).then(denial)
+}
 
 fn copies_out(statement: &Statement) -> bool {
     statement.kinds.contains(&StatementKind::CopyOut) || statement.kind == StatementKind::CopyOut

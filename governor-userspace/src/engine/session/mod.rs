@@ -13,42 +13,55 @@
 //! - memory is bounded by [`EngineLimits`] and the protocol's own limits, whatever lengths a peer claims.
 
 mod action;
+mod ask;
 mod cancel;
+pub mod cases;
 mod catalogue;
 mod chunk;
 mod client;
+mod effects;
 mod encryption;
+mod facts;
+mod following;
 mod gate;
 mod governance;
 mod hold;
 mod input;
 mod judge;
+mod meaning;
 mod opening;
 mod permit;
 mod pipeline;
 mod records;
+mod rehearsal;
 mod server;
+mod shape;
 mod slots;
 mod visibility;
 
 pub use action::{Actions, CloseReason, Request, TooMany};
 pub use catalogue::{Catalogue, ColumnPattern, Labels};
+pub use facts::{FactsCache, Understood};
 pub use governance::{EngineLimits, Governance};
 pub use input::{CancelMatch, Input, StopReason};
 pub use permit::Permit;
+pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
 
 use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
 use crate::engine::masking::RowPlan;
-use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, Timestamp};
-use crate::engine::policy::PolicyPrincipal;
+use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, SessionState, Timestamp};
+use crate::engine::policy::{Moment, PolicyPrincipal, SessionContext};
 use crate::engine::wire::postgres::ProtocolViolation;
 use crate::engine::wire::postgres::backend::{Field, TransactionState};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
+use ask::Asked;
 use catalogue::CatalogueReader;
 use chunk::Streaming;
 use encryption::Encryption;
-use governance::StatementRef;
+use facts::StatementRef;
+use following::Following;
 use hold::{Approval, Holding, Standing};
+use meaning::Meaning;
 use pipeline::Pipeline;
 use slots::Slots;
 use std::fmt::Write as _;
@@ -89,6 +102,8 @@ pub struct Session {
     too_many: Option<TooMany>,
     phase: Phase,
     encryption: Encryption,
+    /// The minute of the input that is being handled.
+    now: Option<Moment>,
     /// Version of the policy set that `may_be_masked` was asked of.
     policy_version: Arc<str>,
     /// Policy may mask something from this principal: rows are looked at.
@@ -125,6 +140,10 @@ pub struct Session {
     /// Columns of an SQL cursor that an Execute message names.
     cursor_plan: Option<(Box<[u8]>, Arc<RowPlan>)>,
     settings: Settings,
+    /// The session's own state, where `restricted`.
+    following: Following,
+    /// The server is being asked for it.
+    asked: Option<Asked>,
     /// Statements begun in the current call, to be charged with its cost.
     fresh_runs: usize,
     counts: Counts,
@@ -162,6 +181,8 @@ enum Phase {
     ReadingCatalogue {
         ready: Option<bytes::Bytes>,
     },
+    /// The server is asked for the session's own state; the client's message waits.
+    AskingState,
     Ready,
     PassUnread,
     Closed,
@@ -186,6 +207,12 @@ struct Portal {
     fields: Option<Arc<Vec<Field>>>,
     /// Result formats of the Bind; `None` where it was too long to be read whole.
     formats: Option<Vec<i16>>,
+    /// In which its names were read when it was bound or declared.
+    state: Arc<SessionState>,
+    /// What it stands for, where it is an EXECUTE or a FETCH that was run.
+    means: Option<Meaning>,
+    /// A cursor WITH HOLD: it outlives its transaction.
+    holds: bool,
     /// A Describe of this portal was sent.
     described: bool,
     /// From its RowDescription.
@@ -258,6 +285,7 @@ impl Session {
             too_many: None,
             phase: Phase::Opening { encryption_requests: 0 },
             encryption: Encryption::default(),
+            now: Some(Moment::of(now)),
             policy_version: governance.policy.version().into(),
             may_be_masked: true,
             restricted: true,
@@ -282,6 +310,8 @@ impl Session {
             released: None,
             cursor_plan: None,
             settings: Settings { standard_conforming_strings: true, encoding: Encoding::Utf8 },
+            following: Following::default(),
+            asked: None,
             fresh_runs: 0,
             counts: Counts::default(),
             ended: false,
@@ -314,6 +344,7 @@ impl Session {
             return;
         }
         self.fresh_runs = 0;
+        self.now = Some(Moment::of(now));
         self.follow_policy(governance);
         let result = match input {
             Input::Client(buffer) => {
@@ -426,6 +457,7 @@ impl Session {
                 | Phase::Connecting { .. }
                 | Phase::ConnectingUnread
                 | Phase::ReadingCatalogue { .. }
+                | Phase::AskingState
                 | Phase::Closed
         )
     }
@@ -486,7 +518,10 @@ impl Session {
     fn follow_policy(&mut self, governance: &mut Governance) {
         if *self.policy_version != *governance.policy.version() {
             self.policy_version = governance.policy.version().into();
-            if matches!(self.phase, Phase::Ready | Phase::ReadingCatalogue { .. } | Phase::Authenticating) {
+            if matches!(
+                self.phase,
+                Phase::Ready | Phase::AskingState | Phase::ReadingCatalogue { .. } | Phase::Authenticating
+            ) {
                 // A result that is under way keeps the plan that it began with.
                 self.ask_reach(governance);
             }
@@ -511,7 +546,8 @@ impl Session {
     }
 
     fn asker<'a>(&'a self, governance: &'a mut Governance) -> governance::Asker<'a> {
-        governance.asker(&self.policy_principal, &self.claims, self.setup.destination)
+        let around = SessionContext { at: self.now, break_glass: None };
+        governance.asker(&self.policy_principal, &self.claims, self.setup.destination, around)
     }
 
     fn next_decision(&mut self) -> DecisionId {

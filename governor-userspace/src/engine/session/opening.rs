@@ -148,7 +148,7 @@ impl Session {
         };
         settings.into_iter().find_map(|(name, value)| {
             let statement = Statement::setting(&name, &value);
-            let decision = self.asker(governance).run(&statement, &RunContext::default());
+            let decision = self.asker(governance).run(&statement, RunContext::default());
             (decision.verdict != Verdict::Allow).then(|| Decision {
                 verdict: Verdict::Deny,
                 hold: None,
@@ -246,16 +246,15 @@ impl Session {
     pub(super) fn read_catalogue(&mut self, out: &mut Actions) {
         self.catalogue_reader = Some(catalogue::CatalogueReader::default());
         self.pipeline.push(Owed::new(Expect::OwnQuery));
-        out.to_server.push((encode::query(catalogue::QUERY), Permit::protocol(ProtocolNeed::OwnRequest)));
+        out.to_server.push((encode::query(&catalogue::QUERY), Permit::protocol(ProtocolNeed::OwnRequest)));
     }
 
     /// The answer to [`Self::read_catalogue`] is complete.
     pub(super) fn catalogue_read(&mut self, now: Timestamp, governance: &mut Governance, out: &mut Actions) {
-        let dialect = super::governance::dialect(true);
-        if let Some(read) =
-            self.catalogue_reader.take().and_then(|r| r.finish(&governance.labels, &dialect, now))
-        {
-            let read = std::sync::Arc::new(read);
+        let dialect = crate::engine::sql::PostgresDialect::default();
+        if let Some(data) = self.catalogue_reader.take().and_then(catalogue::CatalogueReader::finish) {
+            let read =
+                std::sync::Arc::new(catalogue::Catalogue::new(data, &governance.labels, &dialect, now));
             self.catalogue_outdated = false;
             let (destination, database) = (self.setup.destination, self.claims.database.clone());
             governance.learn_catalogue(destination, database.clone(), read.clone());

@@ -6,7 +6,8 @@
 //! Invariant: the queue has one entry per reply that the server still owes, in order.
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING>
 
-use super::governance::StatementRef;
+use super::facts::StatementRef;
+use super::meaning::Meaning;
 use super::slots::Ticket;
 use crate::engine::masking::Category;
 use crate::engine::model::{DecisionId, Timestamp};
@@ -85,8 +86,12 @@ pub(super) struct Run {
     pub bytes: u64,
     pub masked: u64,
     pub masked_by: [u32; Category::ALL.len()],
+    /// The statement whose rows come, and the state in which it is read.
+    pub source: Meaning,
     /// SQL-level PREPARE under way: name and ticket.
     pub prepares: Option<(Box<[u8]>, Ticket)>,
+    /// DECLARE under way: name and ticket.
+    pub declares: Option<(Box<[u8]>, Ticket)>,
 }
 
 /// Replies that the server owes, oldest first.

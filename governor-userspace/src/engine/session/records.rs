@@ -41,7 +41,7 @@ impl Session {
             kind: statement.kind,
             tag: recorded.tag.clone(),
             text: recorded.text.clone(),
-            text_bytes: statement.text.len() as u64,
+            text_bytes: recorded.text_bytes,
             fingerprint: recorded.fingerprint.clone(),
             reads: recorded.reads.clone(),
             writes: recorded.writes.clone(),
@@ -79,7 +79,9 @@ impl Session {
             bytes: 0,
             masked: 0,
             masked_by: [0; Category::ALL.len()],
+            source: judged.source(),
             prepares: None,
+            declares: None,
         }
     }
 
@@ -114,6 +116,12 @@ impl Session {
             match outcome {
                 Outcome::Complete => self.statements.confirm(&name, ticket),
                 _ => self.statements.reject(&name, ticket),
+            }
+        }
+        if let Some((name, ticket)) = run.declares {
+            match outcome {
+                Outcome::Complete => self.portals.confirm(&name, ticket),
+                _ => self.portals.reject(&name, ticket),
             }
         }
         self.complete(out, at, event);

@@ -3,9 +3,9 @@
 use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToClient};
 use super::governance::Governance;
-use super::judge::is_plain_name;
+use super::meaning::Meaning;
 use super::pipeline::{Expect, Owed};
-use super::{Phase, Portal, Rows, Session, StatementRef, visibility};
+use super::{Phase, Portal, Rows, Session, visibility};
 use crate::engine::approval::Answer;
 use crate::engine::audit::Outcome;
 use crate::engine::masking::mask_row;
@@ -185,7 +185,14 @@ impl Session {
             }
             kind::PARAMETER_STATUS => {
                 let (name, value) = backend::parameter_status(body)?;
+                if name == b"client_encoding" && self.catalogue_reader.is_some() {
+                    // Of governor's own question, which sets it for itself: it ends as it was.
+                    return Ok(Step::Drop);
+                }
                 self.settings.parameter_status(name, value);
+                if self.restricted && self.asked.is_none() {
+                    self.following.reported(name, value);
+                }
                 Ok(Step::Pass)
             }
             kind::BACKEND_KEY_DATA => {
@@ -247,8 +254,8 @@ impl Session {
         let (expect_portal, own) = match &front.expect {
             Expect::Query => {
                 if self.may_be_masked {
-                    let statement = front.run.as_ref().map(|run| run.statement.clone());
-                    self.rows = self.rows_for(&fields, None, statement.as_ref(), governance);
+                    let source = front.run.as_ref().map(|run| run.source.clone());
+                    self.rows = self.rows_for(&fields, None, source.as_ref(), governance);
                 }
                 return Ok(Step::Pass);
             }
@@ -267,8 +274,8 @@ impl Session {
         };
         self.pipeline.pop();
         if self.may_be_masked {
-            let statement = self.portals.confirmed(&expect_portal).and_then(only_statement);
-            let plan = match self.rows_for(&fields, None, statement.as_ref(), governance) {
+            let source = self.portals.confirmed(&expect_portal).and_then(portal_source);
+            let plan = match self.rows_for(&fields, None, source.as_ref(), governance) {
                 Rows::Mask(plan) => plan,
                 _ => Arc::new(crate::engine::masking::RowPlan::default()),
             };
@@ -286,13 +293,18 @@ impl Session {
         &self,
         fields: &[backend::Field],
         formats: Option<&[i16]>,
-        statement: Option<&StatementRef>,
+        source: Option<&Meaning>,
         governance: &mut Governance,
     ) -> Rows {
         let catalogue = self.trusted_catalogue(governance).cloned();
         let mut asker = self.asker(governance);
-        let plan =
-            visibility::row_plan(fields, formats, statement.map(|s| &**s), catalogue.as_deref(), &mut asker);
+        let plan = visibility::row_plan(
+            fields,
+            formats,
+            source.map(|s| &*s.statement),
+            catalogue.as_deref(),
+            &mut asker,
+        );
         if plan.is_passive() { Rows::Pass } else { Rows::Mask(Arc::new(plan)) }
     }
 
@@ -322,7 +334,7 @@ impl Session {
                         (Some(plan), _, _) if plan.is_passive() => Rows::Pass,
                         (Some(plan), _, _) => Rows::Mask(plan.clone()),
                         (None, Some(fields), Some(formats)) => {
-                            self.rows_for(fields, Some(formats), only_statement(&p).as_ref(), governance)
+                            self.rows_for(fields, Some(formats), portal_source(&p).as_ref(), governance)
                         }
                         _ => return Err(ProtocolViolation::Other("rows came whose columns are not known")),
                     },
@@ -376,22 +388,6 @@ impl Session {
         Ok(Step::Pass)
     }
 
-    /// What a completed statement changed in what the session knows.
-    fn follow_effects(&mut self, statement: &StatementRef, tag: Option<&str>) {
-        match tag {
-            // The unnamed ones stay.
-            Some("DEALLOCATE ALL" | "DISCARD ALL") => self.statements.close_named(),
-            Some("DEALLOCATE") => {
-                if let Some(name) =
-                    statement.prepared_name.as_ref().filter(|name| is_plain_name(name.as_bytes()))
-                {
-                    self.statements.close(name.as_bytes());
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// ErrorResponse: for the request at the front, or for nobody (the server ends the session).
     fn error(&mut self, now: Timestamp, body: &[u8], out: &mut Actions) -> Step {
         self.rows = Rows::Undecided;
@@ -401,6 +397,9 @@ impl Session {
             Ok(Some(code)) => Some(String::from_utf8_lossy(code).into_owned()),
             _ => None,
         };
+        if self.restricted {
+            self.following.failed();
+        }
         let Some(owed) = self.pipeline.front_mut() else { return Step::Pass };
         let denial = owed.denial.take();
         let failed = owed.run.take();
@@ -482,7 +481,10 @@ impl Session {
         if self.transaction == TransactionState::Idle {
             // Portals end with their transaction, cursors WITH HOLD apart: those are SQL's own.
             self.cursor_plan = None;
-            self.portals.close_named();
+            self.portals.close_named_unless(|portal| portal.holds);
+        }
+        if self.restricted {
+            self.following.ready(self.transaction != TransactionState::Idle);
         }
         Ok(Step::Pass)
     }
@@ -497,6 +499,22 @@ impl Session {
         out: &mut Actions,
     ) -> Result<Step, ProtocolViolation> {
         self.rows = Rows::Undecided;
+        if let Some(asked) = &mut self.asked {
+            match message {
+                kind::DATA_ROW => asked.row(body)?,
+                kind::ERROR_RESPONSE if ends_session(body) => return Ok(Step::Pass),
+                kind::ERROR_RESPONSE => asked.fail(),
+                kind::READY_FOR_QUERY => {
+                    self.pipeline.pop();
+                    self.transaction = backend::ready_for_query(body)?;
+                    if let Some(asked) = self.asked.take() {
+                        self.state_told(asked);
+                    }
+                }
+                _ => {}
+            }
+            return Ok(Step::Drop);
+        }
         match (message, &mut self.catalogue_reader) {
             (kind::DATA_ROW, Some(reader)) => reader.row(body)?,
             (kind::COMMAND_COMPLETE, Some(reader)) => reader.next_result(),
@@ -531,10 +549,13 @@ impl Session {
     }
 }
 
-/// The one statement of a portal; `None` where there are several, or none that is known.
-fn only_statement(portal: &Portal) -> Option<StatementRef> {
-    match &*portal.statements {
-        [one] => Some(one.clone()),
+/// The one statement of a portal, or what it stands for; `None` where there are several, or none that is known.
+fn portal_source(portal: &Portal) -> Option<Meaning> {
+    match (&portal.means, &*portal.statements) {
+        (Some(means), [_]) => Some(means.clone()),
+        (None, [one]) => {
+            Some(Meaning { statement: one.clone(), state: portal.state.clone(), approved: false })
+        }
         _ => None,
     }
 }

@@ -89,8 +89,16 @@ impl<T> Slots<T> {
 
     /// All names but the unnamed one are gone; requests under way stay.
     pub fn close_named(&mut self) {
+        self.close_named_unless(|_| false);
+    }
+
+    /// As [`Self::close_named`]; what `stays` keeps its name.
+    pub fn close_named_unless(&mut self, stays: impl Fn(&T) -> bool) {
         let mut freed = 0;
         self.by_name.retain(|_, slot| {
+            if slot.confirmed.as_ref().is_some_and(&stays) {
+                return true;
+            }
             slot.confirmed = None;
             if slot.pending.is_empty() {
                 freed += slot.bytes;

@@ -55,6 +55,7 @@ pub struct Metrics {
     relayed_bytes: Counters<Direction>,
     statements: Counters<Class, StatementKind, Verdict>,
     decisions: Counters<Cache>,
+    facts: Counters<Cache>,
     outcomes: Counters<Outcome>,
     statement_duration: Histograms<Class>,
     latency_added: Histogram,
@@ -100,6 +101,7 @@ impl Metrics {
             relayed_bytes: Children::new(build.counters("governor_relayed_bytes_total")?).fill(),
             statements: Children::new(build.counters("governor_statements_total")?),
             decisions: Children::new(build.counters("governor_decisions_total")?).fill(),
+            facts: Children::new(build.counters("governor_facts_total")?).fill(),
             outcomes: Children::new(build.counters("governor_statement_outcomes_total")?).fill(),
             statement_duration: Children::new(build.histograms("governor_statement_duration_seconds")?),
             latency_added: build.histogram("governor_latency_added_seconds")?,
@@ -178,6 +180,12 @@ impl Metrics {
     pub fn decisions(&self, hits: u64, misses: u64) {
         add(self.decisions.at(Cache::Hit, (), ()), hits);
         add(self.decisions.at(Cache::Miss, (), ()), misses);
+    }
+
+    /// Texts whose facts a worker found in its cache, and that it parsed, since it said so last.
+    pub fn facts(&self, hits: u64, misses: u64) {
+        add(self.facts.at(Cache::Hit, (), ()), hits);
+        add(self.facts.at(Cache::Miss, (), ()), misses);
     }
 
     /// A forwarded statement ended. `duration_ns` runs from forwarding to the answer's last byte,

@@ -92,6 +92,8 @@ pub static TABLE: &[Definition] = &[
         "Statements decided."),
     row("governor_decisions_total", Kind::Counter, &[label::<Cache>("cache")],
         "Policy decisions, by whether the cache knew the answer."),
+    row("governor_facts_total", Kind::Counter, &[label::<Cache>("cache")],
+        "Query texts that were understood, by whether the cache knew their facts."),
     row("governor_statement_outcomes_total", Kind::Counter, &[label::<Outcome>("outcome")],
         "Forwarded statements, by how the database ended them."),
     row("governor_statement_duration_seconds", Kind::Histogram(DURATION_S), &[CLASS],

@@ -5,7 +5,8 @@
 //! `TextSearch` matches; a test makes matches of every pattern and asks.
 
 use super::Signs;
-use memchr::memmem;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 /// Whether one of the patterns for text may match. Addresses, cards and IBANs have scanners of their own.
 pub(super) fn may_match(text: &[u8], signs: &Signs) -> bool {
@@ -13,9 +14,7 @@ pub(super) fn may_match(text: &[u8], signs: &Signs) -> bool {
         || has_run_or_number(text, signs)
         || has_keyword(text)
         // Slack tokens are the one kind shorter than `TOKEN_BYTES_MIN`; keys and URLs hold anything.
-        || memmem::find(text, b"xox").is_some()
-        || memmem::find(text, b"-----").is_some()
-        || memmem::find(text, b"://").is_some()
+        || SEARCHES.iter().any(|search| search.find(text).is_some())
 }
 
 /// Something as long as a token, as an identity number in capitals, or with an IPv4 address's dots.
@@ -73,6 +72,10 @@ const NUMBER_DIGITS_MIN: usize = 7;
 const TOKEN_BYTES_MIN: usize = 19;
 /// Shortest number made of capitals and digits alone and of fewer than six digits: India's PAN.
 const CAPITALS_BYTES_MIN: usize = 10;
+
+/// Making one costs as much as a search of a short text.
+static SEARCHES: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| [Finder::new("xox"), Finder::new("-----"), Finder::new("://")]);
 
 const SECRETS: [&[u8]; 8] =
     [b"password", b"passwd", b"passwort", b"passphrase", b"pwd", b"secret", b"key", b"token"];

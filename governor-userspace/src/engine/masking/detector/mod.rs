@@ -72,7 +72,7 @@ impl Detectors {
         if !signs.has_at() && signs.digits < 4 && !signs.has_colon() && !long_enough_for_token {
             return None;
         }
-        if signs.is_prose() && !value.starts_with(b"-----BEGIN ") {
+        if signs.is_prose() && !value.starts_with(b"-----BEGIN ") || signs.is_small_number(value) {
             return None;
         }
         if !self.whole.is_match(value) {
@@ -91,7 +91,7 @@ impl Detectors {
     /// or North American grouping, credentials, IPv4, and values after words such as `password:`.
     pub fn find_in_text(&self, text: &[u8], out: &mut Vec<(Range<usize>, Category)>) {
         let signs = Signs::of(text);
-        if !signs.has_at() && signs.digits < 2 && !signs.has_mark() {
+        if !signs.has_at() && signs.digits < 2 && !signs.has_mark() || signs.is_small_number(text) {
             return;
         }
         let from = out.len();
@@ -148,6 +148,11 @@ impl Signs {
     /// addresses may have any byte, and a comma; a private key is for the caller to know.
     fn is_prose(&self) -> bool {
         self.classes & (BLANK | PROSE | COMMA) == BLANK | PROSE
+    }
+
+    /// Digits only, and fewer than any shape made of digits alone: most keys of most tables.
+    fn is_small_number(&self, value: &[u8]) -> bool {
+        value.len() < BARE_DIGITS_MIN && self.digits == value.len()
     }
 
     /// Some sign that credentials without digits have: `:`, `=`, `$`, `-`, `_`, `.`, `/`.
@@ -209,6 +214,8 @@ static BYTE_CLASS: [u8; 256] = byte_classes();
 pub const WHOLE_BYTES_MAX: usize = 1024;
 /// Nothing shorter is told apart from a word or a small number.
 const WHOLE_BYTES_MIN: usize = 6;
+/// Fewest digits of a number without any other sign: a mobile phone's in several countries.
+const BARE_DIGITS_MIN: usize = 10;
 /// Ceiling of each lazy DFA's cache per thread, in bytes. A ceiling, not a reservation.
 const DFA_BYTES_MAX: usize = 64 * 1024 * 1024;
 

@@ -164,7 +164,7 @@ pub(super) const SHAPES: &[Shape] = &[
     // Network addresses and places.
     shape(IpAddress, 95, false, r"(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}", always),
     shape(IpAddress, 80, true, r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}", ipv4),
-    shape(IpAddress, 90, false, r"[0-9A-Fa-f:]{2,39}(?:[0-9]{1,3}\.[0-9.]{5,11})?", ipv6),
+    shape(IpAddress, 90, false, r"[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{1,37}(?:[0-9]{1,3}\.[0-9.]{5,11})?", ipv6),
     shape(Address, 70, false, r"-?[0-9]{1,2}\.[0-9]{4,9}, ?-?[0-9]{1,3}\.[0-9]{4,9}", always),
     shape(Address, 60, false, r"[^\n]+, [^\n]+, [A-Z]{2} [0-9]{5}(?:-[0-9]{4})?", always),
     shape(

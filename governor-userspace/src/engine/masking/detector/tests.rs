@@ -311,11 +311,27 @@ fn the_first_look_at_a_value_hides_no_match() {
             if DETECTORS.whole.is_match(value) && !value.starts_with(b"-----BEGIN ") {
                 matched += 1;
                 let shown = String::from_utf8_lossy(value);
-                assert!(!Signs::of(value).is_prose(), "{} as {shown}", shape.pattern);
+                let signs = Signs::of(value);
+                assert!(!signs.is_prose(), "{} as {shown}", shape.pattern);
+                assert!(!signs.is_small_number(value), "{} as {shown}", shape.pattern);
             }
         }
     }
     assert!(matched > 10_000, "{matched} of the samples match");
+}
+
+/// Keys of most tables end at the first look: each pattern is asked about numbers of every length below the bound.
+#[test]
+fn no_pattern_fits_a_small_number() {
+    for length in 1..super::BARE_DIGITS_MIN {
+        for lead in 0..10 {
+            for rest in ["123456789", "000000000", "999999999", "717171717"] {
+                let number = &format!("{lead}{rest}")[..length];
+                assert!(!DETECTORS.whole.is_match(number.as_bytes()), "{number}");
+                assert!(!DETECTORS.text.any.is_match(number.as_bytes()), "{number}");
+            }
+        }
+    }
 }
 
 #[test]

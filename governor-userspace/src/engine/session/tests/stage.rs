@@ -22,6 +22,12 @@ pub struct Stage {
     client: BytesMut,
     server: BytesMut,
     now: Timestamp,
+    /// What the server tells of the session's state: search_path, role, session_authorization, row_security, and the
+    /// names of temporary relations. `None`: the test answers.
+    pub state: Option<[String; 5]>,
+    /// How often it was asked.
+    pub asked: usize,
+    pub transaction: u8,
 }
 
 impl Stage {
@@ -59,6 +65,9 @@ impl Stage {
             client: BytesMut::new(),
             server: BytesMut::new(),
             now,
+            state: Some(["\"$user\", public", "none", "app", "on", "[]"].map(str::to_owned)),
+            asked: 0,
+            transaction: b'I',
         };
         stage.take(out);
         stage
@@ -84,14 +93,27 @@ impl Stage {
         self.clear();
     }
 
-    /// The server's answer to governor's question: `people(id, email, name)` and nothing else.
+    /// The server's answer to governor's question: `people(id, email, note)` and the server's own functions.
     pub fn catalogue(&mut self) {
-        let columns = [("1", "id", "23"), ("2", "email", "25"), ("3", "note", "25")];
-        for (number, name, oid) in columns {
-            self.server(&data_row(&["20000", "public", "people", "r", number, name, oid]));
+        self.catalogue_of(&[]);
+    }
+
+    /// With further rows of that answer.
+    pub fn catalogue_of(&mut self, more: &[&[&str]]) {
+        self.server(&data_row(&["r", "20000", "public", "people", "r", "20001", "1000"]));
+        for (number, name, oid) in [("1", "id", "23"), ("2", "email", "25"), ("3", "note", "25")] {
+            self.server(&data_row(&["c", "20000", number, name, oid]));
         }
-        for tag in ["SELECT 3", "SELECT 0", "SELECT 0"] {
-            self.server(&complete(tag));
+        for (name, volatility) in SYSTEM_FUNCTIONS {
+            let (stable, volatile) = (volatility == "s", volatility == "v");
+            let is = |yes| if yes { "t" } else { "f" };
+            self.server(&data_row(&["s", name, is(stable), is(volatile), "f"]));
+        }
+        for row in more {
+            self.server(&data_row(row));
+        }
+        for _ in 0..catalogue::RESULTS {
+            self.server(&complete("SELECT 0"));
         }
         self.server(&ready(b'I'));
     }
@@ -126,6 +148,9 @@ impl Stage {
     }
 
     pub fn server(&mut self, bytes: &[u8]) {
+        if let Some((b'Z', state)) = messages_or_none(bytes).and_then(|all| all.last().cloned()) {
+            self.transaction = state[0];
+        }
         self.server.extend_from_slice(bytes);
         let mut buffer = std::mem::take(&mut self.server);
         let mut out = Actions::default();
@@ -149,13 +174,37 @@ impl Stage {
         self.records.append(&mut out.records);
         self.completions.append(&mut out.completions);
         self.requests.append(&mut out.requests);
+        let mut asked = None;
         for (bytes, _permit) in out.to_server {
-            self.to_server.extend_from_slice(&bytes);
+            match [false, true].into_iter().find(|all| self.state.is_some() && bytes == ask::question(*all)) {
+                None => self.to_server.extend_from_slice(&bytes),
+                Some(all) => asked = Some(all),
+            }
         }
         for bytes in out.to_client {
             self.to_client.extend_from_slice(&bytes);
         }
         self.closed = self.closed.take().or(out.close);
+        if let Some(all) = asked {
+            self.asked += 1;
+            self.server(&self.told(all));
+        }
+    }
+
+    /// The server's answer to governor's question about the session's state.
+    fn told(&self, all: bool) -> Vec<u8> {
+        let values = self.state.as_ref().unwrap();
+        let mut answer = Vec::new();
+        for value in values.iter().take(if all { 5 } else { 4 }) {
+            answer.extend(message(b'1', b""));
+            answer.extend(message(b'2', b""));
+            answer.extend(data_row(&[value]));
+            answer.extend(complete("SHOW"));
+            answer.extend(message(b'3', b""));
+            answer.extend(message(b'3', b""));
+        }
+        answer.extend(ready(self.transaction));
+        answer
     }
 
     pub fn statements(&self) -> Vec<&StatementRecord> {
@@ -188,6 +237,15 @@ impl Stage {
     pub fn server_kinds(&self) -> String {
         messages(&self.to_server).iter().map(|(kind, _)| char::from(*kind)).collect()
     }
+}
+
+fn messages_or_none(mut bytes: &[u8]) -> Option<Vec<(u8, Vec<u8>)>> {
+    let mut found = vec![];
+    while let Ok(Some(header)) = Header::peek(bytes) {
+        found.push((header.kind, bytes.get(5..header.total_bytes())?.to_vec()));
+        bytes = &bytes[header.total_bytes()..];
+    }
+    bytes.is_empty().then_some(found)
 }
 
 pub fn messages(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
@@ -277,3 +335,19 @@ pub fn row_description(columns: &[(&str, u32, i16)]) -> Vec<u8> {
     }
     message(b'T', &body)
 }
+
+/// Functions that the tests call: name and volatility.
+const SYSTEM_FUNCTIONS: [(&str, &str); 12] = [
+    ("upper", "i"),
+    ("lower", "i"),
+    ("count", "i"),
+    ("max", "i"),
+    ("now", "s"),
+    ("set_config", "v"),
+    ("pg_notify", "v"),
+    ("pg_sleep", "v"),
+    ("nextval", "v"),
+    ("generate_series", "i"),
+    ("row_to_json", "s"),
+    ("pg_terminate_backend", "v"),
+];

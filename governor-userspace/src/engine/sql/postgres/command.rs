@@ -225,7 +225,7 @@ fn transaction_tag(kind: raw::TransactionStmtKind::Type) -> &'static str {
 /// The order, from weak to strong: what touches no rows, what reads, what changes the session, what
 /// changes rows, what runs code that is not in the text, what changes definitions and rights, what
 /// leaves the database; and in the end what is not known.
-pub(super) fn strength(kind: Kind) -> u8 {
+pub fn strength(kind: Kind) -> u8 {
     match kind {
         Kind::Empty => 0,
         Kind::Show => 1,

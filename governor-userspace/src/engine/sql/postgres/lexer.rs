@@ -39,6 +39,11 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Just behind the last token.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
     /// The deepest `/*` nesting seen so far.
     pub(super) fn comment_depth_max(&self) -> usize {
         self.comment_depth_max

@@ -10,21 +10,29 @@
 //! Stack: the grammar keeps its stacks on the heap and gives up at 10,000 levels; the walk's work list
 //! is on the heap; only comments in a row cost stack, and the prescan bounds them. A thread with [`PARSER_STACK_BYTES_MIN`] is enough for any text.
 
+mod bodies;
+mod change;
 mod children;
 mod columns;
 mod command;
 mod fingerprint;
 mod functions;
 mod lexer;
+mod lineage;
 mod objects;
+mod plpgsql;
 mod prescan;
 mod same;
 mod scope;
+mod session;
 mod setting;
 mod targets;
 mod walk;
 mod where_clause;
 
+pub use bodies::{Code, function_code, rule_code, standard_body, view_source};
+pub use command::strength;
+pub use lineage::{Names, ViewFlows, lineage};
 pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_IN_A_ROW_MAX, STATEMENT_BYTES_MAX, STATEMENTS_MAX};
 
 use super::{Script, SqlDialect};
@@ -128,9 +136,13 @@ fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
         targets = None;
     }
 
+    let whole = sorted(walk.whole);
+    let mut only = sorted(walk.only);
+    only.retain(|name| whole.binary_search(name).is_err());
     let inner = match root {
         Node::ExplainStmt(explain) => Some(explain.query()),
         Node::PrepareStmt(prepare) => Some(prepare.query()),
+        Node::DeclareCursorStmt(declare) => Some(declare.query()),
         _ => None,
     };
     Statement {
@@ -139,13 +151,17 @@ fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
         reads: sorted(walk.reads),
         writes: sorted(walk.writes),
         functions: sorted(walk.functions),
+        operators: sorted(walk.operators),
+        only,
+        changes: walk.changes,
         has_where: walk.has_where,
         kinds,
         mentions,
         targets,
         setting: walk.setting,
         prepared_name: walk.prepared_name.map(Into::into),
-        // Neither command can stand inside the other, so this goes one level deep.
+        session: session::effect(root),
+        // EXPLAIN of DECLARE is the deepest: this goes two levels down.
         inner: inner.map(|node| Box::new(statement(node, text.clone(), fingerprint.clone()))),
         unknown,
         text,
@@ -177,6 +193,9 @@ fn empty(text: &str) -> Statement {
         reads: vec![],
         writes: vec![],
         functions: vec![],
+        operators: vec![],
+        only: vec![],
+        changes: vec![],
         has_where: None,
         kinds: vec![StatementKind::Empty],
         mentions: Mentions::default(),
@@ -184,6 +203,7 @@ fn empty(text: &str) -> Statement {
         setting: None,
         prepared_name: None,
         inner: None,
+        session: None,
         unknown: None,
         fingerprint: fingerprint::fingerprint(""),
     }

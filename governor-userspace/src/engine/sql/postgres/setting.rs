@@ -13,7 +13,11 @@ pub(super) fn of_set(set: &VariableSetStmt) -> Option<Setting> {
     let name = set.name().map(str::to_ascii_lowercase);
     match set.kind {
         K::VAR_RESET_ALL => Some(("all".into(), None)),
-        K::VAR_SET_VALUE => Some((name?, Some(values(set.args())))),
+        K::VAR_SET_VALUE => {
+            let name = name?;
+            let value = values(set.args(), name == "search_path");
+            Some((name, Some(value)))
+        }
         K::VAR_SET_MULTI => Some((name?, Some(options(set.args())))),
         _ => Some((name?, None)),
     }
@@ -57,8 +61,15 @@ const DECISIVE: &[&str] = &[
     "session_replication_role",
 ];
 
-fn values(args: &NodeList) -> String {
-    let values: Vec<String> = args.iter().map(|node| constant(node).unwrap_or_default()).collect();
+/// The value as SHOW would tell it. Names in a list are quoted where they need it: `'a, b'` is one schema.
+fn values(args: &NodeList, are_names: bool) -> String {
+    let quoted = |value: String| {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let needs_none = value.bytes().all(plain) && !value.is_empty();
+        if needs_none { value } else { format!("\"{}\"", value.replace('"', "\"\"")) }
+    };
+    let values = args.iter().map(|node| constant(node).unwrap_or_default());
+    let values: Vec<String> = if are_names { values.map(quoted).collect() } else { values.collect() };
     values.join(", ")
 }
 

@@ -12,8 +12,8 @@ use super::objects::{function, relation, relation_of_object};
 use super::scope::{Scope, Scopes};
 use super::setting::{self, SetConfig, Setting};
 use super::targets::{ResultList, renames};
-use super::where_clause;
-use crate::engine::model::{FunctionName, RelationName, StatementKind as Kind};
+use super::{change, where_clause};
+use crate::engine::model::{Change, FunctionName, RelationName, StatementKind as Kind};
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{FuncCall, RangeVar, WithClause};
 use pg_raw_parse::{Node, raw};
@@ -25,6 +25,11 @@ pub(super) struct Walk<'a> {
     pub reads: Vec<RelationName>,
     pub writes: Vec<RelationName>,
     pub functions: Vec<FunctionName>,
+    pub operators: Vec<String>,
+    pub changes: Vec<Change>,
+    /// Relations named with ONLY, and without.
+    pub only: Vec<RelationName>,
+    pub whole: Vec<RelationName>,
     pub kinds: BTreeSet<Kind>,
     pub has_where: Option<bool>,
     pub columns: Columns<'a>,
@@ -92,6 +97,15 @@ impl<'a> Walk<'a> {
             Node::A_Indirection(path) => self.columns.indirection(context.column, path.indirection()),
             Node::Alias(alias) => self.columns.row(alias.aliasname()),
             Node::FuncCall(call) => self.call(call, context),
+            Node::A_Expr(expression) => change::operators(expression, &mut self.operators),
+            Node::SubLink(link) => {
+                self.operators
+                    .extend(link.oper_name().iter().next_back().and_then(Node::as_str).map(Into::into));
+            }
+            Node::SortBy(sort) => {
+                self.operators
+                    .extend(sort.use_op().iter().next_back().and_then(Node::as_str).map(Into::into));
+            }
             Node::RangeFunction(from) => self.function_rows(from.functions()),
             Node::JoinExpr(join) => {
                 if join.is_natural || renames(join.alias()) {
@@ -194,7 +208,7 @@ impl<'a> Walk<'a> {
     fn descend(&mut self, node: Node<'a>, context: Context, results: Option<ResultList<'a>>) {
         let in_results = results.is_some_and(|list| list.is(node));
         let mut column = 0_u32;
-        let Walk { work, reads, writes, columns, scopes, .. } = self;
+        let Walk { work, reads, writes, columns, scopes, changes, only, whole, .. } = self;
         let known = children(node, &mut |child| match child {
             Node::RangeVar(range) => {
                 columns.row(range.relname());
@@ -213,6 +227,14 @@ impl<'a> Walk<'a> {
                 }
                 let Some(name) = relation(range) else { return };
                 let planned = context.time == Time::Planned;
+                if range.inh {
+                    whole.push(name.clone())
+                } else {
+                    only.push(name.clone())
+                }
+                if role != Role::Read && context.time == Time::Now {
+                    change::changes(node, name.clone(), range, changes);
+                }
                 if role != Role::Read && !planned {
                     writes.push(name.clone());
                 }

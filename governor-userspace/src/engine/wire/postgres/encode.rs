@@ -95,6 +95,34 @@ pub fn parse(statement: &str, text: &str) -> Bytes {
     })
 }
 
+/// Runs `text` once under names of its own, which are given back.
+pub fn run_once(name: &str, text: &str) -> Bytes {
+    let mut out = BytesMut::with_capacity(256);
+    out.put(parse(name, text));
+    out.put(message(frontend::kind::BIND, |out| {
+        cstr(out, name.as_bytes());
+        cstr(out, name.as_bytes());
+        // No parameter formats, no parameters, results as text.
+        out.put_bytes(0, 6);
+    }));
+    out.put(message(frontend::kind::EXECUTE, |out| {
+        cstr(out, name.as_bytes());
+        out.put_u32(0);
+    }));
+    for what in [b'P', b'S'] {
+        out.put(message(frontend::kind::CLOSE, |out| {
+            out.put_u8(what);
+            cstr(out, name.as_bytes());
+        }));
+    }
+    out.freeze()
+}
+
+/// Ends a batch of the extended protocol.
+pub fn sync() -> Bytes {
+    message(frontend::kind::SYNC, |_| {})
+}
+
 /// Appends one message; the length is filled in after `body` has written.
 fn message(kind: u8, body: impl FnOnce(&mut BytesMut)) -> Bytes {
     let mut out = BytesMut::with_capacity(128);

@@ -12,7 +12,7 @@ mod where_clause;
 use super::*;
 
 /// The facts of a text that is one command.
-fn one(sql: &str) -> Statement {
+pub(super) fn one(sql: &str) -> Statement {
     let mut statements = all(sql);
     assert_eq!(statements.len(), 1, "{sql}");
     statements.remove(0)

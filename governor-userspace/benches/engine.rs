@@ -1,0 +1,156 @@
+//! What the engine costs: facts of a text, and a decision, cold and from memory.
+//!
+//! `cargo bench -p governor-userspace --no-default-features --bench engine [FILTER]`. Aims are in docs/performance.md; a shared
+//! machine makes times too long, never too short: read the fastest column.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use divan::{Bencher, black_box};
+use governor::engine::masking::Detectors;
+use governor::engine::model::{Claims, Class, Endpoint, Principal, Statement};
+use governor::engine::policy::{
+    DecisionCache, PolicyPrincipal, PolicySet, PolicySource, Profile, RunContext,
+};
+use governor::engine::session::FactsCache;
+use governor::engine::sql::{PostgresDialect, SqlDialect};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+fn main() {
+    divan::main();
+}
+
+const OLTP: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = 377461";
+const WRITE: &str = "UPDATE orders SET status = 'shipped', changed = now() WHERE id = $1 AND customer_id = $2 RETURNING id, status";
+const ANALYTIC: &str = include_str!("analytic.sql");
+const TEXTS: [&str; 3] = ["oltp", "write", "analytic"];
+
+fn text(name: &str) -> &'static str {
+    match name {
+        "oltp" => OLTP,
+        "write" => WRITE,
+        _ => ANALYTIC,
+    }
+}
+
+#[divan::bench(args = TEXTS)]
+fn facts_cold(bencher: Bencher<'_, '_>, name: &str) {
+    let dialect = PostgresDialect::default();
+    bencher.bench_local(|| dialect.script(black_box(text(name))));
+}
+
+#[divan::bench(args = TEXTS)]
+fn facts_cached(bencher: Bencher<'_, '_>, name: &str) {
+    let mut cache = FactsCache::new(Arc::new(Detectors::new().unwrap()), 4096);
+    for _ in 0..3 {
+        cache.understand(text(name), true);
+    }
+    bencher.bench_local(|| cache.understand(black_box(text(name)), true));
+}
+
+/// Another number in each text.
+#[divan::bench]
+fn facts_of_a_known_shape(bencher: Bencher<'_, '_>) {
+    let mut cache = FactsCache::new(Arc::new(Detectors::new().unwrap()), 4096);
+    let mut key = 0;
+    bencher
+        .with_inputs(|| {
+            key += 1;
+            format!("SELECT abalance FROM pgbench_accounts WHERE aid = {key}")
+        })
+        .bench_local_refs(|text| cache.understand_for_record(black_box(text)));
+}
+
+/// Nested as deep as a text of half a megabyte goes, or refused on the way.
+#[divan::bench(args = ["parentheses", "subqueries", "operators", "unions", "joins", "comments", "case"], sample_count = 20)]
+fn facts_adversarial(bencher: Bencher<'_, '_>, name: &str) {
+    let text = match name {
+        "parentheses" => format!("SELECT {}1{}", "(".repeat(9_000), ")".repeat(9_000)),
+        "subqueries" => format!("{}SELECT 1{}", "SELECT * FROM (".repeat(3_000), ") x".repeat(3_000)),
+        "operators" => format!("SELECT a{}", "+a".repeat(9_000)),
+        "unions" => format!("SELECT 1{}", " UNION SELECT 1".repeat(3_000)),
+        "joins" => format!("SELECT 1 FROM a{}", " JOIN b ON true".repeat(3_000)),
+        "comments" => format!("SELECT 1 {}", "/*".repeat(9_000)),
+        _ => format!("SELECT {}1{}", "CASE WHEN a THEN ".repeat(3_000), " END".repeat(3_000)),
+    };
+    let dialect = PostgresDialect::default();
+    bencher.bench_local(|| dialect.script(black_box(&text)));
+}
+
+struct Asker {
+    set: PolicySet,
+    cache: DecisionCache,
+    who: PolicyPrincipal,
+    claims: Claims,
+    to: Endpoint,
+    statement: Statement,
+}
+
+impl Asker {
+    /// An agent under the built-in policies and `more` of an operator's own.
+    fn new(more: usize) -> Self {
+        let mut sources = PolicySet::builtin(Profile::Protect);
+        let mut own = String::new();
+        for n in 0..more {
+            own.push_str(&format!(
+                "@id(\"own-{n}\") forbid (principal in Governor::Group::\"g{n}\", action == Governor::Action::\"{}\", resource) \
+                 when {{ context.writes.contains(\"t{n}\") }};\n",
+                ["delete", "update", "insert", "ddl"].get(n % 4).unwrap()
+            ));
+        }
+        sources.push(PolicySource { name: "own.cedar".into(), text: own });
+        let principal = Principal {
+            class: Class::Agent,
+            class_evidence: vec![],
+            pid: 1,
+            start_ticks: 1,
+            uid: 1000,
+            user: "alice".into(),
+            gid: 1000,
+            groups: vec!["staff".into()],
+            login_uid: None,
+            login_user: None,
+            command: "agent".into(),
+            executable: Some("/usr/bin/agent".into()),
+            command_line: vec![],
+            cgroup_id: 1,
+            cgroup: None,
+            unit: None,
+            container: None,
+            terminal: None,
+            ancestors: vec![],
+        };
+        Self {
+            set: PolicySet::compile(&sources).unwrap(),
+            cache: DecisionCache::new(NonZeroUsize::new(16_384).unwrap()),
+            who: PolicyPrincipal::new(Arc::new(principal)),
+            claims: Claims { user: "app".into(), database: "shop".into(), application_name: "agent".into() },
+            to: Endpoint { address: [127, 0, 0, 1].into(), port: 5432 },
+            statement: PostgresDialect::default().script(WRITE).statements.remove(0),
+        }
+    }
+
+    fn ask(&mut self) {
+        let context = RunContext::default();
+        black_box(self.cache.run(&self.set, &self.who, &self.claims, &self.to, &self.statement, &context));
+    }
+}
+
+#[divan::bench(args = [10, 100, 1_000, 10_000])]
+fn decision_cached(bencher: Bencher<'_, '_>, policies: usize) {
+    let mut asker = Asker::new(policies);
+    asker.ask();
+    bencher.bench_local(|| asker.ask());
+}
+
+#[divan::bench(args = [10, 100, 1_000, 10_000])]
+fn decision_cold(bencher: Bencher<'_, '_>, policies: usize) {
+    let mut asker = Asker::new(policies);
+    let mut n = 0;
+    bencher.bench_local(|| {
+        // A column that no statement had before: the cache cannot know the answer.
+        n += 1;
+        asker.statement.mentions.columns = vec![format!("c{n}")];
+        asker.ask();
+    });
+}

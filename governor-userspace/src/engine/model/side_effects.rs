@@ -1,0 +1,174 @@
+//! What a database does of its own accord when a relation is read or written: triggers, rules, cascades, and calls in
+//! defaults, checks, indexes and row policies. A part of the [`Catalogue`](super::Catalogue); data and look-up only.
+//!
+//! Invariant: doubt adds. What may run stands here, also where a setting could keep it from running.
+
+use super::Oid;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Which commands something goes with; more than one may be set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Changing {
+    pub insert: bool,
+    pub update: bool,
+    pub delete: bool,
+    pub truncate: bool,
+}
+
+impl Changing {
+    pub const ANY: Self = Self { insert: true, update: true, delete: true, truncate: true };
+
+    pub fn meets(self, other: Self) -> bool {
+        (self.insert && other.insert)
+            || (self.update && other.update)
+            || (self.delete && other.delete)
+            || (self.truncate && other.truncate)
+    }
+
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            insert: self.insert || other.insert,
+            update: self.update || other.update,
+            delete: self.delete || other.delete,
+            truncate: self.truncate || other.truncate,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    pub name: Arc<str>,
+    /// Of a function that users made, or the server's own.
+    pub function: Oid,
+    pub on: Changing,
+    /// It stands for the command, on a view.
+    pub instead: bool,
+}
+
+/// A rewrite rule other than a view's own query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    pub oid: Oid,
+    pub on: Changing,
+    pub instead: bool,
+    /// The whole CREATE RULE, names as an empty `search_path` reads them; `None` where it could not be read.
+    pub definition: Option<Arc<str>>,
+}
+
+/// A foreign key that changes the referencing table when the referenced one changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cascade {
+    /// The referencing table.
+    pub table: Oid,
+    /// Its rows are deleted with the referenced ones.
+    pub deletes: bool,
+    /// Its rows are updated when the referenced ones are deleted.
+    pub updates_on_delete: bool,
+    pub updates_on_update: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SideEffects {
+    triggers: HashMap<Oid, Vec<Trigger>>,
+    rules: HashMap<Oid, Vec<Rule>>,
+    /// By referenced table.
+    cascades: HashMap<Oid, Vec<Cascade>>,
+    /// Functions that reading a relation calls (row policies, a view's query); that writing one calls (those of
+    /// reading, defaults, checks, indexes); and that a function calls (arguments' defaults, an aggregate's own).
+    on_read: HashMap<Oid, Vec<Oid>>,
+    on_write: HashMap<Oid, Vec<Oid>>,
+    in_function: HashMap<Oid, Vec<Oid>>,
+    /// Functions of casts and of domains' checks: where they run cannot be told from names.
+    anywhere: Vec<Oid>,
+    /// Functions of event triggers.
+    on_definition: Vec<Oid>,
+    operators: HashMap<Box<str>, Vec<Oid>>,
+    /// Columns of each unique key, by table.
+    unique_keys: HashMap<Oid, Vec<Box<[i16]>>>,
+    /// Functions that extension of this name brought.
+    extensions: HashMap<Oid, Arc<str>>,
+    /// Functions that take one whole row, or anything: `r.f` may call them.
+    row_functions: HashSet<Oid>,
+    security_definers: HashSet<Oid>,
+}
+
+macro_rules! lists {
+    ($($(#[$about:meta])* $field:ident, $add:ident: $key:ty => $item:ty;)*) => {
+        $($(#[$about])*
+        pub fn $field(&self, of: $key) -> &[$item] {
+            self.$field.get(&of).map_or(&[], Vec::as_slice)
+        }
+
+        pub fn $add(&mut self, of: $key, item: $item) {
+            self.$field.entry(of).or_default().push(item);
+        })*
+    };
+}
+
+impl SideEffects {
+    lists! {
+        triggers, trigger: Oid => Trigger;
+        rules, rule: Oid => Rule;
+        /// Of the referenced table.
+        cascades, cascade: Oid => Cascade;
+        on_read, calls_on_read: Oid => Oid;
+        on_write, calls_on_write: Oid => Oid;
+        in_function, calls_in_function: Oid => Oid;
+        unique_keys, unique_key: Oid => Box<[i16]>;
+    }
+
+    pub fn operators(&self, name: &str) -> &[Oid] {
+        self.operators.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn is_operator(&self, name: &str) -> bool {
+        self.operators.contains_key(name)
+    }
+
+    pub fn operator(&mut self, name: &str, function: Oid) {
+        self.operators.entry(name.into()).or_default().push(function);
+    }
+
+    pub fn anywhere(&self) -> &[Oid] {
+        &self.anywhere
+    }
+
+    pub fn calls_anywhere(&mut self, function: Oid) {
+        self.anywhere.push(function);
+    }
+
+    pub fn on_definition(&self) -> &[Oid] {
+        &self.on_definition
+    }
+
+    pub fn calls_on_definition(&mut self, function: Oid) {
+        self.on_definition.push(function);
+    }
+
+    /// The extension that brought a function.
+    pub fn extension(&self, function: Oid) -> Option<&str> {
+        self.extensions.get(&function).map(AsRef::as_ref)
+    }
+
+    pub fn of_extension(&mut self, function: Oid, extension: Arc<str>) {
+        self.extensions.insert(function, extension);
+    }
+
+    pub fn takes_row(&self, function: Oid) -> bool {
+        self.row_functions.contains(&function)
+    }
+
+    pub fn row_function(&mut self, function: Oid) {
+        self.row_functions.insert(function);
+    }
+
+    /// It runs with the rights of its owner.
+    pub fn is_security_definer(&self, function: Oid) -> bool {
+        self.security_definers.contains(&function)
+    }
+
+    pub fn security_definer(&mut self, function: Oid) {
+        self.security_definers.insert(function);
+    }
+}

@@ -1,0 +1,129 @@
+//! What the operator's labels, and names, say of a column.
+
+use crate::engine::masking::{Category, classify_column};
+
+/// The operator's word on columns, from the configuration; it comes before everything else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// First match counts.
+    pub sensitive: Vec<(ColumnPattern, Category)>,
+    /// Never sensitive, whatever their name.
+    pub clear: Vec<ColumnPattern>,
+}
+
+/// `schema.relation.column`; each part a name, or a pattern with `*` for any run of characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnPattern {
+    pub schema: String,
+    pub relation: String,
+    pub column: String,
+}
+
+impl ColumnPattern {
+    pub(super) fn matches(&self, schema: &str, relation: &str, column: &str) -> bool {
+        let parts = [(&self.schema, schema), (&self.relation, relation), (&self.column, column)];
+        parts.iter().all(|(pattern, name)| wildcard(pattern, name))
+    }
+}
+
+/// Whether `text` fits `pattern`, where `*` stands for any run of characters.
+fn wildcard(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let mut last = None;
+    for piece in pieces {
+        if let Some(between) = last.replace(piece) {
+            match rest.split_once(between) {
+                Some((_, after)) => rest = after,
+                None => return false,
+            }
+        }
+    }
+    last.map_or(rest.is_empty(), |end| rest.ends_with(end))
+}
+
+impl Labels {
+    pub(super) fn category(
+        &self,
+        schema: &str,
+        relation: &str,
+        column: &str,
+        type_oid: u32,
+    ) -> Option<Category> {
+        if self.clear.iter().any(|p| p.matches(schema, relation, column)) {
+            return None;
+        }
+        let labelled = self.sensitive.iter().find(|(p, _)| p.matches(schema, relation, column));
+        labelled.map(|(_, category)| *category).or_else(|| match schema {
+            "pg_catalog" => system_category(relation, column),
+            "information_schema" => None,
+            _ => classify_column(relation, column, type_oid),
+        })
+    }
+}
+
+/// Columns of the server's own that show values of other relations, other sessions' statements or secrets.
+fn system_category(relation: &str, column: &str) -> Option<Category> {
+    const RELATIONS: [&str; 12] = [
+        "pg_stats",
+        "pg_stats_ext",
+        "pg_stats_ext_exprs",
+        "pg_statistic",
+        "pg_statistic_ext_data",
+        "pg_authid",
+        "pg_shadow",
+        "pg_subscription",
+        "pg_stat_activity",
+        "pg_largeobject",
+        "pg_user_mapping",
+        "pg_user_mappings",
+    ];
+    if !RELATIONS.contains(&relation) {
+        return None;
+    }
+    const SHOWS_VALUES: [&str; 14] = [
+        "most_common_vals",
+        "histogram_bounds",
+        "most_common_elems",
+        "most_common_val_nulls",
+        "stavalues1",
+        "stavalues2",
+        "stavalues3",
+        "stavalues4",
+        "stavalues5",
+        "stxdmcv",
+        "stxdexpr",
+        "query",
+        "data",
+        "range_bounds_histogram",
+    ];
+    const SECRETS: [&str; 4] = ["rolpassword", "passwd", "umoptions", "subconninfo"];
+    if SECRETS.contains(&column) {
+        return Some(Category::Credential);
+    }
+    SHOWS_VALUES.contains(&column).then_some(Category::Other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_fit_any_run() {
+        for (pattern, text, fits) in [
+            ("*", "", true),
+            ("*", "abc", true),
+            ("abc", "abc", true),
+            ("abc", "abcd", false),
+            ("a*c", "abbc", true),
+            ("a*c", "ac", true),
+            ("a*c", "acb", false),
+            ("*_id", "user_id", true),
+            ("a*b*c", "a-b-c", true),
+            ("a*b*c", "a-c", false),
+            ("aa*aa", "aaa", false),
+        ] {
+            assert_eq!(wildcard(pattern, text), fits, "{pattern} {text}");
+        }
+    }
+}

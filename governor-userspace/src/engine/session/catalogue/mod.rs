@@ -1,0 +1,148 @@
+//! What the database's own catalogue says, and what in it is sensitive.
+//!
+//! Read once per database on a client's own connection, before its first ReadyForQuery, with no credentials of
+//! governor's own; shared by later sessions until it is old or DDL was seen. Only sessions that policy may restrict
+//! or mask need one.
+
+mod labels;
+mod query;
+mod reader;
+mod sensitivity;
+
+pub use labels::{ColumnPattern, Labels};
+pub(super) use query::QUERY;
+#[cfg(test)]
+pub(super) use query::RESULTS;
+pub(super) use reader::CatalogueReader;
+
+use crate::engine::masking::Category;
+use crate::engine::model::{
+    self, ColumnName, FIRST_USER_OID, FunctionName, Mentions, RelationName, SearchPath, Statement, Timestamp,
+};
+use crate::engine::sql::SqlDialect;
+use sensitivity::Sensitivity;
+use std::collections::BTreeSet;
+
+/// Functions of the server behind views that show statements or secrets.
+const SHOWS_VALUES_FUNCTIONS: [&str; 5] = [
+    "pg_stat_get_activity",
+    "pg_stat_get_backend_activity",
+    "pg_stat_statements",
+    "pg_show_all_settings",
+    "pg_show_replication_origin_status",
+];
+
+/// What is known of one column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogueColumn {
+    pub name: ColumnName,
+    /// Why its values are sensitive; `None` where nothing says so.
+    pub category: Option<Category>,
+}
+
+/// One database as it was read at one moment.
+#[derive(Debug)]
+pub struct Catalogue {
+    pub data: model::Catalogue,
+    sensitivity: Sensitivity,
+    pub loaded: Timestamp,
+}
+
+impl Catalogue {
+    pub fn new(data: model::Catalogue, labels: &Labels, dialect: &dyn SqlDialect, loaded: Timestamp) -> Self {
+        let sensitivity = Sensitivity::of_names(data.relations(), labels);
+        let mut catalogue = Self { data, sensitivity, loaded };
+        catalogue.follow_views(labels, dialect);
+        catalogue
+    }
+
+    pub fn column(&self, table_oid: u32, attribute: i16) -> Option<CatalogueColumn> {
+        let relation = self.data.relation(table_oid)?;
+        let name = ColumnName {
+            schema: relation.schema.to_string(),
+            relation: relation.name.to_string(),
+            column: relation.attribute(attribute)?.name.to_string(),
+        };
+        Some(CatalogueColumn { name, category: self.category(table_oid, attribute) })
+    }
+
+    /// Why the values of a column are sensitive; `None` where nothing says so.
+    pub fn category(&self, table_oid: u32, attribute: i16) -> Option<Category> {
+        self.sensitivity.category((table_oid, attribute))
+    }
+
+    /// Some user relation has sensitive columns.
+    pub fn any_sensitive(&self) -> bool {
+        self.sensitivity.any()
+    }
+
+    /// The oid belongs to the system; those that show values are in the catalogue.
+    pub fn is_system(table_oid: u32) -> bool {
+        table_oid < FIRST_USER_OID
+    }
+
+    /// Sensitive columns of everything that `name` may mean; `None` where nothing of that name is known.
+    pub fn sensitive_columns(&self, name: &RelationName) -> Option<BTreeSet<&str>> {
+        let anywhere = SearchPath::Unknown(String::new());
+        let mut found = None;
+        for relation in self.data.resolve(name, &anywhere).candidates() {
+            let found = found.get_or_insert_with(BTreeSet::new);
+            if self.sensitivity.has(relation.oid) {
+                let sensitive =
+                    relation.columns.iter().filter(|c| self.category(relation.oid, c.attribute).is_some());
+                found.extend(sensitive.map(|column| &*column.name));
+            }
+        }
+        found.or_else(|| is_system_name(name).then(BTreeSet::new))
+    }
+
+    /// Users made functions in this database.
+    pub fn has_functions(&self) -> bool {
+        self.data.has_user_functions()
+    }
+
+    /// A function that users made, which may read anything, or one that shows other sessions' statements.
+    pub fn is_opaque_function(&self, function: &FunctionName) -> bool {
+        if SHOWS_VALUES_FUNCTIONS.contains(&function.name.as_str()) {
+            return true;
+        }
+        function.schema.as_deref() != Some("pg_catalog") && self.data.is_user_function(&function.name)
+    }
+
+    /// Whether data of sensitive columns may flow through `mentions` of `statement`. Doubt is yes.
+    pub fn may_carry_sensitive(&self, statement: &Statement, mentions: &Mentions) -> bool {
+        if statement.unknown.is_some() {
+            return self.sensitivity.any();
+        }
+        if self.sensitivity.any() && statement.functions.iter().any(|f| self.is_opaque_function(f)) {
+            return true;
+        }
+        statement.reads.iter().chain(&statement.writes).any(|relation| {
+            match self.sensitive_columns(relation) {
+                None => true,
+                Some(sensitive) if sensitive.is_empty() => false,
+                Some(sensitive) => {
+                    // `p.f` calls a function f on the whole row of p.
+                    let draws = |column: &String| {
+                        sensitive.contains(column.as_str()) || self.data.is_user_function(column)
+                    };
+                    mentions.every_column || mentions.columns.iter().any(draws)
+                }
+            }
+        })
+    }
+
+    /// Whether the statement reads a relation that has, or may have, sensitive columns.
+    pub fn reads_sensitive(&self, statement: &Statement) -> bool {
+        let all = Mentions { columns: Vec::new(), every_column: true };
+        self.may_carry_sensitive(statement, &all)
+    }
+}
+
+/// A relation of the system schemas that shows no values (those that do are in the catalogue).
+fn is_system_name(name: &RelationName) -> bool {
+    match name.schema.as_deref() {
+        Some(schema) => schema == "pg_catalog" || schema == "information_schema",
+        None => name.name.starts_with("pg_"),
+    }
+}

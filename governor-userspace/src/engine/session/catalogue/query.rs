@@ -1,0 +1,123 @@
+//! What governor asks a server about its catalogue, on a client's own connection.
+//!
+//! One simple query, so one transaction of its own, begun and ended between two of the client's; what it sets ends with
+//! it. Each row begins with a word that says what it is about. Every operator, function and relation is
+//! schema-qualified: nothing in a session's `search_path` can stand in for it.
+//!
+//! - `READ COMMITTED, NOT DEFERRABLE`: under other defaults it could wait, or fail in a standby.
+//! - `search_path` empty: definitions name every object by its schema.
+//! - The client's encoding may lack characters of names; the text of the server's own is always told.
+//! - Definitions come last: writing them out locks the relations in them, which may take too long.
+//!
+//! Works on servers 12 to 18. Temporary relations are left out: each session has its own.
+
+use std::sync::LazyLock;
+
+/// Statements before the definitions: without their results there is no catalogue.
+pub(super) const BASE_RESULTS: usize = 17;
+
+/// Statements in all.
+#[cfg(test)]
+pub(in super::super) const RESULTS: usize = BASE_RESULTS + 3;
+
+/// Text of the query. It begins so that nothing else does.
+pub(in super::super) static QUERY: LazyLock<String> = LazyLock::new(|| {
+    let qualified = STATEMENTS.map(qualify);
+    qualified.join(";")
+});
+
+/// `=`, `<>`, `>=`, `>` between blanks are the server's own operators; `pg.` stands for `pg_catalog.`.
+fn qualify(statement: &str) -> String {
+    let words = statement.split(' ').map(|word| match word {
+        "=" | "<>" | ">=" | "<" | ">" | "||" => format!("OPERATOR(pg_catalog.{word})"),
+        other => other.replace("pg.", "pg_catalog."),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+const STATEMENTS: [&str; BASE_RESULTS + 3] = [
+    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE",
+    "SELECT 'settings', pg.set_config('search_path', '', true), pg.set_config('jit', 'off', true), \
+     pg.set_config('lock_timeout', '2s', true), pg.set_config('statement_timeout', '30s', true), \
+     pg.set_config('client_encoding', CASE WHEN pg.current_setting('server_encoding') = 'SQL_ASCII' \
+     THEN 'SQL_ASCII' ELSE 'UTF8' END, true)",
+    "SELECT 'r', c.oid, n.nspname, c.relname, c.relkind, c.reltype, \
+     CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::pg.int8 END \
+     FROM pg.pg_class c JOIN pg.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE c.relpersistence <> 't' AND c.relkind = ANY ('{r,p,v,m,f,S,c}'::pg.\"char\"[])",
+    "SELECT 'c', a.attrelid, a.attnum, a.attname, a.atttypid \
+     FROM pg.pg_attribute a JOIN pg.pg_class c ON a.attrelid = c.oid \
+     WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relpersistence <> 't' \
+     AND c.relkind = ANY ('{r,p,v,m,f,c}'::pg.\"char\"[])",
+    "SELECT 'p', i.inhrelid, i.inhparent FROM pg.pg_inherits i",
+    "SELECT 't', t.tgrelid, t.tgname, t.tgfoid, t.tgtype FROM pg.pg_trigger t \
+     WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'",
+    "SELECT 'u', w.ev_class, w.oid, w.ev_type, w.is_instead FROM pg.pg_rewrite w \
+     WHERE w.rulename <> '_RETURN' AND w.ev_enabled <> 'D'",
+    "SELECT 'f', p.oid, n.nspname, p.proname, p.provolatile, p.prokind, p.proretset, p.pronargs, p.pronargdefaults, \
+     p.provariadic <> 0, pg.array_to_json(p.proargnames), pg.array_to_json(p.proargmodes), p.prorettype, \
+     pg.array_to_json(p.proconfig), l.lanname, p.prosecdef, p.proargtypes, e.extname, \
+     CASE WHEN l.lanname = ANY ('{sql,plpgsql}'::pg.name[]) THEN p.prosrc END \
+     FROM pg.pg_proc p JOIN pg.pg_namespace n ON n.oid = p.pronamespace JOIN pg.pg_language l ON l.oid = p.prolang \
+     LEFT JOIN pg.pg_depend d ON d.classid = 'pg.pg_proc'::pg.regclass AND d.objid = p.oid AND d.deptype = 'e' \
+     LEFT JOIN pg.pg_extension e ON e.oid = d.refobjid WHERE p.oid >= 16384::pg.oid",
+    "SELECT 's', p.proname, pg.bool_or(p.provolatile = 's'), pg.bool_or(p.provolatile = 'v'), \
+     pg.bool_or(p.prokind = 'a') FROM pg.pg_proc p \
+     WHERE p.oid < 16384::pg.oid AND p.pronamespace = 11::pg.oid GROUP BY p.proname",
+    "SELECT 'o', o.oprname, o.oprcode::pg.oid FROM pg.pg_operator o WHERE o.oid >= 16384::pg.oid",
+    "SELECT 'l', c.castfunc FROM pg.pg_cast c WHERE c.castfunc >= 16384::pg.oid",
+    "SELECT 'k', k.confrelid, k.conrelid, k.confdeltype, k.confupdtype FROM pg.pg_constraint k \
+     WHERE k.contype = 'f' AND (k.confdeltype = ANY ('{c,n,d}'::pg.\"char\"[]) \
+     OR k.confupdtype = ANY ('{c,n,d}'::pg.\"char\"[]))",
+    "SELECT 'q', i.indrelid, i.indnkeyatts, i.indkey FROM pg.pg_index i WHERE i.indisunique AND i.indisvalid \
+     AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indrelid >= 16384::pg.oid",
+    "SELECT 'w', COALESCE(a.adrelid, i.indrelid, t.tgrelid, d.objid), d.refobjid FROM pg.pg_depend d \
+     LEFT JOIN pg.pg_trigger t ON d.classid = 'pg.pg_trigger'::pg.regclass AND t.oid = d.objid \
+     LEFT JOIN pg.pg_attrdef a ON d.classid = 'pg.pg_attrdef'::pg.regclass AND a.oid = d.objid \
+     LEFT JOIN pg.pg_index i ON d.classid = 'pg.pg_class'::pg.regclass AND i.indexrelid = d.objid \
+     WHERE d.refclassid = 'pg.pg_proc'::pg.regclass AND d.refobjid >= 16384::pg.oid \
+     AND (t.tgfoid IS NULL OR t.tgfoid <> d.refobjid) AND d.classid = ANY (ARRAY['pg.pg_attrdef'::pg.regclass, \
+     'pg.pg_class'::pg.regclass, 'pg.pg_trigger'::pg.regclass]::pg.oid[])",
+    "SELECT CASE WHEN k.conrelid <> 0::pg.oid THEN 'w' ELSE 'l' END, \
+     CASE WHEN k.conrelid <> 0::pg.oid THEN k.conrelid ELSE d.refobjid END, d.refobjid FROM pg.pg_depend d \
+     JOIN pg.pg_constraint k ON k.oid = d.objid \
+     WHERE d.classid = 'pg.pg_constraint'::pg.regclass AND d.refclassid = 'pg.pg_proc'::pg.regclass \
+     AND d.refobjid >= 16384::pg.oid",
+    "SELECT CASE WHEN d.classid = 'pg.pg_proc'::pg.regclass THEN 'i' ELSE 'd' END, \
+     COALESCE(w.ev_class, y.polrelid, p.oid), d.refobjid FROM pg.pg_depend d \
+     LEFT JOIN pg.pg_rewrite w ON d.classid = 'pg.pg_rewrite'::pg.regclass AND w.oid = d.objid \
+     AND w.rulename = '_RETURN' \
+     LEFT JOIN pg.pg_policy y ON d.classid = 'pg.pg_policy'::pg.regclass AND y.oid = d.objid \
+     LEFT JOIN pg.pg_proc p ON d.classid = 'pg.pg_proc'::pg.regclass AND p.oid = d.objid \
+     WHERE d.refclassid = 'pg.pg_proc'::pg.regclass AND d.refobjid >= 16384::pg.oid \
+     AND d.classid = ANY (ARRAY['pg.pg_rewrite'::pg.regclass, 'pg.pg_policy'::pg.regclass, \
+     'pg.pg_proc'::pg.regclass]::pg.oid[])",
+    "SELECT 'e', e.evtfoid FROM pg.pg_event_trigger e WHERE e.evtenabled <> 'D'",
+    "SELECT 'v', c.oid, pg.pg_get_viewdef(c.oid) FROM pg.pg_class c WHERE c.relpersistence <> 't' \
+     AND c.relkind = ANY ('{v,m}'::pg.\"char\"[]) AND c.oid >= 16384::pg.oid",
+    "SELECT 'b', p.oid, pg.pg_get_functiondef(p.oid) FROM pg.pg_proc p JOIN pg.pg_language l ON l.oid = p.prolang \
+     WHERE l.lanname = 'sql' AND p.prosrc = '' AND p.prokind <> 'a' AND p.oid >= 16384::pg.oid",
+    "SELECT 'x', w.oid, pg.pg_get_ruledef(w.oid) FROM pg.pg_rewrite w WHERE w.rulename <> '_RETURN'",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_it_is_looked_up_by_search_path() {
+        for statement in QUERY.split(';') {
+            for word in ["FROM pg_", "JOIN pg_", " = ", " <> ", " >= ", " > ", " < ", "pg."] {
+                let bare = match word {
+                    "FROM pg_" | "JOIN pg_" => {
+                        statement.matches(word).count()
+                            != statement.matches(&format!("{word}catalog.")).count()
+                    }
+                    _ => statement.contains(word),
+                };
+                assert!(!bare, "{word:?} in {statement}");
+            }
+        }
+        assert_eq!(QUERY.split(';').count(), RESULTS);
+    }
+}

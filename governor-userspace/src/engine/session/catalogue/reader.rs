@@ -1,0 +1,348 @@
+//! Collects the replies to [`QUERY`](super::query::QUERY) into a catalogue.
+//!
+//! Bounded in bytes and in objects: a server that never stops telling is no reason to keep more and more. Beyond the
+//! bound there is no catalogue, and everything is in doubt. Definitions that could not be read are left out: what needs
+//! them is opaque.
+
+use super::query::BASE_RESULTS;
+use crate::engine::model::{
+    Body, Cascade, CatalogueBuilder, Changing, Column, Function, Oid, Relation, RelationKind, Rule,
+    SystemFunction, Trigger, Volatility,
+};
+use crate::engine::sql::standard_body;
+use crate::engine::wire::postgres::{ProtocolViolation, backend};
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What the server may tell in answer: names, types, definitions.
+const CATALOGUE_BYTES_MAX: usize = 256 << 20;
+/// About 30 bytes each where names repeat.
+const COLUMNS_MAX: usize = 4_000_000;
+
+#[derive(Debug, Default)]
+pub(in super::super) struct CatalogueReader {
+    /// Result sets that are complete.
+    results: usize,
+    builder: CatalogueBuilder,
+    relations: HashMap<Oid, (Relation, Oid)>,
+    columns: HashMap<Oid, Vec<Column>>,
+    columns_count: usize,
+    parents: HashMap<Oid, Vec<Oid>>,
+    rules: Vec<(Oid, Rule)>,
+    rule_texts: HashMap<Oid, Arc<str>>,
+    functions: Vec<Function>,
+    function_types: HashMap<Oid, Vec<Oid>>,
+    bodies: HashMap<Oid, Arc<str>>,
+    schemas: HashSet<Arc<str>>,
+    bytes: usize,
+    failed: bool,
+}
+
+impl CatalogueReader {
+    pub fn next_result(&mut self) {
+        self.results += 1;
+    }
+
+    /// The server answers no further.
+    pub fn fail(&mut self) {
+        if self.results < BASE_RESULTS {
+            // There will be no catalogue; what was read is given back.
+            *self = Self { failed: true, ..Self::default() };
+        }
+    }
+
+    pub fn row(&mut self, body: &[u8]) -> Result<(), ProtocolViolation> {
+        self.bytes = self.bytes.saturating_add(body.len());
+        if self.bytes > CATALOGUE_BYTES_MAX || self.columns_count >= COLUMNS_MAX {
+            *self = Self { failed: true, ..Self::default() };
+        }
+        if self.failed {
+            return Ok(());
+        }
+        let row = Row(backend::data_row(body)?);
+        // A row that is not as asked for is none that this query makes.
+        let _ = self.take(&row);
+        Ok(())
+    }
+
+    fn take(&mut self, row: &Row<'_>) -> Option<()> {
+        match row.bytes(0)? {
+            b"c" => {
+                let column = Column {
+                    attribute: row.parse(2)?,
+                    name: self.builder.intern(&row.text(3)?),
+                    type_oid: row.parse(4)?,
+                };
+                self.columns_count += 1;
+                self.columns.entry(row.parse(1)?).or_default().push(column);
+            }
+            b"r" => {
+                let relation = Relation {
+                    oid: row.parse(1)?,
+                    schema: self.schema(&row.text(2)?),
+                    name: row.text(3)?.as_ref().into(),
+                    kind: relation_kind(row.bytes(4)?)?,
+                    columns: Box::default(),
+                    parents: Box::default(),
+                    definition: None,
+                    rows_estimate: row.parse(6),
+                };
+                self.relations.insert(relation.oid, (relation, row.parse(5)?));
+            }
+            b"p" => self.parents.entry(row.parse(1)?).or_default().push(row.parse(2)?),
+            b"t" => {
+                let (on, instead) = trigger_events(row.parse(4)?);
+                let trigger =
+                    Trigger { name: row.text(2)?.as_ref().into(), function: row.parse(3)?, on, instead };
+                self.builder.effects.trigger(row.parse(1)?, trigger);
+            }
+            b"u" => {
+                let rule = Rule {
+                    oid: row.parse(2)?,
+                    on: rule_event(row.bytes(3)?),
+                    instead: row.is(4),
+                    definition: None,
+                };
+                self.rules.push((row.parse(1)?, rule));
+            }
+            b"f" => self.function(row)?,
+            b"s" => {
+                let volatility = match (row.is(3), row.is(2)) {
+                    (true, _) => Volatility::Volatile,
+                    (false, true) => Volatility::Stable,
+                    (false, false) => Volatility::Immutable,
+                };
+                let function = SystemFunction { volatility, is_aggregate: row.is(4) };
+                self.builder.system_function(&row.text(1)?, function);
+            }
+            b"o" => self.builder.user_operator(&row.text(1)?, row.parse(2)?),
+            b"l" => self.builder.effects.calls_anywhere(row.parse(1)?),
+            b"k" => {
+                let (on_delete, on_update) = (row.bytes(3)?, row.bytes(4)?);
+                let cascade = Cascade {
+                    table: row.parse(2)?,
+                    deletes: on_delete == b"c",
+                    updates_on_delete: matches!(on_delete, b"n" | b"d"),
+                    updates_on_update: matches!(on_update, b"c" | b"n" | b"d"),
+                };
+                self.builder.effects.cascade(row.parse(1)?, cascade);
+            }
+            b"q" => {
+                let keys: usize = row.parse(2)?;
+                let columns =
+                    row.text(3)?.split(' ').take(keys).map(|n| n.parse().ok()).collect::<Option<_>>()?;
+                self.builder.effects.unique_key(row.parse(1)?, columns);
+            }
+            b"w" => self.builder.effects.calls_on_write(row.parse(1)?, row.parse(2)?),
+            b"d" => self.builder.effects.calls_on_read(row.parse(1)?, row.parse(2)?),
+            b"i" => self.builder.effects.calls_in_function(row.parse(1)?, row.parse(2)?),
+            b"e" => self.builder.effects.calls_on_definition(row.parse(1)?),
+            b"v" => {
+                let definition: Arc<str> = row.text(2)?.as_ref().into();
+                self.relations.get_mut(&row.parse(1)?)?.0.definition = Some(definition);
+            }
+            b"b" => {
+                self.bodies.insert(row.parse(1)?, row.text(2)?.as_ref().into());
+            }
+            b"x" => {
+                self.rule_texts.insert(row.parse(1)?, row.text(2)?.as_ref().into());
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn schema(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.schemas.get(name) {
+            return known.clone();
+        }
+        let name: Arc<str> = name.into();
+        self.schemas.insert(name.clone());
+        name
+    }
+
+    fn function(&mut self, row: &Row<'_>) -> Option<()> {
+        let oid = row.parse(1)?;
+        let list = |at| row.text(at).and_then(|json| serde_json::from_str::<Vec<String>>(&json).ok());
+        let modes = list(11);
+        let names: Vec<String> = list(10).unwrap_or_default();
+        let inputs = names.iter().enumerate().filter(|(at, _)| {
+            modes.as_ref().is_none_or(|modes| {
+                modes.get(*at).is_some_and(|mode| matches!(mode.as_str(), "i" | "b" | "v"))
+            })
+        });
+        let argument_names: Box<[Arc<str>]> = inputs.map(|(_, name)| name.as_str().into()).collect();
+        let language = row.text(14)?;
+        let source = row.text(18);
+        let body = match (language.as_ref(), source) {
+            ("sql", Some(text)) => Body::Sql(text.as_ref().into()),
+            ("plpgsql", Some(text)) => Body::PlPgSql(text.as_ref().into()),
+            (other, _) => Body::Opaque(other.into()),
+        };
+        let types = row.text(16)?.split(' ').filter_map(|oid| oid.parse().ok()).collect();
+        self.function_types.insert(oid, types);
+        if row.is(15) {
+            self.builder.effects.security_definer(oid);
+        }
+        if let Some(extension) = row.text(17) {
+            let extension = self.schema(&extension);
+            self.builder.effects.of_extension(oid, extension);
+        }
+        let schema = self.schema(&row.text(2)?);
+        self.functions.push(Function {
+            oid,
+            schema,
+            name: row.text(3)?.as_ref().into(),
+            volatility: match row.bytes(4)? {
+                b"i" => Volatility::Immutable,
+                b"s" => Volatility::Stable,
+                _ => Volatility::Volatile,
+            },
+            is_aggregate: row.bytes(5)? == b"a",
+            returns_set: row.is(6),
+            arguments: row.parse(7)?,
+            defaults: row.parse(8)?,
+            is_variadic: row.is(9),
+            argument_names: if argument_names.iter().any(|name| !name.is_empty()) {
+                argument_names
+            } else {
+                Box::default()
+            },
+            return_type: row.parse(12)?,
+            settings: list(13).unwrap_or_default().iter().map(|setting| setting.as_str().into()).collect(),
+            body,
+        });
+        Some(())
+    }
+
+    /// `None` where the database would not answer.
+    pub fn finish(mut self) -> Option<crate::engine::model::Catalogue> {
+        if self.failed || self.results < BASE_RESULTS {
+            return None;
+        }
+        let mut row_types = HashSet::new();
+        for (oid, (mut relation, row_type)) in self.relations {
+            relation.columns = self.columns.remove(&oid).unwrap_or_default().into();
+            relation.parents = self.parents.remove(&oid).unwrap_or_default().into();
+            row_types.insert(row_type);
+            self.builder.relation(relation, row_type);
+        }
+        for mut function in self.functions {
+            if let Body::Sql(text) = &function.body
+                && text.is_empty()
+            {
+                // Written as the SQL standard has it: the server keeps a tree of it.
+                let body = self.bodies.get(&function.oid).and_then(|text| standard_body(text));
+                function.body =
+                    body.map_or_else(|| Body::Opaque("sql".into()), |text| Body::Sql(text.into()));
+            }
+            let types = self.function_types.get(&function.oid).map_or(&[][..], Vec::as_slice);
+            let required = usize::from(function.arguments.saturating_sub(function.defaults));
+            let row = types.first().is_some_and(|oid| ANYTHING.contains(oid) || row_types.contains(oid));
+            if row && required <= 1 {
+                self.builder.effects.row_function(function.oid);
+            }
+            self.builder.function(function);
+        }
+        for (table, mut rule) in self.rules {
+            rule.definition = self.rule_texts.remove(&rule.oid);
+            self.builder.effects.rule(table, rule);
+        }
+        Some(self.builder.finish())
+    }
+}
+
+/// One row's values.
+struct Row<'a>(Vec<Option<&'a [u8]>>);
+
+impl<'a> Row<'a> {
+    fn bytes(&self, at: usize) -> Option<&'a [u8]> {
+        self.0.get(at).copied().flatten()
+    }
+
+    /// What is no UTF-8 comes from a database without an encoding: such a name fits no text that is understood.
+    fn text(&self, at: usize) -> Option<Cow<'a, str>> {
+        self.bytes(at).map(String::from_utf8_lossy)
+    }
+
+    fn parse<T: std::str::FromStr>(&self, at: usize) -> Option<T> {
+        std::str::from_utf8(self.bytes(at)?).ok()?.parse().ok()
+    }
+
+    fn is(&self, at: usize) -> bool {
+        self.bytes(at) == Some(b"t")
+    }
+}
+
+fn relation_kind(code: &[u8]) -> Option<RelationKind> {
+    Some(match code {
+        b"r" => RelationKind::Table,
+        b"p" => RelationKind::Partitioned,
+        b"v" => RelationKind::View,
+        b"m" => RelationKind::MaterializedView,
+        b"f" => RelationKind::Foreign,
+        b"S" => RelationKind::Sequence,
+        b"c" => RelationKind::Composite,
+        _ => return None,
+    })
+}
+
+/// Bits of `pg_trigger.tgtype`, as the server's `catalog/pg_trigger.h` has them.
+fn trigger_events(bits: u16) -> (Changing, bool) {
+    let has = |bit: u16| bits & bit != 0;
+    (Changing { insert: has(4), delete: has(8), update: has(16), truncate: has(32) }, has(64))
+}
+
+fn rule_event(code: &[u8]) -> Changing {
+    let none = Changing::default();
+    match code {
+        b"2" => Changing { update: true, ..none },
+        b"3" => Changing { insert: true, ..none },
+        b"4" => Changing { delete: true, ..none },
+        // ON SELECT is a view's own; a code that is not known may be any.
+        _ => Changing::ANY,
+    }
+}
+
+/// anyelement, anynonarray, record, "any", anycompatible, anycompatiblenonarray: a whole row fits them.
+const ANYTHING: [Oid; 6] = [2283, 2776, 2249, 2276, 5077, 5079];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(values: &[&str]) -> Vec<u8> {
+        let mut body = (values.len() as u16).to_be_bytes().to_vec();
+        for value in values {
+            body.extend((value.len() as u32).to_be_bytes());
+            body.extend(value.bytes());
+        }
+        body
+    }
+
+    /// A server that never stops telling is no reason to keep more and more.
+    #[test]
+    fn a_reader_keeps_no_more_than_its_bound() {
+        let mut reader = CatalogueReader::default();
+        let definition = "x".repeat(1 << 20);
+        for number in 0..CATALOGUE_BYTES_MAX / definition.len() - 1 {
+            reader.row(&body(&["b", &number.to_string(), &definition])).unwrap();
+        }
+        assert!(!reader.failed && reader.bodies.len() == CATALOGUE_BYTES_MAX / definition.len() - 1);
+        reader.row(&body(&["b", "1", &definition])).unwrap();
+        reader.row(&body(&["b", "1", &definition])).unwrap();
+        assert!(reader.failed && reader.bodies.is_empty());
+    }
+
+    #[test]
+    fn definitions_may_be_missing_and_nothing_else() {
+        for (results, known) in [(BASE_RESULTS - 1, false), (BASE_RESULTS, true), (BASE_RESULTS + 1, true)] {
+            let mut reader = CatalogueReader::default();
+            reader.row(&body(&["r", "20000", "public", "v", "v", "20001"])).unwrap();
+            (0..results).for_each(|_| reader.next_result());
+            reader.fail();
+            assert_eq!(reader.finish().is_some(), known, "{results}");
+        }
+    }
+}

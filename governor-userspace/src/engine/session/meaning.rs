@@ -1,0 +1,148 @@
+//! What a statement that names another one runs: EXECUTE of a prepared statement, FETCH of a cursor.
+
+use super::Session;
+use super::facts::StatementRef;
+use super::following::Reach;
+use super::governance::Governance;
+use super::judge::is_plain_name;
+use crate::engine::model::{CursorUse, SessionState, Statement, StatementKind, Unknown};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A statement in the state in which its names are read.
+#[derive(Clone, Debug)]
+pub(super) struct Meaning {
+    pub statement: StatementRef,
+    /// Not read yet: lineage will.
+    #[allow(dead_code)]
+    pub state: Arc<SessionState>,
+    /// A person has approved it when its cursor was declared.
+    pub approved: bool,
+}
+
+/// What earlier statements of the same text define.
+#[derive(Debug, Default)]
+pub(super) struct DefinedHere {
+    prepared: BTreeMap<String, StatementRef>,
+    cursors: BTreeMap<String, Meaning>,
+}
+
+impl DefinedHere {
+    /// `statement` comes before those that are looked at next.
+    pub fn add(
+        &mut self,
+        statement: &StatementRef,
+        state: &Arc<SessionState>,
+        approved: bool,
+        governance: &Governance,
+    ) {
+        let defines = matches!(statement.kind, StatementKind::Prepare | StatementKind::Cursor)
+            || declared_name(statement).is_some();
+        if !defines {
+            return;
+        }
+        let Some(inner) = &statement.inner else { return };
+        let Some(inner) = StatementRef::all(&governance.facts.known((**inner).clone())).next() else {
+            return;
+        };
+        if let Some(name) = declared_name(statement) {
+            let meaning = Meaning { statement: inner, state: state.clone(), approved };
+            self.cursors.insert(name.to_owned(), meaning);
+        } else if let Some(name) = &statement.prepared_name {
+            self.prepared.insert(name.clone(), inner);
+        }
+    }
+}
+
+impl Session {
+    /// Every statement that EXECUTE of `name` may run; never empty.
+    pub(super) fn meanings_of(
+        &self,
+        name: &str,
+        state: &Arc<SessionState>,
+        here: &DefinedHere,
+        governance: &Governance,
+    ) -> Vec<Meaning> {
+        let mut found: Vec<StatementRef> = here.prepared.get(name).cloned().into_iter().collect();
+        if is_plain_name(name.as_bytes()) {
+            let known = self.statements.newest(name.as_bytes());
+            found.extend(known.into_iter().flat_map(|p| p.statements.iter().cloned()));
+        }
+        let unknown = if found.is_empty() {
+            Some(Unknown::UnseenPrepared { name: name.into() })
+        } else if found.iter().any(|s| !can_be_prepared(s)) {
+            // The protocol prepares any command; run by name it would define or drop names unseen.
+            Some(Unknown::NotUnderstood { what: "EXECUTE of a command that changes the session".into() })
+        } else {
+            None
+        };
+        if let Some(why) = unknown {
+            found.extend(StatementRef::all(&governance.unknown(&format!("EXECUTE {name}"), why)));
+        }
+        // The server reads the names of a prepared statement anew when search_path has changed.
+        let now = |statement| Meaning { statement, state: state.clone(), approved: false };
+        found.into_iter().map(now).collect()
+    }
+
+    /// Every query whose rows FETCH of `name` may bring; empty where it is not known.
+    pub(super) fn cursor_meanings(&self, name: &str, here: &DefinedHere) -> Vec<Meaning> {
+        let mut found: Vec<Meaning> = here.cursors.get(name).cloned().into_iter().collect();
+        if is_plain_name(name.as_bytes())
+            && let Some(portal) = self.portals.newest(name.as_bytes())
+        {
+            let approved = portal.approval.is_some();
+            found.extend(portal.statements.iter().map(|statement| Meaning {
+                statement: statement.clone(),
+                state: portal.state.clone(),
+                approved,
+            }));
+        }
+        found
+    }
+
+    /// Whether the statement may run code that its text does not show. In doubt it does.
+    pub(super) fn reach(&self, statement: &Statement, governance: &Governance) -> Reach {
+        use StatementKind as K;
+        let kinds = |wanted: &[K]| statement.kinds.iter().any(|kind| wanted.contains(kind));
+        if statement.unknown.is_some() || kinds(&[K::Call, K::Do, K::Unknown, K::Administration]) {
+            return Reach::Code;
+        }
+        let calls = match self.trusted_catalogue(governance) {
+            Some(catalogue) if !catalogue.has_functions() => return Reach::Text,
+            Some(catalogue) => statement.functions.iter().any(|f| catalogue.is_opaque_function(f)),
+            None => !statement.functions.is_empty(),
+        };
+        // Triggers, and event triggers.
+        let fires =
+            kinds(&[K::Insert, K::Update, K::Delete, K::Merge, K::Truncate, K::CopyIn, K::Ddl, K::Drop]);
+        if calls || fires { Reach::Code } else { Reach::Text }
+    }
+}
+
+pub(super) fn executed_name(statement: &Statement) -> Option<&str> {
+    let statement = match (&statement.kind, &statement.inner) {
+        // EXPLAIN ANALYZE EXECUTE runs it too.
+        (StatementKind::Execute, _) => statement,
+        (_, Some(inner)) if inner.kind == StatementKind::Execute => inner,
+        _ => return None,
+    };
+    Some(statement.prepared_name.as_deref().unwrap_or_default())
+}
+
+/// The cursor whose rows FETCH brings, or MOVE passes over.
+pub(super) fn fetched_name(statement: &Statement) -> Option<&str> {
+    let cursor = statement.session.as_ref()?.cursor.as_ref()?;
+    cursor.name.as_deref().filter(|_| cursor.does == CursorUse::Fetch)
+}
+
+/// The cursor that DECLARE defines.
+pub(super) fn declared_name(statement: &Statement) -> Option<&str> {
+    let cursor = statement.session.as_ref()?.cursor.as_ref()?;
+    cursor.name.as_deref().filter(|_| matches!(cursor.does, CursorUse::Declare { .. }))
+}
+
+/// What SQL's own PREPARE takes.
+fn can_be_prepared(statement: &Statement) -> bool {
+    use StatementKind as K;
+    matches!(statement.kind, K::Select | K::Insert | K::Update | K::Delete | K::Merge)
+}

@@ -1,0 +1,398 @@
+//! Expressions: the values that they draw from, and what only chooses among those.
+//!
+//! Operators, functions, casts and constructors pass on what goes in. Comparisons, tests and conditions choose. The
+//! nodes below an expression wait on the heap, so its depth costs no stack.
+
+use super::value::{UNNAMED, Value};
+use super::{Analysis, Doubt};
+use crate::engine::model::FunctionName;
+use crate::engine::sql::postgres::children::untyped;
+use pg_raw_parse::Node;
+use pg_raw_parse::list::NodeList;
+use pg_raw_parse::nodes::{A_Expr, A_Indirection, JsonAggConstructor, SubLink, TypeName};
+use pg_raw_parse::raw::{A_Expr_Kind as E, JsonExprOp, SubLinkType as S};
+
+/// What a part does in the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Its value is in the result.
+    Flows,
+    /// It chooses what is.
+    Chooses,
+}
+
+/// Parts that wait to be read.
+pub(super) type Work<'t> = Vec<(Node<'t>, Part)>;
+
+impl<'t> Analysis<'_, 't> {
+    pub(super) fn value(&mut self, node: Node<'t>) -> Result<Value, Doubt> {
+        let mut node = node;
+        while let Node::CollateClause(collate) = node {
+            self.shared.spend(1)?;
+            node = collate.arg();
+        }
+        match node {
+            Node::ColumnRef(reference) => return self.column(reference.fields()),
+            Node::A_Const(_) | Node::ParamRef(_) | Node::SQLValueFunction(_) => return Ok(Value::constant()),
+            Node::SubLink(sub) if sub.sub_link_type == S::EXPR_SUBLINK => {
+                return Ok(self.query(sub.subselect())?.scalar());
+            }
+            Node::A_Indirection(path) => {
+                if let Some(value) = self.field(path)? {
+                    return Ok(value);
+                }
+            }
+            _ => {}
+        }
+        let mut total = Value::default();
+        let mut work = vec![(node, Part::Flows)];
+        while let Some((node, part)) = work.pop() {
+            self.shared.spend(1)?;
+            self.part(node, part, &mut total, &mut work)?;
+        }
+        Ok(total)
+    }
+
+    fn take(&mut self, total: &mut Value, part: Part, value: &Value) -> Result<(), Doubt> {
+        self.shared.spend(value.size())?;
+        match part {
+            Part::Flows => total.add(value),
+            Part::Chooses => total.add_implicit(value),
+        }
+        Ok(())
+    }
+
+    fn part(
+        &mut self,
+        node: Node<'t>,
+        part: Part,
+        total: &mut Value,
+        work: &mut Work<'t>,
+    ) -> Result<(), Doubt> {
+        let mut later = |node: Node<'t>| work.push((node, part));
+        match node {
+            Node::None
+            | Node::A_Const(_)
+            | Node::ParamRef(_)
+            | Node::SQLValueFunction(_)
+            | Node::SetToDefault(_)
+            | Node::MergeSupportFunc(_)
+            | Node::CurrentOfExpr(_)
+            | Node::GroupingFunc(_)
+            | Node::JsonFormat(_)
+            | Node::String(_)
+            | Node::Integer(_)
+            | Node::Float(_)
+            | Node::Boolean(_)
+            | Node::BitString(_) => {}
+            Node::ColumnRef(reference) => {
+                let value = self.column(reference.fields())?;
+                self.take(total, part, &value)?;
+            }
+            Node::NodeList(list) => list.iter().for_each(later),
+            Node::CollateClause(collate) => later(collate.arg()),
+            Node::NamedArgExpr(named) => later(named.arg()),
+            Node::ResTarget(target) => later(target.val()),
+            Node::TypeCast(cast) => {
+                total.doubt(self.cast(cast.type_name()));
+                later(cast.arg());
+            }
+            Node::RowExpr(row) => row.args().iter().for_each(later),
+            Node::CoalesceExpr(coalesce) => coalesce.args().iter().for_each(later),
+            Node::MinMaxExpr(extreme) => extreme.args().iter().for_each(later),
+            Node::A_ArrayExpr(array) => array.elements().iter().for_each(later),
+            // A bare boolean column is its own value; comparisons below choose.
+            Node::BoolExpr(logic) => logic.args().iter().for_each(later),
+            Node::BooleanTest(test) => later(test.arg()),
+            Node::MultiAssignRef(assign) => later(assign.source()),
+            Node::SortBy(sort) => later(sort.node()),
+            // Whether a value is there shows anyway: NULL stays NULL.
+            Node::NullTest(test) if matches!(test.arg(), Node::ColumnRef(_)) => {
+                self.value(test.arg())?;
+            }
+            Node::NullTest(test) => work.push((test.arg(), Part::Chooses)),
+            Node::CaseExpr(case) => {
+                work.push((case.arg(), Part::Chooses));
+                for when in case.args() {
+                    let Node::CaseWhen(when) = when else { return Err(Doubt::Syntax) };
+                    work.push((when.expr(), Part::Chooses));
+                    work.push((when.result(), part));
+                }
+                work.push((case.defresult(), part));
+            }
+            Node::A_Expr(expression) => self.operator(expression, part, total, work),
+            Node::SubLink(sub) => self.sub_link(sub, part, total, work)?,
+            Node::FuncCall(call) => self.call(call, part, total, work)?,
+            Node::A_Indirection(path) => match self.field(path)? {
+                Some(value) => self.take(total, part, &value)?,
+                None => self.path(path, part, total, work),
+            },
+            Node::XmlExpr(xml) => {
+                xml.named_args().iter().for_each(&mut later);
+                xml.args().iter().for_each(later);
+            }
+            Node::XmlSerialize(xml) => later(xml.expr()),
+            _ => self.json(node, part, total, work)?,
+        }
+        Ok(())
+    }
+
+    fn json(
+        &mut self,
+        node: Node<'t>,
+        part: Part,
+        total: &mut Value,
+        work: &mut Work<'t>,
+    ) -> Result<(), Doubt> {
+        let mut later = |node: Node<'t>| work.push((node, part));
+        match node {
+            Node::JsonValueExpr(value) => {
+                later(value.raw_expr());
+                later(value.formatted_expr());
+            }
+            Node::JsonArgument(argument) => later(optional(argument.val())),
+            Node::JsonBehavior(behaviour) => later(behaviour.expr()),
+            Node::JsonKeyValue(pair) => {
+                later(pair.key());
+                later(optional(pair.value()));
+            }
+            Node::JsonObjectConstructor(object) => untyped(object.exprs()).iter().for_each(later),
+            Node::JsonArrayConstructor(array) => untyped(array.exprs()).iter().for_each(later),
+            Node::JsonParseExpr(parse) => later(optional(parse.expr())),
+            Node::JsonScalarExpr(scalar) => later(scalar.expr()),
+            Node::JsonSerializeExpr(serialize) => later(optional(serialize.expr())),
+            Node::JsonIsPredicate(test) => work.push((test.expr(), Part::Chooses)),
+            Node::JsonFuncExpr(call) => {
+                let part = if call.op == JsonExprOp::JSON_EXISTS_OP { Part::Chooses } else { part };
+                let behaviours = [call.on_empty(), call.on_error()].into_iter().flatten();
+                work.push((optional(call.context_item()), part));
+                work.push((call.pathspec(), part));
+                work.extend(call.passing().iter().map(|argument| (argument, part)));
+                work.extend(behaviours.map(|behaviour| (behaviour.expr(), part)));
+            }
+            Node::JsonObjectAgg(aggregate) => {
+                if let Some(pair) = aggregate.arg() {
+                    later(Node::JsonKeyValue(pair));
+                }
+                json_aggregate(aggregate.constructor(), work);
+            }
+            Node::JsonArrayAgg(aggregate) => {
+                later(optional(aggregate.arg()));
+                json_aggregate(aggregate.constructor(), work);
+            }
+            Node::JsonArrayQueryConstructor(array) => {
+                let rows = self.query(array.query())?.scalar();
+                self.take(total, part, &rows)?;
+            }
+            _ => total.doubt(Some(Doubt::Syntax)),
+        }
+        Ok(())
+    }
+
+    fn operator(&mut self, node: &'t A_Expr, part: Part, total: &mut Value, work: &mut Work<'t>) {
+        let words = node.name();
+        let name = words.iter().next_back().and_then(Node::as_str).unwrap_or(UNNAMED);
+        let meant: &[&str] = match node.kind {
+            E::AEXPR_BETWEEN | E::AEXPR_NOT_BETWEEN | E::AEXPR_BETWEEN_SYM | E::AEXPR_NOT_BETWEEN_SYM => {
+                &["<=", ">=", "<", ">"]
+            }
+            _ => &[name],
+        };
+        let in_system = words.len() > 1 && words.first().and_then(Node::as_str) == Some("pg_catalog");
+        if !in_system && meant.iter().any(|name| self.shared.names.catalogue.is_user_operator(name)) {
+            total.doubt(Some(Doubt::Operator));
+        }
+        let (left, right) = (node.lexpr(), node.rexpr());
+        let (left_part, right_part) = match node.kind {
+            E::AEXPR_NULLIF => (part, Part::Chooses),
+            E::AEXPR_OP if !compares(name) || matches!(left, Node::None) => (part, part),
+            E::AEXPR_OP
+            | E::AEXPR_OP_ANY
+            | E::AEXPR_OP_ALL
+            | E::AEXPR_DISTINCT
+            | E::AEXPR_NOT_DISTINCT
+            | E::AEXPR_IN
+            | E::AEXPR_LIKE
+            | E::AEXPR_ILIKE
+            | E::AEXPR_SIMILAR
+            | E::AEXPR_BETWEEN
+            | E::AEXPR_NOT_BETWEEN
+            | E::AEXPR_BETWEEN_SYM
+            | E::AEXPR_NOT_BETWEEN_SYM => (Part::Chooses, Part::Chooses),
+            _ => (part, part),
+        };
+        work.push((left, left_part));
+        work.push((right, right_part));
+    }
+
+    fn sub_link(
+        &mut self,
+        sub: &'t SubLink,
+        part: Part,
+        total: &mut Value,
+        work: &mut Work<'t>,
+    ) -> Result<(), Doubt> {
+        let rows = self.query(sub.subselect())?;
+        self.shared.spend(rows.size())?;
+        match sub.sub_link_type {
+            S::EXISTS_SUBLINK => {
+                total.implicit.extend(rows.chosen_by);
+                total.doubt(rows.open.and_then(|open| open.unknown));
+            }
+            S::EXPR_SUBLINK | S::ARRAY_SUBLINK => self.take(total, part, &rows.scalar())?,
+            S::ANY_SUBLINK | S::ALL_SUBLINK | S::ROWCOMPARE_SUBLINK => {
+                total.add_implicit(&rows.whole());
+                total.implicit.extend(rows.chosen_by);
+                let operator = sub.oper_name().iter().next_back().and_then(Node::as_str).unwrap_or("=");
+                if self.shared.names.catalogue.is_user_operator(operator) {
+                    total.doubt(Some(Doubt::Operator));
+                }
+                work.push((sub.testexpr(), Part::Chooses));
+            }
+            // Several columns at once, for UPDATE.
+            _ => {
+                let whole = rows.whole();
+                self.take(total, part, &whole)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A reference to a column, a row, or a field of a row.
+    fn column(&mut self, fields: &NodeList) -> Result<Value, Doubt> {
+        self.shared.spend(1)?;
+        let star = matches!(fields.iter().next_back(), Some(Node::A_Star(_)));
+        let names: Vec<&str> = fields.iter().filter_map(Node::as_str).collect();
+        if star {
+            let item = match names.as_slice() {
+                [] => None,
+                [name] => self.item(None, name),
+                [.., schema, name] => self.item(Some(schema), name),
+            };
+            if let Some((level, index)) = item {
+                return Ok(self.row_of(level, index));
+            }
+            if !names.is_empty() {
+                return Ok(Value::unknown(Doubt::UnknownRelation));
+            }
+            let mut rows = super::Rows::default();
+            self.star(None, &mut rows)?;
+            return Ok(rows.whole());
+        }
+        match names.as_slice() {
+            [name] => self.bare_name(name),
+            [item, column] => self.row_field(None, item, column),
+            // A database in front can only be this one.
+            [schema, item, column] | [_, schema, item, column] => self.row_field(Some(schema), item, column),
+            _ => Ok(Value::unknown(Doubt::Syntax)),
+        }
+    }
+
+    fn row_field(&mut self, schema: Option<&str>, item: &str, column: &str) -> Result<Value, Doubt> {
+        if let Some(value) = self.qualified_name(schema, item, column)? {
+            return Ok(value);
+        }
+        let Some((level, index)) = self.item(schema, item) else {
+            return Ok(Value::unknown(Doubt::UnknownColumn));
+        };
+        // `p.f` is f(p).
+        let row = self.row_of(level, index);
+        let mut total = Value::default();
+        let function = FunctionName { schema: None, name: column.into() };
+        self.named_call(&function, &row, &mut total)?;
+        Ok(total)
+    }
+
+    /// `(p).id`: exactly that column, where `p` is an item of FROM; `None` for every other path.
+    fn field(&mut self, path: &'t A_Indirection) -> Result<Option<Value>, Doubt> {
+        let (Node::ColumnRef(row), fields) = (path.arg(), path.indirection()) else { return Ok(None) };
+        let (1, 1, Some(name), Some(field)) = (
+            row.fields().len(),
+            fields.len(),
+            row.fields().first().and_then(Node::as_str),
+            fields.first().and_then(Node::as_str),
+        ) else {
+            return Ok(None);
+        };
+        // Only where the name is no column of any query around.
+        let is_column = self
+            .levels
+            .iter()
+            .flat_map(|level| &level.items)
+            .any(|item| item.open.is_some() || item.columns.iter().any(|(column, _)| **column == *name));
+        if is_column || self.item(None, name).is_none() {
+            return Ok(None);
+        }
+        Ok(Some(self.row_field(None, name, field)?))
+    }
+
+    /// Subscripts choose; what is behind a dot is part of what stands in front, or a function of it.
+    fn path(&mut self, path: &'t A_Indirection, part: Part, total: &mut Value, work: &mut Work<'t>) {
+        work.push((path.arg(), part));
+        for step in path.indirection() {
+            match step {
+                Node::A_Indices(indices) => {
+                    work.push((indices.lidx(), Part::Chooses));
+                    work.push((indices.uidx(), Part::Chooses));
+                }
+                Node::String(name) => {
+                    let function = FunctionName { schema: None, name: name.sval().unwrap_or(UNNAMED).into() };
+                    if !self.shared.names.catalogue.user_functions(&function, self.path).is_empty() {
+                        total.doubt(Some(Doubt::Function));
+                    }
+                }
+                Node::A_Star(_) => {}
+                _ => total.doubt(Some(Doubt::Syntax)),
+            }
+        }
+    }
+
+    /// Whether a cast to this type may run code of users.
+    fn cast(&self, _to: Option<&TypeName>) -> Option<Doubt> {
+        None
+    }
+}
+
+/// A part that may be missing.
+fn optional<'t, T>(node: Option<&'t T>) -> Node<'t>
+where
+    Node<'t>: From<&'t T>,
+{
+    node.map_or(Node::None, Node::from)
+}
+
+fn json_aggregate<'t>(constructor: Option<&'t JsonAggConstructor>, work: &mut Work<'t>) {
+    if let Some(constructor) = constructor {
+        work.push((constructor.agg_filter(), Part::Chooses));
+        work.extend(constructor.agg_order().iter().map(|order| (order, Part::Chooses)));
+    }
+}
+
+/// The server's operators of two operands that only answer yes or no. (`&&` of text search is not one.)
+fn compares(name: &str) -> bool {
+    matches!(
+        name,
+        "=" | "<>"
+            | "!="
+            | "<"
+            | ">"
+            | "<="
+            | ">="
+            | "~"
+            | "~*"
+            | "!~"
+            | "!~*"
+            | "~~"
+            | "~~*"
+            | "!~~"
+            | "!~~*"
+            | "^@"
+            | "@>"
+            | "<@"
+            | "?"
+            | "?|"
+            | "?&"
+            | "@?"
+            | "@@"
+    )
+}

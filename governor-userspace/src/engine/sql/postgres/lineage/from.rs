@@ -1,0 +1,370 @@
+//! FROM: what each item brings into scope.
+
+use super::function::Call;
+use super::scope::Item;
+use super::value::{Rows, Set, UNNAMED, Value};
+use super::{Analysis, Doubt};
+use crate::engine::sql::postgres::children::untyped;
+use pg_raw_parse::Node;
+use pg_raw_parse::list::NodeList;
+use pg_raw_parse::nodes::{
+    A_Expr, Alias, JoinExpr, JsonTable, RangeFunction, RangeSubselect, RangeTableFunc,
+};
+use pg_raw_parse::raw::A_Expr_Kind;
+use std::sync::Arc;
+
+impl<'t> Analysis<'_, 't> {
+    /// Puts one FROM item into the current level; its place there.
+    ///
+    /// Chains of joins lean to the left and are taken from there; a join on the right side stands in brackets.
+    pub(super) fn from_item(&mut self, node: Node<'t>) -> Result<usize, Doubt> {
+        let mut joins = Vec::new();
+        let mut node = node;
+        while let Node::JoinExpr(join) = node {
+            self.shared.spend(1)?;
+            joins.push(join);
+            node = join.larg();
+        }
+        let first = self.level().items.len();
+        let mut left = self.leaf(node)?;
+        while let Some(join) = joins.pop() {
+            let shared = self.shared;
+            let right = shared.nested(|| self.from_item(join.rarg()))?;
+            left = self.join(first, left, right, join)?;
+        }
+        Ok(left)
+    }
+
+    fn leaf(&mut self, node: Node<'t>) -> Result<usize, Doubt> {
+        self.shared.spend(1)?;
+        match node {
+            Node::RangeVar(range) => {
+                let item = self.relation(range)?;
+                Ok(self.level().push(item))
+            }
+            Node::RangeSubselect(sub) => self.sub_select(sub),
+            Node::RangeFunction(function) => self.functions(function),
+            Node::RangeTableFunc(table) => self.xml_table(table),
+            Node::JsonTable(table) => self.json_table(table),
+            Node::RangeTableSample(sample) => {
+                let mut chosen = Value::default();
+                for argument in sample.args().iter().chain([sample.repeatable()]) {
+                    if !matches!(argument, Node::None) {
+                        chosen.add_implicit(&self.value(argument)?);
+                    }
+                }
+                let Node::RangeVar(range) = sample.relation() else { return Err(Doubt::Syntax) };
+                let item = self.relation(range)?;
+                self.level().chosen_by.extend(chosen.implicit);
+                Ok(self.level().push(item))
+            }
+            _ => Ok(self.level().push_rows(Rows::open(Value::unknown(Doubt::Syntax)), None)),
+        }
+    }
+
+    fn sub_select(&mut self, sub: &'t RangeSubselect) -> Result<usize, Doubt> {
+        // Without LATERAL it does not see the items beside it.
+        let hidden = if sub.lateral { None } else { self.levels.pop() };
+        let result = self.query(sub.subquery());
+        self.levels.extend(hidden);
+        let rows = result?;
+        self.put(rows, sub.alias(), None)
+    }
+
+    /// Rows under an alias, or under `name` where there is none.
+    fn put(&mut self, mut rows: Rows, alias: Option<&Alias>, name: Option<&str>) -> Result<usize, Doubt> {
+        self.shared.spend(rows.size())?;
+        if let Some(alias) = alias {
+            rows.rename(alias.colnames().iter().filter_map(Node::as_str));
+        }
+        let name = alias.and_then(|alias| alias.aliasname()).or(name).map(Into::into);
+        Ok(self.level().push_rows(rows, name))
+    }
+
+    fn join(&mut self, first: usize, left: usize, right: usize, join: &'t JoinExpr) -> Result<usize, Doubt> {
+        // Within ON the sides are still apart.
+        self.predicate(join.quals())?;
+        let level = self.level();
+        let (left_columns, left_open) = side(level.items.get_mut(left));
+        let (right_columns, right_open) = side(level.items.get_mut(right));
+        let names: Vec<Arc<str>> = if join.is_natural {
+            let common = left_columns.iter().filter(|(n, _)| right_columns.iter().any(|(r, _)| r == n));
+            common.map(|(name, _)| name.clone()).collect()
+        } else {
+            untyped(join.using_clause()).iter().filter_map(Node::as_str).map(Into::into).collect()
+        };
+        let mut merged = Vec::with_capacity(names.len());
+        let mut merging = 0;
+        for name in &names {
+            let find =
+                |columns: &[(Arc<str>, usize)]| columns.iter().find(|(n, _)| n == name).map(|(_, s)| *s);
+            let (l, r) = (find(&left_columns), find(&right_columns));
+            let of = |slot: Option<usize>, open: &Option<Value>| match (slot, open) {
+                (Some(slot), _) => level.value(slot),
+                (None, Some(open)) => open.clone(),
+                (None, None) => Value::unknown(Doubt::UnknownColumn),
+            };
+            let (mut value, other) = (of(l, &left_open), of(r, &right_open));
+            // Equal, so each tells of the other.
+            for (slot, told) in [(l, other.all()), (r, value.all())] {
+                if let Some(value) = slot.and_then(|slot| level.slots.get_mut(slot)) {
+                    value.implicit.extend(told);
+                }
+            }
+            value.or(&other);
+            merging += value.size();
+            merged.push((name.clone(), level.slot(value)));
+        }
+        let is_rest = |(name, _): &(Arc<str>, usize)| !names.contains(name);
+        let mut columns = left_columns;
+        if !merged.is_empty() {
+            columns.retain(is_rest);
+            columns.splice(0..0, merged.iter().cloned());
+        }
+        let before = columns.len();
+        columns.extend(right_columns.into_iter().filter(is_rest));
+        let added = columns.len() - before;
+        let open = match (left_open, right_open) {
+            (Some(mut open), Some(other)) => {
+                open.add(&other);
+                Some(open)
+            }
+            (open, other) => open.or(other),
+        };
+        let alias = join.alias();
+        if let Some(alias) = alias {
+            for (column, name) in columns.iter_mut().zip(alias.colnames().iter().filter_map(Node::as_str)) {
+                column.0 = name.into();
+            }
+        }
+        for item in level.items.iter_mut().skip(first) {
+            item.shows_columns = false;
+            item.is_named &= alias.is_none();
+        }
+        if let Some(using) = join.join_using_alias() {
+            level.push(Item {
+                name: using.aliasname().map(Into::into),
+                columns: merged,
+                is_named: true,
+                ..Item::default()
+            });
+        }
+        let name = alias.and_then(|alias| alias.aliasname()).map(Into::into);
+        let is_user_relation =
+            level.items.iter().skip(first).any(|item| item.is_user_relation && item.open.is_none());
+        let place = level.push(Item {
+            is_named: name.is_some(),
+            name,
+            columns,
+            open,
+            is_user_relation,
+            shows_columns: true,
+            ..Item::default()
+        });
+        // A join without an alias hands its columns on to the next; only what is new costs.
+        self.shared.spend(merging + added + names.len())?;
+        Ok(place)
+    }
+
+    /// Notes what a condition tells: it chooses rows, and links the columns that it names.
+    pub(super) fn predicate(&mut self, condition: Node<'t>) -> Result<(), Doubt> {
+        let mut work = vec![condition];
+        while let Some(node) = work.pop() {
+            self.shared.spend(1)?;
+            match node {
+                Node::None => {}
+                Node::BoolExpr(logic) if splits(logic) => work.extend(logic.args().iter()),
+                atom => self.atom(atom)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// One condition. A column that it names tells of everything else that it draws from.
+    fn atom(&mut self, node: Node<'t>) -> Result<(), Doubt> {
+        let (sides, joins) = match node {
+            Node::A_Expr(e) if is_equality(e) => ([e.lexpr(), e.rexpr()], false),
+            Node::SubLink(_) => ([node, Node::None], false),
+            _ => ([node, Node::None], true),
+        };
+        let mut told = Set::new();
+        let mut slots = Vec::new();
+        let mut multiplies = joins;
+        for side in sides {
+            let (value, named) = self.tracked_value(side)?;
+            told.extend(value.all());
+            multiplies |= !matches!(node, Node::SubLink(_)) && named.len() > 1;
+            slots.extend(named);
+        }
+        slots.sort_unstable();
+        slots.dedup();
+        let level = self.level();
+        level.chosen_by.extend(&told);
+        // How many rows fit tells a number, unless it is one column that has to equal another.
+        if multiplies && slots.len() > 1 {
+            level.counted_by.extend(&told);
+        }
+        for slot in &slots {
+            if let Some(value) = level.slots.get_mut(*slot) {
+                let own = &value.sources;
+                let more: Vec<_> = told.iter().filter(|id| !own.contains(id)).copied().collect();
+                value.implicit.extend(more);
+            }
+        }
+        self.shared.spend(slots.len().saturating_mul(told.len()))
+    }
+
+    /// A value, and the columns of this level that it names.
+    fn tracked_value(&mut self, node: Node<'t>) -> Result<(Value, Vec<usize>), Doubt> {
+        let here = self.levels.len().saturating_sub(1);
+        let mut outer = self.references.replace(Vec::new());
+        let value = self.value(node);
+        let named = std::mem::replace(&mut self.references, outer.take()).unwrap_or_default();
+        // What a sub-select names of the queries around it, their predicates name too.
+        if let Some(outer) = &mut self.references {
+            outer.extend(named.iter().filter(|(level, _)| *level < here));
+        }
+        let mut slots: Vec<usize> =
+            named.into_iter().filter(|(level, _)| *level == here).map(|(_, slot)| slot).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        Ok((value?, slots))
+    }
+
+    /// FROM f(…), ROWS FROM (f(…), g(…)), with columns as the function or the text says.
+    fn functions(&mut self, from: &'t RangeFunction) -> Result<usize, Doubt> {
+        let mut rows = Rows::default();
+        let mut counted = Set::new();
+        let alias = from.alias();
+        let alias_name = alias.and_then(|alias| alias.aliasname());
+        let single = from.functions().len() == 1;
+        let mut function_name = None;
+        for entry in from.functions() {
+            let Some(entry) = entry.as_node_list() else { return Err(Doubt::Syntax) };
+            let Some(node) = entry.first() else { return Err(Doubt::Syntax) };
+            let definitions = entry.get(1).and_then(|list| list.as_node_list()).filter(|l| !l.is_empty());
+            let definitions = definitions.or(Some(untyped(from.coldeflist())).filter(|l| !l.is_empty()));
+            let mut part = match node {
+                Node::FuncCall(call) => self.table_function(call, single.then_some(alias_name).flatten())?,
+                other => {
+                    // CURRENT_DATE, CAST(…) and the like.
+                    let value = self.value(other)?;
+                    let name = alias_name.or(super::column_name::column_name(other)).unwrap_or(UNNAMED);
+                    Call {
+                        name: Some(name.into()),
+                        rows: Rows { columns: vec![(name.into(), value)], ..Rows::default() },
+                    }
+                }
+            };
+            if let Some(definitions) = definitions {
+                let whole = part.rows.whole();
+                part.rows.open = None;
+                part.rows.columns = named(definitions, &whole);
+            }
+            self.shared.spend(part.rows.size())?;
+            let whole = part.rows.whole();
+            counted.extend(whole.all());
+            function_name = function_name.or(part.name);
+            match (&mut rows.open, part.rows.open) {
+                (None, open) => {
+                    rows.columns.extend(part.rows.columns);
+                    rows.open = open;
+                }
+                (Some(open), _) => open.add(&whole),
+            }
+        }
+        if from.ordinality {
+            let number = Value { exact: true, ..Value::default() };
+            match &mut rows.open {
+                None => rows.columns.push(("ordinality".into(), number)),
+                Some(open) => open.add(&number),
+            }
+        }
+        rows.counted_by = counted;
+        self.put(rows, alias, function_name.as_deref())
+    }
+
+    fn xml_table(&mut self, table: &'t RangeTableFunc) -> Result<usize, Doubt> {
+        let mut whole = Value::default();
+        for part in [table.docexpr(), table.rowexpr()] {
+            whole.add(&self.value(part)?);
+        }
+        for namespace in table.namespaces() {
+            whole.add(&self.value(namespace)?);
+        }
+        let mut rows = Rows::default();
+        for column in untyped(table.columns()) {
+            let Node::RangeTableFuncCol(column) = column else { return Err(Doubt::Syntax) };
+            let mut value = whole.clone();
+            for part in [column.colexpr(), column.coldefexpr()] {
+                if !matches!(part, Node::None) {
+                    value.add(&self.value(part)?);
+                }
+            }
+            rows.columns.push((column.colname().unwrap_or(UNNAMED).into(), value));
+        }
+        rows.counted_by = whole.all();
+        self.put(rows, table.alias(), Some("xmltable"))
+    }
+
+    fn json_table(&mut self, table: &'t JsonTable) -> Result<usize, Doubt> {
+        let mut whole = Value::default();
+        if let Some(context) = table.context_item() {
+            whole.add(&self.value(Node::JsonValueExpr(context))?);
+        }
+        for argument in table.passing() {
+            whole.add(&self.value(argument)?);
+        }
+        let mut rows = Rows::default();
+        let mut work: Vec<Node<'t>> = untyped(table.columns()).iter().collect();
+        work.reverse();
+        while let Some(column) = work.pop() {
+            self.shared.spend(whole.size())?;
+            let Node::JsonTableColumn(column) = column else { return Err(Doubt::Syntax) };
+            if !column.columns().is_empty() {
+                work.extend(column.columns().iter().rev());
+                continue;
+            }
+            let mut value = whole.clone();
+            for behaviour in [column.on_empty(), column.on_error()].into_iter().flatten() {
+                value.add(&self.value(Node::JsonBehavior(behaviour))?);
+            }
+            rows.columns.push((column.name().unwrap_or(UNNAMED).into(), value));
+        }
+        rows.counted_by = whole.all();
+        self.put(rows, table.alias(), Some("json_table"))
+    }
+}
+
+/// Columns that `AS t(a int, b text)` defines.
+fn named(definitions: &NodeList, value: &Value) -> Vec<(Arc<str>, Value)> {
+    let name = |node| match node {
+        Node::ColumnDef(column) => column.colname().unwrap_or(UNNAMED).into(),
+        _ => UNNAMED.into(),
+    };
+    definitions.iter().map(|node| (name(node), value.clone())).collect()
+}
+
+/// A side's columns. Those of a join without an alias move on: nothing can name that join.
+fn side(item: Option<&mut Item>) -> (Vec<(Arc<str>, usize)>, Option<Value>) {
+    match item {
+        None => (Vec::new(), Some(Value::unknown(Doubt::Syntax))),
+        Some(item) if item.name.is_none() && !item.is_named => {
+            (std::mem::take(&mut item.columns), item.open.take())
+        }
+        Some(item) => (item.columns.clone(), item.open.clone()),
+    }
+}
+
+/// The parts of AND hold each for itself; so do those of OR and NOT, unless an AND below ties them together.
+fn splits(logic: &pg_raw_parse::nodes::BoolExpr) -> bool {
+    use pg_raw_parse::raw::BoolExprType as B;
+    match logic.boolop {
+        B::AND_EXPR => true,
+        _ => !logic.args().iter().any(|part| matches!(part, Node::BoolExpr(_))),
+    }
+}
+
+fn is_equality(e: &A_Expr) -> bool {
+    e.kind == A_Expr_Kind::AEXPR_OP && e.name().iter().next_back().and_then(Node::as_str) == Some("=")
+}

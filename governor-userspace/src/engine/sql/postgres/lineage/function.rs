@@ -1,0 +1,292 @@
+//! Calls: what comes out of a function beside what goes in.
+//!
+//! The server's own functions that promise to depend on their arguments alone pass those on; of the rest
+//! `known_functions.rs` says which do too, and why. Of functions that users made a body in SQL is read; others may
+//! return anything.
+
+use super::expression::{Part, Work};
+use super::known_functions::{Known, known, out_columns, returns_a_set};
+use super::value::{Rows, UNNAMED, Value};
+use super::{Analysis, Doubt, Shared, parse};
+use crate::engine::model::{Body, Function, FunctionName, SearchPath, Volatility};
+use crate::engine::sql::postgres::children::untyped;
+use crate::engine::sql::postgres::objects;
+use pg_raw_parse::nodes::{FuncCall, WindowDef};
+use pg_raw_parse::{ConstValue, Node};
+use std::sync::Arc;
+
+/// A function in FROM: its rows, and the name that they have without an alias.
+pub(super) struct Call {
+    pub name: Option<Arc<str>>,
+    pub rows: Rows,
+}
+
+impl<'t> Analysis<'_, 't> {
+    /// A call within an expression.
+    pub(super) fn call(
+        &mut self,
+        call: &'t FuncCall,
+        part: Part,
+        total: &mut Value,
+        work: &mut Work<'t>,
+    ) -> Result<(), Doubt> {
+        let Some(name) = objects::function(call.funcname()) else { return Err(Doubt::Syntax) };
+        let what = self.does(&name, total)?;
+        let aggregates = call.over().is_some()
+            || call.agg_within_group
+            || self.shared.names.catalogue.system_function(&name).is_none_or(|f| f.is_aggregate);
+        if aggregates && let Some(level) = self.levels.last() {
+            total.implicit.extend(&level.counted_by);
+        }
+        let arguments = match what {
+            Known::Passes => part,
+            Known::Nothing | Known::Counts => Part::Chooses,
+            Known::Setting => {
+                if !is_plain_setting(call) {
+                    total.doubt(Some(Doubt::Function));
+                }
+                part
+            }
+        };
+        for argument in call.args() {
+            // How many values there are shows no value, nor does which kind it is.
+            if what == Known::Counts && matches!(argument, Node::ColumnRef(_)) {
+                continue;
+            }
+            work.push((argument, arguments));
+        }
+        let order = if call.agg_within_group { part } else { Part::Chooses };
+        work.extend(untyped(call.agg_order()).iter().map(|by| (by, order)));
+        work.push((call.agg_filter(), Part::Chooses));
+        if let Some(window) = call.over() {
+            self.window(window, total, work);
+        }
+        if self.gives_many(&name) {
+            // How many rows it makes may tell the value itself: generate_series(1, salary).
+            let shared = self.shared;
+            let mut told = Value::default();
+            shared.nested(|| {
+                for argument in call.args() {
+                    told.add(&self.value(argument)?);
+                }
+                Ok(())
+            })?;
+            let told = told.all();
+            self.level().counted_by.extend(told);
+        }
+        Ok(())
+    }
+
+    fn window(&mut self, window: &'t WindowDef, total: &mut Value, work: &mut Work<'t>) {
+        if (window.name().is_some() || window.refname().is_some())
+            && let Some(level) = self.levels.last()
+        {
+            total.add_implicit(&level.windows);
+        }
+        work.extend(window_parts(window).map(|by| (by, Part::Chooses)));
+    }
+
+    /// The parts of a window that WINDOW names.
+    pub(super) fn define_window(&mut self, window: &'t WindowDef) -> Result<(), Doubt> {
+        let mut windows = Value::default();
+        for by in window_parts(window) {
+            let mut work = vec![(by, Part::Chooses)];
+            while let Some((node, part)) = work.pop() {
+                match node {
+                    Node::SortBy(sort) => work.push((sort.node(), part)),
+                    Node::None => {}
+                    node => windows.add_implicit(&self.value(node)?),
+                }
+            }
+        }
+        self.level().windows.add(&windows);
+        Ok(())
+    }
+
+    /// A call by name with its arguments' value at hand: `p.f`, functions in FROM.
+    pub(super) fn named_call(
+        &mut self,
+        name: &FunctionName,
+        arguments: &Value,
+        total: &mut Value,
+    ) -> Result<(), Doubt> {
+        match self.does(name, total)? {
+            Known::Passes => total.add(arguments),
+            Known::Nothing | Known::Counts => total.add_implicit(arguments),
+            Known::Setting => {
+                total.add(arguments);
+                total.doubt(Some(Doubt::Function));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a call of this name does with its arguments; what comes out beside them is added to `total`.
+    fn does(&mut self, name: &FunctionName, total: &mut Value) -> Result<Known, Doubt> {
+        let catalogue = self.shared.names.catalogue;
+        let users = catalogue.user_functions(name, self.path);
+        let system = catalogue.system_function(name);
+        self.shared.spend(1 + users.len())?;
+        for function in &users {
+            let body = self.shared.body(function)?;
+            self.shared.spend(body.size())?;
+            total.add(&body);
+        }
+        let listed = system.and_then(|_| known(&name.name));
+        match (users.is_empty(), system, listed) {
+            (true, None, _) => {
+                total.doubt(Some(Doubt::Function));
+                Ok(Known::Passes)
+            }
+            (true, Some(_), Some(known)) => Ok(known),
+            (_, Some(system), None) if system.volatility != Volatility::Immutable => {
+                total.doubt(Some(Doubt::Function));
+                Ok(Known::Passes)
+            }
+            _ => Ok(Known::Passes),
+        }
+    }
+
+    fn gives_many(&self, name: &FunctionName) -> bool {
+        let users = self.shared.names.catalogue.user_functions(name, self.path);
+        returns_a_set(&name.name) || users.iter().any(|function| function.returns_set)
+    }
+
+    /// A function in FROM. `alias` names its only column where the function does not.
+    pub(super) fn table_function(&mut self, call: &'t FuncCall, alias: Option<&str>) -> Result<Call, Doubt> {
+        let Some(name) = objects::function(call.funcname()) else { return Err(Doubt::Syntax) };
+        let mut arguments = Value::default();
+        let mut each = Vec::new();
+        for argument in call.args() {
+            let value = self.value(argument)?;
+            self.shared.spend(value.size())?;
+            arguments.add(&value);
+            each.push(value);
+        }
+        let mut value = Value::default();
+        self.named_call(&name, &arguments, &mut value)?;
+        if matches!(known(&name.name), Some(Known::Setting)) && is_plain_setting(call) {
+            value.unknown = None;
+        }
+        let function_name: Arc<str> = name.name.as_str().into();
+        let single = || alias.map_or_else(|| function_name.clone(), Into::into);
+        let users = self.shared.names.catalogue.user_functions(&name, self.path);
+        let columns: Option<Vec<(Arc<str>, Value)>> = if let [function] = users.as_slice() {
+            let row = self.shared.names.catalogue.relation_of_type(function.return_type);
+            row.map(|row| row.columns.iter().map(|c| (c.name.clone(), value.clone())).collect())
+        } else if !users.is_empty() {
+            None
+        } else if name.name == "unnest" && each.len() > 1 {
+            // Several arrays side by side.
+            Some(each.into_iter().map(|value| (function_name.clone(), value)).collect())
+        } else {
+            match out_columns(&name.name) {
+                Some([]) => Some(vec![(single(), value.clone())]),
+                Some(names) => Some(names.iter().map(|n| (Arc::from(*n), value.clone())).collect()),
+                None => None,
+            }
+        };
+        let rows = match columns {
+            Some(columns) => Rows { columns, ..Rows::default() },
+            None => Rows::open(value),
+        };
+        Ok(Call { name: Some(function_name), rows })
+    }
+}
+
+/// `current_setting('search_path')`: a setting of the server's own, which no statement can fill with data.
+fn is_plain_setting(call: &FuncCall) -> bool {
+    let mut node = call.args().first().unwrap_or(Node::None);
+    if let Node::TypeCast(cast) = node {
+        node = cast.arg();
+    }
+    match node {
+        Node::A_Const(literal) => {
+            matches!(literal.val(), Some(ConstValue::String(name)) if !name.contains('.'))
+        }
+        _ => false,
+    }
+}
+
+fn window_parts(window: &WindowDef) -> impl Iterator<Item = Node<'_>> {
+    let order = untyped(window.order_clause()).iter();
+    window.partition_clause().iter().chain(order).chain([window.start_offset(), window.end_offset()])
+}
+
+impl Shared<'_> {
+    /// What comes out of a function that users made, beside its arguments.
+    fn body(&self, function: &Function) -> Result<Value, Doubt> {
+        if let Some(found) = self.bodies.borrow().get(&function.oid) {
+            // Still being read: it calls itself.
+            return Ok(found.clone().unwrap_or_else(|| Value::unknown(Doubt::Function)));
+        }
+        self.bodies.borrow_mut().insert(function.oid, None);
+        let value = self.nested(|| match &function.body {
+            Body::Sql(text) => self.sql_body(text, &function.argument_names),
+            // Only a superuser makes those; the promise is about the arguments.
+            Body::Opaque(language) if matches!(&**language, "c" | "internal") => {
+                Ok(match function.volatility {
+                    Volatility::Immutable if !function.is_aggregate => Value::default(),
+                    _ => Value::unknown(Doubt::Function),
+                })
+            }
+            Body::PlPgSql(_) | Body::Opaque(_) => Ok(Value::unknown(Doubt::Function)),
+        });
+        let value = match value {
+            Ok(value) => value,
+            // One body too deep or not understood makes its result unknown, not the statement.
+            Err(why @ (Doubt::Unparsed | Doubt::Syntax | Doubt::TooDeep)) => Value::unknown(why),
+            Err(why) => return Err(why),
+        };
+        self.bodies.borrow_mut().insert(function.oid, Some(value.clone()));
+        Ok(value)
+    }
+
+    /// The result of the last command of a body, whichever schema its names mean: the path that it runs under may be
+    /// its own.
+    fn sql_body(&self, text: &str, parameters: &[Arc<str>]) -> Result<Value, Doubt> {
+        let path = SearchPath::Unknown(String::new());
+        let mut analysis = self.analysis(&path);
+        analysis.parameters = parameters;
+        let wrapped;
+        let atomic = is_standard_body(text);
+        let text = if atomic {
+            wrapped = format!("CREATE FUNCTION f() RETURNS int LANGUAGE sql {text}");
+            &wrapped
+        } else {
+            text
+        };
+        self.spend(text.len() / 16)?;
+        let tree = parse(text)?;
+        let last = tree.iter().next_back().map_or(Node::None, |command| command.stmt());
+        let last = match last {
+            Node::CreateFunctionStmt(create) if atomic => last_of(create.sql_body()),
+            other => other,
+        };
+        let mut value = match last {
+            Node::None => Value::default(),
+            Node::ReturnStmt(result) => analysis.value(result.returnval())?,
+            statement => analysis.command(statement)?.map(|rows| rows.whole()).unwrap_or_default(),
+        };
+        value.exact = false;
+        Ok(value)
+    }
+}
+
+/// `BEGIN ATOMIC …` or `RETURN …`, as the SQL standard writes bodies.
+fn is_standard_body(text: &str) -> bool {
+    let mut words = text.split_ascii_whitespace();
+    let first = words.next().unwrap_or(UNNAMED);
+    let second = words.next().unwrap_or(UNNAMED);
+    first.eq_ignore_ascii_case("return")
+        || (first.eq_ignore_ascii_case("begin") && second.eq_ignore_ascii_case("atomic"))
+}
+
+/// The last statement of a standard body: a list of lists.
+fn last_of(node: Node<'_>) -> Node<'_> {
+    let mut node = node;
+    while let Node::NodeList(list) = node {
+        node = list.iter().next_back().unwrap_or(Node::None);
+    }
+    node
+}

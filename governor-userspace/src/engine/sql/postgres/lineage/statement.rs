@@ -1,0 +1,105 @@
+//! Commands: which of them have rows, and where those come from.
+
+use super::value::{Rows, Value};
+use super::{Analysis, Doubt};
+use pg_raw_parse::Node;
+use pg_raw_parse::nodes::CopyStmt;
+
+/// Commands that may stand where a query may, and have rows through RETURNING.
+pub(super) fn is_statement(node: Node<'_>) -> bool {
+    matches!(node, Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_))
+}
+
+impl<'t> Analysis<'_, 't> {
+    /// The rows of a whole command; `None` where it has none.
+    pub(super) fn command(&mut self, node: Node<'t>) -> Result<Option<Rows>, Doubt> {
+        match node {
+            Node::SelectStmt(_) => self.query(node).map(Some),
+            node if is_statement(node) => self.statement(node),
+            Node::PrepareStmt(prepare) => self.inner(prepare.query()),
+            Node::DeclareCursorStmt(declare) => self.inner(declare.query()),
+            Node::CreateTableAsStmt(create) => {
+                let rows = self.inner(create.query())?;
+                let names = create.into().map(|into| into.col_names());
+                Ok(rows.map(|mut rows| {
+                    rows.rename(names.into_iter().flatten().filter_map(Node::as_str));
+                    rows
+                }))
+            }
+            Node::ViewStmt(view) => {
+                let rows = self.inner(view.query())?;
+                Ok(rows.map(|mut rows| {
+                    rows.rename(view.aliases().iter().filter_map(Node::as_str));
+                    rows
+                }))
+            }
+            Node::CopyStmt(copy) if !copy.is_from => self.copy(copy).map(Some),
+            // What they show is not of a table; what they may run has no rows here.
+            Node::ExplainStmt(_) | Node::VariableShowStmt(_) => Ok(None),
+            Node::CopyStmt(_)
+            | Node::TransactionStmt(_)
+            | Node::VariableSetStmt(_)
+            | Node::CreateStmt(_)
+            | Node::DropStmt(_)
+            | Node::TruncateStmt(_) => Ok(None),
+            // EXECUTE and FETCH: whoever tracks the session has the text behind the name. CALL: anything.
+            _ => Err(Doubt::Syntax),
+        }
+    }
+
+    fn inner(&mut self, node: Node<'t>) -> Result<Option<Rows>, Doubt> {
+        match node {
+            Node::SelectStmt(_) => self.query(node).map(Some),
+            node if is_statement(node) => self.statement(node),
+            _ => Err(Doubt::Syntax),
+        }
+    }
+
+    /// INSERT, UPDATE, DELETE, MERGE: the rows of RETURNING.
+    pub(super) fn statement(&mut self, node: Node<'t>) -> Result<Option<Rows>, Doubt> {
+        let shared = self.shared;
+        shared.nested(|| match node {
+            Node::InsertStmt(insert) => self.with(insert.with_clause(), |this| this.insert(insert)),
+            Node::UpdateStmt(update) => self.with(update.with_clause(), |this| this.update(update)),
+            Node::DeleteStmt(delete) => self.with(delete.with_clause(), |this| this.delete(delete)),
+            Node::MergeStmt(merge) => self.with(merge.with_clause(), |this| this.merge(merge)),
+            _ => Err(Doubt::Syntax),
+        })
+    }
+
+    fn copy(&mut self, copy: &'t CopyStmt) -> Result<Rows, Doubt> {
+        let Some(range) = copy.relation() else {
+            return Ok(self.inner(copy.query())?.unwrap_or_default());
+        };
+        self.levels.push(super::Level::default());
+        let result = self.copied(copy, range);
+        self.levels.pop();
+        result
+    }
+
+    fn copied(
+        &mut self,
+        copy: &'t CopyStmt,
+        range: &'t pg_raw_parse::nodes::RangeVar,
+    ) -> Result<Rows, Doubt> {
+        let item = self.target(range)?;
+        self.level().push(item);
+        self.predicate(copy.where_clause())?;
+        let mut rows = Rows::default();
+        if copy.attlist().is_empty() {
+            self.star(None, &mut rows)?;
+        }
+        for name in copy.attlist().iter().filter_map(Node::as_str) {
+            let value = self.bare_name(name)?;
+            rows.columns.push((name.into(), value));
+        }
+        if let Some(open) = &mut rows.open
+            && open.unknown.is_none()
+            && open == &Value::default()
+        {
+            // A relation of the system, all of its columns.
+            open.doubt(Some(Doubt::UnknownRelation));
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,68 @@
+//! What is not known says so.
+
+use super::*;
+
+#[test]
+fn doubt_is_said() {
+    check(&[
+        ("SELECT x FROM nowhere", "-?unknown_relation"),
+        ("SELECT * FROM nowhere", "?unknown_relation"),
+        ("SELECT nothing FROM people", "-?unknown_column"),
+        (
+            "SELECT p.nothing FROM people p",
+            "people.id+people.name+people.ssn+people.email+people.salary+people.active?function",
+        ),
+        ("SELECT nobody.ssn FROM people", "-?unknown_column"),
+        // The column may have come since the catalogue was read.
+        ("SELECT fresh FROM people, pg_class", "-?unknown_column"),
+        (
+            "SELECT plpg(), slow(), looped('x'), missing()",
+            "-?function | -?function | -?function | -?function",
+        ),
+        ("SELECT other.upper(ssn) FROM people", "people.ssn?function"),
+        ("SELECT query_to_xml('select ssn from people', true, true, '')", "-?function"),
+        ("SELECT lo_get(1), pg_stat_get_activity(1)", "-?function | -?function"),
+        (
+            "SELECT current_setting('my.own'), current_setting(name) FROM people",
+            "-?function | people.name?function",
+        ),
+        ("SELECT id <%> 1, id OPERATOR(public.<%>) 1 FROM people", "people.id?operator | people.id?operator"),
+        ("SELECT chunk_data FROM pg_toast.pg_toast_1", "-?unknown_relation"),
+        ("SELECT chunk_data FROM pg_toast_1", "-?unknown_relation"),
+        ("SELECT 1; SELECT ssn FROM people", "?unparsed"),
+        ("SELEC 1", "?unparsed"),
+        ("", "?unparsed"),
+    ]);
+}
+
+/// A user's function of a server's name may be the one that is meant.
+#[test]
+fn an_overload_by_users_counts_beside_the_servers_own() {
+    let mut builder = CatalogueBuilder::default();
+    builder
+        .system_function("upper", SystemFunction { volatility: Volatility::Immutable, is_aggregate: false });
+    builder.relation(relation(20_001, "public", "people", "id name ssn", None), 0);
+    builder.function(Function {
+        oid: 30_001,
+        schema: "evil".into(),
+        name: "upper".into(),
+        volatility: Volatility::Immutable,
+        is_aggregate: false,
+        returns_set: false,
+        arguments: 1,
+        defaults: 0,
+        is_variadic: false,
+        argument_names: Box::default(),
+        return_type: 25,
+        settings: Box::default(),
+        body: Body::Sql("SELECT ssn FROM public.people".into()),
+    });
+    let catalogue = builder.finish();
+    let found = |path: &[&str]| {
+        let path = SearchPath::Known(path.iter().map(|s| (*s).into()).collect());
+        let names = Names { catalogue: &catalogue, search_path: &path, temporary: &|_| Temporary::None };
+        text(&lineage("SELECT upper('x')", &names))
+    };
+    assert_eq!(found(&["public"]), "-");
+    assert_eq!(found(&["public", "evil"]), "people.ssn");
+}

@@ -1,0 +1,162 @@
+//! What is passed around: where a value comes from, and rows of such values.
+
+use crate::engine::model::{ColumnId, Doubt, Flow, Lineage};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Columns of relations.
+pub(super) type Set = BTreeSet<ColumnId>;
+
+/// Where a value comes from; the fields mean what they mean in [`Flow`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Value {
+    pub sources: Set,
+    pub implicit: Set,
+    pub exact: bool,
+    pub unknown: Option<Doubt>,
+}
+
+impl Value {
+    /// A literal, a parameter, the time.
+    pub(super) fn constant() -> Self {
+        Self { exact: true, ..Self::default() }
+    }
+
+    /// A column of a relation as it is.
+    pub(super) fn column(id: ColumnId) -> Self {
+        Self { sources: Set::from([id]), exact: true, ..Self::default() }
+    }
+
+    pub(super) fn unknown(why: Doubt) -> Self {
+        Self { unknown: Some(why), ..Self::default() }
+    }
+
+    /// `other` flows in as well. `exact` stays: who merges unequal things says so.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.sources.extend(&other.sources);
+        self.implicit.extend(&other.implicit);
+        self.doubt(other.unknown);
+    }
+
+    /// `other` chooses what flows in.
+    pub(super) fn add_implicit(&mut self, other: &Self) {
+        self.implicit.extend(&other.sources);
+        self.implicit.extend(&other.implicit);
+        self.doubt(other.unknown);
+    }
+
+    pub(super) fn doubt(&mut self, why: Option<Doubt>) {
+        self.unknown = self.unknown.or(why);
+    }
+
+    /// One of several values, each as it is.
+    pub(super) fn or(&mut self, other: &Self) {
+        self.add(other);
+        self.exact &= other.exact;
+    }
+
+    /// Everything that it tells of.
+    pub(super) fn all(&self) -> Set {
+        self.sources.union(&self.implicit).copied().collect()
+    }
+
+    /// What it costs to merge it.
+    pub(super) fn size(&self) -> usize {
+        1 + self.sources.len() + self.implicit.len()
+    }
+}
+
+/// The result of a query.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rows {
+    pub columns: Vec<(Arc<str>, Value)>,
+    /// There are more columns, number and names unknown, each of which draws from this.
+    pub open: Option<Value>,
+    /// What decides which rows there are: conditions and limits.
+    pub chosen_by: Set,
+    /// What decides how many rows there are, one by one: `generate_series(1, salary)`.
+    pub counted_by: Set,
+}
+
+impl Rows {
+    pub(super) fn open(value: Value) -> Self {
+        Self { open: Some(value), ..Self::default() }
+    }
+
+    /// Everything that flows into any column.
+    pub(super) fn whole(&self) -> Value {
+        let mut whole = Value::default();
+        for (_, value) in &self.columns {
+            whole.add(value);
+        }
+        if let Some(open) = &self.open {
+            whole.add(open);
+        }
+        whole
+    }
+
+    /// What a sub-select in an expression gives: its column, or a row of several to compare with.
+    pub(super) fn scalar(&self) -> Value {
+        let mut value = match (self.columns.as_slice(), &self.open) {
+            ([(_, value)], None) => value.clone(),
+            _ => self.whole(),
+        };
+        value.implicit.extend(&self.chosen_by);
+        value
+    }
+
+    /// Rows of another query come too (a set operation, another turn of a recursion): by position.
+    pub(super) fn merge(&mut self, other: Self) {
+        if other.columns.len() != self.columns.len() || other.open.is_some() || self.open.is_some() {
+            let mut whole = self.whole();
+            whole.add(&other.whole());
+            whole.doubt(Some(Doubt::UnknownRelation));
+            for (_, value) in &mut self.columns {
+                value.add(&whole);
+                value.exact = false;
+            }
+            self.open = Some(whole);
+        } else {
+            for ((_, value), (_, more)) in self.columns.iter_mut().zip(&other.columns) {
+                value.or(more);
+            }
+        }
+        self.chosen_by.extend(other.chosen_by);
+        self.counted_by.extend(other.counted_by);
+    }
+
+    /// Gives columns new names from the left, as `AS t(a, b)` does.
+    pub(super) fn rename<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        for (at, name) in names.enumerate() {
+            match (self.columns.get_mut(at), &self.open) {
+                (Some((old, _)), _) => *old = name.into(),
+                (None, Some(open)) => {
+                    let value = open.clone();
+                    self.columns.push((name.into(), value));
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    pub(super) fn size(&self) -> usize {
+        1 + self.columns.iter().map(|(_, value)| value.size()).sum::<usize>()
+    }
+
+    pub(super) fn lineage(self) -> Lineage {
+        if let Some(open) = self.open {
+            return Lineage::Unknown(open.unknown.unwrap_or(Doubt::UnknownRelation));
+        }
+        let flow = |(name, value): (Arc<str>, Value)| Flow {
+            name: (*name != *UNNAMED).then_some(name),
+            sources: value.sources,
+            implicit: value.implicit,
+            exact: value.exact,
+            unknown: value.unknown,
+        };
+        Lineage::Columns(self.columns.into_iter().map(flow).collect())
+    }
+}
+
+/// Stands for a name that is not certain; no column can have it.
+pub(super) const UNNAMED: &str = "";

@@ -1,0 +1,95 @@
+//! What the columns of views come from, for a whole catalogue.
+//!
+//! [`lineage`](super::lineage) leaves a view's column as it is, so that each statement costs the same however deep its views
+//! are. Here each definition is read once; views of views are followed by looking up.
+
+use super::{Names, Shared, one, parse};
+use crate::engine::model::{Catalogue, ColumnId, Doubt, Flow, Lineage, Relation, SearchPath, Temporary};
+use std::collections::{BTreeSet, HashMap};
+
+/// For each column of a view or materialised view, what its definition puts into it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ViewFlows {
+    columns: HashMap<ColumnId, Flow>,
+}
+
+impl ViewFlows {
+    /// Reads every definition of a catalogue. Names in them are as the server wrote them: with their schema, or,
+    /// where it left that out, in whatever schema.
+    pub fn of(catalogue: &Catalogue) -> Self {
+        let mut flows = Self::default();
+        let path = SearchPath::Unknown("a definition's own".into());
+        for relation in catalogue.relations() {
+            let Some(definition) = &relation.definition else { continue };
+            let names = Names { catalogue, search_path: &path, temporary: &|_| Temporary::None };
+            flows.read(relation, definition, &names);
+        }
+        flows
+    }
+
+    fn read(&mut self, relation: &Relation, definition: &str, names: &Names<'_>) {
+        let lineage = definition_lineage(definition, names);
+        let found = match lineage {
+            Lineage::Columns(found) if found.len() == relation.columns.len() => found,
+            Lineage::Unknown(why) => unknown(why, relation),
+            _ => unknown(Doubt::Disagreement, relation),
+        };
+        let ids = relation.columns.iter().map(|column| (relation.oid, column.attribute));
+        self.columns.extend(ids.zip(found));
+    }
+
+    /// What a view's column comes from, directly; `None` where it is no view's.
+    pub fn of_column(&self, column: ColumnId) -> Option<&Flow> {
+        self.columns.get(&column)
+    }
+
+    /// `flow` with the columns of views replaced by what is behind them, views of views too.
+    pub fn expand(&self, flow: &Flow) -> Flow {
+        let mut expanded = Flow { sources: BTreeSet::new(), implicit: BTreeSet::new(), ..flow.clone() };
+        // Both kinds of each column are looked at once.
+        let mut seen: BTreeSet<(ColumnId, bool)> = BTreeSet::new();
+        let mut work: Vec<(ColumnId, bool)> = flow.sources.iter().map(|id| (*id, false)).collect();
+        work.extend(flow.implicit.iter().map(|id| (*id, true)));
+        while let Some((id, chooses)) = work.pop() {
+            if !seen.insert((id, chooses)) {
+                continue;
+            }
+            match self.columns.get(&id) {
+                None if chooses => {
+                    expanded.implicit.insert(id);
+                }
+                None => {
+                    expanded.sources.insert(id);
+                }
+                Some(behind) => {
+                    work.extend(behind.sources.iter().map(|id| (*id, chooses)));
+                    work.extend(behind.implicit.iter().map(|id| (*id, true)));
+                    expanded.exact &= behind.exact;
+                    expanded.unknown = expanded.unknown.or(behind.unknown);
+                }
+            }
+        }
+        expanded
+    }
+}
+
+/// As [`lineage`](super::lineage), with less ado: a definition is the server's own text.
+fn definition_lineage(definition: &str, names: &Names<'_>) -> Lineage {
+    let text = definition.trim().trim_end_matches(';');
+    let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let tree = parse(text)?;
+        let shared = Shared::new(names);
+        shared.analysis(names.search_path).command(one(&tree)?)
+    }));
+    match read {
+        Ok(Ok(Some(rows))) => rows.lineage(),
+        Ok(Ok(None)) => Lineage::NoRows,
+        Ok(Err(doubt)) => Lineage::Unknown(doubt),
+        Err(_) => Lineage::Unknown(Doubt::Unparsed),
+    }
+}
+
+fn unknown(why: Doubt, relation: &Relation) -> Vec<Flow> {
+    let flow = Flow { unknown: Some(why), ..Flow::default() };
+    vec![flow; relation.columns.len()]
+}
