@@ -96,7 +96,7 @@ fn catalogue() -> Catalogue {
             body,
         });
     }
-    builder.user_operator("<%>");
+    builder.user_operator("<%>", 0);
     builder.finish()
 }
 
