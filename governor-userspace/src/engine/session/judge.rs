@@ -3,12 +3,15 @@
 use super::facts::StatementRef;
 use super::governance::Governance;
 use super::meaning::{DefinedHere, Meaning, executed_name, fetched_name};
-use super::qualify;
+use super::pace::RATE_POLICY;
 use super::{Encoding, Session, Settings};
-use crate::engine::model::{Decision, DecisionId, SessionState, Statement, StatementKind, Unknown, Verdict};
+use crate::engine::model::{
+    Decision, DecisionId, Obligations, SessionState, Statement, StatementKind, Unknown, Verdict,
+};
 use crate::engine::policy::RunContext;
 use crate::engine::wire::postgres::encode::Report;
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// A statement with its decision.
@@ -127,29 +130,38 @@ impl Session {
         judged
     }
 
+    /// Policy is asked about all that the statement reaches, seen through the catalogue as it was last read.
     fn decide(
         &self,
-        statement: &Statement,
+        statement: &StatementRef,
         state: &SessionState,
         approved: bool,
         governance: &mut Governance,
     ) -> Arc<Decision> {
-        let reads_sensitive = self.may_be_masked
-            && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement));
-        if let Some(denial) = copy_out_denial(statement, reads_sensitive) {
+        if !self.restricted {
+            return self.asker(governance).run(statement, RunContext { approved, ..RunContext::default() });
+        }
+        let sensitive = |statement: &Statement, governance: &Governance| {
+            self.may_be_masked
+                && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement))
+        };
+        if let Some(denial) = copy_out_denial(statement, sensitive(statement, governance)) {
             return Arc::new(denial);
         }
-        let mut context = RunContext { approved, reads_sensitive, ..RunContext::default() };
-        if !governance.policy.looks_at_names() {
-            return self.asker(governance).run(statement, context);
-        }
-        let catalogue = self.trusted_catalogue(governance).cloned();
-        let (statement, bare_schemas) = qualify::qualified(statement, state, catalogue.as_deref());
-        context.bare_schemas = bare_schemas;
-        // `p.f` may call a function f of the whole row.
-        context.columns_certain = catalogue
-            .is_some_and(|c| !statement.mentions.columns.iter().any(|name| c.data.is_user_function(name)));
-        self.asker(governance).run(&statement, context)
+        let reached = governance.reach(statement, self.catalogue.as_deref(), &state.search_path);
+        let reads_sensitive = sensitive(&reached.statement, governance);
+        let context = RunContext {
+            approved,
+            reads_sensitive,
+            estimated_rows: reached.rows_max,
+            bare_schemas: state.bare_schemas.clone(),
+            // `p.f` may call a function f of the whole row.
+            columns_certain: self.trusted_catalogue(governance).is_some_and(|c| {
+                !reached.statement.mentions.columns.iter().any(|name| c.data.is_user_function(name))
+            }),
+            ..RunContext::default()
+        };
+        self.asker(governance).run(&reached.statement, context)
     }
 
     /// What the client reads when it is refused.
@@ -160,7 +172,7 @@ impl Session {
             reason.map_or(("", "", ""), |r| (r.policy.as_str(), r.text.as_str(), r.hint.as_str()));
         let text = if text.is_empty() { "no policy permits it" } else { text };
         Report {
-            sqlstate: "42501",
+            sqlstate: if policy == RATE_POLICY { "53400" } else { "42501" },
             message: format!("governor denied {what}: {text}"),
             detail: format!(
                 "decision={id} verdict=deny policy={policy} class={}",
@@ -202,7 +214,15 @@ fn stricter(a: Arc<Decision>, b: Arc<Decision>) -> Arc<Decision> {
         Verdict::Hold => 1,
         Verdict::Deny => 2,
     };
-    if rank(&b) > rank(&a) { b } else { a }
+    match rank(&b).cmp(&rank(&a)) {
+        Ordering::Greater => b,
+        Ordering::Equal if a.obligations.limits != b.obligations.limits => {
+            let limits = a.obligations.limits.and(b.obligations.limits);
+            let obligations = Obligations { limits, ..a.obligations };
+            Arc::new(Decision { obligations, ..(*a).clone() })
+        }
+        _ => a,
+    }
 }
 
 impl Settings {
