@@ -33,6 +33,14 @@ struct Entry {
     verdict: Option<Verdict>,
     #[serde(default)]
     approval: Option<String>,
+    /// Id of the broken glass; its reason is in another record.
+    #[serde(default)]
+    break_glass: Option<String>,
+    #[serde(default)]
+    kind: Option<String>,
+    /// What an EXECUTE or FETCH runs.
+    #[serde(default)]
+    executes: Vec<String>,
     #[serde(default)]
     text: Option<String>,
     #[serde(default)]
@@ -172,7 +180,7 @@ impl<'a> Replay<'a> {
             return;
         }
         self.counts.connections += 1;
-        let ask = |set| rehearsal(set, &recorded, &entry.time).map(|rehearsal| rehearsal.connect());
+        let ask = |set| rehearsal(set, &recorded, None, &entry.time).map(|rehearsal| rehearsal.connect());
         let (Some(now), Some(then)) = (ask(self.now), ask(self.then)) else { return };
         let answers = Answers {
             now: now.verdict,
@@ -205,11 +213,16 @@ impl<'a> Replay<'a> {
         } else {
             0
         };
-        let key = (Arc::from(format!("{}\u{0}{text}", recorded.identity)), minute);
+        // An EXECUTE is what it runs: its name means nothing here.
+        let own = (entry.kind.as_deref() != Some("execute") || entry.executes.is_empty()).then_some(text);
+        let texts: Vec<&str> = own.into_iter().chain(entry.executes.iter().map(String::as_str)).collect();
+        let glass = entry.break_glass.as_deref();
+        let asked = texts.join("\u{0}");
+        let key = (Arc::from(format!("{}\u{0}{glass:?}\u{0}{asked}", recorded.identity)), minute);
         let answers = match self.answers.get(&key) {
             Some(known) => known.clone(),
             None => {
-                let Some(made) = self.answers(&recorded, text, &entry.time) else { return };
+                let Some(made) = self.answers(&recorded, &texts, glass, &entry.time) else { return };
                 self.answers.put(key, made.clone());
                 made
             }
@@ -217,9 +230,17 @@ impl<'a> Replay<'a> {
         self.note(&recorded, answers, entry, text);
     }
 
-    fn answers(&self, recorded: &Recorded, text: &str, time: &str) -> Option<Answers> {
-        let ask =
-            |set| rehearsal(set, recorded, time).map(|rehearsal| rehearsal.run(text, &Known::default()));
+    fn answers(
+        &self,
+        recorded: &Recorded,
+        texts: &[&str],
+        glass: Option<&str>,
+        time: &str,
+    ) -> Option<Answers> {
+        let ask = |set| -> Option<Vec<Rehearsed>> {
+            let rehearsal = rehearsal(set, recorded, glass, time)?;
+            Some(texts.iter().flat_map(|text| rehearsal.run(text, &Known::default())).collect())
+        };
         let (now, then) = (ask(self.now)?, ask(self.then)?);
         let in_doubt = then.iter().any(|one| {
             let s = &one.statement;
@@ -270,8 +291,13 @@ impl<'a> Replay<'a> {
     }
 }
 
-fn rehearsal<'a>(set: &'a PolicySet, recorded: &Recorded, time: &str) -> Option<Rehearsal<'a>> {
-    let around = SessionContext { at: moment(time), break_glass: None };
+fn rehearsal<'a>(
+    set: &'a PolicySet,
+    recorded: &Recorded,
+    glass: Option<&str>,
+    time: &str,
+) -> Option<Rehearsal<'a>> {
+    let around = SessionContext { at: moment(time), break_glass: glass.map(Into::into) };
     let claims = recorded.claims.clone()?;
     Some(Rehearsal::new(set, recorded.principal.clone(), claims, recorded.destination, around))
 }

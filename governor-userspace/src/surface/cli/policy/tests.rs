@@ -147,7 +147,7 @@ fn test_tells_what_failed_where_and_why() {
     assert_eq!((&told["failed_count"], &told["cases"][1]["got"]["verdict"]), (&json!(1), &json!("deny")));
 
     for (wrong, reason) in [
-        (cases.replace("expect = \"hold\"", "expects = \"hold\""), ":9:1: "),
+        (cases.replace("expect = \"hold\"", "expects = \"hold\""), ":12:1: unknown key `expects`"),
         (cases.replace("sql = \"DROP TABLE t\"\n", ""), ":9:1: a case has one of sql, see and connect"),
         (cases.replace("\"hold\"", "\"wait\""), ":12:10: unknown variant `wait`"),
         ("[as]\n".into(), ": it has no [[case]]"),
@@ -240,7 +240,7 @@ fn simulate_shows_what_would_be_answered_otherwise() {
     assert_eq!((&change["change"]["was"], &change["change"]["would_be"]), (&json!("hold"), &json!("deny")));
     assert_eq!(
         (&change["change"]["by"], &change["example"]["count"]),
-        (&json!(["agents-read-only-denied"]), &json!(2))
+        (&json!(["agents-changes-approved", "agents-read-only-denied"]), &json!(2))
     );
     assert_eq!(change["example"]["text"], "INSERT INTO shop.orders VALUES (1)");
 
@@ -316,7 +316,9 @@ fn record_sessions(state: &std::path::Path) {
             writes: vec![].into(),
             unknown: None,
             parameters: vec![].into(),
+            executes: vec![],
             approval: approval.map(str::to_owned),
+            break_glass: None,
             class: Class::Agent,
             user: "app".into(),
             pid: 1,
