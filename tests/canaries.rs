@@ -63,9 +63,6 @@ struct Score {
     carrying: usize,
     masked: usize,
     needless: usize,
-    /// Columns without a secret, by whether the query names a sensitive column at all.
-    innocent: usize,
-    innocent_masked: usize,
 }
 
 /// How a query is sent.
@@ -158,14 +155,15 @@ fn judge(score: &mut Score, pieces: &Pieces, sql: &str, form: Form, seen: &[Mess
     for (shown, real) in shown.iter().zip(&real) {
         score.columns += 1;
         let carries = real.iter().any(|value| pieces.are_in(value));
+        // NULL in place of a value makes fewer.
+        let fewer = shown.len() < real.len();
         let real: HashSet<&Vec<u8>> = real.iter().collect();
-        let masked = shown.iter().any(|value| !real.contains(value));
+        let masked = fewer || shown.iter().any(|value| !real.contains(value));
         score.carrying += usize::from(carries);
         score.masked += usize::from(masked);
         score.needless += usize::from(masked && !carries);
-        if !sql.contains("hush_") && !sql.contains(" AS p") {
-            score.innocent += 1;
-            score.innocent_masked += usize::from(masked);
+        if masked && !carries && std::env::var_os("GOVERNOR_SHOW_NEEDLESS").is_some() {
+            println!("needless: {form:?}: {sql}");
         }
     }
 }
@@ -222,7 +220,7 @@ fn no_random_query_brings_a_secret_to_an_agent() {
     );
     println!("governor_lineage: {}", metric(&site));
     assert!(score.accepted * 10 >= score.queries * 7, "the generator makes errors: {score:?}");
-    assert!(score.carrying * 5 >= score.columns, "hardly any query reaches a secret: {score:?}");
+    assert!(score.carrying * 6 >= score.columns, "hardly any query reaches a secret: {score:?}");
     assert!(score.masked < score.columns, "everything is masked: {score:?}");
 }
 

@@ -315,7 +315,8 @@ impl Session {
             }
         }
         self.follow(judged, approval, &mut run, governance);
-        if self.changes_definitions(statement) {
+        // EXECUTE by what it runs.
+        if judged.everything().any(|statement| self.changes_definitions(statement)) {
             self.catalogue_outdated = true;
             let (destination, database) = (self.setup.destination, self.claims.database.clone());
             governance.outdate_catalogue(destination, &database);
