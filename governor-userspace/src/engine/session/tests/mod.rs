@@ -6,5 +6,6 @@ mod encryption;
 mod hold;
 mod masking;
 mod opening;
+mod pace;
 mod split;
 mod stage;
