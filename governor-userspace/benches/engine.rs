@@ -112,6 +112,7 @@ impl Asker {
             login_user: None,
             command: "agent".into(),
             executable: Some("/usr/bin/agent".into()),
+            executable_sha256: None,
             command_line: vec![],
             cgroup_id: 1,
             cgroup: None,

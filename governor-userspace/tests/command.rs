@@ -181,6 +181,7 @@ fn request() -> ApprovalRequest {
             login_user: None,
             command: "psql".into(),
             executable: Some("/usr/bin/psql".into()),
+            executable_sha256: None,
             command_line: vec!["psql".into(), "shop".into()],
             cgroup_id: 7,
             cgroup: None,

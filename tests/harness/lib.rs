@@ -5,6 +5,7 @@
 //! Everything started here ends with its owner: on drop, and by parent-death signal if the owner is killed.
 //! Nothing waits by sleeping a guessed time: [`wait::until`] polls towards a deadline.
 
+pub mod bypass;
 pub mod cgroup;
 pub mod client;
 pub mod database;

@@ -6,7 +6,8 @@
 
 use crate::cgroup;
 use anyhow::{Context, Result, bail};
-use std::net::{SocketAddr, TcpStream};
+use nix::sys::socket::{SockaddrLike, SockaddrStorage};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -19,16 +20,48 @@ pub struct RemoteSocket {
     leash: Option<UnixStream>,
 }
 
+/// The way to the server: the same port, another kind of socket or address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dial {
+    #[default]
+    Plain,
+    /// An IPv6 socket to `::ffff:a.b.c.d`.
+    V4Mapped,
+    /// `::1` in place of the server's address.
+    Ipv6,
+    /// `127.0.0.2` in place of the server's address.
+    OtherLoopback,
+    /// Multipath TCP.
+    Mptcp,
+    /// TCP Fast Open: the connection is made by the first bytes.
+    FastOpen,
+    /// Bound to a source address of its own before it connects.
+    Bound,
+}
+
+impl Dial {
+    fn target(self, v4: SocketAddrV4) -> SocketAddr {
+        let port = v4.port();
+        match self {
+            Self::V4Mapped => SocketAddr::from((v4.ip().to_ipv6_mapped(), port)),
+            Self::Ipv6 => SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+            Self::OtherLoopback => SocketAddr::from(([127, 0, 0, 2], port)),
+            Self::Plain | Self::Mptcp | Self::FastOpen | Self::Bound => v4.into(),
+        }
+    }
+}
+
 impl RemoteSocket {
     /// Connects to an IPv4 address from inside the cgroup at `group`.
     pub fn connect(group: &Path, address: SocketAddr) -> Result<Self> {
+        Self::dial(group, address, Dial::Plain)
+    }
+
+    /// The same by another way.
+    pub fn dial(group: &Path, address: SocketAddr, dial: Dial) -> Result<Self> {
         let SocketAddr::V4(v4) = address else { bail!("IPv4 only, not {address}") };
-        let target = libc::sockaddr_in {
-            sin_family: libc::AF_INET as libc::sa_family_t,
-            sin_port: v4.port().to_be(),
-            sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
-            sin_zero: [0; 8],
-        };
+        let target = Target { address: SockaddrStorage::from(dial.target(v4)), dial };
         let procs = cgroup::procs_file(group)?;
         let (ours, theirs) = UnixStream::pair()?;
         // SAFETY: the child runs `helper` only, which makes system calls and nothing else: no allocation,
@@ -70,7 +103,7 @@ impl Drop for RemoteSocket {
 }
 
 /// In the forked child: join the group, connect, hand the socket over, wait for the leash to end.
-fn helper(procs: RawFd, leash: RawFd, target: &libc::sockaddr_in) -> ! {
+fn helper(procs: RawFd, leash: RawFd, target: &Target) -> ! {
     // SAFETY: system calls on descriptors that this process owns and on memory of this stack frame.
     unsafe {
         let (low, high) = if procs < leash { (procs, leash) } else { (leash, procs) };
@@ -78,10 +111,11 @@ fn helper(procs: RawFd, leash: RawFd, target: &libc::sockaddr_in) -> ! {
         close_range(low + 1, high - 1);
         close_range(high + 1, RawFd::MAX);
         let mut failed = libc::write(procs, b"0".as_ptr().cast(), 1) != 1;
-        let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
-        let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-        failed =
-            failed || socket < 0 || libc::connect(socket, std::ptr::from_ref(target).cast(), length) != 0;
+        let family = i32::from((*target.address.as_ptr()).sa_family);
+        let protocol = if target.dial == Dial::Mptcp { libc::IPPROTO_MPTCP } else { 0 };
+        let socket = libc::socket(family, libc::SOCK_STREAM, protocol);
+        failed = failed || socket < 0 || !prepare(socket, target.dial);
+        failed = failed || libc::connect(socket, target.address.as_ptr(), target.address.len()) != 0;
         if failed {
             let error = (*libc::__errno_location()).to_ne_bytes();
             libc::write(leash, error.as_ptr().cast(), error.len());
@@ -92,6 +126,37 @@ fn helper(procs: RawFd, leash: RawFd, target: &libc::sockaddr_in) -> ! {
         let mut byte = 0_u8;
         while libc::read(leash, (&raw mut byte).cast(), 1) > 0 {}
         libc::_exit(0)
+    }
+}
+
+/// Before the socket connects.
+///
+/// # Safety
+/// The descriptor must be open.
+unsafe fn prepare(socket: RawFd, dial: Dial) -> bool {
+    match dial {
+        Dial::FastOpen => {
+            let yes: libc::c_int = 1;
+            let length = size_of::<libc::c_int>() as libc::socklen_t;
+            let option = libc::TCP_FASTOPEN_CONNECT;
+            // SAFETY: the kernel reads one integer of this frame.
+            let set = unsafe {
+                libc::setsockopt(socket, libc::IPPROTO_TCP, option, (&raw const yes).cast(), length)
+            };
+            set == 0
+        }
+        Dial::Bound => {
+            let source = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: 0,
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes([127, 9, 9, 9]) },
+                sin_zero: [0; 8],
+            };
+            let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+            // SAFETY: the kernel reads one address of this frame.
+            unsafe { libc::bind(socket, (&raw const source).cast(), length) == 0 }
+        }
+        _ => true,
     }
 }
 
@@ -154,6 +219,12 @@ fn receive(leash: &UnixStream) -> Result<RawFd> {
 fn reap(pid: libc::pid_t) {
     // SAFETY: waits for our own child, which ends when its leash does.
     unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+}
+
+/// Made before the fork: the child must not allocate.
+struct Target {
+    address: SockaddrStorage,
+    dial: Dial,
 }
 
 /// `cmsghdr` needs the alignment of a word.

@@ -187,13 +187,19 @@ pub fn parse(name: &str, sql: &str) -> Vec<u8> {
 
 /// Bind with text parameters and text results.
 pub fn bind(portal: &str, statement: &str, values: &[&str]) -> Vec<u8> {
+    bind_formats(portal, statement, values, &[])
+}
+
+/// Bind with text parameters and these format codes of the result columns.
+pub fn bind_formats(portal: &str, statement: &str, values: &[&str], formats: &[u16]) -> Vec<u8> {
     let mut body = [c_string(portal), c_string(statement), vec![0, 0]].concat();
     body.extend_from_slice(&(values.len() as u16).to_be_bytes());
     for value in values {
         body.extend_from_slice(&(value.len() as u32).to_be_bytes());
         body.extend_from_slice(value.as_bytes());
     }
-    body.extend_from_slice(&[0, 0]);
+    body.extend_from_slice(&(formats.len() as u16).to_be_bytes());
+    formats.iter().for_each(|format| body.extend_from_slice(&format.to_be_bytes()));
     message(b'B', &body)
 }
 

@@ -1,10 +1,12 @@
 //! `cargo xtask`: everything that is done with this repository beside writing code.
 //!
 //! `setup` installs what is missing, `build` builds, `test` judges, `tidy` checks the layers and documents,
-//! `demo` shows the product, `conformance` compares what clients see with and without it, `bench` measures it.
+//! `demo` shows the product, `conformance` compares what clients see with and without it, `bypass` attacks
+//! it, `bench` measures it.
 
 mod bench;
 mod build_ebpf;
+mod bypass;
 mod compile;
 mod conformance;
 mod demo;
@@ -47,6 +49,8 @@ enum Verb {
     Demo(demo::Options),
     /// Run a program directly and through governor, and compare what it printed
     Conformance(conformance::Options),
+    /// Attack governor with every file of tests/bypass and print the score
+    Bypass(bypass::Options),
     /// Compare governor with a direct connection, HAProxy and pgbouncer
     Bench(bench::Options),
 }
@@ -68,6 +72,11 @@ fn main() -> ExitCode {
         Verb::Transcripts => transcripts::record(),
         Verb::Demo(options) => demo::run(&options),
         Verb::Conformance(options) => match conformance::run(&options) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
+        Verb::Bypass(options) => match bypass::run(&options) {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::FAILURE,
             Err(error) => Err(error),

@@ -382,6 +382,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
         login_user: None,
         command: "psql".into(),
         executable: Some("/usr/bin/psql".into()),
+        executable_sha256: None,
         command_line: vec![text.into()],
         cgroup_id: u64::MAX,
         cgroup: None,

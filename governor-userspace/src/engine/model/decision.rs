@@ -45,6 +45,17 @@ pub enum MaskStyle {
     Null,
 }
 
+impl MaskStyle {
+    /// The word in policy and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Redact => "redact",
+            Self::Partial => "partial",
+            Self::Null => "null",
+        }
+    }
+}
+
 /// A rule that determined a verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {

@@ -66,6 +66,9 @@ pub struct Principal {
     pub command: String,
     /// Absolute path; `None` where the process was gone or may not be read.
     pub executable: Option<String>,
+    /// SHA-256 of the executable's file, in hexadecimal; `None` where it could not be read, or is too large.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub executable_sha256: Option<String>,
     /// Arguments, bounded, with secrets removed.
     pub command_line: Vec<String>,
     pub cgroup_id: u64,

@@ -3,6 +3,8 @@
 //! Invariant: a policy whose annotations could not do what their author meant is refused, because a
 //! misspelt `@aproval` would turn a hold into a denial, and `@mask("parital")` would show data.
 
+use super::mentions::reads_approved;
+use super::token::Token;
 use crate::engine::model::MaskStyle;
 use cedar_policy::{Effect, Policy};
 
@@ -17,11 +19,15 @@ pub(super) struct Notes {
     pub audit_sync: bool,
 }
 
-/// Reads and checks the annotations of `policy`. `is_for_see`: it can apply to the action `see`.
+/// Reads and checks the annotations of `policy`, whose words are `tokens`. `is_for_see`: it can apply to the action `see`.
 ///
 /// # Errors
 /// Every wrong annotation: its key and what is wrong with it.
-pub(super) fn read(policy: &Policy, is_for_see: bool) -> Result<Notes, Vec<(String, String)>> {
+pub(super) fn read(
+    policy: &Policy,
+    tokens: &[Token<'_>],
+    is_for_see: bool,
+) -> Result<Notes, Vec<(String, String)>> {
     let mut notes = Notes::default();
     let mut wrong = vec![];
     let is_forbid = policy.effect() == Effect::Forbid;
@@ -31,7 +37,7 @@ pub(super) fn read(policy: &Policy, is_for_see: bool) -> Result<Notes, Vec<(Stri
             "reason" => check_sentence(value).map(|()| notes.reason = value.into()),
             "hint" => check_sentence(value).map(|()| notes.hint = value.into()),
             "approval" => {
-                check_approval(policy, is_forbid, value).map(|()| notes.approval = Some(value.into()))
+                check_approval(tokens, is_forbid, value).map(|()| notes.approval = Some(value.into()))
             }
             "mask" => check_mask(is_forbid, is_for_see, value).map(|style| notes.mask = Some(style)),
             "audit" if value == "sync" => {
@@ -64,7 +70,7 @@ fn check_sentence(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn check_approval(policy: &Policy, is_forbid: bool, group: &str) -> Result<(), String> {
+fn check_approval(tokens: &[Token<'_>], is_forbid: bool, group: &str) -> Result<(), String> {
     // '+' joins the groups of several holds.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
     if group.is_empty() || !group.chars().all(is_plain) {
@@ -73,7 +79,7 @@ fn check_approval(policy: &Policy, is_forbid: bool, group: &str) -> Result<(), S
     if !is_forbid {
         return Err("@approval belongs to a forbid: a permit has nothing to wait for".into());
     }
-    if !reads_approved(policy) {
+    if !reads_approved(tokens) {
         return Err("@approval without context.approved: no approval could ever lift this forbid; \
                     add `unless { context.approved }`"
             .into());
@@ -95,24 +101,6 @@ fn check_mask(is_forbid: bool, is_for_see: bool, style: &str) -> Result<MaskStyl
         return Err("@mask belongs to a policy for Action::\"see\"".into());
     }
     Ok(style)
-}
-
-/// Whether a condition mentions `context.approved`, read from the policy's own JSON form.
-fn reads_approved(policy: &Policy) -> bool {
-    fn walk(value: &serde_json::Value) -> bool {
-        match value {
-            serde_json::Value::Object(map) => {
-                let is_it = map.get(".").is_some_and(|access| {
-                    access.get("attr").and_then(|a| a.as_str()) == Some("approved")
-                        && access.pointer("/left/Var").and_then(|v| v.as_str()) == Some("context")
-                });
-                is_it || map.values().any(walk)
-            }
-            serde_json::Value::Array(list) => list.iter().any(walk),
-            _ => false,
-        }
-    }
-    policy.to_json().is_ok_and(|json| walk(&json))
 }
 
 const ID_BYTES_MAX: usize = 100;

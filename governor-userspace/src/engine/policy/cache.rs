@@ -1,7 +1,8 @@
 //! Remembers decisions, because most statements of a session look like earlier ones.
 //!
 //! Keyed by everything that a decision depends on: who (kind of principal), claims, destination, the
-//! facts of the statement (not its text: literals do not matter) and what surrounds it. The key's hash only
+//! facts of the statement (not its text: literals do not matter) and what surrounds it. What no policy for this
+//! kind of question looks at (the time, above all) is left out of the key. The key's hash only
 //! finds the place; the whole key is compared before an answer is given, so a collision costs a
 //! decision and never gives a wrong one. Another policy set empties the cache.
 //!
@@ -10,9 +11,11 @@
 use super::compile::PolicySet;
 use super::entity::PolicyPrincipal;
 use super::key::KeyHasher;
-use super::question::{RunContext, SeeColumn, Visibility};
+use super::mentions::Mentions;
+use super::question::{Moment, RunContext, SeeColumn, SessionContext, Visibility};
+use super::schema::Ask;
 use crate::engine::model::{
-    Claims, Decision, Endpoint, FunctionName, RelationName, Statement, StatementKind,
+    Claims, Class, Decision, Endpoint, FunctionName, RelationName, Statement, StatementKind,
 };
 use lru::LruCache;
 use std::hash::{Hash, Hasher};
@@ -55,7 +58,7 @@ impl DecisionCache {
     ) -> Arc<Decision> {
         self.follow(set);
         let session = SessionRef { who: who.cache_key(), claims, to };
-        let facts = FactsRef::of(statement, surroundings);
+        let facts = FactsRef::of(statement, surroundings, looks_at(set, who.class(), statement));
         let mut hash = session.hash();
         facts.hash(&mut hash);
         let hash = hash.finish();
@@ -83,22 +86,26 @@ impl DecisionCache {
         claims: &Claims,
         to: &Endpoint,
         column: &SeeColumn,
+        surroundings: &SessionContext,
     ) -> Arc<Visibility> {
         self.follow(set);
         let session = SessionRef { who: who.cache_key(), claims, to };
+        let around = AroundRef::of(surroundings, set.looks(Ask::See, who.class()));
         let mut hash = session.hash();
         column.hash(&mut hash);
+        around.hash(&mut hash);
         let hash = hash.finish();
         if let Some((key, visibility)) = self.see.get(&hash)
             && key.session.is(&session)
             && key.column == *column
+            && key.around.as_ref() == around
         {
             self.hits_count += 1;
             return Arc::clone(visibility);
         }
         self.misses_count += 1;
-        let visibility = Arc::new(set.see(who, claims, to, column));
-        let key = SeeKey { session: session.to_owned(), column: column.clone() };
+        let visibility = Arc::new(set.see(who, claims, to, column, surroundings));
+        let key = SeeKey { session: session.to_owned(), column: column.clone(), around: around.to_owned() };
         self.see.put(hash, (key, Arc::clone(&visibility)));
         visibility
     }
@@ -110,16 +117,20 @@ impl DecisionCache {
         who: &PolicyPrincipal,
         claims: &Claims,
         to: &Endpoint,
+        surroundings: &SessionContext,
     ) -> Arc<Decision> {
+        let around = AroundRef::of(surroundings, set.looks(Ask::Connect, who.class()));
         let reach = self.reach(set, who, claims, to);
-        if let Some(decision) = reach.and_then(|reach| reach.connect.clone()) {
+        if let Some((key, decision)) = reach.and_then(|reach| reach.connect.clone())
+            && key.as_ref() == around
+        {
             self.hits_count += 1;
             return decision;
         }
         self.misses_count += 1;
-        let decision = Arc::new(set.connect(who, claims, to));
+        let decision = Arc::new(set.connect(who, claims, to, surroundings));
         if let Some(reach) = self.reach(set, who, claims, to) {
-            reach.connect = Some(Arc::clone(&decision));
+            reach.connect = Some((around.to_owned(), Arc::clone(&decision)));
         }
         decision
     }
@@ -189,7 +200,7 @@ impl DecisionCache {
 /// What sessions ask when they begin; `None` is not asked yet.
 #[derive(Debug, Default)]
 struct Reach {
-    connect: Option<Arc<Decision>>,
+    connect: Option<(Around, Arc<Decision>)>,
     may_mask: Option<bool>,
     may_restrict: Option<bool>,
 }
@@ -204,6 +215,7 @@ struct RunKey {
 struct SeeKey {
     session: SessionKey,
     column: SeeColumn,
+    around: Around,
 }
 
 /// Who asks, from where to where.
@@ -242,6 +254,48 @@ impl SessionRef<'_> {
     }
 }
 
+/// What policies for this statement look at.
+fn looks_at(set: &PolicySet, class: Class, statement: &Statement) -> Mentions {
+    if set.mentions == Mentions::default() {
+        return set.mentions;
+    }
+    let unknown = statement.unknown.is_some().then_some(StatementKind::Unknown);
+    let kinds = statement.kinds.iter().copied().chain([statement.kind]).chain(unknown);
+    kinds.fold(Mentions::default(), |all, kind| all.or(set.looks(Ask::Run(kind), class)))
+}
+
+/// What policy looks at around a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Around {
+    at: Option<Moment>,
+    break_glass: Option<Arc<str>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct AroundRef<'a> {
+    at: Option<Moment>,
+    break_glass: Option<&'a Arc<str>>,
+}
+
+impl Around {
+    fn as_ref(&self) -> AroundRef<'_> {
+        AroundRef { at: self.at, break_glass: self.break_glass.as_ref() }
+    }
+}
+
+impl<'a> AroundRef<'a> {
+    fn of(around: &'a SessionContext, looks: Mentions) -> Self {
+        Self {
+            at: around.at.filter(|_| looks.time),
+            break_glass: around.break_glass.as_ref().filter(|_| looks.break_glass),
+        }
+    }
+
+    fn to_owned(self) -> Around {
+        Around { at: self.at, break_glass: self.break_glass.cloned() }
+    }
+}
+
 /// Everything about a statement that reaches Cedar (`context.rs`), and nothing else.
 #[derive(Debug)]
 struct Facts {
@@ -256,14 +310,24 @@ struct Facts {
     has_where: Option<bool>,
     unknown: Option<&'static str>,
     setting: Option<(String, Option<String>)>,
-    surroundings: RunContext,
+    around: Around,
+    approved: bool,
+    reads_sensitive: bool,
+    estimated_rows: Option<u64>,
+    bare_schemas: Option<Arc<[String]>>,
+    columns_certain: bool,
 }
 
 impl Facts {
     fn is(&self, other: &FactsRef<'_>) -> bool {
         let s = other.statement;
         self.kind == s.kind
-            && self.surroundings == *other.surroundings
+            && self.around.as_ref() == other.around
+            && self.approved == other.approved
+            && self.reads_sensitive == other.reads_sensitive
+            && self.estimated_rows == other.estimated_rows
+            && self.bare_schemas.as_ref() == other.bare_schemas
+            && self.columns_certain == other.columns_certain
             && self.has_where == s.has_where
             && self.every_column == s.mentions.every_column
             && self.unknown == other.unknown
@@ -280,20 +344,37 @@ impl Facts {
 struct FactsRef<'a> {
     statement: &'a Statement,
     unknown: Option<&'static str>,
-    surroundings: &'a RunContext,
+    around: AroundRef<'a>,
+    approved: bool,
+    reads_sensitive: bool,
+    estimated_rows: Option<u64>,
+    bare_schemas: Option<&'a Arc<[String]>>,
+    columns_certain: bool,
 }
 
 impl<'a> FactsRef<'a> {
-    fn of(statement: &'a Statement, surroundings: &'a RunContext) -> Self {
-        Self { statement, unknown: statement.unknown.as_ref().map(|why| why.cause()), surroundings }
+    fn of(statement: &'a Statement, surroundings: &'a RunContext, looks: Mentions) -> Self {
+        // Taken apart in full: what is added must be part of the key.
+        let RunContext { session, approved, reads_sensitive, estimated_rows, bare_schemas, columns_certain } =
+            surroundings;
+        Self {
+            statement,
+            unknown: statement.unknown.as_ref().map(|why| why.cause()),
+            around: AroundRef::of(session, looks),
+            approved: *approved,
+            reads_sensitive: *reads_sensitive,
+            estimated_rows: estimated_rows.filter(|_| looks.estimated_rows),
+            bare_schemas: bare_schemas.as_ref().filter(|_| looks.names),
+            columns_certain: *columns_certain && looks.names,
+        }
     }
 
     fn hash(&self, hash: &mut KeyHasher) {
-        let (s, around) = (self.statement, self.surroundings);
-        let RunContext { approved, reads_sensitive } = *around;
+        let s = self.statement;
         let bits = [
-            approved,
-            reads_sensitive,
+            self.approved,
+            self.reads_sensitive,
+            self.columns_certain,
             s.mentions.every_column,
             self.unknown.is_some(),
             s.has_where.is_some(),
@@ -310,6 +391,9 @@ impl<'a> FactsRef<'a> {
         s.functions.hash(hash);
         s.mentions.columns.hash(hash);
         s.setting.hash(hash);
+        self.around.hash(hash);
+        self.estimated_rows.hash(hash);
+        self.bare_schemas.hash(hash);
     }
 
     /// About what keeping it would cost.
@@ -339,7 +423,12 @@ impl<'a> FactsRef<'a> {
             has_where: s.has_where,
             unknown: self.unknown,
             setting: s.setting.clone(),
-            surroundings: self.surroundings.clone(),
+            around: self.around.to_owned(),
+            approved: self.approved,
+            reads_sensitive: self.reads_sensitive,
+            estimated_rows: self.estimated_rows,
+            bare_schemas: self.bare_schemas.cloned(),
+            columns_certain: self.columns_certain,
         }
     }
 }

@@ -2,11 +2,16 @@
 
 use super::annotation::{self, Notes};
 use super::error::{PolicyError, Problem};
+use super::labelling::Labelling;
+use super::mentions::{self, Mentions};
+use super::names::Vocabulary;
 use super::schema::{self, Ask};
 use super::slice::{self, Slices};
 use super::source::{PolicySource, Profile};
+use super::token;
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{Policy, PolicyId, ValidationMode, Validator};
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
@@ -21,12 +26,28 @@ pub struct PolicyFile {
     pub policies_count: usize,
 }
 
+/// Everything that a policy set is made of.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyParts {
+    pub sources: Vec<PolicySource>,
+    /// `@id`s of policies that are left out.
+    pub disabled: Vec<String>,
+    pub labelling: Labelling,
+    /// Where the clock of `context.time` hangs; `None` is UTC.
+    pub zone: Option<TimeZone>,
+}
+
 /// Policies in force together. Immutable; cheap to share behind an `Arc`.
 pub struct PolicySet {
     pub(super) slices: Slices,
     pub(super) notes: HashMap<PolicyId, Notes>,
     /// First half of the SHA-256 over the sources: tells sets apart for caches.
     pub(super) identity: u128,
+    pub(super) labelling: Labelling,
+    pub(super) zone: TimeZone,
+    /// Of all policies together.
+    pub(super) mentions: Mentions,
+    pub(super) vocabulary: Vocabulary,
     version: String,
     files: Vec<PolicyFile>,
 }
@@ -50,6 +71,16 @@ impl PolicySet {
     /// # Errors
     /// As [`Self::compile`]; and for an entry of `disabled` that no policy has.
     pub fn compile_with(sources: &[PolicySource], disabled: &[String]) -> Result<Self, PolicyError> {
+        let (sources, disabled) = (sources.to_vec(), disabled.to_vec());
+        Self::compile_parts(&PolicyParts { sources, disabled, ..PolicyParts::default() })
+    }
+
+    /// Like [`Self::compile_with`], with labels, environments, groups and a time zone.
+    ///
+    /// # Errors
+    /// As [`Self::compile_with`].
+    pub fn compile_parts(parts: &PolicyParts) -> Result<Self, PolicyError> {
+        let PolicyParts { sources, disabled, labelling, zone } = parts;
         let loaded = schema::loaded().map_err(|problem| PolicyError { problems: vec![problem] })?;
         let mut problems = vec![];
         let mut reader =
@@ -70,10 +101,13 @@ impl PolicySet {
             }
         }
 
-        let mut notes = HashMap::new();
+        let (mut notes, mut looks, mut vocabulary) = (HashMap::new(), vec![], Vocabulary::default());
         for member in &reader.members {
             let is_for_see = slice::applies_to(&member.policy, Ask::See, loaded);
-            match annotation::read(&member.policy, is_for_see) {
+            let tokens = token::tokens(member.text(sources));
+            let look = (mentions::read(&tokens, &mut vocabulary), mentions::excluded_class(&tokens));
+            looks.push(look);
+            match annotation::read(&member.policy, &tokens, is_for_see) {
                 Ok(read) => {
                     notes.insert(member.policy.id().clone(), read);
                 }
@@ -91,14 +125,18 @@ impl PolicySet {
         }
 
         let policies: Vec<Policy> = reader.members.into_iter().map(|member| member.policy).collect();
-        let slices = Slices::new(&policies, loaded)
+        let slices = Slices::new(&policies, &looks, loaded)
             .map_err(|reason| PolicyError { problems: vec![Problem::of_file("policies", reason)] })?;
-        let digest = digest(sources, disabled);
+        let digest = digest(parts);
         let (identity, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         Ok(Self {
             slices,
             notes,
             identity: u128::from_be_bytes(*identity),
+            labelling: labelling.clone(),
+            zone: zone.clone().unwrap_or(TimeZone::UTC),
+            mentions: looks.iter().fold(Mentions::default(), |all, (m, _)| all.or(*m)),
+            vocabulary,
             version: hex::encode(identity.get(..VERSION_BYTES).unwrap_or(identity)),
             files,
         })
@@ -116,6 +154,15 @@ impl PolicySet {
 
     pub fn policies_count(&self) -> usize {
         self.notes.len()
+    }
+
+    pub fn labelling(&self) -> &Labelling {
+        &self.labelling
+    }
+
+    /// Some policy or group asks for the hash of an executable's file.
+    pub fn wants_executable_hash(&self) -> bool {
+        self.mentions.executable_hash || self.labelling.wants_executable_hash()
     }
 }
 
@@ -135,6 +182,13 @@ struct Member {
 }
 
 impl Member {
+    /// As it is written; the whole file where its place in it is not known.
+    fn text<'a>(&self, sources: &'a [PolicySource]) -> &'a str {
+        let Some(source) = sources.get(self.source) else { return "" };
+        let place = self.policy.as_ref().loc().and_then(|loc| source.text.get(loc.start()..loc.end()));
+        place.unwrap_or(&source.text)
+    }
+
     fn problem(&self, sources: &[PolicySource], byte: Option<usize>, reason: impl Into<String>) -> Problem {
         match sources.get(self.source) {
             Some(source) => Problem::at(&source.name, &source.text, byte, reason),
@@ -296,8 +350,9 @@ fn check_bounds(text: &str) -> Result<(), (usize, String)> {
 }
 
 /// Length-prefixed, so that no two different inputs give the same bytes.
-fn digest(sources: &[PolicySource], disabled: &[String]) -> [u8; 32] {
-    let mut sorted: Vec<(&str, &str)> = sources.iter().map(|s| (s.name.as_str(), s.text.as_str())).collect();
+fn digest(parts: &PolicyParts) -> [u8; 32] {
+    let mut sorted: Vec<(&str, &str)> =
+        parts.sources.iter().map(|s| (s.name.as_str(), s.text.as_str())).collect();
     sorted.sort_unstable();
     let mut hash = Sha256::new();
     let mut add = |part: &str| {
@@ -308,10 +363,19 @@ fn digest(sources: &[PolicySource], disabled: &[String]) -> [u8; 32] {
         add(name);
         add(text);
     }
-    let disabled: BTreeSet<&String> = disabled.iter().collect();
+    let disabled: BTreeSet<&String> = parts.disabled.iter().collect();
     for id in disabled {
         add("disabled");
         add(id);
+    }
+    if parts.labelling != Labelling::default() {
+        add("labelling");
+        // What is made of strings and numbers is always written.
+        add(&serde_json::to_string(&parts.labelling).unwrap_or_default());
+    }
+    if let Some(zone) = &parts.zone {
+        add("zone");
+        add(zone.iana_name().unwrap_or("fixed"));
     }
     hash.finalize().into()
 }

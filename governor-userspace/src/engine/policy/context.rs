@@ -1,37 +1,59 @@
 //! What surrounds a question, as Cedar values.
 
-use super::question::RunContext;
-use crate::engine::model::{Claims, Endpoint, FunctionName, RelationName, Statement};
+use super::names::Names;
+use super::question::{Moment, RunContext, SessionContext};
+use crate::engine::model::{Claims, Endpoint, FunctionName, Statement};
 use cedar_policy::{Context, RestrictedExpression as Value};
+use jiff::tz::TimeZone;
 use std::collections::BTreeSet;
 
-/// The context of `connect` and `see`. `None` where Cedar refuses the values.
-pub(super) fn of_session(claims: &Claims, endpoint: &Endpoint) -> Option<Context> {
-    let [claims, destination] = session_pairs(claims, endpoint)?;
-    Context::from_pairs([claims, destination]).ok()
+/// The time of a question, for policies that look at it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock<'a> {
+    pub at: Moment,
+    pub zone: &'a TimeZone,
 }
 
-/// The context of `run`. `None` where Cedar refuses the values.
+/// The context of `connect` and `see`. Without `clock` it has no time. `None` where Cedar refuses the values.
+pub(super) fn of_session(
+    claims: &Claims,
+    endpoint: &Endpoint,
+    around: &SessionContext,
+    clock: Option<Clock<'_>>,
+) -> Option<Context> {
+    Context::from_pairs(session_pairs(claims, endpoint, around, clock)?).ok()
+}
+
+/// The context of `run`. Without `clock` it has no time. `None` where Cedar refuses the values.
 pub(super) fn of_statement(
     claims: &Claims,
     endpoint: &Endpoint,
     statement: &Statement,
-    surroundings: &RunContext,
+    around: &RunContext,
+    names: Names,
+    clock: Option<Clock<'_>>,
 ) -> Option<Context> {
-    let mut pairs = Vec::with_capacity(18);
-    pairs.extend(session_pairs(claims, endpoint)?);
+    let mut pairs = session_pairs(claims, endpoint, &around.session, clock)?;
     let mut add = |name: &str, value: Value| pairs.push((name.to_owned(), value));
     add("kind", text(statement.kind.as_str()));
     add("kinds", texts(statement.kinds.iter().map(|kind| kind.as_str().to_owned()).collect()));
     add("tag", text(&statement.tag));
-    add("reads", texts(relation_names(&statement.reads)));
-    add("writes", texts(relation_names(&statement.writes)));
+    add("reads", texts(names.reads));
+    add("writes", texts(names.writes));
+    add("schemas", texts(names.schemas));
+    add("labels", texts(&names.read_labels | &names.written_labels));
+    add("read_labels", texts(names.read_labels));
+    add("written_labels", texts(names.written_labels));
+    add("shared_labels", texts(names.shared_labels));
     add("functions", texts(function_names(&statement.functions)));
     add("columns", Value::new_set(statement.mentions.columns.iter().map(|column| text(column))));
     add("every_column", Value::new_bool(statement.mentions.every_column));
     add("is_write", Value::new_bool(statement.is_write()));
-    add("reads_sensitive", Value::new_bool(surroundings.reads_sensitive));
-    add("approved", Value::new_bool(surroundings.approved));
+    add("reads_sensitive", Value::new_bool(around.reads_sensitive));
+    add("approved", Value::new_bool(around.approved));
+    if let Some(rows) = around.estimated_rows {
+        add("estimated_rows", Value::new_long(i64::try_from(rows).unwrap_or(i64::MAX)));
+    }
     if let Some(has_where) = statement.has_where {
         add("has_where", Value::new_bool(has_where));
     }
@@ -51,25 +73,47 @@ pub(super) fn of_statement(
     Context::from_pairs(pairs).ok()
 }
 
-fn session_pairs(claims: &Claims, endpoint: &Endpoint) -> Option<[(String, Value); 2]> {
-    let claims = Value::new_record([
+fn session_pairs(
+    claims: &Claims,
+    endpoint: &Endpoint,
+    around: &SessionContext,
+    clock: Option<Clock<'_>>,
+) -> Option<Vec<(String, Value)>> {
+    let mut pairs = Vec::with_capacity(28);
+    let mut add = |name: &str, value: Value| pairs.push((name.to_owned(), value));
+    let record = [
         ("user".to_owned(), text(&claims.user)),
         ("database".to_owned(), text(&claims.database)),
         ("application_name".to_owned(), text(&claims.application_name)),
-    ])
-    .ok()?;
-    let destination = Value::new_record([
+    ];
+    add("claims", Value::new_record(record).ok()?);
+    let record = [
         ("address".to_owned(), text(&endpoint.address.to_canonical().to_string())),
         ("port".to_owned(), Value::new_long(endpoint.port.into())),
-    ])
-    .ok()?;
-    Some([("claims".to_owned(), claims), ("destination".to_owned(), destination)])
+    ];
+    add("destination", Value::new_record(record).ok()?);
+    if let Some(clock) = clock {
+        add("time", time(clock)?);
+    }
+    if let Some(reason) = &around.break_glass {
+        add("break_glass", Value::new_record([("reason".to_owned(), text(reason))]).ok()?);
+    }
+    Some(pairs)
 }
 
-/// The bare name always, so that a rule on it cannot be dodged by a schema; the full one where it is known.
-fn relation_names(relations: &[RelationName]) -> BTreeSet<String> {
-    let full = relations.iter().filter(|r| r.schema.is_some()).map(ToString::to_string);
-    relations.iter().map(|r| r.name.clone()).chain(full).collect()
+fn time(clock: Clock<'_>) -> Option<Value> {
+    let instant = jiff::Timestamp::from_second(clock.at.unix_s()).ok()?;
+    let local = instant.to_zoned(clock.zone.clone());
+    let number = |n: i8| Value::new_long(n.into());
+    let record = [
+        ("now".to_owned(), Value::new_datetime(instant.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())),
+        ("weekday".to_owned(), number(local.weekday().to_monday_one_offset())),
+        ("hour".to_owned(), number(local.hour())),
+        ("minute".to_owned(), number(local.minute())),
+        ("day".to_owned(), number(local.day())),
+        ("month".to_owned(), number(local.month())),
+    ];
+    Value::new_record(record).ok()
 }
 
 fn function_names(functions: &[FunctionName]) -> BTreeSet<String> {

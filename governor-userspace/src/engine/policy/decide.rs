@@ -3,25 +3,38 @@
 //! `run` asks Cedar once for every kind in a statement (a writing CTE under SELECT is both), and as
 //! `unknown` where its facts are not the whole truth; the strictest answer counts.
 //!
+//! Where names or labels could mean several things, each question is asked twice: for what the statement
+//! certainly touches and for what it possibly touches (`names.rs`). The strictest answer counts here, too.
+//!
 //! A denial becomes a hold where every forbid that caused it carries `@approval` and, asked again as
 //! approved, all of it would be permitted: nobody is asked to approve what would be refused anyway.
 
 use super::compile::PolicySet;
+use super::context::Clock;
 use super::entity::{self, PolicyPrincipal};
-use super::question::{RunContext, SeeColumn, Visibility};
+use super::mentions::Mentions;
+use super::question::{Reading, RunContext, SeeColumn, SessionContext, Visibility};
 use super::schema::{self, Ask};
-use super::{annotation::Notes, context};
+use super::{annotation::Notes, context, names};
 use crate::engine::model::{
-    Claims, Decision, Endpoint, Hold, MaskStyle, Obligations, Reason, Statement, StatementKind, Verdict,
+    Claims, Class, Decision, Endpoint, Hold, MaskStyle, Obligations, Reason, Statement, StatementKind,
+    Verdict,
 };
 use cedar_policy::{Authorizer, Context, Entities, Entity, PolicyId, Request};
 use std::collections::BTreeSet;
 
 impl PolicySet {
     /// May `who` open a session with this database?
-    pub fn connect(&self, who: &PolicyPrincipal, claims: &Claims, to: &Endpoint) -> Decision {
-        let asked = context::of_session(claims, to)
-            .zip(entity::database(claims, to))
+    pub fn connect(
+        &self,
+        who: &PolicyPrincipal,
+        claims: &Claims,
+        to: &Endpoint,
+        around: &SessionContext,
+    ) -> Decision {
+        let clock = self.clock(Ask::Connect, who.class(), around);
+        let asked = context::of_session(claims, to, around, clock)
+            .zip(entity::database(claims, to, &self.labelling))
             .and_then(|(context, resource)| self.ask(Ask::Connect, who, &resource, context));
         asked.map_or_else(internal_denial, Answer::into_decision)
     }
@@ -56,10 +69,19 @@ impl PolicySet {
         claims: &Claims,
         to: &Endpoint,
         column: &SeeColumn,
+        around: &SessionContext,
     ) -> Visibility {
-        let asked = context::of_session(claims, to)
-            .zip(entity::column(claims, to, column))
-            .and_then(|(context, resource)| self.ask(Ask::See, who, &resource, context));
+        let clock = self.clock(Ask::See, who.class(), around);
+        let ask = |reading| {
+            context::of_session(claims, to, around, clock)
+                .zip(entity::column(claims, to, column, &self.labelling, reading))
+                .and_then(|(context, resource)| self.ask(Ask::See, who, &resource, context))
+        };
+        let in_doubt = column.column.is_none() && self.looks(Ask::See, who.class()).column_labels;
+        let asked = match ask(Reading::Certain) {
+            Some(certain) if in_doubt => ask(Reading::Possible).map(|possible| certain.and(possible)),
+            certain => certain,
+        };
         match asked {
             Some(answer) if answer.is_allowed => Visibility::Clear,
             Some(answer) => {
@@ -69,31 +91,53 @@ impl PolicySet {
         }
     }
 
-    /// Every kind of the statement, joined: the strictest answer.
+    /// Every kind and reading of the statement, joined: the strictest answer.
     fn run_once<'a>(
         &'a self,
         who: &PolicyPrincipal,
         claims: &Claims,
         to: &Endpoint,
         statement: &Statement,
-        surroundings: &RunContext,
+        around: &RunContext,
     ) -> Option<Answer<'a>> {
-        let context = context::of_statement(claims, to, statement, surroundings)?;
-        let resource = entity::database(claims, to)?;
-        let mut kinds: BTreeSet<StatementKind> = statement.kinds.iter().copied().collect();
-        kinds.insert(statement.kind);
-        if statement.unknown.is_some() {
-            kinds.insert(StatementKind::Unknown);
+        let resource = entity::database(claims, to, &self.labelling)?;
+        let kinds = kinds_of(statement);
+        let looks = kinds
+            .iter()
+            .fold(Mentions::default(), |all, kind| all.or(self.looks(Ask::Run(*kind), who.class())));
+        let clock = looks.time.then(|| self.clock_at(&around.session)).flatten();
+        let read = |reading| names::of(statement, around, &self.labelling, &self.vocabulary, reading);
+        let mut readings = vec![read(Reading::Certain)];
+        if looks.names && names::in_doubt(statement, around, &self.labelling) {
+            let possible = read(Reading::Possible);
+            readings.retain(|certain| *certain != possible);
+            readings.push(possible);
         }
         let mut joined: Option<Answer<'a>> = None;
-        for kind in kinds {
-            let answer = self.ask(Ask::Run(kind), who, &resource, context.clone())?;
-            joined = Some(match joined {
-                Some(before) => before.and(answer),
-                None => answer,
-            });
+        for names in readings {
+            let context = context::of_statement(claims, to, statement, around, names, clock)?;
+            for kind in &kinds {
+                let answer = self.ask(Ask::Run(*kind), who, &resource, context.clone())?;
+                joined = Some(match joined {
+                    Some(before) => before.and(answer),
+                    None => answer,
+                });
+            }
         }
         joined
+    }
+
+    /// What the policies for this kind of question look at.
+    pub(super) fn looks(&self, ask: Ask, class: Class) -> Mentions {
+        self.slices.get(ask, class).map_or(self.mentions, |slice| slice.mentions)
+    }
+
+    fn clock(&self, ask: Ask, class: Class, around: &SessionContext) -> Option<Clock<'_>> {
+        if self.looks(ask, class).time { self.clock_at(around) } else { None }
+    }
+
+    fn clock_at(&self, around: &SessionContext) -> Option<Clock<'_>> {
+        around.at.map(|at| Clock { at, zone: &self.zone })
     }
 
     /// One question to Cedar. `None` where it could not even be asked.
@@ -105,14 +149,14 @@ impl PolicySet {
         context: Context,
     ) -> Option<Answer<'a>> {
         let action = schema::loaded().ok()?.actions.get(ask.as_str())?;
-        let principal = who.entity()?;
+        let principal = who.entity(self.identity, &self.labelling)?;
         // No schema here: the values are built to it (a test checks that they conform), and checking
         // them again costs more than the decision.
         let request = Request::new(principal.uid(), action.uid(), resource.uid(), context, None).ok()?;
-        let entities = [action.clone(), principal.clone(), resource.clone()];
+        let policies = self.slices.get(ask, who.class())?.policies_for(&principal, resource)?;
+        let entities = [action.clone(), principal.into_owned(), resource.clone()];
         let entities = Entities::from_entities(entities, None).ok()?;
-        let policies = self.slices.get(ask, who.class())?;
-        let response = Authorizer::new().is_authorized(&request, policies, &entities);
+        let response = Authorizer::new().is_authorized(&request, &policies, &entities);
 
         let mut determining: Vec<(&'a PolicyId, &'a Notes)> =
             response.diagnostics().reason().map(|id| self.notes.get_key_value(id)).collect::<Option<_>>()?;
@@ -224,6 +268,16 @@ impl Answer<'_> {
             reasons: self.determining.into_iter().map(reason).collect(),
         }
     }
+}
+
+/// Everything that the statement is asked about as: what it does, and unknown where that is not all.
+pub(super) fn kinds_of(statement: &Statement) -> BTreeSet<StatementKind> {
+    let mut kinds: BTreeSet<StatementKind> = statement.kinds.iter().copied().collect();
+    kinds.insert(statement.kind);
+    if statement.unknown.is_some() {
+        kinds.insert(StatementKind::Unknown);
+    }
+    kinds
 }
 
 fn reason((id, notes): (&PolicyId, &Notes)) -> Reason {

@@ -3,11 +3,13 @@
 //! Only what a kind of process has in common goes into the entity: no pid, start time or terminal number.
 //! So one decision serves all processes that policy cannot tell apart ([`PolicyPrincipal::cache_key`]).
 
-use super::question::SeeColumn;
+use super::labelling::Labelling;
+use super::question::{Reading, SeeColumn};
 use super::schema::{Types, types, uid};
 use crate::engine::model::{Claims, Class, Endpoint, Principal};
 use cedar_policy::{Entity, EntityUid, RestrictedExpression as Value};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
@@ -15,9 +17,10 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone, Debug)]
 pub struct PolicyPrincipal {
     principal: Arc<Principal>,
-    /// Made for the first question that is not answered from memory: most sessions ask none.
-    /// `None` where Cedar refused its attributes: every decision is then a denial.
-    entity: OnceLock<Option<Entity>>,
+    /// With the identity of the policy set whose groups are in it. Made for the first question that is not
+    /// answered from memory: most sessions ask none. `None` where Cedar refused its attributes: every decision
+    /// is then a denial.
+    entity: OnceLock<(u128, Option<Entity>)>,
     cache_key: u128,
 }
 
@@ -31,13 +34,16 @@ impl PolicyPrincipal {
     }
 
     /// Equal for principals that no policy can tell apart, and only for those: half a SHA-256 over
-    /// everything that goes into the entity.
+    /// everything that goes into the entity, but for the groups that a policy set gives: they follow from it.
     pub fn cache_key(&self) -> u128 {
         self.cache_key
     }
 
-    pub(super) fn entity(&self) -> Option<&Entity> {
-        self.entity.get_or_init(|| process(&self.principal)).as_ref()
+    /// The principal with the groups that `labelling` gives it; `set` is the identity of the set it belongs to.
+    pub(super) fn entity(&self, set: u128, labelling: &Labelling) -> Option<Cow<'_, Entity>> {
+        let make = || process(&self.principal, labelling);
+        let (of, entity) = self.entity.get_or_init(|| (set, make()));
+        if *of == set { entity.as_ref().map(Cow::Borrowed) } else { make().map(Cow::Owned) }
     }
 }
 
@@ -51,6 +57,7 @@ struct Facts<'a> {
     login_uid: Option<u32>,
     groups: BTreeSet<&'a str>,
     executable: Option<&'a str>,
+    executable_sha256: Option<&'a str>,
     unit: Option<&'a str>,
     container: Option<&'a str>,
     cgroup: Option<&'a str>,
@@ -69,6 +76,7 @@ impl<'a> Facts<'a> {
             login_uid: p.login_uid,
             groups: p.groups.iter().map(String::as_str).collect(),
             executable: p.executable.as_deref(),
+            executable_sha256: p.executable_sha256.as_deref(),
             unit: p.unit.as_deref(),
             container: p.container.as_deref(),
             cgroup: p.cgroup.as_deref(),
@@ -78,9 +86,10 @@ impl<'a> Facts<'a> {
     }
 }
 
-fn process(principal: &Principal) -> Option<Entity> {
+fn process(principal: &Principal, labelling: &Labelling) -> Option<Entity> {
     let types = types()?;
-    let f = Facts::of(principal);
+    let mut f = Facts::of(principal);
+    f.groups.extend(labelling.groups_of(principal));
     let mut attributes = HashMap::from([
         ("class".into(), text(f.class)),
         ("user".into(), text(f.user)),
@@ -93,6 +102,7 @@ fn process(principal: &Principal) -> Option<Entity> {
     let optional = [
         ("login_user", f.login_user),
         ("executable", f.executable),
+        ("executable_sha256", f.executable_sha256),
         ("unit", f.unit),
         ("container", f.container),
         ("cgroup", f.cgroup),
@@ -112,6 +122,7 @@ fn process(principal: &Principal) -> Option<Entity> {
     parents.extend(f.unit.map(|unit| uid(types.unit.clone(), unit)));
     parents.extend(f.container.map(|container| uid(types.container.clone(), container)));
     parents.extend(f.executable.map(|path| uid(types.executable.clone(), path)));
+    parents.extend(f.executable_sha256.map(|digest| uid(types.executable_hash.clone(), digest)));
     Entity::new(uid(types.process.clone(), PROCESS_ID), attributes, parents).ok()
 }
 
@@ -125,7 +136,7 @@ fn identity(principal: &Principal) -> u128 {
     };
     add(Some(f.class));
     add(Some(f.user));
-    for optional in [f.login_user, f.executable, f.unit, f.container, f.cgroup] {
+    for optional in [f.login_user, f.executable, f.executable_sha256, f.unit, f.container, f.cgroup] {
         add(optional);
     }
     for set in [&f.groups, &f.ancestors] {
@@ -141,32 +152,56 @@ fn identity(principal: &Principal) -> u128 {
 }
 
 /// The resource of `connect` and `run`.
-pub(super) fn database(claims: &Claims, endpoint: &Endpoint) -> Option<Entity> {
+pub(super) fn database(claims: &Claims, endpoint: &Endpoint, labelling: &Labelling) -> Option<Entity> {
     let types = types()?;
-    let attributes = HashMap::from([
+    let environment = labelling.environment(claims, endpoint);
+    let mut attributes = HashMap::from([
         ("name".into(), text(&claims.database)),
         ("address".into(), Value::new_ip(endpoint.address.to_canonical().to_string())),
         ("port".into(), Value::new_long(endpoint.port.into())),
     ]);
-    let parents = HashSet::from([server_uid(types, endpoint)]);
+    let mut parents = HashSet::from([server_uid(types, endpoint)]);
+    if let Some(name) = environment {
+        attributes.insert("environment".into(), text(name));
+        parents.insert(uid(types.environment.clone(), name));
+    }
     Entity::new(database_uid(types, claims), attributes, parents).ok()
 }
 
 /// The resource of `see`.
-pub(super) fn column(claims: &Claims, endpoint: &Endpoint, asked: &SeeColumn) -> Option<Entity> {
+pub(super) fn column(
+    claims: &Claims,
+    endpoint: &Endpoint,
+    asked: &SeeColumn,
+    labelling: &Labelling,
+    reading: Reading,
+) -> Option<Entity> {
     let types = types()?;
     let column = asked.column.as_ref();
     let part = |part: Option<&String>| text(part.map_or("", String::as_str));
-    let attributes = HashMap::from([
+    let labels = match (column, reading) {
+        (Some(column), _) => labelling.of_column(column),
+        (None, Reading::Certain) => BTreeSet::new(),
+        (None, Reading::Possible) => labelling.all_labels(),
+    };
+    let mut attributes = HashMap::from([
         ("schema".into(), part(column.map(|c| &c.schema))),
         ("relation".into(), part(column.map(|c| &c.relation))),
         ("name".into(), part(column.map(|c| &c.column))),
         ("category".into(), text(asked.category.map_or(UNKNOWN, |category| category.as_str()))),
         ("origin_known".into(), Value::new_bool(column.is_some())),
         ("database".into(), text(&claims.database)),
+        ("labels".into(), texts(labels.into_iter())),
     ]);
     let mut parents = HashSet::from([server_uid(types, endpoint), database_uid(types, claims)]);
-    parents.extend(column.map(|c| uid(types.relation.clone(), &format!("{}.{}", c.schema, c.relation))));
+    if let Some(name) = labelling.environment(claims, endpoint) {
+        attributes.insert("environment".into(), text(name));
+        parents.insert(uid(types.environment.clone(), name));
+    }
+    if let Some(c) = column {
+        parents.insert(uid(types.schema.clone(), &c.schema));
+        parents.insert(uid(types.relation.clone(), &format!("{}.{}", c.schema, c.relation)));
+    }
     let id = column.map_or_else(|| UNKNOWN.to_owned(), ToString::to_string);
     Entity::new(uid(types.column.clone(), &id), attributes, parents).ok()
 }

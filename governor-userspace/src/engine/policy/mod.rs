@@ -4,8 +4,8 @@
 //! ([`PolicySet::compile`]); annotations on the policies that decide say what else happens. Denied unless
 //! permitted, a forbid wins over every permit, and a policy that fails to evaluate denies.
 //!
-//! Reading order: [`source`](PolicySource) → `annotation` → `compile` → `slice` → `entity` and `context`
-//! (facts → Cedar values) → `decide` → `cache`. Language: <https://docs.cedarpolicy.com>.
+//! Reading order: [`source`](PolicySource) → `annotation` → `labelling` → `compile` → `mentions` and `slice` (what can matter) →
+//! `names`, `entity` and `context` (facts → Cedar values) → `decide` → `cache`. Language: <https://docs.cedarpolicy.com>.
 
 mod annotation;
 mod cache;
@@ -15,19 +15,24 @@ mod decide;
 mod entity;
 mod error;
 mod key;
+mod labelling;
+mod mentions;
+mod names;
 mod question;
 mod reach;
 mod schema;
 mod slice;
 mod source;
+mod token;
 
 pub use cache::DecisionCache;
-pub use compile::{PolicyFile, PolicySet};
+pub use compile::{PolicyFile, PolicyParts, PolicySet};
 pub use entity::PolicyPrincipal;
 pub use error::{PolicyError, Problem};
-pub use question::{RunContext, SeeColumn, Visibility};
+pub use labelling::{Destination, EnvironmentRule, LabelRule, Labelling, Member, NamePattern, Word};
+pub use question::{Moment, RunContext, SeeColumn, SessionContext, Visibility};
 pub use schema::SCHEMA_TEXT;
-pub use source::{PolicySource, Profile};
+pub use source::{Pack, PolicySource, Profile};
 
 #[cfg(test)]
 pub(super) mod tests;

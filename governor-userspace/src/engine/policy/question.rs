@@ -1,16 +1,51 @@
-//! The three questions and their answers.
+//! The three questions, what surrounds them, and their answers.
 
 use crate::engine::model::Category;
-use crate::engine::model::{ColumnName, MaskStyle, Reason};
+use crate::engine::model::{ColumnName, MaskStyle, Reason, Timestamp};
 use std::sync::Arc;
 
-/// What surrounds a statement when it is decided.
+/// The minute in which a question is asked. Policies see no finer time, so one answer holds for a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Moment {
+    /// Minutes since the Unix epoch.
+    minutes: u64,
+}
+
+impl Moment {
+    pub fn of(at: Timestamp) -> Self {
+        Self { minutes: at.unix_ns / NS_PER_MINUTE }
+    }
+
+    /// Its first second since the Unix epoch.
+    pub fn unix_s(self) -> i64 {
+        i64::try_from(self.minutes.saturating_mul(60)).unwrap_or(i64::MAX)
+    }
+}
+
+/// What surrounds every question of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SessionContext {
+    /// `None`: not known, so policies that look at the time deny.
+    pub at: Option<Moment>,
+    /// The reason that a person gave for breaking the glass, while that is in force.
+    pub break_glass: Option<Arc<str>>,
+}
+
+/// What surrounds a statement when it is decided. The default knows nothing and grants nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunContext {
+    pub session: SessionContext,
     /// A person has approved exactly this request.
     pub approved: bool,
     /// Some relation that the statement reads has sensitive columns (or may have: doubt counts).
     pub reads_sensitive: bool,
+    /// How many rows the statement touches, as far as somebody could estimate it.
+    pub estimated_rows: Option<u64>,
+    /// The schemas that a relation named without one can be in; `None`: any.
+    pub bare_schemas: Option<Arc<[String]>>,
+    /// Every name in [`Mentions::columns`](crate::engine::model::Mentions) is a column and not a function
+    /// that draws on a whole row.
+    pub columns_certain: bool,
 }
 
 /// A result column whose data is, or may be, sensitive.
@@ -28,3 +63,14 @@ pub enum Visibility {
     Clear,
     Masked { style: MaskStyle, reasons: Arc<[Reason]> },
 }
+
+/// How a name is read that may mean several things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Only what is certain.
+    Certain,
+    /// Everything that is possible.
+    Possible,
+}
+
+const NS_PER_MINUTE: u64 = 60_000_000_000;

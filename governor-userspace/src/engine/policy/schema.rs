@@ -23,6 +23,15 @@ impl Ask {
         [Ask::Connect, Ask::See].into_iter().chain(StatementKind::ALL.into_iter().map(Ask::Run))
     }
 
+    /// Its place in [`Ask::all`].
+    pub fn index(self) -> usize {
+        match self {
+            Self::Connect => 0,
+            Self::See => 1,
+            Self::Run(kind) => 2 + kind as usize,
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
@@ -42,6 +51,9 @@ pub(super) struct Types {
     pub unit: EntityTypeName,
     pub container: EntityTypeName,
     pub executable: EntityTypeName,
+    pub executable_hash: EntityTypeName,
+    pub environment: EntityTypeName,
+    pub schema: EntityTypeName,
     pub server: EntityTypeName,
     pub database: EntityTypeName,
     pub relation: EntityTypeName,
@@ -60,6 +72,9 @@ pub(super) fn types() -> Option<&'static Types> {
             unit: named("Unit")?,
             container: named("Container")?,
             executable: named("Executable")?,
+            executable_hash: named("ExecutableHash")?,
+            environment: named("Environment")?,
+            schema: named("Schema")?,
             server: named("Server")?,
             database: named("Database")?,
             relation: named("Relation")?,

@@ -9,7 +9,9 @@ use super::reached::{self, Reached};
 use super::visibility;
 use crate::engine::masking::{ColumnAction, Detectors};
 use crate::engine::model::{Claims, Decision, Endpoint, SearchPath, Statement, Timestamp, Unknown};
-use crate::engine::policy::{DecisionCache, PolicyPrincipal, PolicySet, RunContext, SeeColumn, Visibility};
+use crate::engine::policy::{
+    DecisionCache, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
+};
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -153,6 +155,7 @@ impl Governance {
         principal: &'a PolicyPrincipal,
         claims: &'a Claims,
         destination: Endpoint,
+        around: SessionContext,
     ) -> Asker<'a> {
         Asker {
             policy: &self.policy,
@@ -160,6 +163,7 @@ impl Governance {
             principal,
             claims,
             destination,
+            around,
             detect_values: self.limits.detect_values,
         }
     }
@@ -173,16 +177,20 @@ pub(super) struct Asker<'a> {
     principal: &'a PolicyPrincipal,
     claims: &'a Claims,
     destination: Endpoint,
+    around: SessionContext,
     detect_values: bool,
 }
 
 impl Asker<'_> {
     pub fn connect(&mut self) -> Decision {
-        (*self.decisions.connect(self.policy, self.principal, self.claims, &self.destination)).clone()
+        let Self { policy, decisions, principal, claims, destination, around, .. } = self;
+        (*decisions.connect(policy, principal, claims, destination, around)).clone()
     }
 
-    pub fn run(&mut self, statement: &Statement, context: &RunContext) -> Arc<Decision> {
-        self.decisions.run(self.policy, self.principal, self.claims, &self.destination, statement, context)
+    /// `context` says what is known of the statement; what surrounds the session is added.
+    pub fn run(&mut self, statement: &Statement, context: RunContext) -> Arc<Decision> {
+        let context = RunContext { session: self.around.clone(), ..context };
+        self.decisions.run(self.policy, self.principal, self.claims, &self.destination, statement, &context)
     }
 
     /// Whether this principal may be shown anything masked at all.
@@ -196,8 +204,8 @@ impl Asker<'_> {
     }
 
     pub fn see(&mut self, column: SeeColumn) -> ColumnAction {
-        let visibility =
-            self.decisions.see(self.policy, self.principal, self.claims, &self.destination, &column);
+        let Self { policy, decisions, principal, claims, destination, around, .. } = self;
+        let visibility = decisions.see(policy, principal, claims, destination, &column, around);
         match &*visibility {
             Visibility::Clear => ColumnAction::Clear,
             Visibility::Masked { style, .. } => visibility::masked(*style, &column),

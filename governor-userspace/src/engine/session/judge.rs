@@ -135,23 +135,24 @@ impl Session {
         governance: &mut Governance,
     ) -> Arc<Decision> {
         if !self.restricted {
-            return self.asker(governance).run(statement, &RunContext { approved, ..RunContext::default() });
+            return self.asker(governance).run(statement, RunContext { approved, ..RunContext::default() });
         }
         let sensitive = |statement: &Statement, governance: &Governance| {
             self.may_be_masked
                 && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement))
         };
-        if copies_out(statement) && sensitive(statement, governance) {
-            return Arc::new(Decision::deny(
-                "governor.copy-out",
-                "COPY TO of data that has to be masked is not possible",
-                "Use SELECT: its result is masked.",
-            ));
+        if let Some(denial) = copy_out_denial(statement, sensitive(statement, governance)) {
+            return Arc::new(denial);
         }
         let reached = governance.reach(statement, self.catalogue.as_deref(), &state.search_path);
         let reads_sensitive = sensitive(&reached.statement, governance);
-        let around = RunContext { approved, reads_sensitive };
-        self.asker(governance).run(&reached.statement, &around)
+        let context = RunContext {
+            approved,
+            reads_sensitive,
+            estimated_rows: reached.rows_max,
+            ..RunContext::default()
+        };
+        self.asker(governance).run(&reached.statement, context)
     }
 
     /// What the client reads when it is refused.
@@ -181,6 +182,18 @@ pub(super) fn is_plain_name(name: &[u8]) -> bool {
 
 /// The server's NAMEDATALEN.
 const NAME_BYTES: usize = 64;
+
+/// The rows of a COPY are not masked: with data that would have to be, it is refused.
+pub(super) fn copy_out_denial(statement: &Statement, reads_sensitive: bool) -> Option<Decision> {
+    let denial = || {
+        Decision::deny(
+            "governor.copy-out",
+            "COPY TO of data that has to be masked is not possible",
+            "Use SELECT: its result is masked.",
+        )
+    };
+    (reads_sensitive && copies_out(statement)).then(denial)
+}
 
 fn copies_out(statement: &Statement) -> bool {
     statement.kinds.contains(&StatementKind::CopyOut) || statement.kind == StatementKind::CopyOut

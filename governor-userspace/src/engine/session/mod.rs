@@ -16,6 +16,7 @@ mod action;
 mod ask;
 mod breadth;
 mod cancel;
+pub mod cases;
 mod catalogue;
 mod chunk;
 mod client;
@@ -34,6 +35,7 @@ mod permit;
 mod pipeline;
 mod reached;
 mod records;
+mod rehearsal;
 mod server;
 mod shape;
 mod slots;
@@ -45,11 +47,12 @@ pub use facts::{FactsCache, Understood};
 pub use governance::{EngineLimits, Governance};
 pub use input::{CancelMatch, Input, StopReason};
 pub use permit::Permit;
+pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
 
 use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
 use crate::engine::masking::RowPlan;
 use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, SessionState, Timestamp};
-use crate::engine::policy::PolicyPrincipal;
+use crate::engine::policy::{Moment, PolicyPrincipal, SessionContext};
 use crate::engine::wire::postgres::ProtocolViolation;
 use crate::engine::wire::postgres::backend::{Field, TransactionState};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
@@ -101,6 +104,8 @@ pub struct Session {
     too_many: Option<TooMany>,
     phase: Phase,
     encryption: Encryption,
+    /// The minute of the input that is being handled.
+    now: Option<Moment>,
     /// Version of the policy set that `may_be_masked` was asked of.
     policy_version: Arc<str>,
     /// Policy may mask something from this principal: rows are looked at.
@@ -130,7 +135,8 @@ pub struct Session {
     /// How rows of the statement at the front of the pipeline are treated.
     rows: Rows,
     catalogue: Option<Arc<Catalogue>>,
-    catalogue_reader: Option<CatalogueReader>,
+    /// Boxed: most sessions never read one.
+    catalogue_reader: Option<Box<CatalogueReader>>,
     catalogue_asked: Timestamp,
     catalogue_outdated: bool,
     /// A ReadyForQuery that waited for the catalogue and passes now.
@@ -283,6 +289,7 @@ impl Session {
             too_many: None,
             phase: Phase::Opening { encryption_requests: 0 },
             encryption: Encryption::default(),
+            now: Some(Moment::of(now)),
             policy_version: governance.policy.version().into(),
             may_be_masked: true,
             restricted: true,
@@ -342,6 +349,7 @@ impl Session {
             return;
         }
         self.fresh_runs = 0;
+        self.now = Some(Moment::of(now));
         self.follow_policy(governance);
         let result = match input {
             Input::Client(buffer) => {
@@ -543,7 +551,8 @@ impl Session {
     }
 
     fn asker<'a>(&'a self, governance: &'a mut Governance) -> governance::Asker<'a> {
-        governance.asker(&self.policy_principal, &self.claims, self.setup.destination)
+        let around = SessionContext { at: self.now, break_glass: None };
+        governance.asker(&self.policy_principal, &self.claims, self.setup.destination, around)
     }
 
     fn next_decision(&mut self) -> DecisionId {

@@ -148,7 +148,7 @@ impl Session {
         };
         settings.into_iter().find_map(|(name, value)| {
             let statement = Statement::setting(&name, &value);
-            let decision = self.asker(governance).run(&statement, &RunContext::default());
+            let decision = self.asker(governance).run(&statement, RunContext::default());
             (decision.verdict != Verdict::Allow).then(|| Decision {
                 verdict: Verdict::Deny,
                 hold: None,
@@ -245,7 +245,7 @@ impl Session {
     /// Asks the server for its catalogue, on the client's own connection.
     pub(super) fn read_catalogue(&mut self, now: Timestamp, out: &mut Actions) {
         self.catalogue_asked = now;
-        self.catalogue_reader = Some(catalogue::CatalogueReader::default());
+        self.catalogue_reader = Some(Box::default());
         self.pipeline.push(Owed::new(Expect::OwnQuery));
         out.to_server.push((encode::query(&catalogue::QUERY), Permit::protocol(ProtocolNeed::OwnRequest)));
     }
@@ -253,7 +253,7 @@ impl Session {
     /// The answer to [`Self::read_catalogue`] is complete.
     pub(super) fn catalogue_read(&mut self, now: Timestamp, governance: &mut Governance, out: &mut Actions) {
         let dialect = crate::engine::sql::PostgresDialect::default();
-        if let Some(data) = self.catalogue_reader.take().and_then(catalogue::CatalogueReader::finish) {
+        if let Some(data) = self.catalogue_reader.take().and_then(|reader| reader.finish()) {
             let mut read = catalogue::Catalogue::new(data, &governance.labels, &dialect, now);
             read.reading_ns = now.since_ns(self.catalogue_asked);
             let read = std::sync::Arc::new(read);

@@ -38,6 +38,7 @@ pub(crate) fn request() -> ApprovalRequest {
             login_user: Some("alice".into()),
             command: "psql".into(),
             executable: Some("/usr/bin/psql".into()),
+            executable_sha256: None,
             command_line: vec!["psql".into(), "shop".into()],
             cgroup_id: 7,
             cgroup: Some("/user.slice".into()),

@@ -4,6 +4,7 @@ use super::agents::{KnownAgents, Recogniser};
 use super::cache::{Chain, ProcessCache};
 use super::cgroup::{CgroupIndex, is_cgroup2};
 use super::classify::{Assignment, Scene, classify};
+use super::executable_hash::ExecutableHashes;
 use super::facts::Facts;
 use super::procfs::{Procfs, Stat};
 use super::secrets::printable;
@@ -13,6 +14,7 @@ use crate::engine::model::{Ancestor, Principal};
 use nix::time::{ClockId, clock_gettime};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the kernel hook saw when a process connected. All of it is certain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,12 +66,15 @@ pub struct Identifier {
     assignments: Vec<Assignment>,
     names: Names,
     cache: ProcessCache,
+    hashes: ExecutableHashes,
+    hashes_wanted: AtomicBool,
 }
 
 /// What procfs said about the caller, all of one process and one program.
 struct Seen {
     stat: Stat,
     facts: Arc<Facts>,
+    executable_sha256: Option<String>,
     ancestors: Chain,
     groups: Option<Vec<u32>>,
     login_uid: Option<u32>,
@@ -98,7 +103,15 @@ impl Identifier {
             assignments: rules.assignments,
             names: Names::new(),
             cache: ProcessCache::new(),
+            hashes: ExecutableHashes::new(),
+            hashes_wanted: AtomicBool::new(false),
         })
+    }
+
+    /// Whether principals have the hash of their executable from now on: reading a large file for the first
+    /// time takes a while, so it is read only where a policy looks at it.
+    pub fn want_executable_hashes(&self, wanted: bool) {
+        self.hashes_wanted.store(wanted, Ordering::Relaxed);
     }
 
     /// Who connected. Always answers: of a process that is gone only what the kernel attests is known, and
@@ -147,6 +160,7 @@ impl Identifier {
             login_user: login_uid.map(|uid| self.names.user(uid).unwrap_or_else(|| uid.to_string())),
             command: printable(&attested.command),
             executable: seen.and_then(|s| s.facts.executable.as_ref()).map(|e| e.path.clone()),
+            executable_sha256: seen.and_then(|s| s.executable_sha256.clone()),
             command_line: seen.map(|s| s.facts.arguments.clone()).unwrap_or_default(),
             cgroup_id: attested.cgroup_id,
             cgroup,
@@ -183,9 +197,12 @@ impl Identifier {
             }
             let executable = process.executable();
             let facts = self.cache.facts(attested.tgid, &process, &stat, Some(&executable), &self.recogniser);
+            let file =
+                self.hashes_wanted.load(Ordering::Relaxed).then(|| process.executable_file()).flatten();
             let seen = Seen {
                 stat,
                 facts,
+                executable_sha256: file.and_then(|file| self.hashes.sha256(file)),
                 ancestors: self.cache.chain(attested.tgid, &stat, &self.procfs, &self.recogniser),
                 groups: credentials.map(|c| c.groups),
                 login_uid: process.login_uid(),

@@ -133,6 +133,12 @@ impl Process {
         Some(Executable { path: printable(&String::from_utf8_lossy(link.as_bytes())), on_host })
     }
 
+    /// The file that it runs, whatever its path leads to by now.
+    pub(super) fn executable_file(&self) -> Option<std::fs::File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        openat(&self.directory, "exe", flags, Mode::empty()).ok().map(Into::into)
+    }
+
     /// The raw command line and whether it is all of it; `None` where it may not be read.
     pub(super) fn command_line(&self) -> Option<(Vec<u8>, bool)> {
         self.read("cmdline", COMMAND_LINE_BYTES_MAX).ok().map(|file| (file.bytes, file.whole))

@@ -591,3 +591,36 @@ fn identity_cost() {
         fresh[next.get() - 1].identify(a)
     });
 }
+
+/// Real processes: the hash is that of the file which runs, not of what lies at its path by now.
+#[test]
+fn the_hash_is_of_the_file_that_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("program");
+    std::fs::copy("/bin/sleep", &path).unwrap();
+    let expected = {
+        use sha2::Digest;
+        hex::encode(sha2::Sha256::digest(std::fs::read("/bin/sleep").unwrap()))
+    };
+    let mut child = Command::new(&path).arg("600").stdin(Stdio::null()).spawn().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "another program").unwrap();
+    let host = Host::new();
+    let identifier = Identifier::with_roots(
+        IdentityRules::default(),
+        host.root.path().join("cgroup"),
+        PathBuf::from("/proc"),
+    )
+    .unwrap();
+    let uid = nix::unistd::getuid().as_raw();
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
+    let connected_ns = now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64;
+    let attested =
+        Attested { tgid: child.id(), uid, gid: 0, command: "x".into(), cgroup_id: 1, connected_ns };
+    assert_eq!(identifier.identify(&attested).executable_sha256, None, "nobody asked for it");
+    identifier.want_executable_hashes(true);
+    let who = identifier.identify(&attested);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(who.executable_sha256, Some(expected));
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::model::{Claims, Endpoint, Principal, Verdict};
-use crate::engine::policy::PolicyPrincipal;
+use crate::engine::policy::{PolicyPrincipal, SessionContext};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -29,7 +29,10 @@ fn server() -> Endpoint {
 }
 
 fn connect(store: &PolicyStore) -> Verdict {
-    store.current().connect(&principal("person"), &Claims::default(), &server()).verdict
+    store
+        .current()
+        .connect(&principal("person"), &Claims::default(), &server(), &SessionContext::default())
+        .verdict
 }
 
 /// The problem of a directory with one bad entry.
@@ -243,17 +246,17 @@ fn decision_cost() {
             black_box(set.run(&who, &claims, &to, &delete, &around).verdict);
         });
         time(&format!("{class}: connect, cold"), &mut || {
-            black_box(set.connect(&who, &claims, &to).verdict);
+            black_box(set.connect(&who, &claims, &to, &around.session).verdict);
         });
         time(&format!("{class}: see, cold"), &mut || {
-            std::hint::black_box(set.see(&who, &claims, &to, &email));
+            std::hint::black_box(set.see(&who, &claims, &to, &email, &around.session));
         });
         let mut cache = DecisionCache::new(std::num::NonZeroUsize::new(4096).unwrap());
         time(&format!("{class}: run, remembered"), &mut || {
             black_box(cache.run(&set, &who, &claims, &to, &select, &around).verdict);
         });
         time(&format!("{class}: see, remembered"), &mut || {
-            std::hint::black_box(cache.see(&set, &who, &claims, &to, &email));
+            std::hint::black_box(cache.see(&set, &who, &claims, &to, &email, &around.session));
         });
     }
 

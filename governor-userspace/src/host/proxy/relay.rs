@@ -56,6 +56,7 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>, over_limit: bool)
     if of_source.count > per_source_max + REFUSALS_PER_SOURCE_MAX {
         return metrics.connection_refused(RefusedReason::SourceLimit);
     }
+    local.shared.identifier.want_executable_hashes(local.shared.policy.current().wants_executable_hash());
     let principal = local.shared.identifier.identify(&Attested {
         tgid: flow.tgid,
         uid: flow.uid,

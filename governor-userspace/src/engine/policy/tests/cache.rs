@@ -49,8 +49,8 @@ fn every_fact_is_part_of_the_key() {
         assert_eq!(cache.counts(), (0, n as u64 + 1), "{n}: answered for another statement");
     }
     for around in [
-        RunContext { approved: true, reads_sensitive: false },
-        RunContext { approved: false, reads_sensitive: true },
+        RunContext { approved: true, ..RunContext::default() },
+        RunContext { reads_sensitive: true, ..RunContext::default() },
     ] {
         cache.run(&set, &who, &claims(), &server(), &base, &around);
     }
@@ -74,7 +74,14 @@ fn session_and_principal_are_part_of_the_key() {
 
     for class in Class::ALL {
         for category in [Some(Category::Email), Some(Category::Credential), None] {
-            let seen = cache.see(&set, &who(class), &claims(), &server(), &column(category));
+            let seen = cache.see(
+                &set,
+                &who(class),
+                &claims(),
+                &server(),
+                &column(category),
+                &SessionContext::default(),
+            );
             assert_eq!(*seen, see(&set, class, category));
         }
     }
@@ -114,7 +121,7 @@ fn principals_that_differ_only_by_instance_share_a_key() {
     let key = |p: &Principal| PolicyPrincipal::new(p.clone().into()).cache_key();
     assert_eq!(key(&base), key(&same));
 
-    let changes: [fn(&mut Principal); 14] = [
+    let changes: [fn(&mut Principal); 16] = [
         |p| p.class = Class::Agent,
         |p| p.user = "bob".into(),
         |p| p.uid = 0,
@@ -124,6 +131,8 @@ fn principals_that_differ_only_by_instance_share_a_key() {
         |p| p.groups = vec![],
         |p| p.executable = None,
         |p| p.executable = Some(String::new()),
+        |p| p.executable_sha256 = None,
+        |p| p.executable_sha256 = Some("f".repeat(64)),
         |p| p.unit = None,
         |p| p.container = None,
         |p| p.cgroup = None,

@@ -5,6 +5,8 @@ mod builtin;
 mod cache;
 mod compile;
 mod docs;
+mod doubt;
+mod labelling;
 mod semantics;
 mod slices;
 
@@ -12,6 +14,8 @@ use super::*;
 use crate::engine::model::Category;
 use crate::engine::model::*;
 use std::sync::Arc;
+
+pub const SHA256: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 pub fn principal(class: Class) -> Principal {
     Principal {
@@ -27,6 +31,7 @@ pub fn principal(class: Class) -> Principal {
         login_user: Some("alice".into()),
         command: "psql".into(),
         executable: Some("/usr/bin/psql".into()),
+        executable_sha256: Some(SHA256.into()),
         command_line: vec!["psql".into(), "shop".into()],
         cgroup_id: 7,
         cgroup: Some("/user.slice".into()),
@@ -70,6 +75,20 @@ pub fn set(text: &str) -> PolicySet {
     PolicySet::compile(&[PolicySource::new("test.cedar", text)]).unwrap()
 }
 
+pub fn connect(set: &PolicySet, class: Class) -> Decision {
+    set.connect(&who(class), &claims(), &server(), &SessionContext::default())
+}
+
+/// The set of `text`, with the labelling of a TOML-like JSON text.
+pub fn labelled(text: &str, labelling: &str) -> PolicySet {
+    let parts = PolicyParts {
+        sources: vec![PolicySource::new("test.cedar", text)],
+        labelling: serde_json::from_str(labelling).unwrap(),
+        ..PolicyParts::default()
+    };
+    PolicySet::compile_parts(&parts).unwrap()
+}
+
 pub fn problems(text: &str) -> Vec<String> {
     match PolicySet::compile(&[PolicySource::new("test.cedar", text)]) {
         Ok(_) => vec![],
@@ -86,12 +105,12 @@ pub fn run(set: &PolicySet, class: Class, statement: &Statement) -> Decision {
 }
 
 pub fn run_as(set: &PolicySet, class: Class, statement: &Statement, approved: bool) -> Decision {
-    let around = RunContext { approved, reads_sensitive: true };
+    let around = RunContext { approved, reads_sensitive: true, ..RunContext::default() };
     set.run(&who(class), &claims(), &server(), statement, &around)
 }
 
 pub fn see(set: &PolicySet, class: Class, category: Option<Category>) -> Visibility {
-    set.see(&who(class), &claims(), &server(), &column(category))
+    set.see(&who(class), &claims(), &server(), &column(category), &SessionContext::default())
 }
 
 /// public.people.email of that category; of unknown origin where there is none.

@@ -16,7 +16,7 @@ fn nothing_is_permitted_by_nothing() {
         let decision = run(&set, class, &statement(K::Select));
         assert_eq!((decision.verdict, ids(&decision)), (Verdict::Deny, vec!["default-deny"]));
         assert_eq!(decision.reasons[0].text, "no policy permits this");
-        assert_eq!(set.connect(&who(class), &claims(), &server()).verdict, Verdict::Deny);
+        assert_eq!(connect(&set, class).verdict, Verdict::Deny);
         assert!(matches!(
             see(&set, class, Some(Category::Email)),
             Visibility::Masked { style: MaskStyle::Redact, .. }
@@ -156,6 +156,10 @@ fn facts_reach_policy() {
             "principal",
             "principal.class == \"person\" && principal.user == \"alice\" && principal.uid == 1000",
         ),
+        (
+            "principal in Governor::ExecutableHash::\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"",
+            "principal has executable_sha256",
+        ),
         ("principal", "principal.gid == 1000 && principal.terminal && principal.groups.contains(\"staff\")"),
         ("principal", "principal has login_user && principal.login_user == \"alice\""),
         ("principal", "principal has login_uid && principal.login_uid == 1000"),
@@ -203,39 +207,68 @@ fn facts_reach_policy() {
 fn mapped_addresses_are_the_same_server() {
     let set = set("permit (principal, action, resource in Governor::Server::\"10.0.0.5:5432\");");
     let to = Endpoint { address: "::ffff:10.0.0.5".parse().unwrap(), port: 5432 };
-    assert_eq!(set.connect(&who(Class::Person), &claims(), &to).verdict, Verdict::Allow);
+    assert_eq!(
+        set.connect(&who(Class::Person), &claims(), &to, &SessionContext::default()).verdict,
+        Verdict::Allow
+    );
     let other = Endpoint { address: "::1".parse().unwrap(), port: 5432 };
-    assert_eq!(set.connect(&who(Class::Person), &claims(), &other).verdict, Verdict::Deny);
+    assert_eq!(
+        set.connect(&who(Class::Person), &claims(), &other, &SessionContext::default()).verdict,
+        Verdict::Deny
+    );
 }
 
 /// The values that are built for Cedar have the types that policies were validated for.
 #[test]
 fn requests_conform_to_the_schema() {
+    use super::super::context::Clock;
+    use super::super::names;
+    use super::super::question::Reading;
     use cedar_policy::{Entities, Request};
     let schema = &schema::loaded().unwrap().schema;
+    let labelling: Labelling = serde_json::from_str(
+        r#"{"label": [{"on": ["*.people"], "labels": ["personal"]}],
+            "environment": [{"name": "production", "servers": ["10.0.0.0/8"]}], "groups": {"g": ["alice"]}}"#,
+    )
+    .unwrap();
     let mut bare = principal(Class::Agent);
     (bare.login_user, bare.login_uid, bare.executable, bare.unit) = (None, None, None, None);
-    (bare.container, bare.cgroup, bare.terminal) = (None, None, None);
+    (bare.container, bare.cgroup, bare.terminal, bare.executable_sha256) = (None, None, None, None);
     let mut set_role = statement(K::Session);
     set_role.setting = Some(("role".into(), Some("x".into())));
     let mut reset = statement(K::Session);
     reset.setting = Some(("role".into(), None));
     let mut statements: Vec<Statement> = K::ALL.into_iter().map(statement).collect();
     statements.extend([set_role, reset]);
+    let zone = jiff::tz::TimeZone::UTC;
+    let at = Moment::of(Timestamp { unix_ns: 1_700_000_000_123_456_789, monotonic_ns: 0 });
+    let clock = Some(Clock { at, zone: &zone });
+    let around = RunContext {
+        session: SessionContext { at: Some(at), break_glass: Some("fire".into()) },
+        estimated_rows: Some(u64::MAX),
+        ..RunContext::default()
+    };
     for who in [PolicyPrincipal::new(principal(Class::Person).into()), PolicyPrincipal::new(bare.into())] {
-        let process = who.entity().unwrap();
-        let resource = entity::database(&claims(), &server()).unwrap();
+        let process = who.entity(0, &labelling).unwrap().into_owned();
+        let resource = entity::database(&claims(), &server(), &labelling).unwrap();
         for s in &statements {
-            let context = context::of_statement(&claims(), &server(), s, &RunContext::default()).unwrap();
-            let action = schema::loaded().unwrap().actions[s.kind.as_str()].uid();
-            Request::new(process.uid(), action, resource.uid(), context, Some(schema)).unwrap();
+            for reading in [Reading::Certain, Reading::Possible] {
+                let names = names::of(s, &around, &labelling, &names::Vocabulary::default(), reading);
+                let context = context::of_statement(&claims(), &server(), s, &around, names, clock).unwrap();
+                let action = schema::loaded().unwrap().actions[s.kind.as_str()].uid();
+                Request::new(process.uid(), action, resource.uid(), context, Some(schema)).unwrap();
+            }
         }
-        let column = entity::column(&claims(), &server(), &column(None)).unwrap();
-        let context = context::of_session(&claims(), &server()).unwrap();
-        for (action, resource) in [("connect", &resource), ("see", &column)] {
-            let action = schema::loaded().unwrap().actions[action].uid();
-            Request::new(process.uid(), action, resource.uid(), context.clone(), Some(schema)).unwrap();
+        for (column, reading) in
+            [(column(None), Reading::Possible), (column(Some(Category::Email)), Reading::Certain)]
+        {
+            let column = entity::column(&claims(), &server(), &column, &labelling, reading).unwrap();
+            let context = context::of_session(&claims(), &server(), &around.session, clock).unwrap();
+            for (action, resource) in [("connect", &resource), ("see", &column)] {
+                let action = schema::loaded().unwrap().actions[action].uid();
+                Request::new(process.uid(), action, resource.uid(), context.clone(), Some(schema)).unwrap();
+            }
+            Entities::from_entities([process.clone(), resource.clone(), column], Some(schema)).unwrap();
         }
-        Entities::from_entities([process.clone(), resource, column], Some(schema)).unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! Leaving out policies that cannot matter changes no answer.
 
 use super::*;
+use crate::engine::policy::question::Reading;
 use crate::engine::policy::schema::Ask;
 use cedar_policy::{Authorizer, Entities, Policy, Request};
 use std::str::FromStr;
@@ -24,11 +25,29 @@ fn policies() -> Vec<Policy> {
         "action in [Governor::Action::\"see\", Governor::Action::\"define\"]",
         "action == Governor::Action::\"connect\"",
     ];
+    let resources = [
+        "resource",
+        "resource == Governor::Database::\"shop\"",
+        "resource in Governor::Server::\"10.0.0.5:5432\"",
+        "resource in Governor::Database::\"other\"",
+        "resource is Governor::Database in Governor::Server::\"10.0.0.6:5432\"",
+    ];
+    let conditions = [
+        "",
+        "when { principal.class != \"service\" }",
+        "when { principal.class != \"agent\" && principal.uid == 1000 } unless { principal.uid == 0 }",
+        "when { principal.uid == 1000 && principal.class != \"person\" }",
+        "unless { principal.class != \"person\" }",
+    ];
     let mut text = String::new();
     for principal in principals {
         for action in actions {
-            for effect in ["permit", "forbid"] {
-                text += &format!("{effect} ({principal}, {action}, resource);\n");
+            for resource in resources {
+                for condition in conditions {
+                    for effect in ["permit", "forbid"] {
+                        text += &format!("{effect} ({principal}, {action}, {resource}) {condition};\n");
+                    }
+                }
             }
         }
     }
@@ -38,6 +57,7 @@ fn policies() -> Vec<Policy> {
 #[test]
 fn a_slice_answers_like_the_whole() {
     let loaded = schema::loaded().unwrap();
+    let labelling = Labelling::default();
     let all = policies();
     // With forbids everywhere the permits are never told: ask with each effect alone, too.
     let effects = [cedar_policy::Effect::Permit, cedar_policy::Effect::Forbid];
@@ -45,27 +65,48 @@ fn a_slice_answers_like_the_whole() {
         effects.map(|effect| all.iter().filter(|p| p.effect() == effect).cloned().collect::<Vec<_>>());
     for members in parts.into_iter().chain([all]) {
         let whole = cedar_policy::PolicySet::from_policies(members.clone()).unwrap();
-        let slices = slice::Slices::new(&members, loaded).unwrap();
+        let looks: Vec<_> = members
+            .iter()
+            .map(|policy| {
+                let text = policy.to_cedar().unwrap();
+                let tokens = token::tokens(&text);
+                let found = mentions::read(&tokens, &mut names::Vocabulary::default());
+                (found, mentions::excluded_class(&tokens))
+            })
+            .collect();
+        assert!(looks.iter().any(|(_, excluded)| excluded.is_some()));
+        let slices = slice::Slices::new(&members, &looks, loaded).unwrap();
         for ask in Ask::all() {
             for class in Class::ALL {
                 let who = who(class);
-                let process = who.entity().unwrap();
+                let process = who.entity(0, &labelling).unwrap();
                 let resource = match ask {
-                    Ask::See => entity::column(&claims(), &server(), &column(None)).unwrap(),
-                    _ => entity::database(&claims(), &server()).unwrap(),
-                };
-                let context = context::of_session(&claims(), &server()).unwrap();
+                    Ask::See => {
+                        entity::column(&claims(), &server(), &column(None), &labelling, Reading::Certain)
+                    }
+                    _ => entity::database(&claims(), &server(), &labelling),
+                }
+                .unwrap();
+                let context =
+                    context::of_session(&claims(), &server(), &SessionContext::default(), None).unwrap();
                 let action = &loaded.actions[ask.as_str()];
                 let request =
                     Request::new(process.uid(), action.uid(), resource.uid(), context, None).unwrap();
-                let entities = [action.clone(), process.clone(), resource];
+                let part = slices.get(ask, class).unwrap().policies_for(&process, &resource).unwrap();
+                let entities = [action.clone(), (*process).clone(), resource];
                 let entities = Entities::from_entities(entities, None).unwrap();
-                let part = slices.get(ask, class).unwrap();
                 assert!(part.num_of_policies() < members.len(), "{ask:?} {class}: nothing left out");
                 let expected = Authorizer::new().is_authorized(&request, &whole, &entities);
-                let answered = Authorizer::new().is_authorized(&request, part, &entities);
+                let answered = Authorizer::new().is_authorized(&request, &part, &entities);
                 assert_eq!(answered, expected, "{ask:?} {class}");
             }
         }
     }
+}
+
+/// Every question has its own place, and the places are those of the list.
+#[test]
+fn questions_are_numbered_in_order() {
+    assert!(Ask::all().enumerate().all(|(n, ask)| ask.index() == n));
+    assert_eq!(Class::ALL.map(|class| class as usize), [0, 1, 2]);
 }

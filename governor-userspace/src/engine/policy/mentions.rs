@@ -1,0 +1,141 @@
+//! What a policy looks at, read from the words of its text, so that what no policy looks at need not be built, asked
+//! or part of a key.
+//!
+//! Invariant: in doubt a policy looks at everything. An attribute counts wherever its name stands, and a
+//! `context` that is used in any way but by its attributes counts as a look at all of them.
+
+use super::names::Vocabulary;
+use super::token::Token;
+use crate::engine::model::Class;
+
+/// What of a question one policy, or all policies of a slice, look at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mentions {
+    /// `context.time`
+    pub time: bool,
+    /// `context.break_glass`
+    pub break_glass: bool,
+    /// `context.estimated_rows`
+    pub estimated_rows: bool,
+    /// Names and labels that depend on how a name is read.
+    pub names: bool,
+    /// `resource.labels`
+    pub column_labels: bool,
+    /// `principal.executable_sha256`, or a principal in an `ExecutableHash`.
+    pub executable_hash: bool,
+}
+
+impl Mentions {
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            time: self.time || other.time,
+            break_glass: self.break_glass || other.break_glass,
+            estimated_rows: self.estimated_rows || other.estimated_rows,
+            names: self.names || other.names,
+            column_labels: self.column_labels || other.column_labels,
+            executable_hash: self.executable_hash || other.executable_hash,
+        }
+    }
+
+    const ALL: Self = Self {
+        time: true,
+        break_glass: true,
+        estimated_rows: true,
+        names: true,
+        column_labels: true,
+        executable_hash: true,
+    };
+}
+
+/// Reads one policy; its strings go to `vocabulary` where it looks at names.
+pub(super) fn read(tokens: &[Token<'_>], vocabulary: &mut Vocabulary) -> Mentions {
+    let mut found = Mentions::default();
+    for (at, token) in tokens.iter().enumerate() {
+        let word = match token {
+            Token::Word(word) => word,
+            Token::Text(text) => text.as_ref(),
+            Token::Sign(_) => continue,
+        };
+        match word {
+            "time" => found.time = true,
+            "break_glass" => found.break_glass = true,
+            "estimated_rows" => found.estimated_rows = true,
+            "reads" | "writes" | "schemas" | "read_labels" | "written_labels" | "shared_labels" => {
+                found.names = true;
+            }
+            "labels" => (found.names, found.column_labels) = (true, true),
+            "executable_sha256" | "ExecutableHash" => found.executable_hash = true,
+            "context" => {
+                let is_taken_apart = tokens.get(at + 1).is_some_and(|next| {
+                    [Token::Sign("."), Token::Sign("["), Token::Word("has")].contains(next)
+                });
+                if !is_taken_apart {
+                    found = Mentions::ALL;
+                }
+            }
+            _ => {}
+        }
+    }
+    if found.names {
+        tokens.iter().for_each(|token| {
+            if let Token::Text(text) = token {
+                vocabulary.add(text);
+            }
+        });
+    }
+    found
+}
+
+/// Whether `context.approved` stands anywhere.
+pub(super) fn reads_approved(tokens: &[Token<'_>]) -> bool {
+    let is_it = |window: &[Token<'_>]| match window {
+        [Token::Word("context"), Token::Sign("."), Token::Word("approved")] => true,
+        [Token::Word("context"), Token::Sign("["), Token::Text(name)] => name == "approved",
+        _ => false,
+    };
+    tokens.windows(3).any(is_it)
+}
+
+/// The class that the first condition excludes before anything else is looked at: `when { principal.class !=
+/// "service" && … }`. What is looked at first cannot fail, so the policy is not satisfied for that class.
+pub(super) fn excluded_class(tokens: &[Token<'_>]) -> Option<Class> {
+    let mut depth = 0_usize;
+    let mut first = None;
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            Token::Sign("(" | "{" | "[") => depth += 1,
+            Token::Sign(")" | "}" | "]") => depth = depth.saturating_sub(1),
+            Token::Word("when" | "unless") if depth == 0 => {
+                first = tokens.get(at..);
+                break;
+            }
+            _ => {}
+        }
+    }
+    let [
+        Token::Word("when"),
+        Token::Sign("{"),
+        Token::Word("principal"),
+        Token::Sign("."),
+        Token::Word("class"),
+        Token::Sign("!="),
+        Token::Text(word),
+        Token::Sign("&&" | "}"),
+        rest @ ..,
+    ] = first?
+    else {
+        return None;
+    };
+    // An "or" or "if" behind it, at its own level, would bind it otherwise.
+    let mut depth = 0_usize;
+    for token in rest {
+        match token {
+            Token::Sign("(" | "{" | "[") => depth += 1,
+            Token::Sign("}") if depth == 0 => break,
+            Token::Sign(")" | "}" | "]") => depth = depth.saturating_sub(1),
+            Token::Sign("||") if depth == 0 => return None,
+            _ => {}
+        }
+    }
+    Class::ALL.into_iter().find(|class| class.as_str() == word)
+}

@@ -1,0 +1,218 @@
+//! What policy would answer, without a session: for `governor policy test`, `explain` and `simulate`.
+//!
+//! The facts come from the same reading of SQL and the decisions from the same policy set as in a session. What only a
+//! session knows (the catalogue, its search path, what it prepared) is said by the caller, or is in doubt as it is
+//! for a session that does not know it.
+
+use super::judge::copy_out_denial;
+use crate::engine::masking::classify_column;
+use crate::engine::model::{
+    Category, Claims, ColumnName, Decision, Endpoint, Principal, Reason, Statement, Verdict,
+};
+use crate::engine::policy::{PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility};
+use crate::engine::sql::{PostgresDialect, SqlDialect};
+use std::sync::Arc;
+
+/// Who asks, from where to where, and what surrounds it.
+#[derive(Clone, Debug)]
+pub struct Rehearsal<'a> {
+    policy: &'a PolicySet,
+    principal: PolicyPrincipal,
+    claims: Claims,
+    destination: Endpoint,
+    around: SessionContext,
+}
+
+/// What is known of statements besides their text; the default is what a session without a catalogue knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    pub approved: bool,
+    /// Whether relations with sensitive columns are read; `None`: in doubt, so they are where anything could be
+    /// masked from this principal.
+    pub reads_sensitive: Option<bool>,
+    pub estimated_rows: Option<u64>,
+    /// Schemas that names without one can mean; `None`: any.
+    pub bare_schemas: Option<Arc<[String]>>,
+    /// All mentioned names are columns.
+    pub columns_certain: bool,
+}
+
+/// One statement and what policy answers to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rehearsed {
+    pub statement: Statement,
+    /// As policy was asked about it.
+    pub context: RunContext,
+    pub decision: Decision,
+    /// Named columns that are sensitive by their label or name.
+    pub columns: Vec<RehearsedColumn>,
+}
+
+/// A named column and how it would be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RehearsedColumn {
+    /// As far as it is known: without its schema where the statement does not say it.
+    pub name: String,
+    pub category: Category,
+    pub visibility: Visibility,
+}
+
+impl<'a> Rehearsal<'a> {
+    pub fn new(
+        policy: &'a PolicySet,
+        principal: Arc<Principal>,
+        claims: Claims,
+        destination: Endpoint,
+        around: SessionContext,
+    ) -> Self {
+        Self { policy, principal: PolicyPrincipal::new(principal), claims, destination, around }
+    }
+
+    pub fn connect(&self) -> Decision {
+        self.policy.connect(&self.principal, &self.claims, &self.destination, &self.around)
+    }
+
+    pub fn see(&self, column: &SeeColumn) -> Visibility {
+        self.policy.see(&self.principal, &self.claims, &self.destination, column, &self.around)
+    }
+
+    /// Each statement of `text`, as it stands for itself.
+    pub fn run(&self, text: &str, known: &Known) -> Vec<Rehearsed> {
+        let may_mask = self.policy.may_mask(&self.principal, &self.claims, &self.destination);
+        let statements = PostgresDialect::default().script(text).statements;
+        statements.into_iter().map(|statement| self.statement(statement, known, may_mask)).collect()
+    }
+
+    fn statement(&self, statement: Statement, known: &Known, may_mask: bool) -> Rehearsed {
+        let touches = !statement.reads.is_empty() || statement.unknown.is_some();
+        let context = RunContext {
+            session: self.around.clone(),
+            approved: known.approved,
+            reads_sensitive: known.reads_sensitive.unwrap_or(may_mask && touches),
+            estimated_rows: known.estimated_rows,
+            bare_schemas: known.bare_schemas.clone(),
+            columns_certain: known.columns_certain,
+        };
+        let decision = match copy_out_denial(&statement, context.reads_sensitive && may_mask) {
+            Some(denial) => denial,
+            None => self.policy.run(&self.principal, &self.claims, &self.destination, &statement, &context),
+        };
+        let columns = self.columns(&statement);
+        Rehearsed { statement, context, decision, columns }
+    }
+
+    /// Each mentioned name with each relation that is read: which of them it belongs to, only the catalogue knows.
+    fn columns(&self, statement: &Statement) -> Vec<RehearsedColumn> {
+        let mut found: Vec<RehearsedColumn> = vec![];
+        for column in &statement.mentions.columns {
+            for relation in statement.reads.iter().take(RELATIONS_MAX) {
+                let name = ColumnName {
+                    schema: relation.schema.clone().unwrap_or_default(),
+                    relation: relation.name.clone(),
+                    column: column.clone(),
+                };
+                let Some(category) = self.category(&name) else { continue };
+                let known = relation.schema.is_some();
+                let asked = SeeColumn {
+                    column: known.then(|| name.clone()),
+                    category: Some(category).filter(|_| known),
+                };
+                let name = format!("{relation}.{column}");
+                found.push(RehearsedColumn { name, category, visibility: self.see(&asked) });
+            }
+            if found.len() >= COLUMNS_MAX {
+                break;
+            }
+        }
+        found
+    }
+
+    /// What a column holds by the operator's word or by its name, taken as one of text.
+    fn category(&self, name: &ColumnName) -> Option<Category> {
+        let by_name = classify_column(&name.relation, &name.column, TEXT);
+        match self.policy.labelling().column_rule(name) {
+            Some(rule) => rule.category.or(by_name).or(Some(Category::Other)),
+            None => by_name,
+        }
+    }
+}
+
+impl Rehearsed {
+    /// One verdict for a whole text: the strictest counts.
+    pub fn strictest(all: &[Rehearsed]) -> Verdict {
+        let has = |verdict| all.iter().any(|one| one.decision.verdict == verdict);
+        if all.is_empty() || has(Verdict::Deny) {
+            Verdict::Deny
+        } else if has(Verdict::Hold) {
+            Verdict::Hold
+        } else {
+            Verdict::Allow
+        }
+    }
+
+    /// The policies behind the strictest verdict.
+    pub fn reasons(all: &[Rehearsed]) -> impl Iterator<Item = &Reason> {
+        let strictest = Self::strictest(all);
+        all.iter().filter(move |one| one.decision.verdict == strictest).flat_map(|one| &*one.decision.reasons)
+    }
+}
+
+/// The server's type `text`.
+const TEXT: u32 = 25;
+const RELATIONS_MAX: usize = 16;
+const COLUMNS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::model::Class;
+    use crate::engine::policy::Profile;
+    use crate::engine::policy::tests::{claims, principal, server};
+
+    fn rehearse(class: Class, text: &str, known: &Known) -> Vec<Rehearsed> {
+        let set = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
+        let around = SessionContext::default();
+        Rehearsal::new(&set, principal(class).into(), claims(), server(), around).run(text, known)
+    }
+
+    #[test]
+    fn each_statement_has_its_answer_and_the_strictest_counts() {
+        let all = rehearse(Class::Agent, "SELECT 1; DROP TABLE t", &Known::default());
+        let verdicts: Vec<Verdict> = all.iter().map(|one| one.decision.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Allow, Verdict::Deny]);
+        assert_eq!(Rehearsed::strictest(&all), Verdict::Deny);
+        assert!(Rehearsed::reasons(&all).any(|reason| reason.policy == "agents-destructive-denied"));
+        assert!(Rehearsed::reasons(&all).all(|reason| reason.policy != "agents-permitted"));
+        assert_eq!(Rehearsed::strictest(&[]), Verdict::Deny);
+    }
+
+    #[test]
+    fn copy_out_is_refused_as_in_a_session() {
+        let known = |reads_sensitive| Known { reads_sensitive, ..Known::default() };
+        let text = "COPY people TO STDOUT";
+        let policy = |class, sensitive| {
+            let all = rehearse(class, text, &known(sensitive));
+            (all[0].decision.verdict, all[0].decision.reasons[0].policy.clone())
+        };
+        assert_eq!(policy(Class::Person, None), (Verdict::Deny, "governor.copy-out".into()));
+        assert_eq!(policy(Class::Person, Some(false)).0, Verdict::Allow);
+        assert_eq!(policy(Class::Service, None).0, Verdict::Allow);
+    }
+
+    #[test]
+    fn named_columns_show_how_they_would_be_seen() {
+        let all = rehearse(
+            Class::Person,
+            "SELECT id, email FROM shop.people WHERE password = 'x'",
+            &Known::default(),
+        );
+        let shown: Vec<(&str, bool)> = all[0]
+            .columns
+            .iter()
+            .map(|c| (c.name.as_str(), matches!(c.visibility, Visibility::Masked { .. })))
+            .collect();
+        assert_eq!(shown, [("shop.people.email", true), ("shop.people.password", true)]);
+        let all = rehearse(Class::Service, "SELECT email FROM shop.people", &Known::default());
+        assert_eq!(all[0].columns[0].visibility, Visibility::Clear);
+    }
+}

@@ -1,0 +1,228 @@
+//! One server, one governor, and a database for each run as the attack expects to find it.
+//!
+//! A database that was left as it was is used again; every other one is made anew from a template, under a name
+//! that was never used, so that nothing known about an earlier one can stand in for looking.
+
+use super::attack::Attack;
+use super::play::{Played, Stage, play};
+use super::reveal::Secret;
+use super::state::{State, is_of_server};
+use crate::governor::{Governor, Options};
+use crate::postgres::{Auth, Postgres};
+use crate::remote_socket::RemoteSocket;
+use crate::wire::{self, Wire};
+use crate::{Cgroup, wait};
+use anyhow::{Context, Result, bail};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Past governor, or through it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Direct,
+    Governed,
+}
+
+/// What one run left.
+#[derive(Debug)]
+pub struct Run {
+    pub played: Played,
+    /// Parts of database and server that are not what they were.
+    pub changed: Vec<String>,
+    pub secrets: Vec<Secret>,
+}
+
+#[derive(Debug)]
+pub struct Arena {
+    pub governor: Governor,
+    group: Cgroup,
+    postgres: Postgres,
+    bystander: Mutex<Option<Wire>>,
+    databases: AtomicUsize,
+    /// For each way those that were left as they were, with their state.
+    clean: Mutex<[Vec<(String, State)>; 2]>,
+    secrets: Vec<Secret>,
+}
+
+impl Arena {
+    pub fn start(server_version: Option<u32>) -> Result<Self> {
+        let options = Options {
+            // Nobody answers: what is held gives up soon.
+            approval_timeout: "1s",
+            server_version,
+            server_settings: SETTINGS.to_vec(),
+            ..Options::default()
+        };
+        let postgres = Postgres::start_version(server_version, Auth::Trust, &options.server_settings)?;
+        postgres.authenticate(AUTHENTICATION)?;
+        postgres.admin("postgres", &read("server.sql")?)?;
+        postgres.admin("postgres", &format!("CREATE DATABASE {TEMPLATE}"))?;
+        postgres.admin(TEMPLATE, &read("shop.sql")?)?;
+        let secrets = secrets(&postgres, TEMPLATE, "sensitive", &read("secrets.sql")?)?;
+        let group = Cgroup::create("governor-bypass")?;
+        let governor = Governor::start(&group, postgres.port(), &options)?;
+        let arena = Self {
+            governor,
+            group,
+            postgres,
+            bystander: Mutex::default(),
+            databases: AtomicUsize::new(0),
+            clean: Mutex::default(),
+            secrets,
+        };
+        arena.seat_bystander()?;
+        Ok(arena)
+    }
+
+    /// Plays `attack` in a database of its own and says what came of it.
+    pub fn run(&self, attack: &Attack, way: Way) -> Result<Run> {
+        let (database, before) = self.database(attack, way)?;
+        let result = self.run_in(attack, way, &database, &before);
+        let spoilt = !attack.set_up.is_empty() || result.as_ref().is_ok_and(|run| !run.changed.is_empty());
+        if !attack.clean_up.is_empty() {
+            self.postgres.admin(&database, &attack.clean_up).context("clean_up")?;
+        }
+        if spoilt || result.is_err() {
+            self.postgres.admin("postgres", &format!("DROP DATABASE {database} WITH (FORCE)"))?;
+            self.seat_bystander()?;
+            let now = self.state("postgres")?;
+            let left: Vec<String> =
+                before.differences(&now).into_iter().filter(|part| is_of_server(part)).collect();
+            if !left.is_empty() {
+                bail!("its clean_up leaves {} of the server changed", left.join(", "));
+            }
+        } else if let Some(clean) = lock(&self.clean).get_mut(way as usize) {
+            clean.push((database, before));
+        }
+        result
+    }
+
+    fn run_in(&self, attack: &Attack, way: Way, database: &str, before: &State) -> Result<Run> {
+        let mut secrets = self.secrets.clone();
+        for (number, query) in attack.reveals.iter().enumerate() {
+            let more = self::secrets(&self.postgres, database, &format!("reveals[{number}]"), query)?;
+            if more.is_empty() {
+                bail!("reveals[{number}] has no rows");
+            }
+            secrets.extend(more);
+        }
+        let group = match way {
+            Way::Direct => self.group.agent_host(),
+            Way::Governed => self.group.client(attack.class.into()),
+        };
+        let outside = |sql: &str| self.postgres.admin(database, sql).map(drop);
+        let oid = |function: &str| -> Result<u32> {
+            let sql = format!("SELECT '{function}'::regprocedure::oid");
+            Ok(self.postgres.admin(database, &sql)?.parse()?)
+        };
+        let server = SocketAddr::from(([127, 0, 0, 1], self.postgres.port()));
+        let stage = Stage { group: &group, server, database, outside: &outside, oid: &oid };
+        let mut played = play(attack, &stage)?;
+        let mut changed = Vec::new();
+        // What is locked shows while the attacker is there; everything else once he is gone.
+        if self.postgres.admin("postgres", &LOCKS.replace("{database}", database))? != "0" {
+            changed.push("locks".to_owned());
+        }
+        played.close();
+        self.wait_until_left(database)?;
+        changed.extend(before.differences(&self.state(database)?));
+        Ok(Run { played, changed, secrets })
+    }
+
+    /// A database for `attack`, and its state.
+    fn database(&self, attack: &Attack, way: Way) -> Result<(String, State)> {
+        if attack.set_up.is_empty()
+            && let Some(clean) = lock(&self.clean).get_mut(way as usize).and_then(Vec::pop)
+        {
+            return Ok(clean);
+        }
+        let name = format!("shop_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.postgres.admin("postgres", &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER app"))?;
+        if !attack.set_up.is_empty() {
+            self.postgres.admin(&name, &attack.set_up).context("set_up")?;
+        }
+        let state = self.state(&name)?;
+        Ok((name, state))
+    }
+
+    fn state(&self, database: &str) -> Result<State> {
+        Ok(State::parse(&self.postgres.admin(database, &read("state.sql")?)?))
+    }
+
+    /// A session of somebody else: its statement is a secret, and it is to be left alone.
+    fn seat_bystander(&self) -> Result<()> {
+        let sitting =
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'bystander' AND state = 'active'";
+        let mut bystander = lock(&self.bystander);
+        if bystander.is_some() && self.postgres.admin("postgres", sitting)? == "1" {
+            return Ok(());
+        }
+        let server = SocketAddr::from(([127, 0, 0, 1], self.postgres.port()));
+        let mut wire = Wire::new(RemoteSocket::connect(&self.group.agent_host(), server)?)?;
+        let parameters = [("user", "app"), ("database", "postgres"), ("application_name", "bystander")];
+        wire.send(&wire::startup_with(0, &parameters))?;
+        wire.until_ready()?;
+        wire.send(&wire::query(&format!("SELECT pg_sleep(86400), '{BYSTANDER}'")))?;
+        *bystander = Some(wire);
+        wait::until("the bystander to sit", wait::PATIENCE, || {
+            Ok((self.postgres.admin("postgres", sitting)? == "1").then_some(()))
+        })
+    }
+
+    /// Sessions end after their connections; those that still run something are ended.
+    fn wait_until_left(&self, database: &str) -> Result<()> {
+        let count = format!("SELECT count(*) {}", SESSIONS.replace("{database}", database));
+        let left = || Ok((self.postgres.admin("postgres", &count)? == "0").then_some(()));
+        if wait::until("the sessions to end", Duration::from_secs(2), left).is_err() {
+            let end =
+                format!("SELECT pg_terminate_backend(pid) {}", SESSIONS.replace("{database}", database));
+            self.postgres.admin("postgres", &end)?;
+            wait::until("the sessions to be ended", wait::PATIENCE, left)?;
+        }
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The files of the corpus.
+pub fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("bypass")
+}
+
+fn read(file: &str) -> Result<String> {
+    let path = directory().join(file);
+    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
+/// One secret for each value of each row.
+fn secrets(postgres: &Postgres, database: &str, what: &str, query: &str) -> Result<Vec<Secret>> {
+    let text = postgres.admin(database, query)?;
+    let values = text.split(['|', '\n']).filter(|value| !value.is_empty());
+    Ok(values.map(|value| Secret { what: format!("{what} {value:?}"), value: value.to_owned() }).collect())
+}
+
+/// Text of another session's statement; `secrets.sql` has it too.
+const BYSTANDER: &str = "bystanders own words 7319";
+const TEMPLATE: &str = "pristine";
+const SESSIONS: &str =
+    "FROM pg_stat_activity WHERE datname = '{database}' AND backend_type = 'client backend'";
+/// Locks on which others would wait.
+const LOCKS: &str = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+    WHERE a.datname = '{database}' AND l.granted AND (l.locktype = 'advisory' OR l.locktype = 'relation' \
+    AND l.relation >= 16384 AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'))";
+/// Of the server: what some attacks need to work at all, and nothing that runs by itself.
+const SETTINGS: &[&str] = &[
+    "listen_addresses=127.0.0.1,127.0.0.2,::1",
+    "wal_level=logical",
+    "max_prepared_transactions=4",
+    "autovacuum=off",
+    "track_activity_query_size=4096",
+];
+const AUTHENTICATION: &str = "host all all 127.0.0.0/8 trust\nhost all all ::1/128 trust\n\
+    host replication all 127.0.0.0/8 trust\nlocal all all trust";
