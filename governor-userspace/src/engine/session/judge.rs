@@ -4,7 +4,9 @@ use super::facts::StatementRef;
 use super::governance::Governance;
 use super::meaning::{DefinedHere, Meaning, executed_name, fetched_name};
 use super::{Encoding, Session, Settings};
-use crate::engine::model::{Decision, DecisionId, SessionState, Statement, StatementKind, Unknown, Verdict};
+use crate::engine::model::{
+    Decision, DecisionId, RelationName, SearchPath, SessionState, Statement, StatementKind, Unknown, Verdict,
+};
 use crate::engine::policy::RunContext;
 use crate::engine::wire::postgres::encode::Report;
 use std::borrow::Cow;
@@ -150,6 +152,8 @@ impl Session {
             approved,
             reads_sensitive,
             estimated_rows: reached.rows_max,
+            bare_schemas: bare_schemas(&reached.statement, &state.search_path),
+            columns_certain: reached.columns_certain,
             ..RunContext::default()
         };
         self.asker(governance).run(&reached.statement, context)
@@ -172,6 +176,15 @@ impl Session {
             hint: hint.to_owned(),
         }
     }
+}
+
+/// Where relations can be that a statement names without a schema and that nobody knows.
+fn bare_schemas(statement: &Statement, path: &SearchPath) -> Option<Arc<[String]>> {
+    let is_bare = |name: &RelationName| name.schema.is_none();
+    if !statement.reads.iter().chain(&statement.writes).any(is_bare) {
+        return None;
+    }
+    path.searched(false).map(|schemas| schemas.into_iter().map(str::to_owned).collect())
 }
 
 /// A name that the server keeps as it is: it cuts longer ones, and reads others in the session's
