@@ -32,10 +32,8 @@ pub(super) struct Reached {
     /// another name below.
     pub columns_certain: bool,
     /// How what the text does not name was reached: "public.people through view public.v".
-    #[cfg_attr(not(test), expect(dead_code, reason = "for tests, until records tell it"))]
     pub via: Vec<String>,
     /// Why more may happen than the facts say.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for tests, until records tell it"))]
     pub hidden: Vec<String>,
 }
 

@@ -6,5 +6,6 @@ mod encryption;
 mod hold;
 mod masking;
 mod opening;
+mod reach;
 mod split;
 mod stage;
