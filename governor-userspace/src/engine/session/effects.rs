@@ -71,6 +71,7 @@ impl Session {
             formats: None,
             state: judged.state.clone(),
             means: None,
+            rows: 0,
             holds,
             described: false,
             plan: None,

@@ -5,6 +5,9 @@
 
 use super::catalogue::{Catalogue, Labels};
 use super::facts::{FactsCache, StatementRef, Understood};
+use super::flows::FlowsCache;
+use super::glass::Glass;
+use super::rates::Rates;
 use super::reached::{self, Reached};
 use super::visibility;
 use crate::engine::masking::{ColumnAction, Detectors};
@@ -59,7 +62,12 @@ pub struct Governance {
     pub detectors: Arc<Detectors>,
     pub labels: Arc<Labels>,
     pub limits: EngineLimits,
+    /// Shared by all workers.
+    pub rates: Arc<Rates>,
+    /// Shared by all workers.
+    pub glass: Arc<Glass>,
     pub facts: FactsCache,
+    pub flows: FlowsCache,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
     /// Since when a session reads a catalogue anew.
@@ -84,6 +92,9 @@ impl Governance {
             detectors,
             labels,
             limits,
+            rates: Arc::default(),
+            glass: Arc::default(),
+            flows: FlowsCache::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
             readings: LruCache::new(CATALOGUES_COUNT_MAX),

@@ -3,13 +3,15 @@
 use super::facts::StatementRef;
 use super::governance::Governance;
 use super::meaning::{DefinedHere, Meaning, executed_name, fetched_name};
+use super::pace::RATE_POLICY;
 use super::{Encoding, Session, Settings};
 use crate::engine::model::{
-    Decision, DecisionId, RelationName, SearchPath, SessionState, Statement, StatementKind, Unknown, Verdict,
+    Decision, DecisionId, Obligations, SessionState, Statement, StatementKind, Unknown, Verdict,
 };
 use crate::engine::policy::RunContext;
 use crate::engine::wire::postgres::encode::Report;
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// A statement with its decision.
@@ -152,7 +154,7 @@ impl Session {
             approved,
             reads_sensitive,
             estimated_rows: reached.rows_max,
-            bare_schemas: bare_schemas(&reached.statement, &state.search_path),
+            bare_schemas: state.bare_schemas.clone(),
             columns_certain: reached.columns_certain,
             ..RunContext::default()
         };
@@ -167,7 +169,7 @@ impl Session {
             reason.map_or(("", "", ""), |r| (r.policy.as_str(), r.text.as_str(), r.hint.as_str()));
         let text = if text.is_empty() { "no policy permits it" } else { text };
         Report {
-            sqlstate: "42501",
+            sqlstate: if policy == RATE_POLICY { "53400" } else { "42501" },
             message: format!("governor denied {what}: {text}"),
             detail: format!(
                 "decision={id} verdict=deny policy={policy} class={}",
@@ -176,15 +178,6 @@ impl Session {
             hint: hint.to_owned(),
         }
     }
-}
-
-/// Where relations can be that a statement names without a schema and that nobody knows.
-fn bare_schemas(statement: &Statement, path: &SearchPath) -> Option<Arc<[String]>> {
-    let is_bare = |name: &RelationName| name.schema.is_none();
-    if !statement.reads.iter().chain(&statement.writes).any(is_bare) {
-        return None;
-    }
-    path.searched(false).map(|schemas| schemas.into_iter().map(str::to_owned).collect())
 }
 
 /// A name that the server keeps as it is: it cuts longer ones, and reads others in the session's
@@ -218,7 +211,15 @@ fn stricter(a: Arc<Decision>, b: Arc<Decision>) -> Arc<Decision> {
         Verdict::Hold => 1,
         Verdict::Deny => 2,
     };
-    if rank(&b) > rank(&a) { b } else { a }
+    match rank(&b).cmp(&rank(&a)) {
+        Ordering::Greater => b,
+        Ordering::Equal if a.obligations.limits != b.obligations.limits => {
+            let limits = a.obligations.limits.and(b.obligations.limits);
+            let obligations = Obligations { limits, ..a.obligations };
+            Arc::new(Decision { obligations, ..(*a).clone() })
+        }
+        _ => a,
+    }
 }
 
 impl Settings {

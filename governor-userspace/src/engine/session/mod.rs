@@ -23,16 +23,20 @@ mod client;
 mod effects;
 mod encryption;
 mod facts;
+mod flows;
 mod following;
 mod gate;
+mod glass;
 mod governance;
 mod hold;
 mod input;
 mod judge;
 mod meaning;
 mod opening;
+mod pace;
 mod permit;
 mod pipeline;
+mod rates;
 mod reached;
 mod records;
 mod rehearsal;
@@ -44,9 +48,12 @@ mod visibility;
 pub use action::{Actions, CloseReason, Request, TooMany};
 pub use catalogue::{Catalogue, ColumnPattern, Labels};
 pub use facts::{FactsCache, Understood};
+pub use glass::{Broken, Glass, login_of};
 pub use governance::{EngineLimits, Governance};
 pub use input::{CancelMatch, Input, StopReason};
+pub use pace::RATE_POLICY;
 pub use permit::Permit;
+pub use rates::{RateKey, Rates};
 pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
 
 use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
@@ -64,6 +71,7 @@ use facts::StatementRef;
 use following::Following;
 use hold::{Approval, Holding, Standing};
 use meaning::Meaning;
+use pace::{CancelKey, Paced};
 use pipeline::Pipeline;
 use slots::Slots;
 use std::fmt::Write as _;
@@ -106,12 +114,25 @@ pub struct Session {
     encryption: Encryption,
     /// The minute of the input that is being handled.
     now: Option<Moment>,
+    /// The glass is broken for this principal now.
+    broken: Option<Broken>,
+    /// What the row plans of portals were decided under: the minute, and the broken glass.
+    plans_of: (Option<Moment>, Option<Arc<str>>),
     /// Version of the policy set that `may_be_masked` was asked of.
     policy_version: Arc<str>,
     /// Policy may mask something from this principal: rows are looked at.
     may_be_masked: bool,
     /// Policy may deny or hold something of this principal: names are followed exactly, one batch at a time.
     restricted: bool,
+    /// Policy may bound rows or time of this principal's statements: they go to the server one at a time.
+    may_pace: bool,
+    /// The bounded statement that runs. Boxed: most sessions never have one.
+    paced: Option<Box<Paced>>,
+    cancel_key: Option<Box<CancelKey>>,
+    /// A cancel request for what runs is on its way.
+    cancel_under_way: bool,
+    /// The server keeps the replies of an Execute until it is asked for them.
+    flush_due: bool,
     /// Messages of the extended protocol were forwarded since the last ReadyForQuery.
     batch_open: bool,
     transaction: TransactionState,
@@ -215,6 +236,8 @@ struct Portal {
     state: Arc<SessionState>,
     /// What it stands for, where it is an EXECUTE or a FETCH that was run.
     means: Option<Meaning>,
+    /// Rows that it gave so far, where they are counted.
+    rows: u64,
     /// A cursor WITH HOLD: it outlives its transaction.
     holds: bool,
     /// A Describe of this portal was sent.
@@ -290,9 +313,16 @@ impl Session {
             phase: Phase::Opening { encryption_requests: 0 },
             encryption: Encryption::default(),
             now: Some(Moment::of(now)),
+            broken: None,
+            plans_of: (None, None),
             policy_version: governance.policy.version().into(),
             may_be_masked: true,
             restricted: true,
+            may_pace: false,
+            paced: None,
+            cancel_key: None,
+            cancel_under_way: false,
+            flush_due: false,
             batch_open: false,
             transaction: TransactionState::Idle,
             pipeline: Pipeline::default(),
@@ -350,6 +380,7 @@ impl Session {
         }
         self.fresh_runs = 0;
         self.now = Some(Moment::of(now));
+        self.broken = governance.glass.of(&self.setup.principal, now);
         self.follow_policy(governance);
         let result = match input {
             Input::Client(buffer) => {
@@ -416,6 +447,14 @@ impl Session {
                 self.cancel_matched(now, found, governance, out);
                 Ok(())
             }
+            Input::Tick => {
+                self.tick(now, out);
+                Ok(())
+            }
+            Input::CancelSent => {
+                self.cancel_sent();
+                Ok(())
+            }
             Input::Stop(reason) => {
                 self.stop(now, reason, out);
                 Ok(())
@@ -447,7 +486,7 @@ impl Session {
         if self.client_stream.is_open() {
             return true;
         }
-        if self.pipeline.is_full() {
+        if self.pipeline.is_full() || self.is_held_back() {
             return false;
         }
         // One batch at a time: what a name means is certain only when the server has answered. Behind a
@@ -539,6 +578,7 @@ impl Session {
         let mut asker = self.asker(governance);
         let may_be_masked = asker.may_be_masked();
         self.restricted = may_be_masked || asker.may_be_restricted();
+        self.may_pace = governance.policy.may_pace(self.setup.principal.class);
         self.may_be_masked = may_be_masked;
         if self.may_be_masked || was_masked {
             // Columns were not looked at before, or under other rules.
@@ -551,7 +591,8 @@ impl Session {
     }
 
     fn asker<'a>(&'a self, governance: &'a mut Governance) -> governance::Asker<'a> {
-        let around = SessionContext { at: self.now, break_glass: None };
+        let break_glass = self.broken.as_ref().map(|broken| broken.reason.clone());
+        let around = SessionContext { at: self.now, break_glass };
         governance.asker(&self.policy_principal, &self.claims, self.setup.destination, around)
     }
 

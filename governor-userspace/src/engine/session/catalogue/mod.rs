@@ -70,7 +70,7 @@ impl Catalogue {
         let sensitivity = Sensitivity::of_names(data.relations(), labels);
         let id = CATALOGUES_COUNT.fetch_add(1, Ordering::Relaxed);
         let mut catalogue = Self { data, sensitivity, loaded, reading_ns: 0, id, codes: Codes::default() };
-        catalogue.follow_views(labels, dialect);
+        catalogue.follow_flows(labels, dialect);
         catalogue
     }
 

@@ -6,6 +6,7 @@ mod encryption;
 mod hold;
 mod masking;
 mod opening;
+mod pace;
 mod reach;
 mod split;
 mod stage;

@@ -129,6 +129,11 @@ impl Stage {
         self.server(&ready(b'I'));
     }
 
+    /// From now on it is so late.
+    pub fn at(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
     pub fn clear(&mut self) {
         self.to_server.clear();
         self.to_client.clear();
