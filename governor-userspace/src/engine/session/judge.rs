@@ -155,6 +155,7 @@ impl Session {
             reads_sensitive,
             estimated_rows: reached.rows_max,
             bare_schemas: state.bare_schemas.clone(),
+            columns_certain: reached.columns_certain,
             ..RunContext::default()
         };
         self.asker(governance).run(&reached.statement, context)

@@ -233,7 +233,7 @@ impl Session {
     ) -> bool {
         let destination = self.setup.destination;
         self.catalogue = governance.catalogue(destination, &self.claims.database);
-        if self.restricted && governance.catalogue_is_stale(destination, &self.claims.database, now) {
+        if self.restricted && governance.wants_catalogue(destination, &self.claims.database, now) {
             self.phase = Phase::ReadingCatalogue { ready: Some(Bytes::copy_from_slice(ready)) };
             self.read_catalogue(now, out);
             return false;

@@ -7,5 +7,6 @@ mod hold;
 mod masking;
 mod opening;
 mod pace;
+mod reach;
 mod split;
 mod stage;
