@@ -145,7 +145,7 @@ impl Session {
         let context = RunContext {
             approved,
             reads_sensitive,
-            bare_schemas: state.bare_schemas.clone(),
+            bare_schemas: state.bare_schemas(statement),
             ..RunContext::default()
         };
         self.asker(governance).run(statement, context)
