@@ -1,12 +1,13 @@
 -- Everything that an attack may change, as (part, digest). Parts that begin with `server` are shared by all databases.
 SET client_min_messages = error;
 SET lock_timeout = '5s';
+SET search_path = pg_catalog, public;
 WITH mine AS (
     SELECT c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid >= 16384 AND n.nspname !~ '^pg_(temp|toast)')
 SELECT 'rows ' || oid::regclass,
        (xpath('//h/text()', query_to_xml(format('SELECT md5(string_agg(t::text, chr(10) ORDER BY t::text)) AS h FROM (SELECT * FROM ONLY %s) t', oid::regclass), true, false, '')))[1]::text
-FROM mine WHERE relkind IN ('r', 'm', 'S')
+FROM mine WHERE relkind IN ('r', 'S') OR relkind = 'm' AND relispopulated
 UNION ALL
 SELECT 'relation ' || oid::regclass, md5(concat_ws(' ', relnamespace, relkind, relowner, relacl, reloptions, relpersistence, relispartition, relrowsecurity, relforcerowsecurity, relreplident, reltablespace, relam, relispopulated,
        (SELECT string_agg(concat_ws(' ', attnum, attname, atttypid, atttypmod, attnotnull, attacl, attoptions, attstorage, attstattarget, attidentity, attgenerated, attisdropped), ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = mine.oid)))
@@ -36,7 +37,7 @@ UNION ALL SELECT 'rights', md5(concat_ws(' ',
     (SELECT string_agg(concat_ws(' ', oid, polname, polrelid, polroles, polcmd), ',' ORDER BY oid) FROM pg_policy),
     (SELECT string_agg(p::text, ',' ORDER BY oid) FROM pg_event_trigger p),
     (SELECT string_agg(p::text, ',') FROM pg_seclabel p),
-    (SELECT concat_ws(' ', datdba, datacl, datconnlimit, datallowconn, datistemplate) FROM pg_database WHERE datname = current_database() AND datname <> 'pristine')))
+    (SELECT concat_ws(' ', datacl, datconnlimit, datallowconn, datistemplate) FROM pg_database WHERE datname = current_database() AND datname <> 'pristine')))
 UNION ALL SELECT 'large objects', md5(concat_ws(' ',
     (SELECT string_agg(p::text, ',' ORDER BY oid) FROM pg_largeobject_metadata p), (SELECT string_agg(p::text, ',' ORDER BY loid, pageno) FROM pg_largeobject p)))
 UNION ALL SELECT 'statistics', md5(concat_ws(' ', (SELECT count(*) FROM pg_statistic),
@@ -49,9 +50,8 @@ UNION ALL SELECT 'server roles', md5(concat_ws(' ',
 UNION ALL SELECT 'server databases', string_agg(datname, ',' ORDER BY datname) FROM pg_database WHERE datname !~ '^shop_\d+$'
 UNION ALL SELECT 'server tablespaces', string_agg(p::text, ',' ORDER BY oid) FROM pg_tablespace p
 UNION ALL SELECT 'server settings', md5(pg_read_file('postgresql.auto.conf'))
-UNION ALL SELECT 'server files', (SELECT string_agg(name, ',' ORDER BY name) FROM pg_ls_dir('.') AS name WHERE name ~ '^(bypass|core)')
+UNION ALL SELECT 'server files', (SELECT string_agg(name, ',' ORDER BY name) FROM pg_ls_dir('.') AS name WHERE name ~ '^bypass-(loot|note)')
 UNION ALL SELECT 'server slots', string_agg(slot_name, ',' ORDER BY slot_name) FROM pg_replication_slots
 UNION ALL SELECT 'server origins', string_agg(roname, ',' ORDER BY roname) FROM pg_replication_origin
-UNION ALL SELECT 'server statements', (SELECT stats_reset::text FROM pg_stat_statements_info)
 UNION ALL SELECT 'server statistics', (SELECT stats_reset::text FROM pg_stat_bgwriter)
 UNION ALL SELECT 'server bystander', count(*)::text FROM pg_stat_activity WHERE application_name = 'bystander' AND state = 'active';

@@ -41,6 +41,8 @@ pub struct Arena {
     group: Cgroup,
     postgres: Postgres,
     bystander: Mutex<Option<Wire>>,
+    /// Superuser's sessions of the database `postgres`, past governor.
+    askers: Mutex<Vec<Wire>>,
     databases: AtomicUsize,
     /// For each way those that were left as they were, with their state.
     clean: Mutex<[Vec<(String, State)>; 2]>,
@@ -69,6 +71,7 @@ impl Arena {
             group,
             postgres,
             bystander: Mutex::default(),
+            askers: Mutex::default(),
             databases: AtomicUsize::new(0),
             clean: Mutex::default(),
             secrets,
@@ -81,12 +84,17 @@ impl Arena {
     pub fn run(&self, attack: &Attack, way: Way) -> Result<Run> {
         let (database, before) = self.database(attack, way)?;
         let result = self.run_in(attack, way, &database, &before);
-        let spoilt = !attack.set_up.is_empty() || result.as_ref().is_ok_and(|run| !run.changed.is_empty());
+        let changed = result.as_ref().map(|run| run.changed.as_slice()).unwrap_or_default();
+        let beyond = !attack.clean_up.is_empty() || changed.iter().any(|part| is_of_server(part));
         if !attack.clean_up.is_empty() {
             self.postgres.admin(&database, &attack.clean_up).context("clean_up")?;
         }
-        if spoilt || result.is_err() {
-            self.postgres.admin("postgres", &format!("DROP DATABASE {database} WITH (FORCE)"))?;
+        if !attack.set_up.is_empty() || !changed.is_empty() || result.is_err() {
+            self.ask(&format!("DROP DATABASE {database} WITH (FORCE)"))?;
+        } else if let Some(clean) = lock(&self.clean).get_mut(way as usize) {
+            clean.push((database, before.clone()));
+        }
+        if beyond || result.is_err() {
             self.seat_bystander()?;
             let now = self.state("postgres")?;
             let left: Vec<String> =
@@ -94,8 +102,6 @@ impl Arena {
             if !left.is_empty() {
                 bail!("its clean_up leaves {} of the server changed", left.join(", "));
             }
-        } else if let Some(clean) = lock(&self.clean).get_mut(way as usize) {
-            clean.push((database, before));
         }
         result
     }
@@ -118,17 +124,21 @@ impl Arena {
             let sql = format!("SELECT '{function}'::regprocedure::oid");
             Ok(self.postgres.admin(database, &sql)?.parse()?)
         };
-        let server = SocketAddr::from(([127, 0, 0, 1], self.postgres.port()));
-        let stage = Stage { group: &group, server, database, outside: &outside, oid: &oid };
+        let stage = Stage { group: &group, server: self.server(), database, outside: &outside, oid: &oid };
         let mut played = play(attack, &stage)?;
         let mut changed = Vec::new();
         // What is locked shows while the attacker is there; everything else once he is gone.
-        if self.postgres.admin("postgres", &LOCKS.replace("{database}", database))? != "0" {
+        if self.ask(&LOCKS.replace("{database}", database))? != "0" {
             changed.push("locks".to_owned());
         }
         played.close();
         self.wait_until_left(database)?;
-        changed.extend(before.differences(&self.state(database)?));
+        match self.state(database) {
+            Ok(after) => changed.extend(before.differences(&after)),
+            // A prepared transaction keeps its locks.
+            Err(_) if !changed.is_empty() => {}
+            Err(error) => return Err(error),
+        }
         Ok(Run { played, changed, secrets })
     }
 
@@ -140,12 +150,37 @@ impl Arena {
             return Ok(clean);
         }
         let name = format!("shop_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.postgres.admin("postgres", &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER app"))?;
+        self.ask(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER app"))?;
         if !attack.set_up.is_empty() {
             self.postgres.admin(&name, &attack.set_up).context("set_up")?;
         }
         let state = self.state(&name)?;
         Ok((name, state))
+    }
+
+    /// The first value of the answer; empty where there is none.
+    fn ask(&self, sql: &str) -> Result<String> {
+        let free = lock(&self.askers).pop();
+        let mut wire = match free {
+            Some(wire) => wire,
+            None => {
+                let mut wire = Wire::new(RemoteSocket::connect(&self.group.agent_host(), self.server())?)?;
+                wire.start("postgres", "postgres")?;
+                wire
+            }
+        };
+        let reply = wire.query(sql)?;
+        if let Some(error) = reply.iter().find(|message| message.tag == b'E') {
+            bail!("{sql}: {}", error.field(b'M').unwrap_or_default());
+        }
+        lock(&self.askers).push(wire);
+        let row = reply.iter().find(|message| message.tag == b'D').map(|row| row.row()).transpose()?;
+        let value = row.and_then(|row| row.into_iter().next().flatten()).unwrap_or_default();
+        Ok(String::from_utf8_lossy(&value).into_owned())
+    }
+
+    fn server(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.postgres.port()))
     }
 
     fn state(&self, database: &str) -> Result<State> {
@@ -157,29 +192,26 @@ impl Arena {
         let sitting =
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'bystander' AND state = 'active'";
         let mut bystander = lock(&self.bystander);
-        if bystander.is_some() && self.postgres.admin("postgres", sitting)? == "1" {
+        if bystander.is_some() && self.ask(sitting)? == "1" {
             return Ok(());
         }
-        let server = SocketAddr::from(([127, 0, 0, 1], self.postgres.port()));
-        let mut wire = Wire::new(RemoteSocket::connect(&self.group.agent_host(), server)?)?;
+        let mut wire = Wire::new(RemoteSocket::connect(&self.group.agent_host(), self.server())?)?;
         let parameters = [("user", "app"), ("database", "postgres"), ("application_name", "bystander")];
         wire.send(&wire::startup_with(0, &parameters))?;
         wire.until_ready()?;
         wire.send(&wire::query(&format!("SELECT pg_sleep(86400), '{BYSTANDER}'")))?;
         *bystander = Some(wire);
-        wait::until("the bystander to sit", wait::PATIENCE, || {
-            Ok((self.postgres.admin("postgres", sitting)? == "1").then_some(()))
-        })
+        wait::until("the bystander to sit", wait::PATIENCE, || Ok((self.ask(sitting)? == "1").then_some(())))
     }
 
     /// Sessions end after their connections; those that still run something are ended.
     fn wait_until_left(&self, database: &str) -> Result<()> {
         let count = format!("SELECT count(*) {}", SESSIONS.replace("{database}", database));
-        let left = || Ok((self.postgres.admin("postgres", &count)? == "0").then_some(()));
+        let left = || Ok((self.ask(&count)? == "0").then_some(()));
         if wait::until("the sessions to end", Duration::from_secs(2), left).is_err() {
             let end =
                 format!("SELECT pg_terminate_backend(pid) {}", SESSIONS.replace("{database}", database));
-            self.postgres.admin("postgres", &end)?;
+            self.ask(&end)?;
             wait::until("the sessions to be ended", wait::PATIENCE, left)?;
         }
         Ok(())
@@ -213,8 +245,8 @@ const TEMPLATE: &str = "pristine";
 const SESSIONS: &str =
     "FROM pg_stat_activity WHERE datname = '{database}' AND backend_type = 'client backend'";
 /// Locks on which others would wait.
-const LOCKS: &str = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
-    WHERE a.datname = '{database}' AND l.granted AND (l.locktype = 'advisory' OR l.locktype = 'relation' \
+const LOCKS: &str = "SELECT count(*) FROM pg_locks l \
+    WHERE l.database = (SELECT oid FROM pg_database WHERE datname = '{database}') AND l.granted AND (l.locktype = 'advisory' OR l.locktype = 'relation' \
     AND l.relation >= 16384 AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'))";
 /// Of the server: what some attacks need to work at all, and nothing that runs by itself.
 const SETTINGS: &[&str] = &[

@@ -137,7 +137,9 @@ impl Views {
         forms.push(((number * 100.0).round() as i64).to_be_bytes().to_vec());
         let groups: Vec<u8> =
             base_ten_thousand(secret).iter().flat_map(|group| group.to_be_bytes()).collect();
-        forms.iter().any(|form| self.values.contains(form))
+        // Within ranges and rows there are eight bytes beside others.
+        let within = |form: &Vec<u8>| number > 1e9 && form.len() == 8 && contains(&self.raw, form);
+        forms.iter().any(|form| self.values.contains(form) || within(form))
             || self.values.iter().any(|value| value.len() > 8 && value.get(8..) == Some(&groups))
     }
 

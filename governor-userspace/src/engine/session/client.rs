@@ -150,7 +150,7 @@ impl Session {
         Ok(match message {
             kind::QUERY => {
                 if self.catalogue_needed(now, governance) {
-                    return Ok(self.read_catalogue_first(out));
+                    return Ok(self.read_catalogue_first(now, out));
                 }
                 if self.state_needed() {
                     return Ok(self.ask_state_first(out));
@@ -160,13 +160,15 @@ impl Session {
                 } else {
                     too_long(body, body_bytes, governance)
                 };
+                if self.names_are_new(now, &statements) {
+                    return Ok(self.read_catalogue_first(now, out));
+                }
                 self.query(now, &statements, governance, out)
             }
             kind::PARSE | kind::BIND | kind::EXECUTE | kind::FUNCTION_CALL if self.state_needed() => {
                 self.ask_state_first(out)
             }
             kind::PARSE => {
-                self.batch_open = true;
                 let (name, statements) = if whole {
                     let parse = frontend::parse(body)?;
                     (parse.statement, self.understand(parse.text, governance))
@@ -176,9 +178,12 @@ impl Session {
                 };
                 // A simple query in between would drop an unnamed statement that is still wanted.
                 let unnamed_is_free = name.is_empty() || self.statements.newest(b"").is_none();
-                if unnamed_is_free && self.catalogue_needed(now, governance) {
-                    return Ok(self.read_catalogue_first(out));
+                if unnamed_is_free
+                    && (self.catalogue_needed(now, governance) || self.names_are_new(now, &statements))
+                {
+                    return Ok(self.read_catalogue_first(now, out));
                 }
+                self.batch_open = true;
                 self.parse(now, name, statements, governance, out)
             }
             kind::BIND => {
@@ -237,15 +242,18 @@ impl Session {
         })
     }
 
-    /// DDL was seen, or the catalogue is old: read it again before the next query, while nothing is
-    /// under way and no transaction is open.
+    /// Nothing is under way and no transaction is open: governor may ask for itself.
+    fn may_read_catalogue(&self) -> bool {
+        self.restricted
+            && self.pipeline.is_empty()
+            && !self.batch_open
+            && self.transaction == super::TransactionState::Idle
+            && !self.standing_is_set()
+    }
+
+    /// DDL was seen, or the catalogue is old: read it again before the next query.
     fn catalogue_needed(&mut self, now: Timestamp, governance: &mut Governance) -> bool {
-        if !self.may_be_masked
-            || !self.pipeline.is_empty()
-            || self.batch_open
-            || self.transaction != super::TransactionState::Idle
-            || self.standing_is_set()
-        {
+        if !self.may_read_catalogue() {
             return false;
         }
         if self.catalogue_outdated && self.catalogue.is_some() {
@@ -265,9 +273,21 @@ impl Session {
         self.catalogue.is_some() && governance.catalogue_is_stale(destination, &database, now)
     }
 
-    fn read_catalogue_first(&mut self, out: &mut Actions) -> Step {
+    /// Something is named that the catalogue does not have: it may have been made since.
+    fn names_are_new(&self, now: Timestamp, statements: &[StatementRef]) -> bool {
+        let state = self.following.state();
+        self.may_read_catalogue()
+            && self.catalogue.as_ref().is_some_and(|catalogue| {
+                let wants = |statement: &crate::engine::model::Statement| {
+                    catalogue.wants_again(statement, state, now)
+                };
+                statements.iter().any(|s| wants(s) || s.inner.as_deref().is_some_and(wants))
+            })
+    }
+
+    fn read_catalogue_first(&mut self, now: Timestamp, out: &mut Actions) -> Step {
         self.phase = Phase::ReadingCatalogue { ready: None };
-        self.read_catalogue(out);
+        self.read_catalogue(now, out);
         Step::Later
     }
 

@@ -1,6 +1,7 @@
 //! Decides statements before any of them runs.
 
 use super::facts::StatementRef;
+use super::fault;
 use super::governance::Governance;
 use super::meaning::{DefinedHere, Meaning, executed_name, fetched_name};
 use super::pace::RATE_POLICY;
@@ -130,25 +131,46 @@ impl Session {
         judged
     }
 
+    /// A fault of governor's own while it decides denies this statement; the session goes on.
     fn decide(
         &self,
-        statement: &Statement,
+        statement: &StatementRef,
         state: &SessionState,
         approved: bool,
         governance: &mut Governance,
     ) -> Arc<Decision> {
-        let reads_sensitive = self.may_be_masked
-            && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement));
-        if let Some(denial) = copy_out_denial(statement, reads_sensitive) {
+        fault::guarded("policy", || self.ask(statement, state, approved, governance))
+            .unwrap_or_else(|| Arc::new(fault::denial()))
+    }
+
+    /// Policy is asked about all that the statement reaches, seen through the catalogue as it was last read.
+    fn ask(
+        &self,
+        statement: &StatementRef,
+        state: &SessionState,
+        approved: bool,
+        governance: &mut Governance,
+    ) -> Arc<Decision> {
+        if !self.restricted {
+            return self.asker(governance).run(statement, RunContext { approved, ..RunContext::default() });
+        }
+        let sensitive = |statement: &Statement, governance: &Governance| {
+            self.may_be_masked
+                && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement))
+        };
+        if let Some(denial) = copy_out_denial(statement, sensitive(statement, governance)) {
             return Arc::new(denial);
         }
+        let reached = governance.reach(statement, self.catalogue.as_deref(), &state.search_path);
+        let reads_sensitive = sensitive(&reached.statement, governance);
         let context = RunContext {
             approved,
             reads_sensitive,
-            bare_schemas: state.bare_schemas(statement),
+            estimated_rows: reached.rows_max,
+            bare_schemas: state.bare_schemas(&reached.statement),
             ..RunContext::default()
         };
-        self.asker(governance).run(statement, context)
+        self.asker(governance).run(&reached.statement, context)
     }
 
     /// What the client reads when it is refused.

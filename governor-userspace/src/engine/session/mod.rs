@@ -14,6 +14,7 @@
 
 mod action;
 mod ask;
+mod breadth;
 mod cancel;
 pub mod cases;
 mod catalogue;
@@ -22,6 +23,8 @@ mod client;
 mod effects;
 mod encryption;
 mod facts;
+mod fault;
+mod flows;
 mod following;
 mod gate;
 mod glass;
@@ -35,6 +38,7 @@ mod pace;
 mod permit;
 mod pipeline;
 mod rates;
+mod reached;
 mod records;
 mod rehearsal;
 mod server;
@@ -153,7 +157,9 @@ pub struct Session {
     /// How rows of the statement at the front of the pipeline are treated.
     rows: Rows,
     catalogue: Option<Arc<Catalogue>>,
-    catalogue_reader: Option<CatalogueReader>,
+    /// Boxed: most sessions never read one.
+    catalogue_reader: Option<Box<CatalogueReader>>,
+    catalogue_asked: Timestamp,
     catalogue_outdated: bool,
     /// A ReadyForQuery that waited for the catalogue and passes now.
     released: Option<bytes::Bytes>,
@@ -335,6 +341,7 @@ impl Session {
             rows: Rows::Undecided,
             catalogue: None,
             catalogue_reader: None,
+            catalogue_asked: now,
             catalogue_outdated: false,
             released: None,
             cursor_plan: None,

@@ -2,6 +2,7 @@
 
 use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToClient};
+use super::fault;
 use super::governance::Governance;
 use super::meaning::Meaning;
 use super::pace::CancelKey;
@@ -307,15 +308,26 @@ impl Session {
         source: Option<&Meaning>,
         governance: &mut Governance,
     ) -> Rows {
+        fault::guarded("rows", || self.plan_rows(fields, formats, source, governance))
+            .unwrap_or_else(|| Rows::Mask(Arc::new(visibility::hide_all(fields, formats))))
+    }
+
+    fn plan_rows(
+        &self,
+        fields: &[backend::Field],
+        formats: Option<&[i16]>,
+        source: Option<&Meaning>,
+        governance: &mut Governance,
+    ) -> Rows {
         let catalogue = self.trusted_catalogue(governance).cloned();
+        let lineage = visibility::lineage_for(fields, source, catalogue.as_ref(), &mut governance.flows);
         let mut asker = self.asker(governance);
-        let plan = visibility::row_plan(
-            fields,
-            formats,
-            source.map(|s| &*s.statement),
-            catalogue.as_deref(),
-            &mut asker,
-        );
+        let origin = visibility::Origin {
+            statement: source.map(|source| &*source.statement),
+            catalogue: catalogue.as_deref(),
+            lineage: lineage.as_deref(),
+        };
+        let plan = visibility::row_plan(fields, formats, origin, &mut asker);
         if plan.is_passive() { Rows::Pass } else { Rows::Mask(Arc::new(plan)) }
     }
 

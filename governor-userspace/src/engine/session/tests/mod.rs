@@ -8,4 +8,4 @@ mod masking;
 mod opening;
 mod pace;
 mod split;
-mod stage;
+pub(super) mod stage;

@@ -342,7 +342,10 @@ pub fn row_description(columns: &[(&str, u32, i16)]) -> Vec<u8> {
 }
 
 /// Functions that the tests call: name and volatility.
-const SYSTEM_FUNCTIONS: [(&str, &str); 12] = [
+const SYSTEM_FUNCTIONS: [(&str, &str); 15] = [
+    ("reverse", "i"),
+    ("substr", "i"),
+    ("string_agg", "i"),
     ("upper", "i"),
     ("lower", "i"),
     ("count", "i"),
