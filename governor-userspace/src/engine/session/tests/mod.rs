@@ -3,6 +3,7 @@
 mod allocations;
 mod client;
 mod encryption;
+mod glass;
 mod hold;
 mod masking;
 mod opening;
