@@ -13,16 +13,31 @@ const VAULT: &str = r#"
 @reason("the vault is closed")
 forbid (principal, action in Governor::Action::"read", resource)
 when { context.schemas.contains("vault") };
-
-@id("set-config-open")
-permit (principal, action in Governor::Action::"run", resource);
 "#;
 
-fn site() -> Site {
+/// With it goes the directory of its policies.
+struct Place {
+    site: Site,
+    _policies: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Place {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+fn site() -> Place {
+    let policies = tempfile::tempdir().unwrap();
+    std::fs::write(policies.path().join("vault.cedar"), VAULT).unwrap();
     let options = Options {
-        policies: vec![("vault.cedar".into(), VAULT.into())],
-        // This suite is about what set_config and roles leave behind.
-        more: String::new(),
+        // This suite is about what set_config and functions leave behind, so they may run.
+        more: format!(
+            "[policy]\ndirectory = {:?}\ndisabled = [\"functions-denied\", \"people-destructive-approved\"]\n",
+            policies.path()
+        ),
         ..Options::default()
     };
     let site = Site::with(Auth::Trust, &options).unwrap();
@@ -36,7 +51,7 @@ fn site() -> Site {
          CREATE ROLE vaulted LOGIN; ALTER ROLE vaulted SET search_path = vault",
     )
     .unwrap();
-    site
+    Place { site, _policies: policies }
 }
 
 /// Whether a bare `orders` is taken for what may be in the vault, and what the server says it is.
