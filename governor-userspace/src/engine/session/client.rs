@@ -552,6 +552,11 @@ impl Session {
                 owed.run = judged.first().map(|one| {
                     self.run(now, one, &Parameters::default(), approval.as_ref(), governance, out)
                 });
+                if self.may_pace
+                    && let Some(run) = &mut owed.run
+                {
+                    self.pace(now, run, &judged, None);
+                }
                 self.pipeline.push(owed);
                 Step::Pass(permit)
             }

@@ -23,6 +23,7 @@ mod client;
 mod effects;
 mod encryption;
 mod facts;
+mod fault;
 mod flows;
 mod following;
 mod gate;

@@ -3,6 +3,7 @@
 
 use super::action::{Actions, CloseReason, Request, TooMany};
 use super::chunk::{Chunk, ToServer};
+use super::fault;
 use super::governance::Governance;
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed};
@@ -67,7 +68,8 @@ impl Session {
         self.claims = startup.claims();
         self.names = Names::new(&self.setup.principal, &self.claims);
         self.ask_reach(governance);
-        let mut decision = self.asker(governance).connect();
+        let mut decision =
+            fault::guarded("policy", || self.asker(governance).connect()).unwrap_or_else(fault::denial);
         if decision.verdict == Verdict::Allow
             && self.restricted
             && let Some(refused) = self.judge_settings(startup, governance)

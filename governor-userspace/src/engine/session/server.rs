@@ -2,6 +2,7 @@
 
 use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToClient};
+use super::fault;
 use super::governance::Governance;
 use super::meaning::Meaning;
 use super::pace::CancelKey;
@@ -301,6 +302,17 @@ impl Session {
     }
 
     fn rows_for(
+        &self,
+        fields: &[backend::Field],
+        formats: Option<&[i16]>,
+        source: Option<&Meaning>,
+        governance: &mut Governance,
+    ) -> Rows {
+        fault::guarded("rows", || self.plan_rows(fields, formats, source, governance))
+            .unwrap_or_else(|| Rows::Mask(Arc::new(visibility::hide_all(fields, formats))))
+    }
+
+    fn plan_rows(
         &self,
         fields: &[backend::Field],
         formats: Option<&[i16]>,

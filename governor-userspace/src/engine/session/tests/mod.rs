@@ -3,10 +3,11 @@
 mod allocations;
 mod client;
 mod encryption;
+mod glass;
 mod hold;
 mod masking;
 mod opening;
 mod pace;
 mod reach;
 mod split;
-mod stage;
+pub(super) mod stage;
