@@ -19,6 +19,7 @@ pub mod cases;
 mod catalogue;
 mod chunk;
 mod client;
+mod diagnostics;
 mod effects;
 mod encryption;
 mod facts;
