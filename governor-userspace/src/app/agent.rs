@@ -7,6 +7,7 @@ use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, HoldEnd};
 use crate::host::approvals::Approval;
 use crate::host::clock;
 use crate::host::config::Config;
+use crate::host::glass::{self, GlassAnswer, GlassError, GlassKeeper, GlassRequest};
 use crate::host::kernel::{Kernel, KernelEvents};
 use crate::host::ledger::{Health, Ledger};
 use crate::host::policy::{PolicyStore, PolicyWatch};
@@ -26,9 +27,25 @@ pub(super) struct Running {
     pub policy: Arc<PolicyStore>,
     pub ledger: Ledger,
     pub kernel: KernelSlot,
+    pub glass: GlassKeeper,
+    pub shared: Arc<Shared>,
 }
 
 impl Agent for Running {
+    fn break_glass(
+        &self,
+        pid: i32,
+        uid: u32,
+        gid: u32,
+        request: GlassRequest,
+    ) -> Result<GlassAnswer, GlassError> {
+        self.glass.shatter(glass::asker(&self.shared.identifier, pid, uid, gid), request)
+    }
+
+    fn mend_glass(&self, pid: i32, uid: u32, gid: u32) -> Result<GlassAnswer, GlassError> {
+        self.glass.mend(&glass::asker(&self.shared.identifier, pid, uid, gid))
+    }
+
     fn capture(&self) -> Vec<String> {
         self.capture.clone()
     }
@@ -133,9 +150,15 @@ pub(super) fn background(
     let stop = Arc::new(AtomicBool::new(false));
     let thread = {
         let (stop, shared, handle) = (stop.clone(), shared.clone(), handle.clone());
+        let glass = GlassKeeper {
+            glass: shared.glass.clone(),
+            ledger: shared.ledger.clone(),
+            metrics: shared.metrics.clone(),
+        };
         std::thread::Builder::new().name("governor-ledger".into()).spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 ledger_tick(&shared, &handle);
+                glass.tick(clock::now());
                 std::thread::sleep(LEDGER_TICK);
             }
         })?

@@ -9,6 +9,7 @@ use crate::engine::session::{EngineLimits, Labels, TlsMode};
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
 use crate::host::clock;
 use crate::host::config::{self, Approver, CancelUnknown, Config, Profile};
+use crate::host::glass::GlassKeeper;
 use crate::host::identity::Identifier;
 use crate::host::kernel::{CaptureRule, Kernel, KernelOptions, cgroup2_mount};
 use crate::host::ledger::{Ledger, LedgerOptions};
@@ -71,6 +72,8 @@ pub(super) fn build(
         detectors: Arc::new(Detectors::new()?),
         labels: Arc::new(labels(config)),
         engine_limits: engine_limits(config),
+        rates: Arc::default(),
+        glass: Arc::default(),
         ports: ports(config),
         cancels: CancelRegistry::default(),
         sources: Sources::default(),
@@ -83,7 +86,15 @@ pub(super) fn build(
         drain,
     });
     let kernel: KernelSlot = Arc::new(Mutex::new(Some(kernel)));
-    let agent = Running { capture: capture_lines(config), policy, ledger, kernel: kernel.clone() };
+    let glass = GlassKeeper { glass: shared.glass.clone(), ledger: ledger.clone(), metrics: metrics.clone() };
+    let agent = Running {
+        capture: capture_lines(config),
+        policy,
+        ledger,
+        kernel: kernel.clone(),
+        glass,
+        shared: shared.clone(),
+    };
     let handle = Handle::new(HandleParts {
         profile: config.policy.profile.as_str().into(),
         started: now,

@@ -7,6 +7,7 @@ use crate::engine::approval::Answer;
 use crate::engine::model::Timestamp;
 use crate::host::approvals::{AnswerError, Approval, ApprovalStore, Approver, ApproverRules, NotAllowed};
 use crate::host::clock;
+use crate::host::glass::{GlassAnswer, GlassError, GlassRequest};
 use crate::host::telemetry::{KernelCounters, Metrics, MetricsError};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,20 @@ pub trait Agent: Send + Sync {
     fn ledger(&self) -> LedgerStatus;
     /// `None` before the kernel programs are attached.
     fn kernel(&self) -> Option<KernelCounters>;
+    /// Breaks the glass for the login of this process, by the control socket's word; who may was checked.
+    fn break_glass(
+        &self,
+        _pid: i32,
+        _uid: u32,
+        _gid: u32,
+        _: GlassRequest,
+    ) -> Result<GlassAnswer, GlassError> {
+        Err(GlassError::NotServed)
+    }
+    /// Ends that.
+    fn mend_glass(&self, _pid: i32, _uid: u32, _gid: u32) -> Result<GlassAnswer, GlassError> {
+        Err(GlassError::NotServed)
+    }
 }
 
 /// A policy set that came into force.
@@ -243,6 +258,28 @@ impl Handle {
         let result = self.shared.agent.reload_policy();
         self.shared.metrics.policy_reload(result.is_ok());
         result
+    }
+
+    /// Breaks the glass for the process at the other end of the control socket.
+    pub fn break_glass(
+        &self,
+        approver: &Approver,
+        pid: i32,
+        gid: u32,
+        request: GlassRequest,
+    ) -> Result<GlassAnswer, GlassError> {
+        if !self.shared.approver_rules.load().may_break_glass(approver) {
+            tracing::warn!(pid, uid = approver.uid, "somebody who may not wanted to break the glass");
+            return Err(GlassError::NotMember { user: approver.name() });
+        }
+        self.shared.agent.break_glass(pid, approver.uid, gid, request).inspect_err(|error| {
+            tracing::warn!(pid, uid = approver.uid, %error, "the glass was not broken");
+        })
+    }
+
+    /// Ends it before its time.
+    pub fn mend_glass(&self, pid: i32, uid: u32, gid: u32) -> Result<GlassAnswer, GlassError> {
+        self.shared.agent.mend_glass(pid, uid, gid)
     }
 
     /// Answers a held statement in the name of `approver`, if the rules let them.

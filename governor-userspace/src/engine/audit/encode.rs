@@ -262,7 +262,7 @@ pub const LINE_BYTES_MAX: usize = EVENT_BYTES_MAX + 4096;
 const BUFFER_BYTES_KEPT_MAX: usize = 1 << 20;
 
 const LEDGER_EVENTS: [&str; 4] = ["segment_start", "checkpoint", "tail_cut", "write_failed"];
-const AGENT_EVENTS: [&str; 14] = [
+const AGENT_EVENTS: [&str; 16] = [
     "agent_start",
     "agent_stop",
     "policy_loaded",
@@ -273,6 +273,8 @@ const AGENT_EVENTS: [&str; 14] = [
     "completion",
     "hold_start",
     "hold_end",
+    "break_glass_start",
+    "break_glass_end",
     "cancel",
     "tls",
     "protocol_error",

@@ -30,7 +30,9 @@ fn statement(out: &mut Vec<u8>, record: &StatementRecord) -> serde_json::Result<
         writes,
         unknown,
         parameters,
+        executes,
         approval,
+        break_glass,
         class,
         user,
         pid,
@@ -77,9 +79,17 @@ fn statement(out: &mut Vec<u8>, record: &StatementRecord) -> serde_json::Result<
         out.extend_from_slice(b",\"parameters\":");
         json(out, parameters)?;
     }
+    if !executes.is_empty() {
+        out.extend_from_slice(b",\"executes\":");
+        json(out, executes)?;
+    }
     if let Some(approval) = approval {
         out.extend_from_slice(b",\"approval\":");
         text(out, approval)?;
+    }
+    if let Some(id) = break_glass {
+        out.extend_from_slice(b",\"break_glass\":");
+        text(out, id)?;
     }
     out.extend_from_slice(b",\"class\":");
     word(out, class.as_str());
@@ -107,6 +117,7 @@ fn completion(out: &mut Vec<u8>, record: &Completion) -> serde_json::Result<()> 
         duration_ns,
         governor_ns,
         sqlstate,
+        limit,
     } = record;
     out.extend_from_slice(b"{\"event\":\"completion\",\"decision\":");
     text(out, &decision.0)?;
@@ -133,6 +144,10 @@ fn completion(out: &mut Vec<u8>, record: &Completion) -> serde_json::Result<()> 
     if let Some(sqlstate) = sqlstate {
         out.extend_from_slice(b",\"sqlstate\":");
         text(out, sqlstate)?;
+    }
+    if let Some(limit) = limit {
+        out.extend_from_slice(b",\"limit\":");
+        word(out, limit.as_str());
     }
     out.push(b'}');
     Ok(())

@@ -6,8 +6,8 @@
 
 use crate::engine::model::Category;
 use crate::engine::model::{
-    Claims, Class, DecisionId, Endpoint, Principal, Reason, SessionId, StatementKind, Timestamp, TlsSession,
-    Unknown, UpstreamTls, Verdict,
+    Claims, Class, DecisionId, Endpoint, LimitKind, Principal, Reason, SessionId, StatementKind, Timestamp,
+    TlsSession, Unknown, UpstreamTls, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -48,6 +48,14 @@ pub enum AuditEvent {
     Completion(Completion),
     HoldStart(HoldStart),
     HoldEnd(HoldEnd),
+    /// A person broke the glass: for a time policies may lift for them what they otherwise deny.
+    BreakGlassStart(BreakGlassStart),
+    /// It is over.
+    BreakGlassEnd {
+        id: String,
+        /// `expired`, `ended` by the person, or `replaced` by a new one.
+        reason: String,
+    },
     /// A cancel request was passed on, or refused.
     Cancel {
         forwarded: bool,
@@ -108,9 +116,15 @@ pub struct StatementRecord {
     /// Bound values as text, masked, bounded in number and length; `None` is SQL NULL.
     #[serde(skip_serializing_if = "is_empty", default)]
     pub parameters: Arc<[Option<String>]>,
+    /// What an EXECUTE runs or a FETCH brings, as records show it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub executes: Vec<Arc<str>>,
     /// The approval that let it run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub approval: Option<String>,
+    /// The glass was broken: the id of that.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub break_glass: Option<Arc<str>>,
     pub class: Class,
     /// Who, in short: `alice`, `app`.
     pub user: Arc<str>,
@@ -146,6 +160,9 @@ pub struct Completion {
     pub governor_ns: u64,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sqlstate: Option<String>,
+    /// The bound that it met: governor cancelled it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limit: Option<LimitKind>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +190,16 @@ pub struct HoldStart {
 pub struct HoldEnd {
     pub approval: String,
     pub answer: crate::engine::model::Answer,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakGlassStart {
+    /// Stands in the record of every statement that is decided under it.
+    pub id: String,
+    pub reason: String,
+    pub expires: Timestamp,
+    /// The process that asked for it.
+    pub principal: Box<Principal>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

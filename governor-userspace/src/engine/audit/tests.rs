@@ -357,7 +357,9 @@ fn statement(text: &str, user: &str, decision: &str) -> StatementRecord {
         writes: vec![].into(),
         unknown: Some(Unknown::DynamicSql { by: "do".into() }),
         parameters: vec![None, Some("x\u{0}".into())].into(),
+        executes: vec![],
         approval: Some("A1".into()),
+        break_glass: None,
         class: Class::Agent,
         user: user.into(),
         pid: 4711,
@@ -393,6 +395,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
     };
     let claims = Claims { user: "app".into(), database: text.into(), application_name: String::new() };
     let answer = Answer::Granted { by: text.into(), uid: 0, note: "ok".into() };
+    let glass_principal = principal.clone();
     vec![
         AuditEvent::AgentStart(AgentStart {
             version: "1".into(),
@@ -426,6 +429,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             duration_ns: 2,
             governor_ns: 3,
             sqlstate: Some("42501".into()),
+            limit: None,
         }),
         AuditEvent::HoldStart(HoldStart {
             approval: "A1".into(),
@@ -434,6 +438,13 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             expires: at(9),
         }),
         AuditEvent::HoldEnd(HoldEnd { approval: "A1".into(), answer }),
+        AuditEvent::BreakGlassStart(BreakGlassStart {
+            id: "B1".into(),
+            reason: text.into(),
+            expires: at(9),
+            principal: Box::new(glass_principal),
+        }),
+        AuditEvent::BreakGlassEnd { id: "B1".into(), reason: "expired".into() },
         AuditEvent::Cancel { forwarded: true, reason: text.into() },
         TlsOutcome::Declined.into(),
         AuditEvent::ProtocolError { side: Side::Client, message: text.into() },
@@ -472,7 +483,7 @@ fn no_event_has_a_field_that_the_envelope_has() {
         names.insert(envelope.event.to_string());
         assert!(Row::parse(&json).is_some(), "{}", String::from_utf8_lossy(&json));
     }
-    assert_eq!(names.len(), 14, "every event is here: {names:?}");
+    assert_eq!(names.len(), 16, "every event is here: {names:?}");
 }
 
 #[test]
@@ -501,7 +512,7 @@ proptest! {
         seq: u64,
         unix_us in 0u64..9_000_000_000_000_000,
         monotonic_ns: u64,
-        which in 0usize..14,
+        which in 0usize..16,
     ) {
         let event = every_event(&text).swap_remove(which);
         let at = Timestamp { unix_ns: unix_us * 1000, monotonic_ns };
@@ -533,7 +544,9 @@ proptest! {
             writes: texts.iter().rev().cloned().collect(),
             unknown: option.clone().map(|by| Unknown::DynamicSql { by }),
             parameters: texts.iter().cloned().map(Some).chain([None]).skip(which).collect(),
+            executes: texts.iter().map(|t| t.as_str().into()).collect(),
             approval: option.clone(),
+            break_glass: option.as_deref().map(Into::into),
             class: Class::ALL[which],
             text_bytes: numbers[0],
             pid: numbers[1] as u32,
@@ -552,6 +565,7 @@ proptest! {
             duration_ns: numbers[3],
             governor_ns: numbers[4],
             sqlstate: option,
+            limit: LimitKind::ALL.into_iter().nth(which),
         }));
         for event in events {
             let mut batch = Batch::default();

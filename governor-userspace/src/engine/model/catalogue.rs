@@ -218,6 +218,10 @@ impl Catalogue {
         self.functions.contains_key(name)
     }
 
+    pub fn has_functions(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
     /// A function that users made.
     pub fn function(&self, oid: Oid) -> Option<&Function> {
         let (name, at) = self.function_places.get(&oid)?;

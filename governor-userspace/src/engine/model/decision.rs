@@ -79,6 +79,77 @@ pub struct Hold {
 pub struct Obligations {
     /// `@audit("sync")`: the record is on disk before the statement is forwarded.
     pub audit_sync: bool,
+    /// `@rate`, `@rows`, `@time`: how much is permitted.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+}
+
+/// Bounds on what was permitted; of several the strictest counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Statements in a time, over all connections of one principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Rows that one statement may return.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_max: Option<u64>,
+    /// How long one statement may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_ns_max: Option<u64>,
+}
+
+/// So many in so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Rate {
+    pub count: u32,
+    pub period_ns: u64,
+}
+
+impl Limits {
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Bounds that are kept while the statement runs: rows and time.
+    pub fn while_running(&self) -> bool {
+        self.rows_max.is_some() || self.time_ns_max.is_some()
+    }
+
+    /// The stricter of each.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        fn least<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+            a.into_iter().chain(b).min()
+        }
+        let per_period =
+            |rate: &Rate| u128::from(rate.count) * u128::from(u64::MAX) / u128::from(rate.period_ns.max(1));
+        Self {
+            rate: self.rate.into_iter().chain(other.rate).min_by_key(|rate| (per_period(rate), rate.count)),
+            rows_max: least(self.rows_max, other.rows_max),
+            time_ns_max: least(self.time_ns_max, other.time_ns_max),
+        }
+    }
+}
+
+/// Which bound a statement met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitKind {
+    Rate,
+    Rows,
+    Time,
+}
+
+impl LimitKind {
+    pub const ALL: [Self; 3] = [Self::Rate, Self::Rows, Self::Time];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Rows => "rows",
+            Self::Time => "time",
+        }
+    }
 }
 
 /// Verdict, obligations and reasons.
@@ -101,5 +172,19 @@ impl Decision {
             obligations: Obligations::default(),
             reasons: Arc::from([Reason { policy: policy.into(), text: text.into(), hint: hint.into() }]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_limits_the_strictest_counts() {
+        let rate = |count, seconds: u64| Some(Rate { count, period_ns: seconds * 1_000_000_000 });
+        let a = Limits { rate: rate(100, 60), rows_max: Some(10), time_ns_max: None };
+        let b = Limits { rate: rate(10, 1), rows_max: Some(20), time_ns_max: Some(5) };
+        let both = Limits { rate: rate(100, 60), rows_max: Some(10), time_ns_max: Some(5) };
+        assert_eq!((a.and(b), b.and(a), a.and(Limits::default())), (both, both, a));
     }
 }

@@ -21,7 +21,9 @@ pub use catalogue::{
     RelationKind, Resolved, SystemFunction, Volatility,
 };
 pub use category::Category;
-pub use decision::{Decision, DecisionId, Hold, MaskStyle, Obligations, Reason, Verdict};
+pub use decision::{
+    Decision, DecisionId, Hold, LimitKind, Limits, MaskStyle, Obligations, Rate, Reason, Verdict,
+};
 pub use endpoint::{Claims, Endpoint, SessionId};
 pub use lineage::{Doubt, Flow, Lineage, Temporary};
 pub use principal::{Ancestor, Class, Principal};

@@ -10,7 +10,10 @@ use std::sync::{Arc, LazyLock};
 /// One session's own state when a statement is read. Cheap to clone: portals keep the one they were bound under.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionState {
+    /// Changed by [`Self::set_search_path`] only.
     pub search_path: SearchPath,
+    /// Every schema that a relation named without one can be in; `None`: any.
+    pub bare_schemas: Option<Arc<[String]>>,
     /// The role whose rights count (`current_user`), after SET ROLE.
     pub role: Setting,
     /// The role that the session runs for (`session_user`), after SET SESSION AUTHORIZATION.
@@ -28,9 +31,16 @@ impl SessionState {
         STATE.clone()
     }
 
+    pub fn set_search_path(&mut self, path: SearchPath) {
+        let searched = path.searched(false);
+        self.bare_schemas = searched.map(|schemas| schemas.into_iter().map(str::to_owned).collect());
+        self.search_path = path;
+    }
+
     pub fn unknown(why: &str) -> Self {
         Self {
             search_path: SearchPath::Unknown(why.into()),
+            bare_schemas: None,
             role: Setting::Unknown(why.into()),
             session_user: Setting::Unknown(why.into()),
             row_security: Setting::Unknown(why.into()),

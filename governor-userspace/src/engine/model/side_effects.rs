@@ -56,8 +56,8 @@ pub struct Rule {
     pub definition: Option<Arc<str>>,
 }
 
-/// A foreign key that changes the referencing table when the referenced one changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A foreign key: what happens to the referencing table when the referenced one changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cascade {
     /// The referencing table.
     pub table: Oid,
@@ -66,6 +66,8 @@ pub struct Cascade {
     /// Its rows are updated when the referenced ones are deleted.
     pub updates_on_delete: bool,
     pub updates_on_update: bool,
+    /// The referenced columns: ON UPDATE counts where one of them changes.
+    pub columns: Box<[i16]>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -235,6 +235,8 @@ pub struct Change {
     pub restricted: bool,
     /// Columns that the WHERE compares for equality with constants or parameters, and with how many.
     pub pinned: Vec<(String, u32)>,
+    /// Columns that an UPDATE assigns.
+    pub sets: Vec<String>,
 }
 
 /// One parsed SQL command.

@@ -1,11 +1,12 @@
-//! What a policy says beyond permit and forbid: `@id @reason @hint @approval @mask @audit`.
+//! What a policy says beyond permit and forbid: `@id @reason @hint @approval @mask @audit @rate @rows @time`.
 //!
 //! Invariant: a policy whose annotations could not do what their author meant is refused, because a
 //! misspelt `@aproval` would turn a hold into a denial, and `@mask("parital")` would show data.
 
+use super::limit;
 use super::mentions::reads_approved;
 use super::token::Token;
-use crate::engine::model::MaskStyle;
+use crate::engine::model::{Class, Limits, MaskStyle};
 use cedar_policy::{Effect, Policy};
 
 /// The annotations of one policy, checked.
@@ -17,6 +18,9 @@ pub(super) struct Notes {
     pub approval: Option<String>,
     pub mask: Option<MaskStyle>,
     pub audit_sync: bool,
+    pub limits: Limits,
+    /// The only class that its scope lets it apply to; `None`: any.
+    pub class: Option<Class>,
 }
 
 /// Reads and checks the annotations of `policy`, whose words are `tokens`. `is_for_see`: it can apply to the action `see`.
@@ -31,6 +35,7 @@ pub(super) fn read(
     let mut notes = Notes::default();
     let mut wrong = vec![];
     let is_forbid = policy.effect() == Effect::Forbid;
+    notes.class = limit::class_of(policy);
     for (key, value) in policy.annotations() {
         let checked = match key {
             "id" => check_id(value),
@@ -45,7 +50,10 @@ pub(super) fn read(
                 Ok(())
             }
             "audit" => Err(format!("@audit is \"sync\", not {value:?}")),
-            _ => Err(format!("unknown annotation @{key}; known: @id @reason @hint @approval @mask @audit")),
+            "rate" | "rows" | "time" => limit::read(key, value, policy, &mut notes.limits),
+            _ => Err(format!(
+                "unknown annotation @{key}; known: @id @reason @hint @approval @mask @audit @rate @rows @time"
+            )),
         };
         if let Err(reason) = checked {
             wrong.push((key.to_owned(), reason));

@@ -9,6 +9,7 @@ use super::schema::{self, Ask};
 use super::slice::{self, Slices};
 use super::source::{PolicySource, Profile};
 use super::token;
+use crate::engine::model::Class;
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{Policy, PolicyId, ValidationMode, Validator};
 use jiff::tz::TimeZone;
@@ -41,6 +42,8 @@ pub struct PolicyParts {
 pub struct PolicySet {
     pub(super) slices: Slices,
     pub(super) notes: HashMap<PolicyId, Notes>,
+    /// See [`PolicySet::may_pace`].
+    paced: Vec<Class>,
     /// First half of the SHA-256 over the sources: tells sets apart for caches.
     pub(super) identity: u128,
     pub(super) labelling: Labelling,
@@ -124,6 +127,10 @@ impl PolicySet {
             return Err(PolicyError { problems });
         }
 
+        let paces = |notes: &Notes, class| {
+            notes.limits.while_running() && notes.class.is_none_or(|only| only == class)
+        };
+        let paced = Class::ALL.into_iter().filter(|class| notes.values().any(|n| paces(n, *class))).collect();
         let policies: Vec<Policy> = reader.members.into_iter().map(|member| member.policy).collect();
         let slices = Slices::new(&policies, &looks, loaded)
             .map_err(|reason| PolicyError { problems: vec![Problem::of_file("policies", reason)] })?;
@@ -132,6 +139,7 @@ impl PolicySet {
         Ok(Self {
             slices,
             notes,
+            paced,
             identity: u128::from_be_bytes(*identity),
             labelling: labelling.clone(),
             zone: zone.clone().unwrap_or(TimeZone::UTC),
@@ -140,6 +148,11 @@ impl PolicySet {
             version: hex::encode(identity.get(..VERSION_BYTES).unwrap_or(identity)),
             files,
         })
+    }
+
+    /// Whether a statement of this class may have a bound on its rows or its time.
+    pub fn may_pace(&self, class: Class) -> bool {
+        self.paced.contains(&class)
     }
 
     /// Names exactly this set of sources: 16 hexadecimal digits, the same whatever the sources' order.

@@ -17,8 +17,8 @@ use super::question::{Reading, RunContext, SeeColumn, SessionContext, Visibility
 use super::schema::{self, Ask};
 use super::{annotation::Notes, context, names};
 use crate::engine::model::{
-    Claims, Class, Decision, Endpoint, Hold, MaskStyle, Obligations, Reason, Statement, StatementKind,
-    Verdict,
+    Claims, Class, Decision, Endpoint, Hold, Limits, MaskStyle, Obligations, Reason, Statement,
+    StatementKind, Verdict,
 };
 use cedar_policy::{Authorizer, Context, Entities, Entity, PolicyId, Request};
 use std::collections::BTreeSet;
@@ -239,7 +239,8 @@ impl Answer<'_> {
     }
 
     fn obligations(&self) -> Obligations {
-        Obligations { audit_sync: self.determining.iter().any(|(_, notes)| notes.audit_sync) }
+        let limits = self.determining.iter().fold(Limits::default(), |all, (_, notes)| all.and(notes.limits));
+        Obligations { audit_sync: self.determining.iter().any(|(_, notes)| notes.audit_sync), limits }
     }
 
     /// Allow or Deny. Reasons: what failed, then what nobody can lift, then what an approval could.
@@ -264,7 +265,7 @@ impl Answer<'_> {
         Decision {
             verdict,
             hold,
-            obligations: Obligations { audit_sync },
+            obligations: Obligations { audit_sync, limits: Limits::default() },
             reasons: self.determining.into_iter().map(reason).collect(),
         }
     }

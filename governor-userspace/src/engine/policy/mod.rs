@@ -16,6 +16,7 @@ mod entity;
 mod error;
 mod key;
 mod labelling;
+mod limit;
 mod mentions;
 mod names;
 mod question;

@@ -68,6 +68,8 @@ pub enum Request {
     MatchCancel { process: u32, secret: Vec<u8> },
     /// Dial, send this cancel request, close.
     Cancel { packet: Bytes, permit: Permit },
+    /// Send this cancel request about the session's own statement; answered by `CancelSent`.
+    CancelOwn { packet: Bytes, permit: Permit },
     /// From now on copy bytes both ways without reading them.
     PassUnread,
     /// Definitions in a database change: its catalogue is not to be trusted until it is read again.

@@ -8,6 +8,7 @@ use super::gate::{Gate, NO_SUCH_PORTAL, Step, foreign_to_copy, name_report};
 use super::governance::Governance;
 use super::hold::{Approval, Standing};
 use super::judge::{Judged, is_plain_name, strictest};
+use super::meaning::fetched_name;
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed, Run};
 use super::{Parameters, Phase, Portal, Prepared, Session};
@@ -31,16 +32,32 @@ impl Session {
             Phase::Opening { .. } => self.opening_bytes(now, buffer, governance, out),
             Phase::Authenticating => self.authentication_bytes(now, buffer, out),
             Phase::Ready => {
+                self.forget_old_plans();
                 let mut chunk = Chunk::new(buffer);
                 let result = self.client_messages(now, &mut chunk, governance, out);
                 chunk.flush(&mut ToServer(&mut out.to_server));
-                if self.pipeline.wants_flush() && !self.client_stream.is_open() {
+                let flush = self.pipeline.wants_flush() || self.flush_due;
+                if flush && !self.client_stream.is_open() {
+                    self.flush_due = false;
                     out.to_server.push((encode::flush(), Permit::protocol(ProtocolNeed::OwnRequest)));
                 }
                 result
             }
             _ => Ok(()),
         }
+    }
+
+    /// What was decided on columns in another minute, or under another glass, is decided again. Results that are under
+    /// way keep the plan that they began with.
+    fn forget_old_plans(&mut self) {
+        let glass = self.broken.as_ref().map(|broken| &broken.id);
+        let same = self.plans_of.0 == self.now && self.plans_of.1.as_ref() == glass;
+        if same || !self.may_be_masked || !self.pipeline.is_empty() {
+            return;
+        }
+        self.plans_of = (self.now, glass.cloned());
+        self.portals.each_mut().for_each(|portal| (portal.plan, portal.described) = (None, false));
+        self.cursor_plan = None;
     }
 
     fn client_messages(
@@ -133,7 +150,7 @@ impl Session {
         Ok(match message {
             kind::QUERY => {
                 if self.catalogue_needed(now, governance) {
-                    return Ok(self.read_catalogue_first(out));
+                    return Ok(self.read_catalogue_first(now, out));
                 }
                 if self.state_needed() {
                     return Ok(self.ask_state_first(out));
@@ -143,13 +160,15 @@ impl Session {
                 } else {
                     too_long(body, body_bytes, governance)
                 };
+                if self.names_are_new(now, &statements) {
+                    return Ok(self.read_catalogue_first(now, out));
+                }
                 self.query(now, &statements, governance, out)
             }
             kind::PARSE | kind::BIND | kind::EXECUTE | kind::FUNCTION_CALL if self.state_needed() => {
                 self.ask_state_first(out)
             }
             kind::PARSE => {
-                self.batch_open = true;
                 let (name, statements) = if whole {
                     let parse = frontend::parse(body)?;
                     (parse.statement, self.understand(parse.text, governance))
@@ -159,9 +178,12 @@ impl Session {
                 };
                 // A simple query in between would drop an unnamed statement that is still wanted.
                 let unnamed_is_free = name.is_empty() || self.statements.newest(b"").is_none();
-                if unnamed_is_free && self.catalogue_needed(now, governance) {
-                    return Ok(self.read_catalogue_first(out));
+                if unnamed_is_free
+                    && (self.catalogue_needed(now, governance) || self.names_are_new(now, &statements))
+                {
+                    return Ok(self.read_catalogue_first(now, out));
                 }
+                self.batch_open = true;
                 self.parse(now, name, statements, governance, out)
             }
             kind::BIND => {
@@ -220,15 +242,18 @@ impl Session {
         })
     }
 
-    /// DDL was seen, or the catalogue is old: read it again before the next query, while nothing is
-    /// under way and no transaction is open.
+    /// Nothing is under way and no transaction is open: governor may ask for itself.
+    fn may_read_catalogue(&self) -> bool {
+        self.restricted
+            && self.pipeline.is_empty()
+            && !self.batch_open
+            && self.transaction == super::TransactionState::Idle
+            && !self.standing_is_set()
+    }
+
+    /// DDL was seen, or the catalogue is old: read it again before the next query.
     fn catalogue_needed(&mut self, now: Timestamp, governance: &mut Governance) -> bool {
-        if !self.may_be_masked
-            || !self.pipeline.is_empty()
-            || self.batch_open
-            || self.transaction != super::TransactionState::Idle
-            || self.standing_is_set()
-        {
+        if !self.may_read_catalogue() {
             return false;
         }
         if self.catalogue_outdated && self.catalogue.is_some() {
@@ -248,9 +273,21 @@ impl Session {
         self.catalogue.is_some() && governance.catalogue_is_stale(destination, &database, now)
     }
 
-    fn read_catalogue_first(&mut self, out: &mut Actions) -> Step {
+    /// Something is named that the catalogue does not have: it may have been made since.
+    fn names_are_new(&self, now: Timestamp, statements: &[StatementRef]) -> bool {
+        let state = self.following.state();
+        self.may_read_catalogue()
+            && self.catalogue.as_ref().is_some_and(|catalogue| {
+                let wants = |statement: &crate::engine::model::Statement| {
+                    catalogue.wants_again(statement, state, now)
+                };
+                statements.iter().any(|s| wants(s) || s.inner.as_deref().is_some_and(wants))
+            })
+    }
+
+    fn read_catalogue_first(&mut self, now: Timestamp, out: &mut Actions) -> Step {
         self.phase = Phase::ReadingCatalogue { ready: None };
-        self.read_catalogue(out);
+        self.read_catalogue(now, out);
         Step::Later
     }
 
@@ -266,7 +303,8 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Step {
-        let (judged, approval, refused) = self.judge_standing(statements, None, governance);
+        let (mut judged, approval, refused) = self.judge_standing(statements, None, governance);
+        self.take_rate(now, &mut judged, governance);
         match self.gate(now, &judged, &Parameters::default(), approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_simple(&report),
@@ -279,6 +317,15 @@ impl Session {
                         None => owed.run = Some(run),
                         Some(_) => owed.more.push_back(run),
                     }
+                }
+                if self.may_pace
+                    && let Some(run) = &mut owed.run
+                {
+                    let cursor = match statements {
+                        [one] => fetched_name(one).map(str::as_bytes),
+                        _ => None,
+                    };
+                    self.pace(now, run, &judged, cursor);
                 }
                 self.pipeline.push(owed);
                 Step::Pass(permit)
@@ -390,6 +437,7 @@ impl Session {
                     formats,
                     state,
                     means: None,
+                    rows: 0,
                     holds: false,
                     described: false,
                     plan: None,
@@ -432,7 +480,8 @@ impl Session {
             statements =
                 StatementRef::all(&governance.unknown("", Unknown::NotUnderstood { what })).collect();
         }
-        let (judged, approval, refused) = self.judge_standing(&statements, bound, governance);
+        let (mut judged, approval, refused) = self.judge_standing(&statements, bound, governance);
+        self.take_rate(now, &mut judged, governance);
         match self.gate(now, &judged, &parameters, approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(mut report) => {
@@ -448,7 +497,12 @@ impl Session {
                 if let Some(portal) = self.portals.newest_mut(name) {
                     portal.means = (!newest.executes.is_empty()).then(|| newest.source());
                 }
-                let run = self.run(now, newest, &parameters, approval.as_ref(), governance, out);
+                let mut run = self.run(now, newest, &parameters, approval.as_ref(), governance, out);
+                if self.may_pace {
+                    let cursor = fetched_name(&newest.statement).map_or(name, str::as_bytes);
+                    self.pace(now, &mut run, &judged, Some(cursor));
+                    self.flush_due = true;
+                }
                 if describe {
                     self.pipeline.push(Owed::new(Expect::DescribePortal { portal: name.into(), own: true }));
                     if let Some(portal) = self.portals.newest_mut(name) {
@@ -487,7 +541,8 @@ impl Session {
         let text = format!("FunctionCall {oid}");
         let statements: Vec<_> =
             StatementRef::all(&governance.unknown(&text, Unknown::FunctionCall { oid })).collect();
-        let (judged, approval, refused) = self.judge_standing(&statements, None, governance);
+        let (mut judged, approval, refused) = self.judge_standing(&statements, None, governance);
+        self.take_rate(now, &mut judged, governance);
         match self.gate(now, &judged, &Parameters::default(), approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_simple(&report),

@@ -71,6 +71,7 @@ impl Session {
             formats: None,
             state: judged.state.clone(),
             means: None,
+            rows: 0,
             holds,
             described: false,
             plan: None,
@@ -83,7 +84,7 @@ impl Session {
     pub(super) fn changes_definitions(&self, statement: &StatementRef) -> bool {
         use StatementKind as K;
         let kinds = || statement.kinds.iter();
-        if self.may_be_masked {
+        if self.restricted {
             return statement.unknown.is_some()
                 || kinds().any(|k| {
                     matches!(k, K::Ddl | K::Drop | K::Administration | K::Do | K::Call | K::Execute)

@@ -51,6 +51,11 @@ impl StatementRef {
             .map(move |index| Self { understood: understood.clone(), index })
     }
 
+    /// Which statement of which text: while this lives, no other has it.
+    pub fn place(&self) -> (usize, usize) {
+        (Arc::as_ptr(&self.understood) as usize, self.index)
+    }
+
     pub fn recorded(&self) -> &Recorded {
         // `all` makes indices that exist in both vectors, which never change.
         #[allow(clippy::indexing_slicing)]

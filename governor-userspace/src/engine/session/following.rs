@@ -196,7 +196,7 @@ impl Following {
                     state.session_user = Setting::Unknown(why());
                 }
                 if names_user {
-                    state.search_path = SearchPath::Unknown(why());
+                    state.set_search_path(SearchPath::Unknown(why()));
                 }
                 self.is_stale = true;
             }
@@ -318,7 +318,7 @@ impl Following {
             ),
         };
         self.is_stale |= matches!(path, SearchPath::Unknown(_));
-        self.edit().search_path = path;
+        self.edit().set_search_path(path);
     }
 }
 

@@ -4,10 +4,14 @@
 //! version and decide again.
 
 use super::catalogue::{Catalogue, Labels};
-use super::facts::{FactsCache, Understood};
+use super::facts::{FactsCache, StatementRef, Understood};
+use super::flows::FlowsCache;
+use super::glass::Glass;
+use super::rates::Rates;
+use super::reached::{self, Reached};
 use super::visibility;
 use crate::engine::masking::{ColumnAction, Detectors};
-use crate::engine::model::{Claims, Decision, Endpoint, Statement, Timestamp, Unknown};
+use crate::engine::model::{Claims, Decision, Endpoint, SearchPath, Statement, Timestamp, Unknown};
 use crate::engine::policy::{
     DecisionCache, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
 };
@@ -58,10 +62,20 @@ pub struct Governance {
     pub detectors: Arc<Detectors>,
     pub labels: Arc<Labels>,
     pub limits: EngineLimits,
+    /// Shared by all workers.
+    pub rates: Arc<Rates>,
+    /// Shared by all workers.
+    pub glass: Arc<Glass>,
     pub facts: FactsCache,
+    pub flows: FlowsCache,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
+    /// What statements reach, by their place and the catalogue.
+    reached: LruCache<((usize, usize), u64), KnownReach>,
 }
+
+/// The statement keeps its place; the path is compared.
+type KnownReach = (StatementRef, SearchPath, Arc<Reached>);
 
 impl Governance {
     pub fn new(
@@ -76,14 +90,39 @@ impl Governance {
             detectors,
             labels,
             limits,
+            rates: Arc::default(),
+            glass: Arc::default(),
+            flows: FlowsCache::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
+            reached: LruCache::new(REACHED_COUNT_MAX),
         }
     }
 
     /// A statement whose text is not known or not understood.
     pub(super) fn unknown(&self, text: &str, why: Unknown) -> Arc<Understood> {
         self.facts.known(Statement::unknown(text.into(), why))
+    }
+
+    /// What a statement reaches, from memory where it came before.
+    pub(super) fn reach(
+        &mut self,
+        statement: &StatementRef,
+        catalogue: Option<&Catalogue>,
+        path: &SearchPath,
+    ) -> Arc<Reached> {
+        let Some(catalogue) = catalogue else { return Arc::new(reached::reach_without(statement)) };
+        let key = (statement.place(), catalogue.id);
+        if let Some((_, known, reached)) = self.reached.get(&key)
+            && known == path
+        {
+            return reached.clone();
+        }
+        let reached = Arc::new(reached::reach(statement, catalogue, path));
+        if statement.text.len() <= REACHED_TEXT_BYTES_MAX {
+            self.reached.put(key, (statement.clone(), path.clone(), reached.clone()));
+        }
+        reached
     }
 
     pub(super) fn catalogue(&mut self, destination: Endpoint, database: &str) -> Option<Arc<Catalogue>> {
@@ -197,4 +236,7 @@ const fn count(n: usize) -> NonZeroUsize {
 }
 
 const DECISIONS_COUNT_MAX: NonZeroUsize = count(16_384);
+const REACHED_COUNT_MAX: NonZeroUsize = count(4096);
+/// What longer statements reach is looked for each time.
+const REACHED_TEXT_BYTES_MAX: usize = 16 << 10;
 const CATALOGUES_COUNT_MAX: NonZeroUsize = count(64);

@@ -40,6 +40,10 @@ pub enum Input<'a> {
     CancelRequested,
     /// Which live session the cancel request of this connection means.
     CancelMatched(CancelMatch),
+    /// [`super::Session::deadline`] has passed.
+    Tick,
+    /// The answer to [`super::Request::CancelOwn`]: the server has taken it, or could not be reached.
+    CancelSent,
     /// The host ends the session.
     Stop(StopReason),
 }

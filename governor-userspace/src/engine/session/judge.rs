@@ -3,11 +3,15 @@
 use super::facts::StatementRef;
 use super::governance::Governance;
 use super::meaning::{DefinedHere, Meaning, executed_name, fetched_name};
+use super::pace::RATE_POLICY;
 use super::{Encoding, Session, Settings};
-use crate::engine::model::{Decision, DecisionId, SessionState, Statement, StatementKind, Unknown, Verdict};
+use crate::engine::model::{
+    Decision, DecisionId, Obligations, SessionState, Statement, StatementKind, Unknown, Verdict,
+};
 use crate::engine::policy::RunContext;
 use crate::engine::wire::postgres::encode::Report;
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// A statement with its decision.
@@ -97,19 +101,22 @@ impl Session {
             let mut executes: Vec<Meaning> = Vec::new();
             let decision = if let Some(name) = executed_name(statement) {
                 executes = self.meanings_of(name, &state, &here, governance);
-                let inner =
-                    executes.iter().map(|s| self.decide(&s.statement, approved, governance)).reduce(stricter);
-                inner.unwrap_or_else(|| self.decide(statement, approved, governance))
+                let inner = executes
+                    .iter()
+                    .map(|s| self.decide(&s.statement, &s.state, approved, governance))
+                    .reduce(stricter);
+                inner.unwrap_or_else(|| self.decide(statement, &state, approved, governance))
             } else if let Some(name) = fetched_name(statement) {
                 executes = self.cursor_meanings(name, &here);
                 // What was decided when it was declared may no longer hold.
-                let inner =
-                    executes.iter().map(|s| self.decide(&s.statement, approved || s.approved, governance));
+                let inner = executes
+                    .iter()
+                    .map(|s| self.decide(&s.statement, &s.state, approved || s.approved, governance));
                 let inner = inner.collect::<Vec<_>>().into_iter().reduce(stricter);
-                let own = self.decide(statement, approved, governance);
+                let own = self.decide(statement, &state, approved, governance);
                 inner.map_or(own.clone(), |inner| stricter(own, inner))
             } else {
-                self.decide(statement, approved, governance)
+                self.decide(statement, &state, approved, governance)
             };
             here.add(statement, &state, approved, governance);
             if let Some(ahead) = &mut ahead {
@@ -123,14 +130,34 @@ impl Session {
         judged
     }
 
-    fn decide(&self, statement: &Statement, approved: bool, governance: &mut Governance) -> Arc<Decision> {
-        let reads_sensitive = self.may_be_masked
-            && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement));
-        if let Some(denial) = copy_out_denial(statement, reads_sensitive) {
+    /// Policy is asked about all that the statement reaches, seen through the catalogue as it was last read.
+    fn decide(
+        &self,
+        statement: &StatementRef,
+        state: &SessionState,
+        approved: bool,
+        governance: &mut Governance,
+    ) -> Arc<Decision> {
+        if !self.restricted {
+            return self.asker(governance).run(statement, RunContext { approved, ..RunContext::default() });
+        }
+        let sensitive = |statement: &Statement, governance: &Governance| {
+            self.may_be_masked
+                && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement))
+        };
+        if let Some(denial) = copy_out_denial(statement, sensitive(statement, governance)) {
             return Arc::new(denial);
         }
-        let context = RunContext { approved, reads_sensitive, ..RunContext::default() };
-        self.asker(governance).run(statement, context)
+        let reached = governance.reach(statement, self.catalogue.as_deref(), &state.search_path);
+        let reads_sensitive = sensitive(&reached.statement, governance);
+        let context = RunContext {
+            approved,
+            reads_sensitive,
+            estimated_rows: reached.rows_max,
+            bare_schemas: state.bare_schemas.clone(),
+            ..RunContext::default()
+        };
+        self.asker(governance).run(&reached.statement, context)
     }
 
     /// What the client reads when it is refused.
@@ -141,7 +168,7 @@ impl Session {
             reason.map_or(("", "", ""), |r| (r.policy.as_str(), r.text.as_str(), r.hint.as_str()));
         let text = if text.is_empty() { "no policy permits it" } else { text };
         Report {
-            sqlstate: "42501",
+            sqlstate: if policy == RATE_POLICY { "53400" } else { "42501" },
             message: format!("governor denied {what}: {text}"),
             detail: format!(
                 "decision={id} verdict=deny policy={policy} class={}",
@@ -183,7 +210,15 @@ fn stricter(a: Arc<Decision>, b: Arc<Decision>) -> Arc<Decision> {
         Verdict::Hold => 1,
         Verdict::Deny => 2,
     };
-    if rank(&b) > rank(&a) { b } else { a }
+    match rank(&b).cmp(&rank(&a)) {
+        Ordering::Greater => b,
+        Ordering::Equal if a.obligations.limits != b.obligations.limits => {
+            let limits = a.obligations.limits.and(b.obligations.limits);
+            let obligations = Obligations { limits, ..a.obligations };
+            Arc::new(Decision { obligations, ..(*a).clone() })
+        }
+        _ => a,
+    }
 }
 
 impl Settings {

@@ -13,8 +13,6 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(super) struct Meaning {
     pub statement: StatementRef,
-    /// Not read yet: lineage will.
-    #[allow(dead_code)]
     pub state: Arc<SessionState>,
     /// A person has approved it when its cursor was declared.
     pub approved: bool,

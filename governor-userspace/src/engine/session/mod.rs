@@ -14,6 +14,7 @@
 
 mod action;
 mod ask;
+mod breadth;
 mod cancel;
 pub mod cases;
 mod catalogue;
@@ -23,16 +24,21 @@ mod diagnostics;
 mod effects;
 mod encryption;
 mod facts;
+mod flows;
 mod following;
 mod gate;
+mod glass;
 mod governance;
 mod hold;
 mod input;
 mod judge;
 mod meaning;
 mod opening;
+mod pace;
 mod permit;
 mod pipeline;
+mod rates;
+mod reached;
 mod records;
 mod rehearsal;
 mod server;
@@ -43,9 +49,12 @@ mod visibility;
 pub use action::{Actions, CloseReason, Request, TooMany};
 pub use catalogue::{Catalogue, ColumnPattern, Labels};
 pub use facts::{FactsCache, Understood};
+pub use glass::{Broken, Glass, login_of};
 pub use governance::{EngineLimits, Governance};
 pub use input::{CancelMatch, Input, StopReason};
+pub use pace::RATE_POLICY;
 pub use permit::Permit;
+pub use rates::{RateKey, Rates};
 pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
 
 use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
@@ -63,6 +72,7 @@ use facts::StatementRef;
 use following::Following;
 use hold::{Approval, Holding, Standing};
 use meaning::Meaning;
+use pace::{CancelKey, Paced};
 use pipeline::Pipeline;
 use slots::Slots;
 use std::fmt::Write as _;
@@ -105,12 +115,25 @@ pub struct Session {
     encryption: Encryption,
     /// The minute of the input that is being handled.
     now: Option<Moment>,
+    /// The glass is broken for this principal now.
+    broken: Option<Broken>,
+    /// What the row plans of portals were decided under: the minute, and the broken glass.
+    plans_of: (Option<Moment>, Option<Arc<str>>),
     /// Version of the policy set that `may_be_masked` was asked of.
     policy_version: Arc<str>,
     /// Policy may mask something from this principal: rows are looked at.
     may_be_masked: bool,
     /// Policy may deny or hold something of this principal: names are followed exactly, one batch at a time.
     restricted: bool,
+    /// Policy may bound rows or time of this principal's statements: they go to the server one at a time.
+    may_pace: bool,
+    /// The bounded statement that runs. Boxed: most sessions never have one.
+    paced: Option<Box<Paced>>,
+    cancel_key: Option<Box<CancelKey>>,
+    /// A cancel request for what runs is on its way.
+    cancel_under_way: bool,
+    /// The server keeps the replies of an Execute until it is asked for them.
+    flush_due: bool,
     /// Messages of the extended protocol were forwarded since the last ReadyForQuery.
     batch_open: bool,
     transaction: TransactionState,
@@ -134,7 +157,9 @@ pub struct Session {
     /// How rows of the statement at the front of the pipeline are treated.
     rows: Rows,
     catalogue: Option<Arc<Catalogue>>,
-    catalogue_reader: Option<CatalogueReader>,
+    /// Boxed: most sessions never read one.
+    catalogue_reader: Option<Box<CatalogueReader>>,
+    catalogue_asked: Timestamp,
     catalogue_outdated: bool,
     /// A ReadyForQuery that waited for the catalogue and passes now.
     released: Option<bytes::Bytes>,
@@ -212,6 +237,8 @@ struct Portal {
     state: Arc<SessionState>,
     /// What it stands for, where it is an EXECUTE or a FETCH that was run.
     means: Option<Meaning>,
+    /// Rows that it gave so far, where they are counted.
+    rows: u64,
     /// A cursor WITH HOLD: it outlives its transaction.
     holds: bool,
     /// A Describe of this portal was sent.
@@ -287,9 +314,16 @@ impl Session {
             phase: Phase::Opening { encryption_requests: 0 },
             encryption: Encryption::default(),
             now: Some(Moment::of(now)),
+            broken: None,
+            plans_of: (None, None),
             policy_version: governance.policy.version().into(),
             may_be_masked: true,
             restricted: true,
+            may_pace: false,
+            paced: None,
+            cancel_key: None,
+            cancel_under_way: false,
+            flush_due: false,
             batch_open: false,
             transaction: TransactionState::Idle,
             pipeline: Pipeline::default(),
@@ -307,6 +341,7 @@ impl Session {
             rows: Rows::Undecided,
             catalogue: None,
             catalogue_reader: None,
+            catalogue_asked: now,
             catalogue_outdated: false,
             released: None,
             cursor_plan: None,
@@ -346,6 +381,7 @@ impl Session {
         }
         self.fresh_runs = 0;
         self.now = Some(Moment::of(now));
+        self.broken = governance.glass.of(&self.setup.principal, now);
         self.follow_policy(governance);
         let result = match input {
             Input::Client(buffer) => {
@@ -412,6 +448,14 @@ impl Session {
                 self.cancel_matched(now, found, governance, out);
                 Ok(())
             }
+            Input::Tick => {
+                self.tick(now, out);
+                Ok(())
+            }
+            Input::CancelSent => {
+                self.cancel_sent();
+                Ok(())
+            }
             Input::Stop(reason) => {
                 self.stop(now, reason, out);
                 Ok(())
@@ -443,7 +487,7 @@ impl Session {
         if self.client_stream.is_open() {
             return true;
         }
-        if self.pipeline.is_full() {
+        if self.pipeline.is_full() || self.is_held_back() {
             return false;
         }
         // One batch at a time: what a name means is certain only when the server has answered. Behind a
@@ -535,6 +579,7 @@ impl Session {
         let mut asker = self.asker(governance);
         let may_be_masked = asker.may_be_masked();
         self.restricted = may_be_masked || asker.may_be_restricted();
+        self.may_pace = governance.policy.may_pace(self.setup.principal.class);
         self.may_be_masked = may_be_masked;
         if self.may_be_masked || was_masked {
             // Columns were not looked at before, or under other rules.
@@ -547,7 +592,8 @@ impl Session {
     }
 
     fn asker<'a>(&'a self, governance: &'a mut Governance) -> governance::Asker<'a> {
-        let around = SessionContext { at: self.now, break_glass: None };
+        let break_glass = self.broken.as_ref().map(|broken| broken.reason.clone());
+        let around = SessionContext { at: self.now, break_glass };
         governance.asker(&self.policy_principal, &self.claims, self.setup.destination, around)
     }
 

@@ -222,7 +222,7 @@ impl Session {
         result
     }
 
-    /// The server's first ReadyForQuery: reads the catalogue first where rows may have to be masked.
+    /// The server's first ReadyForQuery: reads the catalogue first where something may be denied, held or masked.
     /// True where `ready` may pass now.
     pub(super) fn server_ready(
         &mut self,
@@ -233,9 +233,9 @@ impl Session {
     ) -> bool {
         let destination = self.setup.destination;
         self.catalogue = governance.catalogue(destination, &self.claims.database);
-        if self.may_be_masked && governance.catalogue_is_stale(destination, &self.claims.database, now) {
+        if self.restricted && governance.catalogue_is_stale(destination, &self.claims.database, now) {
             self.phase = Phase::ReadingCatalogue { ready: Some(Bytes::copy_from_slice(ready)) };
-            self.read_catalogue(out);
+            self.read_catalogue(now, out);
             return false;
         }
         self.phase = Phase::Ready;
@@ -243,8 +243,9 @@ impl Session {
     }
 
     /// Asks the server for its catalogue, on the client's own connection.
-    pub(super) fn read_catalogue(&mut self, out: &mut Actions) {
-        self.catalogue_reader = Some(catalogue::CatalogueReader::default());
+    pub(super) fn read_catalogue(&mut self, now: Timestamp, out: &mut Actions) {
+        self.catalogue_asked = now;
+        self.catalogue_reader = Some(Box::default());
         self.pipeline.push(Owed::new(Expect::OwnQuery));
         out.to_server.push((encode::query(&catalogue::QUERY), Permit::protocol(ProtocolNeed::OwnRequest)));
     }
@@ -252,9 +253,10 @@ impl Session {
     /// The answer to [`Self::read_catalogue`] is complete.
     pub(super) fn catalogue_read(&mut self, now: Timestamp, governance: &mut Governance, out: &mut Actions) {
         let dialect = crate::engine::sql::PostgresDialect::default();
-        if let Some(data) = self.catalogue_reader.take().and_then(catalogue::CatalogueReader::finish) {
-            let read =
-                std::sync::Arc::new(catalogue::Catalogue::new(data, &governance.labels, &dialect, now));
+        if let Some(data) = self.catalogue_reader.take().and_then(|reader| reader.finish()) {
+            let mut read = catalogue::Catalogue::new(data, &governance.labels, &dialect, now);
+            read.reading_ns = now.since_ns(self.catalogue_asked);
+            let read = std::sync::Arc::new(read);
             self.catalogue_outdated = false;
             let (destination, database) = (self.setup.destination, self.claims.database.clone());
             governance.learn_catalogue(destination, database.clone(), read.clone());

@@ -10,7 +10,7 @@ use super::facts::StatementRef;
 use super::meaning::Meaning;
 use super::slots::Ticket;
 use crate::engine::masking::Category;
-use crate::engine::model::{DecisionId, Timestamp};
+use crate::engine::model::{DecisionId, LimitKind, Timestamp};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -86,6 +86,10 @@ pub(super) struct Run {
     pub bytes: u64,
     pub masked: u64,
     pub masked_by: [u32; Category::ALL.len()],
+    /// The bound that it met.
+    pub limit: Option<LimitKind>,
+    /// The portal or cursor whose rows it brings, where they are counted together.
+    pub portal: Option<Box<[u8]>>,
     /// The statement whose rows come, and the state in which it is read.
     pub source: Meaning,
     /// SQL-level PREPARE under way: name and ticket.
@@ -139,6 +143,11 @@ impl Pipeline {
     /// A request is under way whose ReadyForQuery has not come.
     pub fn has_barrier(&self) -> bool {
         self.barriers > 0
+    }
+
+    /// The statement whose replies come next, or that is the first to have any.
+    pub fn running_mut(&mut self) -> Option<&mut Run> {
+        self.queue.iter_mut().find_map(|owed| owed.run.as_mut())
     }
 
     /// A statement is under way.

@@ -47,7 +47,9 @@ impl Session {
             writes: recorded.writes.clone(),
             unknown: statement.unknown.clone(),
             parameters: parameters.clone(),
+            executes: judged.executes.iter().map(|m| m.statement.recorded().text.clone()).collect(),
             approval: approval.map(str::to_owned),
+            break_glass: self.broken.as_ref().map(|broken| broken.id.clone()),
             class: principal.class,
             user: self.names.user.clone(),
             pid: principal.pid,
@@ -79,6 +81,8 @@ impl Session {
             bytes: 0,
             masked: 0,
             masked_by: [0; Category::ALL.len()],
+            limit: None,
+            portal: None,
             source: judged.source(),
             prepares: None,
             declares: None,
@@ -111,7 +115,11 @@ impl Session {
             duration_ns: at.since_ns(run.started),
             governor_ns: run.governor_ns,
             sqlstate,
+            limit: run.limit,
         });
+        if let Some(portal) = run.portal.and_then(|name| self.portals.confirmed_mut(&name)) {
+            portal.rows = portal.rows.saturating_add(run.rows);
+        }
         if let Some((name, ticket)) = run.prepares {
             match outcome {
                 Outcome::Complete => self.statements.confirm(&name, ticket),

@@ -4,6 +4,7 @@ use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToClient};
 use super::governance::Governance;
 use super::meaning::Meaning;
+use super::pace::CancelKey;
 use super::pipeline::{Expect, Owed};
 use super::{Phase, Portal, Rows, Session, visibility};
 use crate::engine::approval::Answer;
@@ -74,7 +75,7 @@ impl Session {
                 if matches!(self.rows, Rows::Undecided) {
                     self.decide_rows(governance)?;
                 }
-                if let Rows::Pass = self.rows {
+                if matches!(self.rows, Rows::Pass) && !self.counts_rows() {
                     chunk.pass_message::<ToClient<'_>>(total, (), &mut self.server_stream);
                     let (rows, bytes) = chunk.pass_run::<ToClient<'_>>(kind::DATA_ROW, || ());
                     if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
@@ -92,12 +93,15 @@ impl Session {
                 }
                 return Ok(());
             };
-            let step = self.server_message(now, header.kind, body, governance, out)?;
+            let mut step = self.server_message(now, header.kind, body, governance, out)?;
+            if self.paced.is_some() {
+                step = self.after_cut(header.kind, step, out);
+            }
             let sink = &mut ToClient(&mut out.to_client);
             match step {
                 Step::Pass => {
                     chunk.pass_message::<ToClient<'_>>(total, (), &mut self.server_stream);
-                    if header.kind == kind::COPY_DATA {
+                    if header.kind == kind::COPY_DATA && !self.counts_rows() {
                         let (_, bytes) = chunk.pass_run::<ToClient<'_>>(kind::COPY_DATA, || ());
                         if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
                             run.bytes += bytes;
@@ -134,6 +138,7 @@ impl Session {
             self.pipeline.doubt_is_over();
         }
         match message {
+            kind::DATA_ROW | kind::COPY_DATA if !self.row_may_pass(out) => Ok(Step::Drop),
             kind::DATA_ROW => self.masked_row(body, governance),
             kind::ROW_DESCRIPTION | kind::NO_DATA => self.described(message, body, governance),
             kind::PARSE_COMPLETE => {
@@ -207,6 +212,7 @@ impl Session {
                 let (process, secret) = backend::backend_key_data(body)?;
                 // A longer one is in no cancel request that the protocol knows.
                 if secret.len() <= CANCEL_SECRET_BYTES_MAX {
+                    self.cancel_key = Some(Box::new(CancelKey { process, secret: secret.to_vec() }));
                     out.requests.push(Request::CancelKey { process, secret: secret.to_vec() });
                 }
                 Ok(Step::Pass)
@@ -231,7 +237,12 @@ impl Session {
 
     /// A row that may hold something to mask.
     fn masked_row(&mut self, body: &[u8], governance: &Governance) -> Result<Step, ProtocolViolation> {
-        let Rows::Mask(plan) = &self.rows else { return Ok(Step::Pass) };
+        let Rows::Mask(plan) = &self.rows else {
+            if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
+                run.rows += 1;
+            }
+            return Ok(Step::Pass);
+        };
         let mut masked = Vec::new();
         let outcome = mask_row(plan, &governance.detectors, body, &mut masked)
             .map_err(|_| ProtocolViolation::Other("DataRow does not match its RowDescription"))?;
@@ -304,14 +315,14 @@ impl Session {
         governance: &mut Governance,
     ) -> Rows {
         let catalogue = self.trusted_catalogue(governance).cloned();
+        let lineage = visibility::lineage_for(fields, source, catalogue.as_ref(), &mut governance.flows);
         let mut asker = self.asker(governance);
-        let plan = visibility::row_plan(
-            fields,
-            formats,
-            source.map(|s| &*s.statement),
-            catalogue.as_deref(),
-            &mut asker,
-        );
+        let origin = visibility::Origin {
+            statement: source.map(|source| &*source.statement),
+            catalogue: catalogue.as_deref(),
+            lineage: lineage.as_deref(),
+        };
+        let plan = visibility::row_plan(fields, formats, origin, &mut asker);
         if plan.is_passive() { Rows::Pass } else { Rows::Mask(Arc::new(plan)) }
     }
 

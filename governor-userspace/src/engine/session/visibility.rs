@@ -1,24 +1,35 @@
 //! Which columns of a result the principal may see in clear: RowDescription → [`RowPlan`].
 //!
-//! The server's own column origin decides where it gives one; where it does not, the statement's
-//! mentions bound what can flow into the column. Doubt means masked.
+//! The server's own origin decides where it gives one, together with what the command itself puts into the column
+//! (`UPDATE … SET name = ssn RETURNING name`). Where it gives none, lineage decides; where that does not know, what the
+//! statement mentions bounds what can flow. Doubt means masked.
 
 use super::catalogue::Catalogue;
+use super::flows::FlowsCache;
 use super::governance::Asker;
+use super::meaning::Meaning;
 use crate::engine::masking::{ColumnAction, ColumnPlan, Format, RowPlan, classify_column, could_carry};
-use crate::engine::model::{MaskStyle, Statement, StatementKind};
+use crate::engine::model::{Flow, Lineage, MaskStyle, Statement, StatementKind};
 use crate::engine::policy::SeeColumn;
 use crate::engine::wire::postgres::backend::Field;
+use std::sync::Arc;
 
 const INT8: u32 = 20;
 
-/// The plan for rows that `fields` describe, as results of `statement` (`None`: of an unknown one).
-/// `formats` overrides the fields' own format codes, as Bind does.
+/// What is known of the rows that a result has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin<'a> {
+    /// `None`: rows of an unknown statement.
+    pub statement: Option<&'a Statement>,
+    pub catalogue: Option<&'a Catalogue>,
+    pub lineage: Option<&'a Lineage>,
+}
+
+/// The plan for rows that `fields` describe. `formats` overrides the fields' own format codes, as Bind does.
 pub(super) fn row_plan(
     fields: &[Field],
     formats: Option<&[i16]>,
-    statement: Option<&Statement>,
-    catalogue: Option<&Catalogue>,
+    origin: Origin<'_>,
     asker: &mut Asker<'_>,
 ) -> RowPlan {
     let columns = fields
@@ -32,7 +43,7 @@ pub(super) fn row_plan(
                 Some(each) => each.get(index).copied().unwrap_or(0),
             };
             ColumnPlan {
-                action: column_action(index, fields.len(), field, statement, catalogue, asker),
+                action: column_action(index, fields.len(), field, origin, asker),
                 type_oid: field.type_oid,
                 type_modifier: field.type_modifier,
                 format: if format == 1 { Format::Binary } else { Format::Text },
@@ -42,18 +53,59 @@ pub(super) fn row_plan(
     RowPlan { columns }
 }
 
+/// The lineage of a result, where its plan needs one and it is agreed with the server about the columns.
+pub(super) fn lineage_for(
+    fields: &[Field],
+    source: Option<&Meaning>,
+    catalogue: Option<&Arc<Catalogue>>,
+    flows: &mut FlowsCache,
+) -> Option<Arc<Lineage>> {
+    use StatementKind as K;
+    let (source, catalogue) = (source?, catalogue?);
+    let statement = &*source.statement;
+    let without_origin = fields.iter().any(|field| field.table_oid == 0 || field.attribute <= 0);
+    if !(without_origin || writes(statement)) || statement.unknown.is_some() || !catalogue.any_sensitive() {
+        return None;
+    }
+    if matches!(statement.kind, K::Show | K::Explain | K::Cursor | K::Execute | K::Call | K::Do) {
+        return None;
+    }
+    let lineage = flows.of(&statement.text, catalogue, &source.state);
+    match &*lineage {
+        Lineage::Columns(expected) if !agree(expected, fields) => Some(flows.disagreement()),
+        _ => Some(lineage),
+    }
+}
+
+/// The command puts values into columns that it may show.
+fn writes(statement: &Statement) -> bool {
+    use StatementKind as K;
+    statement.kinds.iter().any(|kind| matches!(kind, K::Insert | K::Update | K::Merge))
+}
+
+fn agree(expected: &[Flow], fields: &[Field]) -> bool {
+    expected.len() == fields.len()
+        && expected.iter().zip(fields).all(|(flow, field)| match &flow.name {
+            None => true,
+            // In another encoding of the client's the same name has other bytes.
+            Some(name) if !name.is_ascii() || !field.name.is_ascii() => true,
+            // Renamed in version 14.
+            Some(name) if **name == *"extract" && field.name == "date_part" => true,
+            Some(name) => **name == *field.name,
+        })
+}
+
 fn column_action(
     index: usize,
     count: usize,
     field: &Field,
-    statement: Option<&Statement>,
-    catalogue: Option<&Catalogue>,
+    origin: Origin<'_>,
     asker: &mut Asker<'_>,
 ) -> ColumnAction {
     let detects = asker.detect_values();
     let unmasked =
         || if detects && could_carry(field.type_oid) { ColumnAction::Detect } else { ColumnAction::Clear };
-    let Some(catalogue) = catalogue else {
+    let Some(catalogue) = origin.catalogue else {
         // No catalogue: a name that tells is believed, and everything that can carry text is in doubt.
         let category = classify_column("", &field.name, field.type_oid);
         if category.is_none() && !could_carry(field.type_oid) {
@@ -61,29 +113,108 @@ fn column_action(
         }
         return asker.see(SeeColumn { column: None, category });
     };
+    let flow = match origin.lineage {
+        Some(Lineage::Columns(flows)) => flows.get(index),
+        _ => None,
+    };
     if field.table_oid != 0 && field.attribute > 0 {
-        return match catalogue.column(field.table_oid, field.attribute) {
-            Some(column) => match column.category {
-                // Where policy shows it, a detector would only undo that.
-                Some(category) => {
-                    asker.see(SeeColumn { column: Some(column.name.clone()), category: Some(category) })
-                }
-                None => unmasked(),
-            },
-            None if Catalogue::is_system(field.table_oid) => unmasked(),
-            // Made since the catalogue was read, or a temporary relation.
-            None => asker
-                .see(SeeColumn { column: None, category: classify_column("", &field.name, field.type_oid) }),
+        let own =
+            match catalogue.column(field.table_oid, field.attribute) {
+                Some(column) => match column.category {
+                    // Where policy shows it, a detector would only undo that.
+                    Some(category) => {
+                        Some(asker.see(SeeColumn { column: Some(column.name), category: Some(category) }))
+                    }
+                    None => None,
+                },
+                None if Catalogue::is_system(field.table_oid) => None,
+                // Made since the catalogue was read, or a temporary relation.
+                None => Some(asker.see(SeeColumn {
+                    column: None,
+                    category: classify_column("", &field.name, field.type_oid),
+                })),
+            };
+        let put = match (flow, origin.statement) {
+            (Some(flow), Some(statement)) if writes(statement) => of_flow(flow, catalogue, asker),
+            _ => Sight::Nothing,
+        };
+        return match (own, put) {
+            (Some(own @ ColumnAction::Mask { .. }), _) => own,
+            (_, Sight::Masked(action)) => action,
+            (Some(own), _) => own,
+            (None, Sight::Clear) => ColumnAction::Clear,
+            (None, Sight::Nothing) => unmasked(),
         };
     }
-    let in_doubt = match statement {
-        None => catalogue.any_sensitive(),
-        Some(s) => origin_in_doubt(index, count, field, s, catalogue),
-    };
-    if in_doubt { asker.see(SeeColumn { column: None, category: None }) } else { unmasked() }
+    let sight = flow.map_or(Sight::Nothing, |flow| of_flow(flow, catalogue, asker));
+    if let Sight::Masked(action) = sight {
+        return action;
+    }
+    let known = flow.is_some_and(|flow| flow.unknown.is_none());
+    let in_doubt = !known
+        && match origin.statement {
+            None => catalogue.any_sensitive(),
+            Some(s) => origin_in_doubt(index, count, field, s, catalogue),
+        };
+    match sight {
+        _ if in_doubt => asker.see(SeeColumn { column: None, category: None }),
+        Sight::Clear => ColumnAction::Clear,
+        _ => unmasked(),
+    }
 }
 
-/// The server gives no origin: can a sensitive column flow into this one?
+/// What the sensitive columns behind a value make of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    /// There are none.
+    Nothing,
+    /// Policy shows all of them.
+    Clear,
+    Masked(ColumnAction),
+}
+
+/// Asks policy about every sensitive column behind a value; the strictest answer counts.
+///
+/// A value that is not one of theirs as it is keeps nothing of it: a part of a part could be any part.
+fn of_flow(flow: &Flow, catalogue: &Catalogue, asker: &mut Asker<'_>) -> Sight {
+    let sensitive = |(oid, attribute): &(u32, i16)| catalogue.category(*oid, *attribute).is_some();
+    let sources: Vec<_> = flow.sources.iter().filter(|id| sensitive(id)).collect();
+    let implicit = flow.implicit.iter().filter(|id| sensitive(id) && !flow.sources.contains(id));
+    let mut all = sources.clone();
+    all.extend(implicit);
+    if all.is_empty() {
+        return Sight::Nothing;
+    }
+    if all.len() > COLUMNS_ASKED_MAX {
+        return masked_or_clear(asker.see(SeeColumn { column: None, category: None }));
+    }
+    let as_it_is = flow.exact && flow.sources.len() == 1 && all.len() == 1;
+    let mut sight = Sight::Clear;
+    for (oid, attribute) in all {
+        let Some(column) = catalogue.column(*oid, *attribute) else { continue };
+        let action = asker.see(SeeColumn { column: Some(column.name), category: column.category });
+        let ColumnAction::Mask { style, category } = action else { continue };
+        let style = if as_it_is || style == MaskStyle::Null { style } else { MaskStyle::Redact };
+        sight = match sight {
+            Sight::Masked(ColumnAction::Mask { style: other, category: of_other }) => {
+                let style = if other == MaskStyle::Null { other } else { style };
+                let category = if of_other == category { category } else { None };
+                Sight::Masked(ColumnAction::Mask { style, category })
+            }
+            _ => Sight::Masked(ColumnAction::Mask { style, category }),
+        };
+    }
+    sight
+}
+
+fn masked_or_clear(action: ColumnAction) -> Sight {
+    match action {
+        ColumnAction::Mask { .. } => Sight::Masked(action),
+        ColumnAction::Clear | ColumnAction::Detect => Sight::Clear,
+    }
+}
+
+/// Neither the server nor lineage knows the origin: can a sensitive column flow into this one?
 fn origin_in_doubt(
     index: usize,
     count: usize,
@@ -116,3 +247,6 @@ fn origin_in_doubt(
 pub(super) fn masked(style: MaskStyle, column: &SeeColumn) -> ColumnAction {
     ColumnAction::Mask { style, category: column.category }
 }
+
+/// Sensitive columns behind one value that policy is asked about by name.
+const COLUMNS_ASKED_MAX: usize = 64;

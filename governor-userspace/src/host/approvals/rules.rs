@@ -74,6 +74,11 @@ impl ApproverRules {
         Err(NotAllowed::NotMember { user: approver.name(), group: request.approvers.clone() })
     }
 
+    /// Only who is listed under `break_glass`; root too only where it is listed.
+    pub fn may_break_glass(&self, approver: &Approver) -> bool {
+        self.groups.contains_key(BREAK_GLASS) && self.is_member(approver, BREAK_GLASS)
+    }
+
     fn is_requester(&self, approver: &Approver, request: &ApprovalRequest) -> bool {
         if approver.uid == ROOT && self.self_approval_as_root {
             return false;
@@ -100,3 +105,5 @@ impl ApproverRules {
 }
 
 const ROOT: u32 = 0;
+/// The group in the configuration whose members may break the glass.
+const BREAK_GLASS: &str = "break_glass";

@@ -50,7 +50,7 @@ impl CgroupIndex {
         Some(path)
     }
 
-    fn id_of(&self, path: &str) -> Option<u64> {
+    pub(super) fn id_of(&self, path: &str) -> Option<u64> {
         // Groups outside governor's cgroup namespace are shown as /../x.
         if path.split('/').any(|component| component == "..") {
             return None;

@@ -178,6 +178,22 @@ impl Identifier {
         }
     }
 
+    /// Who is at the other end of a local socket, by its credentials (`SO_PEERCRED`): it waits for our answer, so it
+    /// is still there.
+    pub fn identify_peer(&self, pid: u32, uid: u32, gid: u32) -> Principal {
+        let process = self.procfs.open(pid);
+        let cgroup_id = process
+            .as_ref()
+            .and_then(|process| process.cgroup())
+            .and_then(|path| self.cgroups.id_of(&path))
+            .unwrap_or_default();
+        let connected_ns = clock_gettime(ClockId::CLOCK_MONOTONIC)
+            .ok()
+            .and_then(|at| u64::try_from(at.tv_sec()).ok()?.checked_mul(1_000_000_000))
+            .map_or(0, |ns| ns.saturating_add(1_000_000_000));
+        self.identify(&Attested { tgid: pid, uid, gid, command: String::new(), cgroup_id, connected_ns })
+    }
+
     /// Reads the process, again where it changed its program meanwhile.
     fn observe(&self, attested: &Attested) -> Result<Seen, &'static str> {
         let process = self.procfs.open(attested.tgid).ok_or(GONE)?;

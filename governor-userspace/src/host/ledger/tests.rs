@@ -87,6 +87,7 @@ pub(super) fn record(decision: impl Into<String>) -> AuditRecord {
             duration_ns: 1,
             governor_ns: 1,
             sqlstate: None,
+            limit: None,
         }),
     }
 }

@@ -12,7 +12,7 @@ use super::sources::Entered;
 use super::stream::Stream;
 use super::worker::{Drain, Local};
 use crate::engine::approval::Answer;
-use crate::engine::model::{Endpoint, SessionId, UpstreamTls};
+use crate::engine::model::{Endpoint, SessionId, Timestamp, UpstreamTls};
 use crate::engine::session::{
     Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TlsMode, TooMany,
 };
@@ -110,6 +110,8 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>, over_limit: bool)
         matched: None,
         cancel_result: None,
         waiting_cancel: None,
+        cancelling: None,
+        limit: None,
         local,
     };
     relay.run().await;
@@ -150,6 +152,10 @@ struct Relay {
     lingering: bool,
     pass_unread: bool,
     observer: Observer,
+    /// A cancel request for the session's own statement is on its way.
+    cancelling: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Wakes the session at its deadline, which stands beside it.
+    limit: Option<(Timestamp, Pin<Box<Sleep>>)>,
     /// Of start-up, then of authentication, at last of the last bytes.
     deadline: Pin<Box<Sleep>>,
     _session_gauge: ActiveSession,
@@ -168,6 +174,9 @@ enum Event {
     Cancel,
     CancelMatched(CancelMatch),
     StartupTimeout,
+    /// The session's own deadline has passed.
+    Limit,
+    CancelSent,
     Drain,
     /// Everything is sent and nothing more will come.
     Done,
@@ -231,6 +240,8 @@ impl Relay {
                     });
                     Input::CancelMatched(found)
                 }
+                Event::Limit => Input::Tick,
+                Event::CancelSent => Input::CancelSent,
                 Event::StartupTimeout => Input::Stop(StopReason::StartupTimeout),
                 Event::Drain => Input::Stop(StopReason::Draining),
             };
@@ -385,10 +396,36 @@ impl Relay {
         if !self.session.is_established() && self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Event::StartupTimeout);
         }
+        if let Some(cancelling) = &mut self.cancelling
+            && cancelling.as_mut().poll(cx).is_ready()
+        {
+            self.cancelling = None;
+            return Poll::Ready(Event::CancelSent);
+        }
+        if let Poll::Ready(event) = self.poll_limit(cx) {
+            return Poll::Ready(event);
+        }
         match drained.poll(cx) {
             Poll::Ready(_) => Poll::Ready(Event::Progress),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// The session may want to be woken though nothing comes.
+    fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let Some(deadline) = self.session.deadline() else {
+            self.limit = None;
+            return Poll::Pending;
+        };
+        if self.limit.as_ref().is_none_or(|(at, _)| *at != deadline) {
+            let wait = Duration::from_nanos(deadline.since_ns(clock::now()));
+            self.limit = Some((deadline, Box::pin(tokio::time::sleep(wait))));
+        }
+        let Some((_, sleep)) = &mut self.limit else { return Poll::Pending };
+        sleep.as_mut().poll(cx).map(|()| {
+            self.limit = None;
+            Event::Limit
+        })
     }
 
     /// The last bytes get so much time to leave.

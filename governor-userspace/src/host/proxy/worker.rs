@@ -8,7 +8,7 @@ use super::relay;
 use super::sources::Sources;
 use crate::engine::masking::Detectors;
 use crate::engine::model::Endpoint;
-use crate::engine::session::{Catalogue, EngineLimits, Governance, Labels};
+use crate::engine::session::{Catalogue, EngineLimits, Glass, Governance, Labels, Rates};
 use crate::engine::sql::PARSER_STACK_BYTES_MIN;
 use crate::host::approvals::ApprovalStore;
 use crate::host::identity::Identifier;
@@ -51,6 +51,8 @@ pub struct Shared {
     pub detectors: Arc<Detectors>,
     pub labels: Arc<Labels>,
     pub engine_limits: EngineLimits,
+    pub rates: Arc<Rates>,
+    pub glass: Arc<Glass>,
     pub ports: Vec<PortRule>,
     pub cancels: CancelRegistry,
     pub sources: Sources,
@@ -74,13 +76,16 @@ impl Shared {
     }
 
     pub(super) fn governance(&self) -> Governance {
-        Governance::new(
+        let mut governance = Governance::new(
             self.policy.current(),
             // A clone of its own: the workers would wait for each other's caches.
             Arc::new(Detectors::clone(&self.detectors)),
             self.labels.clone(),
             self.engine_limits.clone(),
-        )
+        );
+        governance.rates = self.rates.clone();
+        governance.glass = self.glass.clone();
+        governance
     }
 }
 

@@ -9,7 +9,7 @@
 use crate::engine::approval::Answer;
 use crate::engine::audit::{Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
-use crate::engine::model::{Class, StatementKind, Verdict};
+use crate::engine::model::{Class, LimitKind, StatementKind, Verdict};
 
 /// A label whose values are known when governor is compiled.
 pub trait Closed: Copy + 'static {
@@ -127,6 +127,7 @@ closed!(Cache: Hit => "hit", Miss => "miss");
 closed!(HoldResult:
     Granted => "granted", Refused => "refused", Expired => "expired", Cancelled => "cancelled", Lost => "lost");
 closed!(Attempt: Ok => "ok", Refused => "refused");
+closed!(LimitKind: Rate => "rate", Rows => "rows", Time => "time");
 closed!(Class: Service => "service", Person => "person", Agent => "agent");
 closed!(Verdict: Allow => "allow", Deny => "deny", Hold => "hold");
 closed!(Side: Client => "client", Database => "database", Governor => "governor");
@@ -167,6 +168,7 @@ mod tests {
         positions_agree::<CancelResult>();
         positions_agree::<Direction>();
         positions_agree::<HoldResult>();
+        positions_agree::<LimitKind>();
         positions_agree::<Class>();
         positions_agree::<Verdict>();
         positions_agree::<Side>();

@@ -14,7 +14,7 @@ use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
 use crate::engine::audit::{Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
-use crate::engine::model::{Class, StatementKind, Verdict};
+use crate::engine::model::{Class, LimitKind, StatementKind, Verdict};
 use parking_lot::Mutex;
 use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,9 @@ pub struct Metrics {
     statement_duration: Histograms<Class>,
     latency_added: Histogram,
     masked: Counters<Category>,
+    limits: Counters<LimitKind>,
+    glass_broken: IntCounter,
+    glass_active: IntGauge,
     holds_pending: IntGauge,
     holds_ended: Counters<HoldResult>,
     hold_wait: Histogram,
@@ -106,6 +109,9 @@ impl Metrics {
             statement_duration: Children::new(build.histograms("governor_statement_duration_seconds")?),
             latency_added: build.histogram("governor_latency_added_seconds")?,
             masked: Children::new(build.counters("governor_masked_values_total")?).fill(),
+            limits: Children::new(build.counters("governor_limits_total")?).fill(),
+            glass_broken: build.counter("governor_break_glass_total")?,
+            glass_active: build.gauge("governor_break_glass_active")?,
             holds_pending: build.gauge("governor_holds_pending")?,
             holds_ended: Children::new(build.counters("governor_holds_ended_total")?).fill(),
             hold_wait: build.histogram("governor_hold_wait_seconds")?,
@@ -158,6 +164,21 @@ impl Metrics {
 
     pub fn cancel_request(&self, result: CancelResult) {
         add(self.cancels.at(result, (), ()), 1);
+    }
+
+    /// A statement met a bound of a policy.
+    pub fn limit(&self, limit: LimitKind) {
+        add(self.limits.at(limit, (), ()), 1);
+    }
+
+    /// The glass was broken; it is now for `active` persons.
+    pub fn glass_broken(&self, active: usize) {
+        self.glass_broken.inc();
+        self.glass_mended(active);
+    }
+
+    pub fn glass_mended(&self, active: usize) {
+        self.glass_active.set(i64::try_from(active).unwrap_or(i64::MAX));
     }
 
     pub fn tls(&self, outcome: TlsOutcome) {

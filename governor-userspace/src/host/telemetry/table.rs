@@ -6,7 +6,7 @@
 use super::labels::{Attempt, Cache, CancelResult, Closed, Direction, HoldResult, RefusedReason, words};
 use crate::engine::audit::{Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
-use crate::engine::model::{Class, StatementKind, Verdict};
+use crate::engine::model::{Class, LimitKind, StatementKind, Verdict};
 use std::fmt::Write;
 
 /// What a series does over time.
@@ -109,6 +109,13 @@ pub static TABLE: &[Definition] = &[
         "Holds that ended, by answer."),
     row("governor_hold_wait_seconds", Kind::Histogram(WAIT_S), &[],
         "How long held statements waited, whatever the answer."),
+
+    row("governor_limits_total", Kind::Counter, &[label::<LimitKind>("limit")],
+        "Statements that met a bound of a policy: denied for their rate, cut for their rows, cancelled for their time."),
+    row("governor_break_glass_total", Kind::Counter, &[],
+        "Times that a person broke the glass."),
+    row("governor_break_glass_active", Kind::Gauge, &[],
+        "Persons for whom the glass is broken now."),
 
     row("governor_audit_records_total", Kind::Counter, &[],
         "Audit records written."),

@@ -3,7 +3,7 @@
 use super::error::{ApiError, blocking};
 use super::serve::{self, Limits};
 use super::socket::ControlSocket;
-use super::{approvals, policy};
+use super::{approvals, break_glass, policy};
 use crate::app::handle::{Handle, Status};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, Uri};
@@ -26,6 +26,7 @@ fn router(handle: Handle) -> Router {
         .route("/v1/approvals/{id}", get(approvals::show))
         .route("/v1/approvals/{id}/approve", post(approvals::approve))
         .route("/v1/approvals/{id}/refuse", post(approvals::refuse))
+        .route("/v1/break-glass", post(break_glass::shatter).delete(break_glass::mend))
         .route("/v1/policy/reload", post(policy::reload))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)

@@ -5,6 +5,7 @@
 //! is for scrapers and load balancers and only tells.
 
 mod approvals;
+mod break_glass;
 mod control;
 mod error;
 mod faces;
@@ -15,6 +16,7 @@ mod socket;
 mod telemetry;
 
 pub use approvals::{ApprovalList, NoteBody};
+pub use break_glass::GlassBody;
 pub use control::serve_control;
 pub use error::ErrorBody;
 pub use faces::Api;

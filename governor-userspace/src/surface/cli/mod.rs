@@ -5,6 +5,7 @@
 
 pub mod approvals;
 pub mod audit;
+pub mod break_glass;
 pub mod client;
 pub mod completions;
 pub mod doctor;
@@ -54,6 +55,7 @@ pub enum Verb {
     /// Search, follow and verify the audit
     Audit(audit::AuditArgs),
     Approvals(approvals::ApprovalsArgs),
+    BreakGlass(break_glass::BreakGlassArgs),
     /// The CA that clients have to trust where governor ends TLS
     Tls(tls::TlsArgs),
     Completions(completions::CompletionsArgs),
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Verb::Policy(args) => policy::run(args, &globals),
         Verb::Audit(args) => audit::run(&args, &globals),
         Verb::Approvals(args) => approvals::run(args, &globals),
+        Verb::BreakGlass(args) => break_glass::run(args, &globals),
         Verb::Tls(args) => tls::run(args, &globals),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),

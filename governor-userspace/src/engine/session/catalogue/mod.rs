@@ -4,11 +4,13 @@
 //! governor's own; shared by later sessions until it is old or DDL was seen. Only sessions that policy may restrict
 //! or mask need one.
 
+mod codes;
 mod labels;
 mod query;
 mod reader;
 mod sensitivity;
 
+pub(super) use codes::Owner;
 pub use labels::{ColumnPattern, Labels};
 pub(super) use query::QUERY;
 #[cfg(test)]
@@ -17,11 +19,19 @@ pub(super) use reader::CatalogueReader;
 
 use crate::engine::masking::Category;
 use crate::engine::model::{
-    self, ColumnName, FIRST_USER_OID, FunctionName, Mentions, RelationName, SearchPath, Statement, Timestamp,
+    self, ColumnName, FIRST_USER_OID, FunctionName, Mentions, RelationName, SearchPath, SessionState,
+    Statement, Timestamp,
 };
 use crate::engine::sql::SqlDialect;
+use codes::Codes;
 use sensitivity::Sensitivity;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How long a catalogue is left alone after a reading, in units of its length: names that are misspelt, and temporary
+/// tables that nobody saw made, must not keep a server busy.
+const READINGS_PER_FUNCTION: u64 = 20;
+const READINGS_PER_RELATION: u64 = 200;
 
 /// Functions of the server behind views that show statements or secrets.
 const SHOWS_VALUES_FUNCTIONS: [&str; 5] = [
@@ -46,13 +56,21 @@ pub struct Catalogue {
     pub data: model::Catalogue,
     sensitivity: Sensitivity,
     pub loaded: Timestamp,
+    /// How long the reading took: who wants it again soon has to wait for some of these.
+    pub reading_ns: u64,
+    /// Tells it from every other of this process.
+    pub(super) id: u64,
+    pub(super) codes: Codes,
 }
+
+static CATALOGUES_COUNT: AtomicU64 = AtomicU64::new(1);
 
 impl Catalogue {
     pub fn new(data: model::Catalogue, labels: &Labels, dialect: &dyn SqlDialect, loaded: Timestamp) -> Self {
         let sensitivity = Sensitivity::of_names(data.relations(), labels);
-        let mut catalogue = Self { data, sensitivity, loaded };
-        catalogue.follow_views(labels, dialect);
+        let id = CATALOGUES_COUNT.fetch_add(1, Ordering::Relaxed);
+        let mut catalogue = Self { data, sensitivity, loaded, reading_ns: 0, id, codes: Codes::default() };
+        catalogue.follow_flows(labels, dialect);
         catalogue
     }
 
@@ -64,6 +82,11 @@ impl Catalogue {
             column: relation.attribute(attribute)?.name.to_string(),
         };
         Some(CatalogueColumn { name, category: self.category(table_oid, attribute) })
+    }
+
+    /// Users made functions in this database.
+    pub fn has_functions(&self) -> bool {
+        self.data.has_functions()
     }
 
     /// Why the values of a column are sensitive; `None` where nothing says so.
@@ -96,17 +119,38 @@ impl Catalogue {
         found.or_else(|| is_system_name(name).then(BTreeSet::new))
     }
 
-    /// Users made functions in this database.
-    pub fn has_functions(&self) -> bool {
-        self.data.has_user_functions()
-    }
-
     /// A function that users made, which may read anything, or one that shows other sessions' statements.
     pub fn is_opaque_function(&self, function: &FunctionName) -> bool {
         if SHOWS_VALUES_FUNCTIONS.contains(&function.name.as_str()) {
             return true;
         }
         function.schema.as_deref() != Some("pg_catalog") && self.data.is_user_function(&function.name)
+    }
+
+    /// A statement names something that this catalogue does not have, though it may have been made since: who asks
+    /// again sees it. Not sooner than some times what a reading costs.
+    pub(super) fn wants_again(&self, statement: &Statement, state: &SessionState, now: Timestamp) -> bool {
+        let age = now.since_ns(self.loaded);
+        if age <= self.reading_ns.saturating_mul(READINGS_PER_FUNCTION) {
+            return false;
+        }
+        let unknown = |name: &FunctionName| {
+            name.schema.as_deref() != Some("pg_catalog")
+                && self.data.system_function(name).is_none()
+                && self.data.user_functions(name, &state.search_path).is_empty()
+        };
+        if statement.functions.iter().any(unknown) {
+            return true;
+        }
+        let changed = statement.changes.iter().map(|change| &change.relation);
+        age > self.reading_ns.saturating_mul(READINGS_PER_RELATION)
+            && statement.reads.iter().chain(changed).any(|name| {
+                let temporary = name.schema.is_none() && state.temporary.get(&name.name).is_some();
+                !temporary
+                    && !is_system_name(name)
+                    && name.schema.as_deref() != Some("pg_temp")
+                    && self.data.resolve(name, &state.search_path).candidates().is_empty()
+            })
     }
 
     /// Whether data of sensitive columns may flow through `mentions` of `statement`. Doubt is yes.

@@ -66,9 +66,8 @@ const STATEMENTS: [&str; BASE_RESULTS + 3] = [
      WHERE p.oid < 16384::pg.oid AND p.pronamespace = 11::pg.oid GROUP BY p.proname",
     "SELECT 'o', o.oprname, o.oprcode::pg.oid FROM pg.pg_operator o WHERE o.oid >= 16384::pg.oid",
     "SELECT 'l', c.castfunc FROM pg.pg_cast c WHERE c.castfunc >= 16384::pg.oid",
-    "SELECT 'k', k.confrelid, k.conrelid, k.confdeltype, k.confupdtype FROM pg.pg_constraint k \
-     WHERE k.contype = 'f' AND (k.confdeltype = ANY ('{c,n,d}'::pg.\"char\"[]) \
-     OR k.confupdtype = ANY ('{c,n,d}'::pg.\"char\"[]))",
+    "SELECT 'k', k.confrelid, k.conrelid, k.confdeltype, k.confupdtype, pg.array_to_string(k.confkey, ' ') \
+     FROM pg.pg_constraint k WHERE k.contype = 'f'",
     "SELECT 'q', i.indrelid, i.indnkeyatts, i.indkey FROM pg.pg_index i WHERE i.indisunique AND i.indisvalid \
      AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indrelid >= 16384::pg.oid",
     "SELECT 'w', COALESCE(a.adrelid, i.indrelid, t.tgrelid, d.objid), d.refobjid FROM pg.pg_depend d \

@@ -125,6 +125,7 @@ impl CatalogueReader {
                     deletes: on_delete == b"c",
                     updates_on_delete: matches!(on_delete, b"n" | b"d"),
                     updates_on_update: matches!(on_update, b"c" | b"n" | b"d"),
+                    columns: row.text(5)?.split(' ').filter_map(|n| n.parse().ok()).collect(),
                 };
                 self.builder.effects.cascade(row.parse(1)?, cascade);
             }

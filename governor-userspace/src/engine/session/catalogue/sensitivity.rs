@@ -4,7 +4,7 @@ use super::Catalogue;
 use super::labels::Labels;
 use crate::engine::masking::Category;
 use crate::engine::model::{ColumnId, FIRST_USER_OID, Oid, Relation, Statement};
-use crate::engine::sql::SqlDialect;
+use crate::engine::sql::{SqlDialect, ViewFlows};
 use std::collections::{HashMap, HashSet};
 
 /// Sensitive columns only: what is not in it is not known to be.
@@ -53,33 +53,31 @@ impl Sensitivity {
     }
 }
 
-const VIEW_PASSES_MAX: usize = 16;
+const PASSES_MAX: usize = 64;
 
 impl Catalogue {
-    /// Marks columns of views that draw from sensitive columns, until nothing changes: views may read views.
-    pub(super) fn follow_views(&mut self, labels: &Labels, dialect: &dyn SqlDialect) {
-        let views: Vec<(Oid, Vec<i16>, Option<Statement>)> = self
-            .data
-            .relations()
-            .filter_map(|view| {
-                let text = view.definition.as_ref()?;
-                let attributes = view.columns.iter().map(|column| column.attribute).collect();
-                Some((view.oid, attributes, dialect.script(text).statements.into_iter().next()))
-            })
-            .collect();
-        for _ in 0..VIEW_PASSES_MAX {
+    /// Marks what holds the same values as sensitive columns: columns of views that draw from them, and columns of the
+    /// same name in the parents and children of a table. Until nothing changes: views may read views.
+    pub(super) fn follow_flows(&mut self, labels: &Labels, dialect: &dyn SqlDialect) {
+        let flows = ViewFlows::of(&self.data);
+        let views: Vec<View> =
+            self.data.relations().filter_map(|view| View::of(view, &flows, dialect)).collect();
+        let families: Vec<(ColumnId, ColumnId)> =
+            self.data.relations().flat_map(|r| self.family(r)).collect();
+        for _ in 0..PASSES_MAX {
             let mut changed = false;
-            for (oid, attributes, statement) in &views {
-                let Some(statement) = statement else { continue };
-                let targets = statement.targets.as_ref().filter(|targets| targets.len() == attributes.len());
-                for (index, attribute) in attributes.iter().enumerate() {
-                    let target = targets.and_then(|targets| targets.get(index));
-                    let carries = match target {
-                        Some(t) if t.is_constant || t.is_count => false,
-                        Some(t) => self.may_carry_sensitive(statement, &t.mentions),
-                        None => self.may_carry_sensitive(statement, &statement.mentions),
-                    };
-                    changed |= carries && self.mark(*oid, *attribute, labels);
+            for (child, parent) in &families {
+                for (from, to) in [(child, parent), (parent, child)] {
+                    if let Some(category) = self.sensitivity.category(*from) {
+                        changed |= self.mark(*to, category, labels);
+                    }
+                }
+            }
+            for view in &views {
+                for column in &view.columns {
+                    if let Some(category) = self.drawn_by(*column, view, &flows) {
+                        changed |= self.mark(*column, category, labels);
+                    }
                 }
             }
             if !changed {
@@ -87,24 +85,67 @@ impl Catalogue {
             }
         }
         // Deeper than any honest chain of views: take all of their columns as sensitive.
-        for (oid, attributes, _) in &views {
-            for attribute in attributes {
-                self.mark(*oid, *attribute, labels);
-            }
+        for column in views.iter().flat_map(|view| view.columns.iter()) {
+            self.mark(*column, Category::Other, labels);
         }
     }
 
-    /// Takes a view's column as sensitive; true where that is news.
-    fn mark(&mut self, oid: Oid, attribute: i16, labels: &Labels) -> bool {
-        let Some(relation) = self.data.relation(oid) else { return false };
-        let Some(column) = relation.attribute(attribute) else { return false };
+    /// Columns of a table with those of the same name in its parents.
+    fn family<'a>(&'a self, child: &'a Relation) -> impl Iterator<Item = (ColumnId, ColumnId)> + 'a {
+        child.parents.iter().filter_map(|parent| self.data.relation(*parent)).flat_map(move |parent| {
+            child.columns.iter().filter_map(move |column| {
+                let same = parent.column(&column.name)?;
+                Some(((child.oid, column.attribute), (parent.oid, same.attribute)))
+            })
+        })
+    }
+
+    /// Why a view's column is sensitive, as far as is known by now.
+    fn drawn_by(&self, column: ColumnId, view: &View, flows: &ViewFlows) -> Option<Category> {
+        let flow = flows.of_column(column)?;
+        let mut found =
+            flow.sources.iter().chain(&flow.implicit).filter_map(|id| self.sensitivity.category(*id));
+        if let Some(category) = found.next() {
+            let as_it_is = flow.exact && flow.sources.len() == 1 && flow.implicit.is_empty();
+            return Some(if as_it_is { category } else { Category::Other });
+        }
+        flow.unknown?;
+        // What the definition names bounds what is not known.
+        let carries = match &view.statement {
+            Some(statement) => self.may_carry_sensitive(statement, &statement.mentions),
+            None => self.sensitivity.any(),
+        };
+        carries.then_some(Category::Other)
+    }
+
+    /// Takes a column as sensitive; true where that is news.
+    fn mark(&mut self, column: ColumnId, category: Category, labels: &Labels) -> bool {
+        let Some(relation) = self.data.relation(column.0) else { return false };
+        let Some(named) = relation.attribute(column.1) else { return false };
         let (schema, name) = (&relation.schema, &relation.name);
-        if self.sensitivity.category((oid, attribute)).is_some()
-            || labels.clear.iter().any(|p| p.matches(schema, name, &column.name))
+        if self.sensitivity.category(column).is_some()
+            || labels.clear.iter().any(|p| p.matches(schema, name, &named.name))
         {
             return false;
         }
-        self.sensitivity.mark((oid, attribute), Category::Other);
+        self.sensitivity.mark(column, category);
         true
+    }
+}
+
+struct View {
+    columns: Vec<ColumnId>,
+    /// The facts of its definition, where lineage does not know all of its columns.
+    statement: Option<Statement>,
+}
+
+impl View {
+    fn of(relation: &Relation, flows: &ViewFlows, dialect: &dyn SqlDialect) -> Option<Self> {
+        let text = relation.definition.as_ref()?;
+        let columns: Vec<ColumnId> = relation.columns.iter().map(|c| (relation.oid, c.attribute)).collect();
+        let in_doubt =
+            columns.iter().any(|id| flows.of_column(*id).is_none_or(|flow| flow.unknown.is_some()));
+        let statement = in_doubt.then(|| dialect.script(text).statements.into_iter().next()).flatten();
+        Some(Self { columns, statement })
     }
 }

@@ -7,5 +7,6 @@ mod encryption;
 mod hold;
 mod masking;
 mod opening;
+mod pace;
 mod split;
 mod stage;

@@ -118,6 +118,11 @@ impl Stage {
         self.server(&ready(b'I'));
     }
 
+    /// From now on it is so late.
+    pub fn at(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
     pub fn clear(&mut self) {
         self.to_server.clear();
         self.to_client.clear();
@@ -337,7 +342,10 @@ pub fn row_description(columns: &[(&str, u32, i16)]) -> Vec<u8> {
 }
 
 /// Functions that the tests call: name and volatility.
-const SYSTEM_FUNCTIONS: [(&str, &str); 12] = [
+const SYSTEM_FUNCTIONS: [(&str, &str); 15] = [
+    ("reverse", "i"),
+    ("substr", "i"),
+    ("string_agg", "i"),
     ("upper", "i"),
     ("lower", "i"),
     ("count", "i"),

@@ -13,11 +13,13 @@ pub struct Code {
     pub statements: Vec<Statement>,
     /// Why that is not all; `None` where it is.
     pub opaque: Option<String>,
+    /// Of a rule: it has a condition.
+    pub is_conditional: bool,
 }
 
 impl Code {
     pub(super) fn opaque(why: impl Into<String>) -> Self {
-        Self { statements: vec![], opaque: Some(why.into()) }
+        Self { opaque: Some(why.into()), ..Self::default() }
     }
 
     /// Adds the statements of an SQL text.
@@ -54,7 +56,8 @@ pub fn rule_code(definition: &str) -> Code {
         prescan::check(definition, true).ok()?;
         let tree = pg_raw_parse::parse(definition).ok()?;
         let Some(Node::RuleStmt(rule)) = tree.iter().next().map(|raw| raw.stmt()) else { return None };
-        let mut code = Code::default();
+        let is_conditional = !matches!(rule.where_clause(), Node::None);
+        let mut code = Code { is_conditional, ..Code::default() };
         let actions = rule.actions().iter().map(|action| statement(action, definition.into(), String::new()));
         code.statements.extend(actions);
         // Its condition and actions together: what they call.
@@ -139,7 +142,7 @@ mod tests {
             "CREATE RULE r AS ON UPDATE TO public.v WHERE public.allowed(new.x) DO INSTEAD \
              ( DELETE FROM public.a WHERE a.x = new.x; INSERT INTO public.b VALUES (public.f(1)); );",
         );
-        assert_eq!(code.opaque, None);
+        assert_eq!((&code.opaque, code.is_conditional), (&None, true));
         let kinds: Vec<K> = code.statements.iter().map(|s| s.kind).collect();
         assert_eq!(kinds, [K::Delete, K::Insert, K::Empty]);
         let called: Vec<String> =

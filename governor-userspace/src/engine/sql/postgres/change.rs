@@ -3,7 +3,7 @@
 use super::where_clause;
 use crate::engine::model::{Change, RelationName, StatementKind as Kind};
 use pg_raw_parse::Node;
-use pg_raw_parse::nodes::{A_Expr, RangeVar};
+use pg_raw_parse::nodes::{A_Expr, RangeVar, ResTarget};
 use pg_raw_parse::raw::{A_Expr_Kind as E, BoolExprType as B};
 
 /// The changes of `command` to the relation that it names as its target.
@@ -17,7 +17,7 @@ pub(super) fn changes(command: Node<'_>, relation: RelationName, range: &RangeVa
             }
             (where_clause::restricts(condition), pinned)
         });
-        out.push(Change { relation: relation.clone(), kind, only, restricted, pinned });
+        out.push(Change { relation: relation.clone(), kind, only, restricted, pinned, sets: Vec::new() });
     };
     match command {
         Node::InsertStmt(insert) => {
@@ -27,11 +27,16 @@ pub(super) fn changes(command: Node<'_>, relation: RelationName, range: &RangeVa
                 if let Some(change) = out.last_mut() {
                     // As many as are inserted, at most.
                     change.restricted = true;
+                    change.sets =
+                        insert.on_conflict_clause().map_or(Vec::new(), |c| assigned(c.target_list().iter()));
                 }
             }
         }
         Node::UpdateStmt(update) => {
             add(Kind::Update, Some((update.where_clause(), update.from_clause().is_empty())));
+            if let Some(change) = out.last_mut() {
+                change.sets = assigned(update.target_list().iter());
+            }
         }
         Node::DeleteStmt(delete) => {
             add(Kind::Delete, Some((delete.where_clause(), delete.using_clause().is_empty())));
@@ -41,6 +46,10 @@ pub(super) fn changes(command: Node<'_>, relation: RelationName, range: &RangeVa
         Node::TruncateStmt(_) => add(Kind::Truncate, None),
         _ => {}
     }
+}
+
+fn assigned<'a>(targets: impl Iterator<Item = &'a ResTarget>) -> Vec<String> {
+    targets.filter_map(|target| target.name().map(Into::into)).collect()
 }
 
 /// `column = constant` and `column IN (constants)`, joined by AND.
@@ -110,3 +119,82 @@ fn own_name(expression: &A_Expr) -> Option<String> {
 }
 
 const CAST_DEPTH_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::one;
+
+    /// `kind relation(only) restricted pinned sets`, one for each change.
+    fn changes(sql: &str) -> String {
+        let of = |c: &crate::engine::model::Change| {
+            let pinned: Vec<String> =
+                c.pinned.iter().map(|(name, values)| format!("{name}={values}")).collect();
+            let only = if c.only { " only" } else { "" };
+            let free = if c.restricted { "" } else { " all" };
+            format!(
+                "{} {}{only}{free} [{}] [{}]",
+                c.kind.as_str(),
+                c.relation,
+                pinned.join(" "),
+                c.sets.join(" ")
+            )
+        };
+        one(sql).changes.iter().map(of).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn each_change_tells_its_rows() {
+        for (sql, expected) in [
+            ("DELETE FROM t", "delete t all [] []"),
+            ("DELETE FROM ONLY s.t WHERE id = 1", "delete s.t only [id=1] []"),
+            ("DELETE FROM t WHERE id = $1 AND t.k IN (1, 2) AND x > 3", "delete t [id=1 k=2] []"),
+            ("DELETE FROM t WHERE id = 1 OR k = 2", "delete t [] []"),
+            ("DELETE FROM t WHERE id = id", "delete t all [] []"),
+            ("DELETE FROM t WHERE 1 = t.id", "delete t [id=1] []"),
+            ("DELETE FROM t USING u WHERE u.id = 1", "delete t [] []"),
+            ("DELETE FROM t WHERE id OPERATOR(evil.=) 1", "delete t [] []"),
+            ("UPDATE t SET a = 1, b = 2 WHERE id = 5", "update t [id=1] [a b]"),
+            ("UPDATE t SET (a, b) = (1, 2)", "update t all [] [a b]"),
+            ("UPDATE t SET a = 1 FROM u WHERE u.id = 1", "update t [] [a]"),
+            ("INSERT INTO t VALUES (1)", "insert t all [] []"),
+            (
+                "INSERT INTO t VALUES (1) ON CONFLICT (id) DO UPDATE SET a = 2",
+                "insert t all [] []; update t [] [a]",
+            ),
+            ("TRUNCATE t, u", "truncate t all [] []; truncate u all [] []"),
+            ("COPY t FROM STDIN", "copy_in t all [] []"),
+            ("WITH d AS (DELETE FROM t RETURNING 1) SELECT 1", "delete t all [] []"),
+            ("EXPLAIN DELETE FROM t", ""),
+            ("EXPLAIN ANALYZE DELETE FROM t", "delete t all [] []"),
+            ("CREATE RULE r AS ON DELETE TO t DO INSTEAD DELETE FROM u", ""),
+            ("COPY t TO STDOUT", ""),
+        ] {
+            let mut found: Vec<String> = changes(sql).split("; ").map(Into::into).collect();
+            found.sort_unstable();
+            let mut expected: Vec<&str> = expected.split("; ").collect();
+            expected.sort_unstable();
+            // In what order the WHERE is read does not matter.
+            let sorted = |text: &str| text.replace("[k=2 id=1]", "[id=1 k=2]");
+            assert_eq!(found.iter().map(|text| sorted(text)).collect::<Vec<_>>(), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn only_counts_where_a_relation_is_named_no_other_way() {
+        let only = |sql: &str| one(sql).only.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!(only("SELECT * FROM ONLY t"), "t");
+        assert_eq!(only("SELECT * FROM ONLY t, t AS u"), "");
+        assert_eq!(only("SELECT * FROM t WHERE a IN (SELECT 1 FROM ONLY u)"), "u");
+    }
+
+    #[test]
+    fn operators_are_told_by_name() {
+        let operators = |sql: &str| one(sql).operators.join(" ");
+        assert_eq!(
+            operators("SELECT a <!> b, c OPERATOR(s.@@@) d FROM t WHERE e = ANY (f) ORDER BY g USING >>>"),
+            "<!> = >>> @@@"
+        );
+        assert_eq!(operators("SELECT 1 WHERE a BETWEEN b AND c AND d IN (SELECT 1)"), "< <= = > >=");
+        assert_eq!(operators("SELECT 1 WHERE a LIKE b"), "~~");
+    }
+}

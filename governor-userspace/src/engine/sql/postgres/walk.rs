@@ -98,10 +98,13 @@ impl<'a> Walk<'a> {
             Node::Alias(alias) => self.columns.row(alias.aliasname()),
             Node::FuncCall(call) => self.call(call, context),
             Node::A_Expr(expression) => change::operators(expression, &mut self.operators),
-            Node::SubLink(link) => {
-                self.operators
-                    .extend(link.oper_name().iter().next_back().and_then(Node::as_str).map(Into::into));
-            }
+            Node::SubLink(link) => match link.oper_name().iter().next_back().and_then(Node::as_str) {
+                Some(name) => self.operators.push(name.into()),
+                // IN (SELECT …)
+                None if !matches!(link.testexpr(), Node::None) => self.operators.push("=".into()),
+                None => {}
+            },
+            Node::CaseExpr(case) if !matches!(case.arg(), Node::None) => self.operators.push("=".into()),
             Node::SortBy(sort) => {
                 self.operators
                     .extend(sort.use_op().iter().next_back().and_then(Node::as_str).map(Into::into));
@@ -110,6 +113,9 @@ impl<'a> Walk<'a> {
             Node::JoinExpr(join) => {
                 if join.is_natural || renames(join.alias()) {
                     self.columns.every(context.column);
+                }
+                if join.is_natural || !join.using_clause().is_empty() {
+                    self.operators.push("=".into());
                 }
                 for name in join.using_clause().iter().filter_map(|name| name.sval()) {
                     self.columns.column(context.column, name);

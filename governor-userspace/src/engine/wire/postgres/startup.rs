@@ -5,6 +5,7 @@
 use super::{InMessage, ProtocolViolation};
 use crate::engine::model::Claims;
 use crate::engine::wire::reader::Reader;
+use bytes::{BufMut, Bytes, BytesMut};
 
 /// Longest start-up packet that the server accepts (its MAX_STARTUP_PACKET_LENGTH).
 pub const STARTUP_BYTES_MAX: usize = 10_000;
@@ -94,6 +95,16 @@ impl Startup {
             !off.contains(&value.as_str())
         })
     }
+}
+
+/// The packet that asks the server to cancel what the session with this key runs.
+pub fn cancel_request(process: u32, secret: &[u8]) -> Bytes {
+    let mut packet = BytesMut::with_capacity(12 + secret.len());
+    packet.put_u32((12 + secret.len()) as u32);
+    packet.put_u32(CANCEL_REQUEST);
+    packet.put_u32(process);
+    packet.extend_from_slice(secret);
+    packet.freeze()
 }
 
 /// Reads the opening at the start of `buffer`: the packet and its length in bytes.

@@ -143,6 +143,19 @@ impl Relay {
                 self.matched = Some(shared.cancels.find(self.destination, process, &secret));
             }
             Request::Cancel { packet, permit: _permit } => self.waiting_cancel = Some(packet),
+            Request::CancelOwn { packet, permit: _permit } => {
+                let destination = self.destination;
+                self.cancelling = Some(Box::pin(async move {
+                    let limit = shared.connect_timeout;
+                    let sent = async {
+                        let dialled = upstream::dial(destination, &shared.exemption, limit).await?;
+                        upstream::cancel(Stream::Plain(dialled), &packet, limit).await
+                    };
+                    if let Err(error) = sent.await {
+                        tracing::warn!(%error, %destination, "a statement over its limit could not be cancelled");
+                    }
+                }));
+            }
             Request::PassUnread => {
                 self.unread = Some(shared.cancels.pass_unread(self.destination));
                 self.pass_unread = true;

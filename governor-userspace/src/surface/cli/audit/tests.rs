@@ -23,7 +23,9 @@ fn statement(n: u64, text: &str) -> AuditRecord {
         writes: vec![].into(),
         unknown: None,
         parameters: vec![].into(),
+        executes: vec![],
         approval: None,
+        break_glass: None,
         class: Class::Agent,
         user: "alice".into(),
         pid: 4711,
@@ -45,6 +47,7 @@ fn completion(n: u64, rows: u64) -> AuditRecord {
         duration_ns: 1_200_000,
         governor_ns: 1,
         sqlstate: None,
+        limit: None,
     });
     AuditRecord { at: at(n + 1), session: Some(SessionId("S".into())), event }
 }

@@ -4,132 +4,91 @@
 
 use crate::engine::sql::postgres::children::untyped;
 use pg_raw_parse::Node;
+use pg_raw_parse::list::NodeList;
 use pg_raw_parse::raw::{
     A_Expr_Kind, JsonExprOp, MinMaxOp, SQLValueFunctionOp as V, SubLinkType, XmlExprOp as X,
 };
 
 /// The name; `None` where it cannot be told from the text alone.
 pub(super) fn column_name(node: Node<'_>) -> Option<&str> {
-    let mut node = node;
-    // Names of types and of CASE count only where nothing below has a better one.
-    let mut fallback = "?column?";
-    for _ in 0..DEPTH_MAX {
-        node = match node {
-            Node::ColumnRef(reference) => {
-                return Some(reference.fields().iter().filter_map(Node::as_str).last().unwrap_or(fallback));
-            }
-            Node::A_Indirection(path) => match path.indirection().iter().filter_map(Node::as_str).last() {
-                Some(name) => return Some(name),
-                None => path.arg(),
-            },
-            Node::FuncCall(call) => return call.funcname().iter().filter_map(Node::as_str).last(),
-            Node::A_Expr(e) if e.kind == A_Expr_Kind::AEXPR_NULLIF => return Some("nullif"),
-            Node::TypeCast(cast) => {
-                if let Some(name) = cast.type_name() {
-                    fallback = untyped(name.names()).iter().filter_map(Node::as_str).last()?;
-                    // The outermost type counts.
-                    return match column_name(cast.arg()) {
-                        Some(name) if is_strong(cast.arg()) => Some(name),
-                        None => None,
-                        _ => Some(fallback),
-                    };
-                }
-                cast.arg()
-            }
-            Node::CollateClause(collate) => collate.arg(),
-            Node::CaseExpr(case) => {
-                return match column_name(case.defresult()) {
-                    Some(name) if is_strong(case.defresult()) => Some(name),
-                    None => None,
-                    _ => Some("case"),
-                };
-            }
-            Node::SubLink(sub) => match sub.sub_link_type {
-                SubLinkType::EXISTS_SUBLINK => return Some("exists"),
-                SubLinkType::ARRAY_SUBLINK => return Some("array"),
-                SubLinkType::EXPR_SUBLINK => return leftmost_name(sub.subselect()),
-                _ => return Some(fallback),
-            },
-            Node::GroupingFunc(_) => return Some("grouping"),
-            Node::MergeSupportFunc(_) => return Some("merge_action"),
-            Node::A_ArrayExpr(_) => return Some("array"),
-            Node::RowExpr(_) => return Some("row"),
-            Node::CoalesceExpr(_) => return Some("coalesce"),
-            Node::MinMaxExpr(e) => {
-                return Some(if e.op == MinMaxOp::IS_GREATEST { "greatest" } else { "least" });
-            }
-            Node::SQLValueFunction(f) => return Some(value_function(f.op)),
-            Node::XmlExpr(xml) => return Some(xml_function(xml.op)),
-            Node::XmlSerialize(_) => return Some("xmlserialize"),
-            Node::JsonParseExpr(_) => return Some("json"),
-            Node::JsonScalarExpr(_) => return Some("json_scalar"),
-            Node::JsonSerializeExpr(_) => return Some("json_serialize"),
-            Node::JsonObjectConstructor(_) => return Some("json_object"),
-            Node::JsonArrayConstructor(_) | Node::JsonArrayQueryConstructor(_) => return Some("json_array"),
-            Node::JsonObjectAgg(_) => return Some("json_objectagg"),
-            Node::JsonArrayAgg(_) => return Some("json_arrayagg"),
-            Node::JsonFuncExpr(call) => {
-                return Some(match call.op {
-                    JsonExprOp::JSON_EXISTS_OP => "json_exists",
-                    JsonExprOp::JSON_QUERY_OP => "json_query",
-                    _ => "json_value",
-                });
-            }
-            _ => return Some(fallback),
-        };
-    }
-    None
+    figure(node, 0).map(|(name, _)| name)
 }
 
-/// The name comes from something with a name, not from a type or from CASE.
-fn is_strong(node: Node<'_>) -> bool {
-    let mut node = node;
-    for _ in 0..DEPTH_MAX {
-        node = match node {
-            Node::CollateClause(collate) => collate.arg(),
-            Node::TypeCast(cast) => cast.arg(),
-            Node::CaseExpr(case) => case.defresult(),
-            Node::A_Indirection(path) if path.indirection().iter().all(|step| step.as_str().is_none()) => {
-                path.arg()
-            }
-            Node::A_Expr(e) => return e.kind == A_Expr_Kind::AEXPR_NULLIF,
-            Node::SubLink(sub) => {
-                return matches!(
-                    sub.sub_link_type,
-                    SubLinkType::EXISTS_SUBLINK | SubLinkType::ARRAY_SUBLINK | SubLinkType::EXPR_SUBLINK
-                );
-            }
-            Node::XmlExpr(xml) => return xml.op != X::IS_DOCUMENT,
-            Node::ColumnRef(reference) => return reference.fields().iter().any(|f| f.as_str().is_some()),
-            Node::A_Indirection(_)
-            | Node::FuncCall(_)
-            | Node::GroupingFunc(_)
-            | Node::MergeSupportFunc(_)
-            | Node::A_ArrayExpr(_)
-            | Node::RowExpr(_)
-            | Node::CoalesceExpr(_)
-            | Node::MinMaxExpr(_)
-            | Node::SQLValueFunction(_)
-            | Node::XmlSerialize(_)
-            | Node::JsonParseExpr(_)
-            | Node::JsonScalarExpr(_)
-            | Node::JsonSerializeExpr(_)
-            | Node::JsonObjectConstructor(_)
-            | Node::JsonArrayConstructor(_)
-            | Node::JsonArrayQueryConstructor(_)
-            | Node::JsonObjectAgg(_)
-            | Node::JsonArrayAgg(_)
-            | Node::JsonFuncExpr(_) => return true,
-            _ => return false,
-        };
+fn last(words: &NodeList) -> Option<&str> {
+    words.iter().filter_map(Node::as_str).last()
+}
+
+/// How good a name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Strength {
+    None,
+    /// Of a type, or of CASE.
+    Weak,
+    Strong,
+}
+
+fn figure(node: Node<'_>, depth: u32) -> Option<(&str, Strength)> {
+    if depth > DEPTH_MAX {
+        return None;
     }
-    false
+    let below = |node| figure(node, depth + 1);
+    let strong = |name| Some((name, Strength::Strong));
+    let nothing = Some(("?column?", Strength::None));
+    match node {
+        Node::ColumnRef(reference) => last(reference.fields()).map_or(nothing, strong),
+        Node::A_Indirection(path) => match last(path.indirection()) {
+            Some(name) => strong(name),
+            None => below(path.arg()),
+        },
+        Node::FuncCall(call) => last(call.funcname()).map_or(nothing, strong),
+        Node::A_Expr(e) if e.kind == A_Expr_Kind::AEXPR_NULLIF => strong("nullif"),
+        Node::TypeCast(cast) => match (below(cast.arg())?, cast.type_name()) {
+            (found @ (_, Strength::Strong), _) | (found, None) => Some(found),
+            (_, Some(to)) => Some((last(untyped(to.names()))?, Strength::Weak)),
+        },
+        Node::CollateClause(collate) => below(collate.arg()),
+        Node::CaseExpr(case) => match below(case.defresult())? {
+            found @ (_, Strength::Strong) => Some(found),
+            _ => Some(("case", Strength::Weak)),
+        },
+        Node::SubLink(sub) => match sub.sub_link_type {
+            SubLinkType::EXISTS_SUBLINK => strong("exists"),
+            SubLinkType::ARRAY_SUBLINK => strong("array"),
+            SubLinkType::EXPR_SUBLINK => {
+                leftmost_name(sub.subselect(), depth + 1).map(|name| (name, Strength::Strong))
+            }
+            _ => nothing,
+        },
+        Node::GroupingFunc(_) => strong("grouping"),
+        Node::MergeSupportFunc(_) => strong("merge_action"),
+        Node::A_ArrayExpr(_) => strong("array"),
+        Node::RowExpr(_) => strong("row"),
+        Node::CoalesceExpr(_) => strong("coalesce"),
+        Node::MinMaxExpr(e) => strong(if e.op == MinMaxOp::IS_GREATEST { "greatest" } else { "least" }),
+        Node::SQLValueFunction(f) => strong(value_function(f.op)),
+        Node::XmlExpr(xml) if xml.op == X::IS_DOCUMENT => nothing,
+        Node::XmlExpr(xml) => strong(xml_function(xml.op)),
+        Node::XmlSerialize(_) => strong("xmlserialize"),
+        Node::JsonParseExpr(_) => strong("json"),
+        Node::JsonScalarExpr(_) => strong("json_scalar"),
+        Node::JsonSerializeExpr(_) => strong("json_serialize"),
+        Node::JsonObjectConstructor(_) => strong("json_object"),
+        Node::JsonArrayConstructor(_) | Node::JsonArrayQueryConstructor(_) => strong("json_array"),
+        Node::JsonObjectAgg(_) => strong("json_objectagg"),
+        Node::JsonArrayAgg(_) => strong("json_arrayagg"),
+        Node::JsonFuncExpr(call) => strong(match call.op {
+            JsonExprOp::JSON_EXISTS_OP => "json_exists",
+            JsonExprOp::JSON_QUERY_OP => "json_query",
+            _ => "json_value",
+        }),
+        _ => nothing,
+    }
 }
 
 /// The name of the first column of a query, where its first entry tells.
-fn leftmost_name(node: Node<'_>) -> Option<&str> {
+fn leftmost_name(node: Node<'_>, depth: u32) -> Option<&str> {
     let Node::SelectStmt(mut select) = node else { return None };
-    for _ in 0..DEPTH_MAX {
+    for _ in 0..CHAIN_MAX {
         if let Some(left) = select.larg() {
             select = left;
             continue;
@@ -145,14 +104,12 @@ fn leftmost_name(node: Node<'_>) -> Option<&str> {
             Node::A_Indirection(path) => {
                 matches!(path.indirection().iter().next_back(), Some(Node::A_Star(_)))
             }
-            // Once more inside: not worth the stack.
-            Node::SubLink(_) => true,
             _ => false,
         };
         return match first.name() {
             Some(name) => Some(name),
             None if is_star => None,
-            None => column_name(first.val()),
+            None => figure(first.val(), depth).map(|(name, _)| name),
         };
     }
     None
@@ -187,5 +144,7 @@ fn xml_function(op: X::Type) -> &'static str {
     }
 }
 
+/// Arms of a set operation that are passed on the way to the first.
+const CHAIN_MAX: usize = 1_000;
 /// Casts and the like inside each other.
-const DEPTH_MAX: usize = 64;
+const DEPTH_MAX: u32 = 64;

@@ -9,7 +9,7 @@ use crate::engine::model::FunctionName;
 use crate::engine::sql::postgres::children::untyped;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
-use pg_raw_parse::nodes::{A_Expr, A_Indirection, JsonAggConstructor, SubLink, TypeName};
+use pg_raw_parse::nodes::{A_Expr, A_Indirection, JsonAggConstructor, SubLink};
 use pg_raw_parse::raw::{A_Expr_Kind as E, JsonExprOp, SubLinkType as S};
 
 /// What a part does in the whole.
@@ -94,7 +94,10 @@ impl<'t> Analysis<'_, 't> {
             Node::NamedArgExpr(named) => later(named.arg()),
             Node::ResTarget(target) => later(target.val()),
             Node::TypeCast(cast) => {
-                total.doubt(self.cast(cast.type_name()));
+                let functions = self.shared.names.catalogue.effects().anywhere();
+                if !functions.is_empty() {
+                    total.add(&self.shared.bodies(functions, Doubt::Cast)?);
+                }
                 later(cast.arg());
             }
             Node::RowExpr(row) => row.args().iter().for_each(later),
@@ -120,7 +123,7 @@ impl<'t> Analysis<'_, 't> {
                 }
                 work.push((case.defresult(), part));
             }
-            Node::A_Expr(expression) => self.operator(expression, part, total, work),
+            Node::A_Expr(expression) => self.operator(expression, part, total, work)?,
             Node::SubLink(sub) => self.sub_link(sub, part, total, work)?,
             Node::FuncCall(call) => self.call(call, part, total, work)?,
             Node::A_Indirection(path) => match self.field(path)? {
@@ -189,7 +192,13 @@ impl<'t> Analysis<'_, 't> {
         Ok(())
     }
 
-    fn operator(&mut self, node: &'t A_Expr, part: Part, total: &mut Value, work: &mut Work<'t>) {
+    fn operator(
+        &mut self,
+        node: &'t A_Expr,
+        part: Part,
+        total: &mut Value,
+        work: &mut Work<'t>,
+    ) -> Result<(), Doubt> {
         let words = node.name();
         let name = words.iter().next_back().and_then(Node::as_str).unwrap_or(UNNAMED);
         let meant: &[&str] = match node.kind {
@@ -199,8 +208,10 @@ impl<'t> Analysis<'_, 't> {
             _ => &[name],
         };
         let in_system = words.len() > 1 && words.first().and_then(Node::as_str) == Some("pg_catalog");
-        if !in_system && meant.iter().any(|name| self.shared.names.catalogue.is_user_operator(name)) {
-            total.doubt(Some(Doubt::Operator));
+        if !in_system {
+            for name in meant {
+                self.user_operator(name, total)?;
+            }
         }
         let (left, right) = (node.lexpr(), node.rexpr());
         let (left_part, right_part) = match node.kind {
@@ -223,6 +234,16 @@ impl<'t> Analysis<'_, 't> {
         };
         work.push((left, left_part));
         work.push((right, right_part));
+        Ok(())
+    }
+
+    /// What operators of this name that users made add to their operands.
+    fn user_operator(&self, name: &str, total: &mut Value) -> Result<(), Doubt> {
+        let functions = self.shared.names.catalogue.effects().operators(name);
+        if !functions.is_empty() {
+            total.add(&self.shared.bodies(functions, Doubt::Operator)?);
+        }
+        Ok(())
     }
 
     fn sub_link(
@@ -244,9 +265,7 @@ impl<'t> Analysis<'_, 't> {
                 total.add_implicit(&rows.whole());
                 total.implicit.extend(rows.chosen_by);
                 let operator = sub.oper_name().iter().next_back().and_then(Node::as_str).unwrap_or("=");
-                if self.shared.names.catalogue.is_user_operator(operator) {
-                    total.doubt(Some(Doubt::Operator));
-                }
+                self.user_operator(operator, total)?;
                 work.push((sub.testexpr(), Part::Chooses));
             }
             // Several columns at once, for UPDATE.
@@ -345,11 +364,6 @@ impl<'t> Analysis<'_, 't> {
                 _ => total.doubt(Some(Doubt::Syntax)),
             }
         }
-    }
-
-    /// Whether a cast to this type may run code of users.
-    fn cast(&self, _to: Option<&TypeName>) -> Option<Doubt> {
-        None
     }
 }
 

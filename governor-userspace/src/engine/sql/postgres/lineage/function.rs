@@ -6,9 +6,9 @@
 
 use super::expression::{Part, Work};
 use super::known_functions::{Known, known, out_columns, returns_a_set};
-use super::value::{Rows, UNNAMED, Value};
+use super::value::{Rows, Value};
 use super::{Analysis, Doubt, Shared, parse};
-use crate::engine::model::{Body, Function, FunctionName, SearchPath, Volatility};
+use crate::engine::model::{Body, Function, FunctionName, Oid, SearchPath, Volatility};
 use crate::engine::sql::postgres::children::untyped;
 use crate::engine::sql::postgres::objects;
 use pg_raw_parse::nodes::{FuncCall, WindowDef};
@@ -214,6 +214,23 @@ fn window_parts(window: &WindowDef) -> impl Iterator<Item = Node<'_>> {
 }
 
 impl Shared<'_> {
+    /// What comes out of one of these functions, beside its arguments: of operators and casts, which are known by what
+    /// they call.
+    pub(super) fn bodies(&self, functions: &[Oid], else_doubt: Doubt) -> Result<Value, Doubt> {
+        let mut total = Value::default();
+        for oid in functions {
+            match self.names.catalogue.function(*oid) {
+                Some(function) => {
+                    let body = self.body(function)?;
+                    self.spend(body.size())?;
+                    total.add(&body);
+                }
+                None => total.doubt(Some(else_doubt)),
+            }
+        }
+        Ok(total)
+    }
+
     /// What comes out of a function that users made, beside its arguments.
     fn body(&self, function: &Function) -> Result<Value, Doubt> {
         if let Some(found) = self.bodies.borrow().get(&function.oid) {
@@ -221,7 +238,10 @@ impl Shared<'_> {
             return Ok(found.clone().unwrap_or_else(|| Value::unknown(Doubt::Function)));
         }
         self.bodies.borrow_mut().insert(function.oid, None);
+        let effects = self.names.catalogue.effects();
+        let is_pure = effects.extension(function.oid).is_some_and(|name| PURE_EXTENSIONS.contains(&name));
         let value = self.nested(|| match &function.body {
+            _ if is_pure => Ok(Value::default()),
             Body::Sql(text) => self.sql_body(text, &function.argument_names),
             // Only a superuser makes those; the promise is about the arguments.
             Body::Opaque(language) if matches!(&**language, "c" | "internal") => {
@@ -248,24 +268,11 @@ impl Shared<'_> {
         let path = SearchPath::Unknown(String::new());
         let mut analysis = self.analysis(&path);
         analysis.parameters = parameters;
-        let wrapped;
-        let atomic = is_standard_body(text);
-        let text = if atomic {
-            wrapped = format!("CREATE FUNCTION f() RETURNS int LANGUAGE sql {text}");
-            &wrapped
-        } else {
-            text
-        };
         self.spend(text.len() / 16)?;
         let tree = parse(text)?;
         let last = tree.iter().next_back().map_or(Node::None, |command| command.stmt());
-        let last = match last {
-            Node::CreateFunctionStmt(create) if atomic => last_of(create.sql_body()),
-            other => other,
-        };
         let mut value = match last {
             Node::None => Value::default(),
-            Node::ReturnStmt(result) => analysis.value(result.returnval())?,
             statement => analysis.command(statement)?.map(|rows| rows.whole()).unwrap_or_default(),
         };
         value.exact = false;
@@ -273,20 +280,21 @@ impl Shared<'_> {
     }
 }
 
-/// `BEGIN ATOMIC …` or `RETURN …`, as the SQL standard writes bodies.
-fn is_standard_body(text: &str) -> bool {
-    let mut words = text.split_ascii_whitespace();
-    let first = words.next().unwrap_or(UNNAMED);
-    let second = words.next().unwrap_or(UNNAMED);
-    first.eq_ignore_ascii_case("return")
-        || (first.eq_ignore_ascii_case("begin") && second.eq_ignore_ascii_case("atomic"))
-}
-
-/// The last statement of a standard body: a list of lists.
-fn last_of(node: Node<'_>) -> Node<'_> {
-    let mut node = node;
-    while let Node::NodeList(list) = node {
-        node = list.iter().next_back().unwrap_or(Node::None);
-    }
-    node
-}
+/// Extensions whose functions compute: from their arguments, settings, dictionaries and randomness.
+const PURE_EXTENSIONS: [&str; 15] = [
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "earthdistance",
+    "fuzzystrmatch",
+    "hstore",
+    "intarray",
+    "isn",
+    "ltree",
+    "pg_trgm",
+    "pgcrypto",
+    "unaccent",
+    "uuid-ossp",
+    "vector",
+];

@@ -26,7 +26,7 @@ fn doubt_is_said() {
             "SELECT current_setting('my.own'), current_setting(name) FROM people",
             "-?function | people.name?function",
         ),
-        ("SELECT id <%> 1, id OPERATOR(public.<%>) 1 FROM people", "people.id?operator | people.id?operator"),
+        ("SELECT id <%> 1, id OPERATOR(public.<%>) 1 FROM people", "people.id?function | people.id?function"),
         ("SELECT chunk_data FROM pg_toast.pg_toast_1", "-?unknown_relation"),
         ("SELECT chunk_data FROM pg_toast_1", "-?unknown_relation"),
         ("SELECT 1; SELECT ssn FROM people", "?unparsed"),

@@ -62,15 +62,8 @@ fn catalogue() -> Catalogue {
         ("named", sql("SELECT name FROM public.people WHERE id = who"), Volatility::Stable, "who", 25, false),
         ("pure", sql("SELECT upper($1) || '!'"), Volatility::Immutable, "", 25, false),
         ("everyone", sql("SELECT * FROM public.people"), Volatility::Stable, "", 21_001, true),
-        (
-            "atomic",
-            sql("BEGIN ATOMIC\n SELECT people.ssn FROM public.people;\nEND"),
-            Volatility::Stable,
-            "",
-            25,
-            false,
-        ),
-        ("given", sql("RETURN (who || 'x'::text)"), Volatility::Stable, "who", 25, false),
+        ("atomic", sql("SELECT people.ssn FROM public.people;\n"), Volatility::Stable, "", 25, false),
+        ("given", sql("SELECT (who || 'x'::text)"), Volatility::Stable, "who", 25, false),
         ("looped", sql("SELECT looped($1)"), Volatility::Stable, "", 25, false),
         ("twice", sql("SELECT 1; SELECT email FROM public.people"), Volatility::Stable, "", 25, false),
         ("plpg", Body::PlPgSql("BEGIN RETURN 1; END".into()), Volatility::Stable, "", 25, false),
@@ -96,7 +89,8 @@ fn catalogue() -> Catalogue {
             body,
         });
     }
-    builder.user_operator("<%>", 0);
+    builder.user_operator("<%>", 30_008);
+    builder.user_operator("+", 30_009);
     builder.finish()
 }
 

@@ -1,0 +1,682 @@
+//! What a statement really touches, seen through the catalogue: views, rules, triggers, functions, operators,
+//! cascades, children and partitions.
+//!
+//! `reach(statement, catalogue, search_path)` is pure. It walks from the statement's own facts to objects and from
+//! objects to the facts of their code, each object once, bounded in objects. What code hides (dynamic SQL, machine
+//! code that promises nothing, a body that is not understood) counts as `call`: something runs that cannot be told.
+//!
+//! Invariant: nothing that the statement's own facts say is taken away; doubt adds.
+
+use super::catalogue::{Catalogue, Owner};
+use crate::engine::model::{
+    Body, Change, Changing, FIRST_USER_OID, Function, FunctionName, Oid, Relation, RelationKind,
+    RelationName, SearchPath, Statement, StatementKind as Kind, Volatility,
+};
+use crate::engine::sql::{Code, function_code, rule_code, strength, view_source};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// A statement with everything that it reaches.
+#[derive(Clone, Debug)]
+pub(super) struct Reached {
+    /// Its facts: reads, writes, functions, kinds, has_where and setting include what is reached. Names that mean
+    /// something known have their schema.
+    pub statement: Statement,
+    /// At most so many rows does it change, by the planner's statistics; `None` where that cannot be said.
+    pub rows_max: Option<u64>,
+    /// How what the text does not name was reached: "public.people through view public.v".
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub via: Vec<String>,
+    /// Why more may happen than the facts say.
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub hidden: Vec<String>,
+}
+
+pub(super) fn reach(statement: &Statement, catalogue: &Catalogue, path: &SearchPath) -> Reached {
+    let mut search = Search::new(catalogue, path.clone());
+    search.top(statement);
+    search.run();
+    let rows_max = super::breadth::rows_max(statement, catalogue, path);
+    search.finish(statement, rows_max)
+}
+
+/// The same without a catalogue: of functions only the most usual of the server's own are known.
+pub(super) fn reach_without(statement: &Statement) -> Reached {
+    let mut reached = statement.clone();
+    let mut hidden = Vec::new();
+    let usual = |name: &FunctionName| {
+        name.schema.as_deref() == Some("pg_catalog") || USUAL.binary_search(&name.name.as_str()).is_ok()
+    };
+    if let Some(function) = statement.functions.iter().find(|name| !usual(name)) {
+        hidden.push(format!("{function} is not known: the catalogue could not be read"));
+        add_kind(&mut reached, Kind::Call);
+    }
+    Reached { statement: reached, rows_max: None, via: vec![], hidden }
+}
+
+fn add_kind(statement: &mut Statement, kind: Kind) {
+    if let Err(at) = statement.kinds.binary_search(&kind) {
+        statement.kinds.insert(at, kind);
+    }
+    if strength(kind) > strength(statement.kind) {
+        statement.kind = kind;
+    }
+}
+
+/// Through which object something is reached.
+type Through = Arc<str>;
+
+/// One of the paths that are met: that of the session, or one that a function sets for itself.
+type Path = usize;
+
+/// Names in definitions have their schema; without one they are the server's own.
+const QUALIFIED: Path = 0;
+const SESSION: Path = 1;
+
+/// `run` is the path that functions without one of their own run under.
+enum Work {
+    Read {
+        relation: Oid,
+        only: bool,
+        run: Path,
+    },
+    Write {
+        relation: Oid,
+        on: Changing,
+        only: bool,
+        sets: Arc<[String]>,
+        run: Path,
+    },
+    Function {
+        oid: Oid,
+        run: Path,
+    },
+    /// `names` is the path that its names are read under.
+    Code {
+        code: Arc<Code>,
+        names: Path,
+        run: Path,
+    },
+}
+
+struct Search<'a> {
+    catalogue: &'a Catalogue,
+    paths: Vec<SearchPath>,
+    reads: BTreeSet<RelationName>,
+    writes: BTreeSet<RelationName>,
+    functions: BTreeSet<FunctionName>,
+    kinds: BTreeSet<Kind>,
+    has_where: Option<bool>,
+    setting: Option<(String, Option<String>)>,
+    via: Vec<String>,
+    hidden: Vec<String>,
+    read: HashSet<(Oid, Path)>,
+    written: HashMap<(Oid, Path), Changing>,
+    called: HashSet<(Oid, Path)>,
+    work: Vec<(Work, Through)>,
+    steps: usize,
+}
+
+impl<'a> Search<'a> {
+    fn new(catalogue: &'a Catalogue, session: SearchPath) -> Self {
+        Self {
+            catalogue,
+            paths: vec![SearchPath::Known(Vec::new()), session],
+            reads: BTreeSet::new(),
+            writes: BTreeSet::new(),
+            functions: BTreeSet::new(),
+            kinds: BTreeSet::new(),
+            has_where: None,
+            setting: None,
+            via: vec![],
+            hidden: vec![],
+            read: HashSet::new(),
+            written: HashMap::new(),
+            called: HashSet::new(),
+            work: vec![],
+            steps: 0,
+        }
+    }
+
+    fn top(&mut self, statement: &Statement) {
+        let run = SESSION;
+        self.facts(statement, run, run, &"".into());
+        let effects = self.catalogue.data.effects();
+        if statement.kinds.iter().any(|kind| touches_rows(*kind)) {
+            self.functions_of(effects.anywhere(), run, &"a cast or domain".into());
+        }
+        if statement.kinds.iter().any(|kind| matches!(kind, Kind::Ddl | Kind::Drop | Kind::Dcl)) {
+            self.functions_of(effects.on_definition(), run, &"an event trigger".into());
+        }
+    }
+
+    fn functions_of<'f>(&mut self, oids: impl IntoIterator<Item = &'f Oid>, run: Path, through: &Through) {
+        self.work.extend(oids.into_iter().map(|oid| (Work::Function { oid: *oid, run }, through.clone())));
+    }
+
+    fn path(&mut self, path: SearchPath) -> Path {
+        let known = self.paths.iter().skip(SESSION).position(|known| *known == path);
+        known.map_or_else(
+            || {
+                self.paths.push(path);
+                self.paths.len() - 1
+            },
+            |at| at + SESSION,
+        )
+    }
+
+    fn run(&mut self) {
+        while let Some((work, through)) = self.work.pop() {
+            self.steps += 1;
+            if self.steps > OBJECTS_MAX {
+                self.hide("it reaches more objects than are followed".into());
+                return;
+            }
+            match work {
+                Work::Read { relation, only, run } => self.read(relation, only, run, &through),
+                Work::Write { relation, on, only, sets, run } => {
+                    self.write(relation, on, only, &sets, run, &through);
+                }
+                Work::Function { oid, run } => self.function(oid, run, &through),
+                Work::Code { code, names, run } => {
+                    for statement in &code.statements {
+                        self.inner(statement, names, run, &through);
+                    }
+                    if let Some(why) = &code.opaque {
+                        self.hide(format!("{through}: {why}"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn finish(self, statement: &Statement, rows_max: Option<u64>) -> Reached {
+        let mut reached = Statement {
+            reads: self.reads.into_iter().collect(),
+            writes: self.writes.into_iter().collect(),
+            functions: self.functions.into_iter().collect(),
+            ..statement.clone()
+        };
+        let defined_only = statement.kinds.as_slice() == [Kind::Prepare];
+        if !defined_only {
+            for kind in self.kinds {
+                add_kind(&mut reached, kind);
+            }
+            reached.has_where = match (statement.has_where, self.has_where) {
+                (Some(own), Some(inner)) => Some(own && inner),
+                (own, inner) => own.or(inner),
+            };
+            reached.setting = statement.setting.clone().or(self.setting);
+            if !self.hidden.is_empty() {
+                add_kind(&mut reached, Kind::Call);
+            }
+        }
+        Reached { statement: reached, rows_max, via: self.via, hidden: self.hidden }
+    }
+
+    fn hide(&mut self, why: String) {
+        if self.hidden.len() < REASONS_MAX && !self.hidden.contains(&why) {
+            self.hidden.push(why);
+        }
+    }
+
+    fn note(&mut self, what: &impl std::fmt::Display, through: &Through) {
+        if !through.is_empty() && self.via.len() < REASONS_MAX {
+            self.via.push(format!("{what} through {through}"));
+        }
+    }
+
+    /// A statement in the code of something.
+    fn inner(&mut self, statement: &Statement, names: Path, run: Path, through: &Through) {
+        let quiet = |kind: &Kind| {
+            matches!(
+                kind,
+                Kind::Empty
+                    | Kind::Select
+                    | Kind::Show
+                    | Kind::Explain
+                    | Kind::Cursor
+                    | Kind::Transaction
+                    | Kind::Prepare
+                    | Kind::Deallocate
+            )
+        };
+        self.kinds.extend(statement.kinds.iter().copied().filter(|kind| !quiet(kind)));
+        if let Some(chooses) = statement.has_where {
+            self.has_where = Some(self.has_where.unwrap_or(true) && chooses);
+        }
+        if self.setting.is_none() {
+            self.setting = statement.setting.clone();
+        }
+        self.facts(statement, names, run, through);
+    }
+
+    /// What a statement's facts lead to.
+    fn facts(&mut self, statement: &Statement, names: Path, run: Path, through: &Through) {
+        let mut columns: Option<Vec<&'a Relation>> = Some(vec![]);
+        for name in &statement.reads {
+            let only = statement.only.binary_search(name).is_ok();
+            let found = self.relations(name, names);
+            if found.is_empty() {
+                self.reads.insert(name.clone());
+                columns = None;
+            }
+            for relation in found {
+                columns = columns.map(|mut known| {
+                    known.push(relation);
+                    known
+                });
+                self.work.push((Work::Read { relation: relation.oid, only, run }, through.clone()));
+            }
+        }
+        for name in &statement.writes {
+            let found = self.relations(name, names);
+            if found.is_empty() {
+                self.writes.insert(name.clone());
+            }
+            self.writes.extend(found.into_iter().map(full_name));
+        }
+        for change in &statement.changes {
+            self.change(change, names, run, through);
+        }
+        for name in &statement.functions {
+            self.call(name, names, run, through);
+        }
+        let effects = self.catalogue.data.effects();
+        for operator in &statement.operators {
+            self.functions_of(effects.operators(operator), run, &format!("operator {operator}").into());
+        }
+        self.row_functions(statement, columns.as_deref(), names, run, through);
+    }
+
+    /// `r.f` calls f(r) where r has no such column.
+    fn row_functions(
+        &mut self,
+        statement: &Statement,
+        relations: Option<&[&Relation]>,
+        names: Path,
+        run: Path,
+        through: &Through,
+    ) {
+        if statement.reads.is_empty() && statement.writes.is_empty() {
+            return;
+        }
+        let effects = self.catalogue.data.effects();
+        for column in &statement.mentions.columns {
+            if !self.catalogue.data.is_user_function(column)
+                || relations
+                    .is_some_and(|all| !all.is_empty() && all.iter().all(|r| r.column(column).is_some()))
+            {
+                continue;
+            }
+            let name = FunctionName { schema: None, name: column.clone() };
+            let found = self.user_functions(&name, names);
+            self.functions_of(
+                found.iter().map(|f| &f.oid).filter(|oid| effects.takes_row(**oid)),
+                run,
+                through,
+            );
+        }
+    }
+
+    fn relations(&self, name: &RelationName, names: Path) -> Vec<&'a Relation> {
+        let path = self.paths.get(names);
+        path.map_or(vec![], |path| self.catalogue.data.resolve(name, path).candidates().to_vec())
+    }
+
+    fn user_functions(&self, name: &FunctionName, names: Path) -> Vec<&'a Function> {
+        self.paths.get(names).map_or(vec![], |path| self.catalogue.data.user_functions(name, path))
+    }
+
+    fn change(&mut self, change: &Change, names: Path, run: Path, through: &Through) {
+        let on = changing(change.kind);
+        for relation in self.relations(&change.relation, names) {
+            let work = Work::Write {
+                relation: relation.oid,
+                on,
+                only: change.only,
+                run,
+                sets: if on.update { change.sets.clone().into() } else { Arc::default() },
+            };
+            self.work.push((work, through.clone()));
+        }
+    }
+
+    fn call(&mut self, name: &FunctionName, names: Path, run: Path, through: &Through) {
+        let users = self.user_functions(name, names);
+        let system = self.catalogue.data.system_function(name).is_some();
+        if system || users.is_empty() {
+            self.functions.insert(name.clone());
+        }
+        // The grammar itself writes calls of pg_catalog, under names that an older server may lack.
+        if users.is_empty() && !system && name.schema.as_deref() != Some("pg_catalog") {
+            self.hide(format!("{name} is no function that governor knows of"));
+        }
+        self.functions_of(users.iter().map(|f| &f.oid), run, through);
+    }
+
+    fn read(&mut self, oid: Oid, only: bool, run: Path, through: &Through) {
+        if !self.read.insert((oid, run)) {
+            return;
+        }
+        let Some(relation) = self.catalogue.data.relation(oid) else { return };
+        let name = full_name(relation);
+        self.note(&name, through);
+        self.reads.insert(name.clone());
+        self.partitioned_parents(relation, false);
+        match relation.kind {
+            RelationKind::View if oid >= FIRST_USER_OID => self.view(relation, run),
+            // Its query runs at REFRESH; but what it shows was drawn from there.
+            RelationKind::MaterializedView => {
+                let through: Through = format!("materialised view {name}").into();
+                let code = self.view_code(relation);
+                for statement in &code.statements {
+                    for name in &statement.reads {
+                        for relation in self.relations(name, QUALIFIED) {
+                            self.note(&full_name(relation), &through);
+                            self.reads.insert(full_name(relation));
+                        }
+                    }
+                }
+            }
+            _ if !only => {
+                for child in self.catalogue.data.children(oid) {
+                    let through = format!("table {name}").into();
+                    self.work.push((Work::Read { relation: *child, only: false, run }, through));
+                }
+            }
+            _ => {}
+        }
+        let through: Through = format!("{name}'s query or row policies").into();
+        self.functions_of(self.catalogue.data.effects().on_read(oid), run, &through);
+    }
+
+    fn view(&mut self, view: &'a Relation, run: Path) {
+        let through: Through = format!("view {}", full_name(view)).into();
+        let code = self.view_code(view);
+        self.work.push((Work::Code { code, names: QUALIFIED, run }, through));
+    }
+
+    fn view_code(&self, view: &Relation) -> Arc<Code> {
+        self.catalogue.codes.get(Owner::View(view.oid), || match &view.definition {
+            Some(text) => function_code(&Body::Sql(text.clone())),
+            None => unread(),
+        })
+    }
+
+    /// A rule about a partitioned table holds for its partitions by their own names.
+    fn partitioned_parents(&mut self, relation: &Relation, written: bool) {
+        let mut above: Vec<Oid> = relation.parents.to_vec();
+        for _ in 0..DEPTH_MAX {
+            let Some(oid) = above.pop() else { return };
+            let Some(parent) = self.catalogue.data.relation(oid) else { continue };
+            if parent.kind == RelationKind::Partitioned {
+                let names = if written { &mut self.writes } else { &mut self.reads };
+                names.insert(full_name(parent));
+                above.extend(parent.parents.iter().copied());
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        oid: Oid,
+        on: Changing,
+        only: bool,
+        sets: &Arc<[String]>,
+        run: Path,
+        through: &Through,
+    ) {
+        let before = self.written.get(&(oid, run)).copied();
+        let now = before.unwrap_or_default().and(on);
+        if before == Some(now) {
+            return;
+        }
+        self.written.insert((oid, run), now);
+        let Some(relation) = self.catalogue.data.relation(oid) else { return };
+        let name = full_name(relation);
+        self.note(&name, through);
+        self.writes.insert(name.clone());
+        self.partitioned_parents(relation, true);
+        let effects = self.catalogue.data.effects();
+        let mut stands_in = false;
+        for trigger in effects.triggers(oid).iter().filter(|trigger| trigger.on.meets(on)) {
+            stands_in |= trigger.instead;
+            let through = format!("trigger {} on {name}", trigger.name).into();
+            self.work.push((Work::Function { oid: trigger.function, run }, through));
+        }
+        for rule in effects.rules(oid).iter().filter(|rule| rule.on.meets(on)) {
+            let through: Through = format!("a rule on {name}").into();
+            let code = self.catalogue.codes.get(Owner::Rule(rule.oid), || match &rule.definition {
+                Some(text) => rule_code(text),
+                None => unread(),
+            });
+            stands_in |= rule.instead && !code.is_conditional;
+            self.work.push((Work::Code { code, names: QUALIFIED, run }, through));
+        }
+        if relation.kind == RelationKind::View {
+            if oid >= FIRST_USER_OID && (on.update || on.delete) {
+                self.work.push((Work::Read { relation: oid, only: false, run }, through.clone()));
+            }
+            let source = relation.definition.as_deref().filter(|_| !stands_in).and_then(view_source);
+            let bases = source.map_or(vec![], |source| self.relations(&source, QUALIFIED));
+            for base in bases {
+                let through = format!("view {name}").into();
+                // Its columns may have other names below: then every one may change.
+                let sets = Arc::default();
+                self.work.push((Work::Write { relation: base.oid, on, only: false, sets, run }, through));
+            }
+            if relation.definition.is_none() && oid >= FIRST_USER_OID && !stands_in {
+                self.hide(format!("view {name}: its definition could not be read"));
+            }
+            return;
+        }
+        let calls = if on.insert || on.update { effects.on_write(oid) } else { &[] };
+        let through: Through = format!("{name}'s defaults, checks, indexes or row policies").into();
+        self.functions_of(calls.iter().chain(effects.on_read(oid)), run, &through);
+        if !only {
+            let through: Through = format!("table {name}").into();
+            // Rows that are inserted into a table stay in it, unless it has none of its own.
+            let goes_down =
+                relation.kind == RelationKind::Partitioned || on.update || on.delete || on.truncate;
+            for child in self.catalogue.data.children(oid).iter().filter(|_| goes_down) {
+                let work = Work::Write { relation: *child, on, only: false, sets: sets.clone(), run };
+                self.work.push((work, through.clone()));
+            }
+        }
+        self.cascades(relation, on, sets, run);
+    }
+
+    fn cascades(&mut self, relation: &Relation, on: Changing, sets: &Arc<[String]>, run: Path) {
+        let through: Through = format!("a foreign key to {}", full_name(relation)).into();
+        let none = Changing::default();
+        for key in self.catalogue.data.effects().cascades(relation.oid) {
+            let changes_key = on.update
+                && (sets.is_empty()
+                    || key.columns.iter().any(|column| {
+                        relation.attribute(*column).is_none_or(|c| sets.iter().any(|set| **set == *c.name))
+                    }));
+            let deletes = on.delete && key.deletes;
+            let updates = (on.delete && key.updates_on_delete) || (changes_key && key.updates_on_update);
+            let then = Changing { delete: deletes, update: updates, truncate: on.truncate, ..none };
+            if then == none {
+                continue;
+            }
+            if deletes {
+                self.kinds.insert(Kind::Delete);
+            }
+            if updates {
+                self.kinds.insert(Kind::Update);
+            }
+            let work = Work::Write { relation: key.table, on: then, only: false, sets: Arc::default(), run };
+            self.work.push((work, through.clone()));
+        }
+    }
+
+    fn function(&mut self, oid: Oid, run: Path, through: &Through) {
+        if oid < FIRST_USER_OID || !self.called.insert((oid, run)) {
+            return;
+        }
+        let Some(function) = self.catalogue.data.function(oid) else {
+            self.hide(format!("{through}: a function that is not in the catalogue"));
+            return;
+        };
+        let name =
+            FunctionName { schema: Some(function.schema.to_string()), name: function.name.to_string() };
+        let effects = self.catalogue.data.effects();
+        self.note(&name, through);
+        let through: Through = format!("function {name}").into();
+        self.functions.insert(name);
+        if !self.only_computes(function) {
+            let code = self.catalogue.codes.get(Owner::Function(oid), || function_code(&function.body));
+            let run = own_path(function).map_or(run, |path| self.path(path));
+            self.work.push((Work::Code { code, names: run, run }, through.clone()));
+        }
+        self.functions_of(effects.in_function(oid), run, &through);
+    }
+
+    /// Machine code and the like, where its maker promises that it changes nothing, or is known.
+    fn only_computes(&self, function: &Function) -> bool {
+        let extension = self.catalogue.data.effects().extension(function.oid);
+        matches!(function.body, Body::Opaque(_))
+            && (function.volatility != Volatility::Volatile
+                || extension.is_some_and(|name| COMPUTING_EXTENSIONS.binary_search(&name).is_ok()))
+    }
+}
+
+fn unread() -> Code {
+    Code { opaque: Some("its definition could not be read".into()), ..Code::default() }
+}
+
+fn full_name(relation: &Relation) -> RelationName {
+    RelationName { schema: Some(relation.schema.to_string()), name: relation.name.to_string() }
+}
+
+/// The `search_path` that a function sets for itself.
+fn own_path(function: &Function) -> Option<SearchPath> {
+    let value = function.settings.iter().find_map(|setting| setting.strip_prefix("search_path="))?;
+    let unquoted = |name: &str| {
+        let name = name.trim();
+        match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+            Some(quoted) => quoted.replace("\"\"", "\""),
+            None => name.to_lowercase(),
+        }
+    };
+    let names: Vec<String> = value.split(',').map(unquoted).filter(|name| !name.is_empty()).collect();
+    // `$user` is whoever runs it.
+    if names.iter().any(|name| name == "$user") {
+        return Some(SearchPath::Unknown("a function's own path names the user's schema".into()));
+    }
+    Some(SearchPath::Known(names))
+}
+
+fn changing(kind: Kind) -> Changing {
+    let none = Changing::default();
+    match kind {
+        Kind::Insert | Kind::CopyIn => Changing { insert: true, ..none },
+        Kind::Update => Changing { update: true, ..none },
+        Kind::Delete => Changing { delete: true, ..none },
+        Kind::Truncate => Changing { truncate: true, ..none },
+        _ => Changing { truncate: false, ..Changing::ANY },
+    }
+}
+
+fn touches_rows(kind: Kind) -> bool {
+    use Kind as K;
+    matches!(
+        kind,
+        K::Select
+            | K::Explain
+            | K::Cursor
+            | K::Insert
+            | K::Update
+            | K::Delete
+            | K::Merge
+            | K::CopyIn
+            | K::CopyOut
+            | K::Ddl
+    )
+}
+
+/// Objects that one statement may reach.
+const OBJECTS_MAX: usize = 16_384;
+const DEPTH_MAX: usize = 64;
+const REASONS_MAX: usize = 64;
+
+/// Extensions whose volatile functions only compute, or change a setting of their own. Sorted.
+const COMPUTING_EXTENSIONS: &[&str] = &[
+    "autoinc",
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "earthdistance",
+    "fuzzystrmatch",
+    "hstore",
+    "insert_username",
+    "intarray",
+    "isn",
+    "ltree",
+    "moddatetime",
+    "pg_stat_statements",
+    "pg_trgm",
+    "pgcrypto",
+    "postgis",
+    "seg",
+    "sslinfo",
+    "unaccent",
+    "uuid-ossp",
+    "vector",
+];
+
+/// Functions of the server that sessions use from their first statement on. Sorted.
+const USUAL: &[&str] = &[
+    "abs",
+    "array_agg",
+    "array_length",
+    "avg",
+    "ceil",
+    "concat",
+    "count",
+    "current_database",
+    "current_schema",
+    "current_schemas",
+    "current_setting",
+    "date_trunc",
+    "floor",
+    "format_type",
+    "generate_series",
+    "json_agg",
+    "jsonb_agg",
+    "length",
+    "lower",
+    "max",
+    "min",
+    "now",
+    "obj_description",
+    "pg_backend_pid",
+    "pg_encoding_to_char",
+    "pg_get_constraintdef",
+    "pg_get_expr",
+    "pg_get_indexdef",
+    "pg_get_userbyid",
+    "pg_get_viewdef",
+    "pg_is_in_recovery",
+    "pg_table_is_visible",
+    "pg_type_is_visible",
+    "replace",
+    "round",
+    "row_number",
+    "row_to_json",
+    "string_agg",
+    "substr",
+    "sum",
+    "to_char",
+    "trim",
+    "unnest",
+    "upper",
+    "version",
+];
+
+#[cfg(test)]
+mod tests;
