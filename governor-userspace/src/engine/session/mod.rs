@@ -20,6 +20,7 @@ pub mod cases;
 mod catalogue;
 mod chunk;
 mod client;
+mod diagnostics;
 mod effects;
 mod encryption;
 pub mod explain;

@@ -241,7 +241,11 @@ fn origin_in_doubt(
 ) -> bool {
     use StatementKind as K;
     match statement.kind {
-        K::Show | K::Explain | K::Empty | K::Session | K::Transaction => false,
+        K::Show | K::Empty | K::Session | K::Transaction => false,
+        // A plan shows what functions of users answered while it was made.
+        K::Explain => {
+            catalogue.any_sensitive() && statement.functions.iter().any(|f| catalogue.is_opaque_function(f))
+        }
         // Rows of something that was defined earlier: its text is not at hand.
         K::Cursor | K::Execute | K::Call | K::Do | K::Unknown => catalogue.any_sensitive(),
         _ => {

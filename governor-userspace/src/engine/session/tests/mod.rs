@@ -2,6 +2,7 @@
 
 mod allocations;
 mod client;
+mod diagnostics;
 mod encryption;
 mod glass;
 mod hold;
