@@ -70,6 +70,8 @@ pub struct Governance {
     pub flows: FlowsCache,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
+    /// Since when a session reads a catalogue anew.
+    readings: LruCache<(Endpoint, String), Timestamp>,
     /// What statements reach, by their place and the catalogue.
     reached: LruCache<((usize, usize), u64), KnownReach>,
 }
@@ -95,6 +97,7 @@ impl Governance {
             flows: FlowsCache::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
+            readings: LruCache::new(CATALOGUES_COUNT_MAX),
             reached: LruCache::new(REACHED_COUNT_MAX),
         }
     }
@@ -153,6 +156,7 @@ impl Governance {
 
     /// Takes a catalogue into use: read by one of this worker's sessions or another's.
     pub fn learn_catalogue(&mut self, destination: Endpoint, database: String, catalogue: Arc<Catalogue>) {
+        self.readings.pop(&(destination, database.clone()));
         self.catalogues.put((destination, database), catalogue);
     }
 
@@ -166,15 +170,20 @@ impl Governance {
         self.catalogues.pop(&(destination, database.to_owned()));
     }
 
-    /// Whether a catalogue is missing or too old at `now`.
-    pub(super) fn catalogue_is_stale(
-        &mut self,
-        destination: Endpoint,
-        database: &str,
-        now: Timestamp,
-    ) -> bool {
+    /// Whether a session has to read the catalogue: it is missing, or too old at `now` and nobody else of this worker
+    /// reads it already. Whoever is told so does.
+    pub(super) fn wants_catalogue(&mut self, destination: Endpoint, database: &str, now: Timestamp) -> bool {
         let age_max = self.limits.catalogue_age_ns_max;
-        self.catalogue(destination, database).is_none_or(|c| now.since_ns(c.loaded) > age_max)
+        let Some(known) = self.catalogue(destination, database) else { return true };
+        if now.since_ns(known.loaded) <= age_max {
+            return false;
+        }
+        let key = (destination, database.to_owned());
+        if self.readings.get(&key).is_some_and(|began| now.since_ns(*began) < READING_NS_MAX) {
+            return false;
+        }
+        self.readings.put(key, now);
+        true
     }
 
     /// Decisions answered from memory, and by Cedar, since the start.
@@ -258,6 +267,8 @@ const fn count(n: usize) -> NonZeroUsize {
 }
 
 const DECISIONS_COUNT_MAX: NonZeroUsize = count(16_384);
+/// Whoever reads longer is not waited for.
+const READING_NS_MAX: u64 = 30 * 1_000_000_000;
 const REACHED_COUNT_MAX: NonZeroUsize = count(4096);
 /// What longer statements reach is looked for each time.
 const REACHED_TEXT_BYTES_MAX: usize = 16 << 10;
