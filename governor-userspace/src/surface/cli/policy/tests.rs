@@ -265,7 +265,7 @@ fn simulate_shows_what_would_be_answered_otherwise() {
     {
         assert!(text.contains(part), "{part}\n{text}");
     }
-    assert_eq!(told(&["--since", "2027-01-15T08:00:00.004Z"])["counts"]["statements"], 2);
+    assert_eq!(told(&["--since", "2027-01-15T08:00:00.007Z"])["counts"]["statements"], 2);
 }
 
 /// Two sessions, a statement of one that nobody saw begin, and one whose text was cut.
