@@ -304,16 +304,13 @@ fn a_new_policy_takes_effect_without_a_restart() {
 /// A label file protects a relation however a statement names it; the verbs tell the same as the agent does.
 #[test]
 fn a_labelled_relation_is_protected_however_it_is_named() {
-    let site = Site::start().unwrap();
     let labels = "[[label]]\non = [\"public.cards\"]\nlabels = [\"pci\"]\n";
-    std::fs::write(site.governor.policy_dir().join("site.labels.toml"), labels).unwrap();
     let rule = "@id(\"cards-are-not-for-agents\") @reason(\"cards are not for agents\")\n\
                 forbid (principal in Governor::Class::\"agent\", action in Governor::Action::\"run\", resource)\n\
                 when { context.labels.contains(\"pci\") };\n";
-    std::fs::write(site.governor.policy_dir().join("cards.cedar"), rule).unwrap();
-    site.governor
-        .wait_for_record("policy_loaded", |record| record.to_string().contains("cards.cedar"))
-        .unwrap();
+    let policies = vec![("cards.cedar".into(), rule.into()), ("site.labels.toml".into(), labels.into())];
+    let options = Options { policies, ..Options::default() };
+    let site = Site::with(governor_tests::Auth::Trust, &options).unwrap();
     for sql in [
         "SELECT id FROM public.cards",
         "SELECT id FROM cards",
