@@ -22,6 +22,7 @@ mod chunk;
 mod client;
 mod effects;
 mod encryption;
+mod extended;
 mod facts;
 mod fault;
 mod flows;

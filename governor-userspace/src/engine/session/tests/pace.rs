@@ -13,7 +13,7 @@ fn bounded(class: Class, annotation: &str) -> Stage {
     let mut sources = PolicySet::builtin(Profile::Protect);
     sources.push(PolicySource::new(
         "mine.cedar",
-        &format!(
+        format!(
             r#"@id("mine") {annotation}
                permit (principal, action in [Governor::Action::"select", Governor::Action::"copy_in"], resource);"#
         ),
