@@ -270,7 +270,7 @@ impl Session {
             _ => {}
         }
         // A database that would not answer is not asked again by the same session.
-        self.catalogue.is_some() && governance.catalogue_is_stale(destination, &database, now)
+        self.catalogue.is_some() && governance.wants_catalogue(destination, &database, now)
     }
 
     /// Something is named that the catalogue does not have: it may have been made since.
@@ -362,7 +362,8 @@ impl Session {
             }
         }
         self.follow(judged, approval, &mut run, governance);
-        if self.changes_definitions(statement) {
+        // EXECUTE by what it runs.
+        if judged.everything().any(|statement| self.changes_definitions(statement)) {
             self.catalogue_outdated = true;
             let (destination, database) = (self.setup.destination, self.claims.database.clone());
             governance.outdate_catalogue(destination, &database);

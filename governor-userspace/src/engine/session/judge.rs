@@ -168,6 +168,7 @@ impl Session {
             reads_sensitive,
             estimated_rows: reached.rows_max,
             bare_schemas: state.bare_schemas(&reached.statement),
+            columns_certain: reached.columns_certain && self.trusted_catalogue(governance).is_some(),
             ..RunContext::default()
         };
         self.asker(governance).run(&reached.statement, context)

@@ -235,7 +235,7 @@ impl Session {
     ) -> bool {
         let destination = self.setup.destination;
         self.catalogue = governance.catalogue(destination, &self.claims.database);
-        if self.restricted && governance.catalogue_is_stale(destination, &self.claims.database, now) {
+        if self.restricted && governance.wants_catalogue(destination, &self.claims.database, now) {
             self.phase = Phase::ReadingCatalogue { ready: Some(Bytes::copy_from_slice(ready)) };
             self.read_catalogue(now, out);
             return false;
@@ -256,7 +256,7 @@ impl Session {
     pub(super) fn catalogue_read(&mut self, now: Timestamp, governance: &mut Governance, out: &mut Actions) {
         let dialect = crate::engine::sql::PostgresDialect::default();
         if let Some(data) = self.catalogue_reader.take().and_then(|reader| reader.finish()) {
-            let mut read = catalogue::Catalogue::new(data, &governance.labels, &dialect, now);
+            let mut read = catalogue::Catalogue::new(data, &governance.all_labels(), &dialect, now);
             read.reading_ns = now.since_ns(self.catalogue_asked);
             let read = std::sync::Arc::new(read);
             self.catalogue_outdated = false;
