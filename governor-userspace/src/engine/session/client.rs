@@ -362,7 +362,7 @@ impl Session {
             }
         }
         self.follow(judged, approval, &mut run, governance);
-        if self.changes_definitions(statement) {
+        if self.changes_definitions(judged) {
             self.catalogue_outdated = true;
             let (destination, database) = (self.setup.destination, self.claims.database.clone());
             governance.outdate_catalogue(destination, &database);

@@ -238,3 +238,13 @@ fn a_batch_after_a_denied_one_is_judged_by_itself() {
     assert!(seen.contains("before") && seen.contains("after"), "{seen:?}");
     assert_eq!(s.client_kinds(), "12DCEZ12DCZ");
 }
+
+#[test]
+fn an_execute_of_what_is_known_leaves_the_catalogue_in_force() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("PREPARE p AS SELECT note FROM people"));
+    s.server(&[complete("PREPARE"), ready(b'I')].concat());
+    s.client(&query("EXECUTE p"));
+    s.server(&[row_description(&[("note", 20000, 3)]), data_row(&["hello"]), complete("SELECT 1")].concat());
+    assert!(String::from_utf8_lossy(&s.to_client).contains("hello"));
+}
