@@ -80,14 +80,8 @@ impl Session {
         self.portals.define(name, ticket, portal, bytes).then(|| (name.into(), ticket))
     }
 
-    /// Whether the catalogue may say something else after this statement, or what it executes.
-    pub(super) fn changes_definitions(&self, judged: &Judged) -> bool {
-        let executed = || judged.executes.iter().any(|meaning| self.defines(&meaning.statement));
-        let blind = judged.statement.kinds.contains(&StatementKind::Execute) && judged.executes.is_empty();
-        blind || self.defines(&judged.statement) || executed()
-    }
-
-    fn defines(&self, statement: &StatementRef) -> bool {
+    /// Whether the catalogue may say something else after this statement.
+    pub(super) fn changes_definitions(&self, statement: &StatementRef) -> bool {
         use StatementKind as K;
         let kinds = || statement.kinds.iter();
         if self.restricted {

@@ -2,6 +2,7 @@
 
 use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToClient};
+use super::fault;
 use super::governance::Governance;
 use super::meaning::Meaning;
 use super::pace::CancelKey;
@@ -314,12 +315,26 @@ impl Session {
         source: Option<&Meaning>,
         governance: &mut Governance,
     ) -> Rows {
+        fault::guarded("rows", || self.plan_rows(fields, formats, source, governance))
+            .unwrap_or_else(|| Rows::Mask(Arc::new(visibility::hide_all(fields, formats))))
+    }
+
+    fn plan_rows(
+        &self,
+        fields: &[backend::Field],
+        formats: Option<&[i16]>,
+        source: Option<&Meaning>,
+        governance: &mut Governance,
+    ) -> Rows {
         let catalogue = self.trusted_catalogue(governance).cloned();
-        let lineage = visibility::lineage_for(fields, source, catalogue.as_ref(), &mut governance.flows);
+        // One that counts for nothing any more still says what was sensitive.
+        let known = catalogue.as_ref().or(self.catalogue.as_ref());
+        let lineage = visibility::lineage_for(fields, source, known, &mut governance.flows);
         let mut asker = self.asker(governance);
         let origin = visibility::Origin {
             statement: source.map(|source| &*source.statement),
-            catalogue: catalogue.as_deref(),
+            catalogue: known.map(|catalogue| &**catalogue),
+            is_trusted: catalogue.is_some(),
             lineage: lineage.as_deref(),
         };
         let plan = visibility::row_plan(fields, formats, origin, &mut asker);
