@@ -63,9 +63,6 @@ struct Score {
     carrying: usize,
     masked: usize,
     needless: usize,
-    /// Columns without a secret, by whether the query names a sensitive column at all.
-    innocent: usize,
-    innocent_masked: usize,
 }
 
 /// How a query is sent.
@@ -158,14 +155,15 @@ fn judge(score: &mut Score, pieces: &Pieces, sql: &str, form: Form, seen: &[Mess
     for (shown, real) in shown.iter().zip(&real) {
         score.columns += 1;
         let carries = real.iter().any(|value| pieces.are_in(value));
+        // NULL in place of a value makes fewer.
+        let fewer = shown.len() < real.len();
         let real: HashSet<&Vec<u8>> = real.iter().collect();
-        let masked = shown.iter().any(|value| !real.contains(value));
+        let masked = fewer || shown.iter().any(|value| !real.contains(value));
         score.carrying += usize::from(carries);
         score.masked += usize::from(masked);
         score.needless += usize::from(masked && !carries);
-        if !sql.contains("hush_") && !sql.contains(" AS p") {
-            score.innocent += 1;
-            score.innocent_masked += usize::from(masked);
+        if masked && !carries && std::env::var_os("GOVERNOR_SHOW_NEEDLESS").is_some() {
+            println!("needless: {form:?}: {sql}");
         }
     }
 }
@@ -222,7 +220,7 @@ fn no_random_query_brings_a_secret_to_an_agent() {
     );
     println!("governor_lineage: {}", metric(&site));
     assert!(score.accepted * 10 >= score.queries * 7, "the generator makes errors: {score:?}");
-    assert!(score.carrying * 5 >= score.columns, "hardly any query reaches a secret: {score:?}");
+    assert!(score.carrying * 6 >= score.columns, "hardly any query reaches a secret: {score:?}");
     assert!(score.masked < score.columns, "everything is masked: {score:?}");
 }
 
@@ -233,4 +231,109 @@ fn metric(site: &Site) -> String {
         .filter(|line| line.contains("lineage") && !line.starts_with('#'))
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// Every shape of the promise by hand, on the demo database: no e-mail address, number or name of a person comes out.
+#[test]
+fn no_shape_of_a_statement_brings_a_value_out() {
+    // Nobody answers a hold.
+    let site = Site::with(Auth::Trust, &Options { approval_timeout: "1s", ..Options::default() }).unwrap();
+    site.truth(
+        "CREATE VIEW v AS SELECT id, email AS e FROM people; CREATE VIEW vv AS SELECT id, upper(e) AS u FROM v;\n\
+         CREATE MATERIALIZED VIEW m AS SELECT id, email AS e FROM people;\n\
+         CREATE TABLE parent (id int, x text) PARTITION BY RANGE (id);\n\
+         CREATE TABLE part PARTITION OF parent DEFAULT;\n\
+         CREATE FUNCTION mail(int) RETURNS text LANGUAGE sql STABLE AS 'SELECT email FROM people WHERE id = $1';\n\
+         CREATE FUNCTION mails() RETURNS TABLE (a text) LANGUAGE sql STABLE AS 'SELECT email FROM people';\n\
+         CREATE FUNCTION opaque(int) RETURNS text LANGUAGE plpgsql STABLE AS \
+         'BEGIN RETURN (SELECT email FROM people WHERE id = $1); END';",
+    )
+    .unwrap();
+    let emails = site.truth("SELECT email FROM people").unwrap();
+    let secrets: Vec<String> =
+        emails.lines().map(|email| email.split('@').next().unwrap_or_default().to_owned()).collect();
+    let pieces = Pieces::new(&secrets, &[]);
+    let scripts = [
+        "SELECT email AS x FROM people",
+        "SELECT (SELECT email FROM people p WHERE p.id = q.id) AS x FROM people q",
+        "WITH c AS (SELECT email AS x FROM people) SELECT x || '' FROM c",
+        "SELECT e FROM v",
+        "SELECT lower(u) FROM vv",
+        "SELECT e || '' FROM m",
+        "SELECT u FROM vv",
+        "SELECT city FROM people UNION ALL SELECT email FROM people",
+        "SELECT max(email), string_agg(email, ',') FROM people",
+        "SELECT array_agg(email) FROM people",
+        "SELECT CASE WHEN true THEN email END, email::varchar(40), email COLLATE \"C\" FROM people",
+        "SELECT p FROM people p",
+        "SELECT row_to_json(p) FROM people p",
+        "SELECT (p).email || '' FROM people p",
+        "SELECT reverse(email), encode(convert_to(email, 'UTF8'), 'base64'), substr(email, 2) FROM people",
+        "SELECT mail(id), mails() FROM people LIMIT 9",
+        "SELECT a FROM mails()",
+        "SELECT opaque(id) FROM people",
+        "SELECT string_agg(c, '' ORDER BY n) FROM people p, generate_series(1, 30) n, \
+         (SELECT chr(x) AS c FROM generate_series(33, 126) x) l WHERE substr(p.email, n, 1) = c GROUP BY p.id",
+        "BEGIN; DECLARE k CURSOR FOR SELECT upper(email) FROM people; FETCH ALL FROM k; COMMIT",
+        "PREPARE k AS SELECT upper(email) FROM people; EXECUTE k; DEALLOCATE k",
+        "COPY (SELECT upper(email) FROM people) TO STDOUT",
+        "COPY people (email) TO STDOUT",
+        "COPY (SELECT email FROM people) TO STDOUT (FORMAT csv)",
+        "COPY (SELECT email FROM people) TO STDOUT (FORMAT binary)",
+        "COPY v TO STDOUT",
+    ];
+    let for_people = [
+        "CREATE TEMP TABLE t1 AS SELECT email AS y, id FROM people; SELECT y FROM t1; SELECT y || '' FROM t1",
+        "SELECT email AS y INTO TEMP t2 FROM people; SELECT upper(y) FROM t2",
+        "CREATE TEMP VIEW t3 AS SELECT upper(email) AS y FROM people; SELECT y || '' FROM t3",
+        "CREATE TEMP TABLE t4 (y text); INSERT INTO t4 SELECT email FROM people; SELECT upper(y) FROM t4",
+        "CREATE TEMP TABLE orders AS SELECT email AS item FROM people; SELECT upper(item) FROM orders",
+        "BEGIN; UPDATE people SET city = email WHERE id < 9 RETURNING city; ROLLBACK",
+        "BEGIN; UPDATE people SET city = email WHERE id < 9 RETURNING upper(city); ROLLBACK",
+        "BEGIN; INSERT INTO parent SELECT id, email FROM people RETURNING x; ROLLBACK",
+        "BEGIN; WITH d AS (DELETE FROM orders WHERE id = 1 RETURNING person_id) SELECT p.email || '' FROM people p, d; ROLLBACK",
+    ];
+    let mut with_rows = 0;
+    let people = scripts.iter().chain(&for_people).map(|script| (Class::Person, script));
+    for (class, script) in scripts.iter().map(|script| (Class::Agent, script)).chain(people) {
+        // One after the other, and all in one text.
+        let single: Vec<&str> = script.split("; ").collect();
+        for texts in [single, vec![*script]] {
+            let mut session = site.wire(class).unwrap();
+            for text in texts {
+                let reply = session.query(text).unwrap();
+                with_rows += usize::from(reply.iter().any(|message| message.tag == b'D'));
+                for (at, values) in columns(&reply).iter().enumerate() {
+                    let found = values.iter().find(|value| pieces.are_in(value));
+                    let shown = found.map(|value| String::from_utf8_lossy(value).into_owned());
+                    assert_eq!(shown, None, "column {at} for a {class:?}: {text} ({script})");
+                }
+            }
+        }
+    }
+    println!("{with_rows} replies with rows");
+    assert!(with_rows > 80, "most of it was refused: {with_rows}");
+}
+
+/// Masking everything would pass the tests above.
+#[test]
+fn what_draws_from_nothing_sensitive_is_shown() {
+    let site = Site::start().unwrap();
+    for script in [
+        "SELECT upper(city) || id FROM people WHERE email <> '' ORDER BY 1",
+        "WITH c AS (SELECT city, email FROM people) SELECT city || '!' FROM c ORDER BY 1",
+        "SELECT lower(item) FROM orders UNION SELECT city FROM people ORDER BY 1",
+        "SELECT count(*), count(DISTINCT email) FROM people",
+        "SELECT p.city, sum(o.total), string_agg(o.item, ',' ORDER BY o.id) FROM people p JOIN orders o ON o.person_id = p.id GROUP BY p.city ORDER BY 1",
+        "SELECT row_to_json(s) FROM (SELECT id, item FROM orders ORDER BY id LIMIT 5) s",
+        "SELECT array_agg(item ORDER BY id) FROM orders",
+        "PREPARE k AS SELECT upper(city) FROM people ORDER BY id; EXECUTE k",
+        "SELECT to_char(now(), 'YYYY'), current_user::text, 1 + 1",
+    ] {
+        let (through, direct) = (
+            site.psql(Class::Agent, &format!("{script};")).unwrap(),
+            site.psql_direct(&format!("{script};")).unwrap(),
+        );
+        assert_eq!(through.out(), direct.out(), "{script}");
+    }
 }

@@ -72,7 +72,7 @@ pub fn schema(dice: &mut Dice) -> Schema {
     let types = [Text, Text, Number, Json, Array];
     for table in 0..4 {
         let mut columns = vec![("id".to_owned(), Number)];
-        for (prefix, count) in [("c", 2 + dice.below(3)), ("hush_", 1 + dice.below(3))] {
+        for (prefix, count) in [("c", 2 + dice.below(3)), ("hush_", 2 + dice.below(3))] {
             for at in 0..count {
                 columns.push((format!("{prefix}{at}"), *dice.pick(&types)));
             }

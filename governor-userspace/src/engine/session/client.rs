@@ -362,7 +362,8 @@ impl Session {
             }
         }
         self.follow(judged, approval, &mut run, governance);
-        if self.changes_definitions(statement) {
+        // EXECUTE by what it runs.
+        if judged.everything().any(|statement| self.changes_definitions(statement)) {
             self.catalogue_outdated = true;
             let (destination, database) = (self.setup.destination, self.claims.database.clone());
             governance.outdate_catalogue(destination, &database);
@@ -551,6 +552,11 @@ impl Session {
                 owed.run = judged.first().map(|one| {
                     self.run(now, one, &Parameters::default(), approval.as_ref(), governance, out)
                 });
+                if self.may_pace
+                    && let Some(run) = &mut owed.run
+                {
+                    self.pace(now, run, &judged, None);
+                }
                 self.pipeline.push(owed);
                 Step::Pass(permit)
             }

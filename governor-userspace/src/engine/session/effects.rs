@@ -86,9 +86,7 @@ impl Session {
         let kinds = || statement.kinds.iter();
         if self.restricted {
             return statement.unknown.is_some()
-                || kinds().any(|k| {
-                    matches!(k, K::Ddl | K::Drop | K::Administration | K::Do | K::Call | K::Execute)
-                });
+                || kinds().any(|k| matches!(k, K::Ddl | K::Drop | K::Administration | K::Do | K::Call));
         }
         // Services make and drop (temporary) tables all the time: a relation that the catalogue does not
         // know is in doubt anyway. What counts is an old name with a new meaning.

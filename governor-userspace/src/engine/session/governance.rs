@@ -3,7 +3,7 @@
 //! All caches are bounded. A new policy set is swapped in between two inputs; sessions notice by its
 //! version and decide again.
 
-use super::catalogue::{Catalogue, Labels};
+use super::catalogue::{Catalogue, ColumnPattern, Labels};
 use super::facts::{FactsCache, StatementRef, Understood};
 use super::flows::FlowsCache;
 use super::glass::Glass;
@@ -100,6 +100,28 @@ impl Governance {
             readings: LruCache::new(CATALOGUES_COUNT_MAX),
             reached: LruCache::new(REACHED_COUNT_MAX),
         }
+    }
+
+    /// Puts another policy set in force. Where it labels columns otherwise, what is sensitive in the catalogues is no
+    /// longer true: they are read again before they are trusted.
+    pub fn change_policy(&mut self, policy: Arc<PolicySet>) {
+        if policy.labelling().labels != self.policy.labelling().labels {
+            self.catalogues.clear();
+        }
+        self.policy = policy;
+    }
+
+    /// What columns hold: by the configuration, and by the label files of the policies.
+    pub(super) fn all_labels(&self) -> Labels {
+        let mut labels = (*self.labels).clone();
+        for rule in &self.policy.labelling().labels {
+            labels.labelled.extend(rule.on.iter().filter_map(|pattern| {
+                let column = pattern.column.clone()?;
+                let (schema, relation) = (pattern.schema.clone(), pattern.relation.clone());
+                Some((ColumnPattern { schema, relation, column }, rule.category))
+            }));
+        }
+        labels
     }
 
     /// A statement whose text is not known or not understood.

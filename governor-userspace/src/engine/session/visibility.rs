@@ -9,7 +9,7 @@ use super::flows::FlowsCache;
 use super::governance::Asker;
 use super::meaning::Meaning;
 use crate::engine::masking::{ColumnAction, ColumnPlan, Format, RowPlan, classify_column, could_carry};
-use crate::engine::model::{Flow, Lineage, MaskStyle, Statement, StatementKind};
+use crate::engine::model::{Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind};
 use crate::engine::policy::SeeColumn;
 use crate::engine::wire::postgres::backend::Field;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub(super) struct Origin<'a> {
     /// `None`: rows of an unknown statement.
     pub statement: Option<&'a Statement>,
     pub catalogue: Option<&'a Catalogue>,
+    /// `false`: definitions changed since it was read, so it only says what to mask, never what not to.
+    pub is_trusted: bool,
     pub lineage: Option<&'a Lineage>,
 }
 
@@ -31,6 +33,20 @@ pub(super) fn row_plan(
     formats: Option<&[i16]>,
     origin: Origin<'_>,
     asker: &mut Asker<'_>,
+) -> RowPlan {
+    planned(fields, formats, |index, field| column_action(index, fields.len(), field, origin, asker))
+}
+
+/// Every column is masked: nothing is known of any.
+pub(super) fn hide_all(fields: &[Field], formats: Option<&[i16]>) -> RowPlan {
+    let unknown = SeeColumn { column: None, category: None };
+    planned(fields, formats, |_, _| masked(MaskStyle::Redact, &unknown))
+}
+
+fn planned(
+    fields: &[Field],
+    formats: Option<&[i16]>,
+    mut action: impl FnMut(usize, &Field) -> ColumnAction,
 ) -> RowPlan {
     let columns = fields
         .iter()
@@ -43,7 +59,7 @@ pub(super) fn row_plan(
                 Some(each) => each.get(index).copied().unwrap_or(0),
             };
             ColumnPlan {
-                action: column_action(index, fields.len(), field, origin, asker),
+                action: action(index, field),
                 type_oid: field.type_oid,
                 type_modifier: field.type_modifier,
                 format: if format == 1 { Format::Binary } else { Format::Text },
@@ -102,17 +118,17 @@ fn column_action(
     origin: Origin<'_>,
     asker: &mut Asker<'_>,
 ) -> ColumnAction {
+    if !origin.is_trusted {
+        // A name that tells is believed, and everything that can carry text is in doubt.
+        let category = classify_column("", &field.name, field.type_oid);
+        if category.is_some() || could_carry(field.type_oid) {
+            return asker.see(SeeColumn { column: None, category });
+        }
+    }
+    let Some(catalogue) = origin.catalogue else { return ColumnAction::Clear };
     let detects = asker.detect_values();
     let unmasked =
         || if detects && could_carry(field.type_oid) { ColumnAction::Detect } else { ColumnAction::Clear };
-    let Some(catalogue) = origin.catalogue else {
-        // No catalogue: a name that tells is believed, and everything that can carry text is in doubt.
-        let category = classify_column("", &field.name, field.type_oid);
-        if category.is_none() && !could_carry(field.type_oid) {
-            return ColumnAction::Clear;
-        }
-        return asker.see(SeeColumn { column: None, category });
-    };
     let flow = match origin.lineage {
         Some(Lineage::Columns(flows)) => flows.get(index),
         _ => None,
@@ -153,6 +169,7 @@ fn column_action(
     let known = flow.is_some_and(|flow| flow.unknown.is_none());
     let in_doubt = !known
         && match origin.statement {
+            _ if matches!(origin.lineage, Some(Lineage::Unknown(Doubt::Disagreement))) => true,
             None => catalogue.any_sensitive(),
             Some(s) => origin_in_doubt(index, count, field, s, catalogue),
         };
@@ -224,7 +241,11 @@ fn origin_in_doubt(
 ) -> bool {
     use StatementKind as K;
     match statement.kind {
-        K::Show | K::Explain | K::Empty | K::Session | K::Transaction => false,
+        K::Show | K::Empty | K::Session | K::Transaction => false,
+        // A plan shows what functions of users answered while it was made.
+        K::Explain => {
+            catalogue.any_sensitive() && statement.functions.iter().any(|f| catalogue.is_opaque_function(f))
+        }
         // Rows of something that was defined earlier: its text is not at hand.
         K::Cursor | K::Execute | K::Call | K::Do | K::Unknown => catalogue.any_sensitive(),
         _ => {

@@ -220,7 +220,7 @@ fn run(
 /// Starts a session for each connection, until the other end of the queue is gone and all have ended.
 async fn take_work(local: Rc<Local>, mut receiver: mpsc::UnboundedReceiver<Work>) {
     let mut running = tokio::task::JoinSet::new();
-    let mut counted = ((0, 0), (0, 0));
+    let mut counted = ((0, 0), (0, 0), 0);
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
@@ -244,13 +244,18 @@ async fn take_work(local: Rc<Local>, mut receiver: mpsc::UnboundedReceiver<Work>
                 None => break,
             },
             _ = every_second.tick() => {
-                let (decisions, facts) = {
+                let (decisions, facts, disagreements) = {
                     let governance = local.governance.borrow();
-                    (governance.decision_counts(), governance.facts.counts())
+                    (
+                        governance.decision_counts(),
+                        governance.facts.counts(),
+                        governance.flows.disagreements_count(),
+                    )
                 };
                 local.shared.metrics.decisions(decisions.0 - counted.0.0, decisions.1 - counted.0.1);
                 local.shared.metrics.facts(facts.0 - counted.1.0, facts.1 - counted.1.1);
-                counted = (decisions, facts);
+                local.shared.metrics.lineage_disagreements(disagreements - counted.2);
+                counted = (decisions, facts, disagreements);
             }
             Some(ended) = running.join_next() => {
                 if let Err(error) = ended && error.is_panic() {

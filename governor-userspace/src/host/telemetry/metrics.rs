@@ -56,6 +56,7 @@ pub struct Metrics {
     statements: Counters<Class, StatementKind, Verdict>,
     decisions: Counters<Cache>,
     facts: Counters<Cache>,
+    lineage_disagreements: IntCounter,
     outcomes: Counters<Outcome>,
     statement_duration: Histograms<Class>,
     latency_added: Histogram,
@@ -105,6 +106,7 @@ impl Metrics {
             statements: Children::new(build.counters("governor_statements_total")?),
             decisions: Children::new(build.counters("governor_decisions_total")?).fill(),
             facts: Children::new(build.counters("governor_facts_total")?).fill(),
+            lineage_disagreements: build.counter("governor_lineage_disagreements_total")?,
             outcomes: Children::new(build.counters("governor_statement_outcomes_total")?).fill(),
             statement_duration: Children::new(build.histograms("governor_statement_duration_seconds")?),
             latency_added: build.histogram("governor_latency_added_seconds")?,
@@ -201,6 +203,11 @@ impl Metrics {
     pub fn decisions(&self, hits: u64, misses: u64) {
         add(self.decisions.at(Cache::Hit, (), ()), hits);
         add(self.decisions.at(Cache::Miss, (), ()), misses);
+    }
+
+    /// Results of a worker whose columns were not those that lineage expected, since it said so last.
+    pub fn lineage_disagreements(&self, count: u64) {
+        self.lineage_disagreements.inc_by(count);
     }
 
     /// Texts whose facts a worker found in its cache, and that it parsed, since it said so last.

@@ -94,6 +94,8 @@ pub static TABLE: &[Definition] = &[
         "Policy decisions, by whether the cache knew the answer."),
     row("governor_facts_total", Kind::Counter, &[label::<Cache>("cache")],
         "Query texts that were understood, by whether the cache knew their facts."),
+    row("governor_lineage_disagreements_total", Kind::Counter, &[],
+        "Results whose columns the server describes otherwise than lineage expected: they were masked in doubt."),
     row("governor_statement_outcomes_total", Kind::Counter, &[label::<Outcome>("outcome")],
         "Forwarded statements, by how the database ended them."),
     row("governor_statement_duration_seconds", Kind::Histogram(DURATION_S), &[CLASS],

@@ -2,8 +2,9 @@
 
 use super::stage::*;
 use crate::engine::audit::AuditEvent;
-use crate::engine::model::{Class, Verdict};
+use crate::engine::model::{Class, Endpoint, Verdict};
 use crate::engine::policy::{PolicySet, Profile};
+use crate::engine::session::Input;
 
 const SECRET: &str = "louis@example.com";
 const PEOPLE: [(&str, u32, i16); 3] = [("id", 20000, 1), ("email", 20000, 2), ("note", 20000, 3)];
@@ -60,7 +61,7 @@ fn an_alias_does_not_hide_a_column_and_neither_does_an_expression() {
 
 #[test]
 fn what_cannot_carry_sensitive_data_stays_clear() {
-    for text in ["SELECT upper(note) FROM people", "SELECT 'a' || 'b'", "SHOW server_version"] {
+    for text in ["SELECT upper(note) AS x FROM people", "SELECT 'a' || 'b' AS x", "SHOW server_version"] {
         let mut s = Stage::ready(Class::Agent);
         s.client(&query(text));
         s.server(&[row_description(&[("x", 0, 0)]), data_row(&["plain"])].concat());
@@ -237,4 +238,89 @@ fn a_batch_after_a_denied_one_is_judged_by_itself() {
     let seen = String::from_utf8_lossy(&s.to_client).into_owned();
     assert!(seen.contains("before") && seen.contains("after"), "{seen:?}");
     assert_eq!(s.client_kinds(), "12DCEZ12DCZ");
+}
+
+/// A stage whose table also has `salary`, a number.
+fn with_salaries() -> Stage {
+    let mut s = Stage::new(Class::Agent);
+    s.client(&startup(&[("user", "app"), ("database", "shop")]));
+    s.input(Input::Connected);
+    s.server(&message(b'R', &0u32.to_be_bytes()));
+    s.server(&message(b'K', b"\0\0\0\x07key!"));
+    s.server(&ready(b'I'));
+    s.catalogue_of(&[&["c", "20000", "4", "salary", "20"]]);
+    s.clear();
+    s
+}
+
+fn number(name: &str) -> Vec<u8> {
+    let mut body = 1u16.to_be_bytes().to_vec();
+    body.extend([name.as_bytes(), b"\0", &[0; 6]].concat());
+    body.extend([&20u32.to_be_bytes()[..], &8i16.to_be_bytes(), &(-1i32).to_be_bytes(), &[0; 2]].concat());
+    message(b'T', &body)
+}
+
+/// EXECUTE used to make the catalogue doubtful, and numbers were shown while it was.
+#[test]
+fn numbers_are_masked_behind_execute_too() {
+    let mut s = with_salaries();
+    s.client(&query("PREPARE x AS SELECT salary + 1 AS n FROM people"));
+    s.server(&[complete("PREPARE"), ready(b'I')].concat());
+    s.clear();
+    s.client(&query("EXECUTE x"));
+    assert_eq!(s.server_kinds(), "Q", "the catalogue is not read again");
+    s.server(&[number("n"), data_row(&["86421"]), complete("SELECT 1"), ready(b'I')].concat());
+    assert!(!String::from_utf8_lossy(&s.to_client).contains("86421"));
+}
+
+/// A catalogue that is out of date still says what was sensitive, whatever its type.
+#[test]
+fn numbers_stay_masked_while_the_catalogue_is_out_of_date() {
+    let mut s = with_salaries();
+    s.client(&query("BEGIN"));
+    s.server(&[complete("BEGIN"), ready(b'T')].concat());
+    // Another session changed definitions.
+    s.governance.outdate_catalogue(Endpoint { address: [127, 0, 0, 1].into(), port: 5432 }, "shop");
+    s.client(&query("SELECT salary + 1 AS n FROM people"));
+    s.server(&[number("n"), data_row(&["86421"])].concat());
+    assert!(!String::from_utf8_lossy(&s.to_client).contains("86421"));
+    s.server(&[complete("SELECT 1"), ready(b'T')].concat());
+    s.client(&query("SELECT id + 1 AS n FROM people"));
+    s.server(&[number("n"), data_row(&["75310"])].concat());
+    assert!(String::from_utf8_lossy(&s.to_client).contains("75310"), "other numbers are shown");
+}
+
+/// What lineage knows: exactly the columns behind a value count.
+#[test]
+fn an_expression_is_masked_by_what_is_behind_it() {
+    for (text, shown) in [
+        ("SELECT upper(note) AS x FROM people WHERE email = 'a'", true),
+        ("SELECT x FROM (SELECT upper(note) AS x, email FROM people) s", true),
+        ("WITH c AS (SELECT email AS x FROM people) SELECT upper(x) AS x FROM c", false),
+        ("SELECT note AS x FROM people UNION SELECT upper(email) FROM people", false),
+        ("SELECT CASE email WHEN 'a' THEN 'plain' END AS x FROM people", false),
+        ("UPDATE people SET note = email WHERE id = 1 RETURNING upper(note) AS x", false),
+        // The server calls its column otherwise: nothing that was expected counts.
+        ("SELECT upper(note) AS y FROM people", false),
+    ] {
+        let mut s = Stage::ready(Class::Person);
+        s.client(&query(text));
+        s.server(&[row_description(&[("x", 0, 0)]), data_row(&["plain words"])].concat());
+        assert_eq!(String::from_utf8_lossy(&s.to_client).contains("plain words"), shown, "{text}");
+    }
+}
+
+/// The server names the column, the command says what it put there.
+#[test]
+fn a_column_that_the_command_fills_is_masked_by_what_goes_in() {
+    for (text, shown) in [
+        ("UPDATE people SET note = email WHERE id = 1 RETURNING note", false),
+        ("UPDATE people SET note = 'x' WHERE id = 1 RETURNING note", true),
+        ("INSERT INTO people (id, note) SELECT 1, email FROM people RETURNING note", false),
+    ] {
+        let mut s = Stage::ready(Class::Person);
+        s.client(&query(text));
+        s.server(&[row_description(&[("note", 20000, 3)]), data_row(&["plain words"])].concat());
+        assert_eq!(String::from_utf8_lossy(&s.to_client).contains("plain words"), shown, "{text}");
+    }
 }

@@ -301,3 +301,11 @@ fn a_name_that_may_mean_several_relations_means_all_of_them() {
     assert_eq!(found("SELECT body FROM other.notes", &app), "=other.notes.body");
     assert_eq!(found("SELECT app.notes.body FROM notes", &app), "=app.notes.body");
 }
+
+#[test]
+fn recursive_queries_beside_set_operations() {
+    check(&[(
+        "WITH RECURSIVE r1 (a, b, n) AS (SELECT s.*, 1::bigint FROM (VALUES ('plain', 'plain'), ('plain', 'plain')) s UNION ALL SELECT b || '.', a, n + 1 FROM r1 WHERE n < 3) (WITH RECURSIVE r2 (a, b, n) AS (SELECT s.*, 1::bigint FROM (SELECT p3.ch AS x4, p3.ch FROM letters AS p3) s UNION ALL SELECT b || '.', a, n + 1 FROM r2 WHERE n < 3) SELECT p5.salary AS x6, 'x'::jsonb AS x7, p5.ssn AS x8 FROM people AS p5 WHERE true IS NOT FALSE) UNION ALL ((SELECT p9.id, 'x'::jsonb, p9.number AS x10 FROM cards AS p9) UNION (SELECT p11.total, p11.item, p11.id FROM orders AS p11))",
+        "=people.salary+cards.id+orders.total | orders.item | =people.ssn+cards.number+orders.id",
+    )]);
+}
