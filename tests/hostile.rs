@@ -165,7 +165,11 @@ fn a_hostile_server_closes_its_session_only() {
             }
             // governor itself asks first, for the catalogue; it is told no, and the client is let in.
             let refusal = [wire::message(b'E', b"C42501\0\0"), wire::message(b'Z', b"I")].concat();
-            if stream.read(&mut buffer).unwrap_or(0) > 0 && stream.write_all(&refusal).is_err() {
+            // So it asks for the state of the session before it forwards the first query.
+            let asks = 2;
+            if (0..asks)
+                .any(|_| stream.read(&mut buffer).unwrap_or(0) > 0 && stream.write_all(&refusal).is_err())
+            {
                 continue;
             }
             if stream.read(&mut buffer).unwrap_or(0) > 0 {

@@ -300,3 +300,48 @@ fn a_new_policy_takes_effect_without_a_restart() {
     })
     .unwrap();
 }
+
+/// A label file protects a relation however a statement names it; the verbs tell the same as the agent does.
+#[test]
+fn a_labelled_relation_is_protected_however_it_is_named() {
+    let site = Site::start().unwrap();
+    let labels = "[[label]]\non = [\"public.cards\"]\nlabels = [\"pci\"]\n";
+    std::fs::write(site.governor.policy_dir().join("site.labels.toml"), labels).unwrap();
+    let rule = "@id(\"cards-are-not-for-agents\") @reason(\"cards are not for agents\")\n\
+                forbid (principal in Governor::Class::\"agent\", action in Governor::Action::\"run\", resource)\n\
+                when { context.labels.contains(\"pci\") };\n";
+    std::fs::write(site.governor.policy_dir().join("cards.cedar"), rule).unwrap();
+    site.governor
+        .wait_for_record("policy_loaded", |record| record.to_string().contains("cards.cedar"))
+        .unwrap();
+    for sql in [
+        "SELECT id FROM public.cards",
+        "SELECT id FROM cards",
+        "TABLE cards",
+        "SELECT 1 FROM people WHERE id IN (SELECT id FROM ONLY cards)",
+        "SET search_path = public; SELECT id FROM cards",
+    ] {
+        let done = site.psql(Class::Agent, &format!("{sql};\n")).unwrap();
+        assert!(done.err().contains("cards are not for agents"), "{sql}: {}", done.all());
+    }
+    let people = site.psql(Class::Agent, "SELECT count(*) FROM public.people;\n").unwrap().ok().unwrap();
+    assert_eq!(people.out().trim(), "80");
+    assert_eq!(
+        site.psql(Class::Service, "SELECT count(*) FROM cards;\n").unwrap().ok().unwrap().out().trim(),
+        "80"
+    );
+
+    let told = site
+        .governor
+        .json(&["policy", "explain", "--as", "agent", "--running", "SELECT id FROM cards"])
+        .unwrap();
+    let decision = &told[0]["statements"][0]["decision"];
+    assert_eq!(decision["verdict"], "deny");
+    assert!(decision["reasons"].to_string().contains("cards-are-not-for-agents"), "{decision}");
+    let config = site.governor.config_path();
+    let config = config.to_str().unwrap();
+    let words = ["--config", config, "policy", "simulate", "--disable", "cards-are-not-for-agents"];
+    let replayed = site.governor.json(&words).unwrap();
+    assert_eq!(replayed[0]["changes"][0]["change"]["was"], "deny", "{}", replayed[0]);
+    assert_eq!(replayed[0]["changes"][0]["change"]["would_be"], "allow", "{}", replayed[0]);
+}

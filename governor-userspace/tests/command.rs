@@ -29,6 +29,14 @@ impl Agent for Idle {
     fn reload_policy(&self) -> Result<PolicyReload, String> {
         Err("no policy directory".into())
     }
+    fn explain(
+        &self,
+        question: &governor::engine::session::explain::Question,
+    ) -> Result<governor::engine::session::explain::Explanation, String> {
+        use governor::engine::policy::{PolicySet, Profile};
+        let set = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
+        governor::engine::session::explain::explain(&set, question)
+    }
     fn ledger(&self) -> LedgerStatus {
         LedgerStatus::default()
     }

@@ -102,6 +102,10 @@ pub fn run(options: &Options) -> Result<bool> {
             shell::cargo().args(["test", "--quiet", "--package", "governor-userspace", "--test", "model"]),
         );
         tally.command(
+            "unit: witness",
+            shell::cargo().args(["test", "--quiet", "--package", "governor-userspace", "--test", "witness"]),
+        );
+        tally.command(
             "unit: harness",
             shell::cargo().args(["test", "--quiet", "--package", "governor-tests", "--lib"]),
         );

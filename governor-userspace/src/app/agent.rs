@@ -4,6 +4,7 @@ use super::handle::{Agent, Handle, LedgerStatus, PolicyReload};
 use super::record;
 use crate::engine::approval::State;
 use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, HoldEnd};
+use crate::engine::session::explain::{Explanation, Question, explain};
 use crate::host::approvals::Approval;
 use crate::host::clock;
 use crate::host::config::Config;
@@ -59,6 +60,10 @@ impl Agent for Running {
         note_reload(&self.ledger, &self.policy, result.as_ref().map(|_| ()).map_err(ToString::to_string));
         let loaded = result.map_err(|error| error.to_string())?;
         Ok(PolicyReload { version: loaded.version, policies: loaded.policies_count as u64 })
+    }
+
+    fn explain(&self, question: &Question) -> Result<Explanation, String> {
+        explain(&self.policy.current(), question)
     }
 
     fn ledger(&self) -> LedgerStatus {

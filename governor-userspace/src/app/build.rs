@@ -4,16 +4,15 @@ use super::agent::{KernelSlot, Running};
 use super::handle::{Handle, HandleParts};
 use super::options::RunOptions;
 use crate::engine::masking::Detectors;
-use crate::engine::policy;
 use crate::engine::session::{EngineLimits, Labels, TlsMode};
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
 use crate::host::clock;
-use crate::host::config::{self, Approver, CancelUnknown, Config, Profile};
+use crate::host::config::{self, Approver, CancelUnknown, Config};
 use crate::host::glass::GlassKeeper;
 use crate::host::identity::Identifier;
 use crate::host::kernel::{CaptureRule, Kernel, KernelOptions, cgroup2_mount};
 use crate::host::ledger::{Ledger, LedgerOptions};
-use crate::host::policy::{PolicyOptions, PolicyStore};
+use crate::host::policy::PolicyStore;
 use crate::host::proxy::{self, CancelRegistry, Drain, PortRule, Shared, Sources};
 use crate::host::telemetry::Metrics;
 use crate::host::tls::{TLS_DIRECTORY, Tls, TlsOptions};
@@ -45,7 +44,7 @@ pub(super) fn build(
     let state = options.state_dir.as_path();
     let metrics = Arc::new(Metrics::new()?);
     let ledger = Ledger::open(ledger_options(state, config), now)?;
-    let policy = Arc::new(PolicyStore::open(policy_options(config))?);
+    let policy = Arc::new(PolicyStore::open(config.policy.options())?);
     let limits = ApprovalLimits { pending_max: config.approvals.pending_max, ..ApprovalLimits::default() };
     let tls = open_tls(state, config)?;
     let (approvals, lost) = ApprovalStore::open(state.join("approvals"), limits, metrics.clone(), now)?;
@@ -152,20 +151,6 @@ fn ledger_options(state: &Path, config: &Config) -> LedgerOptions {
     }
 }
 
-fn policy_options(config: &Config) -> PolicyOptions {
-    let policy = &config.policy;
-    PolicyOptions {
-        profile: match policy.profile {
-            Profile::Protect => policy::Profile::Protect,
-            Profile::Observe => policy::Profile::Observe,
-        },
-        builtin: policy.builtin || policy.profile == Profile::Observe,
-        disabled: policy.disabled.clone(),
-        // Observing changes nothing: the operator's own policies would.
-        dir: (policy.profile == Profile::Protect).then(|| policy.directory.clone()),
-    }
-}
-
 fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result<KernelOptions> {
     let mut rules = Vec::new();
     for rule in &config.capture.rules {
@@ -224,6 +209,7 @@ fn labels(config: &Config) -> Labels {
             .map(|label| (label.column.clone(), label.category))
             .collect(),
         clear: config.masking.clear.clone(),
+        ..Labels::default()
     }
 }
 

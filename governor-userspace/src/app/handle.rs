@@ -5,6 +5,7 @@
 
 use crate::engine::approval::Answer;
 use crate::engine::model::Timestamp;
+use crate::engine::session::explain::{Explanation, Question};
 use crate::host::approvals::{AnswerError, Approval, ApprovalStore, Approver, ApproverRules, NotAllowed};
 use crate::host::clock;
 use crate::host::glass::{GlassAnswer, GlassError, GlassRequest};
@@ -24,6 +25,8 @@ pub trait Agent: Send + Sync {
     /// Reads the policy directory again. The set before stays in force where this fails; the error
     /// names file, line and reason.
     fn reload_policy(&self) -> Result<PolicyReload, String>;
+    /// What the policy set in force answers. The error says what is wrong with the question.
+    fn explain(&self, question: &Question) -> Result<Explanation, String>;
     fn ledger(&self) -> LedgerStatus;
     /// `None` before the kernel programs are attached.
     fn kernel(&self) -> Option<KernelCounters>;
@@ -258,6 +261,11 @@ impl Handle {
         let result = self.shared.agent.reload_policy();
         self.shared.metrics.policy_reload(result.is_ok());
         result
+    }
+
+    /// See [`Agent::explain`].
+    pub fn explain(&self, question: &Question) -> Result<Explanation, String> {
+        self.shared.agent.explain(question)
     }
 
     /// Breaks the glass for the process at the other end of the control socket.

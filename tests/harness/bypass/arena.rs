@@ -63,10 +63,9 @@ impl Arena {
         postgres.admin("postgres", &read("server.sql")?)?;
         postgres.admin("postgres", &format!("CREATE DATABASE {TEMPLATE}"))?;
         postgres.admin(TEMPLATE, &read("shop.sql")?)?;
-        let secrets = secrets(&postgres, TEMPLATE, "sensitive", &read("secrets.sql")?)?;
         let group = Cgroup::create("governor-bypass")?;
         let governor = Governor::start(&group, postgres.port(), &options)?;
-        let arena = Self {
+        let mut arena = Self {
             governor,
             group,
             postgres,
@@ -74,8 +73,9 @@ impl Arena {
             askers: Mutex::default(),
             databases: AtomicUsize::new(0),
             clean: Mutex::default(),
-            secrets,
+            secrets: vec![],
         };
+        arena.secrets = secrets_of("sensitive", arena.rows(TEMPLATE, &read("secrets.sql")?)?);
         arena.seat_bystander()?;
         Ok(arena)
     }
@@ -109,7 +109,7 @@ impl Arena {
     fn run_in(&self, attack: &Attack, way: Way, database: &str, before: &State) -> Result<Run> {
         let mut secrets = self.secrets.clone();
         for (number, query) in attack.reveals.iter().enumerate() {
-            let more = self::secrets(&self.postgres, database, &format!("reveals[{number}]"), query)?;
+            let more = secrets_of(&format!("reveals[{number}]"), self.rows(database, query)?);
             if more.is_empty() {
                 bail!("reveals[{number}] has no rows");
             }
@@ -119,10 +119,11 @@ impl Arena {
             Way::Direct => self.group.agent_host(),
             Way::Governed => self.group.client(attack.class.into()),
         };
-        let outside = |sql: &str| self.postgres.admin(database, sql).map(drop);
+        let outside = |sql: &str| self.rows(database, sql).map(drop);
         let oid = |function: &str| -> Result<u32> {
             let sql = format!("SELECT '{function}'::regprocedure::oid");
-            Ok(self.postgres.admin(database, &sql)?.parse()?)
+            let rows = self.rows(database, &sql)?;
+            Ok(rows.first().and_then(|row| row.first()).context("no such function")?.parse()?)
         };
         let stage = Stage { group: &group, server: self.server(), database, outside: &outside, oid: &oid };
         let mut played = play(attack, &stage)?;
@@ -152,7 +153,7 @@ impl Arena {
         let name = format!("shop_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.ask(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER app"))?;
         if !attack.set_up.is_empty() {
-            self.postgres.admin(&name, &attack.set_up).context("set_up")?;
+            self.rows(&name, &attack.set_up).context("set_up")?;
         }
         let state = self.state(&name)?;
         Ok((name, state))
@@ -161,22 +162,21 @@ impl Arena {
     /// The first value of the answer; empty where there is none.
     fn ask(&self, sql: &str) -> Result<String> {
         let free = lock(&self.askers).pop();
-        let mut wire = match free {
-            Some(wire) => wire,
-            None => {
-                let mut wire = Wire::new(RemoteSocket::connect(&self.group.agent_host(), self.server())?)?;
-                wire.start("postgres", "postgres")?;
-                wire
-            }
-        };
-        let reply = wire.query(sql)?;
-        if let Some(error) = reply.iter().find(|message| message.tag == b'E') {
-            bail!("{sql}: {}", error.field(b'M').unwrap_or_default());
-        }
+        let mut wire = free.map_or_else(|| self.superuser("postgres"), Ok)?;
+        let rows = all_rows(&mut wire, sql)?;
         lock(&self.askers).push(wire);
-        let row = reply.iter().find(|message| message.tag == b'D').map(|row| row.row()).transpose()?;
-        let value = row.and_then(|row| row.into_iter().next().flatten()).unwrap_or_default();
-        Ok(String::from_utf8_lossy(&value).into_owned())
+        Ok(rows.into_iter().flatten().next().unwrap_or_default())
+    }
+
+    /// All rows of all statements of `sql`.
+    fn rows(&self, database: &str, sql: &str) -> Result<Vec<Vec<String>>> {
+        all_rows(&mut self.superuser(database)?, sql)
+    }
+
+    fn superuser(&self, database: &str) -> Result<Wire> {
+        let mut wire = Wire::new(RemoteSocket::connect(&self.group.agent_host(), self.server())?)?;
+        wire.start("postgres", database)?;
+        Ok(wire)
     }
 
     fn server(&self) -> SocketAddr {
@@ -184,7 +184,7 @@ impl Arena {
     }
 
     fn state(&self, database: &str) -> Result<State> {
-        Ok(State::parse(&self.postgres.admin(database, &read("state.sql")?)?))
+        Ok(State::of(self.rows(database, &read("state.sql")?)?))
     }
 
     /// A session of somebody else: its statement is a secret, and it is to be left alone.
@@ -222,6 +222,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn all_rows(wire: &mut Wire, sql: &str) -> Result<Vec<Vec<String>>> {
+    let reply = wire.query(sql)?;
+    if let Some(error) = reply.iter().find(|message| message.tag == b'E') {
+        bail!("{}: {sql:.200}", error.field(b'M').unwrap_or_default());
+    }
+    let text = |value: Option<Vec<u8>>| String::from_utf8_lossy(&value.unwrap_or_default()).into_owned();
+    let rows = reply.iter().filter(|message| message.tag == b'D');
+    rows.map(|row| Ok(row.row()?.into_iter().map(text).collect())).collect()
+}
+
 /// The files of the corpus.
 pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("bypass")
@@ -233,10 +243,9 @@ fn read(file: &str) -> Result<String> {
 }
 
 /// One secret for each value of each row.
-fn secrets(postgres: &Postgres, database: &str, what: &str, query: &str) -> Result<Vec<Secret>> {
-    let text = postgres.admin(database, query)?;
-    let values = text.split(['|', '\n']).filter(|value| !value.is_empty());
-    Ok(values.map(|value| Secret { what: format!("{what} {value:?}"), value: value.to_owned() }).collect())
+fn secrets_of(what: &str, rows: Vec<Vec<String>>) -> Vec<Secret> {
+    let values = rows.into_iter().flatten().filter(|value| !value.is_empty());
+    values.map(|value| Secret { what: format!("{what} {value:?}"), value }).collect()
 }
 
 /// Text of another session's statement; `secrets.sql` has it too.

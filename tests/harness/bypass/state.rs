@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 pub struct State(BTreeMap<String, String>);
 
 impl State {
-    /// From rows as psql prints them: `part|digest`.
-    pub fn parse(text: &str) -> Self {
-        let rows = text.lines().filter_map(|line| line.split_once('|'));
-        Self(rows.map(|(part, digest)| (part.to_owned(), digest.to_owned())).collect())
+    /// From rows of part and digest.
+    pub fn of(rows: Vec<Vec<String>>) -> Self {
+        let pairs = rows.into_iter().filter_map(|row| <[String; 2]>::try_from(row).ok());
+        Self(pairs.map(|[part, digest]| (part, digest)).collect())
     }
 
     /// Parts that differ between the two.
@@ -34,8 +34,11 @@ mod tests {
 
     #[test]
     fn differences_name_parts_that_changed_came_or_went() {
-        let before = State::parse("rows people|a\nrows orders|b\nserver roles|c");
-        let after = State::parse("rows people|x\nserver roles|c\nrows loot|d");
+        let state = |pairs: &[(&str, &str)]| {
+            State::of(pairs.iter().map(|(part, digest)| vec![(*part).into(), (*digest).into()]).collect())
+        };
+        let before = state(&[("rows people", "a"), ("rows orders", "b"), ("server roles", "c")]);
+        let after = state(&[("rows people", "x"), ("server roles", "c"), ("rows loot", "d")]);
         assert_eq!(before.differences(&after), ["rows orders", "rows people", "rows loot"]);
         assert!(before.differences(&before).is_empty());
     }

@@ -3,7 +3,7 @@
 //! Followed from the statements that pass and confirmed by asking the server on the client's own connection. What
 //! was not confirmed and cannot be followed is unknown, with the reason.
 
-use super::SearchPath;
+use super::{SearchPath, Statement};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -12,8 +12,8 @@ use std::sync::{Arc, LazyLock};
 pub struct SessionState {
     /// Changed by [`Self::set_search_path`] only.
     pub search_path: SearchPath,
-    /// Every schema that a relation named without one can be in; `None`: any.
-    pub bare_schemas: Option<Arc<[String]>>,
+    /// From `search_path`, see [`Self::bare_schemas`].
+    bare: Option<Bare>,
     /// The role whose rights count (`current_user`), after SET ROLE.
     pub role: Setting,
     /// The role that the session runs for (`session_user`), after SET SESSION AUTHORIZATION.
@@ -32,21 +32,56 @@ impl SessionState {
     }
 
     pub fn set_search_path(&mut self, path: SearchPath) {
-        let searched = path.searched(false);
-        self.bare_schemas = searched.map(|schemas| schemas.into_iter().map(str::to_owned).collect());
+        let all = |path: &SearchPath| -> Option<Arc<[String]>> {
+            Some(path.searched(false)?.into_iter().map(str::to_owned).collect())
+        };
+        self.bare = match &path {
+            SearchPath::Unknown(_) => None,
+            SearchPath::Known(named) => all(&path).map(|all| {
+                let without_system = all.iter().filter(|s| *s != SYSTEM || named.contains(s)).cloned();
+                Bare { named: named.as_slice().into(), with_temporary: without_system.collect(), all }
+            }),
+        };
         self.search_path = path;
+    }
+
+    /// Every schema that the relations can be in that `statement` names without one; `None`: any.
+    ///
+    /// The system schema counts only for names that are in it (they begin with `pg_`), the temporary one only while
+    /// there may be temporary relations.
+    pub fn bare_schemas(&self, statement: &Statement) -> Option<Arc<[String]>> {
+        let bare = self.bare.as_ref()?;
+        let mut names = statement.reads.iter().chain(&statement.writes).filter(|r| r.schema.is_none());
+        Some(if names.any(|relation| relation.name.starts_with("pg_")) {
+            bare.all.clone()
+        } else if self.temporary.is_empty() && self.temporary.unseen.is_none() {
+            bare.named.clone()
+        } else {
+            bare.with_temporary.clone()
+        })
     }
 
     pub fn unknown(why: &str) -> Self {
         Self {
             search_path: SearchPath::Unknown(why.into()),
-            bare_schemas: None,
+            bare: None,
             role: Setting::Unknown(why.into()),
             session_user: Setting::Unknown(why.into()),
             row_security: Setting::Unknown(why.into()),
             temporary: TempObjects { objects: Arc::default(), unseen: Some(why.into()) },
         }
     }
+}
+
+/// Schemas that are searched, by what a name may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Bare {
+    /// A relation that users made.
+    named: Arc<[String]>,
+    /// That, or a temporary one.
+    with_temporary: Arc<[String]>,
+    /// Or one of the system's.
+    all: Arc<[String]>,
 }
 
 /// The value of one setting.
@@ -201,6 +236,8 @@ impl TempObjects {
     }
 }
 
+/// All of its relations have names that begin with `pg_`.
+const SYSTEM: &str = "pg_catalog";
 /// Temporary objects of one session that are followed.
 const OBJECTS_COUNT_MAX: usize = 256;
 /// Statements that are kept for each of them.
@@ -219,6 +256,24 @@ mod tests {
         let mut objects = TempObjects::default();
         objects.make(name, source("create temp table t as select 1"));
         objects
+    }
+
+    #[test]
+    fn a_bare_name_is_looked_for_where_it_can_be() {
+        let mut state = SessionState::unknown("");
+        let reads = |name: &str| Statement {
+            reads: vec![crate::engine::model::RelationName { schema: None, name: name.into() }],
+            ..Statement::setting("x", "y")
+        };
+        assert_eq!(state.bare_schemas(&reads("t")), None);
+        state.set_search_path(SearchPath::Known(vec!["app".into()]));
+        let schemas = |state: &SessionState, name| state.bare_schemas(&reads(name)).unwrap().to_vec();
+        assert_eq!(schemas(&state, "t"), ["pg_temp", "app"], "there may be temporary ones");
+        state.temporary = TempObjects::default();
+        assert_eq!(schemas(&state, "t"), ["app"]);
+        assert_eq!(schemas(&state, "pg_class"), ["pg_temp", "pg_catalog", "app"]);
+        state.temporary = made("u");
+        assert_eq!(schemas(&state, "t"), ["pg_temp", "app"]);
     }
 
     #[test]

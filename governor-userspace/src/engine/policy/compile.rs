@@ -53,6 +53,7 @@ pub struct PolicySet {
     pub(super) vocabulary: Vocabulary,
     version: String,
     files: Vec<PolicyFile>,
+    unmet: Vec<String>,
 }
 
 impl PolicySet {
@@ -105,11 +106,20 @@ impl PolicySet {
         }
 
         let (mut notes, mut looks, mut vocabulary) = (HashMap::new(), vec![], Vocabulary::default());
+        let mut unmet: Vec<String> = vec![];
         for member in &reader.members {
             let is_for_see = slice::applies_to(&member.policy, Ask::See, loaded);
             let tokens = token::tokens(member.text(sources));
             let look = (mentions::read(&tokens, &mut vocabulary), mentions::excluded_class(&tokens));
             looks.push(look);
+            let id = member.policy.id();
+            unmet.extend(mentions::asked_for(&tokens).into_iter().filter_map(|(kind, name)| {
+                let is_met = match kind {
+                    "label" => labelling.all_labels().contains(name.as_str()),
+                    _ => labelling.environments.iter().any(|rule| rule.name.as_str() == name),
+                };
+                (!is_met).then(|| format!("{id} asks for the {kind} {name:?}, which no label file gives"))
+            }));
             match annotation::read(&member.policy, &tokens, is_for_see) {
                 Ok(read) => {
                     notes.insert(member.policy.id().clone(), read);
@@ -147,6 +157,10 @@ impl PolicySet {
             vocabulary,
             version: hex::encode(identity.get(..VERSION_BYTES).unwrap_or(identity)),
             files,
+            unmet: {
+                unmet.dedup();
+                unmet
+            },
         })
     }
 
@@ -171,6 +185,21 @@ impl PolicySet {
 
     pub fn labelling(&self) -> &Labelling {
         &self.labelling
+    }
+
+    /// What policies ask for by name and no label file gives: such a rule matches nothing. One sentence each.
+    pub fn unmet(&self) -> &[String] {
+        &self.unmet
+    }
+
+    /// Some policy looks at names, schemas or labels of relations.
+    pub fn looks_at_names(&self) -> bool {
+        self.mentions.names
+    }
+
+    /// Some policy looks at the time.
+    pub fn looks_at_time(&self) -> bool {
+        self.mentions.time
     }
 
     /// Some policy or group asks for the hash of an executable's file.

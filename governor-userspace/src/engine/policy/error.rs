@@ -22,7 +22,7 @@ impl Problem {
     }
 
     /// A problem at a byte offset of `text`, the file's content.
-    pub(super) fn at(file: &str, text: &str, byte: Option<usize>, reason: impl Into<String>) -> Self {
+    pub fn at(file: &str, text: &str, byte: Option<usize>, reason: impl Into<String>) -> Self {
         let (line, column) = byte.map_or((None, None), |byte| {
             let (line, column) = position(text, byte);
             (Some(line), Some(column))

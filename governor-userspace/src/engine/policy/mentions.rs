@@ -56,6 +56,10 @@ pub(super) fn read(tokens: &[Token<'_>], vocabulary: &mut Vocabulary) -> Mention
             Token::Text(text) => text.as_ref(),
             Token::Sign(_) => continue,
         };
+        // The key of an annotation, such as `@time`.
+        if at.checked_sub(1).and_then(|before| tokens.get(before)) == Some(&Token::Sign("@")) {
+            continue;
+        }
         match word {
             "time" => found.time = true,
             "break_glass" => found.break_glass = true,
@@ -82,6 +86,33 @@ pub(super) fn read(tokens: &[Token<'_>], vocabulary: &mut Vocabulary) -> Mention
                 vocabulary.add(text);
             }
         });
+    }
+    found
+}
+
+/// Labels and environments that a policy asks for by name.
+pub(super) fn asked_for(tokens: &[Token<'_>]) -> Vec<(&'static str, String)> {
+    let mut found = vec![];
+    for (at, window) in tokens.windows(4).enumerate() {
+        match window {
+            [
+                Token::Word("labels" | "read_labels" | "written_labels" | "shared_labels"),
+                Token::Sign("."),
+                Token::Word("contains" | "containsAny" | "containsAll"),
+                Token::Sign("("),
+            ] => {
+                let rest = tokens.get(at + 4..).unwrap_or_default();
+                let names = rest.iter().take_while(|token| **token != Token::Sign(")"));
+                found.extend(names.filter_map(|token| match token {
+                    Token::Text(text) => Some(("label", text.to_string())),
+                    _ => None,
+                }));
+            }
+            [Token::Sign("::"), Token::Word("Environment"), Token::Sign("::"), Token::Text(name)] => {
+                found.push(("environment", name.to_string()));
+            }
+            _ => {}
+        }
     }
     found
 }

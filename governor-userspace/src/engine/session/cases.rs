@@ -447,6 +447,27 @@ mod tests {
         assert!(set.may_mask(&who(Class::Person), &claims(), &server()));
     }
 
+    /// The cases of the documentation pass with the rule that stands above them.
+    #[test]
+    fn documented_cases_pass() {
+        const PAGE: &str = include_str!("../../../../docs/policy.md");
+        let block = |start: &str, part: &str| {
+            let blocks = PAGE.split(start).skip(1).map(|block| block.split("```").next().unwrap_or_default());
+            blocks.filter(|block| block.contains(part)).map(str::to_owned).next().unwrap()
+        };
+        let rule = block("```cedar\n", "cards-need-to-know");
+        let file: CaseFile<Case> = toml::from_str(&block("```toml\n", "[[case]]")).unwrap();
+        let mut sources = PolicySet::builtin(Profile::Protect);
+        sources.push(PolicySource::new("docs/policy.md", rule));
+        let parts = PolicyParts { sources, ..PolicyParts::default() };
+        assert!(file.cases.len() > 1);
+        for case in &file.cases {
+            let set = file.compile(&parts, &[]).unwrap();
+            let wrong = case.differences(&file.answer(&set, case).unwrap());
+            assert!(wrong.is_empty(), "{}: {wrong:?}", case.name);
+        }
+    }
+
     #[test]
     fn a_case_that_fails_says_what_and_why() {
         let file: CaseFile<Case> = toml::from_str(

@@ -270,7 +270,7 @@ impl Session {
             _ => {}
         }
         // A database that would not answer is not asked again by the same session.
-        self.catalogue.is_some() && governance.catalogue_is_stale(destination, &database, now)
+        self.catalogue.is_some() && governance.wants_catalogue(destination, &database, now)
     }
 
     /// Something is named that the catalogue does not have: it may have been made since.
@@ -552,6 +552,11 @@ impl Session {
                 owed.run = judged.first().map(|one| {
                     self.run(now, one, &Parameters::default(), approval.as_ref(), governance, out)
                 });
+                if self.may_pace
+                    && let Some(run) = &mut owed.run
+                {
+                    self.pace(now, run, &judged, None);
+                }
                 self.pipeline.push(owed);
                 Step::Pass(permit)
             }

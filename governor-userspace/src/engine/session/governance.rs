@@ -3,7 +3,7 @@
 //! All caches are bounded. A new policy set is swapped in between two inputs; sessions notice by its
 //! version and decide again.
 
-use super::catalogue::{Catalogue, Labels};
+use super::catalogue::{Catalogue, ColumnPattern, Labels};
 use super::facts::{FactsCache, StatementRef, Understood};
 use super::flows::FlowsCache;
 use super::glass::Glass;
@@ -70,6 +70,8 @@ pub struct Governance {
     pub flows: FlowsCache,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
+    /// Since when a session reads a catalogue anew.
+    readings: LruCache<(Endpoint, String), Timestamp>,
     /// What statements reach, by their place and the catalogue.
     reached: LruCache<((usize, usize), u64), KnownReach>,
 }
@@ -95,8 +97,31 @@ impl Governance {
             flows: FlowsCache::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
+            readings: LruCache::new(CATALOGUES_COUNT_MAX),
             reached: LruCache::new(REACHED_COUNT_MAX),
         }
+    }
+
+    /// Puts another policy set in force. Where it labels columns otherwise, what is sensitive in the catalogues is no
+    /// longer true: they are read again before they are trusted.
+    pub fn change_policy(&mut self, policy: Arc<PolicySet>) {
+        if policy.labelling().labels != self.policy.labelling().labels {
+            self.catalogues.clear();
+        }
+        self.policy = policy;
+    }
+
+    /// What columns hold: by the configuration, and by the label files of the policies.
+    pub(super) fn all_labels(&self) -> Labels {
+        let mut labels = (*self.labels).clone();
+        for rule in &self.policy.labelling().labels {
+            labels.labelled.extend(rule.on.iter().filter_map(|pattern| {
+                let column = pattern.column.clone()?;
+                let (schema, relation) = (pattern.schema.clone(), pattern.relation.clone());
+                Some((ColumnPattern { schema, relation, column }, rule.category))
+            }));
+        }
+        labels
     }
 
     /// A statement whose text is not known or not understood.
@@ -131,6 +156,7 @@ impl Governance {
 
     /// Takes a catalogue into use: read by one of this worker's sessions or another's.
     pub fn learn_catalogue(&mut self, destination: Endpoint, database: String, catalogue: Arc<Catalogue>) {
+        self.readings.pop(&(destination, database.clone()));
         self.catalogues.put((destination, database), catalogue);
     }
 
@@ -144,15 +170,20 @@ impl Governance {
         self.catalogues.pop(&(destination, database.to_owned()));
     }
 
-    /// Whether a catalogue is missing or too old at `now`.
-    pub(super) fn catalogue_is_stale(
-        &mut self,
-        destination: Endpoint,
-        database: &str,
-        now: Timestamp,
-    ) -> bool {
+    /// Whether a session has to read the catalogue: it is missing, or too old at `now` and nobody else of this worker
+    /// reads it already. Whoever is told so does.
+    pub(super) fn wants_catalogue(&mut self, destination: Endpoint, database: &str, now: Timestamp) -> bool {
         let age_max = self.limits.catalogue_age_ns_max;
-        self.catalogue(destination, database).is_none_or(|c| now.since_ns(c.loaded) > age_max)
+        let Some(known) = self.catalogue(destination, database) else { return true };
+        if now.since_ns(known.loaded) <= age_max {
+            return false;
+        }
+        let key = (destination, database.to_owned());
+        if self.readings.get(&key).is_some_and(|began| now.since_ns(*began) < READING_NS_MAX) {
+            return false;
+        }
+        self.readings.put(key, now);
+        true
     }
 
     /// Decisions answered from memory, and by Cedar, since the start.
@@ -236,6 +267,8 @@ const fn count(n: usize) -> NonZeroUsize {
 }
 
 const DECISIONS_COUNT_MAX: NonZeroUsize = count(16_384);
+/// Whoever reads longer is not waited for.
+const READING_NS_MAX: u64 = 30 * 1_000_000_000;
 const REACHED_COUNT_MAX: NonZeroUsize = count(4096);
 /// What longer statements reach is looked for each time.
 const REACHED_TEXT_BYTES_MAX: usize = 16 << 10;

@@ -6,10 +6,11 @@
 use super::action::{Actions, Request};
 use super::governance::Governance;
 use super::judge::Judged;
+use super::reached::{self, Reached};
 use super::{Parameters, Session};
 use crate::engine::approval::{Answer, ApprovalRequest};
 use crate::engine::audit::{AuditEvent, HoldEnd, HoldStart};
-use crate::engine::model::{DecisionId, Timestamp, Verdict};
+use crate::engine::model::{DecisionId, Reason, SessionState, Statement, Timestamp, Verdict};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use std::sync::Arc;
 
@@ -49,6 +50,18 @@ impl Approval {
     }
 }
 
+/// What the text does not show: what hides code first, then how relations and functions were reached.
+fn explanation(reached: &[Reached]) -> Option<Reason> {
+    let all: Vec<&str> = reached
+        .iter()
+        .flat_map(|r| r.hidden.iter().chain(&r.via))
+        .map(String::as_str)
+        .take(EXPLAINED_MAX)
+        .collect();
+    let text = format!("it reaches more than it names: {}", all.join("; "));
+    (!all.is_empty()).then(|| Reason { policy: "governor.reach".into(), text, hint: String::new() })
+}
+
 /// The texts of everything that would run.
 fn texts(judged: &[Judged]) -> Vec<Arc<str>> {
     judged.iter().flat_map(Judged::everything).map(|s| s.text.clone()).collect()
@@ -78,6 +91,16 @@ impl Session {
             unix_ns: now.unix_ns.saturating_add(limit_ns),
             monotonic_ns: now.monotonic_ns.saturating_add(limit_ns),
         };
+        // Who answers reads what would really happen.
+        let reached: Vec<Reached> = judged
+            .iter()
+            .flat_map(|one| {
+                let own = self.reached(&one.statement, &one.state);
+                let through =
+                    one.executes.iter().map(|meaning| self.reached(&meaning.statement, &meaning.state));
+                std::iter::once(own).chain(through)
+            })
+            .collect();
         out.requests.push(Request::Hold(Box::new(ApprovalRequest {
             id: String::new(),
             session: self.setup.id.clone(),
@@ -88,12 +111,19 @@ impl Session {
             principal: (*self.setup.principal).clone(),
             claims: self.claims.clone(),
             destination: self.setup.destination,
-            statements: judged.iter().flat_map(Judged::everything).map(|s| (**s).clone()).collect(),
+            statements: reached.iter().map(|reached| reached.statement.clone()).collect(),
             parameters: parameters.clone(),
-            reasons: held.decision.reasons.clone(),
+            reasons: held.decision.reasons.iter().cloned().chain(explanation(&reached)).collect(),
             transaction: self.transaction.as_str().into(),
         })));
         self.holding = Some(Holding { decision, approvers, expires, approval: None, texts: texts(judged) });
+    }
+
+    fn reached(&self, statement: &Statement, state: &SessionState) -> Reached {
+        match &self.catalogue {
+            Some(catalogue) => reached::reach(statement, catalogue, &state.search_path),
+            None => reached::reach_without(statement),
+        }
     }
 
     /// The queue took it: tells the waiting client.
@@ -209,3 +239,6 @@ impl Session {
         }
     }
 }
+
+/// Lines about what is reached that an approver gets to read.
+const EXPLAINED_MAX: usize = 8;

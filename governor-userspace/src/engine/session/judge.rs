@@ -1,6 +1,7 @@
 //! Decides statements before any of them runs.
 
 use super::facts::StatementRef;
+use super::fault;
 use super::governance::Governance;
 use super::meaning::{DefinedHere, Meaning, executed_name, fetched_name};
 use super::pace::RATE_POLICY;
@@ -130,8 +131,20 @@ impl Session {
         judged
     }
 
-    /// Policy is asked about all that the statement reaches, seen through the catalogue as it was last read.
+    /// A fault of governor's own while it decides denies this statement; the session goes on.
     fn decide(
+        &self,
+        statement: &StatementRef,
+        state: &SessionState,
+        approved: bool,
+        governance: &mut Governance,
+    ) -> Arc<Decision> {
+        fault::guarded("policy", || self.ask(statement, state, approved, governance))
+            .unwrap_or_else(|| Arc::new(fault::denial()))
+    }
+
+    /// Policy is asked about all that the statement reaches, seen through the catalogue as it was last read.
+    fn ask(
         &self,
         statement: &StatementRef,
         state: &SessionState,
@@ -154,7 +167,8 @@ impl Session {
             approved,
             reads_sensitive,
             estimated_rows: reached.rows_max,
-            bare_schemas: state.bare_schemas.clone(),
+            bare_schemas: state.bare_schemas(&reached.statement),
+            columns_certain: reached.columns_certain && self.trusted_catalogue(governance).is_some(),
             ..RunContext::default()
         };
         self.asker(governance).run(&reached.statement, context)

@@ -3,6 +3,7 @@
 
 use super::action::{Actions, CloseReason, Request, TooMany};
 use super::chunk::{Chunk, ToServer};
+use super::fault;
 use super::governance::Governance;
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed};
@@ -67,7 +68,8 @@ impl Session {
         self.claims = startup.claims();
         self.names = Names::new(&self.setup.principal, &self.claims);
         self.ask_reach(governance);
-        let mut decision = self.asker(governance).connect();
+        let mut decision =
+            fault::guarded("policy", || self.asker(governance).connect()).unwrap_or_else(fault::denial);
         if decision.verdict == Verdict::Allow
             && self.restricted
             && let Some(refused) = self.judge_settings(startup, governance)
@@ -233,7 +235,7 @@ impl Session {
     ) -> bool {
         let destination = self.setup.destination;
         self.catalogue = governance.catalogue(destination, &self.claims.database);
-        if self.restricted && governance.catalogue_is_stale(destination, &self.claims.database, now) {
+        if self.restricted && governance.wants_catalogue(destination, &self.claims.database, now) {
             self.phase = Phase::ReadingCatalogue { ready: Some(Bytes::copy_from_slice(ready)) };
             self.read_catalogue(now, out);
             return false;
@@ -254,7 +256,7 @@ impl Session {
     pub(super) fn catalogue_read(&mut self, now: Timestamp, governance: &mut Governance, out: &mut Actions) {
         let dialect = crate::engine::sql::PostgresDialect::default();
         if let Some(data) = self.catalogue_reader.take().and_then(|reader| reader.finish()) {
-            let mut read = catalogue::Catalogue::new(data, &governance.labels, &dialect, now);
+            let mut read = catalogue::Catalogue::new(data, &governance.all_labels(), &dialect, now);
             read.reading_ns = now.since_ns(self.catalogue_asked);
             let read = std::sync::Arc::new(read);
             self.catalogue_outdated = false;

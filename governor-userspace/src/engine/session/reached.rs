@@ -7,6 +7,10 @@
 //!
 //! Invariant: nothing that the statement's own facts say is taken away; doubt adds.
 
+mod known;
+
+pub(super) use known::reach_without;
+
 use super::catalogue::{Catalogue, Owner};
 use crate::engine::model::{
     Body, Change, Changing, FIRST_USER_OID, Function, FunctionName, Oid, Relation, RelationKind,
@@ -24,11 +28,12 @@ pub(super) struct Reached {
     pub statement: Statement,
     /// At most so many rows does it change, by the planner's statistics; `None` where that cannot be said.
     pub rows_max: Option<u64>,
+    /// Every column that it mentions is one of a relation that it names itself: none is a function's name, none may have
+    /// another name below.
+    pub columns_certain: bool,
     /// How what the text does not name was reached: "public.people through view public.v".
-    #[cfg_attr(not(test), allow(dead_code))]
     pub via: Vec<String>,
     /// Why more may happen than the facts say.
-    #[cfg_attr(not(test), allow(dead_code))]
     pub hidden: Vec<String>,
 }
 
@@ -38,20 +43,6 @@ pub(super) fn reach(statement: &Statement, catalogue: &Catalogue, path: &SearchP
     search.run();
     let rows_max = super::breadth::rows_max(statement, catalogue, path);
     search.finish(statement, rows_max)
-}
-
-/// The same without a catalogue: of functions only the most usual of the server's own are known.
-pub(super) fn reach_without(statement: &Statement) -> Reached {
-    let mut reached = statement.clone();
-    let mut hidden = Vec::new();
-    let usual = |name: &FunctionName| {
-        name.schema.as_deref() == Some("pg_catalog") || USUAL.binary_search(&name.name.as_str()).is_ok()
-    };
-    if let Some(function) = statement.functions.iter().find(|name| !usual(name)) {
-        hidden.push(format!("{function} is not known: the catalogue could not be read"));
-        add_kind(&mut reached, Kind::Call);
-    }
-    Reached { statement: reached, rows_max: None, via: vec![], hidden }
 }
 
 fn add_kind(statement: &mut Statement, kind: Kind) {
@@ -211,7 +202,11 @@ impl<'a> Search<'a> {
                 add_kind(&mut reached, Kind::Call);
             }
         }
-        Reached { statement: reached, rows_max, via: self.via, hidden: self.hidden }
+        let columns = &statement.mentions.columns;
+        let columns_certain = self.via.is_empty()
+            && self.hidden.is_empty()
+            && !columns.iter().any(|column| self.catalogue.data.is_user_function(column));
+        Reached { statement: reached, rows_max, columns_certain, via: self.via, hidden: self.hidden }
     }
 
     fn hide(&mut self, why: String) {
@@ -529,7 +524,7 @@ impl<'a> Search<'a> {
         self.functions.insert(name);
         if !self.only_computes(function) {
             let code = self.catalogue.codes.get(Owner::Function(oid), || function_code(&function.body));
-            let run = own_path(function).map_or(run, |path| self.path(path));
+            let run = known::own_path(function).map_or(run, |path| self.path(path));
             self.work.push((Work::Code { code, names: run, run }, through.clone()));
         }
         self.functions_of(effects.in_function(oid), run, &through);
@@ -539,8 +534,7 @@ impl<'a> Search<'a> {
     fn only_computes(&self, function: &Function) -> bool {
         let extension = self.catalogue.data.effects().extension(function.oid);
         matches!(function.body, Body::Opaque(_))
-            && (function.volatility != Volatility::Volatile
-                || extension.is_some_and(|name| COMPUTING_EXTENSIONS.binary_search(&name).is_ok()))
+            && (function.volatility != Volatility::Volatile || extension.is_some_and(known::only_computes))
     }
 }
 
@@ -550,24 +544,6 @@ fn unread() -> Code {
 
 fn full_name(relation: &Relation) -> RelationName {
     RelationName { schema: Some(relation.schema.to_string()), name: relation.name.to_string() }
-}
-
-/// The `search_path` that a function sets for itself.
-fn own_path(function: &Function) -> Option<SearchPath> {
-    let value = function.settings.iter().find_map(|setting| setting.strip_prefix("search_path="))?;
-    let unquoted = |name: &str| {
-        let name = name.trim();
-        match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-            Some(quoted) => quoted.replace("\"\"", "\""),
-            None => name.to_lowercase(),
-        }
-    };
-    let names: Vec<String> = value.split(',').map(unquoted).filter(|name| !name.is_empty()).collect();
-    // `$user` is whoever runs it.
-    if names.iter().any(|name| name == "$user") {
-        return Some(SearchPath::Unknown("a function's own path names the user's schema".into()));
-    }
-    Some(SearchPath::Known(names))
 }
 
 fn changing(kind: Kind) -> Changing {
@@ -602,81 +578,6 @@ fn touches_rows(kind: Kind) -> bool {
 const OBJECTS_MAX: usize = 16_384;
 const DEPTH_MAX: usize = 64;
 const REASONS_MAX: usize = 64;
-
-/// Extensions whose volatile functions only compute, or change a setting of their own. Sorted.
-const COMPUTING_EXTENSIONS: &[&str] = &[
-    "autoinc",
-    "btree_gin",
-    "btree_gist",
-    "citext",
-    "cube",
-    "earthdistance",
-    "fuzzystrmatch",
-    "hstore",
-    "insert_username",
-    "intarray",
-    "isn",
-    "ltree",
-    "moddatetime",
-    "pg_stat_statements",
-    "pg_trgm",
-    "pgcrypto",
-    "postgis",
-    "seg",
-    "sslinfo",
-    "unaccent",
-    "uuid-ossp",
-    "vector",
-];
-
-/// Functions of the server that sessions use from their first statement on. Sorted.
-const USUAL: &[&str] = &[
-    "abs",
-    "array_agg",
-    "array_length",
-    "avg",
-    "ceil",
-    "concat",
-    "count",
-    "current_database",
-    "current_schema",
-    "current_schemas",
-    "current_setting",
-    "date_trunc",
-    "floor",
-    "format_type",
-    "generate_series",
-    "json_agg",
-    "jsonb_agg",
-    "length",
-    "lower",
-    "max",
-    "min",
-    "now",
-    "obj_description",
-    "pg_backend_pid",
-    "pg_encoding_to_char",
-    "pg_get_constraintdef",
-    "pg_get_expr",
-    "pg_get_indexdef",
-    "pg_get_userbyid",
-    "pg_get_viewdef",
-    "pg_is_in_recovery",
-    "pg_table_is_visible",
-    "pg_type_is_visible",
-    "replace",
-    "round",
-    "row_number",
-    "row_to_json",
-    "string_agg",
-    "substr",
-    "sum",
-    "to_char",
-    "trim",
-    "unnest",
-    "upper",
-    "version",
-];
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToClient};
+use super::fault;
 use super::governance::Governance;
 use super::meaning::Meaning;
 use super::pace::CancelKey;
@@ -171,7 +172,15 @@ impl Session {
             kind::COMMAND_COMPLETE | kind::EMPTY_QUERY_RESPONSE | kind::PORTAL_SUSPENDED => {
                 self.command_complete(now, message, body, out)
             }
-            kind::ERROR_RESPONSE => Ok(self.error(now, body, out)),
+            kind::ERROR_RESPONSE => {
+                // Asked first: who it is about is gone afterwards.
+                let told = self.hide_words(message, body, governance);
+                Ok(match self.error(now, body, out) {
+                    Step::Pass => told,
+                    denial => denial,
+                })
+            }
+            kind::NOTICE_RESPONSE => Ok(self.hide_words(message, body, governance)),
             kind::READY_FOR_QUERY => self.ready(now, body, governance, out),
             kind::COPY_IN_RESPONSE | kind::COPY_OUT_RESPONSE if !self.runs_something() => {
                 Err(ProtocolViolation::Other("a COPY begins that nobody asked for"))
@@ -210,8 +219,7 @@ impl Session {
                 Ok(Step::Pass)
             }
             kind::AUTHENTICATION => self.authentication_request(body),
-            kind::NOTICE_RESPONSE
-            | kind::NOTIFICATION_RESPONSE
+            kind::NOTIFICATION_RESPONSE
             | kind::PARAMETER_DESCRIPTION
             | kind::COPY_OUT_RESPONSE
             | kind::COPY_DATA
@@ -301,6 +309,17 @@ impl Session {
     }
 
     fn rows_for(
+        &self,
+        fields: &[backend::Field],
+        formats: Option<&[i16]>,
+        source: Option<&Meaning>,
+        governance: &mut Governance,
+    ) -> Rows {
+        fault::guarded("rows", || self.plan_rows(fields, formats, source, governance))
+            .unwrap_or_else(|| Rows::Mask(Arc::new(visibility::hide_all(fields, formats))))
+    }
+
+    fn plan_rows(
         &self,
         fields: &[backend::Field],
         formats: Option<&[i16]>,
@@ -591,7 +610,7 @@ fn needed_bytes(header: Header, row_bytes_max: usize) -> Result<usize, ProtocolV
     match header.kind {
         kind::DATA_ROW => whole_up_to(row_bytes_max),
         kind::ROW_DESCRIPTION => whole_up_to(ROW_DESCRIPTION_BYTES_MAX),
-        kind::ERROR_RESPONSE => Ok(header.body_bytes.min(ERROR_HEAD_BYTES)),
+        kind::ERROR_RESPONSE | kind::NOTICE_RESPONSE => Ok(header.body_bytes.min(ERROR_HEAD_BYTES)),
         kind::READY_FOR_QUERY
         | kind::PARAMETER_STATUS
         | kind::BACKEND_KEY_DATA

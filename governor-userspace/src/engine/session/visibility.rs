@@ -34,6 +34,20 @@ pub(super) fn row_plan(
     origin: Origin<'_>,
     asker: &mut Asker<'_>,
 ) -> RowPlan {
+    planned(fields, formats, |index, field| column_action(index, fields.len(), field, origin, asker))
+}
+
+/// Every column is masked: nothing is known of any.
+pub(super) fn hide_all(fields: &[Field], formats: Option<&[i16]>) -> RowPlan {
+    let unknown = SeeColumn { column: None, category: None };
+    planned(fields, formats, |_, _| masked(MaskStyle::Redact, &unknown))
+}
+
+fn planned(
+    fields: &[Field],
+    formats: Option<&[i16]>,
+    mut action: impl FnMut(usize, &Field) -> ColumnAction,
+) -> RowPlan {
     let columns = fields
         .iter()
         .enumerate()
@@ -45,7 +59,7 @@ pub(super) fn row_plan(
                 Some(each) => each.get(index).copied().unwrap_or(0),
             };
             ColumnPlan {
-                action: column_action(index, fields.len(), field, origin, asker),
+                action: action(index, field),
                 type_oid: field.type_oid,
                 type_modifier: field.type_modifier,
                 format: if format == 1 { Format::Binary } else { Format::Text },
@@ -227,7 +241,11 @@ fn origin_in_doubt(
 ) -> bool {
     use StatementKind as K;
     match statement.kind {
-        K::Show | K::Explain | K::Empty | K::Session | K::Transaction => false,
+        K::Show | K::Empty | K::Session | K::Transaction => false,
+        // A plan shows what functions of users answered while it was made.
+        K::Explain => {
+            catalogue.any_sensitive() && statement.functions.iter().any(|f| catalogue.is_opaque_function(f))
+        }
         // Rows of something that was defined earlier: its text is not at hand.
         K::Cursor | K::Execute | K::Call | K::Do | K::Unknown => catalogue.any_sensitive(),
         _ => {

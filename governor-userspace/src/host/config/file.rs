@@ -93,6 +93,8 @@ table!(Policy {
     directory: Value<PathBuf>,
     builtin: Option<bool>,
     disabled: Option<Vec<String>>,
+    packs: Vec<Spanned<String>>,
+    time_zone: Value<String>,
 });
 
 table!(Masking {

@@ -2,8 +2,10 @@
 
 use super::file;
 use crate::engine::masking::Category;
+use crate::engine::policy;
 pub use crate::engine::session::ColumnPattern;
 use crate::host::identity::{Assignment, IdentityRules};
+use crate::host::policy::PolicyOptions;
 pub use crate::host::telemetry::log::LogFormat;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -154,6 +156,10 @@ pub struct Policy {
     pub builtin: bool,
     /// Ids of built-in policies that are not.
     pub disabled: Vec<String>,
+    /// Rule packs in force; each exists.
+    pub packs: Vec<String>,
+    /// Of `context.time`; it exists.
+    pub time_zone: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -359,6 +365,25 @@ impl Default for Tls {
     }
 }
 
+impl Policy {
+    /// What this says about the policy set that is in force.
+    pub fn options(&self) -> PolicyOptions {
+        let is_enforced = self.profile == Profile::Protect;
+        PolicyOptions {
+            profile: match self.profile {
+                Profile::Protect => policy::Profile::Protect,
+                Profile::Observe => policy::Profile::Observe,
+            },
+            builtin: self.builtin || !is_enforced,
+            // Observing changes nothing: packs and the operator's own policies would.
+            disabled: if is_enforced { self.disabled.clone() } else { Vec::new() },
+            packs: if is_enforced { self.packs.clone() } else { Vec::new() },
+            zone: Some(self.time_zone.clone()).filter(|name| name != "UTC"),
+            dir: is_enforced.then(|| self.directory.clone()),
+        }
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -367,6 +392,8 @@ impl Default for Policy {
             directory_required: false,
             builtin: true,
             disabled: Vec::new(),
+            packs: Vec::new(),
+            time_zone: "UTC".into(),
         }
     }
 }

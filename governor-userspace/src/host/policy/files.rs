@@ -1,26 +1,44 @@
-//! Reads policy files: regular ones, of bounded size, that not everybody can write.
+//! Reads policy and label files: regular ones, of bounded size, that not everybody can write.
 
-use crate::engine::policy::{PolicyError, PolicySource, Problem};
+use crate::engine::policy::{Labelling, PolicyError, PolicySource, Problem};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// One file, or every policy file of a directory.
+/// What a directory or file holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyFiles {
+    /// Of `*.cedar`.
+    pub sources: Vec<PolicySource>,
+    /// Of `*.labels.toml`.
+    pub labelling: Labelling,
+}
+
+impl PolicyFiles {
+    pub fn extend(&mut self, other: Self) {
+        self.sources.extend(other.sources);
+        self.labelling.extend(other.labelling);
+    }
+}
+
+/// One file, or every policy and label file of a directory.
 ///
 /// # Errors
 /// Every path that cannot be read, and why.
-pub fn read_path(path: &Path) -> Result<Vec<PolicySource>, PolicyError> {
+pub fn read_path(path: &Path) -> Result<PolicyFiles, PolicyError> {
     let wrong = |error| PolicyError { problems: vec![problem(path, error)] };
     if fs::metadata(path).map_err(wrong)?.is_dir() {
         return Ok(read_dir(path)?.unwrap_or_default());
     }
-    Ok(vec![read_file(path).map_err(wrong)?])
+    let mut files = PolicyFiles::default();
+    take(path, &mut files).map_err(|problem| PolicyError { problems: vec![problem] })?;
+    Ok(files)
 }
 
-/// The `*.cedar` files of a directory, sorted by name; `None` where there is no such directory. Names that
-/// begin with a dot are editors' and installers' own.
-pub(super) fn read_dir(dir: &Path) -> Result<Option<Vec<PolicySource>>, PolicyError> {
+/// The files of a directory, sorted by name; `None` where there is no such directory. Names that begin with a dot
+/// are editors' and installers' own, and others than policies and labels are nobody's business.
+pub(super) fn read_dir(dir: &Path) -> Result<Option<PolicyFiles>, PolicyError> {
     let wrong = |error| PolicyError { problems: vec![problem(dir, error)] };
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -31,22 +49,49 @@ pub(super) fn read_dir(dir: &Path) -> Result<Option<Vec<PolicySource>>, PolicyEr
     for entry in entries {
         let path = entry.map_err(wrong)?.path();
         let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !is_hidden && path.extension().is_some_and(|extension| extension == "cedar") {
+        if !is_hidden && (path.extension().is_some_and(|extension| extension == "cedar") || is_labels(&path))
+        {
             paths.push(path);
         }
     }
     paths.sort();
-    let (mut sources, mut problems) = (vec![], vec![]);
+    let (mut files, mut problems) = (PolicyFiles::default(), vec![]);
     for path in &paths {
-        match read_file(path) {
-            Ok(source) => sources.push(source),
-            Err(error) => problems.push(problem(path, error)),
+        if let Err(problem) = take(path, &mut files) {
+            problems.push(problem);
         }
     }
-    if problems.is_empty() { Ok(Some(sources)) } else { Err(PolicyError { problems }) }
+    if problems.is_empty() { Ok(Some(files)) } else { Err(PolicyError { problems }) }
 }
 
-fn read_file(path: &Path) -> io::Result<PolicySource> {
+fn is_labels(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(b".labels.toml"))
+}
+
+fn take(path: &Path, files: &mut PolicyFiles) -> Result<(), Problem> {
+    let source = read_file(path).map_err(|error| problem(path, error))?;
+    if is_labels(path) {
+        files.labelling.extend(parse_toml(&source)?);
+    } else {
+        files.sources.push(source);
+    }
+    Ok(())
+}
+
+/// A TOML file of this program's own kinds.
+///
+/// # Errors
+/// What is wrong, with its place.
+pub fn parse_toml<T: serde::de::DeserializeOwned>(source: &PolicySource) -> Result<T, Problem> {
+    toml::from_str(&source.text).map_err(|error| {
+        let byte = error.span().map(|span| span.start);
+        let reason = error.message().replace("unknown field", "unknown key").replace('\n', "; ");
+        Problem::at(&source.name, &source.text, byte, reason)
+    })
+}
+
+/// The text of one file.
+pub fn read_file(path: &Path) -> io::Result<PolicySource> {
     // Non-blocking: opening a pipe that nobody writes must not stop a reload.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;

@@ -6,10 +6,10 @@
 mod files;
 mod watch;
 
-pub use files::read_path;
+pub use files::{PolicyFiles, parse_toml, read_file, read_path};
 pub use watch::PolicyWatch;
 
-use crate::engine::policy::{PolicyError, PolicySet, PolicySource, Problem, Profile};
+use crate::engine::policy::{Pack, PolicyError, PolicyParts, PolicySet, Problem, Profile};
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,13 +24,24 @@ pub struct PolicyOptions {
     pub builtin: bool,
     /// `@id`s of policies that are left out.
     pub disabled: Vec<String>,
-    /// Directory of `*.cedar` files. A directory that does not exist at the start has none.
+    /// Rule packs in force, by name.
+    pub packs: Vec<String>,
+    /// Name of the time zone of `context.time`, such as `Europe/Berlin`; `None` is UTC.
+    pub zone: Option<String>,
+    /// Directory of `*.cedar` and `*.labels.toml` files. A directory that does not exist at the start has none.
     pub dir: Option<PathBuf>,
 }
 
 impl Default for PolicyOptions {
     fn default() -> Self {
-        Self { profile: Profile::default(), builtin: true, disabled: vec![], dir: None }
+        Self {
+            profile: Profile::default(),
+            builtin: true,
+            disabled: vec![],
+            packs: vec![],
+            zone: None,
+            dir: None,
+        }
     }
 }
 
@@ -114,16 +125,58 @@ impl PolicyStore {
     }
 }
 
+impl PolicyOptions {
+    /// Everything but the directory: built-in policies and packs.
+    ///
+    /// # Errors
+    /// For a pack or time zone that does not exist.
+    pub fn parts(&self) -> Result<PolicyParts, PolicyError> {
+        let mut sources = if self.builtin { PolicySet::builtin(self.profile) } else { vec![] };
+        let mut problems = vec![];
+        for name in &self.packs {
+            match Pack::named(name) {
+                Some(pack) => sources.push(pack.source()),
+                None => problems.push(no_such_pack(name)),
+            }
+        }
+        let zone = self.zone.as_deref().map(time_zone).transpose().map_err(|reason| {
+            problems.push(Problem::of_file(CONFIGURATION, reason));
+        });
+        match zone {
+            Ok(zone) if problems.is_empty() => {
+                let disabled = self.disabled.clone();
+                Ok(PolicyParts { sources, disabled, zone, ..PolicyParts::default() })
+            }
+            _ => Err(PolicyError { problems }),
+        }
+    }
+}
+
+fn no_such_pack(name: &str) -> Problem {
+    Problem::of_file(CONFIGURATION, format!("there is no rule pack {name:?}; there are {}", Pack::names()))
+}
+
+/// A time zone of the host's database, by name.
+///
+/// # Errors
+/// One sentence where there is none of that name.
+pub fn time_zone(name: &str) -> Result<jiff::tz::TimeZone, String> {
+    let found = if name == "UTC" { Ok(jiff::tz::TimeZone::UTC) } else { jiff::tz::TimeZone::get(name) };
+    found.map_err(|_| {
+        format!("{name:?} is no time zone of this host; write a name such as \"Europe/Berlin\", or \"UTC\"")
+    })
+}
+
 /// The set, and whether the directory was there.
 fn load(options: &PolicyOptions, dir_required: bool) -> Result<(PolicySet, bool), PolicyError> {
-    let mut sources: Vec<PolicySource> =
-        if options.builtin { PolicySet::builtin(options.profile) } else { vec![] };
+    let mut parts = options.parts()?;
     let mut dir_seen = false;
     if let Some(dir) = &options.dir {
         match files::read_dir(dir)? {
             Some(found) => {
                 dir_seen = true;
-                sources.extend(found);
+                parts.sources.extend(found.sources);
+                parts.labelling.extend(found.labelling);
             }
             None if dir_required => {
                 let reason = "the policy directory is gone; the policies before stay in force";
@@ -133,8 +186,11 @@ fn load(options: &PolicyOptions, dir_required: bool) -> Result<(PolicySet, bool)
             None => {}
         }
     }
-    Ok((PolicySet::compile_with(&sources, &options.disabled)?, dir_seen))
+    Ok((PolicySet::compile_parts(&parts)?, dir_seen))
 }
+
+/// In place of a file name where the fault is in governor's configuration.
+const CONFIGURATION: &str = "configuration";
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::model::{Claims, Endpoint, Principal, Verdict};
-use crate::engine::policy::{PolicyPrincipal, SessionContext};
+use crate::engine::policy::{PolicyPrincipal, PolicySource, SessionContext};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -282,4 +282,33 @@ fn decision_cost() {
         });
         println!("10,000 policies: {what:12}  {} ns", start.elapsed().as_nanos() / 100);
     }
+}
+
+#[test]
+fn packs_labels_and_the_zone_come_from_the_options() {
+    let dir = tempfile::tempdir().unwrap();
+    let labels = "[[label]]\non = [\"pay.cards\"]\nlabels = [\"pci\"]\n[groups]\npci-users = [\"alice\"]\n";
+    fs::write(dir.path().join("a.labels.toml"), labels).unwrap();
+    fs::write(dir.path().join("notes.toml"), "not for governor").unwrap();
+    let with = |packs: &[&str], zone: Option<&str>| PolicyOptions {
+        packs: packs.iter().map(|&name| name.to_owned()).collect(),
+        zone: zone.map(str::to_owned),
+        ..options(dir.path())
+    };
+    let store = PolicyStore::open(with(&["pci", "essential"], Some("Europe/Berlin"))).unwrap();
+    let set = store.current();
+    assert!(set.files().iter().any(|file| file.name == "pack/pci.cedar"));
+    assert_eq!(set.labelling().all_labels().into_iter().collect::<Vec<_>>(), ["pci"]);
+    let error = PolicyStore::open(with(&["pcii"], Some("Mars/Olympus"))).unwrap_err().to_string();
+    assert!(error.contains("no rule pack \"pcii\"") && error.contains("essential"), "{error}");
+    assert!(error.contains("no time zone"), "{error}");
+
+    // A label file that changes is a policy that changes; a bad one changes nothing.
+    fs::write(dir.path().join("a.labels.toml"), labels.replace("alice", "bob")).unwrap();
+    let reloaded = store.reload().unwrap();
+    assert_ne!(reloaded.before, reloaded.version);
+    fs::write(dir.path().join("a.labels.toml"), "[[label]]\non = [\"cards\"]\nlabels = [\"pci\"]\n").unwrap();
+    let error = store.reload().unwrap_err().to_string();
+    assert!(error.contains("a.labels.toml:2:") && error.contains("no name of relations"), "{error}");
+    assert_eq!(store.current().version(), reloaded.version);
 }

@@ -516,7 +516,7 @@ fn step(local: &Local, session: &mut Session, actions: &mut Actions, input: Inpu
     let mut governance = local.governance.borrow_mut();
     let policy = local.shared.policy.current();
     if !Arc::ptr_eq(&policy, &governance.policy) {
-        governance.policy = policy;
+        governance.change_policy(policy);
     }
     let now = clock::now();
     session.handle(now, input, &mut governance, actions);

@@ -28,6 +28,7 @@ fn router(handle: Handle) -> Router {
         .route("/v1/approvals/{id}/refuse", post(approvals::refuse))
         .route("/v1/break-glass", post(break_glass::shatter).delete(break_glass::mend))
         .route("/v1/policy/reload", post(policy::reload))
+        .route("/v1/policy/explain", post(policy::explain))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -50,5 +51,5 @@ async fn no_method(uri: Uri) -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} is not used this way", uri.path()), "")
 }
 
-/// A note is the largest thing that anybody sends.
-const BODY_BYTES_MAX: usize = 16 << 10;
+/// SQL that is to be explained is the largest thing that anybody sends.
+const BODY_BYTES_MAX: usize = 64 << 10;

@@ -1,9 +1,11 @@
-//! `/v1/policy/reload`.
+//! `/v1/policy/…`.
 
 use super::error::{ApiError, blocking};
 use super::peer::Peer;
 use crate::app::handle::{Handle, PolicyReload};
+use crate::engine::session::explain::{Explanation, Question};
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
@@ -22,4 +24,16 @@ pub(super) async fn reload(
             "the policy set before stays in force; governor policy check shows all errors",
         )),
     }
+}
+
+/// Changes nothing, so everybody who may speak to the socket may ask.
+pub(super) async fn explain(
+    State(handle): State<Handle>,
+    question: Result<Json<Question>, JsonRejection>,
+) -> Result<Json<Explanation>, ApiError> {
+    let Json(question) = question?;
+    blocking(move || handle.explain(&question))
+        .await?
+        .map(Json)
+        .map_err(|reason| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, reason, ""))
 }

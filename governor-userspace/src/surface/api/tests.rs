@@ -37,6 +37,14 @@ impl Agent for Parts {
         }
         Ok(PolicyReload { version: "v2".into(), policies: 7 })
     }
+    fn explain(
+        &self,
+        question: &crate::engine::session::explain::Question,
+    ) -> Result<crate::engine::session::explain::Explanation, String> {
+        use crate::engine::policy::{PolicySet, Profile};
+        let set = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
+        crate::engine::session::explain::explain(&set, question)
+    }
     fn ledger(&self) -> LedgerStatus {
         let broken = self.0.ledger_broken.load(Ordering::SeqCst);
         LedgerStatus { sequence: 12, error: broken.then(|| "no space left".into()) }

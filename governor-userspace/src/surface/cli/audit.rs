@@ -158,7 +158,7 @@ impl Conditions {
         let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
         let time = |text: &Option<String>| match text {
             None => Ok(None),
-            Some(text) => moment(text, now_ns).map(Some),
+            Some(text) => moment_at(text, now_ns).map(Some),
         };
         Ok(Filter {
             user: self.user.clone(),
@@ -176,8 +176,14 @@ impl Conditions {
     }
 }
 
+/// [`moment_at`] now.
+pub(super) fn moment(text: &str) -> anyhow::Result<String> {
+    let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+    moment_at(text, now_ns)
+}
+
 /// RFC 3339, a date (its first moment in UTC) or an age, as the text form that records have.
-fn moment(text: &str, now_ns: u64) -> anyhow::Result<String> {
+fn moment_at(text: &str, now_ns: u64) -> anyhow::Result<String> {
     let unix_ns = if let Some(age_ns) = age_ns(text) {
         now_ns.saturating_sub(age_ns)
     } else if let Some(ns) = parse_time(text).or_else(|| parse_time(&format!("{text}T00:00:00Z"))) {

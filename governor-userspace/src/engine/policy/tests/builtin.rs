@@ -121,6 +121,13 @@ fn definitions_by_people() {
         ("CREATE TRIGGER", Hold),
         ("CREATE EVENT TRIGGER", Hold),
         ("CREATE RULE", Hold),
+        ("CREATE POLICY", Hold),
+        ("CREATE AGGREGATE", Hold),
+        ("CREATE OPERATOR", Hold),
+        ("CREATE OPERATOR CLASS", Hold),
+        ("CREATE CAST", Hold),
+        ("CREATE DOMAIN", Hold),
+        ("CREATE CONVERSION", Hold),
     ] {
         s.tag = tag.into();
         assert_eq!(run(&set, Class::Person, &s).verdict, expected, "{tag}");

@@ -18,6 +18,58 @@ fn documented_policies_compile() {
     assert!(blocks_count >= 5, "the page lost its examples: {blocks_count}");
 }
 
+/// The table of wishes: every row is a rule that compiles, beside the built-ins and alone.
+#[test]
+fn the_table_of_wishes_compiles() {
+    const PAGE: &str = include_str!("../../../../../docs/policy.md");
+    let table = PAGE.split("| I want |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let mut rows_count = 0;
+    for row in table.lines().skip(2) {
+        let code: Vec<String> =
+            row.split('`').skip(1).step_by(2).map(|code| code.replace("\\|", "|")).collect();
+        let find = |start: &str| code.iter().find(|code| code.starts_with(start));
+        let Some(rule) = find("principal").or(find("when ")).or(find("unless ")) else { continue };
+        let scope = if rule.starts_with("principal") {
+            rule.clone()
+        } else {
+            "principal, action in Governor::Action::\"run\", resource".into()
+        };
+        let note = find("@mask").cloned().unwrap_or_default();
+        let conditions: Vec<&str> = code
+            .iter()
+            .filter(|c| c.starts_with("when ") || c.starts_with("unless "))
+            .map(String::as_str)
+            .collect();
+        let text = format!("{note} forbid ({scope}) {};", conditions.join(" "));
+        let mut sources = PolicySet::builtin(Profile::Protect);
+        sources.push(PolicySource::new("wish.cedar", text.clone()));
+        if let Err(error) = PolicySet::compile(&sources) {
+            panic!("{error}\nin\n{text}\nof\n{row}");
+        }
+        rows_count += 1;
+    }
+    assert!(rows_count >= 12, "{rows_count}");
+}
+
+/// Every TOML block of the page is what it says: cases that pass with the rule beside them, labels, configuration.
+#[test]
+fn documented_labels_are_read() {
+    const PAGE: &str = include_str!("../../../../../docs/policy.md");
+    let blocks = PAGE.split("```toml\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let (mut labels_count, mut cases_count) = (0, 0);
+    for block in blocks {
+        let block = block.replace("64-digits…", SHA256);
+        if block.contains("[[case]]") {
+            cases_count += block.matches("[[case]]").count();
+        } else if block.contains("[[label]]") {
+            let read: Labelling = toml::from_str(&block).unwrap();
+            assert!(!read.environments.is_empty() && !read.groups.is_empty());
+            labels_count += read.labels.len();
+        }
+    }
+    assert_eq!((labels_count, cases_count), (2, 2));
+}
+
 /// The page names every action, attribute and annotation that the code knows.
 #[test]
 fn the_page_is_complete() {

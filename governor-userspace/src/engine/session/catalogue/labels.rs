@@ -9,6 +9,8 @@ pub struct Labels {
     pub sensitive: Vec<(ColumnPattern, Category)>,
     /// Never sensitive, whatever their name.
     pub clear: Vec<ColumnPattern>,
+    /// Columns that label files name: sensitive, as what their name tells where the file does not say.
+    pub labelled: Vec<(ColumnPattern, Option<Category>)>,
 }
 
 /// `schema.relation.column`; each part a name, or a pattern with `*` for any run of characters.
@@ -54,11 +56,14 @@ impl Labels {
             return None;
         }
         let labelled = self.sensitive.iter().find(|(p, _)| p.matches(schema, relation, column));
-        labelled.map(|(_, category)| *category).or_else(|| match schema {
+        let named = self.labelled.iter().find(|(p, _)| p.matches(schema, relation, column));
+        let by_name = || match schema {
             "pg_catalog" => system_category(relation, column),
             "information_schema" => None,
             _ => classify_column(relation, column, type_oid),
-        })
+        };
+        let by_label = labelled.map(|(_, category)| *category).or(named.and_then(|(_, category)| *category));
+        by_label.or_else(by_name).or(named.map(|_| Category::Other))
     }
 }
 

@@ -68,8 +68,9 @@ const STATEMENTS: [&str; BASE_RESULTS + 3] = [
     "SELECT 'l', c.castfunc FROM pg.pg_cast c WHERE c.castfunc >= 16384::pg.oid",
     "SELECT 'k', k.confrelid, k.conrelid, k.confdeltype, k.confupdtype, pg.array_to_string(k.confkey, ' ') \
      FROM pg.pg_constraint k WHERE k.contype = 'f'",
-    "SELECT 'q', i.indrelid, i.indnkeyatts, i.indkey FROM pg.pg_index i WHERE i.indisunique AND i.indisvalid \
-     AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indrelid >= 16384::pg.oid",
+    "SELECT 'q', i.indrelid, i.indnkeyatts, i.indkey FROM pg.pg_index i JOIN pg.pg_class c ON c.oid = i.indrelid \
+     WHERE i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL \
+     AND i.indrelid >= 16384::pg.oid AND c.relkind = ANY ('{r,p}'::pg.\"char\"[]) AND c.relpersistence <> 't'",
     "SELECT 'w', COALESCE(a.adrelid, i.indrelid, t.tgrelid, d.objid), d.refobjid FROM pg.pg_depend d \
      LEFT JOIN pg.pg_trigger t ON d.classid = 'pg.pg_trigger'::pg.regclass AND t.oid = d.objid \
      LEFT JOIN pg.pg_attrdef a ON d.classid = 'pg.pg_attrdef'::pg.regclass AND a.oid = d.objid \

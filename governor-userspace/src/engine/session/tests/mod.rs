@@ -2,10 +2,13 @@
 
 mod allocations;
 mod client;
+mod diagnostics;
 mod encryption;
+mod glass;
 mod hold;
 mod masking;
 mod opening;
 mod pace;
+mod reach;
 mod split;
-mod stage;
+pub(super) mod stage;

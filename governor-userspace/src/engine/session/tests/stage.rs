@@ -80,14 +80,25 @@ impl Stage {
         stage
     }
 
+    /// The same over a catalogue with further rows.
+    pub fn ready_with(class: Class, more: &[&[&str]]) -> Self {
+        let mut stage = Self::new(class);
+        stage.connect_with(more);
+        stage
+    }
+
     pub fn connect(&mut self) {
+        self.connect_with(&[]);
+    }
+
+    fn connect_with(&mut self, more: &[&[&str]]) {
         self.client(&startup(&[("user", "app"), ("database", "shop")]));
         self.input(Input::Connected);
         self.server(&message(b'R', &0u32.to_be_bytes()));
         self.server(&message(b'K', b"\0\0\0\x07key!"));
         self.server(&ready(b'I'));
         if !self.session.is_established() || self.to_client.last() != Some(&b'I') {
-            self.catalogue();
+            self.catalogue_of(more);
         }
         assert!(self.to_client.ends_with(&ready(b'I')), "the client is told that the server is ready");
         self.clear();

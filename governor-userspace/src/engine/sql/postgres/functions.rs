@@ -16,6 +16,10 @@ pub(super) enum Effect {
     Setting,
     /// Sends a notification.
     Notify,
+    /// Moves a sequence, which is a write that no rollback undoes.
+    Sequence,
+    /// Takes a lock on which other sessions wait.
+    Lock,
     /// Acts on the server or on other sessions.
     Administration,
 }
@@ -58,10 +62,12 @@ const EXACT: &[(&str, Effect)] = &[
     ("http_put", Effect::Opaque),
     ("loread", Effect::Opaque),
     ("lowrite", Effect::Opaque),
+    ("nextval", Effect::Sequence),
     ("pg_backup_start", Effect::Administration),
     ("pg_backup_stop", Effect::Administration),
     ("pg_cancel_backend", Effect::Administration),
     ("pg_copy_logical_replication_slot", Effect::Opaque),
+    ("pg_copy_physical_replication_slot", Effect::Administration),
     ("pg_create_logical_replication_slot", Effect::Opaque),
     ("pg_create_physical_replication_slot", Effect::Opaque),
     ("pg_create_restore_point", Effect::Administration),
@@ -79,12 +85,11 @@ const EXACT: &[(&str, Effect)] = &[
     ("pg_read_file", Effect::Opaque),
     ("pg_read_file_old", Effect::Opaque),
     ("pg_reload_conf", Effect::Administration),
-    ("pg_replication_origin_create", Effect::Administration),
     ("pg_replication_slot_advance", Effect::Administration),
     ("pg_rotate_logfile", Effect::Administration),
     ("pg_start_backup", Effect::Administration),
     ("pg_stat_file", Effect::Opaque),
-    ("pg_stat_reset", Effect::Administration),
+    ("pg_stat_statements_reset", Effect::Administration),
     ("pg_stop_backup", Effect::Administration),
     ("pg_switch_wal", Effect::Administration),
     ("pg_terminate_backend", Effect::Administration),
@@ -94,6 +99,7 @@ const EXACT: &[(&str, Effect)] = &[
     ("query_to_xml_and_xmlschema", Effect::Opaque),
     ("query_to_xmlschema", Effect::Opaque),
     ("set_config", Effect::Setting),
+    ("setval", Effect::Sequence),
     ("ts_rewrite", Effect::Opaque),  // second form takes SQL text
     ("ts_stat", Effect::Opaque),     // SQL text
     ("xpath_table", Effect::Opaque), // xml2: builds SQL from names
@@ -109,6 +115,12 @@ const PREFIXES: &[(&str, Effect)] = &[
     ("pg_file_", Effect::Opaque),    // adminpack
     ("pg_logical_", Effect::Opaque), // slot_get_changes, slot_peek_changes, emit_message
     ("pg_background_", Effect::Opaque),
+    ("pg_advisory_", Effect::Lock),
+    ("pg_try_advisory_", Effect::Lock),
+    ("pg_stat_reset", Effect::Administration), // all, of one relation, of shared counters …
+    ("pg_replication_origin_", Effect::Administration),
+    ("heap_force_", Effect::Administration), // pg_surgery
+    ("binary_upgrade_", Effect::Administration),
     ("get_raw_page", Effect::Opaque), // pageinspect: rows below every check
     ("postgres_fdw_", Effect::Opaque),
 ];

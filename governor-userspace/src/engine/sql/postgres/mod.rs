@@ -36,7 +36,7 @@ pub use lineage::{Names, ViewFlows, lineage};
 pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_IN_A_ROW_MAX, STATEMENT_BYTES_MAX, STATEMENTS_MAX};
 
 use super::{Script, SqlDialect};
-use crate::engine::model::{Mentions, Statement, StatementKind, Target, Unknown};
+use crate::engine::model::{Mentions, RelationName, Statement, StatementKind, Target, Unknown};
 use pg_raw_parse::Node;
 use std::sync::Arc;
 use targets::ResultList;
@@ -116,6 +116,9 @@ fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
         walk.misunderstood.get_or_insert_with(|| "a command that governor does not know".into());
         walk.kinds.insert(StatementKind::Unknown);
     }
+    if changes_catalogue(&walk) {
+        walk.kinds.insert(StatementKind::Administration);
+    }
     let kinds: Vec<StatementKind> = walk.kinds.into_iter().collect();
     let kind = kinds.iter().copied().max_by_key(|kind| command::strength(*kind));
 
@@ -167,6 +170,17 @@ fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
         text,
         fingerprint,
     }
+}
+
+/// Rows of the system's own relations are definitions, rights and settings.
+fn changes_catalogue(walk: &Walk<'_>) -> bool {
+    use StatementKind as K;
+    let rows = [K::Insert, K::Update, K::Delete, K::Merge, K::CopyIn];
+    let system = |name: &RelationName| match name.schema.as_deref() {
+        Some(schema) => schema == "pg_catalog",
+        None => name.name.starts_with("pg_"),
+    };
+    rows.iter().any(|kind| walk.kinds.contains(kind)) && walk.writes.iter().any(system)
 }
 
 fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {

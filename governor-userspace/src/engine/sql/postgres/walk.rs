@@ -304,6 +304,12 @@ impl<'a> Walk<'a> {
             Some(Effect::Administration) => {
                 self.kinds.insert(Kind::Administration);
             }
+            Some(Effect::Sequence) => {
+                self.kinds.insert(Kind::Insert);
+            }
+            Some(Effect::Lock) => {
+                self.kinds.insert(Kind::Lock);
+            }
             Some(Effect::Setting) => {
                 self.kinds.insert(Kind::Session);
                 self.set_config(call);

@@ -150,6 +150,18 @@ pub fn error_field(body: &[u8], code: u8) -> Result<Option<&[u8]>, ProtocolViola
     }
 }
 
+/// All fields of an ErrorResponse or NoticeResponse; `None` where the body does not end as one does.
+pub fn error_fields(body: &[u8]) -> Option<Vec<(u8, &[u8])>> {
+    let mut r = Reader::new(body);
+    let mut fields = Vec::new();
+    loop {
+        match r.u8().ok()? {
+            0 => return r.finish().ok().map(|()| fields),
+            code => fields.push((code, r.cstr().ok()?)),
+        }
+    }
+}
+
 /// The request code of an Authentication message; 0 is success.
 pub fn authentication(body: &[u8]) -> Result<u32, ProtocolViolation> {
     Reader::new(body).u32().in_message("Authentication")

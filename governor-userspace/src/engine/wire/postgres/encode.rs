@@ -54,6 +54,17 @@ pub fn report(severity: Severity, report: &Report) -> Bytes {
     })
 }
 
+/// ErrorResponse or NoticeResponse (`kind`) of these fields.
+pub fn hidden(kind: u8, fields: &[(u8, Vec<u8>)]) -> Bytes {
+    message(kind, |out| {
+        for (code, value) in fields {
+            out.put_u8(*code);
+            cstr(out, value);
+        }
+        out.put_u8(0);
+    })
+}
+
 /// A simple query.
 pub fn query(text: &str) -> Bytes {
     self::text(frontend::kind::QUERY, text)

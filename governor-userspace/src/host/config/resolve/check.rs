@@ -8,8 +8,10 @@ use super::{
     Policy, ServerKey, Tls,
 };
 use crate::engine::masking::Category;
+use crate::engine::policy::Pack;
 use crate::host::identity::agents::line_of;
 use crate::host::identity::{IdentityRules, KnownAgents};
+use crate::host::policy::time_zone;
 use std::collections::HashSet;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
@@ -40,7 +42,7 @@ pub fn parse(text: &str, path: &Path, overrides: Overrides) -> Result<Config, Co
         capture: source.capture(file.capture)?,
         tls: source.tls(file.tls)?,
         identity: source.identity(file.identity)?,
-        policy: source.policy(file.policy, overrides),
+        policy: source.policy(file.policy, overrides)?,
         masking: source.masking(file.masking)?,
         approvals: source.approvals(file.approvals)?,
         audit: source.audit(file.audit)?,
@@ -186,15 +188,27 @@ impl Source<'_> {
         Ok(Identity { agents_file, rules })
     }
 
-    fn policy(&self, written: file::Policy, overrides: Overrides) -> Policy {
+    fn policy(&self, written: file::Policy, overrides: Overrides) -> Checked<Policy> {
         let default = Policy::default();
-        Policy {
+        for pack in &written.packs {
+            if Pack::named(pack.get_ref()).is_none() {
+                let reason = format!("there is no pack {:?}; there are {}", pack.get_ref(), Pack::names());
+                return Err(self.fail_at(pack.span(), "policy.packs", reason));
+            }
+        }
+        if let Some(zone) = &written.time_zone {
+            time_zone(zone.get_ref())
+                .map_err(|reason| self.fail_at(zone.span(), "policy.time_zone", reason))?;
+        }
+        Ok(Policy {
             profile: overrides.profile.or(written.profile).unwrap_or_default(),
             directory_required: written.directory.as_ref().is_some_and(|d| *d.get_ref() != default.directory),
             directory: written.directory.map_or(default.directory, Spanned::into_inner),
             builtin: written.builtin.unwrap_or(default.builtin),
             disabled: written.disabled.unwrap_or_default(),
-        }
+            packs: written.packs.into_iter().map(Spanned::into_inner).collect(),
+            time_zone: written.time_zone.map_or(default.time_zone, Spanned::into_inner),
+        })
     }
 
     fn masking(&self, written: file::Masking) -> Checked<Masking> {

@@ -86,7 +86,7 @@ fn values_arrive() {
     let got = config(
         "[[capture.rules]]\ncgroup='/app'\nports=[5432, 6432]\nwhen_down='pass'\ntls='pass-unread'\n\
          [[capture.rules]]\ncgroup='/b'\n\
-         [policy]\nprofile='observe'\ndirectory='/p'\nbuiltin=false\ndisabled=['a']\n\
+         [policy]\nprofile='observe'\ndirectory='/p'\nbuiltin=false\ndisabled=['a']\npacks=['pci']\ntime_zone='Europe/Berlin'\n\
          [masking]\nclear=['*.*.id', '\"my.schema\".t.c']\ndetect_values=false\n\
          [[masking.columns]]\ncolumn='a.b.c'\ncategory='payment_card'\n\
          [approvals]\ntimeout='24h'\n[audit]\ntext_bytes_max='1KiB'\nsegment_bytes_max='1GiB'\n\

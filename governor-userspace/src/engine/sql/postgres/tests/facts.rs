@@ -18,6 +18,23 @@ pub(super) const RELATIONS: &[(&str, K, &str, &str)] = &[
     ("VALUES ((SELECT ssn FROM people LIMIT 1))", K::Select, "people", ""),
     (r#"SELECT U&"\0073sn" FROM U&"pe\006fple""#, K::Select, "people", ""),
     (r#"SELECT * FROM "People""#, K::Select, "People", ""),
+    // Functions that write or lock, and rows that are definitions.
+    ("SELECT nextval('s')", K::Insert, "", ""),
+    ("SELECT id, pg_catalog.setval('s', 1) FROM orders", K::Insert, "orders", ""),
+    ("SELECT pg_try_advisory_xact_lock(1)", K::Lock, "", ""),
+    ("DELETE FROM pg_trigger WHERE tgname = 't'", K::Administration, "pg_trigger", "pg_trigger"),
+    (
+        "UPDATE pg_settings SET setting = 'off' WHERE name = 'x'",
+        K::Administration,
+        "pg_settings",
+        "pg_settings",
+    ),
+    (
+        "INSERT INTO pg_catalog.pg_description VALUES (1, 1, 0, '')",
+        K::Administration,
+        "",
+        "pg_catalog.pg_description",
+    ),
     ("SELECT * FROM PEOPLE", K::Select, "people", ""),
     ("SELECT/**/*/**/FROM/* x */people--y", K::Select, "people", ""),
     ("SELECT * FROM hr.people", K::Select, "hr.people", ""),

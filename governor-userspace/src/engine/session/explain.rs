@@ -1,0 +1,251 @@
+//! One question, answered in full: verdicts, the policies behind them, and the facts that they were decided on.
+
+use super::cases::{To, column_named};
+use super::rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
+use crate::engine::model::{
+    Category, Claims, Decision, Endpoint, MaskStyle, Principal, Reason, Timestamp, Unknown, Verdict,
+};
+use crate::engine::policy::{Moment, PolicySet, SessionContext, Visibility};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What is to be explained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    pub principal: Principal,
+    #[serde(default)]
+    pub to: To,
+    #[serde(default)]
+    pub sql: Option<String>,
+    /// Columns, as `schema.relation.column` or `unknown`, and what they hold.
+    #[serde(default)]
+    pub see: Vec<(String, Option<Category>)>,
+    #[serde(default)]
+    pub approved: bool,
+    #[serde(default)]
+    pub break_glass: Option<String>,
+    /// `None`: not known.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
+    #[serde(default)]
+    pub estimated_rows: Option<u64>,
+    #[serde(default)]
+    pub reads_sensitive: Option<bool>,
+    /// Schemas that names without one can mean; `None`: any.
+    #[serde(default)]
+    pub schemas: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Of the policy set that answered.
+    pub version: String,
+    pub principal: String,
+    pub claims: Claims,
+    pub destination: Endpoint,
+    pub connect: ExplainedDecision,
+    pub statements: Vec<ExplainedStatement>,
+    pub columns: Vec<ExplainedColumn>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedDecision {
+    pub verdict: Verdict,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub approvers: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub audit_sync: bool,
+    pub reasons: Arc<[Reason]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedStatement {
+    pub text: String,
+    pub decision: ExplainedDecision,
+    pub facts: ExplainedFacts,
+    pub columns: Vec<ExplainedColumn>,
+}
+
+/// What the statement was decided on, in the words of policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedFacts {
+    pub kind: String,
+    pub kinds: Vec<String>,
+    pub tag: String,
+    pub reads: Vec<String>,
+    pub writes: Vec<String>,
+    pub functions: Vec<String>,
+    pub columns: Vec<String>,
+    pub every_column: bool,
+    pub is_write: bool,
+    pub reads_sensitive: bool,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub has_where: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unknown: Option<Unknown>,
+    /// What could be meant and was asked about as well as what is certain. Empty where nothing is in doubt.
+    pub doubts: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedColumn {
+    pub column: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub category: Option<Category>,
+    /// `None`: in clear.
+    pub mask: Option<MaskStyle>,
+    pub reasons: Vec<Reason>,
+}
+
+/// Answers `question` with `set`.
+///
+/// # Errors
+/// What is wrong with the question.
+pub fn explain(set: &PolicySet, question: &Question) -> Result<Explanation, String> {
+    let (claims, destination) = (question.to.claims(), question.to.destination());
+    let around = SessionContext {
+        at: question.at.map(Moment::of),
+        break_glass: question.break_glass.as_deref().map(Into::into),
+    };
+    let principal = Arc::new(question.principal.clone());
+    let rehearsal = Rehearsal::new(set, principal, claims.clone(), destination, around);
+    let known = Known {
+        approved: question.approved,
+        reads_sensitive: question.reads_sensitive,
+        estimated_rows: question.estimated_rows,
+        bare_schemas: question.schemas.clone().map(Into::into),
+        columns_certain: false,
+    };
+    let statements = question.sql.iter().flat_map(|sql| rehearsal.run(sql, &known)).map(Into::into).collect();
+    let mut columns = vec![];
+    for (name, category) in &question.see {
+        let asked = column_named(name, *category)?;
+        columns.push(ExplainedColumn::new(name.clone(), *category, rehearsal.see(&asked)));
+    }
+    Ok(Explanation {
+        version: set.version().into(),
+        principal: match &question.principal {
+            // One that was described, not found.
+            described if described.pid == 0 => format!("{} {}", described.class, described.user),
+            found => found.summary(),
+        },
+        claims,
+        destination,
+        connect: rehearsal.connect().into(),
+        statements,
+        columns,
+    })
+}
+
+impl From<Decision> for ExplainedDecision {
+    fn from(decision: Decision) -> Self {
+        Self {
+            verdict: decision.verdict,
+            approvers: decision.hold.map(|hold| hold.approvers),
+            audit_sync: decision.obligations.audit_sync,
+            reasons: decision.reasons,
+        }
+    }
+}
+
+impl From<Rehearsed> for ExplainedStatement {
+    fn from(one: Rehearsed) -> Self {
+        let Rehearsed { statement: s, context, decision, columns } = one;
+        let names =
+            |list: &[crate::engine::model::RelationName]| list.iter().map(ToString::to_string).collect();
+        let bare: BTreeSet<String> = s
+            .reads
+            .iter()
+            .chain(&s.writes)
+            .filter(|relation| relation.schema.is_none())
+            .map(ToString::to_string)
+            .collect();
+        let bare: Vec<String> = bare.into_iter().collect();
+        let mut doubts = vec![];
+        match context.bare_schemas.as_deref() {
+            _ if bare.is_empty() => {}
+            None => doubts.push(format!("{} could be in any schema", bare.join(", "))),
+            Some([_]) => {}
+            Some(schemas) => {
+                doubts.push(format!("{} could be in any of {}", bare.join(", "), schemas.join(", ")));
+            }
+        }
+        if s.unknown.is_some() {
+            doubts.push("it could read and write anything".into());
+        }
+        Self {
+            text: s.text.to_string(),
+            decision: decision.into(),
+            facts: ExplainedFacts {
+                kind: s.kind.as_str().into(),
+                kinds: s.kinds.iter().map(|kind| kind.as_str().into()).collect(),
+                tag: s.tag.clone(),
+                reads: names(&s.reads),
+                writes: names(&s.writes),
+                functions: s.functions.iter().map(ToString::to_string).collect(),
+                columns: s.mentions.columns.clone(),
+                every_column: s.mentions.every_column,
+                is_write: s.is_write(),
+                reads_sensitive: context.reads_sensitive,
+                has_where: s.has_where,
+                unknown: s.unknown,
+                doubts,
+            },
+            columns: columns.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<RehearsedColumn> for ExplainedColumn {
+    fn from(column: RehearsedColumn) -> Self {
+        Self::new(column.name, Some(column.category), column.visibility)
+    }
+}
+
+impl ExplainedColumn {
+    fn new(column: String, category: Option<Category>, visibility: Visibility) -> Self {
+        let (mask, reasons) = match visibility {
+            Visibility::Clear => (None, vec![]),
+            Visibility::Masked { style, reasons } => (Some(style), reasons.to_vec()),
+        };
+        Self { column, category, mask, reasons }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::model::Class;
+    use crate::engine::policy::Profile;
+    use crate::engine::policy::tests::principal;
+
+    #[test]
+    fn verdicts_facts_and_columns_are_told() {
+        let set = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
+        let question: Question = serde_json::from_value(serde_json::json!({
+            "principal": principal(Class::Agent),
+            "to": { "server": "10.0.0.5:5432", "database": "shop" },
+            "sql": "SELECT email FROM shop.people; DELETE FROM orders WHERE id = 7",
+            "see": [["shop.people.password", "credential"], ["unknown", null]],
+        }))
+        .unwrap();
+        let told = explain(&set, &question).unwrap();
+        assert_eq!((told.version.as_str(), told.connect.verdict), (set.version(), Verdict::Allow));
+        let [select, delete] = told.statements.as_slice() else { panic!("{told:#?}") };
+        assert_eq!(select.decision.verdict, Verdict::Allow);
+        assert_eq!(select.columns[0].mask, Some(MaskStyle::Partial));
+        assert!(select.facts.doubts.is_empty());
+        assert_eq!(
+            (delete.decision.verdict, delete.decision.approvers.as_deref()),
+            (Verdict::Hold, Some("dba"))
+        );
+        assert_eq!(delete.facts.doubts, ["orders could be in any schema"]);
+        assert_eq!(told.columns.iter().map(|c| c.mask).collect::<Vec<_>>(), [Some(MaskStyle::Redact); 2]);
+        let again: Explanation = serde_json::from_value(serde_json::to_value(&told).unwrap()).unwrap();
+        assert_eq!(again, told);
+        let wrong = Question { see: vec![("people".into(), None)], ..question };
+        assert!(explain(&set, &wrong).unwrap_err().contains("no column"));
+    }
+}

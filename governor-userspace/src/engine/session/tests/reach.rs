@@ -1,0 +1,65 @@
+//! What a statement reaches through the catalogue decides, and is shown to who approves it.
+
+use super::super::*;
+use super::stage::*;
+use crate::engine::model::{Class, Verdict};
+
+/// A function of the catalogue with this body.
+fn function<'a>(oid: &'a str, name: &'a str, body: &'a str) -> Vec<&'a str> {
+    vec!["f", oid, "public", name, "v", "f", "f", "0", "0", "f", "", "", "23", "", "sql", "f", "", "", body]
+}
+
+#[test]
+fn a_call_is_judged_by_its_body_and_shown_with_it() {
+    let one = function("30001", "one_gone", "DELETE FROM people WHERE id = 1");
+    let all = function("30002", "all_gone", "DELETE FROM people");
+    let rows = [one.as_slice(), all.as_slice()];
+    let mut s = Stage::ready_with(Class::Agent, &rows);
+    s.client(&query("SELECT all_gone()"));
+    assert_eq!(s.verdicts(), [Verdict::Deny]);
+    s.server(&[error("42601"), ready(b'I')].concat());
+    s.clear();
+    s.client(&query("SELECT one_gone()"));
+    assert_eq!((s.verdicts(), s.to_server.len()), (vec![Verdict::Hold], 0));
+    let Some(Request::Hold(request)) = s.requests.first() else { panic!("{:?}", s.requests) };
+    let shown = &request.statements[0];
+    assert_eq!(shown.writes[0].to_string(), "public.people");
+    assert_eq!(&*shown.text, "SELECT one_gone()");
+    let told = &request.reasons.last().unwrap().text;
+    assert!(told.contains("public.people through function public.one_gone"), "{told}");
+}
+
+#[test]
+fn services_are_asked_nothing_and_reach_what_they_like() {
+    let mut s = Stage::ready(Class::Service);
+    s.client(&query("SELECT whatever()"));
+    assert_eq!((s.verdicts(), s.server_kinds().as_str()), (vec![Verdict::Allow], "Q"));
+}
+
+/// A batch that is about to begin is no reason to keep an old catalogue.
+#[test]
+fn parse_reads_the_catalogue_again_after_ddl() {
+    let mut s = Stage::ready(Class::Person);
+    s.client(&query("CREATE TABLE made (a int)"));
+    s.server(&[complete("CREATE TABLE"), ready(b'I')].concat());
+    s.clear();
+    s.client(&[parse("", "SELECT 1"), sync()].concat());
+    assert_eq!(s.server_kinds(), "Q", "the catalogue first");
+    s.catalogue();
+    assert_eq!(s.server_kinds(), "QPS");
+}
+
+/// The encoding that governor sets for its own question is not the session's.
+#[test]
+fn what_the_question_sets_for_itself_is_told_to_nobody() {
+    let mut s = Stage::new(Class::Agent);
+    s.client(&startup(&[("user", "app"), ("database", "shop")]));
+    s.input(Input::Connected);
+    s.server(&[message(b'R', &0u32.to_be_bytes()), ready(b'I')].concat());
+    s.clear();
+    s.server(&message(b'S', b"client_encoding\0UTF8\0"));
+    assert_eq!(s.client_kinds(), "");
+    s.catalogue();
+    s.server(&message(b'S', b"client_encoding\0LATIN1\0"));
+    assert_eq!(s.client_kinds(), "ZS");
+}

@@ -1,0 +1,135 @@
+//! `governor policy test`.
+
+use super::super::globals::Globals;
+use super::choice::Beside;
+use crate::engine::policy::{Pack, PolicyError, PolicyParts, PolicySet, PolicySource, Problem};
+use crate::engine::session::cases::{Case, CaseFile, Got};
+use crate::host::policy::{parse_toml, read_file};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::PathBuf;
+use toml::Spanned;
+
+/// Run case files: who asks what, and what the policies have to answer; exit 1 where a case fails
+///
+/// A case file is TOML. `governor policy init` writes one to start from; `governor policy show --pack pci --cases`
+/// prints one that ships.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    governor policy test cases.toml                        with the configured policies\n  \
+    governor policy test cases.toml --policies ./new       with the policies of a directory\n  \
+    governor policy test --pack pci                        the cases that ship with a rule pack")]
+pub(super) struct TestArgs {
+    /// Case files; without any, the cases of the rule packs named by --pack
+    #[arg(value_name = "FILE", required_unless_present = "packs")]
+    files: Vec<PathBuf>,
+
+    /// Policy and label files, or directories of them, in place of the configured directory (may be repeated)
+    #[arg(long = "policies", value_name = "PATH")]
+    policies: Vec<PathBuf>,
+
+    #[command(flatten)]
+    beside: Beside,
+}
+
+/// One case and how it went.
+#[derive(Debug, Serialize)]
+struct Ran {
+    file: String,
+    line: u32,
+    name: String,
+    passed: bool,
+    /// What is not as expected.
+    differences: Vec<String>,
+    got: Option<Got>,
+}
+
+pub(super) fn run(args: &TestArgs, globals: &Globals, out: &mut impl Write) -> anyhow::Result<bool> {
+    let mut ran = vec![];
+    if args.files.is_empty() {
+        // A pack's cases are about the pack, not about this host.
+        for pack in args.beside.packs.iter().filter_map(|name| Pack::named(name)) {
+            let mut sources = PolicySet::builtin(args.beside.profile.unwrap_or_default());
+            sources.push(pack.source());
+            let parts = PolicyParts { sources, ..PolicyParts::default() };
+            run_file(&PolicySource::new(pack.cases_name(), pack.cases), &parts, &mut ran)?;
+        }
+    } else {
+        let parts = args.beside.parts(&args.policies, globals)?;
+        for path in &args.files {
+            let source = read_file(path).map_err(|error| {
+                let problem = Problem::of_file(&path.display().to_string(), error.to_string());
+                PolicyError { problems: vec![problem] }
+            })?;
+            run_file(&source, &parts, &mut ran)?;
+        }
+    }
+    tell(&ran, globals, out)?;
+    Ok(ran.iter().all(|case| case.passed))
+}
+
+/// Answers every case of a file; sets without the same policies are made once.
+fn run_file(source: &PolicySource, parts: &PolicyParts, ran: &mut Vec<Ran>) -> Result<(), PolicyError> {
+    let refuse = |problem| PolicyError { problems: vec![problem] };
+    let file: CaseFile<Spanned<Case>> = parse_toml(source).map_err(refuse)?;
+    if file.cases.is_empty() {
+        return Err(refuse(Problem::of_file(&source.name, "it has no [[case]]")));
+    }
+    let mut sets: HashMap<Vec<String>, PolicySet> = HashMap::new();
+    for spanned in &file.cases {
+        let case = spanned.get_ref();
+        let place = Problem::at(&source.name, &source.text, Some(spanned.span().start), "");
+        if !sets.contains_key(&case.disabled) {
+            sets.insert(case.disabled.clone(), file.compile(parts, &case.disabled)?);
+        }
+        let Some(set) = sets.get(&case.disabled) else { continue };
+        let (got, differences) = match file.answer(set, case) {
+            Ok(got) => {
+                let differences = case.differences(&got);
+                (Some(got), differences)
+            }
+            Err(reason) => return Err(refuse(Problem { reason, ..place })),
+        };
+        ran.push(Ran {
+            file: source.name.clone(),
+            line: place.line.unwrap_or(1),
+            name: case.name.clone(),
+            passed: differences.is_empty(),
+            differences,
+            got,
+        });
+    }
+    Ok(())
+}
+
+fn tell(ran: &[Ran], globals: &Globals, out: &mut impl Write) -> anyhow::Result<()> {
+    let failed_count = ran.iter().filter(|case| !case.passed).count();
+    if globals.json {
+        let answer = json!({ "ok": failed_count == 0, "cases_count": ran.len(), "failed_count": failed_count, "cases": ran });
+        writeln!(out, "{answer}")?;
+        return Ok(());
+    }
+    let paint = super::super::text::Paint { on: globals.color() };
+    for case in ran {
+        let word = if case.passed { paint.green("ok") } else { paint.red("FAILED") };
+        writeln!(out, "{word:6} {}:{}: {}", case.file, case.line, case.name)?;
+        if case.passed {
+            continue;
+        }
+        for difference in &case.differences {
+            writeln!(out, "         {difference}")?;
+        }
+        for reason in case.got.iter().flat_map(|got| &got.reasons) {
+            let colon = if reason.text.is_empty() { "" } else { ": " };
+            writeln!(out, "         decided by {}{colon}{}", reason.policy, reason.text)?;
+        }
+    }
+    let noun = if ran.len() == 1 { "case" } else { "cases" };
+    match failed_count {
+        0 => writeln!(out, "{} {noun}, all as expected", ran.len())?,
+        failed => writeln!(out, "{} {noun}, {failed} FAILED", ran.len())?,
+    }
+    Ok(())
+}
