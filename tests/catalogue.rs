@@ -308,6 +308,21 @@ fn it_is_read_from_every_version() {
         for sql in ["SELECT total(), double(1)", "SELECT * FROM nested", "SELECT extract(day FROM now())"] {
             assert!(!refused(&site, Class::Agent, sql), "{version}: {sql}");
         }
+        // Before 14 the server tells of a changed setting at once: what governor sets for itself is not for the client.
+        site.truth("ALTER ROLE app SET client_encoding = 'LATIN1'").unwrap();
+        let told = |wire: wire::Wire, mut started: Vec<wire::Message>| {
+            drop(wire);
+            started.retain(|message| message.tag == b'S' && message.text().starts_with("client_encoding"));
+            started.iter().map(wire::Message::text).collect::<Vec<_>>()
+        };
+        let started = |socket| {
+            let mut wire = wire::Wire::new(socket).unwrap();
+            let messages = wire.start("app", "shop").unwrap();
+            told(wire, messages)
+        };
+        let direct = started(site.socket_direct().unwrap());
+        assert!(!direct.is_empty());
+        assert_eq!(started(site.socket(Class::Agent).unwrap()), direct, "{version}");
     }
 }
 

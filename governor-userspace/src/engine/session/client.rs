@@ -4,17 +4,17 @@
 use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToServer};
 use super::facts::StatementRef;
-use super::gate::{Gate, NO_SUCH_PORTAL, Step, foreign_to_copy, name_report};
+use super::gate::{Gate, Step, foreign_to_copy};
 use super::governance::Governance;
 use super::hold::{Approval, Standing};
-use super::judge::{Judged, is_plain_name, strictest};
+use super::judge::{Judged, is_plain_name};
 use super::meaning::fetched_name;
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed, Run};
-use super::{Parameters, Phase, Portal, Prepared, Session};
+use super::{Parameters, Phase, Prepared, Session};
 use crate::engine::masking::mask_parameter;
-use crate::engine::model::{StatementKind, Timestamp, Unknown, Verdict};
-use crate::engine::wire::postgres::encode::{self, Report};
+use crate::engine::model::{StatementKind, Timestamp, Unknown};
+use crate::engine::wire::postgres::encode;
 use crate::engine::wire::postgres::frontend::{self, Named, kind};
 use crate::engine::wire::postgres::{Header, ProtocolViolation};
 use bytes::{Bytes, BytesMut};
@@ -334,7 +334,7 @@ impl Session {
     }
 
     /// A statement goes to the server: its record, and what it changes in what names mean.
-    fn run(
+    pub(super) fn run(
         &mut self,
         now: Timestamp,
         judged: &Judged,
@@ -370,166 +370,6 @@ impl Session {
             out.requests.push(Request::CatalogueOutdated { destination, database });
         }
         run
-    }
-
-    /// Parse runs nothing, but a statement that can never run is refused here, where drivers expect it.
-    fn parse(
-        &mut self,
-        now: Timestamp,
-        name: &[u8],
-        statements: Vec<StatementRef>,
-        governance: &mut Governance,
-        out: &mut Actions,
-    ) -> Step {
-        let judged = self.judge(&statements, None, false, governance);
-        let certain = !statements.iter().any(|s| s.kind == StatementKind::Execute);
-        if certain && strictest(&judged) == Verdict::Deny {
-            let report = self.record_denials(now, &judged, &Parameters::default(), out);
-            return self.deny_parse(name, &report);
-        }
-        let ticket = self.next_ticket();
-        let kept = name.len() + weight(&statements);
-        let known = is_plain_name(name)
-            && self.statements.define(
-                name,
-                ticket,
-                Prepared { statements: statements.into(), fields: None },
-                kept,
-            );
-        if !known && self.restricted {
-            return self.deny_parse(name, &name_report("prepared statement"));
-        }
-        let mut owed = Owed::new(Expect::Parse { statement: name.into(), ticket });
-        owed.weight = kept;
-        self.pipeline.push(owed);
-        Step::Pass(Permit::protocol(ProtocolNeed::Framing))
-    }
-
-    /// Bind plans the statement, which may already evaluate functions: it is decided here, and a
-    /// hold waits here.
-    fn bind(
-        &mut self,
-        now: Timestamp,
-        names: frontend::BindNames<'_>,
-        parameters: Parameters,
-        formats: Option<Vec<i16>>,
-        governance: &mut Governance,
-        out: &mut Actions,
-    ) -> Step {
-        let mut statements: Arc<[StatementRef]> =
-            self.statements.newest(names.statement).map(|p| p.statements.clone()).unwrap_or_default();
-        if statements.is_empty() {
-            let name = String::from_utf8_lossy(names.statement).into_owned();
-            statements =
-                StatementRef::all(&governance.unknown("", Unknown::UnseenPrepared { name })).collect();
-        }
-        let (judged, approval, refused) = self.judge_standing(&statements, None, governance);
-        match self.gate(now, &judged, &parameters, approval.as_ref(), refused, governance, out) {
-            Gate::Hold => Step::Hold,
-            Gate::Deny(report) => self.deny_extended(&report),
-            Gate::Allow(permit) => {
-                let fields = self.statements.newest(names.statement).and_then(|p| p.fields.clone());
-                let state = judged.last().map_or_else(|| self.following.state().clone(), |j| j.state.clone());
-                let portal = Portal {
-                    statements,
-                    parameters,
-                    approval,
-                    fields,
-                    formats,
-                    state,
-                    means: None,
-                    rows: 0,
-                    holds: false,
-                    described: false,
-                    plan: None,
-                };
-                let ticket = self.next_ticket();
-                let values = portal.parameters.iter().flatten().map(String::len).sum::<usize>();
-                let kept = names.portal.len() + values + weight(&portal.statements);
-                let known =
-                    is_plain_name(names.portal) && self.portals.define(names.portal, ticket, portal, kept);
-                if !known && self.restricted {
-                    return self.deny_extended(&name_report("portal"));
-                }
-                let mut owed = Owed::new(Expect::Bind { portal: names.portal.into(), ticket });
-                owed.weight = kept;
-                self.pipeline.push(owed);
-                Step::Pass(permit)
-            }
-        }
-    }
-
-    /// Execute runs the portal: its record is written here.
-    fn execute(
-        &mut self,
-        now: Timestamp,
-        name: &[u8],
-        governance: &mut Governance,
-        out: &mut Actions,
-    ) -> Step {
-        let mut statements: Arc<[StatementRef]> =
-            self.portals.newest(name).map(|p| p.statements.clone()).unwrap_or_default();
-        let (bound, parameters) = self
-            .portals
-            .newest(name)
-            .map(|p| ((p.approval.clone(), p.state.clone()), p.parameters.clone()))
-            .unzip();
-        let parameters = parameters.unwrap_or_default();
-        let unseen = statements.is_empty();
-        if unseen {
-            let what = format!("portal {:?} was not bound in this session", String::from_utf8_lossy(name));
-            statements =
-                StatementRef::all(&governance.unknown("", Unknown::NotUnderstood { what })).collect();
-        }
-        let (mut judged, approval, refused) = self.judge_standing(&statements, bound, governance);
-        self.take_rate(now, &mut judged, governance);
-        match self.gate(now, &judged, &parameters, approval.as_ref(), refused, governance, out) {
-            Gate::Hold => Step::Hold,
-            Gate::Deny(mut report) => {
-                if unseen {
-                    report.sqlstate = NO_SUCH_PORTAL;
-                }
-                self.deny_extended(&report)
-            }
-            Gate::Allow(permit) => {
-                let Some(newest) = judged.last() else { return self.deny_extended(&Report::default()) };
-                // Asked before the statement changes what names mean.
-                let describe = self.may_be_masked && !self.columns_known(name);
-                if let Some(portal) = self.portals.newest_mut(name) {
-                    portal.means = (!newest.executes.is_empty()).then(|| newest.source());
-                }
-                let mut run = self.run(now, newest, &parameters, approval.as_ref(), governance, out);
-                if self.may_pace {
-                    let cursor = fetched_name(&newest.statement).map_or(name, str::as_bytes);
-                    self.pace(now, &mut run, &judged, Some(cursor));
-                    self.flush_due = true;
-                }
-                if describe {
-                    self.pipeline.push(Owed::new(Expect::DescribePortal { portal: name.into(), own: true }));
-                    if let Some(portal) = self.portals.newest_mut(name) {
-                        portal.described = true;
-                    }
-                }
-                let mut owed = Owed::new(Expect::Execute { portal: name.into() });
-                owed.weight = weight(&statements);
-                owed.run = Some(run);
-                self.pipeline.push(owed);
-                if describe {
-                    Step::PassAfter(encode::describe_portal(name), permit)
-                } else {
-                    Step::Pass(permit)
-                }
-            }
-        }
-    }
-
-    /// Whether the columns of this portal's rows are known, or will be when the rows come.
-    fn columns_known(&self, portal: &[u8]) -> bool {
-        self.portals.newest(portal).is_some_and(|p| {
-            // What EXECUTE and FETCH return may have changed since they were described.
-            matches!(&*p.statements, [one] if is_plain(one))
-                && (p.plan.is_some() || p.described || (p.fields.is_some() && p.formats.is_some()))
-        })
     }
 
     fn function_call(

@@ -21,7 +21,8 @@ use crate::engine::wire::postgres::encode;
 impl Session {
     /// An ErrorResponse or NoticeResponse as the client may read it. `body` may be cut short.
     pub(super) fn hide_words(&self, message: u8, body: &[u8], governance: &mut Governance) -> Step {
-        if !self.may_be_masked {
+        // While nothing is owed, the server speaks of itself.
+        if !self.may_be_masked || self.pipeline.is_empty() {
             return Step::Pass;
         }
         let fields = error_fields(body);

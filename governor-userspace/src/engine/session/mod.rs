@@ -24,6 +24,7 @@ mod diagnostics;
 mod effects;
 mod encryption;
 pub mod explain;
+mod extended;
 mod facts;
 mod fault;
 mod flows;

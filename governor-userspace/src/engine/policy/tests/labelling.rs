@@ -123,8 +123,8 @@ fn columns_carry_the_labels_of_their_relation_too() {
 fn members_of_groups() {
     let set = labelled("permit (principal in Governor::Group::\"pci-users\", action, resource);", LABELS);
     let nobody = || Principal { executable_sha256: None, ..principal(Class::Person) };
-    type Change = fn(&mut Principal);
-    let changes: [(Change, bool); 9] = [
+    type Change = (fn(&mut Principal), bool);
+    let changes: [Change; 9] = [
         (|_| (), false),
         (|p| p.user = "bob".into(), true),
         (|p| p.login_user = Some("bob".into()), true),

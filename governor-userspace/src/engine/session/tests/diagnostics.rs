@@ -53,7 +53,7 @@ fn an_error_that_may_quote_sensitive_data_keeps_its_sqlstate_only() {
 fn words_about_the_clients_own_text_stay() {
     let told = read(Class::Agent, "SELECT 'louis@example.com'::int FROM people", b'E', &cast((b'P', "8")));
     assert!(told.contains("invalid input syntax"), "{told}");
-    let harmless = read(Class::Agent, "SELECT repeat('x', 3)::int", b'E', &cast((b'F', "numutils.c")));
+    let harmless = read(Class::Agent, "SELECT 1", b'E', &cast((b'F', "numutils.c")));
     assert!(harmless.contains("invalid input syntax"), "{harmless}");
 }
 

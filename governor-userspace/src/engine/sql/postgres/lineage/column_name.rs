@@ -15,7 +15,7 @@ pub(super) fn column_name(node: Node<'_>) -> Option<&str> {
 }
 
 fn last(words: &NodeList) -> Option<&str> {
-    words.iter().filter_map(Node::as_str).last()
+    words.iter().filter_map(Node::as_str).next_back()
 }
 
 /// How good a name is.

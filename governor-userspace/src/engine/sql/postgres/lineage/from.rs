@@ -17,7 +17,7 @@ impl<'t> Analysis<'_, 't> {
     /// Puts one FROM item into the current level; its place there.
     ///
     /// Chains of joins lean to the left and are taken from there; a join on the right side stands in brackets.
-    pub(super) fn from_item(&mut self, node: Node<'t>) -> Result<usize, Doubt> {
+    pub(super) fn bring_item(&mut self, node: Node<'t>) -> Result<usize, Doubt> {
         let mut joins = Vec::new();
         let mut node = node;
         while let Node::JoinExpr(join) = node {
@@ -29,7 +29,7 @@ impl<'t> Analysis<'_, 't> {
         let mut left = self.leaf(node)?;
         while let Some(join) = joins.pop() {
             let shared = self.shared;
-            let right = shared.nested(|| self.from_item(join.rarg()))?;
+            let right = shared.nested(|| self.bring_item(join.rarg()))?;
             left = self.join(first, left, right, join)?;
         }
         Ok(left)

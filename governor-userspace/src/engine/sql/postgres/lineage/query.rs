@@ -250,7 +250,7 @@ impl<'t> Analysis<'_, 't> {
 
     fn plain_inside(&mut self, select: &'t SelectStmt) -> Result<Rows, Doubt> {
         for item in select.from_clause() {
-            self.from_item(item)?;
+            self.bring_item(item)?;
         }
         self.predicate(select.where_clause())?;
         self.predicate(select.having_clause())?;

@@ -34,7 +34,7 @@ impl Written {
     }
 
     /// What ends up in `column`.
-    pub(super) fn into_column(&self, column: &str, value: &mut Value) {
+    pub(super) fn fill(&self, column: &str, value: &mut Value) {
         for more in self.by_column.get(column).into_iter().chain(&self.anywhere) {
             value.or(more);
         }
@@ -74,7 +74,7 @@ impl<'t> Analysis<'_, 't> {
     pub(super) fn update(&mut self, update: &'t UpdateStmt) -> Result<Option<Rows>, Doubt> {
         self.on_target(update.relation(), |this, _| {
             for item in update.from_clause() {
-                this.from_item(item)?;
+                this.bring_item(item)?;
             }
             this.predicate(update.where_clause())?;
             let mut written = Written::default();
@@ -86,7 +86,7 @@ impl<'t> Analysis<'_, 't> {
     pub(super) fn delete(&mut self, delete: &'t DeleteStmt) -> Result<Option<Rows>, Doubt> {
         self.on_target(delete.relation(), |this, _| {
             for item in delete.using_clause() {
-                this.from_item(item)?;
+                this.bring_item(item)?;
             }
             this.predicate(delete.where_clause())?;
             this.returning(delete.returning_clause(), &Written::default())
@@ -95,7 +95,7 @@ impl<'t> Analysis<'_, 't> {
 
     pub(super) fn merge(&mut self, merge: &'t MergeStmt) -> Result<Option<Rows>, Doubt> {
         self.on_target(merge.relation(), |this, columns| {
-            this.from_item(merge.source_relation())?;
+            this.bring_item(merge.source_relation())?;
             this.predicate(merge.join_condition())?;
             let mut written = Written::default();
             for when in untyped(merge.merge_when_clauses()) {
@@ -169,7 +169,7 @@ impl<'t> Analysis<'_, 't> {
         }
         for (name, slot) in &item.columns {
             if let Some(value) = level.slots.get_mut(*slot) {
-                written.into_column(name, value);
+                written.fill(name, value);
             }
         }
         if let Some(open) = &mut item.open {

@@ -49,7 +49,7 @@ impl Shared<'_> {
             let tree = parse(text)?;
             let written = self.analysis(path).written(one(&tree)?)?;
             for (name, value) in &mut rows.columns {
-                written.into_column(name, value);
+                written.fill(name, value);
             }
         }
         Ok(rows)
