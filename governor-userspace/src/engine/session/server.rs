@@ -532,6 +532,9 @@ impl Session {
         out: &mut Actions,
     ) -> Result<Step, ProtocolViolation> {
         self.rows = Rows::Undecided;
+        if !answers_a_query(message) {
+            return Err(ProtocolViolation::UnknownKind { kind: message });
+        }
         if let Some(asked) = &mut self.asked {
             match message {
                 kind::DATA_ROW => asked.row(body)?,
@@ -637,3 +640,20 @@ const ROW_DESCRIPTION_BYTES_MAX: usize = 1 << 20;
 /// The SQLSTATE is in the first hundred bytes of an error.
 const ERROR_HEAD_BYTES: usize = 8 << 10;
 const CONTROL_BYTES_MAX: usize = 64 << 10;
+
+/// What a server answers to governor's own questions, which copy nothing and call no function by number.
+fn answers_a_query(message: u8) -> bool {
+    matches!(
+        message,
+        kind::ROW_DESCRIPTION
+            | kind::NO_DATA
+            | kind::DATA_ROW
+            | kind::COMMAND_COMPLETE
+            | kind::EMPTY_QUERY_RESPONSE
+            | kind::PARSE_COMPLETE
+            | kind::BIND_COMPLETE
+            | kind::CLOSE_COMPLETE
+            | kind::ERROR_RESPONSE
+            | kind::READY_FOR_QUERY
+    )
+}

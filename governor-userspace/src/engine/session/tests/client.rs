@@ -479,3 +479,31 @@ fn what_a_pipeline_keeps_is_bounded_and_the_server_is_asked_to_answer() {
     s.server(&ready(b'I'));
     assert!(s.session.is_idle());
 }
+
+/// Whatever governor itself asks for: what answers no question ends the session too.
+#[test]
+fn nonsense_in_answer_to_governors_own_question_ends_the_session() {
+    for nonsense in [message(b'?', b"x"), message(b'G', &[0, 0, 0]), message(b'V', &[0xff; 4])] {
+        // Of the catalogue.
+        let mut s = Stage::new(Class::Agent);
+        s.client(&startup(&[("user", "app")]));
+        s.input(Input::Connected);
+        s.server(&[message(b'R', &0u32.to_be_bytes()), ready(b'I')].concat());
+        assert!(s.closed.is_none() && !s.to_server.is_empty());
+        s.server(&nonsense);
+        assert!(matches!(s.closed, Some(CloseReason::Protocol(_))), "{nonsense:?}");
+
+        // Of the session's state: the catalogue is refused, the first statement waits.
+        let mut s = Stage::new(Class::Agent);
+        s.state = None; // the test answers itself
+        s.client(&startup(&[("user", "app")]));
+        s.input(Input::Connected);
+        s.server(&[message(b'R', &0u32.to_be_bytes()), ready(b'I')].concat());
+        s.server(&[error("42501"), ready(b'I')].concat());
+        s.clear();
+        s.client(&query("SELECT 1"));
+        assert!(s.closed.is_none() && !s.to_server.ends_with(&query("SELECT 1")));
+        s.server(&nonsense);
+        assert!(matches!(s.closed, Some(CloseReason::Protocol(_))), "{nonsense:?}");
+    }
+}
