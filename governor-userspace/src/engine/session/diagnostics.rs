@@ -84,8 +84,10 @@ impl Words {
         if field(b'V').is_some_and(|v| v == b"FATAL" || v == b"PANIC") {
             return Self::Harmless;
         }
-        // Context and a query of its own: it comes from within a function.
-        let within = [b'W', b'q', b'p'].iter().any(|code| field(*code).is_some());
+        // Context and a query of its own: it comes from within a function. COPY says only where in the data it is.
+        let copies = |context: &[u8]| context.split(|b| *b == b'\n').all(|line| line.starts_with(b"COPY "));
+        let within = [b'q', b'p'].iter().any(|code| field(*code).is_some())
+            || field(b'W').is_some_and(|context| !copies(context));
         if within || field(b'R') == Some(b"exec_stmt_raise") {
             return Self::Code;
         }

@@ -30,8 +30,8 @@ impl Session {
             }
             return;
         }
-        for through in judged.everything() {
-            let reach = self.reach(through, governance);
+        for (through, state) in judged.with_states() {
+            let reach = self.reach(through, &state.search_path, governance);
             self.following.follow(through, reach);
             if reach == Reach::Code {
                 // A function may open and close cursors.

@@ -150,6 +150,17 @@ impl Governance {
         reached
     }
 
+    /// What [`Self::reach`] found for this very statement, where it is still in memory.
+    pub(super) fn known_reach(
+        &self,
+        statement: &StatementRef,
+        catalogue: &Catalogue,
+        path: &SearchPath,
+    ) -> Option<&Reached> {
+        let (_, known, reached) = self.reached.peek(&(statement.place(), catalogue.id))?;
+        (known == path).then_some(&**reached)
+    }
+
     pub(super) fn catalogue(&mut self, destination: Endpoint, database: &str) -> Option<Arc<Catalogue>> {
         self.catalogues.get(&(destination, database.to_owned())).cloned()
     }

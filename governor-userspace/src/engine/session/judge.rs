@@ -29,7 +29,13 @@ pub(super) struct Judged {
 impl Judged {
     /// The statement and what it stands for.
     pub fn everything(&self) -> impl Iterator<Item = &StatementRef> {
-        std::iter::once(&self.statement).chain(self.executes.iter().map(|meaning| &meaning.statement))
+        self.with_states().map(|(statement, _)| statement)
+    }
+
+    /// The same, with the state that each runs in.
+    pub fn with_states(&self) -> impl Iterator<Item = (&StatementRef, &Arc<SessionState>)> {
+        let through = self.executes.iter().map(|meaning| (&meaning.statement, &meaning.state));
+        std::iter::once((&self.statement, &self.state)).chain(through)
     }
 
     /// The statement whose rows come: for EXECUTE and FETCH the one that they stand for, where it is certain.
@@ -121,9 +127,9 @@ impl Session {
             };
             here.add(statement, &state, approved, governance);
             if let Some(ahead) = &mut ahead {
-                let through = executes.iter().map(|meaning| &meaning.statement);
-                for statement in std::iter::once(statement).chain(through) {
-                    ahead.follow(statement, self.reach(statement, governance));
+                let through = executes.iter().map(|meaning| (&meaning.statement, &meaning.state));
+                for (statement, state) in std::iter::once((statement, &state)).chain(through) {
+                    ahead.follow(statement, self.reach(statement, &state.search_path, governance));
                 }
             }
             judged.push(Judged { statement: statement.clone(), state, executes, decision });

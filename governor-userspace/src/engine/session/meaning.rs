@@ -5,7 +5,7 @@ use super::facts::StatementRef;
 use super::following::Reach;
 use super::governance::Governance;
 use super::judge::is_plain_name;
-use crate::engine::model::{CursorUse, SessionState, Statement, StatementKind, Unknown};
+use crate::engine::model::{CursorUse, SearchPath, SessionState, Statement, StatementKind, Unknown};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -98,22 +98,35 @@ impl Session {
         found
     }
 
-    /// Whether the statement may run code that its text does not show. In doubt it does.
-    pub(super) fn reach(&self, statement: &Statement, governance: &Governance) -> Reach {
+    /// Whether the statement may run code that its text does not show. In doubt it does. `path` is the one that it
+    /// was judged under: what it reaches is remembered from then.
+    pub(super) fn reach(
+        &self,
+        statement: &StatementRef,
+        path: &SearchPath,
+        governance: &Governance,
+    ) -> Reach {
         use StatementKind as K;
         let kinds = |wanted: &[K]| statement.kinds.iter().any(|kind| wanted.contains(kind));
         if statement.unknown.is_some() || kinds(&[K::Call, K::Do, K::Unknown, K::Administration]) {
             return Reach::Code;
         }
-        let calls = match self.trusted_catalogue(governance) {
-            Some(catalogue) if !catalogue.has_functions() => return Reach::Text,
-            Some(catalogue) => statement.functions.iter().any(|f| catalogue.is_opaque_function(f)),
-            None => !statement.functions.is_empty(),
+        let fires = kinds(&[K::Insert, K::Update, K::Delete, K::Merge, K::Truncate, K::CopyIn]);
+        let defines = kinds(&[K::Ddl, K::Drop]);
+        let Some(catalogue) = self.trusted_catalogue(governance) else {
+            return if fires || defines || !statement.functions.is_empty() {
+                Reach::Code
+            } else {
+                Reach::Text
+            };
         };
-        // Triggers, and event triggers.
-        let fires =
-            kinds(&[K::Insert, K::Update, K::Delete, K::Merge, K::Truncate, K::CopyIn, K::Ddl, K::Drop]);
-        if calls || fires { Reach::Code } else { Reach::Text }
+        if !catalogue.has_functions() {
+            return Reach::Text;
+        }
+        let Some(reached) = governance.known_reach(statement, catalogue, path) else { return Reach::Code };
+        // Of triggers, rules and operators too. Event triggers are not told apart by command.
+        let calls = reached.statement.functions.iter().any(|f| catalogue.is_opaque_function(f));
+        if calls || defines || !reached.hidden.is_empty() { Reach::Code } else { Reach::Text }
     }
 }
 
