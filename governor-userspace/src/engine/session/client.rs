@@ -7,7 +7,7 @@ use super::facts::StatementRef;
 use super::gate::{Gate, Step, foreign_to_copy};
 use super::governance::Governance;
 use super::hold::{Approval, Standing};
-use super::judge::{Judged, is_plain_name};
+use super::judge::{Judged, is_plain_name, makes_view};
 use super::meaning::fetched_name;
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed, Run};
@@ -253,21 +253,19 @@ impl Session {
 
     /// DDL was seen, or the catalogue is old: read it again before the next query.
     fn catalogue_needed(&mut self, now: Timestamp, governance: &mut Governance) -> bool {
+        if !self.restricted {
+            return false;
+        }
+        let (destination, database) = (self.setup.destination, self.claims.database.clone());
+        if let Some(newest) = governance.catalogue(destination, &database) {
+            // Perhaps one that another session has read.
+            self.catalogue = Some(newest);
+        }
         if !self.may_read_catalogue() {
             return false;
         }
         if self.catalogue_outdated && self.catalogue.is_some() {
             return true;
-        }
-        let (destination, database) = (self.setup.destination, self.claims.database.clone());
-        let newest = governance.catalogue(destination, &database);
-        match (&self.catalogue, &newest) {
-            // Another session has read a newer one.
-            (Some(mine), Some(newest)) if newest.loaded > mine.loaded => {
-                self.catalogue = Some(newest.clone())
-            }
-            (None, Some(newest)) => self.catalogue = Some(newest.clone()),
-            _ => {}
         }
         // A database that would not answer is not asked again by the same session.
         self.catalogue.is_some() && governance.wants_catalogue(destination, &database, now)
@@ -364,12 +362,24 @@ impl Session {
         self.follow(judged, approval, &mut run, governance);
         // EXECUTE by what it runs.
         if judged.everything().any(|statement| self.changes_definitions(statement)) {
-            self.catalogue_outdated = true;
-            let (destination, database) = (self.setup.destination, self.claims.database.clone());
-            governance.outdate_catalogue(destination, &database);
-            out.requests.push(Request::CatalogueOutdated { destination, database });
+            self.definitions_changed = true;
+            self.views_made |= judged.everything().any(|statement| makes_view(statement));
+            self.outdate_catalogue(now, governance, out);
         }
         run
+    }
+
+    /// Definitions change, or did: nobody trusts what was read before.
+    pub(super) fn outdate_catalogue(
+        &mut self,
+        now: Timestamp,
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) {
+        self.catalogue_outdated = true;
+        let (destination, database) = (self.setup.destination, self.claims.database.clone());
+        governance.outdate_catalogue(destination, &database, now);
+        out.requests.push(Request::CatalogueOutdated { destination, database });
     }
 
     fn function_call(

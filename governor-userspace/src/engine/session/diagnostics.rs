@@ -10,6 +10,7 @@
 use super::Session;
 use super::facts::StatementRef;
 use super::governance::Governance;
+use super::meaning::touches_temporary;
 use super::pipeline::Owed;
 use super::server::Step;
 use crate::engine::masking::ColumnAction;
@@ -45,8 +46,12 @@ impl Session {
         let Some(catalogue) = self.trusted_catalogue(governance) else { return true };
         let doubtful = |statement: &StatementRef| {
             use StatementKind as K;
-            matches!(statement.kind, K::Cursor | K::Execute | K::Call | K::Do | K::Unknown)
+            // A constraint that was deferred is checked at COMMIT, or by SET CONSTRAINTS.
+            let later = matches!(statement.kind, K::Transaction | K::Session);
+            later
+                || matches!(statement.kind, K::Cursor | K::Execute | K::Call | K::Do | K::Unknown)
                 || catalogue.reads_sensitive(statement)
+                || touches_temporary(statement, &self.following.state().temporary)
         };
         let run = self.pipeline.front().and_then(|owed: &Owed| owed.run.as_ref());
         run.is_none_or(|run| doubtful(&run.statement) || doubtful(&run.source.statement))

@@ -70,6 +70,8 @@ pub struct Governance {
     pub flows: FlowsCache,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
+    /// When definitions changed last.
+    changes: LruCache<(Endpoint, String), Timestamp>,
     /// Since when a session reads a catalogue anew.
     readings: LruCache<(Endpoint, String), Timestamp>,
     /// What statements reach, by their place and the catalogue.
@@ -97,6 +99,7 @@ impl Governance {
             flows: FlowsCache::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
+            changes: LruCache::new(CATALOGUES_COUNT_MAX),
             readings: LruCache::new(CATALOGUES_COUNT_MAX),
             reached: LruCache::new(REACHED_COUNT_MAX),
         }
@@ -165,20 +168,26 @@ impl Governance {
         self.catalogues.get(&(destination, database.to_owned())).cloned()
     }
 
-    /// Takes a catalogue into use: read by one of this worker's sessions or another's.
+    /// Takes a catalogue into use: read by one of this worker's sessions or another's. One whose reading began before
+    /// the last known change of definitions is not taken.
     pub fn learn_catalogue(&mut self, destination: Endpoint, database: String, catalogue: Arc<Catalogue>) {
-        self.readings.pop(&(destination, database.clone()));
-        self.catalogues.put((destination, database), catalogue);
+        let key = (destination, database);
+        self.readings.pop(&key);
+        if self.changes.get(&key).is_none_or(|changed| catalogue.began.monotonic_ns >= changed.monotonic_ns) {
+            self.catalogues.put(key, catalogue);
+        }
     }
 
-    /// Whether the catalogue that sessions hold is still the one to trust.
-    pub(super) fn has_catalogue(&self, destination: Endpoint, database: &str) -> bool {
-        self.catalogues.contains(&(destination, database.to_owned()))
+    /// Whether the catalogue that a session holds is the one to trust.
+    pub(super) fn is_newest(&self, destination: Endpoint, database: &str, mine: &Catalogue) -> bool {
+        self.catalogues.peek(&(destination, database.to_owned())).is_some_and(|newest| newest.id == mine.id)
     }
 
     /// Definitions changed: the catalogue is read again before it is trusted.
-    pub fn outdate_catalogue(&mut self, destination: Endpoint, database: &str) {
-        self.catalogues.pop(&(destination, database.to_owned()));
+    pub fn outdate_catalogue(&mut self, destination: Endpoint, database: &str, now: Timestamp) {
+        let key = (destination, database.to_owned());
+        self.catalogues.pop(&key);
+        self.changes.put(key, now);
     }
 
     /// Whether a session has to read the catalogue: it is missing, or too old at `now` and nobody else of this worker

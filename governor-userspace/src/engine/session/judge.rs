@@ -3,11 +3,13 @@
 use super::facts::StatementRef;
 use super::fault;
 use super::governance::Governance;
-use super::meaning::{DefinedHere, Meaning, executed_name, fetched_name};
+use super::meaning::{DefinedHere, Meaning, executed_name, fetched_name, touches_temporary};
 use super::pace::RATE_POLICY;
+use super::reached::add_kind;
 use super::{Encoding, Session, Settings};
 use crate::engine::model::{
-    Decision, DecisionId, Obligations, SessionState, Statement, StatementKind, Unknown, Verdict,
+    Decision, DecisionId, Obligations, RelationKind, SessionState, Statement, StatementKind, TempRows,
+    Unknown, Verdict,
 };
 use crate::engine::policy::RunContext;
 use crate::engine::wire::postgres::encode::Report;
@@ -101,6 +103,7 @@ impl Session {
     ) -> Vec<Judged> {
         let mut judged = Vec::with_capacity(statements.len());
         let mut here = DefinedHere::default();
+        let mut view_before = false;
         // Only where there is something to look ahead for.
         let mut ahead = (self.restricted && statements.len() > 1).then(|| self.following.clone());
         for statement in statements {
@@ -125,6 +128,12 @@ impl Session {
             } else {
                 self.decide(statement, &state, approved, governance)
             };
+            let decision = if view_before && !statement.changes.is_empty() {
+                stricter(decision, self.decide_reached(statement, &state, approved, true, governance))
+            } else {
+                decision
+            };
+            view_before |= makes_view(statement);
             here.add(statement, &state, approved, governance);
             if let Some(ahead) = &mut ahead {
                 let through = executes.iter().map(|meaning| (&meaning.statement, &meaning.state));
@@ -157,12 +166,52 @@ impl Session {
         approved: bool,
         governance: &mut Governance,
     ) -> Arc<Decision> {
+        let in_doubt = self.restricted && self.writes_in_doubt(statement, state, governance);
+        self.decide_reached(statement, state, approved, in_doubt, governance)
+    }
+
+    /// Whether the statement may write elsewhere than its names say: into a view that the catalogue does not have.
+    fn writes_in_doubt(
+        &self,
+        statement: &StatementRef,
+        state: &SessionState,
+        governance: &mut Governance,
+    ) -> bool {
+        statement.changes.iter().any(|change| {
+            let name = &change.relation;
+            let may_be_temporary = name.schema.as_deref().is_none_or(|schema| schema == "pg_temp");
+            if may_be_temporary && let Some(object) = state.temporary.get(&name.name) {
+                let TempRows::Statements(made) = &object.rows else { return false };
+                return made.first().is_some_and(|made| {
+                    let understood = governance.facts.understand(&made.text, true);
+                    StatementRef::all(&understood).any(|statement| makes_view(&statement))
+                });
+            }
+            let Some(catalogue) = self.catalogue.as_deref().filter(|_| self.views_made) else { return false };
+            let found = catalogue.data.resolve(name, &state.search_path);
+            let candidates = found.candidates();
+            candidates.is_empty() || candidates.iter().any(|r| r.kind == RelationKind::View)
+        })
+    }
+
+    /// `in_doubt`: more may happen than can be told.
+    fn decide_reached(
+        &self,
+        statement: &StatementRef,
+        state: &SessionState,
+        approved: bool,
+        in_doubt: bool,
+        governance: &mut Governance,
+    ) -> Arc<Decision> {
         if !self.restricted {
             return self.asker(governance).run(statement, RunContext { approved, ..RunContext::default() });
         }
         let sensitive = |statement: &Statement, governance: &Governance| {
             self.may_be_masked
-                && self.trusted_catalogue(governance).is_none_or(|c| c.reads_sensitive(statement))
+                && self.trusted_catalogue(governance).is_none_or(|c| {
+                    c.reads_sensitive(statement)
+                        || (c.any_sensitive() && touches_temporary(statement, &state.temporary))
+                })
         };
         if let Some(denial) = copy_out_denial(statement, sensitive(statement, governance)) {
             return Arc::new(denial);
@@ -177,6 +226,11 @@ impl Session {
             columns_certain: reached.columns_certain && self.trusted_catalogue(governance).is_some(),
             ..RunContext::default()
         };
+        if in_doubt {
+            let mut doubtful = reached.statement.clone();
+            add_kind(&mut doubtful, StatementKind::Call);
+            return self.asker(governance).run(&doubtful, context);
+        }
         self.asker(governance).run(&reached.statement, context)
     }
 
@@ -218,6 +272,11 @@ pub(super) fn copy_out_denial(statement: &Statement, reads_sensitive: bool) -> O
         )
     };
     (reads_sensitive && copies_out(statement)).then(denial)
+}
+
+/// CREATE VIEW, temporary or not.
+pub(super) fn makes_view(statement: &Statement) -> bool {
+    statement.tag == "CREATE VIEW"
 }
 
 fn copies_out(statement: &Statement) -> bool {

@@ -5,7 +5,9 @@ use super::facts::StatementRef;
 use super::following::Reach;
 use super::governance::Governance;
 use super::judge::is_plain_name;
-use crate::engine::model::{CursorUse, SearchPath, SessionState, Statement, StatementKind, Unknown};
+use crate::engine::model::{
+    CursorUse, SearchPath, SessionState, Statement, StatementKind, TempObjects, Unknown,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -128,6 +130,13 @@ impl Session {
         let calls = reached.statement.functions.iter().any(|f| catalogue.is_opaque_function(f));
         if calls || defines || !reached.hidden.is_empty() { Reach::Code } else { Reach::Text }
     }
+}
+
+/// A temporary relation of the session may hold a copy of anything, whatever else has its name.
+pub(super) fn touches_temporary(statement: &Statement, temporary: &TempObjects) -> bool {
+    statement.reads.iter().chain(&statement.writes).any(|name| {
+        name.schema.as_deref().is_none_or(|schema| schema == "pg_temp") && temporary.get(&name.name).is_some()
+    })
 }
 
 pub(super) fn executed_name(statement: &Statement) -> Option<&str> {

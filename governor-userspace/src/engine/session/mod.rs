@@ -164,6 +164,10 @@ pub struct Session {
     catalogue_reader: Option<Box<CatalogueReader>>,
     catalogue_asked: Timestamp,
     catalogue_outdated: bool,
+    /// DDL went out since the server was idle: whether it counts is certain when it is idle again.
+    definitions_changed: bool,
+    /// A view was made since the catalogue was read: a name that it does not have may write elsewhere.
+    views_made: bool,
     /// A ReadyForQuery that waited for the catalogue and passes now.
     released: Option<bytes::Bytes>,
     /// Columns of an SQL cursor that an Execute message names.
@@ -346,6 +350,8 @@ impl Session {
             catalogue_reader: None,
             catalogue_asked: now,
             catalogue_outdated: false,
+            definitions_changed: false,
+            views_made: false,
             released: None,
             cursor_plan: None,
             settings: Settings { standard_conforming_strings: true, encoding: Encoding::Utf8 },

@@ -257,9 +257,11 @@ impl Session {
         let dialect = crate::engine::sql::PostgresDialect::default();
         if let Some(data) = self.catalogue_reader.take().and_then(|reader| reader.finish()) {
             let mut read = catalogue::Catalogue::new(data, &governance.all_labels(), &dialect, now);
+            read.began = self.catalogue_asked;
             read.reading_ns = now.since_ns(self.catalogue_asked);
             let read = std::sync::Arc::new(read);
             self.catalogue_outdated = false;
+            self.views_made = false;
             let (destination, database) = (self.setup.destination, self.claims.database.clone());
             governance.learn_catalogue(destination, database.clone(), read.clone());
             out.requests.push(Request::Catalogue { destination, database, catalogue: read.clone() });

@@ -16,7 +16,7 @@ use crate::engine::model::{
     Body, Change, Changing, FIRST_USER_OID, Function, FunctionName, Oid, Relation, RelationKind,
     RelationName, SearchPath, Statement, StatementKind as Kind, Volatility,
 };
-use crate::engine::sql::{Code, function_code, rule_code, strength, view_source};
+use crate::engine::sql::{Code, function_code, rule_code, setting_weight, strength, view_source};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ pub(super) fn reach(statement: &Statement, catalogue: &Catalogue, path: &SearchP
     search.finish(statement, rows_max)
 }
 
-fn add_kind(statement: &mut Statement, kind: Kind) {
+pub(super) fn add_kind(statement: &mut Statement, kind: Kind) {
     if let Err(at) = statement.kinds.binary_search(&kind) {
         statement.kinds.insert(at, kind);
     }
@@ -101,8 +101,10 @@ struct Search<'a> {
     setting: Option<(String, Option<String>)>,
     via: Vec<String>,
     hidden: Vec<String>,
-    read: HashSet<(Oid, Path)>,
-    written: HashMap<(Oid, Path), Changing>,
+    /// With whether ONLY was said.
+    read: HashSet<(Oid, Path, bool)>,
+    /// What is done to it, and to which columns; none: to any.
+    written: HashMap<(Oid, Path, bool), (Changing, BTreeSet<String>)>,
     called: HashSet<(Oid, Path)>,
     work: Vec<(Work, Through)>,
     steps: usize,
@@ -134,7 +136,11 @@ impl<'a> Search<'a> {
         self.facts(statement, run, run, &"".into());
         let effects = self.catalogue.data.effects();
         if statement.kinds.iter().any(|kind| touches_rows(*kind)) {
-            self.functions_of(effects.anywhere(), run, &"a cast or domain".into());
+            // Those of extensions that only compute are in every statement of their databases: nothing to tell.
+            let computes =
+                |oid: &&Oid| self.catalogue.data.function(**oid).is_some_and(|f| self.only_computes(f));
+            let others: Vec<Oid> = effects.anywhere().iter().filter(|oid| !computes(oid)).copied().collect();
+            self.functions_of(&others, run, &"a cast or domain".into());
         }
         if statement.kinds.iter().any(|kind| matches!(kind, Kind::Ddl | Kind::Drop | Kind::Dcl)) {
             self.functions_of(effects.on_definition(), run, &"an event trigger".into());
@@ -240,7 +246,11 @@ impl<'a> Search<'a> {
         if let Some(chooses) = statement.has_where {
             self.has_where = Some(self.has_where.unwrap_or(true) && chooses);
         }
-        if self.setting.is_none() {
+        // Of several the one that matters most.
+        let weight = |setting: &Option<(String, Option<String>)>| {
+            setting.as_ref().map(|(name, _)| setting_weight(name))
+        };
+        if weight(&statement.setting) > weight(&self.setting) {
             self.setting = statement.setting.clone();
         }
         self.facts(statement, names, run, through);
@@ -351,7 +361,7 @@ impl<'a> Search<'a> {
     }
 
     fn read(&mut self, oid: Oid, only: bool, run: Path, through: &Through) {
-        if !self.read.insert((oid, run)) {
+        if !self.read.insert((oid, run, only)) {
             return;
         }
         let Some(relation) = self.catalogue.data.relation(oid) else { return };
@@ -365,6 +375,9 @@ impl<'a> Search<'a> {
             RelationKind::MaterializedView => {
                 let through: Through = format!("materialised view {name}").into();
                 let code = self.view_code(relation);
+                if let Some(why) = &code.opaque {
+                    self.hide(format!("{through}: {why}"));
+                }
                 for statement in &code.statements {
                     for name in &statement.reads {
                         for relation in self.relations(name, QUALIFIED) {
@@ -422,12 +435,18 @@ impl<'a> Search<'a> {
         run: Path,
         through: &Through,
     ) {
-        let before = self.written.get(&(oid, run)).copied();
-        let now = before.unwrap_or_default().and(on);
-        if before == Some(now) {
+        let columns: BTreeSet<String> = sets.iter().cloned().collect();
+        let before = self.written.get(&(oid, run, only)).cloned();
+        let now = match &before {
+            None => (on, columns),
+            Some((done, to)) if to.is_empty() || columns.is_empty() => (done.and(on), BTreeSet::new()),
+            Some((done, to)) => (done.and(on), to | &columns),
+        };
+        if before.as_ref() == Some(&now) {
             return;
         }
-        self.written.insert((oid, run), now);
+        let sets = &now.1.iter().cloned().collect::<Arc<[String]>>();
+        self.written.insert((oid, run, only), now);
         let Some(relation) = self.catalogue.data.relation(oid) else { return };
         let name = full_name(relation);
         self.note(&name, through);
@@ -474,6 +493,9 @@ impl<'a> Search<'a> {
             // Rows that are inserted into a table stay in it, unless it has none of its own.
             let goes_down =
                 relation.kind == RelationKind::Partitioned || on.update || on.delete || on.truncate;
+            // An update may move a row to another partition, whose triggers see it leave and come.
+            let moves = relation.kind == RelationKind::Partitioned && on.update;
+            let on = if moves { Changing { insert: true, delete: true, ..on } } else { on };
             for child in self.catalogue.data.children(oid).iter().filter(|_| goes_down) {
                 let work = Work::Write { relation: *child, on, only: false, sets: sets.clone(), run };
                 self.work.push((work, through.clone()));
@@ -533,7 +555,8 @@ impl<'a> Search<'a> {
     /// Machine code and the like, where its maker promises that it changes nothing, or is known.
     fn only_computes(&self, function: &Function) -> bool {
         let extension = self.catalogue.data.effects().extension(function.oid);
-        matches!(function.body, Body::Opaque(_))
+        // A body in SQL that could not be read is opaque too.
+        matches!(&function.body, Body::Opaque(language) if !matches!(&**language, "sql" | "plpgsql"))
             && (function.volatility != Volatility::Volatile || extension.is_some_and(known::only_computes))
     }
 }

@@ -343,9 +343,8 @@ impl Session {
 
     /// The catalogue, unless definitions changed since it was read: then everything is in doubt.
     pub(super) fn trusted_catalogue(&self, governance: &Governance) -> Option<&Arc<super::Catalogue>> {
-        let trusted = !self.catalogue_outdated
-            && governance.has_catalogue(self.setup.destination, &self.claims.database);
-        self.catalogue.as_ref().filter(|_| trusted)
+        let mine = self.catalogue.as_ref().filter(|_| !self.catalogue_outdated)?;
+        governance.is_newest(self.setup.destination, &self.claims.database, mine).then_some(mine)
     }
 
     /// The first row of a result: how are its rows treated?
@@ -511,6 +510,10 @@ impl Session {
             }
         }
         self.batch_open = !self.pipeline.is_empty();
+        if self.transaction == TransactionState::Idle && std::mem::take(&mut self.definitions_changed) {
+            // Others may have read the catalogue since the change was sent, and before it was to be seen.
+            self.outdate_catalogue(now, governance, out);
+        }
         if self.transaction == TransactionState::Idle {
             // Portals end with their transaction, cursors WITH HOLD apart: those are SQL's own.
             self.cursor_plan = None;

@@ -239,7 +239,8 @@ async fn take_work(local: Rc<Local>, mut receiver: mpsc::UnboundedReceiver<Work>
                     local.governance.borrow_mut().learn_catalogue(destination, database, catalogue);
                 }
                 Some(Work::CatalogueOutdated(destination, database)) => {
-                    local.governance.borrow_mut().outdate_catalogue(destination, &database);
+                    let now = crate::host::clock::now();
+                    local.governance.borrow_mut().outdate_catalogue(destination, &database, now);
                 }
                 None => break,
             },

@@ -56,6 +56,8 @@ pub struct Catalogue {
     pub data: model::Catalogue,
     sensitivity: Sensitivity,
     pub loaded: Timestamp,
+    /// When its reading began: what changed since is not in it.
+    pub began: Timestamp,
     /// How long the reading took: who wants it again soon has to wait for some of these.
     pub reading_ns: u64,
     /// Tells it from every other of this process.
@@ -69,7 +71,8 @@ impl Catalogue {
     pub fn new(data: model::Catalogue, labels: &Labels, dialect: &dyn SqlDialect, loaded: Timestamp) -> Self {
         let sensitivity = Sensitivity::of_names(data.relations(), labels);
         let id = CATALOGUES_COUNT.fetch_add(1, Ordering::Relaxed);
-        let mut catalogue = Self { data, sensitivity, loaded, reading_ns: 0, id, codes: Codes::default() };
+        let mut catalogue =
+            Self { data, sensitivity, loaded, began: loaded, reading_ns: 0, id, codes: Codes::default() };
         catalogue.follow_flows(labels, dialect);
         catalogue
     }

@@ -75,7 +75,11 @@ impl CatalogueReader {
                     type_oid: row.parse(4)?,
                 };
                 self.columns_count += 1;
-                self.columns.entry(row.parse(1)?).or_default().push(column);
+                let columns = self.columns.entry(row.parse(1)?).or_default();
+                if columns.len() >= RELATION_COLUMNS_MAX {
+                    return None;
+                }
+                columns.push(column);
             }
             b"r" => {
                 let relation = Relation {
@@ -288,6 +292,9 @@ fn relation_kind(code: &[u8]) -> Option<RelationKind> {
         _ => return None,
     })
 }
+
+/// The server's own bound for a view; tables have fewer.
+const RELATION_COLUMNS_MAX: usize = 1664;
 
 /// Bits of `pg_trigger.tgtype`, as the server's `catalog/pg_trigger.h` has them.
 fn trigger_events(bits: u16) -> (Changing, bool) {

@@ -3,7 +3,7 @@
 use super::Catalogue;
 use super::labels::Labels;
 use crate::engine::masking::Category;
-use crate::engine::model::{ColumnId, FIRST_USER_OID, Oid, Relation, Statement};
+use crate::engine::model::{ColumnId, FIRST_USER_OID, Oid, Relation, RelationKind, Statement};
 use crate::engine::sql::{SqlDialect, ViewFlows};
 use std::collections::{HashMap, HashSet};
 
@@ -64,6 +64,17 @@ impl Catalogue {
             self.data.relations().filter_map(|view| View::of(view, &flows, dialect)).collect();
         let families: Vec<(ColumnId, ColumnId)> =
             self.data.relations().flat_map(|r| self.family(r)).collect();
+        // A view whose definition could not be read may show anything.
+        let unread: Vec<ColumnId> = self
+            .data
+            .relations()
+            .filter(|r| matches!(r.kind, RelationKind::View | RelationKind::MaterializedView))
+            .filter(|r| r.oid >= FIRST_USER_OID && r.definition.is_none())
+            .flat_map(|r| r.columns.iter().map(|column| (r.oid, column.attribute)))
+            .collect();
+        for column in unread {
+            self.mark(column, Category::Other, labels);
+        }
         for _ in 0..PASSES_MAX {
             let mut changed = false;
             for (child, parent) in &families {
@@ -93,9 +104,11 @@ impl Catalogue {
     /// Columns of a table with those of the same name in its parents.
     fn family<'a>(&'a self, child: &'a Relation) -> impl Iterator<Item = (ColumnId, ColumnId)> + 'a {
         child.parents.iter().filter_map(|parent| self.data.relation(*parent)).flat_map(move |parent| {
+            let named: HashMap<&str, i16> =
+                parent.columns.iter().map(|column| (&*column.name, column.attribute)).collect();
             child.columns.iter().filter_map(move |column| {
-                let same = parent.column(&column.name)?;
-                Some(((child.oid, column.attribute), (parent.oid, same.attribute)))
+                let same = named.get(&*column.name)?;
+                Some(((child.oid, column.attribute), (parent.oid, *same)))
             })
         })
     }

@@ -2,7 +2,7 @@
 
 use super::stage::*;
 use crate::engine::audit::AuditEvent;
-use crate::engine::model::{Class, Endpoint, Verdict};
+use crate::engine::model::{Class, Endpoint, Timestamp, Verdict};
 use crate::engine::policy::{PolicySet, Profile};
 use crate::engine::session::Input;
 
@@ -280,7 +280,11 @@ fn numbers_stay_masked_while_the_catalogue_is_out_of_date() {
     s.client(&query("BEGIN"));
     s.server(&[complete("BEGIN"), ready(b'T')].concat());
     // Another session changed definitions.
-    s.governance.outdate_catalogue(Endpoint { address: [127, 0, 0, 1].into(), port: 5432 }, "shop");
+    s.governance.outdate_catalogue(
+        Endpoint { address: [127, 0, 0, 1].into(), port: 5432 },
+        "shop",
+        Timestamp { unix_ns: 0, monotonic_ns: 0 },
+    );
     s.client(&query("SELECT salary + 1 AS n FROM people"));
     s.server(&[number("n"), data_row(&["86421"])].concat());
     assert!(!String::from_utf8_lossy(&s.to_client).contains("86421"));

@@ -63,3 +63,67 @@ fn what_the_question_sets_for_itself_is_told_to_nobody() {
     s.server(&message(b'S', b"client_encoding\0LATIN1\0"));
     assert_eq!(s.client_kinds(), "ZS");
 }
+
+/// Whoever makes the reading of definitions fail gains nothing: such a view may show anything.
+#[test]
+fn a_view_whose_definition_was_not_read_is_masked() {
+    for kind in ["v", "m"] {
+        let relation = ["r", "20010", "public", "shown", kind, "20011", "1000"];
+        let rows: [&[&str]; 2] = [&relation, &["c", "20010", "1", "y", "25"]];
+        let mut s = Stage::ready_with(Class::Person, &rows);
+        s.client(&query("SELECT y FROM shown"));
+        if s.verdicts() == [Verdict::Hold] {
+            continue;
+        }
+        s.server(&[row_description(&[("y", 20010, 1)]), data_row(&["plain"])].concat());
+        assert!(!String::from_utf8_lossy(&s.to_client).contains("plain"), "{kind}");
+    }
+}
+
+/// Others may read the catalogue between a change and its commit: it is out of date once more then.
+#[test]
+fn a_change_of_definitions_counts_when_it_is_sent_and_when_it_is_done() {
+    let outdated = |s: &Stage| {
+        s.requests.iter().filter(|request| matches!(request, Request::CatalogueOutdated { .. })).count()
+    };
+    for class in [Class::Service, Class::Person] {
+        let mut s = Stage::ready(class);
+        s.client(&query("BEGIN"));
+        s.server(&[complete("BEGIN"), ready(b'T')].concat());
+        s.client(&query("CREATE VIEW v AS SELECT 1 AS a"));
+        assert_eq!(outdated(&s), 1, "{class}");
+        s.server(&[complete("CREATE VIEW"), ready(b'T')].concat());
+        assert_eq!(outdated(&s), 1, "{class}");
+        s.client(&query("COMMIT"));
+        s.server(&[complete("COMMIT"), ready(b'I')].concat());
+        assert_eq!(outdated(&s), 2, "{class}");
+        s.client(&query("SELECT 1"));
+        assert_eq!(outdated(&s), 2, "{class}");
+    }
+}
+
+/// A view that was made a moment ago may lead a write anywhere.
+#[test]
+fn a_write_into_a_view_made_since_the_catalogue_was_read_waits() {
+    for text in [
+        "CREATE VIEW w AS SELECT * FROM people; DELETE FROM w WHERE id = 7",
+        "CREATE TEMP VIEW w AS SELECT * FROM people; UPDATE w SET note = 'x' WHERE id = 7",
+    ] {
+        let mut s = Stage::ready(Class::Person);
+        s.client(&query(text));
+        assert!(s.verdicts().contains(&Verdict::Hold), "{text}: {:?}", s.verdicts());
+        assert!(s.to_server.is_empty(), "{text}");
+    }
+    let mut s = Stage::ready(Class::Person);
+    s.client(&query("BEGIN"));
+    s.server(&[complete("BEGIN"), ready(b'T')].concat());
+    s.client(&query("CREATE TEMP VIEW w AS SELECT * FROM people"));
+    s.server(&[complete("CREATE VIEW"), ready(b'T')].concat());
+    s.clear();
+    s.client(&query("DELETE FROM w WHERE id = 7"));
+    assert_eq!(s.verdicts(), [Verdict::Hold]);
+    // Tables of the session's own are written to as ever.
+    let mut s = Stage::ready(Class::Person);
+    s.client(&query("CREATE TEMP TABLE t (a int); INSERT INTO t VALUES (1)"));
+    assert_eq!(s.verdicts(), [Verdict::Allow, Verdict::Allow]);
+}

@@ -34,6 +34,7 @@ pub use bodies::{Code, function_code, rule_code, standard_body, view_source};
 pub use command::strength;
 pub use lineage::{Names, ViewFlows, lineage};
 pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_IN_A_ROW_MAX, STATEMENT_BYTES_MAX, STATEMENTS_MAX};
+pub use setting::weight as setting_weight;
 
 use super::{Script, SqlDialect};
 use crate::engine::model::{Mentions, RelationName, Statement, StatementKind, Target, Unknown};

@@ -45,7 +45,7 @@ pub(super) fn of_call(call: &FuncCall) -> SetConfig {
 }
 
 /// How much a setting matters where one statement changes several and only one can be told.
-pub(super) fn weight(name: &str) -> usize {
+pub fn weight(name: &str) -> usize {
     DECISIVE.iter().rev().position(|decisive| *decisive == name).map_or(0, |at| at + 1)
 }
 
