@@ -278,3 +278,30 @@ fn breadth_is_all_rows_or_what_a_key_pins() {
         assert_eq!(reached(sql).rows_max, rows, "{sql}");
     }
 }
+
+/// What one mention of a relation leaves out, another may mean.
+#[test]
+fn a_narrow_mention_does_not_hide_a_wide_one() {
+    for (sql, writes) in [
+        (
+            "WITH a AS (DELETE FROM people WHERE id = 7 RETURNING 1) DELETE FROM ONLY people WHERE id = 8",
+            "child orders people",
+        ),
+        (
+            "WITH a AS (DELETE FROM ONLY people WHERE id = 7 RETURNING 1) DELETE FROM people WHERE id = 8",
+            "child orders people",
+        ),
+        (
+            "WITH a AS (UPDATE people SET id = 9 WHERE id = 7 RETURNING 1) UPDATE people SET note = '' WHERE id = 8",
+            "child log orders people",
+        ),
+        (
+            "WITH a AS (UPDATE people SET note = '' WHERE id = 7 RETURNING 1) UPDATE people SET id = 9 WHERE id = 8",
+            "child log orders people",
+        ),
+    ] {
+        assert_eq!(names(&reached(sql).statement.writes), writes, "{sql}");
+    }
+    let reads = reached("SELECT * FROM ONLY people, looks_up(1)").statement.reads;
+    assert_eq!(names(&reads), "child people");
+}
