@@ -264,6 +264,7 @@ fn principal(class: Class) -> Principal {
         login_user: None,
         command: "psql".into(),
         executable: None,
+        executable_sha256: None,
         command_line: vec![],
         cgroup_id: 1,
         cgroup: None,

@@ -334,12 +334,7 @@ impl<'t> Analysis<'_, 't> {
             return Ok(None);
         };
         // Only where the name is no column of any query around.
-        let is_column = self
-            .levels
-            .iter()
-            .flat_map(|level| &level.items)
-            .any(|item| item.open.is_some() || item.columns.iter().any(|(column, _)| **column == *name));
-        if is_column || self.item(None, name).is_none() {
+        if self.is_column(name)? || self.item(None, name).is_none() {
             return Ok(None);
         }
         Ok(Some(self.row_field(None, name, field)?))

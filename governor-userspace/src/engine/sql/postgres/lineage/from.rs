@@ -84,15 +84,22 @@ impl<'t> Analysis<'_, 't> {
     fn join(&mut self, first: usize, left: usize, right: usize, join: &'t JoinExpr) -> Result<usize, Doubt> {
         // Within ON the sides are still apart.
         self.predicate(join.quals())?;
+        let shared = self.shared;
         let level = self.level();
+        let guess = |at: usize| level.items.get(at).filter(|item| item.is_guess).map(|item| level.row(item));
+        let (left_row, right_row) = (guess(left), guess(right));
         let (left_columns, left_open) = side(level.items.get_mut(left));
         let (right_columns, right_open) = side(level.items.get_mut(right));
+        let both = left_columns.len() + right_columns.len();
+        shared.spend((level.items.len() - first.min(level.items.len())) / 16)?;
         let names: Vec<Arc<str>> = if join.is_natural {
+            shared.spend(left_columns.len().saturating_mul(right_columns.len()) / 16)?;
             let common = left_columns.iter().filter(|(n, _)| right_columns.iter().any(|(r, _)| r == n));
             common.map(|(name, _)| name.clone()).collect()
         } else {
             untyped(join.using_clause()).iter().filter_map(Node::as_str).map(Into::into).collect()
         };
+        shared.spend(names.len().saturating_mul(both + names.len()) / 16)?;
         let mut merged = Vec::with_capacity(names.len());
         let mut merging = 0;
         for name in &names {
@@ -104,7 +111,13 @@ impl<'t> Analysis<'_, 't> {
                 (None, Some(open)) => open.clone(),
                 (None, None) => Value::unknown(Doubt::UnknownColumn),
             };
-            let (mut value, other) = (of(l, &left_open), of(r, &right_open));
+            let (mut value, mut other) = (of(l, &left_open), of(r, &right_open));
+            for (value, row) in [(&mut value, &left_row), (&mut other, &right_row)] {
+                if let Some(row) = row {
+                    value.add(row);
+                    value.exact = false;
+                }
+            }
             // Equal, so each tells of the other.
             for (slot, told) in [(l, other.all()), (r, value.all())] {
                 if let Some(value) = slot.and_then(|slot| level.slots.get_mut(slot)) {
@@ -137,6 +150,10 @@ impl<'t> Analysis<'_, 't> {
                 column.0 = name.into();
             }
         }
+        // Which columns NATURAL merges, and which one a name by position gets, depends on those that are not known.
+        let by_position = alias.is_some_and(|alias| !alias.colnames().is_empty());
+        let is_guess =
+            open.is_some() && (left_row.is_some() || right_row.is_some() || join.is_natural || by_position);
         for item in level.items.iter_mut().skip(first) {
             item.shows_columns = false;
             item.is_named &= alias.is_none();
@@ -156,6 +173,8 @@ impl<'t> Analysis<'_, 't> {
             is_named: name.is_some(),
             name,
             columns,
+            is_guess,
+            is_unordered: open.is_some(),
             open,
             is_user_relation,
             shows_columns: true,
@@ -239,6 +258,7 @@ impl<'t> Analysis<'_, 't> {
         let alias_name = alias.and_then(|alias| alias.aliasname());
         let single = from.functions().len() == 1;
         let mut function_name = None;
+        let mut is_guess = false;
         for entry in from.functions() {
             let Some(entry) = entry.as_node_list() else { return Err(Doubt::Syntax) };
             let Some(node) = entry.first() else { return Err(Doubt::Syntax) };
@@ -250,20 +270,24 @@ impl<'t> Analysis<'_, 't> {
                     // CURRENT_DATE, CAST(…) and the like.
                     let value = self.value(other)?;
                     let name = alias_name.or(super::column_name::column_name(other)).unwrap_or(UNNAMED);
+                    let open = if self.is_never_a_row(other)? { None } else { Some(value.clone()) };
                     Call {
                         name: Some(name.into()),
-                        rows: Rows { columns: vec![(name.into(), value)], ..Rows::default() },
+                        is_guess: open.is_some(),
+                        rows: Rows { columns: vec![(name.into(), value)], open, ..Rows::default() },
                     }
                 }
             };
             if let Some(definitions) = definitions {
                 let whole = part.rows.whole();
                 part.rows.open = None;
+                part.is_guess = false;
                 part.rows.columns = named(definitions, &whole);
             }
             self.shared.spend(part.rows.size())?;
             let whole = part.rows.whole();
             counted.extend(whole.all());
+            is_guess |= part.is_guess;
             function_name = function_name.or(part.name);
             match (&mut rows.open, part.rows.open) {
                 (None, open) => {
@@ -281,7 +305,11 @@ impl<'t> Analysis<'_, 't> {
             }
         }
         rows.counted_by = counted;
-        self.put(rows, alias, function_name.as_deref())
+        let place = self.put(rows, alias, function_name.as_deref())?;
+        if let Some(item) = self.level().items.get_mut(place) {
+            item.is_guess = is_guess;
+        }
+        Ok(place)
     }
 
     fn xml_table(&mut self, table: &'t RangeTableFunc) -> Result<usize, Doubt> {

@@ -8,7 +8,7 @@ use super::expression::{Part, Work};
 use super::known_functions::{Known, known, out_columns, returns_a_set};
 use super::value::{Rows, Value};
 use super::{Analysis, Doubt, Shared, parse};
-use crate::engine::model::{Body, Function, FunctionName, Oid, SearchPath, Volatility};
+use crate::engine::model::{Body, ColumnId, Function, FunctionName, Oid, SearchPath, Temporary, Volatility};
 use crate::engine::sql::postgres::children::untyped;
 use crate::engine::sql::postgres::objects;
 use pg_raw_parse::nodes::{FuncCall, WindowDef};
@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub(super) struct Call {
     pub name: Option<Arc<str>>,
     pub rows: Rows,
+    /// It has one column, or those of a row.
+    pub is_guess: bool,
 }
 
 impl<'t> Analysis<'_, 't> {
@@ -186,11 +188,76 @@ impl<'t> Analysis<'_, 't> {
                 None => None,
             }
         };
+        let mut is_guess = false;
+        if name.name == "unnest" && users.is_empty() {
+            for argument in call.args() {
+                is_guess |= !self.is_never_a_row(argument)?;
+            }
+        }
         let rows = match columns {
-            Some(columns) => Rows { columns, ..Rows::default() },
+            Some(columns) => Rows { columns, open: is_guess.then_some(value), ..Rows::default() },
             None => Rows::open(value),
         };
-        Ok(Call { name: Some(function_name), rows })
+        Ok(Call { name: Some(function_name), rows, is_guess })
+    }
+
+    /// A value, or an array of such, that surely has no fields: in FROM it is one column.
+    pub(super) fn is_never_a_row(&mut self, node: Node<'t>) -> Result<bool, Doubt> {
+        let mut work = vec![node];
+        while let Some(node) = work.pop() {
+            self.shared.spend(1)?;
+            let is_plain = match node {
+                Node::A_Const(_) | Node::ParamRef(_) | Node::SQLValueFunction(_) => true,
+                Node::A_ArrayExpr(array) => {
+                    work.extend(array.elements().iter());
+                    true
+                }
+                Node::TypeCast(cast) => cast.type_name().is_some_and(|name| {
+                    let mut words = name.names().iter().filter_map(|word| word.sval());
+                    match (words.next(), words.next(), words.next()) {
+                        (Some("pg_catalog"), Some(name), None) => PLAIN_TYPES.binary_search(&name).is_ok(),
+                        (Some(name), None, None) => {
+                            self.means_the_servers(name) && PLAIN_TYPES.binary_search(&name).is_ok()
+                        }
+                        _ => false,
+                    }
+                }),
+                Node::FuncCall(call) => objects::function(call.funcname()).is_some_and(|name| {
+                    let catalogue = self.shared.names.catalogue;
+                    ARRAYS_OF_TEXT.contains(&name.name.as_str())
+                        && catalogue.user_functions(&name, self.path).is_empty()
+                }),
+                Node::ColumnRef(_) => {
+                    let value = self.value(node)?;
+                    value.exact
+                        && !value.sources.is_empty()
+                        && value.unknown.is_none()
+                        && value.sources.iter().all(|id| self.is_of_plain_type(*id))
+                }
+                _ => false,
+            };
+            if !is_plain {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// No row type of users hides the server's type of this name.
+    fn means_the_servers(&self, name: &str) -> bool {
+        if !matches!((self.shared.names.temporary)(name), Temporary::None) {
+            return false;
+        }
+        match self.path {
+            SearchPath::Known(schemas) => schemas.iter().skip(1).all(|schema| &**schema != "pg_catalog"),
+            _ => false,
+        }
+    }
+
+    fn is_of_plain_type(&self, (relation, attribute): ColumnId) -> bool {
+        let relation = self.shared.names.catalogue.relation(relation);
+        let column = relation.and_then(|relation| relation.attribute(attribute));
+        column.is_some_and(|column| column.type_oid < GENERATED_OID && !ROW_TYPES.contains(&column.type_oid))
     }
 }
 
@@ -279,6 +346,38 @@ impl Shared<'_> {
         Ok(value)
     }
 }
+
+/// Types of the server from here on may be rows of its catalogue.
+const GENERATED_OID: Oid = 10_000;
+/// record, pg_type, pg_attribute, pg_proc, pg_class, and arrays of them.
+const ROW_TYPES: [Oid; 10] = [71, 75, 81, 83, 210, 270, 272, 273, 2_249, 2_287];
+/// Types without fields, as they are written in casts.
+const PLAIN_TYPES: [&str; 23] = [
+    "bool",
+    "bpchar",
+    "bytea",
+    "cidr",
+    "date",
+    "float4",
+    "float8",
+    "inet",
+    "int2",
+    "int4",
+    "int8",
+    "interval",
+    "json",
+    "jsonb",
+    "name",
+    "numeric",
+    "oid",
+    "text",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "uuid",
+    "varchar",
+];
+const ARRAYS_OF_TEXT: [&str; 3] = ["regexp_match", "regexp_split_to_array", "string_to_array"];
 
 /// Extensions whose functions compute: from their arguments, settings, dictionaries and randomness.
 const PURE_EXTENSIONS: [&str; 15] = [

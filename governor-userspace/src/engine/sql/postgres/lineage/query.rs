@@ -313,7 +313,7 @@ impl<'t> Analysis<'_, 't> {
                     && let Node::ColumnRef(reference) = path.arg()
                     && let Some(name) = reference.fields().first().and_then(Node::as_str)
                     && reference.fields().len() == 1
-                    && !self.is_column(name)
+                    && !self.is_column(name)?
                     && let Some(item) = self.item(None, name)
                 {
                     self.star(Some(item), rows)?;
@@ -328,11 +328,13 @@ impl<'t> Analysis<'_, 't> {
         }
     }
 
-    fn is_column(&self, name: &str) -> bool {
-        self.levels
+    pub(super) fn is_column(&self, name: &str) -> Result<bool, Doubt> {
+        self.shared.spend(1 + self.search_cost())?;
+        Ok(self
+            .levels
             .iter()
             .flat_map(|level| &level.items)
-            .any(|item| item.open.is_some() || item.columns.iter().any(|(column, _)| **column == *name))
+            .any(|item| item.open.is_some() || item.columns.iter().any(|(column, _)| **column == *name)))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::engine::sql::postgres::children::untyped;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{
-    DeleteStmt, InsertStmt, MergeStmt, RangeVar, ResTarget, ReturningClause, UpdateStmt,
+    DeleteStmt, InsertStmt, MergeStmt, RangeVar, ResTarget, ReturningClause, UpdateStmt, WithClause,
 };
 use pg_raw_parse::raw::{CmdType, ReturningOptionKind};
 use std::collections::BTreeMap;
@@ -219,6 +219,13 @@ impl<'t> Analysis<'_, 't> {
         let mut found = Written::default();
         match node {
             Node::InsertStmt(insert) => {
+                let inner = match insert.select_stmt() {
+                    Node::SelectStmt(select) => select.with_clause(),
+                    _ => None,
+                };
+                if insert.with_clause().is_some_and(writes) || inner.is_some_and(writes) {
+                    found.add_anywhere(&Value::unknown(Doubt::Temporary));
+                }
                 self.with(insert.with_clause(), |this| {
                     let rows = match insert.select_stmt() {
                         Node::None => Rows::default(),
@@ -241,6 +248,14 @@ impl<'t> Analysis<'_, 't> {
         }
         Ok(found)
     }
+}
+
+/// One of the WITH queries is a statement: it may write to any relation.
+fn writes(with: &WithClause) -> bool {
+    untyped(with.ctes()).iter().any(|node| match node {
+        Node::CommonTableExpr(query) => !matches!(query.ctequery(), Node::SelectStmt(_)),
+        _ => true,
+    })
 }
 
 fn target_name(node: Node<'_>) -> Option<&str> {

@@ -5,6 +5,7 @@
 
 use super::value::{Rows, Set, UNNAMED, Value};
 use super::{Analysis, Doubt};
+use crate::engine::model::FunctionName;
 use std::sync::Arc;
 
 /// One query's FROM.
@@ -28,12 +29,22 @@ pub(super) struct Item {
     pub columns: Vec<(Arc<str>, usize)>,
     /// What any other column of it would draw from; `None` where there are no others.
     pub open: Option<Value>,
+    /// A name may mean any of its columns, or none of them.
+    pub is_guess: bool,
+    /// Columns that are not known may stand between those that are.
+    pub is_unordered: bool,
     /// A table or view that users made: it may have got columns since the catalogue was read.
     pub is_user_relation: bool,
     /// It can be named, as in `p.id`.
     pub is_named: bool,
     /// Its columns can be named without it.
     pub shows_columns: bool,
+}
+
+impl Item {
+    fn slots_of(&self, column: &str) -> impl Iterator<Item = usize> {
+        self.columns.iter().filter(move |(name, _)| **name == *column).map(|(_, slot)| *slot)
+    }
 }
 
 impl Level {
@@ -67,7 +78,7 @@ impl Level {
     }
 
     /// The whole row of an item.
-    fn row(&self, item: &Item) -> Value {
+    pub(super) fn row(&self, item: &Item) -> Value {
         let mut row = item.open.clone().unwrap_or_default();
         for (_, slot) in &item.columns {
             if let Some(value) = self.slots.get(*slot) {
@@ -82,8 +93,8 @@ impl Level {
 /// What a name was found to be at one level.
 enum Found {
     Columns(Vec<usize>),
-    /// Maybe a column of items whose columns are not all known.
-    Open(Value),
+    /// Maybe a column of items whose columns are not all known; the slots that it may mean.
+    Open(Value, Vec<usize>),
     Nothing,
 }
 
@@ -91,20 +102,50 @@ impl Level {
     fn find(&self, column: &str) -> Found {
         let shown = || self.items.iter().filter(|item| item.shows_columns);
         let slots: Vec<usize> =
-            shown().flat_map(|item| &item.columns).filter(|(n, _)| **n == *column).map(|(_, s)| *s).collect();
+            shown().filter(|item| !item.is_guess).flat_map(|item| item.slots_of(column)).collect();
         if !slots.is_empty() {
             return Found::Columns(slots);
         }
-        let mut open = shown().filter_map(|item| item.open.as_ref()).peekable();
+        let mut open = shown().filter(|item| item.open.is_some()).peekable();
         if open.peek().is_none() {
             return Found::Nothing;
         }
         let mut value = Value::default();
-        open.for_each(|more| value.add(more));
-        if shown().any(|item| item.is_user_relation && item.open.is_none()) {
+        let mut perhaps = Vec::new();
+        let mut is_there = false;
+        for item in open {
+            if item.is_guess {
+                value.add(&self.row(item));
+                perhaps.extend(item.columns.iter().map(|(_, slot)| *slot));
+                is_there |= item.slots_of(column).next().is_some();
+            } else if let Some(more) = &item.open {
+                value.add(more);
+            }
+        }
+        if !is_there && shown().any(|item| item.is_user_relation && item.open.is_none()) {
             value.doubt(Some(Doubt::UnknownColumn));
         }
-        Found::Open(value)
+        Found::Open(value, perhaps)
+    }
+
+    /// What it costs to look for a name.
+    fn search_cost(&self) -> usize {
+        self.items.len()
+            + self.items.iter().map(|item| item.columns.len()).sum::<usize>() / 16
+            + self.guess_cost()
+    }
+
+    /// What it costs to merge all that a name may mean.
+    fn guess_cost(&self) -> usize {
+        self.items
+            .iter()
+            .filter(|item| item.is_guess && item.shows_columns)
+            .map(|item| self.row_cost(item))
+            .sum()
+    }
+
+    fn row_cost(&self, item: &Item) -> usize {
+        item.columns.iter().filter_map(|(_, slot)| self.slots.get(*slot)).map(Value::size).sum()
     }
 
     fn named(&self, schema: Option<&str>, name: &str) -> Option<&Item> {
@@ -132,7 +173,7 @@ impl Analysis<'_, '_> {
         let mut perhaps: Option<Value> = None;
         for at in (0..self.levels.len()).rev() {
             let Some(level) = self.levels.get(at) else { continue };
-            self.shared.spend(1 + level.items.len())?;
+            self.shared.spend(1 + level.search_cost())?;
             match level.find(name) {
                 Found::Columns(slots) => {
                     let value = self.slots(at, &slots);
@@ -144,13 +185,13 @@ impl Analysis<'_, '_> {
                         }
                     });
                 }
-                Found::Open(value) => match &mut perhaps {
-                    Some(open) => open.add(&value),
-                    None => perhaps = Some(value),
-                },
-                Found::Nothing if is_system_column(name) && !level.items.is_empty() => {
-                    return Ok(perhaps.unwrap_or_else(Value::constant));
+                Found::Open(value, slots) => {
+                    perhaps.get_or_insert_default().add(&value);
+                    if let Some(references) = &mut self.references {
+                        references.extend(slots.into_iter().map(|slot| (at, slot)));
+                    }
                 }
+                // Maybe a system column; but only tables have those, so a query further out may have the name.
                 Found::Nothing => {}
             }
         }
@@ -163,6 +204,9 @@ impl Analysis<'_, '_> {
             (Some(value), None) => Ok(value),
             (None, _) if self.is_parameter(name) => Ok(Value::default()),
             (None, Some(row)) => Ok(row),
+            (None, None) if is_system_column(name) && self.levels.iter().any(|l| !l.items.is_empty()) => {
+                Ok(Value::constant())
+            }
             (None, None) => Ok(Value::unknown(Doubt::UnknownColumn)),
         }
     }
@@ -174,6 +218,7 @@ impl Analysis<'_, '_> {
         item: &str,
         column: &str,
     ) -> Result<Option<Value>, Doubt> {
+        self.shared.spend(1 + self.levels.iter().map(|level| level.items.len()).sum::<usize>() / 16)?;
         let Some((at, index)) = self.item(schema, item) else {
             let value = if self.is_parameter(column) {
                 Value::default()
@@ -182,20 +227,31 @@ impl Analysis<'_, '_> {
             };
             return Ok(Some(value));
         };
-        self.shared.spend(1)?;
         let Some(found) = self.levels.get(at).and_then(|level| level.items.get(index)) else {
             return Ok(None);
         };
-        let slots: Vec<usize> =
-            found.columns.iter().filter(|(n, _)| **n == *column).map(|(_, slot)| *slot).collect();
-        if !slots.is_empty() {
+        self.shared.spend(1 + found.columns.len() / 16)?;
+        let slots: Vec<usize> = found.slots_of(column).collect();
+        if !slots.is_empty() && !found.is_guess {
             return Ok(Some(self.slots(at, &slots)));
         }
-        if is_system_column(column) {
-            return Ok(Some(Value::constant()));
+        let is_open = found.open.is_some();
+        let cost = self.levels.get(at).map_or(0, |level| level.row_cost(found));
+        self.shared.spend(if is_open { cost } else { 0 })?;
+        let function = FunctionName { schema: None, name: column.into() };
+        let by_users = !self.shared.names.catalogue.user_functions(&function, self.path).is_empty();
+        if is_open {
+            // A column that is not known, or a function of that name, which would get the row.
+            let mut row = self.row_of(at, index);
+            row.doubt(by_users.then_some(Doubt::Function));
+            return Ok(Some(row));
         }
-        // A function of that name could also be meant; it would get the row.
-        Ok(found.open.clone())
+        Ok((is_system_column(column) && !by_users).then(Value::constant))
+    }
+
+    /// What it costs to look for a name at every level.
+    pub(super) fn search_cost(&self) -> usize {
+        self.levels.iter().map(|level| level.search_cost()).sum::<usize>() / 16
     }
 
     /// Where an item of this name is: the level and its place there.
@@ -234,10 +290,10 @@ impl Analysis<'_, '_> {
             for (name, slot) in &item.columns {
                 let value = level.value(*slot);
                 self.shared.spend(value.size())?;
-                if into.open.is_none() {
+                if into.open.is_none() && !item.is_guess && !item.is_unordered {
                     into.columns.push((name.clone(), value));
-                } else if let Some(open) = &mut into.open {
-                    open.add(&value);
+                } else {
+                    into.open.get_or_insert_default().add(&value);
                 }
             }
             if let Some(more) = &item.open {

@@ -6,6 +6,7 @@
 mod bounds;
 mod doubt;
 mod flows;
+mod hidden;
 mod names;
 mod rows;
 
