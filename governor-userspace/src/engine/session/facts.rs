@@ -125,16 +125,19 @@ impl FactsCache {
             self.hits_count += 1;
             return found.clone();
         }
+        // The statement's own text, as the grammar would cut it out.
+        let own = text.trim_ascii();
+        let own = own.strip_suffix(';').map_or(own, str::trim_ascii_end);
         let mut key = std::mem::take(&mut self.shape_key);
-        let understood = if !shape::key_of(text, &mut key) {
+        let understood = if !shape::key_of(own, &mut key) {
             self.understand(text, true)
         } else if !self.seen.again(text)
             && let Some(found) = self.shapes.get(key.as_slice())
         {
             self.hits_count += 1;
             let recorded = found.recorded.iter().map(|r| Recorded {
-                text: mask_text(&self.detectors, text.trim_ascii(), self.record_text_bytes_max).into(),
-                text_bytes: text.trim_ascii().len() as u64,
+                text: mask_text(&self.detectors, own, self.record_text_bytes_max).into(),
+                text_bytes: own.len() as u64,
                 ..r.clone()
             });
             Arc::new(Understood { script: found.script.clone(), recorded: recorded.collect() })
@@ -283,7 +286,8 @@ mod tests {
     fn facts_of_a_shape_stay_with_the_record() {
         let mut cache = cache();
         let texts = ["SELECT a FROM t WHERE id = 17", "SELECT a FROM t WHERE id = 4711"];
-        let for_record = texts.map(|text| cache.understand_for_record(text));
+        let for_record = texts.map(|text| cache.understand_for_record(&format!(" {text} ;\n")));
+        assert_eq!(cache.counts(), (1, 1), "the second has the facts of the first");
         for (text, understood) in texts.iter().zip(&for_record) {
             let statement = StatementRef::all(understood).next().unwrap();
             assert_eq!(&*statement.recorded().text, *text);
