@@ -6,6 +6,7 @@ mod category;
 mod decision;
 mod endpoint;
 mod lineage;
+mod pattern;
 mod principal;
 mod relation;
 mod search_path;
@@ -26,6 +27,7 @@ pub use decision::{
 };
 pub use endpoint::{Claims, Endpoint, SessionId};
 pub use lineage::{Doubt, Flow, Lineage, Temporary};
+pub use pattern::wildcard;
 pub use principal::{Ancestor, Class, Principal};
 pub use relation::{ColumnName, RelationName};
 pub use search_path::SearchPath;

@@ -6,6 +6,7 @@
 //! that name; what is certain about it is only what holds in every schema.
 
 use super::question::Reading;
+use crate::engine::model::wildcard;
 use crate::engine::model::{Category, Claims, ColumnName, Endpoint, Mentions, Principal, RelationName};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -344,22 +345,6 @@ impl FromStr for Member {
         }
         Ok(member)
     }
-}
-
-/// Whether `text` fits `pattern`, where `*` stands for any run of characters.
-pub(super) fn wildcard(pattern: &str, text: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
-    let mut last = None;
-    for piece in pieces {
-        if let Some(between) = last.replace(piece) {
-            match rest.split_once(between) {
-                Some((_, after)) => rest = after,
-                None => return false,
-            }
-        }
-    }
-    last.map_or(rest.is_empty(), |end| rest.ends_with(end))
 }
 
 impl std::fmt::Display for NamePattern {

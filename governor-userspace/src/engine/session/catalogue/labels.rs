@@ -1,6 +1,7 @@
 //! What the operator's labels, and names, say of a column.
 
 use crate::engine::masking::{Category, classify_column};
+use crate::engine::model::wildcard;
 
 /// The operator's word on columns, from the configuration; it comes before everything else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,22 +27,6 @@ impl ColumnPattern {
         let parts = [(&self.schema, schema), (&self.relation, relation), (&self.column, column)];
         parts.iter().all(|(pattern, name)| wildcard(pattern, name))
     }
-}
-
-/// Whether `text` fits `pattern`, where `*` stands for any run of characters.
-fn wildcard(pattern: &str, text: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
-    let mut last = None;
-    for piece in pieces {
-        if let Some(between) = last.replace(piece) {
-            match rest.split_once(between) {
-                Some((_, after)) => rest = after,
-                None => return false,
-            }
-        }
-    }
-    last.map_or(rest.is_empty(), |end| rest.ends_with(end))
 }
 
 impl Labels {
