@@ -86,7 +86,14 @@ impl Session {
                     continue;
                 }
             }
-            let needed = needed_bytes(header, governance.limits.row_bytes_max)?;
+            let row_bytes_max = governance.limits.row_bytes_max;
+            let needed = match (header.kind, &self.rows) {
+                (kind::COPY_DATA, Rows::Copy(_)) => {
+                    header.at_most(row_bytes_max)?;
+                    header.body_bytes
+                }
+                _ => needed_bytes(header, row_bytes_max)?,
+            };
             let Some(body) = chunk.unread().get(Header::BYTES..Header::BYTES + needed) else {
                 // Counted again when the rest is here.
                 if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
@@ -102,7 +109,10 @@ impl Session {
             match step {
                 Step::Pass => {
                     chunk.pass_message::<ToClient<'_>>(total, (), &mut self.server_stream);
-                    if header.kind == kind::COPY_DATA && !self.counts_rows() {
+                    if header.kind == kind::COPY_DATA
+                        && !self.counts_rows()
+                        && !matches!(self.rows, Rows::Copy(_))
+                    {
                         let (_, bytes) = chunk.pass_run::<ToClient<'_>>(kind::COPY_DATA, || ());
                         if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
                             run.bytes += bytes;
@@ -141,6 +151,9 @@ impl Session {
         match message {
             kind::DATA_ROW | kind::COPY_DATA if !self.row_may_pass(out) => Ok(Step::Drop),
             kind::DATA_ROW => self.masked_row(body, governance),
+            kind::COPY_DATA => self.copied(body, governance),
+            kind::COPY_DONE => self.copy_out_ended(),
+            kind::COPY_OUT_RESPONSE if self.runs_something() => self.copy_out_began(body, governance),
             kind::ROW_DESCRIPTION | kind::NO_DATA => self.described(message, body, governance),
             kind::PARSE_COMPLETE => {
                 let owed = self.pop_expected(|e| matches!(e, Expect::Parse { .. }), "ParseComplete")?;
@@ -207,7 +220,7 @@ impl Session {
                 if self.restricted && self.asked.is_none() {
                     self.following.reported(name, value);
                 }
-                Ok(Step::Pass)
+                Ok(self.parameter_told(name, value, governance))
             }
             kind::BACKEND_KEY_DATA => {
                 let (process, secret) = backend::backend_key_data(body)?;
@@ -219,11 +232,8 @@ impl Session {
                 Ok(Step::Pass)
             }
             kind::AUTHENTICATION => self.authentication_request(body),
-            kind::NOTIFICATION_RESPONSE
-            | kind::PARAMETER_DESCRIPTION
-            | kind::COPY_OUT_RESPONSE
-            | kind::COPY_DATA
-            | kind::COPY_DONE
+            kind::NOTIFICATION_RESPONSE => self.notified(body, governance),
+            kind::PARAMETER_DESCRIPTION
             | kind::NEGOTIATE_PROTOCOL_VERSION => Ok(Step::Pass),
             // CopyBoth belongs to replication connections, which are not read.
             other => Err(ProtocolViolation::UnknownKind { kind: other }),
@@ -238,6 +248,9 @@ impl Session {
 
     /// A row that may hold something to mask.
     fn masked_row(&mut self, body: &[u8], governance: &Governance) -> Result<Step, ProtocolViolation> {
+        if let Rows::Copy(_) = &self.rows {
+            return Err(ProtocolViolation::Other("DataRow comes inside a COPY"));
+        }
         let Rows::Mask(plan) = &self.rows else {
             if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
                 run.rows += 1;
@@ -414,6 +427,9 @@ impl Session {
             _ => return Err(ProtocolViolation::Other("CommandComplete answers something that runs nothing")),
         }
         if let Some(run) = run {
+            if self.may_be_masked {
+                self.reported.follow(&run.statement);
+            }
             self.follow_effects(&run.statement.clone(), tag.as_deref());
             self.finish(now, run, outcome, tag, None, out);
         }
@@ -486,6 +502,7 @@ impl Session {
     ) -> Result<Step, ProtocolViolation> {
         self.transaction = backend::ready_for_query(body)?;
         self.rows = Rows::Undecided;
+        self.reported.ready();
         self.copying_in = false;
         if let Phase::Authenticating = self.phase {
             let mut ready = vec![kind::READY_FOR_QUERY, 0, 0, 0, 5];
@@ -629,9 +646,8 @@ fn needed_bytes(header: Header, row_bytes_max: usize) -> Result<usize, ProtocolV
         | kind::PORTAL_SUSPENDED
         | kind::EMPTY_QUERY_RESPONSE => whole_up_to(CONTROL_BYTES_MAX),
         // Short by nature: a length that says otherwise is no such message.
+        kind::COPY_OUT_RESPONSE | kind::NOTIFICATION_RESPONSE => whole_up_to(CONTROL_BYTES_MAX),
         kind::COPY_IN_RESPONSE
-        | kind::COPY_OUT_RESPONSE
-        | kind::NOTIFICATION_RESPONSE
         | kind::NEGOTIATE_PROTOCOL_VERSION => header.at_most(CONTROL_BYTES_MAX).map(|()| 0),
         kind::PARAMETER_DESCRIPTION => header.at_most(ROW_DESCRIPTION_BYTES_MAX).map(|()| 0),
         _ => Ok(0),

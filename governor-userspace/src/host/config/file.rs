@@ -105,6 +105,7 @@ table!(Masking {
 
 table!(MaskingColumn {
     column: Value<String>,
+    path: Value<String>,
     category: Option<Category>,
 });
 

@@ -1,6 +1,6 @@
 //! What the operator's labels, and names, say of a column.
 
-use crate::engine::masking::{Category, classify_column};
+use crate::engine::masking::{Category, JsonPath, classify_column};
 use crate::engine::model::wildcard;
 
 /// The operator's word on columns, from the configuration; it comes before everything else.
@@ -12,6 +12,8 @@ pub struct Labels {
     pub clear: Vec<ColumnPattern>,
     /// Columns that label files name: sensitive, as what their name tells where the file does not say.
     pub labelled: Vec<(ColumnPattern, Option<Category>)>,
+    /// Places in documents: shown as it is, such a column loses these; in an expression, everything.
+    pub paths: Vec<(ColumnPattern, JsonPath, Category)>,
 }
 
 /// `schema.relation.column`; each part a name, or a pattern with `*` for any run of characters.
@@ -30,6 +32,14 @@ impl ColumnPattern {
 }
 
 impl Labels {
+    /// The places that are hidden in documents of a column, and what is first said to be there.
+    pub(super) fn paths(&self, schema: &str, relation: &str, column: &str) -> Option<(Vec<JsonPath>, Category)> {
+        let named = self.paths.iter().filter(|(p, ..)| p.matches(schema, relation, column));
+        let named: Vec<&(ColumnPattern, JsonPath, Category)> = named.collect();
+        let (_, _, category) = named.first()?;
+        Some((named.iter().map(|(_, path, _)| path.clone()).collect(), *category))
+    }
+
     pub(super) fn category(
         &self,
         schema: &str,

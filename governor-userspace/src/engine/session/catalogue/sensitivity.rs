@@ -2,16 +2,19 @@
 
 use super::Catalogue;
 use super::labels::Labels;
-use crate::engine::masking::Category;
+use crate::engine::masking::{Category, JsonPath};
 use crate::engine::model::{ColumnId, FIRST_USER_OID, Oid, Relation, RelationKind, Statement};
 use crate::engine::sql::{SqlDialect, ViewFlows};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Sensitive columns only: what is not in it is not known to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sensitivity {
     categories: HashMap<ColumnId, Category>,
     relations: HashSet<Oid>,
+    /// Columns of documents of which only these places are sensitive.
+    paths: HashMap<ColumnId, Arc<[JsonPath]>>,
     any: bool,
 }
 
@@ -23,6 +26,11 @@ impl Sensitivity {
     /// Some user relation has sensitive columns.
     pub fn any(&self) -> bool {
         self.any
+    }
+
+    /// The only places in the documents of a sensitive column that are.
+    pub fn paths(&self, column: ColumnId) -> Option<&Arc<[JsonPath]>> {
+        self.paths.get(&column)
     }
 
     /// A column of this relation is sensitive.
@@ -43,8 +51,14 @@ impl Sensitivity {
             for column in &relation.columns {
                 let category =
                     labels.category(&relation.schema, &relation.name, &column.name, column.type_oid);
+                let id = (relation.oid, column.attribute);
                 if let Some(category) = category {
-                    found.mark((relation.oid, column.attribute), category);
+                    found.mark(id, category);
+                } else if let Some((paths, category)) =
+                    labels.paths(&relation.schema, &relation.name, &column.name)
+                {
+                    found.mark(id, category);
+                    found.paths.insert(id, paths.into());
                 }
             }
         }

@@ -1,7 +1,9 @@
 //! The machine, bytes in and bytes out: no socket, no sleep.
 
 mod allocations;
+mod asides;
 mod client;
+mod copying;
 mod diagnostics;
 mod encryption;
 mod glass;
