@@ -13,8 +13,10 @@ use super::compile::PolicySet;
 use super::context::Clock;
 use super::entity::{self, PolicyPrincipal};
 use super::mentions::Mentions;
+use super::names::Vocabulary;
 use super::question::{Reading, RunContext, SeeColumn, SessionContext, Visibility};
 use super::schema::{self, Ask};
+use super::slice::Parties;
 use super::{annotation::Notes, context, names};
 use crate::engine::model::{
     Claims, Class, Decision, Endpoint, Hold, Limits, MaskStyle, Obligations, Reason, Statement,
@@ -35,7 +37,7 @@ impl PolicySet {
         let clock = self.clock(Ask::Connect, who.class(), around);
         let asked = context::of_session(claims, to, around, clock)
             .zip(entity::database(claims, to, &self.labelling))
-            .and_then(|(context, resource)| self.ask(Ask::Connect, who, &resource, context));
+            .and_then(|(context, resource)| self.ask_once(Ask::Connect, who, &resource, context));
         asked.map_or_else(internal_denial, Answer::into_decision)
     }
 
@@ -75,7 +77,7 @@ impl PolicySet {
         let ask = |reading| {
             context::of_session(claims, to, around, clock)
                 .zip(entity::column(claims, to, column, &self.labelling, reading))
-                .and_then(|(context, resource)| self.ask(Ask::See, who, &resource, context))
+                .and_then(|(context, resource)| self.ask_once(Ask::See, who, &resource, context))
         };
         let in_doubt = column.column.is_none() && self.looks(Ask::See, who.class()).column_labels;
         let asked = match ask(Reading::Certain) {
@@ -106,7 +108,14 @@ impl PolicySet {
             .iter()
             .fold(Mentions::default(), |all, kind| all.or(self.looks(Ask::Run(*kind), who.class())));
         let clock = looks.time.then(|| self.clock_at(&around.session)).flatten();
-        let read = |reading| names::of(statement, around, &self.labelling, &self.vocabulary, reading);
+        let principal = who.entity(self.identity, &self.labelling)?;
+        let parties = Parties::of(&principal, &resource);
+        let vocabularies: Vec<&Vocabulary> = kinds
+            .iter()
+            .filter_map(|kind| self.slices.get(Ask::Run(*kind), who.class()))
+            .flat_map(|slice| slice.vocabularies_for(&parties))
+            .collect();
+        let read = |reading| names::of(statement, around, &self.labelling, &vocabularies, reading);
         let mut readings = vec![read(Reading::Certain)];
         if looks.names && names::in_doubt(statement, around, &self.labelling) {
             let possible = read(Reading::Possible);
@@ -117,7 +126,13 @@ impl PolicySet {
         for names in readings {
             let context = context::of_statement(claims, to, statement, around, names, clock)?;
             for kind in &kinds {
-                let answer = self.ask(Ask::Run(*kind), who, &resource, context.clone())?;
+                let of = Question {
+                    class: who.class(),
+                    principal: &principal,
+                    resource: &resource,
+                    parties: &parties,
+                };
+                let answer = self.ask(Ask::Run(*kind), of, context.clone())?;
                 joined = Some(match joined {
                     Some(before) => before.and(answer),
                     None => answer,
@@ -140,25 +155,32 @@ impl PolicySet {
         around.at.map(|at| Clock { at, zone: &self.zone })
     }
 
-    /// One question to Cedar. `None` where it could not even be asked.
-    fn ask<'a>(
-        &'a self,
+    fn ask_once(
+        &self,
         ask: Ask,
         who: &PolicyPrincipal,
         resource: &Entity,
         context: Context,
-    ) -> Option<Answer<'a>> {
-        let action = schema::loaded().ok()?.actions.get(ask.as_str())?;
+    ) -> Option<Answer<'_>> {
         let principal = who.entity(self.identity, &self.labelling)?;
+        let parties = Parties::of(&principal, resource);
+        let of = Question { class: who.class(), principal: &principal, resource, parties: &parties };
+        self.ask(ask, of, context)
+    }
+
+    /// One question to Cedar. `None` where it could not even be asked.
+    fn ask(&self, ask: Ask, of: Question<'_>, context: Context) -> Option<Answer<'_>> {
+        let Question { class, principal, resource, parties } = of;
+        let action = schema::loaded().ok()?.actions.get(ask.as_str())?;
         // No schema here: the values are built to it (a test checks that they conform), and checking
         // them again costs more than the decision.
         let request = Request::new(principal.uid(), action.uid(), resource.uid(), context, None).ok()?;
-        let policies = self.slices.get(ask, who.class())?.policies_for(&principal, resource)?;
-        let entities = [action.clone(), principal.into_owned(), resource.clone()];
+        let policies = self.slices.get(ask, class)?.policies_for(parties)?;
+        let entities = [action.clone(), principal.clone(), resource.clone()];
         let entities = Entities::from_entities(entities, None).ok()?;
         let response = Authorizer::new().is_authorized(&request, &policies, &entities);
 
-        let mut determining: Vec<(&'a PolicyId, &'a Notes)> =
+        let mut determining: Vec<(&PolicyId, &Notes)> =
             response.diagnostics().reason().map(|id| self.notes.get_key_value(id)).collect::<Option<_>>()?;
         determining.sort_unstable_by_key(|(id, _)| *id);
         let mut failed: Vec<Reason> = response
@@ -181,6 +203,15 @@ impl PolicySet {
         let is_unpermitted = !is_permitted && determining.is_empty() && failed.is_empty();
         Some(Answer { is_allowed: is_permitted && failed.is_empty(), is_unpermitted, determining, failed })
     }
+}
+
+/// Who asks about what.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    class: Class,
+    principal: &'a Entity,
+    resource: &'a Entity,
+    parties: &'a Parties,
 }
 
 /// What Cedar answered, with the policies behind it.
