@@ -95,7 +95,8 @@ impl Slice {
         for &n in chosen {
             let (Some(policy), Some(look)) = (policies.get(n), looks.get(n)) else { continue };
             mentions = mentions.or(look.mentions);
-            match named_entity(policy) {
+            // A class that the scope names is the slice's own.
+            match named_entity(policy).filter(|uid| !schema::is_class(uid)) {
                 Some(uid) => {
                     let (members, names) = particular.entry(uid).or_default();
                     members.push(policy.clone());
