@@ -366,8 +366,7 @@ fn detect(
                 let plan = ColumnPlan { format, ..leaf.plan() };
                 match named {
                     Some(category) => {
-                        let masked =
-                            mask_whole(types, &plan, MaskStyle::Redact, Some(category), value, out);
+                        let masked = mask_whole(types, &plan, MaskStyle::Redact, Some(category), value, out);
                         Replaced::Yes(masked, category)
                     }
                     None => detect(types, &plan, detectors, value, depth + 1, out),

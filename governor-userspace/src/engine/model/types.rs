@@ -11,26 +11,15 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TypeShape {
     /// `delimiter` stands between elements in text format.
-    Array {
-        element: Oid,
-        delimiter: u8,
-    },
+    Array { element: Oid, delimiter: u8 },
     /// A type with conditions: its values are those of `base`.
-    Domain {
-        base: Oid,
-    },
+    Domain { base: Oid },
     /// A row. `fields` are in order; `None`: an anonymous record, whose binary form alone tells its types.
-    Composite {
-        fields: Option<Arc<[RowField]>>,
-    },
+    Composite { fields: Option<Arc<[RowField]>> },
     /// Two bounds of `subtype`.
-    Range {
-        subtype: Oid,
-    },
+    Range { subtype: Oid },
     /// A list of ranges over `subtype`.
-    Multirange {
-        subtype: Oid,
-    },
+    Multirange { subtype: Oid },
     /// One word of a list.
     Enum,
     /// Text in both formats: citext.

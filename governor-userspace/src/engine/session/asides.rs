@@ -69,8 +69,7 @@ impl Session {
                 !found.is_empty()
             }
         };
-        let hide =
-            !payload.is_empty() && (found(payload) || self.hides_unknown(governance));
+        let hide = !payload.is_empty() && (found(payload) || self.hides_unknown(governance));
         if !hide {
             return Ok(Step::Pass);
         }
@@ -78,7 +77,9 @@ impl Session {
         message.extend_from_slice(&process.to_be_bytes());
         message.extend_from_slice(channel);
         message.extend_from_slice(b"\0[masked]\0");
-        encode::finish(message).map(Step::Replace).ok_or(ProtocolViolation::Other("a channel's name has no end"))
+        encode::finish(message)
+            .map(Step::Replace)
+            .ok_or(ProtocolViolation::Other("a channel's name has no end"))
     }
 
     /// A ParameterStatus: whether the client may be told. What it is not told it goes on believing.
@@ -87,12 +88,13 @@ impl Session {
             return Step::Pass;
         }
         let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
-        let opening = !matches!(self.phase, Phase::Ready | Phase::AskingState | Phase::ReadingCatalogue { .. });
+        let opening =
+            !matches!(self.phase, Phase::Ready | Phase::AskingState | Phase::ReadingCatalogue { .. });
         if opening {
             self.reported.learn(&name, &value);
         }
         let takes_free_text = FREE_TEXT.iter().any(|free| free.eq_ignore_ascii_case(&name));
-        if opening || !takes_free_text || value.is_empty() {
+        if opening || !takes_free_text || value.is_empty() || is_zone(&name, &value) {
             return Step::Pass;
         }
         if let Some(run) = self.pipeline.front().and_then(|owed| owed.run.as_ref()) {
@@ -110,6 +112,12 @@ impl Session {
         let unknown = SeeColumn { column: None, category: None };
         any && matches!(self.asker(governance).see(unknown), ColumnAction::Mask { .. })
     }
+}
+
+/// The name of a time zone that the server has. One with digits may be made up: `<anything>-3` is valid.
+fn is_zone(name: &str, value: &str) -> bool {
+    let listed = value.contains('/') || !value.bytes().any(|b| b.is_ascii_digit());
+    name.eq_ignore_ascii_case("timezone") && listed && !value.contains('<')
 }
 
 /// Settings that the server reports and that hold what somebody wrote; the others are words of a list, or numbers.

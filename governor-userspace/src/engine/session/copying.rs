@@ -10,7 +10,9 @@ use super::meaning::{Meaning, touches_temporary};
 use super::server::Step;
 use super::{Rows, Session, fault, visibility};
 use crate::engine::masking::{CopyMask, Format, RowPlan};
-use crate::engine::model::{CopyFormat, CopyOptions, Decision, Lineage, SessionState, Statement, StatementKind};
+use crate::engine::model::{
+    CopyFormat, CopyOptions, Decision, Lineage, SessionState, Statement, StatementKind,
+};
 use crate::engine::wire::postgres::backend::{self, kind};
 use crate::engine::wire::postgres::{ProtocolViolation, encode};
 use std::sync::Arc;
@@ -119,11 +121,7 @@ impl Session {
     }
 
     /// Data of a COPY TO.
-    pub(super) fn copied(
-        &mut self,
-        body: &[u8],
-        governance: &Governance,
-    ) -> Result<Step, ProtocolViolation> {
+    pub(super) fn copied(&mut self, body: &[u8], governance: &Governance) -> Result<Step, ProtocolViolation> {
         let mask = match &mut self.rows {
             Rows::Copy(mask) => mask,
             Rows::Pass => return Ok(Step::Pass),
@@ -197,11 +195,33 @@ pub(super) fn is_ascii_safe(encoding: &str) -> bool {
     let numbered = |prefix: &str| {
         plain.strip_prefix(prefix).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
     };
-    any(&["utf8", "unicode", "sqlascii", "euccn", "eucjp", "euckr", "euctw", "eucjis2004", "koi8", "koi8r", "koi8u"])
-        || numbered("latin")
+    any(&[
+        "utf8",
+        "unicode",
+        "sqlascii",
+        "euccn",
+        "eucjp",
+        "euckr",
+        "euctw",
+        "eucjis2004",
+        "koi8",
+        "koi8r",
+        "koi8u",
+    ]) || numbered("latin")
         || numbered("iso8859")
         || numbered("win125")
-        || any(&["win866", "win874", "abc", "alt", "win", "tcvn", "tcvn5712", "vscii", "mulein", "muleinternal"])
+        || any(&[
+            "win866",
+            "win874",
+            "abc",
+            "alt",
+            "win",
+            "tcvn",
+            "tcvn5712",
+            "vscii",
+            "mulein",
+            "muleinternal",
+        ])
 }
 
 #[cfg(test)]

@@ -233,8 +233,7 @@ impl Session {
             }
             kind::AUTHENTICATION => self.authentication_request(body),
             kind::NOTIFICATION_RESPONSE => self.notified(body, governance),
-            kind::PARAMETER_DESCRIPTION
-            | kind::NEGOTIATE_PROTOCOL_VERSION => Ok(Step::Pass),
+            kind::PARAMETER_DESCRIPTION | kind::NEGOTIATE_PROTOCOL_VERSION => Ok(Step::Pass),
             // CopyBoth belongs to replication connections, which are not read.
             other => Err(ProtocolViolation::UnknownKind { kind: other }),
         }
@@ -647,8 +646,9 @@ fn needed_bytes(header: Header, row_bytes_max: usize) -> Result<usize, ProtocolV
         | kind::EMPTY_QUERY_RESPONSE => whole_up_to(CONTROL_BYTES_MAX),
         // Short by nature: a length that says otherwise is no such message.
         kind::COPY_OUT_RESPONSE | kind::NOTIFICATION_RESPONSE => whole_up_to(CONTROL_BYTES_MAX),
-        kind::COPY_IN_RESPONSE
-        | kind::NEGOTIATE_PROTOCOL_VERSION => header.at_most(CONTROL_BYTES_MAX).map(|()| 0),
+        kind::COPY_IN_RESPONSE | kind::NEGOTIATE_PROTOCOL_VERSION => {
+            header.at_most(CONTROL_BYTES_MAX).map(|()| 0)
+        }
         kind::PARAMETER_DESCRIPTION => header.at_most(ROW_DESCRIPTION_BYTES_MAX).map(|()| 0),
         _ => Ok(0),
     }

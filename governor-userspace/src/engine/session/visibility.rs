@@ -205,25 +205,25 @@ fn column_action(
         _ => None,
     };
     if field.table_oid != 0 && field.attribute > 0 {
-        let own =
-            match catalogue.column(field.table_oid, field.attribute) {
-                Some(column) => match column.category {
-                    // Where policy shows it, a detector would only undo that.
-                    Some(category) => {
-                        let seen =
-                            asker.see(SeeColumn { column: Some(column.name), category: Some(category) });
-                        let partly = catalogue.paths(field.table_oid, field.attribute).is_some();
-                        Some(if partly { in_parts(seen, field.type_oid) } else { seen })
-                    }
-                    None => None,
-                },
-                None if Catalogue::is_system(field.table_oid) => None,
-                // Made since the catalogue was read, or a temporary relation.
-                None => Some(asker.see(SeeColumn {
+        let own = match catalogue.column(field.table_oid, field.attribute) {
+            Some(column) => match column.category {
+                // Where policy shows it, a detector would only undo that.
+                Some(category) => {
+                    let seen = asker.see(SeeColumn { column: Some(column.name), category: Some(category) });
+                    let partly = catalogue.paths(field.table_oid, field.attribute).is_some();
+                    Some(if partly { in_parts(seen, field.type_oid) } else { seen })
+                }
+                None => None,
+            },
+            None if Catalogue::is_system(field.table_oid) => None,
+            // Made since the catalogue was read, or a temporary relation.
+            None => {
+                Some(asker.see(SeeColumn {
                     column: None,
                     category: classify_column("", &field.name, field.type_oid),
-                })),
-            };
+                }))
+            }
+        };
         let put = match (flow, origin.statement) {
             (Some(flow), Some(statement)) if writes(statement) => of_flow(flow, catalogue, asker),
             _ => Sight::Nothing,

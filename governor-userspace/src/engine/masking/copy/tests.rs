@@ -35,7 +35,12 @@ fn plan(columns: &[(ColumnAction, u32)], format: Format) -> Arc<RowPlan> {
 }
 
 /// The data in pieces that end at `cuts`.
-fn run(options: &CopyOptions, plan: &Arc<RowPlan>, data: &[u8], cuts: &[usize]) -> Result<Vec<u8>, CopyError> {
+fn run(
+    options: &CopyOptions,
+    plan: &Arc<RowPlan>,
+    data: &[u8],
+    cuts: &[usize],
+) -> Result<Vec<u8>, CopyError> {
     let mut mask = CopyMask::new(options, plan.clone(), 1 << 16);
     let (mut shown, mut from) = (Vec::new(), 0);
     for end in cuts.iter().copied().chain([data.len()]) {
@@ -71,7 +76,8 @@ use ColumnAction::{Clear, Detect};
 #[test]
 fn text_is_masked_by_column_and_by_value() {
     let columns = [(Clear, 25), (MASKED, 25), (Detect, 25), (MASKED, 23)];
-    let data = format!("1\t{SECRET}\tcall alice@example.com\t42\n\\N\t\\N\t\\N\t\\N\na\\tb\tx\\\\y\tplain\t0\n");
+    let data =
+        format!("1\t{SECRET}\tcall alice@example.com\t42\n\\N\t\\N\t\\N\t\\N\na\\tb\tx\\\\y\tplain\t0\n");
     let wanted = "1\t[masked]\tcall ***\t0\n\\N\t\\N\t\\N\t\\N\na\\tb\t[masked]\tplain\t0\n";
     assert_eq!(shown(&text("\\N"), &columns, &data), wanted);
 }
@@ -80,7 +86,8 @@ fn text_is_masked_by_column_and_by_value() {
 fn escapes_hide_nothing_from_a_detector_and_what_is_written_is_escaped() {
     let at = CopyOptions { format: CopyFormat::Text { delimiter: b'@', null: "\\N".into() }, ..text("") };
     assert_eq!(shown(&at, &[(Clear, 25), (Detect, 25)], "a@alice\\@example.com\n"), "a@a***\\@example.com\n");
-    let bracket = CopyOptions { format: CopyFormat::Text { delimiter: b'[', null: "\\N".into() }, ..text("") };
+    let bracket =
+        CopyOptions { format: CopyFormat::Text { delimiter: b'[', null: "\\N".into() }, ..text("") };
     assert_eq!(shown(&bracket, &[(MASKED, 25), (Clear, 25)], "x[y\n"), "\\[masked][y\n");
 }
 
@@ -261,11 +268,11 @@ proptest! {
     #[test]
     fn only_masked_values_change(
         rows in prop::collection::vec([value(), value(), value()], 0..8),
-        is_csv: bool,
+        is_csv in any::<bool>(),
         cuts in prop::collection::vec(0_usize..200, 0..5),
     ) {
         let options = if is_csv { csv(b',', "", b'"', b'\\') } else { text("\\N") };
-        let rows: Vec<Vec<Option<String>>> = rows.into_iter().map(Vec::from).collect();
+        let rows: Vec<Vec<Option<String>>> = rows.iter().map(|row| row.to_vec()).collect();
         let (mut data, mut wanted) = (Vec::new(), Vec::new());
         written(&options, &rows, &mut data);
         let hidden = |row: &Vec<Option<String>>| {
@@ -286,8 +293,8 @@ proptest! {
     #[test]
     fn any_bytes_end_well(
         data in prop::collection::vec(any::<u8>(), 0..300),
-        kind in 0..3,
-        begins: bool,
+        kind in 0_u8..3,
+        begins in any::<bool>(),
     ) {
         let (options, format) = match kind {
             0 => (text("\\N"), Format::Text),

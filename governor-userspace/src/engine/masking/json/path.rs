@@ -17,7 +17,9 @@ impl JsonPath {
             match c {
                 '"' => quoted = !quoted,
                 '.' if !quoted => keys.push(String::new()),
-                c if !quoted && (c.is_whitespace() || c.is_control() || "[]()$@*".contains(c)) => return None,
+                c if !quoted && (c.is_whitespace() || c.is_control() || "[]()$@*".contains(c)) => {
+                    return None;
+                }
                 c => keys.last_mut()?.push(c),
             }
         }

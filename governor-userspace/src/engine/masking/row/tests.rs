@@ -128,10 +128,8 @@ fn a_marker_never_exceeds_the_column() {
 
 #[test]
 fn a_failing_detector_redacts() {
-    let plan = RowPlan {
-        columns: vec![column(ColumnAction::Detect, 25, Format::Text)],
-        ..RowPlan::default()
-    };
+    let plan =
+        RowPlan { columns: vec![column(ColumnAction::Detect, 25, Format::Text)], ..RowPlan::default() };
     let mut out = vec![];
     let outcome = mask_row(&plan, &broken(), &body(&[Some(b"12345678Z")]), &mut out).unwrap();
     assert!(outcome.changed);
@@ -170,10 +168,8 @@ fn malformed_rows_are_errors_and_write_nothing() {
 
 #[test]
 fn passive_plans_are_known() {
-    let plan = |action, oid| RowPlan {
-        columns: vec![column(action, oid, Format::Text)],
-        ..RowPlan::default()
-    };
+    let plan =
+        |action, oid| RowPlan { columns: vec![column(action, oid, Format::Text)], ..RowPlan::default() };
     assert!(RowPlan::default().is_passive());
     assert!(plan(ColumnAction::Clear, 25).is_passive());
     assert!(plan(ColumnAction::Detect, 23).is_passive());

@@ -16,9 +16,8 @@ pub(super) fn constant(
     if depth > DEPTH_MAX {
         return Masked::Null;
     }
-    let below = |oid: u32, out: &mut Vec<u8>| {
-        constant(types, &Leaf::typed(oid), format, plain, depth + 1, out)
-    };
+    let below =
+        |oid: u32, out: &mut Vec<u8>| constant(types, &Leaf::typed(oid), format, plain, depth + 1, out);
     match types.shape(leaf.type_oid) {
         Some(TypeShape::Domain { base }) => return below(base, out),
         Some(TypeShape::Array { element, delimiter }) => {
@@ -143,7 +142,8 @@ pub(super) fn is_of_numbers(oid: u32) -> bool {
 }
 
 /// tsvector, tsquery, jsonpath and names of objects.
-const WITH_TEXT: [u32; 14] = [3614, 3615, 4072, 24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191];
+const WITH_TEXT: [u32; 14] =
+    [3614, 3615, 4072, 24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191];
 
 /// Layouts of the binary forms: the `send` functions of the types.
 fn known(oid: u32, modifier: i32, format: Format) -> Known {
@@ -161,7 +161,10 @@ fn known(oid: u32, modifier: i32, format: Format) -> Known {
         // point, line, lseg, box, path, polygon, circle.
         600 => either(b"(0,0)", &[0; 16]),
         // A line needs a slope: 1x + 0y + 0 = 0.
-        628 => either(b"{1,0,0}", &[0x3f, 0xf0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        628 => either(
+            b"{1,0,0}",
+            &[0x3f, 0xf0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        ),
         601 => either(b"[(0,0),(0,0)]", &[0; 32]),
         603 => either(b"(0,0),(0,0)", &[0; 32]),
         602 => either(b"((0,0))", &[1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),

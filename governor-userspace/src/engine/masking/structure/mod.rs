@@ -21,8 +21,8 @@ use super::pg_type::{TEXT, TypeClass};
 use super::row::{ColumnAction, ColumnPlan, Replaced};
 use super::transform::{Format, Masked};
 use crate::engine::model::{Category, MaskStyle, TypeShape, Types};
-use constant::constant;
 pub(super) use constant::XML_MARKER;
+use constant::constant;
 
 /// A part of a value, or a value on its own.
 #[derive(Clone, Copy, Debug)]
@@ -231,7 +231,7 @@ fn carries(types: &Types, oid: u32, depth: usize) -> bool {
 }
 
 /// Arrays in rows in arrays. The server has no such bound; whoever nests deeper gets NULL.
-pub(super) const DEPTH_MAX: usize = 16;
+pub(super) const DEPTH_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ static TYPES: LazyLock<Arc<Types>> = LazyLock::new(|| {
 
 fn run(action: ColumnAction, type_oid: u32, format: Format, value: &[u8]) -> Option<Option<Vec<u8>>> {
     let column = ColumnPlan { action, type_oid, type_modifier: -1, format };
-    let plan = RowPlan { columns: vec![column], types: TYPES.clone() };
+    let plan = RowPlan { columns: vec![column], types: TYPES.clone(), ..RowPlan::default() };
     let mut body = vec![0, 1];
     body.extend((value.len() as i32).to_be_bytes());
     body.extend(value);
@@ -95,7 +95,11 @@ fn every_element_of_a_column_s_own_value_has_the_style() {
         (1009, "[0:1]={bob@b.example,\"a,\\\"b\"}", "[0:1]={b***@b.example,[masked]}"),
         (1009, "{}", "{}"),
         (MAILS, "{alice@example.com}", "{a***@example.com}"),
-        (PERSON, "(1,\"bob@b.example\",,\"{x,bob@b.example}\")", "(0,b***@b.example,,\"{[masked],b***@b.example}\")"),
+        (
+            PERSON,
+            "(1,\"bob@b.example\",,\"{x,bob@b.example}\")",
+            "(0,b***@b.example,,\"{[masked],b***@b.example}\")",
+        ),
         // What does not read as its type has it.
         (1009, "{a", "{[masked]}"),
         (1009, "a,b", "{[masked]}"),
@@ -109,17 +113,25 @@ fn every_element_of_a_column_s_own_value_has_the_style() {
 fn only_what_is_found_is_replaced() {
     for (oid, value, wanted) in [
         (1009, "{plain,alice@example.com}", Some("{plain,a***@example.com}")),
-        (1009, "{\"a b\",\"write to \\\"alice@example.com\\\"\",NULL}", Some("{\"a b\",\"write to \\\"***\\\"\",NULL}")),
+        (
+            1009,
+            "{\"a b\",\"write to \\\"alice@example.com\\\"\",NULL}",
+            Some("{\"a b\",\"write to \\\"***\\\"\",NULL}"),
+        ),
         (1009, "{plain,\"a b\"}", None),
         (1009, "{plain", Some("NULL")),
-        (1016, "{4716258304917263}", Some("NULL")),
+        (1016, "{4111111111111111}", Some("NULL")),
         (1007, "{1,2}", None),
         (PERSON, "(7,\"to alice@example.com\",512,)", Some("(7,\"to ***\",[masked],)")),
         (PERSON, "(7,plain,,{x})", None),
         (PERSONS, "{\"(7,\\\"a b\\\",y,)\"}", Some("{\"(7,\\\"a b\\\",[masked],)\"}")),
         (2249, "(7,alice@example.com)", Some("(7,)")),
         (2249, "(7,plain)", None),
-        (HSTORE, "\"colour\"=>\"blue\", \"ssn\"=>\"512-84-9071\", \"x\"=>NULL", Some("\"colour\"=>\"blue\", \"ssn\"=>\"[masked]\", \"x\"=>NULL")),
+        (
+            HSTORE,
+            "\"colour\"=>\"blue\", \"ssn\"=>\"512-84-9071\", \"x\"=>NULL",
+            Some("\"colour\"=>\"blue\", \"ssn\"=>\"[masked]\", \"x\"=>NULL"),
+        ),
         (HSTORE, "\"to\"=>\"alice@example.com\"", Some("\"to\"=>\"a***@example.com\"")),
         (HSTORE, "\"alice@example.com\"=>\"x\"", Some("NULL")),
         (HSTORE, "\"a\"=>\"b\"", None),
@@ -142,10 +154,19 @@ fn xml_loses_texts_and_attributes() {
         ("<a b='alice@example.com' c=\"1\"/>", Some("<a b='[masked]' c=\"1\"/>")),
         ("<a>alice&#64;example.com</a>", Some("<a>[masked]</a>")),
         ("<a>alice&#x40;example.com &amp; more</a>", Some("<a>[masked]</a>")),
-        ("<p:person><ssn>9</ssn><x>9</x></p:person>", Some("<p:person><ssn>[masked]</ssn><x>9</x></p:person>")),
+        (
+            "<p:person><ssn>9</ssn><x>9</x></p:person>",
+            Some("<p:person><ssn>[masked]</ssn><x>9</x></p:person>"),
+        ),
         ("<ssn><part>9</part> <part/></ssn>", Some("<ssn><part>[masked]</part> <part/></ssn>")),
-        ("<a><!-- alice@example.com --><![CDATA[bob@b.example]]></a>", Some("<a><!-- *** --><![CDATA[[masked]]]></a>")),
-        ("<?xml version=\"1.0\"?><a ssn = '1'>x</a>", Some("<?xml version=\"1.0\"?><a ssn = '[masked]'>x</a>")),
+        (
+            "<a><!-- alice@example.com --><![CDATA[bob@b.example]]></a>",
+            Some("<a><!--[masked]--><![CDATA[[masked]]]></a>"),
+        ),
+        (
+            "<?xml version=\"1.0\"?><a ssn = '1'>x</a>",
+            Some("<?xml version=\"1.0\"?><a ssn = '[masked]'>x</a>"),
+        ),
         ("<!DOCTYPE a [<!ENTITY e 'alice@example.com'>]><a>&e;</a>", Some("<masked/>")),
         ("<a>plain &lt; text</a> tail", None),
         ("<a", None),
@@ -222,7 +243,7 @@ fn an_array_says_that_it_has_nulls() {
     let mut types = (**TYPES).clone();
     types.add(20_100, TypeShape::Array { element: COLOUR, delimiter: b',' });
     let column = ColumnPlan { action: Detect, type_oid: 20_100, type_modifier: -1, format: Format::Binary };
-    let plan = RowPlan { columns: vec![column], types: Arc::new(types) };
+    let plan = RowPlan { columns: vec![column], types: Arc::new(types), ..RowPlan::default() };
     let mut body = vec![0, 1];
     put(Some(&colours), &mut body);
     let mut out = Vec::new();
@@ -241,7 +262,7 @@ fn bounds_of_depth_and_length_hold() {
             break;
         }
     }
-    assert_eq!(run(REDACT, DEEP, Format::Text, &nested), Some(None));
+    assert!(run(REDACT, DEEP, Format::Text, &nested).unwrap().unwrap().len() < 4096);
     run(PARTIAL, DEEP, Format::Text, &nested);
     run(Detect, DEEP, Format::Text, &nested);
     // Dimensions that promise more than is there.
@@ -249,7 +270,8 @@ fn bounds_of_depth_and_length_hold() {
     many.extend([0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 1].repeat(2));
     assert_eq!(run(Detect, 1009, Format::Binary, &many), Some(None));
     let bit = |modifier| {
-        let column = ColumnPlan { action: REDACT, type_oid: 1560, type_modifier: modifier, format: Format::Text };
+        let column =
+            ColumnPlan { action: REDACT, type_oid: 1560, type_modifier: modifier, format: Format::Text };
         let plan = RowPlan { columns: vec![column], ..RowPlan::default() };
         let mut out = Vec::new();
         mask_row(&plan, &DETECTORS, b"\0\x01\0\0\0\x011", &mut out).unwrap();
@@ -267,7 +289,7 @@ proptest! {
             prop::collection::vec(any::<u8>(), 0..120),
             "[{}\\[\\](),\"\\\\=>a-c@ &;<!/-]{0,60}".prop_map(String::into_bytes),
         ],
-        binary: bool,
+        binary in any::<bool>(),
         action in prop::sample::select(vec![REDACT, PARTIAL, Detect]),
     ) {
         let format = if binary { Format::Binary } else { Format::Text };

@@ -33,7 +33,12 @@ impl ColumnPattern {
 
 impl Labels {
     /// The places that are hidden in documents of a column, and what is first said to be there.
-    pub(super) fn paths(&self, schema: &str, relation: &str, column: &str) -> Option<(Vec<JsonPath>, Category)> {
+    pub(super) fn paths(
+        &self,
+        schema: &str,
+        relation: &str,
+        column: &str,
+    ) -> Option<(Vec<JsonPath>, Category)> {
         let named = self.paths.iter().filter(|(p, ..)| p.matches(schema, relation, column));
         let named: Vec<&(ColumnPattern, JsonPath, Category)> = named.collect();
         let (_, _, category) = named.first()?;

@@ -158,10 +158,7 @@ impl CatalogueReader {
                     self.builder.types.add(row.parse(1)?, shape);
                 }
             }
-            b"m" => self
-                .builder
-                .types
-                .add(row.parse(1)?, TypeShape::Multirange { subtype: row.parse(2)? }),
+            b"m" => self.builder.types.add(row.parse(1)?, TypeShape::Multirange { subtype: row.parse(2)? }),
             b"v" => {
                 let definition: Arc<str> = row.text(2)?.as_ref().into();
                 self.relations.get_mut(&row.parse(1)?)?.0.definition = Some(definition);
@@ -321,9 +318,7 @@ fn type_shape(row: &Row<'_>) -> Option<TypeShape> {
         b"d" => TypeShape::Domain { base: row.parse(5)? },
         b"e" => TypeShape::Enum,
         b"r" => TypeShape::Range { subtype: row.parse(6)? },
-        _ if row.is(9) => {
-            TypeShape::Array { element: row.parse(3)?, delimiter: *row.bytes(4)?.first()? }
-        }
+        _ if row.is(9) => TypeShape::Array { element: row.parse(3)?, delimiter: *row.bytes(4)?.first()? },
         _ => match (&*row.text(7)?, &*row.text(8)?) {
             ("hstore", "hstore") => TypeShape::Hstore,
             ("citext", "citext") => TypeShape::Text,

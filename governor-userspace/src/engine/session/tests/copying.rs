@@ -43,7 +43,11 @@ fn rows_are_masked_by_column_and_by_value() {
             s.client(&query(text));
             assert_eq!(s.verdicts(), [Verdict::Allow], "{text}");
             s.server(&[copy_out(false, 3), row("hello"), row("ask anna@example.org"), end(2)].concat());
-            assert_eq!(shown(&s), ["1\tl***@example.com\thello\n", "1\tl***@example.com\task ***\n"], "{text}");
+            assert_eq!(
+                shown(&s),
+                ["1\tl***@example.com\thello\n", "1\tl***@example.com\task ***\n"],
+                "{text}"
+            );
             assert_eq!(s.client_kinds(), "HddcCZ");
             let AuditEvent::Completion(done) = &s.completions[0].event else { panic!() };
             assert_eq!(done.masked, 3);
@@ -150,8 +154,7 @@ fn a_row_may_come_in_pieces_and_several_at_once() {
     let two = format!("1\t{SECRET}\thello\n2\t{SECRET}\tbye\n3\t{}", &SECRET[..4]);
     let rest = format!("{}\tlast\n", &SECRET[4..]);
     s.server(&[copy_out(false, 3), data(two.as_bytes()), data(rest.as_bytes()), end(3)].concat());
-    let wanted =
-        ["1\tl***@example.com\thello\n2\tl***@example.com\tbye\n", "3\tl***@example.com\tlast\n"];
+    let wanted = ["1\tl***@example.com\thello\n2\tl***@example.com\tbye\n", "3\tl***@example.com\tlast\n"];
     assert_eq!(shown(&s), wanted);
 }
 
@@ -167,7 +170,9 @@ fn every_copy_of_a_text_has_its_own_columns() {
 #[test]
 fn an_extended_copy_is_masked_too_and_a_failed_one_leaves_nothing_behind() {
     let mut s = Stage::ready(Class::Agent);
-    s.client(&[parse("", "COPY people TO STDOUT (FORMAT binary)"), bind("", ""), execute(""), sync()].concat());
+    s.client(
+        &[parse("", "COPY people TO STDOUT (FORMAT binary)"), bind("", ""), execute(""), sync()].concat(),
+    );
     let sent = s.server_kinds();
     assert!(sent.contains('E'), "{sent}");
     let header = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";

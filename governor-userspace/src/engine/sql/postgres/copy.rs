@@ -103,6 +103,9 @@ fn flag(option: &DefElem) -> Option<bool> {
     if matches!(option.arg(), Node::None) {
         return Some(true);
     }
+    if let Node::Boolean(written) = option.arg() {
+        return Some(written.boolval);
+    }
     match constant(option.arg())?.to_ascii_lowercase().as_str() {
         "true" | "on" | "1" => Some(true),
         "false" | "off" | "0" => Some(false),

@@ -7,8 +7,8 @@ use super::{
     ColumnPattern, Config, ConfigError, DEFAULT_PATH, Identity, Limits, Log, Masking, Metrics, Overrides,
     Policy, ServerKey, Tls,
 };
-use crate::engine::masking::JsonPath;
 use crate::engine::masking::Category;
+use crate::engine::masking::JsonPath;
 use crate::engine::policy::Pack;
 use crate::host::identity::agents::line_of;
 use crate::host::identity::{IdentityRules, KnownAgents};
