@@ -1,6 +1,6 @@
 //! One harmless value of each type, whatever the value was.
 
-use super::{DEPTH_MAX, Leaf, array, hstore, record};
+use super::{DEPTH_MAX, Leaf, Plain, array, hstore, record};
 use crate::engine::masking::transform::{Format, MARKER, Masked};
 use crate::engine::model::{TypeShape, Types};
 
@@ -9,7 +9,7 @@ pub(super) fn constant(
     types: &Types,
     leaf: &Leaf<'_>,
     format: Format,
-    plain: &dyn Fn(&Leaf<'_>, &[u8], &mut Vec<u8>) -> Masked,
+    plain: Plain<'_>,
     depth: usize,
     out: &mut Vec<u8>,
 ) -> Masked {

@@ -54,8 +54,11 @@ fn text(value: &[u8], each: Each<'_>, out: &mut Vec<u8>) -> Result<bool, Malform
     Ok(changed)
 }
 
-/// A quoted word that begins `text`: as written, what it says, and what is behind.
-fn word(text: &[u8]) -> Result<(&[u8], Vec<u8>, &[u8]), Malformed> {
+/// As written, what it says, and what is behind.
+type Word<'a> = (&'a [u8], Vec<u8>, &'a [u8]);
+
+/// A quoted word that begins `text`.
+fn word(text: &[u8]) -> Result<Word<'_>, Malformed> {
     if text.first() != Some(&b'"') {
         return Err(Malformed);
     }

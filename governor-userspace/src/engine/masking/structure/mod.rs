@@ -62,6 +62,10 @@ enum Part {
     Null,
 }
 
+/// Masks a value of a type that is not made of others.
+type Plain<'a> = &'a dyn Fn(&Leaf<'_>, &[u8], &mut Vec<u8>) -> Masked;
+/// Searches a part, or a value of another type.
+type Search<'a> = &'a dyn Fn(&Leaf<'_>, &[u8], &mut Vec<u8>) -> Replaced;
 type Each<'a> = &'a mut dyn FnMut(&Leaf<'_>, &[u8], &mut Vec<u8>) -> Part;
 
 /// The value does not read as its type has it.
@@ -81,7 +85,7 @@ pub(super) fn mask(
     style: MaskStyle,
     format: Format,
     value: &[u8],
-    plain: &dyn Fn(&Leaf<'_>, &[u8], &mut Vec<u8>) -> Masked,
+    plain: Plain<'_>,
     out: &mut Vec<u8>,
 ) -> Masked {
     Masking { types, style, format, plain }.value(leaf, value, 0, out)
@@ -91,7 +95,7 @@ struct Masking<'a> {
     types: &'a Types,
     style: MaskStyle,
     format: Format,
-    plain: &'a dyn Fn(&Leaf<'_>, &[u8], &mut Vec<u8>) -> Masked,
+    plain: Plain<'a>,
 }
 
 impl Masking<'_> {
@@ -143,7 +147,7 @@ pub(super) fn detect(
     leaf: &Leaf<'_>,
     format: Format,
     value: &[u8],
-    part: &dyn Fn(&Leaf<'_>, &[u8], &mut Vec<u8>) -> Replaced,
+    part: Search<'_>,
     out: &mut Vec<u8>,
 ) -> Replaced {
     let from = out.len();
@@ -197,7 +201,7 @@ fn found_anywhere(
     leaf: &Leaf<'_>,
     format: Format,
     value: &[u8],
-    part: &dyn Fn(&Leaf<'_>, &[u8], &mut Vec<u8>) -> Replaced,
+    part: Search<'_>,
     out: &mut Vec<u8>,
 ) -> Replaced {
     let from = out.len();
