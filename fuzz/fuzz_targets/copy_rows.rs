@@ -3,7 +3,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use governor::engine::masking::{ColumnAction, ColumnPlan, CopyError, CopyMask, Detectors, Format, RowPlan};
+use governor::engine::masking::{ColumnAction, ColumnPlan, CopyError, CopyMask, Detectors, Format, Masker, RowPlan};
 use governor::engine::model::{CopyFormat, CopyOptions, MaskStyle};
 use libfuzzer_sys::fuzz_target;
 use std::sync::{Arc, OnceLock};
@@ -46,8 +46,8 @@ fuzz_target!(|input: Input<'_>| {
         action: match kind % 4 {
             0 => ColumnAction::Clear,
             1 => ColumnAction::Detect,
-            2 => ColumnAction::Mask { style: MaskStyle::Redact, category: None },
-            _ => ColumnAction::Mask { style: MaskStyle::Partial, category: None },
+            2 => ColumnAction::Mask { style: MaskStyle::Redact, category: None, tweak: 0 },
+            _ => ColumnAction::Mask { style: MaskStyle::Partial, category: None, tweak: 0 },
         },
         type_oid: type_oid % 4096,
         type_modifier: -1,
@@ -66,15 +66,16 @@ fn run(
     data: &[u8],
     cuts: &[u8],
 ) -> Result<Vec<u8>, CopyError> {
-    static DETECTORS: OnceLock<Detectors> = OnceLock::new();
-    let detectors = DETECTORS.get_or_init(|| Detectors::new().expect("built-in detectors"));
+    static MASKER: OnceLock<Masker> = OnceLock::new();
+    let masker =
+        MASKER.get_or_init(|| Arc::new(Detectors::new().expect("built-in detectors")).into());
     let mut mask = CopyMask::new(options, plan.clone(), 1 << 20);
     let (mut shown, mut rest) = (Vec::new(), data);
     for cut in cuts.iter().map(|cut| usize::from(*cut)).chain([usize::MAX]) {
         let (piece, behind) = rest.split_at(cut.min(rest.len()));
         rest = behind;
         let mut out = Vec::new();
-        let outcome = mask.push(detectors, piece, &mut out)?;
+        let outcome = mask.push(masker, piece, &mut out)?;
         assert!(outcome.changed || out == piece);
         shown.extend(out);
     }

@@ -3,7 +3,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use governor::engine::masking::{ColumnAction, ColumnPlan, Detectors, Format, RowPlan, mask_row};
+use governor::engine::masking::{ColumnAction, ColumnPlan, Detectors, Format, Masker, RowPlan, mask_row};
 use governor::engine::model::{MaskStyle, RowField, TypeShape, Types};
 use libfuzzer_sys::fuzz_target;
 use std::sync::{Arc, OnceLock};
@@ -18,25 +18,25 @@ struct Input<'a> {
 }
 
 fuzz_target!(|input: Input<'_>| {
-    static DETECTORS: OnceLock<Detectors> = OnceLock::new();
-    let detectors = DETECTORS.get_or_init(|| Detectors::new().expect("built-in detectors"));
+    static MASKER: OnceLock<Masker> = OnceLock::new();
+    let masker = MASKER.get_or_init(|| Arc::new(Detectors::new().expect("built-in detectors")).into());
     let columns = input.columns.iter().take(64).map(|(kind, type_oid, type_modifier, binary)| ColumnPlan {
         action: match kind % 5 {
             0 => ColumnAction::Clear,
             1 => ColumnAction::Detect,
-            2 => ColumnAction::Mask { style: MaskStyle::Redact, category: None },
-            3 => ColumnAction::Mask { style: MaskStyle::Partial, category: None },
-            _ => ColumnAction::Mask { style: MaskStyle::Null, category: None },
+            2 => ColumnAction::Mask { style: MaskStyle::Redact, category: None, tweak: 0 },
+            3 => ColumnAction::Mask { style: MaskStyle::Partial, category: None, tweak: 0 },
+            _ => ColumnAction::Mask { style: MaskStyle::Null, category: None, tweak: 0 },
         },
         // Mostly types that exist: the built-in ones have small numbers, those of users stand in `types`.
         type_oid: if type_oid % 4 == 0 { 20_000 + (type_oid / 4) % 8 } else { type_oid % 4096 },
         type_modifier: *type_modifier,
         format: if *binary { Format::Binary } else { Format::Text },
     });
-    let plan = RowPlan { columns: columns.collect(), types: types() };
+    let plan = RowPlan { columns: columns.collect(), types: types(), ..RowPlan::default() };
     let body = input.raw.map_or_else(|| row(&input.values), <[u8]>::to_vec);
     let mut out = b"before".to_vec();
-    match mask_row(&plan, detectors, &body, &mut out) {
+    match mask_row(&plan, masker, &body, &mut out) {
         Err(_) => assert_eq!(out, b"before"),
         Ok(outcome) if !outcome.changed => {
             assert_eq!(out, b"before");

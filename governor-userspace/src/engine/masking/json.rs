@@ -14,7 +14,7 @@ mod path;
 pub use path::JsonPath;
 
 use super::classify::classify_column;
-use super::detector::Detectors;
+use super::masker::Masker;
 use super::pg_type::TEXT;
 use super::transform::JSON_MARKER;
 use crate::engine::model::Category;
@@ -31,19 +31,19 @@ pub(super) enum JsonStop {
 }
 
 /// Appends `text` with its sensitive values hidden; returns how many there were.
-pub(super) fn mask_json(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> Result<u32, JsonStop> {
-    mask_json_at(detectors, &[], text, out)
+pub(super) fn mask_json(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> Result<u32, JsonStop> {
+    mask_json_at(masker, &[], text, out)
 }
 
 /// The same; what stands at one of `paths` is sensitive too.
 pub(super) fn mask_json_at(
-    detectors: &Detectors,
+    masker: &Masker,
     paths: &[JsonPath],
     text: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<u32, JsonStop> {
     let top = Level { met: vec![0; paths.len()], ..Level::default() };
-    let mut walker = Walker { detectors, paths, text, at: 0, masked: 0, levels: vec![top] };
+    let mut walker = Walker { masker, paths, text, at: 0, masked: 0, levels: vec![top] };
     walker.walk(out)?;
     Ok(walker.masked)
 }
@@ -68,7 +68,7 @@ struct Level {
 }
 
 struct Walker<'a> {
-    detectors: &'a Detectors,
+    masker: &'a Masker,
     paths: &'a [JsonPath],
     text: &'a [u8],
     at: usize,
@@ -159,7 +159,7 @@ impl Walker<'_> {
             }
         } else {
             out.push(b'"');
-            self.masked += mask_ranges(self.detectors, raw, out);
+            self.masked += mask_ranges(self.masker, raw, out);
             out.push(b'"');
         }
         Ok(())
@@ -210,8 +210,8 @@ impl Walker<'_> {
 
     fn is_found(&self, value: &[u8]) -> bool {
         let mut found: Vec<(Range<usize>, Category)> = Vec::new();
-        self.detectors.detect(value).is_some() || {
-            self.detectors.find_in_text(value, &mut found);
+        self.masker.detectors.detect(value).is_some() || {
+            self.masker.detectors.find_in_text(value, &mut found);
             !found.is_empty()
         }
     }
@@ -248,13 +248,13 @@ impl Walker<'_> {
 
 /// Appends `text` with what is found in it hidden: all of it where the whole is known, ranges
 /// otherwise. Returns how many were hidden. Valid inside a JSON string that has no escapes.
-pub(super) fn mask_ranges(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> u32 {
-    if detectors.detect(text).is_some() {
+pub(super) fn mask_ranges(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> u32 {
+    if masker.detectors.detect(text).is_some() {
         out.extend_from_slice(super::transform::MARKER);
         return 1;
     }
     let mut found = Vec::new();
-    detectors.find_in_text(text, &mut found);
+    masker.detectors.find_in_text(text, &mut found);
     let mut from = 0;
     for (range, _) in &found {
         out.extend_from_slice(text.get(from..range.start).unwrap_or(&[]));

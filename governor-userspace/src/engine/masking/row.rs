@@ -8,11 +8,11 @@
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW>
 
 use super::classify::{classify_column, could_carry};
-use super::detector::Detectors;
 use super::json::{JsonPath, mask_json, mask_json_at, mask_ranges};
+use super::masker::Masker;
 use super::pg_type::{TypeClass, XML, characters_max};
 use super::structure::{self, Leaf, xml};
-use super::transform::{Format, Masked, mask_value};
+use super::transform::{Format, Masked, ValueMask, mask_value};
 use crate::engine::model::{Category, MaskStyle, Types};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,8 +24,9 @@ pub enum ColumnAction {
     Clear,
     /// Shown unless a detector knows the value or something in it.
     Detect,
-    /// Never shown. `category` is `None` where the origin is unknown.
-    Mask { style: MaskStyle, category: Option<Category> },
+    /// Never shown. `category` is `None` where the origin is unknown; keyed styles replace equal values
+    /// alike where `tweak` is equal.
+    Mask { style: MaskStyle, category: Option<Category>, tweak: u64 },
 }
 
 /// One column of a result, as RowDescription and policy describe it.
@@ -124,12 +125,12 @@ pub enum RowError {
 /// content) to `out`; otherwise, and on errors, leaves `out` as it was.
 pub fn mask_row(
     plan: &RowPlan,
-    detectors: &Detectors,
+    masker: &Masker,
     body: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<RowOutcome, RowError> {
     let from = out.len();
-    let result = rewrite(plan, detectors, body, out).and_then(|outcome| {
+    let result = rewrite(plan, masker, body, out).and_then(|outcome| {
         if outcome.changed {
             seal(out, from)?;
         }
@@ -141,12 +142,7 @@ pub fn mask_row(
     result
 }
 
-fn rewrite(
-    plan: &RowPlan,
-    detectors: &Detectors,
-    body: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<RowOutcome, RowError> {
+fn rewrite(plan: &RowPlan, masker: &Masker, body: &[u8], out: &mut Vec<u8>) -> Result<RowOutcome, RowError> {
     let (count, mut rest) = body.split_first_chunk::<2>().ok_or(RowError::Truncated { column: 0 })?;
     let found = i16::from_be_bytes(*count);
     if usize::try_from(found) != Ok(plan.columns.len()) {
@@ -177,7 +173,7 @@ fn rewrite(
         }
         let length_at = out.len();
         out.extend_from_slice(&[0; 4]);
-        match replace(plan, column, detectors, value, out) {
+        match replace(plan, column, masker, value, out) {
             Replaced::No => {
                 out.truncate(at);
                 copy_if_changed(outcome, before, tail, out);
@@ -228,7 +224,7 @@ pub(super) enum Replaced {
 pub(super) fn replace(
     row: &RowPlan,
     column: usize,
-    detectors: &Detectors,
+    masker: &Masker,
     value: &[u8],
     out: &mut Vec<u8>,
 ) -> Replaced {
@@ -238,49 +234,72 @@ pub(super) fn replace(
     // Nothing that the closure touches is used after a panic except `out`, which is cut back.
     let judged = catch_unwind(AssertUnwindSafe(|| match plan.action {
         ColumnAction::Clear => Replaced::No,
-        ColumnAction::Mask { style, category } => Replaced::Yes(
-            mask_whole(types, plan, style, category, value, out),
-            category.unwrap_or(Category::Other),
-        ),
+        ColumnAction::Mask { style, category, tweak } => {
+            let how = How { style, category, tweak };
+            Replaced::Yes(
+                mask_whole(types, plan, masker, how, value, out),
+                category.unwrap_or(Category::Other),
+            )
+        }
         ColumnAction::Detect => match row.paths.iter().find(|(at, _)| *at == column) {
-            Some((_, paths)) => document(types, plan, detectors, paths, value, out),
-            None => detect(types, plan, detectors, value, 0, out),
+            Some((_, paths)) => document(types, plan, masker, paths, value, out),
+            None => detect(types, plan, masker, value, 0, out),
         },
     }));
     judged.unwrap_or_else(|_| {
         out.truncate(from);
-        Replaced::Yes(mask_whole(types, plan, MaskStyle::Redact, None, value, out), Category::Other)
+        Replaced::Yes(mask_whole(types, plan, masker, How::REDACT, value, out), Category::Other)
     })
+}
+
+/// How a value is masked, whatever it is declared as.
+#[derive(Clone, Copy, Debug)]
+struct How {
+    style: MaskStyle,
+    category: Option<Category>,
+    tweak: u64,
+}
+
+impl How {
+    const REDACT: Self = Self { style: MaskStyle::Redact, category: None, tweak: 0 };
+
+    fn partial(category: Category) -> Self {
+        Self { style: MaskStyle::Partial, category: Some(category), tweak: 0 }
+    }
 }
 
 fn mask_whole(
     types: &Types,
     plan: &ColumnPlan,
-    style: MaskStyle,
-    category: Option<Category>,
+    masker: &Masker,
+    how: How,
     value: &[u8],
     out: &mut Vec<u8>,
 ) -> Masked {
-    let ColumnPlan { type_oid, type_modifier, format, .. } = *plan;
-    if type_oid == XML && matches!(style, MaskStyle::Redact | MaskStyle::Partial) {
+    let format = plan.format;
+    let How { style, category, tweak } = how;
+    if plan.type_oid == XML && matches!(style, MaskStyle::Redact | MaskStyle::Partial) {
         // A document for who parses it.
         out.extend_from_slice(structure::XML_MARKER);
         return Masked::Value;
     }
-    let leaf = |leaf: &Leaf<'_>, value: &[u8], out: &mut Vec<u8>| {
-        mask_value(style, category, leaf.type_oid, leaf.type_modifier, format, value, out)
+    let plain = |leaf: &Leaf<'_>, value: &[u8], out: &mut Vec<u8>| {
+        let Leaf { type_oid, type_modifier, .. } = *leaf;
+        let mask = ValueMask { style, category, tweak, type_oid, type_modifier, format };
+        mask_value(masker, &mask, value, out)
     };
-    if structure::is_structured(types, type_oid) {
-        return structure::mask(types, &Leaf::of(plan), style, format, value, &leaf, out);
+    let leaf = Leaf::of(plan);
+    if structure::is_structured(types, plan.type_oid) {
+        return structure::mask(types, &leaf, style, format, value, &plain, out);
     }
-    mask_value(style, category, type_oid, type_modifier, format, value, out)
+    plain(&leaf, value, out)
 }
 
 /// A document of which some places are hidden.
 fn document(
     types: &Types,
     plan: &ColumnPlan,
-    detectors: &Detectors,
+    masker: &Masker,
     paths: &[JsonPath],
     value: &[u8],
     out: &mut Vec<u8>,
@@ -294,7 +313,7 @@ fn document(
     let document = match text {
         Some(text) => {
             out.extend_from_slice(value.get(..value.len() - text.len()).unwrap_or_default());
-            match mask_json_at(detectors, paths, text, out) {
+            match mask_json_at(masker, paths, text, out) {
                 Ok(0) => Document::Unchanged,
                 Ok(_) => Document::Masked,
                 Err(_) => Document::Not,
@@ -302,14 +321,14 @@ fn document(
         }
         None => Document::Not,
     };
-    json_outcome(types, document, plan, value, from, out)
+    json_outcome(types, document, plan, masker, value, from, out)
 }
 
 /// `depth`: of arrays and rows around the value.
 fn detect(
     types: &Types,
     plan: &ColumnPlan,
-    detectors: &Detectors,
+    masker: &Masker,
     value: &[u8],
     depth: usize,
     out: &mut Vec<u8>,
@@ -317,17 +336,17 @@ fn detect(
     let from = out.len();
     match (TypeClass::of(plan.type_oid), plan.format) {
         (TypeClass::Text, _) if plan.type_oid == XML && value.contains(&b'<') => {
-            xml::mask_xml(detectors, value, out)
+            xml::mask_xml(masker, value, out)
         }
         (TypeClass::Text, _) => {
-            if let Some(finding) = detectors.detect(value) {
+            if let Some(finding) = masker.detectors.detect(value) {
                 let category = finding.category;
-                let masked = mask_whole(types, plan, MaskStyle::Partial, Some(category), value, out);
+                let masked = mask_whole(types, plan, masker, How::partial(category), value, out);
                 return Replaced::Yes(masked, category);
             }
-            if !(starts_like_json(value) && mask_document(detectors, value, out) != Document::Not) {
+            if !(starts_like_json(value) && mask_document(masker, value, out) != Document::Not) {
                 out.truncate(from);
-                if mask_ranges(detectors, value, out) == 0 {
+                if mask_ranges(masker, value, out) == 0 {
                     return Replaced::No;
                 }
             } else if out.get(from..) == Some(value) {
@@ -337,27 +356,24 @@ fn detect(
             match characters_max(plan.type_oid, plan.type_modifier) {
                 Some(limit) if out.len() - from > limit && characters(out.get(from..)) > limit => {
                     out.truncate(from);
-                    Replaced::Yes(
-                        mask_whole(types, plan, MaskStyle::Redact, None, value, out),
-                        Category::Other,
-                    )
+                    Replaced::Yes(mask_whole(types, plan, masker, How::REDACT, value, out), Category::Other)
                 }
                 _ => Replaced::Yes(Masked::Value, Category::Other),
             }
         }
         (TypeClass::Json, _) | (TypeClass::Jsonb, Format::Text) => {
-            let document = mask_document(detectors, value, out);
-            json_outcome(types, document, plan, value, from, out)
+            let document = mask_document(masker, value, out);
+            json_outcome(types, document, plan, masker, value, from, out)
         }
         (TypeClass::Jsonb, Format::Binary) => {
             let document = match value.split_first() {
                 Some((1, text)) => {
                     out.push(1);
-                    mask_document(detectors, text, out)
+                    mask_document(masker, text, out)
                 }
                 _ => Document::Not,
             };
-            json_outcome(types, document, plan, value, from, out)
+            json_outcome(types, document, plan, masker, value, from, out)
         }
         (TypeClass::TextArray | TypeClass::Other | TypeClass::SingleByte, format) => {
             let leaf = |leaf: &Leaf<'_>, value: &[u8], out: &mut Vec<u8>| {
@@ -366,10 +382,10 @@ fn detect(
                 let plan = ColumnPlan { format, ..leaf.plan() };
                 match named {
                     Some(category) => {
-                        let masked = mask_whole(types, &plan, MaskStyle::Redact, Some(category), value, out);
+                        let masked = mask_whole(types, &plan, masker, How::REDACT, value, out);
                         Replaced::Yes(masked, category)
                     }
-                    None => detect(types, &plan, detectors, value, depth + 1, out),
+                    None => detect(types, &plan, masker, value, depth + 1, out),
                 }
             };
             if structure::is_structured(types, plan.type_oid) && depth < structure::DEPTH_MAX {
@@ -377,8 +393,8 @@ fn detect(
             }
             // Text stands in the binary form of most types as it is.
             let mut found = Vec::new();
-            if detectors.detect(value).is_none() {
-                detectors.find_in_text(value, &mut found);
+            if masker.detectors.detect(value).is_none() {
+                masker.detectors.find_in_text(value, &mut found);
                 if found.is_empty() {
                     return Replaced::No;
                 }
@@ -396,8 +412,8 @@ enum Document {
     Not,
 }
 
-fn mask_document(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> Document {
-    match mask_json(detectors, text, out) {
+fn mask_document(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> Document {
+    match mask_json(masker, text, out) {
         Ok(0) => Document::Unchanged,
         Ok(_) => Document::Masked,
         Err(_) => Document::Not,
@@ -409,6 +425,7 @@ fn json_outcome(
     types: &Types,
     document: Document,
     plan: &ColumnPlan,
+    masker: &Masker,
     value: &[u8],
     from: usize,
     out: &mut Vec<u8>,
@@ -418,7 +435,7 @@ fn json_outcome(
         Document::Unchanged => Replaced::No,
         Document::Not => {
             out.truncate(from);
-            Replaced::Yes(mask_whole(types, plan, MaskStyle::Redact, None, value, out), Category::Other)
+            Replaced::Yes(mask_whole(types, plan, masker, How::REDACT, value, out), Category::Other)
         }
     }
 }

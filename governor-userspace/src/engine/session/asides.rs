@@ -61,7 +61,7 @@ impl Session {
             return Ok(Step::Pass);
         }
         let (process, channel, payload) = backend::notification(body)?;
-        let detectors = governance.detectors.clone();
+        let detectors = governance.masker.detectors.clone();
         let found = |text: &[u8]| {
             let mut found = Vec::new();
             detectors.detect(text).is_some() || {

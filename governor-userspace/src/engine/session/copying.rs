@@ -133,7 +133,7 @@ impl Session {
         let mut message = encode::begin(kind::COPY_DATA);
         let head = message.len();
         let outcome = mask
-            .push(&governance.detectors, body, &mut message)
+            .push(&governance.masker, body, &mut message)
             .map_err(|_| ProtocolViolation::Other("the rows of a COPY are not as its options say"))?;
         if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
             run.masked += u64::from(outcome.masked_values);

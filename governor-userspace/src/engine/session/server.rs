@@ -257,7 +257,7 @@ impl Session {
             return Ok(Step::Pass);
         };
         let mut masked = Vec::new();
-        let outcome = mask_row(plan, &governance.detectors, body, &mut masked)
+        let outcome = mask_row(plan, &governance.masker, body, &mut masked)
             .map_err(|_| ProtocolViolation::Other("DataRow does not match its RowDescription"))?;
         if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
             run.rows += 1;

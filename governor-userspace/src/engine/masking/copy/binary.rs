@@ -1,7 +1,7 @@
 //! COPY's binary format: a header, rows that read like DataRow's content, and an end.
 
 use super::CopyError;
-use crate::engine::masking::detector::Detectors;
+use crate::engine::masking::masker::Masker;
 use crate::engine::masking::row::{RowOutcome, RowPlan, mask_row};
 
 /// How far the data are.
@@ -30,7 +30,7 @@ impl Progress {
     pub fn unit(
         &mut self,
         plan: &RowPlan,
-        detectors: &Detectors,
+        masker: &Masker,
         unit: &[u8],
         out: &mut Vec<u8>,
         outcome: &mut RowOutcome,
@@ -46,7 +46,7 @@ impl Progress {
             }
             Self::Rows => {
                 let from = out.len();
-                let masked = mask_row(plan, detectors, unit, out).map_err(|_| CopyError::Malformed)?;
+                let masked = mask_row(plan, masker, unit, out).map_err(|_| CopyError::Malformed)?;
                 if masked.changed {
                     // Without the type and the length that a message has.
                     out.drain(from..from + MESSAGE_HEAD_BYTES);

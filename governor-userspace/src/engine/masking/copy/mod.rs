@@ -11,7 +11,7 @@ mod binary;
 mod csv;
 mod text;
 
-use super::detector::Detectors;
+use super::masker::Masker;
 use super::row::{Replaced, RowOutcome, RowPlan, replace};
 use super::transform::Masked;
 use crate::engine::model::{CopyFormat, CopyOptions};
@@ -69,7 +69,7 @@ impl CopyMask {
     /// appended are the bytes taken: what was given can pass as it is.
     pub fn push(
         &mut self,
-        detectors: &Detectors,
+        masker: &Masker,
         bytes: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<RowOutcome, CopyError> {
@@ -85,7 +85,7 @@ impl CopyMask {
         let mut rest = joined;
         while let Some(end) = self.row_end(rest)? {
             let (row, behind) = rest.split_at_checked(end).ok_or(CopyError::Malformed)?;
-            self.row(detectors, row, out, &mut outcome)?;
+            self.row(masker, row, out, &mut outcome)?;
             rest = behind;
         }
         if rest.len() > self.row_bytes_max {
@@ -129,7 +129,7 @@ impl CopyMask {
 
     fn row(
         &mut self,
-        detectors: &Detectors,
+        masker: &Masker,
         row: &[u8],
         out: &mut Vec<u8>,
         outcome: &mut RowOutcome,
@@ -142,9 +142,9 @@ impl CopyMask {
             return Ok(());
         }
         match &mut self.layout {
-            Layout::Text(layout) => fields(layout, &self.plan, detectors, row, out, outcome),
-            Layout::Csv(layout) => fields(layout, &self.plan, detectors, row, out, outcome),
-            Layout::Binary(progress) => progress.unit(&self.plan, detectors, row, out, outcome),
+            Layout::Text(layout) => fields(layout, &self.plan, masker, row, out, outcome),
+            Layout::Csv(layout) => fields(layout, &self.plan, masker, row, out, outcome),
+            Layout::Binary(progress) => progress.unit(&self.plan, masker, row, out, outcome),
         }
     }
 }
@@ -172,7 +172,7 @@ struct Field<'l> {
 fn fields<F: Fields>(
     layout: &F,
     plan: &RowPlan,
-    detectors: &Detectors,
+    masker: &Masker,
     row: &[u8],
     out: &mut Vec<u8>,
     outcome: &mut RowOutcome,
@@ -194,7 +194,7 @@ fn fields<F: Fields>(
             continue;
         }
         value.clear();
-        match replace(plan, at, detectors, &layout.decode(&field), &mut value) {
+        match replace(plan, at, masker, &layout.decode(&field), &mut value) {
             Replaced::No => out.extend_from_slice(field.raw),
             Replaced::Yes(masked, category) => {
                 match masked {

@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::engine::masking::Format;
-use crate::engine::masking::detector::tests::DETECTORS;
+use crate::engine::masking::masker::tests::MASKER;
 use crate::engine::masking::{ColumnAction, ColumnPlan};
 use crate::engine::model::{Category, MaskStyle};
 use proptest::prelude::*;
 
 const SECRET: &str = "violet-harbour-6613";
-const MASKED: ColumnAction = ColumnAction::Mask { style: MaskStyle::Redact, category: None };
+const MASKED: ColumnAction = ColumnAction::Mask { style: MaskStyle::Redact, category: None, tweak: 0 };
 
 fn text(null: &str) -> CopyOptions {
     let format = CopyFormat::Text { delimiter: b'\t', null: null.into() };
@@ -47,7 +47,7 @@ fn run(
         let piece = &data[from..end.clamp(from, data.len())];
         from += piece.len();
         let mut out = Vec::new();
-        let outcome = mask.push(&DETECTORS, piece, &mut out)?;
+        let outcome = mask.push(&MASKER, piece, &mut out)?;
         assert!(outcome.changed || out == piece, "what is said to be unchanged is");
         shown.extend(out);
     }
@@ -139,8 +139,8 @@ fn the_row_of_names_passes() {
 
 #[test]
 fn types_and_styles_count_as_in_rows() {
-    let partial = ColumnAction::Mask { style: MaskStyle::Partial, category: Some(Category::Email) };
-    let null = ColumnAction::Mask { style: MaskStyle::Null, category: None };
+    let partial = ColumnAction::Mask { style: MaskStyle::Partial, category: Some(Category::Email), tweak: 0 };
+    let null = ColumnAction::Mask { style: MaskStyle::Null, category: None, tweak: 0 };
     let columns = [(partial, 25), (null, 25), (MASKED, 1009), (MASKED, 1082), (MASKED, 0), (Detect, 1009)];
     let data = "alice@example.com\tx\t{a,b}\t1966-05-23\tx\t{plain,alice@example.com}\n";
     let wanted = "a***@example.com\t\\N\t{[masked]}\t2000-01-01\t\\N\t{plain,a***@example.com}\n";
@@ -209,9 +209,9 @@ fn no_more_than_one_row_is_held() {
         let mut mask = CopyMask::new(&options, plan.clone(), 1000);
         let mut out = Vec::new();
         for _ in 0..10 {
-            mask.push(&DETECTORS, &[b'x'; 100], &mut out).unwrap();
+            mask.push(&MASKER, &[b'x'; 100], &mut out).unwrap();
         }
-        assert_eq!(mask.push(&DETECTORS, b"x", &mut out), Err(CopyError::RowTooLong { limit: 1000 }));
+        assert_eq!(mask.push(&MASKER, b"x", &mut out), Err(CopyError::RowTooLong { limit: 1000 }));
         assert!(out.is_empty());
     }
 }

@@ -1,11 +1,11 @@
 //! Documents stay documents, and what is in them is found.
 
 use super::*;
-use crate::engine::masking::detector::tests::DETECTORS;
+use crate::engine::masking::masker::tests::MASKER;
 
 fn masked(text: &str) -> Result<(u32, String), JsonStop> {
     let mut out = vec![];
-    mask_json(&DETECTORS, text.as_bytes(), &mut out).map(|count| (count, String::from_utf8(out).unwrap()))
+    mask_json(&MASKER, text.as_bytes(), &mut out).map(|count| (count, String::from_utf8(out).unwrap()))
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn places_that_are_named_are_hidden_with_everything_below_them() {
         ),
     ] {
         let mut out = vec![];
-        mask_json_at(&DETECTORS, &paths, text.as_bytes(), &mut out).unwrap();
+        mask_json_at(&MASKER, &paths, text.as_bytes(), &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), wanted, "{text}");
     }
 }

@@ -1,6 +1,6 @@
 //! Values made of others, in both formats.
 
-use crate::engine::masking::detector::tests::DETECTORS;
+use crate::engine::masking::masker::tests::MASKER;
 use crate::engine::masking::{ColumnAction, ColumnPlan, Format, RowPlan, mask_row};
 use crate::engine::model::{Category, MaskStyle, RowField, TypeShape, Types};
 use proptest::prelude::*;
@@ -39,7 +39,7 @@ fn run(action: ColumnAction, type_oid: u32, format: Format, value: &[u8]) -> Opt
     body.extend((value.len() as i32).to_be_bytes());
     body.extend(value);
     let mut out = Vec::new();
-    let outcome = mask_row(&plan, &DETECTORS, &body, &mut out).unwrap();
+    let outcome = mask_row(&plan, &MASKER, &body, &mut out).unwrap();
     outcome.changed.then(|| {
         let length = i32::from_be_bytes(out[7..11].try_into().unwrap());
         (length >= 0).then(|| out[11..].to_vec())
@@ -52,9 +52,9 @@ fn text(action: ColumnAction, type_oid: u32, value: &str) -> Option<String> {
     Some(shown.map_or_else(|| "NULL".into(), |shown| String::from_utf8(shown).unwrap()))
 }
 
-const REDACT: ColumnAction = ColumnAction::Mask { style: MaskStyle::Redact, category: None };
+const REDACT: ColumnAction = ColumnAction::Mask { style: MaskStyle::Redact, category: None, tweak: 0 };
 const PARTIAL: ColumnAction =
-    ColumnAction::Mask { style: MaskStyle::Partial, category: Some(Category::Email) };
+    ColumnAction::Mask { style: MaskStyle::Partial, category: Some(Category::Email), tweak: 0 };
 use ColumnAction::Detect;
 
 #[test]
@@ -247,7 +247,7 @@ fn an_array_says_that_it_has_nulls() {
     let mut body = vec![0, 1];
     put(Some(&colours), &mut body);
     let mut out = Vec::new();
-    mask_row(&plan, &DETECTORS, &body, &mut out).unwrap();
+    mask_row(&plan, &MASKER, &body, &mut out).unwrap();
     assert_eq!(out[11..], array(COLOUR, &[None, Some(b"red")]));
 }
 
@@ -274,7 +274,7 @@ fn bounds_of_depth_and_length_hold() {
             ColumnPlan { action: REDACT, type_oid: 1560, type_modifier: modifier, format: Format::Text };
         let plan = RowPlan { columns: vec![column], ..RowPlan::default() };
         let mut out = Vec::new();
-        mask_row(&plan, &DETECTORS, b"\0\x01\0\0\0\x011", &mut out).unwrap();
+        mask_row(&plan, &MASKER, b"\0\x01\0\0\0\x011", &mut out).unwrap();
         out.len()
     };
     assert_eq!((bit(8), bit(i32::MAX)), (11 + 8, 11));

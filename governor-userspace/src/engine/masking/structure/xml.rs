@@ -8,8 +8,8 @@
 //! found anywhere hides the whole value.
 
 use crate::engine::masking::classify::classify_column;
-use crate::engine::masking::detector::Detectors;
 use crate::engine::masking::json::mask_ranges;
+use crate::engine::masking::masker::Masker;
 use crate::engine::masking::pg_type::TEXT;
 use crate::engine::masking::row::Replaced;
 use crate::engine::masking::transform::{MARKER, Masked};
@@ -18,16 +18,12 @@ use crate::engine::model::Category;
 use super::constant::XML_MARKER;
 
 /// Masks an XML value.
-pub(in crate::engine::masking) fn mask_xml(
-    detectors: &Detectors,
-    value: &[u8],
-    out: &mut Vec<u8>,
-) -> Replaced {
+pub(in crate::engine::masking) fn mask_xml(masker: &Masker, value: &[u8], out: &mut Vec<u8>) -> Replaced {
     let from = out.len();
-    let mut walker = Walker { detectors, masked: 0, open: Vec::new() };
+    let mut walker = Walker { masker, masked: 0, open: Vec::new() };
     if walker.walk(value, out).is_none() {
         out.truncate(from);
-        if is_found(detectors, value) || is_found(detectors, &resolved(value)) {
+        if is_found(masker, value) || is_found(masker, &resolved(value)) {
             out.extend_from_slice(XML_MARKER);
             return Replaced::Yes(Masked::Value, Category::Other);
         }
@@ -40,7 +36,7 @@ pub(in crate::engine::masking) fn mask_xml(
 }
 
 struct Walker<'a> {
-    detectors: &'a Detectors,
+    masker: &'a Masker,
     masked: u32,
     /// Elements around: whether everything in each is hidden, and where their names say so.
     open: Vec<bool>,
@@ -83,13 +79,13 @@ impl Walker<'_> {
     fn text(&mut self, text: &[u8], out: &mut Vec<u8>) {
         if text.trim_ascii().is_empty() {
             out.extend_from_slice(text);
-        } else if self.is_hidden() || (text.contains(&b'&') && is_found(self.detectors, &resolved(text))) {
+        } else if self.is_hidden() || (text.contains(&b'&') && is_found(self.masker, &resolved(text))) {
             self.masked += 1;
             out.extend_from_slice(MARKER);
         } else if text.contains(&b'&') {
             out.extend_from_slice(text);
         } else {
-            self.masked += mask_ranges(self.detectors, text, out);
+            self.masked += mask_ranges(self.masker, text, out);
         }
     }
 
@@ -109,7 +105,7 @@ impl Walker<'_> {
             self.masked += 1;
             out.extend_from_slice(MARKER);
         } else {
-            self.masked += mask_ranges(self.detectors, inside, out);
+            self.masked += mask_ranges(self.masker, inside, out);
         }
         out.extend_from_slice(close);
         behind.get(close.len()..)
@@ -161,7 +157,7 @@ impl Walker<'_> {
         let is_namespace = name.starts_with(b"xmlns");
         if !value.is_empty()
             && !is_namespace
-            && (hidden || is_sensitive(name) || is_found(self.detectors, &resolved(value)))
+            && (hidden || is_sensitive(name) || is_found(self.masker, &resolved(value)))
         {
             self.masked += 1;
             out.extend_from_slice(MARKER);
@@ -179,10 +175,10 @@ fn is_sensitive(name: &[u8]) -> bool {
     classify_column("", &String::from_utf8_lossy(local), TEXT).is_some()
 }
 
-fn is_found(detectors: &Detectors, value: &[u8]) -> bool {
+fn is_found(masker: &Masker, value: &[u8]) -> bool {
     let mut found = Vec::new();
-    detectors.detect(value).is_some() || {
-        detectors.find_in_text(value, &mut found);
+    masker.detectors.detect(value).is_some() || {
+        masker.detectors.find_in_text(value, &mut found);
         !found.is_empty()
     }
 }

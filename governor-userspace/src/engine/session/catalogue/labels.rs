@@ -1,7 +1,7 @@
 //! What the operator's labels, and names, say of a column.
 
 use crate::engine::masking::{Category, JsonPath, classify_column};
-use crate::engine::model::wildcard;
+use crate::engine::model::{Relation, wildcard};
 
 /// The operator's word on columns, from the configuration; it comes before everything else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,16 +33,20 @@ impl ColumnPattern {
 
 impl Labels {
     /// The places that are hidden in documents of a column, and what is first said to be there.
-    pub(super) fn paths(
-        &self,
-        schema: &str,
-        relation: &str,
-        column: &str,
-    ) -> Option<(Vec<JsonPath>, Category)> {
-        let named = self.paths.iter().filter(|(p, ..)| p.matches(schema, relation, column));
+    pub(super) fn paths(&self, relation: &Relation, column: &str) -> Option<(Vec<JsonPath>, Category)> {
+        if self.is_clear(relation, column) {
+            return None;
+        }
+        let fits = |p: &ColumnPattern| p.matches(&relation.schema, &relation.name, column);
+        let named = self.paths.iter().filter(|(p, ..)| fits(p));
         let named: Vec<&(ColumnPattern, JsonPath, Category)> = named.collect();
         let (_, _, category) = named.first()?;
         Some((named.iter().map(|(_, path, _)| path.clone()).collect(), *category))
+    }
+
+    /// The operator says that it is never sensitive.
+    pub(super) fn is_clear(&self, relation: &Relation, column: &str) -> bool {
+        self.clear.iter().any(|p| p.matches(&relation.schema, &relation.name, column))
     }
 
     pub(super) fn category(
