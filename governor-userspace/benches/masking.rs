@@ -24,7 +24,10 @@ fn main() {
                 let (plan, rows) = table(others, format, length);
                 let rate = rate(&plan, &detectors, &rows);
                 let word = if rate >= ROWS_MB_AIM { "reached" } else { "missed" };
-                println!("  {:42} {rate:>7.0} {word}", format!("{name}, {format:?}, {length:?} values").to_lowercase());
+                println!(
+                    "  {:42} {rate:>7.0} {word}",
+                    format!("{name}, {format:?}, {length:?} values").to_lowercase()
+                );
             }
         }
     }
@@ -32,9 +35,17 @@ fn main() {
     println!("\na value of the mixed corpus, ns (aim: {VALUE_NS_AIM})");
     let all: Vec<&[u8]> = columns.iter().flat_map(|c| &c.values).map(String::as_bytes).collect();
     let mean = value_ns(&detectors, &all);
-    println!("  all {:38} {mean:>7.0} {}", all.len(), if mean <= VALUE_NS_AIM { "reached" } else { "missed" });
-    let harmless: Vec<&[u8]> =
-        columns.iter().filter(|c| c.label == corpus::NONE).flat_map(|c| &c.values).map(String::as_bytes).collect();
+    println!(
+        "  all {:38} {mean:>7.0} {}",
+        all.len(),
+        if mean <= VALUE_NS_AIM { "reached" } else { "missed" }
+    );
+    let harmless: Vec<&[u8]> = columns
+        .iter()
+        .filter(|c| c.label == corpus::NONE)
+        .flat_map(|c| &c.values)
+        .map(String::as_bytes)
+        .collect();
     println!("  those with nothing in them {:15} {:>7.0}", harmless.len(), value_ns(&detectors, &harmless));
     let mut by_column: Vec<(f64, &str, &str)> = columns
         .iter()

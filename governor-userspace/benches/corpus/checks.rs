@@ -94,10 +94,10 @@ pub fn bech32(human: &str, data: &[u8]) -> String {
         values.fold(1_u32, |state, value| {
             let top = state >> 25;
             let state = (state & 0x1ff_ffff) << 5 ^ u32::from(value);
-            [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3]
-                .iter()
-                .enumerate()
-                .fold(state, |state, (at, generator)| if top >> at & 1 == 1 { state ^ generator } else { state })
+            [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3].iter().enumerate().fold(
+                state,
+                |state, (at, generator)| if top >> at & 1 == 1 { state ^ generator } else { state },
+            )
         })
     };
     let expanded = human.bytes().map(|b| b >> 5).chain([0]).chain(human.bytes().map(|b| b & 31));

@@ -11,7 +11,8 @@ pub fn write(columns: &[Column]) -> String {
     for column in columns {
         for value in &column.values {
             let fields = [&column.id, &column.name_clear, &column.name_opaque, &column.label, value];
-            let quoted: Vec<String> = fields.iter().map(|field| format!("\"{}\"", field.replace('"', "\"\""))).collect();
+            let quoted: Vec<String> =
+                fields.iter().map(|field| format!("\"{}\"", field.replace('"', "\"\""))).collect();
             let _ = writeln!(text, "{}", quoted.join(","));
         }
     }
@@ -30,7 +31,8 @@ pub fn read(text: &str) -> Result<Vec<Column>, String> {
     let mut columns: Vec<Column> = Vec::new();
     let mut known = std::collections::HashMap::new();
     for (number, row) in rows.enumerate() {
-        let field = |at: usize| row.get(at).cloned().ok_or_else(|| format!("line {} is too short", number + 2));
+        let field =
+            |at: usize| row.get(at).cloned().ok_or_else(|| format!("line {} is too short", number + 2));
         let at = *known.entry((field(id)?, field(label)?)).or_insert(columns.len());
         if at == columns.len() {
             columns.push(Column {

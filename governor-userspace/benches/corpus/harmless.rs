@@ -44,7 +44,13 @@ pub const HARMLESS: &[(&str, fn(&mut Random) -> String)] = &[
     }),
     ("updated", |r| {
         let (year, month, day) = r.day(2019, 2026);
-        format!("{year}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z", r.below(24), r.below(60), r.below(60), r.below(1000))
+        format!(
+            "{year}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+            r.below(24),
+            r.below(60),
+            r.below(60),
+            r.below(1000)
+        )
     }),
     ("ship_date", |r| {
         let (year, month, day) = r.day(2019, 2026);
@@ -59,11 +65,16 @@ pub const HARMLESS: &[(&str, fn(&mut Random) -> String)] = &[
     ("quantity", |r| r.below(5000).to_string()),
     ("weight_kg", |r| format!("{}.{}", r.below(90), r.below(1000))),
     ("ratio", |r| format!("0.{:08}", r.below(100_000_000))),
-    ("status", |r| r.pick(&["open", "closed", "refunded", "shipped", "pending", "cancelled", "on_hold"]).to_owned()),
+    ("status", |r| {
+        r.pick(&["open", "closed", "refunded", "shipped", "pending", "cancelled", "on_hold"]).to_owned()
+    }),
     ("country", |r| r.pick(&["DE", "FR", "US", "GB", "ES", "IT", "NL", "PL", "JP", "BR"]).to_owned()),
     ("currency", |r| r.pick(&["EUR", "USD", "GBP", "CHF", "SEK", "JPY"]).to_owned()),
     ("product_name", product),
-    ("category", |r| r.pick(&["Home & Garden", "Electronics", "Toys", "Sporting Goods", "Books", "Outdoor", "Office"]).to_owned()),
+    ("category", |r| {
+        r.pick(&["Home & Garden", "Electronics", "Toys", "Sporting Goods", "Books", "Outdoor", "Office"])
+            .to_owned()
+    }),
     ("company", company),
     ("city", |r| {
         let locale = &LOCALES[r.below(19) as usize];
@@ -76,8 +87,18 @@ pub const HARMLESS: &[(&str, fn(&mut Random) -> String)] = &[
         let (year, month, day) = r.day(2019, 2026);
         format!("{kind}_{year}{month:02}{day:02}_{}.{ending}", r.below(10_000))
     }),
-    ("mime_type", |r| r.pick(&["application/json", "image/png", "text/html; charset=utf-8", "application/pdf"]).to_owned()),
-    ("user_agent", |r| format!("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.{} Chrome/{}.0.{}.{}", r.below(40), r.between(90, 140), r.between(4000, 7000), r.below(200))),
+    ("mime_type", |r| {
+        r.pick(&["application/json", "image/png", "text/html; charset=utf-8", "application/pdf"]).to_owned()
+    }),
+    ("user_agent", |r| {
+        format!(
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.{} Chrome/{}.0.{}.{}",
+            r.below(40),
+            r.between(90, 140),
+            r.between(4000, 7000),
+            r.below(200)
+        )
+    }),
     ("locale", |r| r.pick(&["en_US", "de_DE", "fr_FR", "pt_BR", "ja_JP"]).to_owned()),
     ("dimensions", |r| format!("{}x{}x{} mm", r.between(10, 900), r.between(10, 900), r.between(10, 900))),
     ("serial_no", |r| r.fill("SN@@%#######")),
@@ -100,8 +121,12 @@ pub const HARMLESS: &[(&str, fn(&mut Random) -> String)] = &[
     }),
     ("cron", |r| format!("{} {} * * {}", r.below(60), r.below(24), r.pick(&["*", "1-5", "0"]))),
     ("bbox", |r| format!("{},{},{},{}", r.below(2000), r.below(2000), r.below(2000), r.below(2000))),
-    ("sql_text", |r| format!("SELECT id, total FROM orders WHERE id = {} AND status = 'open'", r.below(1_000_000))),
-    ("host", |r| format!("web-{:02}.eu-{}.internal", r.between(1, 40), r.pick(&["west-1", "central-1", "north-2"]))),
+    ("sql_text", |r| {
+        format!("SELECT id, total FROM orders WHERE id = {} AND status = 'open'", r.below(1_000_000))
+    }),
+    ("host", |r| {
+        format!("web-{:02}.eu-{}.internal", r.between(1, 40), r.pick(&["west-1", "central-1", "north-2"]))
+    }),
 ];
 
 fn uuid(r: &mut Random) -> String {
@@ -132,7 +157,11 @@ fn isbn13(r: &mut Random) -> String {
     let sum = weighed(&body, &[1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3]);
     body.push((10 - sum % 10) % 10);
     let all = text(&body);
-    if r.chance(30) { format!("{}-{}-{}-{}-{}", &all[..3], &all[3..4], &all[4..8], &all[8..12], &all[12..]) } else { all }
+    if r.chance(30) {
+        format!("{}-{}-{}-{}-{}", &all[..3], &all[3..4], &all[4..8], &all[8..12], &all[12..])
+    } else {
+        all
+    }
 }
 
 fn isbn10(r: &mut Random) -> String {
@@ -147,8 +176,12 @@ fn isbn10(r: &mut Random) -> String {
 }
 
 fn product(r: &mut Random) -> String {
-    let head = r.pick(&["Quality", "Compact", "Deluxe", "Wireless", "Classic", "Solar", "Folding", "Steel", "Urban", "Garden"]);
-    let tail = r.pick(&["Method", "Kettle", "Chair", "Lamp", "Speaker", "Backpack", "Bottle", "Drill", "Table", "Notebook"]);
+    let head = r.pick(&[
+        "Quality", "Compact", "Deluxe", "Wireless", "Classic", "Solar", "Folding", "Steel", "Urban", "Garden",
+    ]);
+    let tail = r.pick(&[
+        "Method", "Kettle", "Chair", "Lamp", "Speaker", "Backpack", "Bottle", "Drill", "Table", "Notebook",
+    ]);
     match r.below(3) {
         0 => format!("{head} {tail} {}", r.between(100, 9000)),
         _ => format!("{head} {tail}"),
@@ -172,6 +205,10 @@ fn url(r: &mut Random) -> String {
     match r.below(3) {
         0 => format!("https://{host}/list/{}", r.between(1, 99_999)),
         1 => format!("https://{host}/assets/{}.js", r.fill("^^^^^^^^^^^^")),
-        _ => format!("https://{host}/p/{}?ref=mail&v={}", product(r).to_lowercase().replace(' ', "-"), r.below(90)),
+        _ => format!(
+            "https://{host}/p/{}?ref=mail&v={}",
+            product(r).to_lowercase().replace(' ', "-"),
+            r.below(90)
+        ),
     }
 }

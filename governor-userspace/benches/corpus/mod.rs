@@ -62,7 +62,8 @@ pub fn generate(seed: u64, values_count: usize) -> Vec<Column> {
             });
         }
     }
-    for (name, family) in [("first_name", false), ("last_name", true), ("vorname", false), ("apellido", true)] {
+    for (name, family) in [("first_name", false), ("last_name", true), ("vorname", false), ("apellido", true)]
+    {
         maker.add(name, "person_name", |r| {
             let locale = people::any_locale(r);
             r.pick(if family { locale.family } else { locale.given }).to_owned()

@@ -68,15 +68,22 @@ pub fn iban(r: &mut Random) -> String {
 }
 
 pub fn bic(r: &mut Random) -> String {
-    let country = r.pick(&["DE", "FR", "GB", "US", "ES", "IT", "NL", "CH", "AT", "BE", "SE", "PL", "JP", "AU", "CA", "IE"]);
+    let country = r.pick(&[
+        "DE", "FR", "GB", "US", "ES", "IT", "NL", "CH", "AT", "BE", "SE", "PL", "JP", "AU", "CA", "IE",
+    ]);
     let bank = r.of("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 4);
-    let place = format!("{}{}", r.of("ABCDEFGHJKLMNPQRSTUVWXYZ23456789", 1), r.of("ABCDEFGHJKLMNPQRSTUVWXYZ2345678", 1));
+    let place = format!(
+        "{}{}",
+        r.of("ABCDEFGHJKLMNPQRSTUVWXYZ23456789", 1),
+        r.of("ABCDEFGHJKLMNPQRSTUVWXYZ2345678", 1)
+    );
     let branch = if r.chance(40) { r.pick(&["XXX", "500", "100", "MUC"]) } else { "" };
     format!("{bank}{country}{place}{branch}")
 }
 
 pub fn wallet(r: &mut Random) -> String {
-    let bytes = |r: &mut Random, count: usize| -> Vec<u8> { (0..count).map(|_| r.below(256) as u8).collect() };
+    let bytes =
+        |r: &mut Random, count: usize| -> Vec<u8> { (0..count).map(|_| r.below(256) as u8).collect() };
     match r.below(4) {
         0 => {
             let mut payload = vec![0];

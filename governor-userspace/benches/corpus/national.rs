@@ -130,7 +130,8 @@ fn mx_curp(r: &mut Random) -> String {
     let state = r.pick(&["DF", "JC", "NL", "PL", "VZ", "MC", "GT", "BC"]);
     let consonants = "BCDFGHJKLMNPQRSTVWXYZ";
     let head = format!("{}{}{}", r.of(consonants, 1), r.of("AEIOU", 1), r.fill("@@"));
-    let middle = format!("{:02}{month:02}{day:02}{}{state}{}", year % 100, r.of("HM", 1), r.of(consonants, 3));
+    let middle =
+        format!("{:02}{month:02}{day:02}{}{state}{}", year % 100, r.of("HM", 1), r.of(consonants, 3));
     let body = format!("{head}{middle}{}", r.below(10));
     let sum: usize = body
         .chars()
@@ -399,7 +400,8 @@ fn ro_cnp(r: &mut Random) -> String {
     let (year, month, day) = r.day(1940, 2004);
     let first = if year < 2000 { r.between(1, 2) } else { r.between(5, 6) };
     let county = r.between(1, 46);
-    let body = digits(&format!("{first}{:02}{month:02}{day:02}{county:02}{:03}", year % 100, r.between(1, 999)));
+    let body =
+        digits(&format!("{first}{:02}{month:02}{day:02}{county:02}{:03}", year % 100, r.between(1, 999)));
     let sum = weighed(&body, &[2, 7, 9, 1, 4, 6, 3, 5, 8, 2, 7, 9]) % 11;
     with(body, |_| if sum == 10 { 1 } else { sum })
 }
@@ -438,7 +440,8 @@ fn sg_nric(r: &mut Random) -> String {
 
 fn kr_rrn(r: &mut Random) -> String {
     let (year, month, day) = r.day(1940, 1999);
-    let body = digits(&format!("{:02}{month:02}{day:02}{}{:05}", year % 100, r.between(1, 2), r.below(100_000)));
+    let body =
+        digits(&format!("{:02}{month:02}{day:02}{}{:05}", year % 100, r.between(1, 2), r.below(100_000)));
     let sum = weighed(&body, &[2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5]);
     let all = with(body, |_| (11 - sum % 11) % 10);
     format!("{}-{}", &all[..6], &all[6..])

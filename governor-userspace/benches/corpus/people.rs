@@ -13,8 +13,12 @@ pub fn full_name(r: &mut Random, of: &Locale) -> String {
         _ if of.code == "ja_jp" => format!("{family} {given}"),
         0..=7 => format!("{family}, {given}"),
         8..=13 => format!("{given} {}. {family}", r.of("ABCDEFGHJKLMPRSTW", 1)),
-        14..=18 if of.code.starts_with("en") => format!("{} {given} {family}", r.pick(&["Mr.", "Mrs.", "Dr.", "Ms."])),
-        14..=18 if of.code == "de_de" => format!("{} {given} {family}", r.pick(&["Dr.", "Prof. Dr.", "Herr", "Frau"])),
+        14..=18 if of.code.starts_with("en") => {
+            format!("{} {given} {family}", r.pick(&["Mr.", "Mrs.", "Dr.", "Ms."]))
+        }
+        14..=18 if of.code == "de_de" => {
+            format!("{} {given} {family}", r.pick(&["Dr.", "Prof. Dr.", "Herr", "Frau"]))
+        }
         19..=26 if of.code.starts_with("es") || of.code.starts_with("pt") => {
             format!("{given} {family} {}", r.pick(of.family))
         }
@@ -61,8 +65,16 @@ pub fn email(r: &mut Random) -> String {
         _ => format!("{family}{initial}"),
     };
     let domain = r.pick(&[
-        "example.com", "example.org", "example.net", "mail.example.de", "post.example.fr", "gmail.example", "firma.example.co.uk",
-        "uni.example.edu", "correo.example.es", "exemplo.example.com.br",
+        "example.com",
+        "example.org",
+        "example.net",
+        "mail.example.de",
+        "post.example.fr",
+        "gmail.example",
+        "firma.example.co.uk",
+        "uni.example.edu",
+        "correo.example.es",
+        "exemplo.example.com.br",
     ]);
     let address = format!("{local}@{domain}");
     if r.chance(4) { address.to_uppercase() } else { address }
@@ -125,6 +137,9 @@ pub fn medical_record(r: &mut Random) -> String {
 }
 
 pub fn diagnosis(r: &mut Random) -> String {
-    let code = r.pick(&["E11.9", "I10", "F32.1", "J45.909", "C50.911", "M54.5", "K21.9", "G43.709", "N18.3", "Z79.4", "B20", "F41.1", "E78.5", "J18.9"]);
+    let code = r.pick(&[
+        "E11.9", "I10", "F32.1", "J45.909", "C50.911", "M54.5", "K21.9", "G43.709", "N18.3", "Z79.4", "B20",
+        "F41.1", "E78.5", "J18.9",
+    ]);
     code.to_owned()
 }

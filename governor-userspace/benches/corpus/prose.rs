@@ -42,7 +42,9 @@ pub fn with_finding(r: &mut Random) -> String {
             format!("{} {number}", r.pick(&["call back on", "ring", "tel."]))
         }
         3 => format!("paid with {}", card(r)),
-        4 => format!("{} IBAN {}", r.pick(&["send refund to", "Erstattung auf", "remboursement sur"]), iban(r)),
+        4 => {
+            format!("{} IBAN {}", r.pick(&["send refund to", "Erstattung auf", "remboursement sur"]), iban(r))
+        }
         5 => {
             let number = r.fill("2##-4#-1###");
             format!("SSN is {number}")
@@ -52,7 +54,11 @@ pub fn with_finding(r: &mut Random) -> String {
         _ => {
             let number = phone(r, &super::locales::LOCALES[4]);
             // National numbers in text are told from other numbers by the word before them.
-            format!("{} unter +49 171 {}", full_name(r, locale), number.chars().filter(char::is_ascii_digit).take(7).collect::<String>())
+            format!(
+                "{} unter +49 171 {}",
+                full_name(r, locale),
+                number.chars().filter(char::is_ascii_digit).take(7).collect::<String>()
+            )
         }
     };
     match r.below(3) {
@@ -85,7 +91,13 @@ pub fn log_line(r: &mut Random) -> String {
         2 => format!("GET /api/v2/orders/{} 200 {}", r.below(1_000_000), r.below(90_000)),
         _ => format!("cache miss for key item:{}", r.below(10_000_000)),
     };
-    format!("{year}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z {level} [worker-{}] {what}", r.below(24), r.below(60), r.below(60), r.below(16))
+    format!(
+        "{year}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z {level} [worker-{}] {what}",
+        r.below(24),
+        r.below(60),
+        r.below(60),
+        r.below(16)
+    )
 }
 
 pub fn json_with_finding(r: &mut Random) -> String {
@@ -100,7 +112,11 @@ pub fn json_with_finding(r: &mut Random) -> String {
         3 => format!(r#""request":{{"client_ip":"{}","status":200}}"#, ipv4(r)),
         _ => format!(r#""auth":{{"token":"{}"}}"#, api_token(r)),
     };
-    format!(r#"{{"id": {id}, "ts": {ts}, "build": "{build}", {inner}, "items": [{{"sku": "{}", "qty": {}}}]}}"#, r.fill("SKU-#####"), r.below(9))
+    format!(
+        r#"{{"id": {id}, "ts": {ts}, "build": "{build}", {inner}, "items": [{{"sku": "{}", "qty": {}}}]}}"#,
+        r.fill("SKU-#####"),
+        r.below(9)
+    )
 }
 
 pub fn json_without_finding(r: &mut Random) -> String {

@@ -18,7 +18,9 @@ pub const SECRETS: &[(&str, fn(&mut Random) -> String)] = &[
     ("password_hash", password_hash),
     ("github_token", |r| format!("{}{}", r.pick(&["ghp_", "gho_", "ghs_"]), r.of(WORD, 36))),
     ("api_token", api_token),
-    ("stripe_secret", |r| format!("{}_{}_{}", r.pick(&["sk", "rk"]), r.pick(&["live", "test"]), r.of(WORD, 24))),
+    ("stripe_secret", |r| {
+        format!("{}_{}_{}", r.pick(&["sk", "rk"]), r.pick(&["live", "test"]), r.of(WORD, 24))
+    }),
     ("database_url", connection),
     ("session_token", |r| mixed(r, BASE64_URL, 43)),
 ];
@@ -35,7 +37,11 @@ fn mixed(r: &mut Random, alphabet: &str, count: usize) -> String {
 }
 
 pub fn jwt(r: &mut Random) -> String {
-    let head = r.pick(&["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9", "eyJhbGciOiJSUzI1NiJ9", "eyJ0eXAiOiJKV1QiLCJhbGciOiJFUzI1NiJ9"]);
+    let head = r.pick(&[
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9",
+        "eyJhbGciOiJSUzI1NiJ9",
+        "eyJ0eXAiOiJKV1QiLCJhbGciOiJFUzI1NiJ9",
+    ]);
     let body = r.between(40, 90) as usize;
     format!("{head}.eyJ{}.{}", r.of(BASE64_URL, body), r.of(BASE64_URL, 43))
 }

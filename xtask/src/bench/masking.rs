@@ -32,7 +32,15 @@ pub struct Options {
 
 pub fn run(options: &Options) -> Result<()> {
     let mut cargo = shell::cargo();
-    cargo.args(["bench", "--quiet", "--package", "governor-userspace", "--no-default-features", "--bench", "masking"]);
+    cargo.args([
+        "bench",
+        "--quiet",
+        "--package",
+        "governor-userspace",
+        "--no-default-features",
+        "--bench",
+        "masking",
+    ]);
     shell::run(&mut cargo)?;
     if options.engine_only {
         return Ok(());
@@ -50,7 +58,14 @@ pub fn run(options: &Options) -> Result<()> {
     let governor = Governor::start(&group, postgres.port(), &GovernorOptions::default())?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, postgres.port()));
     let mut ways = [
-        Way { name: "direct", client: Client::direct(address)?, bytes: vec![], cpu_us: vec![], few: vec![], all: vec![] },
+        Way {
+            name: "direct",
+            client: Client::direct(address)?,
+            bytes: vec![],
+            cpu_us: vec![],
+            few: vec![],
+            all: vec![],
+        },
         Way::through(&group, address, "unmasked", Class::Service)?,
         Way::through(&group, address, "two masked", Class::Person)?,
     ];
@@ -65,8 +80,13 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 fn report(ways: &[Way], rows: u32) {
-    println!("\n{rows} rows of eight columns through governor; two of them masked for people, none for services");
-    println!("  {:12} {:>8} {:>22} {:>22} {:>22}", "", "MB/s", "governor's CPU, ns/row", "first of 10 rows, µs", "first of all, µs");
+    println!(
+        "\n{rows} rows of eight columns through governor; two of them masked for people, none for services"
+    );
+    println!(
+        "  {:12} {:>8} {:>22} {:>22} {:>22}",
+        "", "MB/s", "governor's CPU, ns/row", "first of 10 rows, µs", "first of all, µs"
+    );
     for way in ways {
         println!(
             "  {:12} {:>8.0} {:>22.0} {:>22.0} {:>22.0}",
@@ -82,7 +102,11 @@ fn report(ways: &[Way], rows: u32) {
             let ratios: Vec<f64> = a.bytes.iter().zip(&b.bytes).map(|(a, b)| a / b).collect();
             median(&ratios)
         };
-        println!("  masked beside unmasked {:.2}, beside direct {:.2} (of the same round)", of(masked, plain), of(masked, direct));
+        println!(
+            "  masked beside unmasked {:.2}, beside direct {:.2} (of the same round)",
+            of(masked, plain),
+            of(masked, direct)
+        );
     }
 }
 
@@ -161,7 +185,8 @@ impl Client {
             bytes += more;
             held += more;
             let mut at = 0;
-            while let Some([tag, length @ ..]) = buffer.get(at..held).and_then(|rest| rest.first_chunk::<5>()) {
+            while let Some([tag, length @ ..]) = buffer.get(at..held).and_then(|rest| rest.first_chunk::<5>())
+            {
                 let end = at + 1 + u32::from_be_bytes(*length) as usize;
                 if *tag == b'D' {
                     // Its first bytes are here.

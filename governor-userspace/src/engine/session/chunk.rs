@@ -128,7 +128,10 @@ impl<'a, P> Chunk<'a, P> {
 
     /// A small message of `total` bytes between rewritten ones goes with them: cheaper copied than sent in a piece of its own.
     pub fn joins_rewritten(&self, total: usize) -> bool {
-        self.rewritten_proof.is_some() && self.at == 0 && total <= COPIED_BYTES_MAX && total <= self.buffer.len()
+        self.rewritten_proof.is_some()
+            && self.at == 0
+            && total <= COPIED_BYTES_MAX
+            && total <= self.buffer.len()
     }
 
     /// Copies the next `n` unread bytes behind what was rewritten.

@@ -17,13 +17,23 @@ pub fn print(columns: &[Column], answers: &Answers, presidio: Option<&presidio::
                 presidio.version
             ),
         }
-        println!("Presidio's thresholds are those, of several tried on this corpus, that give it its best F1");
+        println!(
+            "Presidio's thresholds are those, of several tried on this corpus, that give it its best F1"
+        );
     }
 
     let by_value = [
         ("values alone", Setting::Alone, presidio.and_then(|p| p.values(columns, false))),
-        ("values in columns with clear names", Setting::Clear, presidio.and_then(|p| p.values(columns, true))),
-        ("values in columns with opaque names", Setting::Opaque, presidio.and_then(|p| p.values(columns, false))),
+        (
+            "values in columns with clear names",
+            Setting::Clear,
+            presidio.and_then(|p| p.values(columns, true)),
+        ),
+        (
+            "values in columns with opaque names",
+            Setting::Opaque,
+            presidio.and_then(|p| p.values(columns, false)),
+        ),
     ]
     .map(|(name, setting, other)| (name, answers.by_value(columns, setting), other));
     let by_column = [
@@ -32,12 +42,21 @@ pub fn print(columns: &[Column], answers: &Answers, presidio: Option<&presidio::
     ]
     .map(|(name, setting, other)| (name, answers.by_column(columns, setting), other));
 
-    println!("\nover all: kind named right (precision, recall, F1), and found at all, which is what masking asks");
-    println!("  {:38} {:>20} {:>20} {:>22} {:>20}", "", "governor, named", "found", "Presidio, named", "found");
+    println!(
+        "\nover all: kind named right (precision, recall, F1), and found at all, which is what masking asks"
+    );
+    println!(
+        "  {:38} {:>20} {:>20} {:>22} {:>20}",
+        "", "governor, named", "found", "Presidio, named", "found"
+    );
     for (name, own, other) in by_value.iter().chain(&by_column) {
         let theirs = other.as_ref().map(|best| (figures(best.score.named), figures(best.score.hidden)));
         let (named, hidden) = theirs.unwrap_or_default();
-        println!("  {name:38} {:>20} {:>20} {named:>22} {hidden:>20}", figures(own.named), figures(own.hidden));
+        println!(
+            "  {name:38} {:>20} {:>20} {named:>22} {hidden:>20}",
+            figures(own.named),
+            figures(own.hidden)
+        );
     }
     for (name, own, other) in &by_value {
         labels_of(name, own, other.as_ref());
@@ -68,7 +87,8 @@ fn labels_of(name: &str, own: &Score, other: Option<&Best>) {
     }
     println!("\n  {:24} {:>20} {:>22}", "", "governor", "Presidio");
     let theirs = other.map(|best| &best.score.by_label);
-    let all: BTreeSet<&String> = own.by_label.keys().chain(theirs.into_iter().flat_map(|map| map.keys())).collect();
+    let all: BTreeSet<&String> =
+        own.by_label.keys().chain(theirs.into_iter().flat_map(|map| map.keys())).collect();
     for label in all {
         let of = |map: Option<&std::collections::BTreeMap<String, Counts>>| {
             map.and_then(|map| map.get(label)).map_or_else(|| "-".into(), |counts| figures(*counts))
@@ -79,7 +99,9 @@ fn labels_of(name: &str, own: &Score, other: Option<&Best>) {
 
 /// The kinds of mistakes, most frequent columns first, with examples.
 pub fn misses(columns: &[Column], answers: &Answers) {
-    println!("\nwhere governor is wrong: setting, column, label, what was said, how many of its values, examples");
+    println!(
+        "\nwhere governor is wrong: setting, column, label, what was said, how many of its values, examples"
+    );
     for setting in [Setting::Alone, Setting::Clear, Setting::Opaque] {
         for (column, answer) in columns.iter().zip(&answers.columns) {
             let wrong = column.values.iter().zip(answer.of(setting)).filter(|(_, word)| match word {
@@ -103,7 +125,9 @@ pub fn misses(columns: &[Column], answers: &Answers) {
 fn line(what: &str, found: f64, aim: f64, other: Option<f64>) {
     print!("  {what:38} F1 {found:.3}, {} (aim {aim:.2})", reached(found >= aim));
     match other {
-        Some(other) => println!("; Presidio {other:.3}, {}", if found > other { "beaten" } else { "not beaten" }),
+        Some(other) => {
+            println!("; Presidio {other:.3}, {}", if found > other { "beaten" } else { "not beaten" })
+        }
         None => println!(),
     }
 }

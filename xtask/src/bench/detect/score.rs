@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn a_wrong_name_is_a_miss_and_a_false_claim_but_it_hides() {
-        let score = judged(&[("us_ssn", &["phone"]), ("us_ssn", &["us_ssn"]), ("us_ssn", &[]), (NONE, &["phone"])]);
+        let score =
+            judged(&[("us_ssn", &["phone"]), ("us_ssn", &["us_ssn"]), ("us_ssn", &[]), (NONE, &["phone"])]);
         assert_eq!(score.named, Counts { right: 1, wrong: 2, missed: 2 });
         assert_eq!(score.hidden, Counts { right: 2, wrong: 1, missed: 1 });
         assert_eq!(score.by_label["phone"], Counts { right: 0, wrong: 2, missed: 0 });
