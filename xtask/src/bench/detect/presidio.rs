@@ -16,6 +16,8 @@ pub struct Answers {
     pub version: String,
     /// `None`: only its pattern recognisers ran.
     pub model: Option<String>,
+    /// What it looks for where nobody asks for more.
+    usual: Vec<String>,
     columns: Vec<ColumnAnswer>,
     pub ns_per_value: f64,
 }
@@ -29,13 +31,11 @@ struct ColumnAnswer {
 /// Entity and score.
 type Word = (String, f64);
 
-/// Presidio's figures at the thresholds that suit it best.
+/// Presidio's figures with the threshold and the set of kinds that suit it best.
 #[derive(Debug)]
 pub struct Best {
     pub score: Score,
     pub threshold: f64,
-    /// Columns only: the share of values that must agree.
-    pub share: f64,
 }
 
 pub fn ask(corpus: &Path, out: &Path) -> Result<Answers> {
@@ -48,28 +48,45 @@ pub fn ask(corpus: &Path, out: &Path) -> Result<Answers> {
 impl Answers {
     /// By value, alone or with the column's name as context.
     pub fn values(&self, columns: &[Column], in_context: bool) -> Option<Best> {
-        let scores = THRESHOLDS.iter().map(|&threshold| {
+        best(self.choices().map(|choice| {
             let judged = columns.iter().zip(&self.columns).flat_map(|(column, answer)| {
                 answer.of(in_context).iter().map(move |words| Judged {
                     label: &column.label,
-                    said: words.iter().filter(|w| w.1 >= threshold).map(|w| w.0.as_str()).collect(),
+                    said: words.iter().filter(|word| choice.keeps(word)).map(|w| w.0.as_str()).collect(),
                 })
             });
-            Best { score: score(judged), threshold, share: 0.0 }
-        });
-        best(scores)
+            Best { score: score(judged), threshold: choice.threshold }
+        }))
     }
 
     /// By column: what most of its values are said to be, if enough of them are.
     pub fn by_column(&self, columns: &[Column], in_context: bool) -> Option<Best> {
-        let settings = THRESHOLDS.iter().flat_map(|&threshold| SHARES.map(|share| (threshold, share)));
-        best(settings.map(|(threshold, share)| {
-            let judged = columns.iter().zip(&self.columns).map(|(column, answer)| {
-                let values = answer.of(in_context);
-                Judged { label: &column.label, said: verdict(values, threshold, share).into_iter().collect() }
+        let settings = self.choices().flat_map(|choice| SHARES.map(|share| (choice, share)));
+        best(settings.map(|(choice, share)| {
+            let judged = columns.iter().zip(&self.columns).map(|(column, answer)| Judged {
+                label: &column.label,
+                said: verdict(answer.of(in_context), choice, share).into_iter().collect(),
             });
-            Best { score: score(judged), threshold, share }
+            Best { score: score(judged), threshold: choice.threshold }
         }))
+    }
+
+    fn choices(&self) -> impl Iterator<Item = Choice<'_>> {
+        let sets = [None, Some(self.usual.as_slice())];
+        sets.into_iter().flat_map(|only| THRESHOLDS.map(|threshold| Choice { threshold, only }))
+    }
+}
+
+/// Which of its answers count.
+#[derive(Clone, Copy)]
+struct Choice<'a> {
+    threshold: f64,
+    only: Option<&'a [String]>,
+}
+
+impl Choice<'_> {
+    fn keeps(self, (word, score): &Word) -> bool {
+        *score >= self.threshold && self.only.is_none_or(|only| only.contains(word))
     }
 }
 
@@ -80,10 +97,10 @@ impl ColumnAnswer {
 }
 
 /// The word that stands first in most values. Words that count for nothing are passed over.
-fn verdict(values: &[Vec<Word>], threshold: f64, share: f64) -> Option<&str> {
+fn verdict<'a>(values: &'a [Vec<Word>], choice: Choice<'_>, share: f64) -> Option<&'a str> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for words in values {
-        let counted = words.iter().find(|w| w.1 >= threshold && claims(&w.0, "date_of_birth"));
+        let counted = words.iter().find(|word| choice.keeps(word) && claims(&word.0, "date_of_birth"));
         if let Some((word, _)) = counted {
             *counts.entry(word).or_default() += 1;
         }
