@@ -5,7 +5,7 @@
 //! not differ, since a row leaves before the next one comes. Rounds are interleaved; medians are printed.
 
 use crate::{compile, root, setup, shell};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use governor_tests::postgres::{Auth, Postgres};
 use governor_tests::remote_socket::RemoteSocket;
 use governor_tests::wire::{self, Wire};

@@ -10,7 +10,7 @@ use super::glass::Glass;
 use super::rates::Rates;
 use super::reached::{self, Reached};
 use super::visibility;
-use crate::engine::masking::{ColumnAction, Detectors};
+use crate::engine::masking::{ColumnAction, Masker};
 use crate::engine::model::{Claims, Decision, Endpoint, SearchPath, Statement, Timestamp, Unknown};
 use crate::engine::policy::{
     DecisionCache, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
@@ -59,7 +59,7 @@ impl Default for EngineLimits {
 #[derive(Debug)]
 pub struct Governance {
     pub policy: Arc<PolicySet>,
-    pub detectors: Arc<Detectors>,
+    pub masker: Masker,
     pub labels: Arc<Labels>,
     pub limits: EngineLimits,
     /// Shared by all workers.
@@ -86,14 +86,15 @@ type KnownReach = (StatementRef, SearchPath, Arc<Reached>);
 impl Governance {
     pub fn new(
         policy: Arc<PolicySet>,
-        detectors: Arc<Detectors>,
+        masker: impl Into<Masker>,
         labels: Arc<Labels>,
         limits: EngineLimits,
     ) -> Self {
+        let masker = masker.into();
         Self {
             policy,
-            facts: FactsCache::new(detectors.clone(), limits.record_text_bytes_max),
-            detectors,
+            facts: FactsCache::new(masker.clone(), limits.record_text_bytes_max),
+            masker,
             labels,
             limits,
             rates: Arc::default(),

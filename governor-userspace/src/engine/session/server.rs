@@ -252,7 +252,7 @@ impl Session {
         };
         governance.row.clear();
         governance.row.shrink_to(ROW_BYTES_KEPT);
-        let outcome = mask_row(plan, &governance.detectors, body, &mut governance.row)
+        let outcome = mask_row(plan, &governance.masker, body, &mut governance.row)
             .map_err(|_| ProtocolViolation::Other("DataRow does not match its RowDescription"))?;
         if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
             run.rows += 1;

@@ -1,7 +1,7 @@
 //! What the operator's labels, and names, say of a column.
 
 use crate::engine::masking::{Category, classify_column};
-use crate::engine::model::wildcard;
+use crate::engine::model::{Relation, wildcard};
 
 /// The operator's word on columns, from the configuration; it comes before everything else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,11 @@ impl ColumnPattern {
 }
 
 impl Labels {
+    /// The operator says that it is never sensitive.
+    pub(super) fn is_clear(&self, relation: &Relation, column: &str) -> bool {
+        self.clear.iter().any(|p| p.matches(&relation.schema, &relation.name, column))
+    }
+
     pub(super) fn category(
         &self,
         schema: &str,

@@ -37,12 +37,18 @@ impl Sensitivity {
     }
 
     /// By labels and names alone.
-    pub fn of_names<'a>(relations: impl Iterator<Item = &'a Relation>, labels: &Labels) -> Self {
+    pub fn of_names(data: &crate::engine::model::Catalogue, labels: &Labels) -> Self {
         let mut found = Self::default();
-        for relation in relations {
+        for relation in data.relations() {
             for column in &relation.columns {
-                let category =
-                    labels.category(&relation.schema, &relation.name, &column.name, column.type_oid);
+                let named = |relation_name: &str, column_name: &str| {
+                    labels.category(&relation.schema, relation_name, column_name, column.type_oid)
+                };
+                let category = named(&relation.name, &column.name).or_else(|| {
+                    let (table, remote) = data.remote_names(relation, column)?;
+                    // The operator's word is about the names here.
+                    named(table, remote).filter(|_| !labels.is_clear(relation, &column.name))
+                });
                 if let Some(category) = category {
                     found.mark((relation.oid, column.attribute), category);
                 }
