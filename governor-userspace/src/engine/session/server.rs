@@ -23,6 +23,8 @@ pub(super) enum Step {
     Pass,
     Drop,
     Replace(Bytes),
+    /// `Governance::row` goes in its place.
+    Rewritten,
 }
 
 impl Session {
@@ -107,6 +109,9 @@ impl Session {
             }
             let sink = &mut ToClient(&mut out.to_client);
             match step {
+                Step::Pass if header.kind == kind::DATA_ROW && chunk.joins_rewritten(total) => {
+                    chunk.copy_to_rewritten(total);
+                }
                 Step::Pass => {
                     chunk.pass_message::<ToClient<'_>>(total, (), &mut self.server_stream);
                     if header.kind == kind::COPY_DATA
@@ -125,6 +130,7 @@ impl Session {
                     sink.0.push(instead);
                     chunk.drop_message(total, sink, &mut self.server_stream);
                 }
+                Step::Rewritten => chunk.rewrite(total, &governance.row, (), sink),
             }
             // The catalogue was read: what it held back follows what was passed before it.
             if let Some(ready) = self.released.take() {
@@ -246,7 +252,7 @@ impl Session {
     }
 
     /// A row that may hold something to mask.
-    fn masked_row(&mut self, body: &[u8], governance: &Governance) -> Result<Step, ProtocolViolation> {
+    fn masked_row(&mut self, body: &[u8], governance: &mut Governance) -> Result<Step, ProtocolViolation> {
         if let Rows::Copy(_) = &self.rows {
             return Err(ProtocolViolation::Other("DataRow comes inside a COPY"));
         }
@@ -256,8 +262,9 @@ impl Session {
             }
             return Ok(Step::Pass);
         };
-        let mut masked = Vec::new();
-        let outcome = mask_row(plan, &governance.masker, body, &mut masked)
+        governance.row.clear();
+        governance.row.shrink_to(ROW_BYTES_KEPT);
+        let outcome = mask_row(plan, &governance.masker, body, &mut governance.row)
             .map_err(|_| ProtocolViolation::Other("DataRow does not match its RowDescription"))?;
         if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
             run.rows += 1;
@@ -266,7 +273,7 @@ impl Session {
                 *total = total.saturating_add(here);
             }
         }
-        Ok(if outcome.changed { Step::Replace(masked.into()) } else { Step::Pass })
+        Ok(if outcome.changed { Step::Rewritten } else { Step::Pass })
     }
 
     /// RowDescription or NoData: the columns of what comes, or of what was asked about.
@@ -659,6 +666,8 @@ const ROW_DESCRIPTION_BYTES_MAX: usize = 1 << 20;
 /// The SQLSTATE is in the first hundred bytes of an error.
 const ERROR_HEAD_BYTES: usize = 8 << 10;
 const CONTROL_BYTES_MAX: usize = 64 << 10;
+/// Room for a masked row that is kept for the next one.
+const ROW_BYTES_KEPT: usize = 64 << 10;
 
 /// What a server answers to governor's own questions, which copy nothing and call no function by number.
 fn answers_a_query(message: u8) -> bool {

@@ -14,3 +14,4 @@ mod pace;
 mod reach;
 mod split;
 pub(super) mod stage;
+mod streaming;
