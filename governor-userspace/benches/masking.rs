@@ -120,7 +120,7 @@ fn table(others: ColumnAction, format: Format, length: Length) -> (RowPlan, Vec<
             row
         })
         .collect();
-    (RowPlan { columns }, rows)
+    (RowPlan { columns, ..RowPlan::default() }, rows)
 }
 
 /// Megabytes of rows a second, headers included.
@@ -132,7 +132,7 @@ fn rate(plan: &RowPlan, masker: &Masker, rows: &[Vec<u8>]) -> f64 {
 fn value_ns(masker: &Masker, values: &[&[u8]]) -> f64 {
     let column =
         ColumnPlan { action: ColumnAction::Detect, type_oid: TEXT, type_modifier: -1, format: Format::Text };
-    let plan = RowPlan { columns: vec![column] };
+    let plan = RowPlan { columns: vec![column], ..RowPlan::default() };
     let rows: Vec<Vec<u8>> = values
         .iter()
         .map(|value| {
