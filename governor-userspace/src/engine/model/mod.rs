@@ -3,6 +3,7 @@
 mod answer;
 mod catalogue;
 mod category;
+mod condition;
 mod decision;
 mod endpoint;
 mod lineage;
@@ -22,6 +23,7 @@ pub use catalogue::{
     RelationKind, Resolved, SystemFunction, Volatility,
 };
 pub use category::Category;
+pub use condition::{Clause, Condition, Conditions, Form};
 pub use decision::{
     Decision, DecisionId, Hold, LimitKind, Limits, MaskStyle, Obligations, Rate, Reason, Verdict,
 };
