@@ -10,7 +10,7 @@
 #[path = "canaries/generator.rs"]
 mod generator;
 
-use generator::{Dice, Generator, Relation, Schema, Type};
+use generator::{Dice, Generator, Schema, Type};
 use governor_tests::wire::{self, Message, Wire};
 use governor_tests::{Auth, Class, Options, Site};
 
@@ -72,19 +72,24 @@ fn plant_twins(site: &Site, dice: &mut Dice, number: usize) -> (Schema, [String;
          CREATE FUNCTION pick_text(bigint) RETURNS text LANGUAGE sql STABLE AS \
          'SELECT x.t::text FROM (SELECT t FROM t0 t) x WHERE (x.t).id = $1 LIMIT 1';\n";
     site.postgres.admin(&names[0], &format!("{objects}{functions}")).unwrap();
-    // A view as people make them: it chooses by what is not secret.
-    let harmless = "CREATE VIEW w0 (v0, v1) AS SELECT c0::text, hush_0::text FROM t0 WHERE id < 5;\n\
-         CREATE MATERIALIZED VIEW w1 (v0, v1) AS SELECT id, hush_1::text FROM t1;\n";
-    site.postgres.admin(&names[0], harmless).unwrap();
-    let view = |name: &str, first| Relation {
-        name: name.into(),
-        columns: vec![("v0".into(), first), ("v1".into(), Type::Text)],
-    };
-    made.relations.extend([view("w0", Type::Text), view("w1", Type::Number)]);
+    for at in 0..8 {
+        // Its rows are made when it is refreshed.
+        let (sql, relation) = generator::view(dice, &made, at);
+        if site.postgres.admin(&names[0], &sql).is_ok() {
+            made.relations.push(relation);
+        }
+    }
+    let materialized: String = made
+        .relations
+        .iter()
+        .filter_map(|relation| relation.name.strip_prefix('w')?.parse::<usize>().ok())
+        .filter(|at| at % 3 == 2)
+        .map(|at| format!("REFRESH MATERIALIZED VIEW w{at};\n"))
+        .collect();
     // A copy has the same numbers of objects, which RowDescription tells.
     site.truth(&format!("CREATE DATABASE {} TEMPLATE {}", names[1], names[0])).unwrap();
     for (name, rows) in names.iter().zip([rows, other]) {
-        site.postgres.admin(name, &format!("{rows}REFRESH MATERIALIZED VIEW w1;")).unwrap();
+        site.postgres.admin(name, &format!("{rows}{materialized}")).unwrap();
     }
     (made, names)
 }
@@ -171,7 +176,7 @@ fn two_databases_that_differ_in_secrets_answer_an_agent_alike() {
         "{answered} answered, {denied} denied, {failed} failed in both; {differ_unguarded} tell the databases apart without governor"
     );
     assert!(answered * 10 >= cases as usize, "hardly anything is answered");
-    assert!(differ_unguarded * 4 >= cases as usize, "hardly any query asks for secrets");
+    assert!(differ_unguarded * 8 >= cases as usize, "hardly any query asks for secrets");
 }
 
 /// One character after the other, halving what it can be: at most 7 questions for each. What was found so far and the

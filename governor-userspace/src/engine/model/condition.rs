@@ -125,6 +125,8 @@ impl Form {
 pub struct Conditions {
     /// With how often each stands there; for an equality with how many constants.
     pub found: BTreeMap<(ColumnId, Condition), u32>,
+    /// Columns that have to equal each other.
+    pub joins: BTreeSet<(ColumnId, ColumnId)>,
     /// Relations that are read: a view's own definition has conditions, too.
     pub relations: BTreeSet<Oid>,
     /// Column that is written and column that flows into it; `None`: a column that is made just now. Temporary tables are
@@ -132,6 +134,8 @@ pub struct Conditions {
     pub copies: BTreeSet<(Option<ColumnId>, ColumnId)>,
     /// Rows that the statement makes up itself (VALUES, a series): each may be a guess of its own.
     pub makes_rows: bool,
+    /// Aggregates, LIMIT: how many rows come does not say how many fit.
+    pub condenses: bool,
     /// Why there may be more; `None` where this is all. What is not known of the result's own values is in its
     /// [`Lineage`](super::Lineage).
     pub doubt: Option<Doubt>,
@@ -156,6 +160,6 @@ impl Conditions {
 
     /// What it costs to keep.
     pub fn size(&self) -> usize {
-        1 + self.found.len() + self.copies.len() + self.relations.len()
+        1 + self.found.len() + self.joins.len() + self.copies.len() + self.relations.len()
     }
 }

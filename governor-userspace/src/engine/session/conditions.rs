@@ -140,7 +140,7 @@ impl Session {
             let condition = Condition { clause: Clause::View, form: Form::Comparison };
             let of_views = conditions.relations.iter().flat_map(|oid| catalogue.view_chosen_by(*oid));
             found.extend(of_views.map(|column| ((*column, condition), 1)));
-            self.masked_of(&found, conditions.makes_rows, &catalogue, governance, &mut asks);
+            self.masked_of(&found, conditions, &catalogue, governance, &mut asks);
             asks.copies_masked = conditions.copies.iter().any(|(target, source)| {
                 let Some(category) = catalogue.category(source.0, source.1) else { return false };
                 let kept = target.is_some_and(|to| catalogue.category(to.0, to.1) == Some(category));
@@ -151,7 +151,7 @@ impl Session {
         if !keys.is_empty() {
             let condition = Condition { clause: Clause::Key, form: Form::Key };
             let found = keys.into_iter().map(|column| ((column, condition), 1)).collect();
-            self.masked_of(&found, false, &catalogue, governance, &mut asks);
+            self.masked_of(&found, &Conditions::default(), &catalogue, governance, &mut asks);
         }
         asks
     }
@@ -184,14 +184,13 @@ impl Session {
     fn masked_of(
         &self,
         found: &BTreeMap<(ColumnId, Condition), u32>,
-        makes_rows: bool,
+        of: &Conditions,
         catalogue: &Catalogue,
         governance: &mut Governance,
         asks: &mut Asks,
     ) {
         let mut masked: BTreeMap<ColumnId, Option<(ColumnName, Category)>> = BTreeMap::new();
-        // A table of guesses is as good as a list.
-        let mut guesses = makes_rows;
+        let mut narrowed = of.condenses;
         for ((id, condition), times) in found {
             if masked.len() >= COLUMNS_ASKED_MAX && !masked.contains_key(id) {
                 asks.conditions.insert(unknown());
@@ -200,7 +199,7 @@ impl Session {
             }
             let known = masked.entry(*id).or_insert_with(|| self.hidden_column(*id, catalogue, governance));
             let Some((name, category)) = known else {
-                guesses |= condition.form == Form::Join;
+                narrowed |= matches!(condition.clause, Clause::Where | Clause::Having | Clause::Join);
                 continue;
             };
             let condition = match condition.form {
@@ -228,10 +227,26 @@ impl Session {
             };
             asks.add(Asks { stakes: vec![stake], ..Asks::default() });
         }
-        if guesses {
-            for stake in asks.stakes.iter_mut().filter(|stake| stake.more != More::Nothing) {
-                stake.more = More::ByRow;
+        // A table of guesses is as good as a list.
+        let is_masked = |id: &ColumnId| masked.get(id).is_some_and(Option::is_some);
+        for (left, right) in &of.joins {
+            for (id, other) in [(left, right), (right, left)] {
+                if let Some(Some((name, _))) = masked.get(id)
+                    && !is_masked(other)
+                {
+                    let name = name.to_string();
+                    let stakes = asks.stakes.iter_mut().filter(|stake| *stake.column == *name);
+                    stakes.for_each(|stake| stake.more = More::ByRow);
+                }
             }
+        }
+        for stake in &mut asks.stakes {
+            stake.more = match stake.more {
+                More::ByChoice | More::ByPlace if of.makes_rows => More::ByRow,
+                // Others leave rows out as well: how few come says nothing of this one.
+                More::ByChoice if narrowed => More::Nothing,
+                more => more,
+            };
         }
     }
 }

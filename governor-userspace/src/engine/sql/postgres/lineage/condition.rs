@@ -46,6 +46,11 @@ impl Shared<'_> {
         }
     }
 
+    /// Fewer rows come than fit.
+    pub(super) fn condenses(&self) {
+        self.conditions.borrow_mut().condenses = true;
+    }
+
     /// The statement makes rows of its own.
     pub(super) fn makes_rows(&self) {
         self.conditions.borrow_mut().makes_rows = true;
@@ -115,8 +120,19 @@ impl<'t> Analysis<'_, 't> {
             },
             _ => (Form::Comparison, 1),
         };
+        if let (Form::Join, [left, right]) = (form, values) {
+            self.note_join(left, right);
+        }
         for value in values {
             self.shared.note(value, Condition { clause: self.clause, form }, times);
+        }
+    }
+
+    /// Two columns have to equal each other.
+    pub(super) fn note_join(&self, left: &Value, right: &Value) {
+        let mut conditions = self.shared.conditions.borrow_mut();
+        for one in left.sources.iter().take(JOINED_MAX) {
+            conditions.joins.extend(right.sources.iter().take(JOINED_MAX).map(|other| (*one, *other)));
         }
     }
 
@@ -213,6 +229,9 @@ impl<'t> Analysis<'_, 't> {
         self.shared.names.catalogue.is_user_operator(operator)
     }
 }
+
+/// Columns behind one side of a join that are told apart.
+const JOINED_MAX: usize = 16;
 
 fn name_of(e: &A_Expr) -> &str {
     e.name().iter().next_back().and_then(Node::as_str).unwrap_or(UNNAMED)

@@ -184,6 +184,7 @@ impl<'t> Analysis<'_, 't> {
             ..Item::default()
         });
         for (left, right) in &told {
+            self.note_join(left, right);
             self.note_in(Clause::Join, left, Form::Join);
             self.note_in(Clause::Join, right, Form::Join);
         }

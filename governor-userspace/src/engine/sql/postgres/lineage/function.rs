@@ -42,6 +42,9 @@ impl<'t> Analysis<'_, 't> {
         if aggregates && let Some(level) = self.levels.last() {
             total.implicit.extend(&level.counted_by);
         }
+        if aggregates {
+            self.shared.condenses();
+        }
         let arguments = match what {
             Known::Passes if self.is_total(&name, call) => part,
             Known::Passes => part.computed(),

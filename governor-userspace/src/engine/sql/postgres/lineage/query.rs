@@ -67,6 +67,7 @@ impl<'t> Analysis<'_, 't> {
             let mut limits = Value::default();
             for limit in [select.limit_count(), select.limit_offset()] {
                 if !matches!(limit, Node::None) {
+                    this.shared.condenses();
                     limits.add_implicit(&this.as_one(Clause::Limit, Form::Count, limit)?);
                 }
             }
