@@ -13,7 +13,7 @@ use super::json::{mask_json, mask_ranges};
 use super::pg_type::{TypeClass, characters_max};
 use super::transform::{Format, Masked, mask_value};
 use crate::engine::model::Category;
-use crate::engine::model::MaskStyle;
+use crate::engine::model::{MaskDoubt, MaskStyle};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What happens to the values of one result column.
@@ -72,6 +72,8 @@ pub struct RowOutcome {
     pub masked_values: u32,
     /// The same values by what they are, in the order of [`Category::ALL`].
     pub masked_by: [u32; Category::ALL.len()],
+    /// Of these, values that were masked in doubt, in the order of [`MaskDoubt::ALL`].
+    pub in_doubt: [u32; MaskDoubt::ALL.len()],
 }
 
 /// The server broke the protocol, or its rows are not those that were described. Closes the session.
@@ -152,7 +154,7 @@ fn rewrite(
                 out.truncate(at);
                 copy_if_changed(outcome, before, tail, out);
             }
-            Replaced::Yes(masked, category) => {
+            Replaced::Yes(masked, category, doubt) => {
                 let length = match masked {
                     Masked::Null => {
                         // Whatever was written before it was clear that nothing may be shown.
@@ -169,6 +171,9 @@ fn rewrite(
                 outcome.changed = true;
                 outcome.masked_values += 1;
                 if let Some(count) = outcome.masked_by.get_mut(category as usize) {
+                    *count += 1;
+                }
+                if let Some(count) = doubt.and_then(|doubt| outcome.in_doubt.get_mut(doubt as usize)) {
                     *count += 1;
                 }
             }
@@ -194,8 +199,18 @@ fn seal(out: &mut [u8], from: usize) -> Result<(), RowError> {
 
 enum Replaced {
     No,
-    /// With what the value was, or was taken for.
-    Yes(Masked, Category),
+    /// With what the value was, or was taken for, and why, where that is not certain.
+    Yes(Masked, Category, Option<MaskDoubt>),
+}
+
+impl Replaced {
+    fn by(masked: Masked, category: Category) -> Self {
+        Self::Yes(masked, category, None)
+    }
+
+    fn in_doubt(masked: Masked, doubt: MaskDoubt) -> Self {
+        Self::Yes(masked, Category::Other, Some(doubt))
+    }
 }
 
 /// Judges one value and appends its replacement. Whatever goes wrong inside redacts the value.
@@ -205,13 +220,17 @@ fn replace(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec
     let judged = catch_unwind(AssertUnwindSafe(|| match plan.action {
         ColumnAction::Clear => Replaced::No,
         ColumnAction::Mask { style, category } => {
-            Replaced::Yes(mask_whole(plan, style, category, value, out), category.unwrap_or(Category::Other))
+            let masked = mask_whole(plan, style, category, value, out);
+            match category {
+                Some(category) => Replaced::by(masked, category),
+                None => Replaced::in_doubt(masked, MaskDoubt::UnknownOrigin),
+            }
         }
         ColumnAction::Detect => detect(plan, detectors, value, out),
     }));
     judged.unwrap_or_else(|_| {
         out.truncate(from);
-        Replaced::Yes(mask_whole(plan, MaskStyle::Redact, None, value, out), Category::Other)
+        Replaced::in_doubt(mask_whole(plan, MaskStyle::Redact, None, value, out), MaskDoubt::Failed)
     })
 }
 
@@ -232,7 +251,7 @@ fn detect(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<
             if let Some(finding) = detectors.detect(value) {
                 let category = finding.category;
                 let masked = mask_whole(plan, MaskStyle::Partial, Some(category), value, out);
-                return Replaced::Yes(masked, category);
+                return Replaced::by(masked, category);
             }
             if !(starts_like_json(value) && mask_document(detectors, value, out) != Document::Not) {
                 out.truncate(from);
@@ -246,9 +265,9 @@ fn detect(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<
             match characters_max(plan.type_oid, plan.type_modifier) {
                 Some(limit) if out.len() - from > limit && characters(out.get(from..)) > limit => {
                     out.truncate(from);
-                    Replaced::Yes(mask_whole(plan, MaskStyle::Redact, None, value, out), Category::Other)
+                    Replaced::by(mask_whole(plan, MaskStyle::Redact, None, value, out), Category::Other)
                 }
-                _ => Replaced::Yes(Masked::Value, Category::Other),
+                _ => Replaced::by(Masked::Value, Category::Other),
             }
         }
         (TypeClass::Json, _) | (TypeClass::Jsonb, Format::Text) => {
@@ -267,8 +286,8 @@ fn detect(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<
         }
         (TypeClass::TextArray, Format::Text) => match mask_ranges(detectors, value, out) {
             0 => Replaced::No,
-            _ if out.get(from) == Some(&b'{') => Replaced::Yes(Masked::Value, Category::Other),
-            _ => Replaced::Yes(Masked::Null, Category::Other),
+            _ if out.get(from) == Some(&b'{') => Replaced::by(Masked::Value, Category::Other),
+            _ => Replaced::by(Masked::Null, Category::Other),
         },
         // Elements and fields of text stand in the binary form of arrays and composites as they are.
         (TypeClass::TextArray | TypeClass::Other | TypeClass::SingleByte, _) => {
@@ -279,7 +298,7 @@ fn detect(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<
                     return Replaced::No;
                 }
             }
-            Replaced::Yes(Masked::Null, Category::Other)
+            Replaced::by(Masked::Null, Category::Other)
         }
         _ => Replaced::No,
     }
@@ -309,11 +328,12 @@ fn json_outcome(
     out: &mut Vec<u8>,
 ) -> Replaced {
     match document {
-        Document::Masked => Replaced::Yes(Masked::Value, Category::Other),
+        Document::Masked => Replaced::by(Masked::Value, Category::Other),
         Document::Unchanged => Replaced::No,
         Document::Not => {
             out.truncate(from);
-            Replaced::Yes(mask_whole(plan, MaskStyle::Redact, None, value, out), Category::Other)
+            let masked = mask_whole(plan, MaskStyle::Redact, None, value, out);
+            Replaced::in_doubt(masked, MaskDoubt::NotUnderstood)
         }
     }
 }

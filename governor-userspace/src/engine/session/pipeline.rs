@@ -10,7 +10,7 @@ use super::facts::StatementRef;
 use super::meaning::Meaning;
 use super::slots::Ticket;
 use crate::engine::masking::Category;
-use crate::engine::model::{DecisionId, LimitKind, Timestamp};
+use crate::engine::model::{DecisionId, LimitKind, MaskDoubt, Timestamp};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -86,6 +86,7 @@ pub(super) struct Run {
     pub bytes: u64,
     pub masked: u64,
     pub masked_by: [u32; Category::ALL.len()],
+    pub masked_in_doubt: [u32; MaskDoubt::ALL.len()],
     /// The bound that it met.
     pub limit: Option<LimitKind>,
     /// The portal or cursor whose rows it brings, where they are counted together.

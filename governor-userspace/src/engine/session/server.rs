@@ -7,7 +7,8 @@ use super::governance::Governance;
 use super::meaning::Meaning;
 use super::pace::CancelKey;
 use super::pipeline::{Expect, Owed};
-use super::{Phase, Portal, Rows, Session, visibility};
+use super::rows::ResultPlan;
+use super::{Phase, Portal, Rows, Session, discovery, visibility};
 use crate::engine::approval::Answer;
 use crate::engine::audit::Outcome;
 use crate::engine::masking::mask_row;
@@ -237,7 +238,7 @@ impl Session {
     }
 
     /// A row that may hold something to mask.
-    fn masked_row(&mut self, body: &[u8], governance: &Governance) -> Result<Step, ProtocolViolation> {
+    fn masked_row(&mut self, body: &[u8], governance: &mut Governance) -> Result<Step, ProtocolViolation> {
         let Rows::Mask(plan) = &self.rows else {
             if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
                 run.rows += 1;
@@ -245,12 +246,17 @@ impl Session {
             return Ok(Step::Pass);
         };
         let mut masked = Vec::new();
-        let outcome = mask_row(plan, &governance.detectors, body, &mut masked)
+        let outcome = mask_row(&plan.rows, &governance.detectors, body, &mut masked)
             .map_err(|_| ProtocolViolation::Other("DataRow does not match its RowDescription"))?;
+        let number = self.pipeline.front().and_then(|owed| owed.run.as_ref()).map_or(0, |run| run.rows);
+        self.learn(plan, body, number, governance);
         if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
             run.rows += 1;
             run.masked += u64::from(outcome.masked_values);
             for (total, here) in run.masked_by.iter_mut().zip(outcome.masked_by) {
+                *total = total.saturating_add(here);
+            }
+            for (total, here) in run.masked_in_doubt.iter_mut().zip(outcome.in_doubt) {
                 *total = total.saturating_add(here);
             }
         }
@@ -296,7 +302,7 @@ impl Session {
             let source = self.portals.confirmed(&expect_portal).and_then(portal_source);
             let plan = match self.rows_for(&fields, None, source.as_ref(), governance) {
                 Rows::Mask(plan) => plan,
-                _ => Arc::new(crate::engine::masking::RowPlan::default()),
+                _ => Arc::default(),
             };
             if let Some(portal) = self.portals.confirmed_mut(&expect_portal) {
                 portal.plan = Some(plan);
@@ -315,8 +321,10 @@ impl Session {
         source: Option<&Meaning>,
         governance: &mut Governance,
     ) -> Rows {
-        fault::guarded("rows", || self.plan_rows(fields, formats, source, governance))
-            .unwrap_or_else(|| Rows::Mask(Arc::new(visibility::hide_all(fields, formats))))
+        fault::guarded("rows", || self.plan_rows(fields, formats, source, governance)).unwrap_or_else(|| {
+            let rows = visibility::hide_all(fields, formats);
+            Rows::Mask(Arc::new(ResultPlan { rows, ..ResultPlan::default() }))
+        })
     }
 
     fn plan_rows(
@@ -337,8 +345,17 @@ impl Session {
             is_trusted: catalogue.is_some(),
             lineage: lineage.as_deref(),
         };
-        let plan = visibility::row_plan(fields, formats, origin, &mut asker);
-        if plan.is_passive() { Rows::Pass } else { Rows::Mask(Arc::new(plan)) }
+        let rows = visibility::row_plan(fields, formats, origin, &mut asker);
+        if rows.is_passive() {
+            return Rows::Pass;
+        }
+        let watched = match &catalogue {
+            Some(catalogue) if governance.discovery.settings().enabled => {
+                discovery::watched(fields, &rows, catalogue, lineage.as_deref())
+            }
+            _ => Box::default(),
+        };
+        Rows::Mask(Arc::new(ResultPlan { rows, watched }))
     }
 
     /// The catalogue, unless definitions changed since it was read: then everything is in doubt.

@@ -101,6 +101,12 @@ table!(Masking {
     columns: Vec<MaskingColumn>,
     clear: Vec<Spanned<String>>,
     detect_values: Option<bool>,
+    discovery: MaskingDiscovery,
+});
+
+table!(MaskingDiscovery {
+    enabled: Option<bool>,
+    mask_from: Value<u32>,
 });
 
 table!(MaskingColumn {

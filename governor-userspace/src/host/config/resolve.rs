@@ -3,7 +3,7 @@
 use super::file;
 use crate::engine::masking::Category;
 use crate::engine::policy;
-pub use crate::engine::session::ColumnPattern;
+pub use crate::engine::session::{ColumnPattern, DiscoverySettings};
 use crate::host::identity::{Assignment, IdentityRules};
 use crate::host::policy::PolicyOptions;
 pub use crate::host::telemetry::log::LogFormat;
@@ -169,6 +169,7 @@ pub struct Masking {
     pub clear: Vec<ColumnPattern>,
     /// Look into values, not only at names and types.
     pub detect_values: bool,
+    pub discovery: DiscoverySettings,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -400,7 +401,12 @@ impl Default for Policy {
 
 impl Default for Masking {
     fn default() -> Self {
-        Self { columns: Vec::new(), clear: Vec::new(), detect_values: true }
+        Self {
+            columns: Vec::new(),
+            clear: Vec::new(),
+            detect_values: true,
+            discovery: DiscoverySettings::default(),
+        }
     }
 }
 

@@ -30,6 +30,18 @@ impl ColumnPattern {
 }
 
 impl Labels {
+    /// The operator's files say what this column is, whatever else may be said of it.
+    pub(super) fn decide(&self, schema: &str, relation: &str, column: &str) -> bool {
+        let sensitive = self.sensitive.iter().map(|(pattern, _)| pattern);
+        let labelled = self.labelled.iter().map(|(pattern, _)| pattern);
+        self.clear.iter().chain(sensitive).chain(labelled).any(|p| p.matches(schema, relation, column))
+    }
+
+    /// The configuration says that it is never sensitive.
+    pub(super) fn clears(&self, schema: &str, relation: &str, column: &str) -> bool {
+        self.clear.iter().any(|pattern| pattern.matches(schema, relation, column))
+    }
+
     pub(super) fn category(
         &self,
         schema: &str,
@@ -37,7 +49,7 @@ impl Labels {
         column: &str,
         type_oid: u32,
     ) -> Option<Category> {
-        if self.clear.iter().any(|p| p.matches(schema, relation, column)) {
+        if self.clears(schema, relation, column) {
             return None;
         }
         let labelled = self.sensitive.iter().find(|(p, _)| p.matches(schema, relation, column));

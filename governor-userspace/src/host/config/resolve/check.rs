@@ -4,8 +4,8 @@ use super::super::file::{self, Value};
 use super::super::units::{Bytes, Span};
 use super::{
     Approvals, Approver, Audit, Capture, CaptureRule, CgroupRef, ClientCertificates, ColumnLabel,
-    ColumnPattern, Config, ConfigError, DEFAULT_PATH, Identity, Limits, Log, Masking, Metrics, Overrides,
-    Policy, ServerKey, Tls,
+    ColumnPattern, Config, ConfigError, DEFAULT_PATH, DiscoverySettings, Identity, Limits, Log, Masking,
+    Metrics, Overrides, Policy, ServerKey, Tls,
 };
 use crate::engine::masking::Category;
 use crate::engine::policy::Pack;
@@ -223,7 +223,18 @@ impl Source<'_> {
             columns.push(ColumnLabel { column: self.column(&column, key)?, category });
         }
         let clear = written.clear.iter().map(|c| self.column(c, "masking.clear")).collect::<Checked<_>>()?;
-        Ok(Masking { columns, clear, detect_values: written.detect_values.unwrap_or(true) })
+        let default = DiscoverySettings::default();
+        let mask_from = self.count(
+            written.discovery.mask_from,
+            "masking.discovery.mask_from",
+            usize::from(default.mask_from),
+            0..=100,
+        )?;
+        let discovery = DiscoverySettings {
+            enabled: written.discovery.enabled.unwrap_or(default.enabled),
+            mask_from: u8::try_from(mask_from).unwrap_or(100),
+        };
+        Ok(Masking { columns, clear, detect_values: written.detect_values.unwrap_or(true), discovery })
     }
 
     fn column(&self, value: &Spanned<String>, key: &str) -> Checked<ColumnPattern> {

@@ -44,6 +44,7 @@ fn completion(n: u64, rows: u64) -> AuditRecord {
         bytes: 1,
         masked: 0,
         masked_by: vec![],
+        masked_in_doubt: vec![],
         duration_ns: 1_200_000,
         governor_ns: 1,
         sqlstate: None,
