@@ -6,7 +6,7 @@
 
 use governor_tests::governor::{field, text};
 use governor_tests::process::{self, Finished};
-use governor_tests::wire::{self, Message, Wire};
+use governor_tests::wire::{Message, Wire};
 use governor_tests::{Auth, Class, Options, Running, Site, cgroup, wait};
 use serde_json::Value;
 use std::path::Path;
@@ -276,6 +276,17 @@ fn records_and_approvals_hold_no_value_that_detectors_know() {
         site.psql(Class::Agent, &format!("{script}\n")).unwrap();
     }
     site.governor.wait_for_record("statement", |r| text(r, "text").starts_with("EXPLAIN")).unwrap();
+    // They are there, without their values.
+    for (event, key, part) in [
+        ("session_start", "principal", "SELECT '"),
+        ("session_decision", "claims", "************"),
+        ("statement", "text", "SELEC '"),
+        ("statement", "unknown", "unterminated"),
+        ("statement", "parameters", "************"),
+    ] {
+        let record = site.governor.wait_for_record(event, |r| text(r, key).contains(part));
+        assert!(record.is_ok(), "{event} with {part} in {key}");
+    }
     let socket = site.governor.cli(&["approvals", "list", "--all", "--json"]).unwrap().ok().unwrap().out();
     site.governor.stop().unwrap();
     for (at, card) in cards.iter().take(11).enumerate() {
