@@ -3,10 +3,10 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use governor::engine::masking::{ColumnAction, ColumnPlan, Detectors, Format, RowPlan, mask_row};
+use governor::engine::masking::{ColumnAction, ColumnPlan, Detectors, Format, Masker, RowPlan, mask_row};
 use governor::engine::model::MaskStyle;
 use libfuzzer_sys::fuzz_target;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
@@ -18,15 +18,15 @@ struct Input<'a> {
 }
 
 fuzz_target!(|input: Input<'_>| {
-    static DETECTORS: OnceLock<Detectors> = OnceLock::new();
-    let detectors = DETECTORS.get_or_init(|| Detectors::new().expect("built-in detectors"));
+    static MASKER: OnceLock<Masker> = OnceLock::new();
+    let masker = MASKER.get_or_init(|| Arc::new(Detectors::new().expect("built-in detectors")).into());
     let columns = input.columns.iter().take(64).map(|(kind, type_oid, type_modifier, binary)| ColumnPlan {
         action: match kind % 5 {
             0 => ColumnAction::Clear,
             1 => ColumnAction::Detect,
-            2 => ColumnAction::Mask { style: MaskStyle::Redact, category: None },
-            3 => ColumnAction::Mask { style: MaskStyle::Partial, category: None },
-            _ => ColumnAction::Mask { style: MaskStyle::Null, category: None },
+            2 => ColumnAction::Mask { style: MaskStyle::Redact, category: None, tweak: 0 },
+            3 => ColumnAction::Mask { style: MaskStyle::Partial, category: None, tweak: 0 },
+            _ => ColumnAction::Mask { style: MaskStyle::Null, category: None, tweak: 0 },
         },
         // Mostly types that exist: the built-in ones have small numbers.
         type_oid: type_oid % 4096,
@@ -36,7 +36,7 @@ fuzz_target!(|input: Input<'_>| {
     let plan = RowPlan { columns: columns.collect() };
     let body = input.raw.map_or_else(|| row(&input.values), <[u8]>::to_vec);
     let mut out = b"before".to_vec();
-    match mask_row(&plan, detectors, &body, &mut out) {
+    match mask_row(&plan, masker, &body, &mut out) {
         Err(_) => assert_eq!(out, b"before"),
         Ok(outcome) if !outcome.changed => {
             assert_eq!(out, b"before");

@@ -8,7 +8,7 @@
 //! Invariant: on `Ok`, valid JSON in gives valid JSON out. Memory: one byte per level of nesting.
 
 use super::classify::classify_column;
-use super::detector::Detectors;
+use super::masker::Masker;
 use super::pg_type::TEXT;
 use super::transform::JSON_MARKER;
 use crate::engine::model::Category;
@@ -24,8 +24,8 @@ pub(super) enum JsonStop {
 }
 
 /// Appends `text` with its sensitive values hidden; returns how many there were.
-pub(super) fn mask_json(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> Result<u32, JsonStop> {
-    let mut walker = Walker { detectors, text, at: 0, masked: 0, levels: vec![Level::default()] };
+pub(super) fn mask_json(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> Result<u32, JsonStop> {
+    let mut walker = Walker { masker, text, at: 0, masked: 0, levels: vec![Level::default()] };
     walker.walk(out)?;
     Ok(walker.masked)
 }
@@ -45,7 +45,7 @@ struct Level {
 }
 
 struct Walker<'a> {
-    detectors: &'a Detectors,
+    masker: &'a Masker,
     text: &'a [u8],
     at: usize,
     masked: u32,
@@ -131,7 +131,7 @@ impl Walker<'_> {
             }
         } else {
             out.push(b'"');
-            self.masked += mask_ranges(self.detectors, raw, out);
+            self.masked += mask_ranges(self.masker, raw, out);
             out.push(b'"');
         }
         Ok(())
@@ -169,8 +169,8 @@ impl Walker<'_> {
 
     fn is_found(&self, value: &[u8]) -> bool {
         let mut found: Vec<(Range<usize>, Category)> = Vec::new();
-        self.detectors.detect(value).is_some() || {
-            self.detectors.find_in_text(value, &mut found);
+        self.masker.detectors.detect(value).is_some() || {
+            self.masker.detectors.find_in_text(value, &mut found);
             !found.is_empty()
         }
     }
@@ -201,13 +201,13 @@ impl Walker<'_> {
 
 /// Appends `text` with what is found in it hidden: all of it where the whole is known, ranges
 /// otherwise. Returns how many were hidden. Valid inside a JSON string that has no escapes.
-pub(super) fn mask_ranges(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> u32 {
-    if detectors.detect(text).is_some() {
+pub(super) fn mask_ranges(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> u32 {
+    if masker.detectors.detect(text).is_some() {
         out.extend_from_slice(super::transform::MARKER);
         return 1;
     }
     let mut found = Vec::new();
-    detectors.find_in_text(text, &mut found);
+    masker.detectors.find_in_text(text, &mut found);
     let mut from = 0;
     for (range, _) in &found {
         out.extend_from_slice(text.get(from..range.start).unwrap_or(&[]));

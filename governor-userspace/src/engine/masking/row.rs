@@ -8,10 +8,10 @@
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW>
 
 use super::classify::could_carry;
-use super::detector::Detectors;
 use super::json::{mask_json, mask_ranges};
+use super::masker::Masker;
 use super::pg_type::{TypeClass, characters_max};
-use super::transform::{Format, Masked, mask_value};
+use super::transform::{Format, Masked, ValueMask, mask_value};
 use crate::engine::model::Category;
 use crate::engine::model::{MaskDoubt, MaskStyle};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,8 +23,9 @@ pub enum ColumnAction {
     Clear,
     /// Shown unless a detector knows the value or something in it.
     Detect,
-    /// Never shown. `category` is `None` where the origin is unknown.
-    Mask { style: MaskStyle, category: Option<Category> },
+    /// Never shown. `category` is `None` where the origin is unknown; keyed styles replace equal values
+    /// alike where `tweak` is equal.
+    Mask { style: MaskStyle, category: Option<Category>, tweak: u64 },
 }
 
 /// One column of a result, as RowDescription and policy describe it.
@@ -76,6 +77,24 @@ pub struct RowOutcome {
     pub in_doubt: [u32; MaskDoubt::ALL.len()],
 }
 
+impl RowOutcome {
+    fn count(&mut self, replaced: &Replaced) {
+        let category = match replaced {
+            Replaced::No => return,
+            Replaced::Yes(_, category) => *category,
+            Replaced::InDoubt(_, why) => {
+                if let Some(count) = self.in_doubt.get_mut(*why as usize) {
+                    *count += 1;
+                }
+                Category::Other
+            }
+        };
+        if let Some(count) = self.masked_by.get_mut(category as usize) {
+            *count += 1;
+        }
+    }
+}
+
 /// The server broke the protocol, or its rows are not those that were described. Closes the session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
@@ -96,12 +115,12 @@ pub enum RowError {
 /// content) to `out`; otherwise, and on errors, leaves `out` as it was.
 pub fn mask_row(
     plan: &RowPlan,
-    detectors: &Detectors,
+    masker: &Masker,
     body: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<RowOutcome, RowError> {
     let from = out.len();
-    let result = rewrite(plan, detectors, body, out).and_then(|outcome| {
+    let result = rewrite(plan, masker, body, out).and_then(|outcome| {
         if outcome.changed {
             seal(out, from)?;
         }
@@ -113,12 +132,7 @@ pub fn mask_row(
     result
 }
 
-fn rewrite(
-    plan: &RowPlan,
-    detectors: &Detectors,
-    body: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<RowOutcome, RowError> {
+fn rewrite(plan: &RowPlan, masker: &Masker, body: &[u8], out: &mut Vec<u8>) -> Result<RowOutcome, RowError> {
     let (count, mut rest) = body.split_first_chunk::<2>().ok_or(RowError::Truncated { column: 0 })?;
     let found = i16::from_be_bytes(*count);
     if usize::try_from(found) != Ok(plan.columns.len()) {
@@ -149,12 +163,13 @@ fn rewrite(
         }
         let length_at = out.len();
         out.extend_from_slice(&[0; 4]);
-        match replace(column_plan, detectors, value, out) {
+        let replaced = replace(column_plan, masker, value, out);
+        match replaced {
             Replaced::No => {
                 out.truncate(at);
                 copy_if_changed(outcome, before, tail, out);
             }
-            Replaced::Yes(masked, category, doubt) => {
+            Replaced::Yes(masked, _) | Replaced::InDoubt(masked, _) => {
                 let length = match masked {
                     Masked::Null => {
                         // Whatever was written before it was clear that nothing may be shown.
@@ -170,12 +185,7 @@ fn rewrite(
                 }
                 outcome.changed = true;
                 outcome.masked_values += 1;
-                if let Some(count) = outcome.masked_by.get_mut(category as usize) {
-                    *count += 1;
-                }
-                if let Some(count) = doubt.and_then(|doubt| outcome.in_doubt.get_mut(doubt as usize)) {
-                    *count += 1;
-                }
+                outcome.count(&replaced);
             }
         }
     }
@@ -199,63 +209,65 @@ fn seal(out: &mut [u8], from: usize) -> Result<(), RowError> {
 
 enum Replaced {
     No,
-    /// With what the value was, or was taken for, and why, where that is not certain.
-    Yes(Masked, Category, Option<MaskDoubt>),
+    /// With what the value was, or was taken for.
+    Yes(Masked, Category),
+    /// Nothing certain was known of it, and why.
+    InDoubt(Masked, MaskDoubt),
 }
 
 impl Replaced {
-    fn by(masked: Masked, category: Category) -> Self {
-        Self::Yes(masked, category, None)
-    }
-
-    fn in_doubt(masked: Masked, doubt: MaskDoubt) -> Self {
-        Self::Yes(masked, Category::Other, Some(doubt))
+    fn in_doubt(self, why: MaskDoubt) -> Self {
+        match self {
+            Self::Yes(masked, _) | Self::InDoubt(masked, _) => Self::InDoubt(masked, why),
+            Self::No => Self::No,
+        }
     }
 }
 
 /// Judges one value and appends its replacement. Whatever goes wrong inside redacts the value.
-fn replace(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<u8>) -> Replaced {
+fn replace(plan: &ColumnPlan, masker: &Masker, value: &[u8], out: &mut Vec<u8>) -> Replaced {
     let from = out.len();
     // Nothing that the closure touches is used after a panic except `out`, which is cut back.
     let judged = catch_unwind(AssertUnwindSafe(|| match plan.action {
         ColumnAction::Clear => Replaced::No,
-        ColumnAction::Mask { style, category } => {
-            let masked = mask_whole(plan, style, category, value, out);
+        ColumnAction::Mask { style, category, tweak } => {
+            let mask = ValueMask { tweak, ..of_column(plan, style, category) };
+            let masked = mask_value(masker, &mask, value, out);
             match category {
-                Some(category) => Replaced::by(masked, category),
-                None => Replaced::in_doubt(masked, MaskDoubt::UnknownOrigin),
+                Some(category) => Replaced::Yes(masked, category),
+                None => Replaced::InDoubt(masked, MaskDoubt::UnknownOrigin),
             }
         }
-        ColumnAction::Detect => detect(plan, detectors, value, out),
+        ColumnAction::Detect => detect(plan, masker, value, out),
     }));
     judged.unwrap_or_else(|_| {
         out.truncate(from);
-        Replaced::in_doubt(mask_whole(plan, MaskStyle::Redact, None, value, out), MaskDoubt::Failed)
+        redact(plan, masker, value, out).in_doubt(MaskDoubt::Failed)
     })
 }
 
-fn mask_whole(
-    plan: &ColumnPlan,
-    style: MaskStyle,
-    category: Option<Category>,
-    value: &[u8],
-    out: &mut Vec<u8>,
-) -> Masked {
-    mask_value(style, category, plan.type_oid, plan.type_modifier, plan.format, value, out)
+fn of_column(plan: &ColumnPlan, style: MaskStyle, category: Option<Category>) -> ValueMask {
+    let ColumnPlan { type_oid, type_modifier, format, .. } = *plan;
+    ValueMask { style, category, tweak: 0, type_oid, type_modifier, format }
 }
 
-fn detect(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<u8>) -> Replaced {
+fn redact(plan: &ColumnPlan, masker: &Masker, value: &[u8], out: &mut Vec<u8>) -> Replaced {
+    let mask = of_column(plan, MaskStyle::Redact, None);
+    Replaced::Yes(mask_value(masker, &mask, value, out), Category::Other)
+}
+
+fn detect(plan: &ColumnPlan, masker: &Masker, value: &[u8], out: &mut Vec<u8>) -> Replaced {
     let from = out.len();
     match (TypeClass::of(plan.type_oid), plan.format) {
         (TypeClass::Text, _) => {
-            if let Some(finding) = detectors.detect(value) {
+            if let Some(finding) = masker.detectors.detect(value) {
                 let category = finding.category;
-                let masked = mask_whole(plan, MaskStyle::Partial, Some(category), value, out);
-                return Replaced::by(masked, category);
+                let mask = of_column(plan, MaskStyle::Partial, Some(category));
+                return Replaced::Yes(mask_value(masker, &mask, value, out), category);
             }
-            if !(starts_like_json(value) && mask_document(detectors, value, out) != Document::Not) {
+            if !(starts_like_json(value) && mask_document(masker, value, out) != Document::Not) {
                 out.truncate(from);
-                if mask_ranges(detectors, value, out) == 0 {
+                if mask_ranges(masker, value, out) == 0 {
                     return Replaced::No;
                 }
             } else if out.get(from..) == Some(value) {
@@ -265,40 +277,40 @@ fn detect(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<
             match characters_max(plan.type_oid, plan.type_modifier) {
                 Some(limit) if out.len() - from > limit && characters(out.get(from..)) > limit => {
                     out.truncate(from);
-                    Replaced::by(mask_whole(plan, MaskStyle::Redact, None, value, out), Category::Other)
+                    redact(plan, masker, value, out)
                 }
-                _ => Replaced::by(Masked::Value, Category::Other),
+                _ => Replaced::Yes(Masked::Value, Category::Other),
             }
         }
         (TypeClass::Json, _) | (TypeClass::Jsonb, Format::Text) => {
-            let document = mask_document(detectors, value, out);
-            json_outcome(document, plan, value, from, out)
+            let document = mask_document(masker, value, out);
+            json_outcome(document, plan, masker, value, from, out)
         }
         (TypeClass::Jsonb, Format::Binary) => {
             let document = match value.split_first() {
                 Some((1, text)) => {
                     out.push(1);
-                    mask_document(detectors, text, out)
+                    mask_document(masker, text, out)
                 }
                 _ => Document::Not,
             };
-            json_outcome(document, plan, value, from, out)
+            json_outcome(document, plan, masker, value, from, out)
         }
-        (TypeClass::TextArray, Format::Text) => match mask_ranges(detectors, value, out) {
+        (TypeClass::TextArray, Format::Text) => match mask_ranges(masker, value, out) {
             0 => Replaced::No,
-            _ if out.get(from) == Some(&b'{') => Replaced::by(Masked::Value, Category::Other),
-            _ => Replaced::by(Masked::Null, Category::Other),
+            _ if out.get(from) == Some(&b'{') => Replaced::Yes(Masked::Value, Category::Other),
+            _ => Replaced::Yes(Masked::Null, Category::Other),
         },
         // Elements and fields of text stand in the binary form of arrays and composites as they are.
         (TypeClass::TextArray | TypeClass::Other | TypeClass::SingleByte, _) => {
             let mut found = Vec::new();
-            if detectors.detect(value).is_none() {
-                detectors.find_in_text(value, &mut found);
+            if masker.detectors.detect(value).is_none() {
+                masker.detectors.find_in_text(value, &mut found);
                 if found.is_empty() {
                     return Replaced::No;
                 }
             }
-            Replaced::by(Masked::Null, Category::Other)
+            Replaced::Yes(Masked::Null, Category::Other)
         }
         _ => Replaced::No,
     }
@@ -311,8 +323,8 @@ enum Document {
     Not,
 }
 
-fn mask_document(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> Document {
-    match mask_json(detectors, text, out) {
+fn mask_document(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> Document {
+    match mask_json(masker, text, out) {
         Ok(0) => Document::Unchanged,
         Ok(_) => Document::Masked,
         Err(_) => Document::Not,
@@ -323,17 +335,17 @@ fn mask_document(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> Docum
 fn json_outcome(
     document: Document,
     plan: &ColumnPlan,
+    masker: &Masker,
     value: &[u8],
     from: usize,
     out: &mut Vec<u8>,
 ) -> Replaced {
     match document {
-        Document::Masked => Replaced::by(Masked::Value, Category::Other),
+        Document::Masked => Replaced::Yes(Masked::Value, Category::Other),
         Document::Unchanged => Replaced::No,
         Document::Not => {
             out.truncate(from);
-            let masked = mask_whole(plan, MaskStyle::Redact, None, value, out);
-            Replaced::in_doubt(masked, MaskDoubt::NotUnderstood)
+            redact(plan, masker, value, out).in_doubt(MaskDoubt::NotUnderstood)
         }
     }
 }

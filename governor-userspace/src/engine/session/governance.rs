@@ -12,7 +12,7 @@ use super::glass::Glass;
 use super::rates::Rates;
 use super::reached::{self, Reached};
 use super::visibility;
-use crate::engine::masking::{ColumnAction, Detectors};
+use crate::engine::masking::{ColumnAction, Masker};
 use crate::engine::model::{Claims, Decision, Endpoint, SearchPath, Statement, Timestamp, Unknown};
 use crate::engine::policy::{
     DecisionCache, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
@@ -61,7 +61,7 @@ impl Default for EngineLimits {
 #[derive(Debug)]
 pub struct Governance {
     pub policy: Arc<PolicySet>,
-    pub detectors: Arc<Detectors>,
+    pub masker: Masker,
     pub labels: Arc<Labels>,
     pub limits: EngineLimits,
     /// Shared by all workers.
@@ -91,14 +91,15 @@ type KnownReach = (StatementRef, SearchPath, Arc<Reached>);
 impl Governance {
     pub fn new(
         policy: Arc<PolicySet>,
-        detectors: Arc<Detectors>,
+        masker: impl Into<Masker>,
         labels: Arc<Labels>,
         limits: EngineLimits,
     ) -> Self {
+        let masker = masker.into();
         Self {
             policy,
-            facts: FactsCache::new(detectors.clone(), limits.record_text_bytes_max),
-            detectors,
+            facts: FactsCache::new(masker.clone(), limits.record_text_bytes_max),
+            masker,
             labels,
             limits,
             rates: Arc::default(),
@@ -151,10 +152,10 @@ impl Governance {
 
     /// Hands what was counted of columns over to the other workers and the host.
     pub fn hand_over_findings(&mut self, now: Timestamp) {
-        let Self { collector, discovery, detectors, .. } = self;
+        let Self { collector, discovery, masker, .. } = self;
         // A judge that fails loses a count, and nothing else.
         let _ = fault::guarded("findings", || {
-            collector.hand_over(discovery, detectors, now.unix_ns / 1_000_000_000);
+            collector.hand_over(discovery, &masker.detectors, now.unix_ns / 1_000_000_000);
         });
     }
 

@@ -115,7 +115,7 @@ impl Session {
             // What people read, and what is kept, goes the way of records; what was approved is compared with `texts`.
             statements: reached
                 .iter()
-                .map(|reached| mask_statement(&governance.detectors, &reached.statement))
+                .map(|reached| mask_statement(&governance.masker, &reached.statement))
                 .collect(),
             parameters: parameters.clone(),
             reasons: held.decision.reasons.iter().cloned().chain(explanation(&reached)).collect(),

@@ -313,7 +313,7 @@ impl Session {
         governance: &Governance,
         out: &mut Actions,
     ) -> Self {
-        records::mask_command_line(&mut setup.principal, &governance.detectors);
+        records::mask_command_line(&mut setup.principal, &governance.masker);
         let policy_principal = PolicyPrincipal::new(setup.principal.clone());
         let session = Self {
             policy_principal,

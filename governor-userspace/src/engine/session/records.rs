@@ -6,7 +6,7 @@ use super::judge::Judged;
 use super::pipeline::{Owed, Run};
 use super::{Parameters, Session};
 use crate::engine::audit::{AuditEvent, AuditRecord, Completion, Outcome, StatementRecord};
-use crate::engine::masking::{Category, Detectors, mask_parameter, mask_text};
+use crate::engine::masking::{Category, Masker, mask_parameter, mask_text};
 use crate::engine::model::{Claims, DecisionId, MaskDoubt, Principal, Timestamp, Verdict};
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl Session {
 
     /// What the client says of itself, as records show it: it may say anything.
     pub(super) fn shown_claims(&self, governance: &Governance) -> Claims {
-        let application_name = mask_parameter(&governance.detectors, &self.claims.application_name);
+        let application_name = mask_parameter(&governance.masker, &self.claims.application_name);
         Claims { application_name, ..self.claims.clone() }
     }
 
@@ -159,9 +159,9 @@ impl Session {
 }
 
 /// A client started as `psql -c 'SELECT …'` has its values among its arguments. Nothing but records shows these.
-pub(super) fn mask_command_line(principal: &mut Arc<Principal>, detectors: &Detectors) {
+pub(super) fn mask_command_line(principal: &mut Arc<Principal>, masker: &Masker) {
     let masked: Vec<String> =
-        principal.command_line.iter().map(|argument| mask_text(detectors, argument, usize::MAX)).collect();
+        principal.command_line.iter().map(|argument| mask_text(masker, argument, usize::MAX)).collect();
     if masked != principal.command_line {
         Arc::make_mut(principal).command_line = masked;
     }

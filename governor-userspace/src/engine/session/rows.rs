@@ -40,7 +40,7 @@ impl Session {
         }
         let Some(catalogue) = &self.catalogue else { return };
         let source = Source { server: self.setup.destination, database: &self.claims.database, catalogue };
-        let Governance { collector, detectors, .. } = governance;
-        collector.row(&plan.watched, body, source, detectors);
+        let Governance { collector, masker, .. } = governance;
+        collector.row(&plan.watched, body, source, &masker.detectors);
     }
 }

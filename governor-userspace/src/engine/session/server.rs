@@ -246,7 +246,7 @@ impl Session {
             return Ok(Step::Pass);
         };
         let mut masked = Vec::new();
-        let outcome = mask_row(&plan.rows, &governance.detectors, body, &mut masked)
+        let outcome = mask_row(&plan.rows, &governance.masker, body, &mut masked)
             .map_err(|_| ProtocolViolation::Other("DataRow does not match its RowDescription"))?;
         let number = self.pipeline.front().and_then(|owed| owed.run.as_ref()).map_or(0, |run| run.rows);
         self.learn(plan, body, number, governance);

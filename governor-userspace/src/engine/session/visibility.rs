@@ -213,15 +213,15 @@ fn of_flow(flow: &Flow, catalogue: &Catalogue, asker: &mut Asker<'_>) -> Sight {
     for (oid, attribute) in all {
         let Some(column) = catalogue.column(*oid, *attribute) else { continue };
         let action = asker.see(SeeColumn { column: Some(column.name), category: column.category });
-        let ColumnAction::Mask { style, category } = action else { continue };
+        let ColumnAction::Mask { style, category, tweak } = action else { continue };
         let style = if as_it_is || style == MaskStyle::Null { style } else { MaskStyle::Redact };
         sight = match sight {
-            Sight::Masked(ColumnAction::Mask { style: other, category: of_other }) => {
+            Sight::Masked(ColumnAction::Mask { style: other, category: of_other, .. }) => {
                 let style = if other == MaskStyle::Null { other } else { style };
                 let category = if of_other == category { category } else { None };
-                Sight::Masked(ColumnAction::Mask { style, category })
+                Sight::Masked(ColumnAction::Mask { style, category, tweak })
             }
-            _ => Sight::Masked(ColumnAction::Mask { style, category }),
+            _ => Sight::Masked(ColumnAction::Mask { style, category, tweak }),
         };
     }
     sight
@@ -265,7 +265,7 @@ fn origin_in_doubt(
 
 /// The action for a column that policy masks.
 pub(super) fn masked(style: MaskStyle, column: &SeeColumn) -> ColumnAction {
-    ColumnAction::Mask { style, category: column.category }
+    ColumnAction::Mask { style, category: column.category, tweak: 0 }
 }
 
 /// Sensitive columns behind one value that policy is asked about by name.

@@ -1,11 +1,11 @@
 //! Documents stay documents, and what is in them is found.
 
 use super::*;
-use crate::engine::masking::detector::tests::DETECTORS;
+use crate::engine::masking::masker::tests::MASKER;
 
 fn masked(text: &str) -> Result<(u32, String), JsonStop> {
     let mut out = vec![];
-    mask_json(&DETECTORS, text.as_bytes(), &mut out).map(|count| (count, String::from_utf8(out).unwrap()))
+    mask_json(&MASKER, text.as_bytes(), &mut out).map(|count| (count, String::from_utf8(out).unwrap()))
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the operator's labels, and names, say of a column.
 
 use crate::engine::masking::{Category, classify_column};
-use crate::engine::model::wildcard;
+use crate::engine::model::{Relation, wildcard};
 
 /// The operator's word on columns, from the configuration; it comes before everything else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,9 +37,9 @@ impl Labels {
         self.clear.iter().chain(sensitive).chain(labelled).any(|p| p.matches(schema, relation, column))
     }
 
-    /// The configuration says that it is never sensitive.
-    pub(super) fn clears(&self, schema: &str, relation: &str, column: &str) -> bool {
-        self.clear.iter().any(|pattern| pattern.matches(schema, relation, column))
+    /// The operator says that it is never sensitive.
+    pub(super) fn is_clear(&self, relation: &Relation, column: &str) -> bool {
+        self.clear.iter().any(|p| p.matches(&relation.schema, &relation.name, column))
     }
 
     pub(super) fn category(
@@ -49,7 +49,7 @@ impl Labels {
         column: &str,
         type_oid: u32,
     ) -> Option<Category> {
-        if self.clears(schema, relation, column) {
+        if self.clear.iter().any(|p| p.matches(schema, relation, column)) {
             return None;
         }
         let labelled = self.sensitive.iter().find(|(p, _)| p.matches(schema, relation, column));

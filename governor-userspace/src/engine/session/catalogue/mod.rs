@@ -85,7 +85,7 @@ impl Catalogue {
         dialect: &dyn SqlDialect,
         loaded: Timestamp,
     ) -> Self {
-        let named = Arc::new(Sensitivity::of_names(data.relations(), labels));
+        let named = Arc::new(Sensitivity::of_names(&data, labels));
         let views = Arc::new(Views::of(&data, dialect));
         let id = CATALOGUES_COUNT.fetch_add(1, Ordering::Relaxed);
         let mut catalogue = Self {

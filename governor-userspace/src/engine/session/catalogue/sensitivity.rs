@@ -67,17 +67,21 @@ impl Sensitivity {
     }
 
     /// By labels and names alone.
-    pub fn of_names<'a>(relations: impl Iterator<Item = &'a Relation>, labels: &Labels) -> Self {
+    pub fn of_names(data: &crate::engine::model::Catalogue, labels: &Labels) -> Self {
         let mut found = Self::default();
-        for relation in relations {
+        for relation in data.relations() {
             for column in &relation.columns {
-                let category =
-                    labels.category(&relation.schema, &relation.name, &column.name, column.type_oid);
+                let named = |relation_name: &str, column_name: &str| {
+                    labels.category(&relation.schema, relation_name, column_name, column.type_oid)
+                };
+                let category = named(&relation.name, &column.name).or_else(|| {
+                    let (table, remote) = data.remote_names(relation, column)?;
+                    // The operator's word is about the names here.
+                    named(table, remote).filter(|_| !labels.is_clear(relation, &column.name))
+                });
                 if let Some(category) = category {
                     found.mark((relation.oid, column.attribute), category);
-                } else if could_carry(column.type_oid)
-                    && labels.clears(&relation.schema, &relation.name, &column.name)
-                {
+                } else if could_carry(column.type_oid) && labels.is_clear(relation, &column.name) {
                     found.shown.insert((relation.oid, column.attribute));
                 }
             }
@@ -202,10 +206,9 @@ impl Catalogue {
     fn mark(&mut self, column: ColumnId, category: Category, labels: &Labels) -> bool {
         let Some(relation) = self.data.relation(column.0) else { return false };
         let Some(named) = relation.attribute(column.1) else { return false };
-        let (schema, name) = (&relation.schema, &relation.name);
         if self.sensitivity.category(column).is_some()
             || self.sensitivity.cleared.contains(&column)
-            || labels.clears(schema, name, &named.name)
+            || labels.is_clear(relation, &named.name)
         {
             return false;
         }

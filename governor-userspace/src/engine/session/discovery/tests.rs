@@ -248,7 +248,7 @@ fn a_catalogue_made_under_older_rulings_is_not_taken_as_it_is() {
     let s = Stage::ready(Class::Agent);
     let mut late = Governance::new(
         s.governance.policy.clone(),
-        s.governance.detectors.clone(),
+        s.governance.masker.clone(),
         Arc::default(),
         s.governance.limits.clone(),
     );
