@@ -6,7 +6,7 @@
 
 use governor_tests::governor::{field, text};
 use governor_tests::process::{self, Finished};
-use governor_tests::wire::{Message, Wire};
+use governor_tests::wire::{self, Message, Wire};
 use governor_tests::{Auth, Class, Options, Running, Site, cgroup, wait};
 use serde_json::Value;
 use std::path::Path;
@@ -253,13 +253,16 @@ fn records_and_approvals_hold_no_value_that_detectors_know() {
     waiting.finish(wait::PATIENCE).unwrap().ok().unwrap();
     assert_eq!(site.truth("SELECT DISTINCT city FROM people").unwrap(), cards[0], "what was sent ran");
 
+    let mut person = site.wire(Class::Person).unwrap();
     let prepared = format!("PREPARE p AS UPDATE people SET city = '{}'; EXECUTE p", cards[1]);
-    let bound = format!("UPDATE people SET city = $1 \\bind '{}' \\g\n", cards[2]);
-    for script in [format!("{prepared};\n"), bound] {
-        let waiting = site.psql_running(Class::Person, &script).unwrap();
+    let bound = [wire::extended("UPDATE people SET city = $1", &[&cards[2]]), wire::sync()].concat();
+    for (message, card) in [(wire::query(&prepared), &cards[1]), (bound, &cards[2])] {
+        person.send(&message).unwrap();
         let id = site.governor.wait_for_hold().unwrap();
+        let page = site.governor.cli(&["approvals", "show", &id, "--full"]).unwrap().ok().unwrap().out();
+        assert!(page.contains("***") && !page.contains(card), "{page}");
         site.governor.cli(&["approvals", "deny", &id]).unwrap().ok().unwrap();
-        waiting.finish(wait::PATIENCE).unwrap();
+        person.until_ready().unwrap();
     }
     let mut psql = site.client("psql", Class::Person).unwrap();
     psql.args(["-c", &format!("SELECT '{}'", cards[3])]);
