@@ -14,6 +14,7 @@ use crate::host::ledger::Ledger;
 use crate::host::telemetry::Metrics;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -155,7 +156,7 @@ impl DiscoveryKeeper {
         let given = ask.category.as_deref().map(category).transpose()?;
         let found = known.as_ref().and_then(|record| record.found.as_ref().map(|found| found.category));
         let (category, dismissed) = match ask.what {
-            Saying::Dismissed => (None, kinds(known.as_ref())),
+            Saying::Dismissed => (None, self.kinds(&place, known.as_ref())),
             Saying::Confirmed => {
                 let only = known.as_ref().filter(|r| r.kinds.len() == 1).and_then(|r| r.kinds.keys().next());
                 let category = given.or(found).or(only.copied());
@@ -241,6 +242,16 @@ impl DiscoveryKeeper {
         Ok(())
     }
 
+    /// Everything that the column is taken for by now: what a dismissal is about.
+    fn kinds(&self, place: &ColumnPlace, record: Option<&ColumnRecord>) -> Vec<Category> {
+        let mut kinds: BTreeSet<Category> = record.iter().flat_map(|r| r.kinds.keys().copied()).collect();
+        kinds.extend(record.and_then(|record| record.found.as_ref()).map(|found| found.category));
+        let catalogues = self.discovery.catalogues().into_iter();
+        let here = catalogues.filter(|(server, name, _)| *server == place.server && *name == place.database);
+        kinds.extend(here.filter_map(|(_, _, catalogue)| catalogue.category_of(&place.column)));
+        kinds.into_iter().collect()
+    }
+
     fn count(&self) {
         self.metrics.discovery_columns(&self.discovery.count_by_status());
     }
@@ -265,18 +276,6 @@ fn word(saying: Saying) -> &'static str {
         Saying::Labelled => "labelled",
         Saying::Dismissed => "dismissed",
     }
-}
-
-/// Everything that was found by now: what a dismissal is about.
-fn kinds(record: Option<&ColumnRecord>) -> Vec<Category> {
-    let Some(record) = record else { return vec![] };
-    let mut kinds: Vec<Category> = record.kinds.keys().copied().collect();
-    if let Some(found) = &record.found
-        && !kinds.contains(&found.category)
-    {
-        kinds.push(found.category);
-    }
-    kinds
 }
 
 fn holds(record: &ColumnRecord, category: Category) -> bool {

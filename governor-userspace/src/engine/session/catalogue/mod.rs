@@ -134,6 +134,11 @@ impl Catalogue {
         self.views.base_of(column)
     }
 
+    /// Why the values of a column of this name are sensitive; `None` where nothing says so.
+    pub fn category_of(&self, name: &ColumnName) -> Option<Category> {
+        self.sensitivity.category(self.column_id(name)?)
+    }
+
     /// Columns of users' relations.
     pub fn columns(&self) -> impl Iterator<Item = ColumnName> {
         let relations = self.data.relations().filter(|relation| !Self::is_system(relation.oid));

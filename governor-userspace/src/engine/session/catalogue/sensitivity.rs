@@ -109,7 +109,7 @@ impl Catalogue {
     }
 
     /// The number of a column of a user's relation.
-    fn column_id(&self, name: &ColumnName) -> Option<ColumnId> {
+    pub(super) fn column_id(&self, name: &ColumnName) -> Option<ColumnId> {
         let relation = RelationName { schema: Some(name.schema.clone()), name: name.relation.clone() };
         let anywhere = SearchPath::Unknown(String::new());
         let found = self.data.resolve(&relation, &anywhere);

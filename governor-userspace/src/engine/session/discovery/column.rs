@@ -4,11 +4,12 @@
 
 use super::super::catalogue::Ruling;
 use crate::engine::audit::DataChange;
-use crate::engine::masking::{Category, ColumnEvidence, Detectors, judge_column};
+use crate::engine::masking::{Category, ColumnEvidence, DetectorId, Detectors, judge_column};
 use crate::engine::model::{ColumnName, Endpoint};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// One column of one database of one server.
@@ -174,30 +175,73 @@ impl ColumnRecord {
 /// What a worker counted of a column.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Counted {
-    /// Values that a detector knew as a whole, and all others.
-    pub whole: ColumnEvidence,
+    pub values: u64,
+    /// For whoever judges the column: everything that its values may be.
+    pub evidence: ColumnEvidence,
+    /// Values that a detector knew as a whole, so that they would be masked. A few kinds at most.
+    known: Vec<(DetectorId, Category, u64)>,
     /// Values with something inside, in the order of [`Category::ALL`].
-    pub within: [u32; Category::ALL.len()],
+    within: [u64; Category::ALL.len()],
 }
 
 impl Counted {
-    fn merge(&mut self, other: &Self) {
-        self.whole.merge(&other.whole);
-        for (total, more) in self.within.iter_mut().zip(other.within) {
-            *total = total.saturating_add(more);
+    /// One more value.
+    pub fn value(&mut self, value: &[u8], detectors: &Detectors, ranges: &mut Vec<(Range<usize>, Category)>) {
+        self.values = self.values.saturating_add(1);
+        let finding = detectors.detect(value);
+        self.evidence.note(finding);
+        if let Some(finding) = finding {
+            self.add_known(finding.detector, finding.category, 1);
+            return;
         }
+        ranges.clear();
+        detectors.find_in_text(value, ranges);
+        let mut seen = [false; Category::ALL.len()];
+        for (_, category) in ranges.iter() {
+            if let Some(seen) = seen.get_mut(*category as usize)
+                && !std::mem::replace(seen, true)
+            {
+                self.add_within(*category, 1);
+            }
+        }
+    }
+
+    fn add_known(&mut self, detector: DetectorId, category: Category, count: u64) {
+        let has_room = self.known.len() < DETECTORS_COUNT_MAX;
+        match self.known.iter_mut().find(|(known, _, _)| *known == detector) {
+            Some((_, _, total)) => *total = total.saturating_add(count),
+            None if has_room => self.known.push((detector, category, count)),
+            None => {}
+        }
+    }
+
+    fn add_within(&mut self, category: Category, count: u64) {
+        if let Some(total) = self.within.get_mut(category as usize) {
+            *total = total.saturating_add(count);
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.values = self.values.saturating_add(other.values);
+        self.evidence.merge(&other.evidence);
+        for (detector, category, count) in &other.known {
+            self.add_known(*detector, *category, *count);
+        }
+        for (category, count) in other.within() {
+            self.add_within(category, count);
+        }
+    }
+
+    fn within(&self) -> impl Iterator<Item = (Category, u64)> {
+        Category::ALL.into_iter().zip(self.within).filter(|(_, count)| *count > 0)
     }
 
     /// Values of each kind, whole or within.
     fn kinds(&self) -> BTreeMap<Category, u64> {
         let mut kinds = BTreeMap::new();
-        for (_, category, count) in self.whole.findings() {
+        let whole = self.known.iter().map(|(_, category, count)| (*category, *count));
+        for (category, count) in whole.chain(self.within()) {
             *kinds.entry(category).or_default() += count;
-        }
-        for (category, count) in Category::ALL.into_iter().zip(self.within) {
-            if count > 0 {
-                *kinds.entry(category).or_default() += u64::from(count);
-            }
         }
         kinds
     }
@@ -237,7 +281,7 @@ impl Column {
     ) -> Option<DataChange> {
         let earlier = self.record.values;
         self.count(counted, detectors, at_unix_s);
-        if self.now.whole.values() >= WINDOW_VALUES {
+        if self.now.values >= WINDOW_VALUES {
             self.before = std::mem::take(&mut self.now);
         }
         self.now.merge(counted);
@@ -251,7 +295,7 @@ impl Column {
                 is_news = true;
             }
         }
-        is_news |= self.judge(sight, &late.whole, detectors, at_unix_s);
+        is_news |= self.judge(sight, &late.evidence, detectors, at_unix_s);
         if !is_news {
             return None;
         }
@@ -264,24 +308,22 @@ impl Column {
 
     fn count(&mut self, counted: &Counted, detectors: &Detectors, at_unix_s: u64) {
         let record = &mut self.record;
-        record.values = record.values.saturating_add(counted.whole.values());
+        record.values = record.values.saturating_add(counted.values);
         record.last_seen_unix_s = record.last_seen_unix_s.max(at_unix_s);
-        for (detector, _, count) in counted.whole.findings() {
-            let name = detectors.name(detector);
+        for (detector, _, count) in &counted.known {
+            let name = detectors.name(*detector);
             let has_room = record.findings.len() < DETECTORS_COUNT_MAX;
             match record.findings.get_mut(name) {
-                Some(total) => *total = total.saturating_add(count),
+                Some(total) => *total = total.saturating_add(*count),
                 None if has_room => {
-                    record.findings.insert(name.to_owned(), count);
+                    record.findings.insert(name.to_owned(), *count);
                 }
                 None => {}
             }
         }
-        for (category, count) in Category::ALL.into_iter().zip(counted.within) {
-            if count > 0 {
-                let total = record.within.entry(category).or_default();
-                *total = total.saturating_add(u64::from(count));
-            }
+        for (category, count) in counted.within() {
+            let total = record.within.entry(category).or_default();
+            *total = total.saturating_add(count);
         }
     }
 
@@ -300,9 +342,13 @@ impl Column {
         else {
             return false;
         };
+        let detector = detectors.name(verdict.detector);
+        if OF_NO_VALUE.contains(&detector) {
+            return false;
+        }
         let found = ColumnFinding {
             category: verdict.category,
-            detector: detectors.name(verdict.detector).to_owned(),
+            detector: detector.to_owned(),
             confidence_percent: verdict.confidence_percent.min(100),
         };
         match &mut self.record.found {
@@ -330,3 +376,6 @@ const KIND_VALUES_MIN: u64 = 3;
 /// A kind that first appears after so many values without it is a drift.
 const DRIFT_VALUES_MIN: u64 = 100;
 const DETECTORS_COUNT_MAX: usize = 64;
+/// What the judge says of names, which count by themselves, and of what stands inside longer values: such a column stays
+/// readable, and its values are masked one by one.
+const OF_NO_VALUE: [&str; 3] = ["by_name", "in_text", "in_document"];
