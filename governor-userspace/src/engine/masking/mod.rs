@@ -5,6 +5,7 @@
 //! driver still decodes them. `docs/masking.md` says what that covers and what it does not.
 
 mod classify;
+mod copy;
 mod detector;
 mod evidence;
 mod json;
@@ -15,12 +16,15 @@ mod partial;
 mod pg_type;
 mod row;
 mod statement;
+mod structure;
 mod transform;
 
 pub use crate::engine::model::Category;
 pub use classify::{classify_column, could_carry};
+pub use copy::{CopyError, CopyMask};
 pub use detector::{DetectorError, DetectorId, Detectors, Finding};
 pub use evidence::{ColumnEvidence, ColumnVerdict, judge_column};
+pub use json::JsonPath;
 pub use masker::Masker;
 pub use parameter::{PARAMETER_BYTES_MAX, mask_parameter, mask_text};
 pub use row::{ColumnAction, ColumnPlan, RowError, RowOutcome, RowPlan, mask_row};

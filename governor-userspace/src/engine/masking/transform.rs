@@ -9,7 +9,7 @@
 
 use super::masker::Masker;
 use super::partial;
-use super::pg_type::{TypeClass, characters_max};
+use super::pg_type::{TypeClass, XML, characters_max};
 use crate::engine::model::Category;
 use crate::engine::model::MaskStyle;
 
@@ -124,7 +124,6 @@ fn fixed(class: TypeClass, format: Format) -> Option<&'static [u8]> {
 /// What a text value reads when nothing of it is kept.
 pub(super) const MARKER: &[u8] = b"[masked]";
 pub(super) const JSON_MARKER: &[u8] = b"\"[masked]\"";
-const XML: u32 = 142;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@
 //! - memory is bounded by [`EngineLimits`] and the protocol's own limits, whatever lengths a peer claims.
 
 mod action;
+mod asides;
 mod ask;
 mod breadth;
 mod cancel;
@@ -20,6 +21,7 @@ pub mod cases;
 mod catalogue;
 mod chunk;
 mod client;
+mod copying;
 mod diagnostics;
 mod discovery;
 mod effects;
@@ -49,6 +51,7 @@ mod rows;
 mod server;
 mod shape;
 mod slots;
+mod sqlstates;
 mod visibility;
 
 pub use action::{Actions, CloseReason, Request, TooMany};
@@ -180,6 +183,8 @@ pub struct Session {
     /// Columns of an SQL cursor that an Execute message names.
     cursor_plan: Option<(Box<[u8]>, Arc<ResultPlan>)>,
     settings: Settings,
+    /// What it said of settings itself, where `may_be_masked`.
+    reported: asides::Reported,
     /// The session's own state, where `restricted`.
     following: Following,
     /// The server is being asked for it.
@@ -287,6 +292,8 @@ impl Names {
 struct Settings {
     standard_conforming_strings: bool,
     encoding: Encoding,
+    /// A byte that looks like an ASCII character is one.
+    ascii_is_safe: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -357,7 +364,12 @@ impl Session {
             views_made: false,
             released: None,
             cursor_plan: None,
-            settings: Settings { standard_conforming_strings: true, encoding: Encoding::Utf8 },
+            settings: Settings {
+                standard_conforming_strings: true,
+                encoding: Encoding::Utf8,
+                ascii_is_safe: true,
+            },
+            reported: asides::Reported::default(),
             following: Following::default(),
             asked: None,
             fresh_runs: 0,

@@ -9,7 +9,7 @@
 use super::facts::StatementRef;
 use super::meaning::Meaning;
 use super::slots::Ticket;
-use crate::engine::masking::Category;
+use crate::engine::masking::{Category, RowOutcome};
 use crate::engine::model::{DecisionId, LimitKind, MaskDoubt, Timestamp};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -97,6 +97,19 @@ pub(super) struct Run {
     pub prepares: Option<(Box<[u8]>, Ticket)>,
     /// DECLARE under way: name and ticket.
     pub declares: Option<(Box<[u8]>, Ticket)>,
+}
+
+impl Run {
+    /// What became of a row of its result.
+    pub fn note(&mut self, outcome: &RowOutcome) {
+        self.masked += u64::from(outcome.masked_values);
+        for (total, here) in self.masked_by.iter_mut().zip(outcome.masked_by) {
+            *total = total.saturating_add(here);
+        }
+        for (total, here) in self.masked_in_doubt.iter_mut().zip(outcome.in_doubt) {
+            *total = total.saturating_add(here);
+        }
+    }
 }
 
 /// Replies that the server owes, oldest first.

@@ -3,11 +3,11 @@
 use super::Session;
 use super::discovery::{Collector, Source, Watched};
 use super::governance::Governance;
-use crate::engine::masking::RowPlan;
+use crate::engine::masking::{CopyMask, RowPlan};
 use std::sync::Arc;
 
 /// How the rows that come next are treated.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) enum Rows {
     /// Not decided yet.
     #[default]
@@ -15,6 +15,8 @@ pub(super) enum Rows {
     /// Nothing can change: they pass as read.
     Pass,
     Mask(Arc<ResultPlan>),
+    /// Those of a COPY TO. Boxed: few sessions have one.
+    Copy(Box<CopyMask>),
 }
 
 /// What happens to the rows of one result.

@@ -111,6 +111,7 @@ table!(MaskingDiscovery {
 
 table!(MaskingColumn {
     column: Value<String>,
+    path: Value<String>,
     category: Option<Category>,
 });
 

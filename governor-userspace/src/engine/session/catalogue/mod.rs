@@ -19,7 +19,7 @@ pub(super) use query::RESULTS;
 pub(super) use reader::CatalogueReader;
 pub use ruling::{Ruling, Rulings};
 
-use crate::engine::masking::Category;
+use crate::engine::masking::{Category, JsonPath};
 use crate::engine::model::{
     self, ColumnId, ColumnName, FIRST_USER_OID, FunctionName, Mentions, RelationName, SearchPath,
     SessionState, Statement, Timestamp,
@@ -174,6 +174,11 @@ impl Catalogue {
     /// The configuration says that its values are never sensitive, whatever they look like.
     pub fn is_shown(&self, table_oid: u32, attribute: i16) -> bool {
         self.sensitivity.is_shown((table_oid, attribute))
+    }
+
+    /// The only places in the documents of a sensitive column that are.
+    pub fn paths(&self, table_oid: u32, attribute: i16) -> Option<&Arc<[JsonPath]>> {
+        self.sensitivity.paths((table_oid, attribute))
     }
 
     /// Some user relation has sensitive columns.

@@ -3,19 +3,22 @@
 use super::Catalogue;
 use super::labels::Labels;
 use super::ruling::{Ruling, Rulings};
-use crate::engine::masking::{Category, could_carry};
+use crate::engine::masking::{Category, JsonPath, could_carry};
 use crate::engine::model::{
     self, ColumnId, ColumnName, FIRST_USER_OID, Oid, Relation, RelationKind, RelationName, SearchPath,
     Statement,
 };
 use crate::engine::sql::{SqlDialect, ViewFlows};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Sensitive columns only: what is not in it is not known to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sensitivity {
     categories: HashMap<ColumnId, Category>,
     relations: HashSet<Oid>,
+    /// Columns of documents of which only these places are sensitive.
+    paths: HashMap<ColumnId, Arc<[JsonPath]>>,
     any: bool,
     /// Never taken as sensitive: a ruling says so.
     cleared: HashSet<ColumnId>,
@@ -31,6 +34,11 @@ impl Sensitivity {
     /// Some user relation has sensitive columns.
     pub fn any(&self) -> bool {
         self.any
+    }
+
+    /// The only places in the documents of a sensitive column that are.
+    pub fn paths(&self, column: ColumnId) -> Option<&Arc<[JsonPath]>> {
+        self.paths.get(&column)
     }
 
     /// A column of this relation is sensitive.
@@ -79,10 +87,14 @@ impl Sensitivity {
                     // The operator's word is about the names here.
                     named(table, remote).filter(|_| !labels.is_clear(relation, &column.name))
                 });
+                let id = (relation.oid, column.attribute);
                 if let Some(category) = category {
-                    found.mark((relation.oid, column.attribute), category);
+                    found.mark(id, category);
+                } else if let Some((paths, category)) = labels.paths(relation, &column.name) {
+                    found.mark(id, category);
+                    found.paths.insert(id, paths.into());
                 } else if could_carry(column.type_oid) && labels.is_clear(relation, &column.name) {
-                    found.shown.insert((relation.oid, column.attribute));
+                    found.shown.insert(id);
                 }
             }
         }
