@@ -8,7 +8,7 @@
 //! Invariant: on `Ok`, valid JSON in gives valid JSON out. Memory: one byte per level of nesting.
 
 use super::classify::classify_column;
-use super::detector::Detectors;
+use super::detector::{ColumnContext, Detectors};
 use super::pg_type::TEXT;
 use super::transform::JSON_MARKER;
 use crate::engine::model::Category;
@@ -40,6 +40,8 @@ struct Level {
     sensitive: bool,
     /// The latest key is sensitive.
     key_sensitive: bool,
+    /// What the latest key hints at.
+    context: ColumnContext,
     /// Where the latest key stands in the text, quotes excluded: it stands for a relation's name.
     key: Range<usize>,
 }
@@ -62,8 +64,12 @@ impl Walker<'_> {
                     let above = self.levels.last().ok_or(JsonStop::Malformed)?;
                     let sensitive = above.sensitive || above.key_sensitive;
                     // An array's elements belong to the key that the array belongs to.
-                    let key = if byte == b'[' { above.key.clone() } else { 0..0 };
-                    self.levels.push(Level { is_object: byte == b'{', sensitive, key, ..Level::default() });
+                    let (key, context) = match byte {
+                        b'[' => (above.key.clone(), above.context),
+                        _ => (0..0, ColumnContext::UNKNOWN),
+                    };
+                    let is_object = byte == b'{';
+                    self.levels.push(Level { is_object, sensitive, key, context, ..Level::default() });
                     self.copy(1, out);
                 }
                 b'}' | b']' => {
@@ -131,7 +137,8 @@ impl Walker<'_> {
             }
         } else {
             out.push(b'"');
-            self.masked += mask_ranges(self.detectors, raw, out);
+            let context = if is_key { ColumnContext::UNKNOWN } else { self.context() };
+            self.masked += mask_ranges_in(self.detectors, context, raw, out);
             out.push(b'"');
         }
         Ok(())
@@ -156,9 +163,11 @@ impl Walker<'_> {
             |range: Range<usize>| String::from_utf8_lossy(self.text.get(range).unwrap_or(&[])).into_owned();
         let parent = self.levels.len().checked_sub(2).and_then(|above| self.levels.get(above));
         let parent = parent.map(|level| text(level.key.clone())).unwrap_or_default();
-        let sensitive = classify_column(&parent, &text(key.clone()), TEXT).is_some();
+        let name = text(key.clone());
+        let sensitive = classify_column(&parent, &name, TEXT).is_some();
         if let Some(level) = self.levels.last_mut() {
             level.key = key;
+            level.context = ColumnContext::by_name(&name, false);
             level.key_sensitive = sensitive;
         }
     }
@@ -169,10 +178,14 @@ impl Walker<'_> {
 
     fn is_found(&self, value: &[u8]) -> bool {
         let mut found: Vec<(Range<usize>, Category)> = Vec::new();
-        self.detectors.detect(value).is_some() || {
+        self.detectors.detect_in(self.context(), value).is_some() || {
             self.detectors.find_in_text(value, &mut found);
             !found.is_empty()
         }
+    }
+
+    fn context(&self) -> ColumnContext {
+        self.levels.last().map_or(ColumnContext::UNKNOWN, |level| level.context)
     }
 
     fn end_value(&mut self) {
@@ -202,7 +215,17 @@ impl Walker<'_> {
 /// Appends `text` with what is found in it hidden: all of it where the whole is known, ranges
 /// otherwise. Returns how many were hidden. Valid inside a JSON string that has no escapes.
 pub(super) fn mask_ranges(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> u32 {
-    if detectors.detect(text).is_some() {
+    mask_ranges_in(detectors, ColumnContext::UNKNOWN, text, out)
+}
+
+/// The same of a value in a column, or behind a key, that is known by name.
+pub(super) fn mask_ranges_in(
+    detectors: &Detectors,
+    context: ColumnContext,
+    text: &[u8],
+    out: &mut Vec<u8>,
+) -> u32 {
+    if detectors.detect_in(context, text).is_some() {
         out.extend_from_slice(super::transform::MARKER);
         return 1;
     }

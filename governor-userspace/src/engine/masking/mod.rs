@@ -6,6 +6,8 @@
 
 mod classify;
 mod detector;
+mod evidence;
+mod hints;
 mod json;
 mod lexicon;
 mod parameter;
@@ -13,10 +15,17 @@ mod partial;
 mod pg_type;
 mod row;
 mod transform;
+mod verdict;
 
 pub use crate::engine::model::Category;
 pub use classify::{classify_column, could_carry};
-pub use detector::{DetectorError, Detectors, Finding};
+pub use detector::{
+    Checksum, ColumnContext, DetectorError, DetectorId, Detectors, Finding, UserDetector, UserDetectorError,
+    UserDetectorProblem, UserMatch, check_user_defined,
+};
+pub use evidence::ColumnEvidence;
+pub(crate) use hints::{PEOPLE_COLUMNS_MIN, tells_of_people};
 pub use parameter::{PARAMETER_BYTES_MAX, mask_parameter, mask_text};
 pub use row::{ColumnAction, ColumnPlan, RowError, RowOutcome, RowPlan, mask_row};
 pub use transform::{Format, Masked, mask_value};
+pub use verdict::{ColumnVerdict, judge_column};

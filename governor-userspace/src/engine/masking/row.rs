@@ -8,8 +8,8 @@
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW>
 
 use super::classify::could_carry;
-use super::detector::Detectors;
-use super::json::{mask_json, mask_ranges};
+use super::detector::{ColumnContext, Detectors};
+use super::json::{mask_json, mask_ranges, mask_ranges_in};
 use super::pg_type::{TypeClass, characters_max};
 use super::transform::{Format, Masked, mask_value};
 use crate::engine::model::Category;
@@ -35,6 +35,8 @@ pub struct ColumnPlan {
     /// RowDescription's type modifier; −1 where there is none.
     pub type_modifier: i32,
     pub format: Format,
+    /// What the names around the column say, for values that are looked at.
+    pub context: ColumnContext,
 }
 
 impl ColumnPlan {
@@ -229,14 +231,14 @@ fn detect(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<
     let from = out.len();
     match (TypeClass::of(plan.type_oid), plan.format) {
         (TypeClass::Text, _) => {
-            if let Some(finding) = detectors.detect(value) {
+            if let Some(finding) = detectors.detect_in(plan.context, value) {
                 let category = finding.category;
                 let masked = mask_whole(plan, MaskStyle::Partial, Some(category), value, out);
                 return Replaced::Yes(masked, category);
             }
             if !(starts_like_json(value) && mask_document(detectors, value, out) != Document::Not) {
                 out.truncate(from);
-                if mask_ranges(detectors, value, out) == 0 {
+                if mask_ranges_in(detectors, plan.context, value, out) == 0 {
                     return Replaced::No;
                 }
             } else if out.get(from..) == Some(value) {

@@ -8,7 +8,10 @@ use super::catalogue::Catalogue;
 use super::flows::FlowsCache;
 use super::governance::Asker;
 use super::meaning::Meaning;
-use crate::engine::masking::{ColumnAction, ColumnPlan, Format, RowPlan, classify_column, could_carry};
+use crate::engine::masking::{
+    ColumnAction, ColumnContext, ColumnPlan, Format, PEOPLE_COLUMNS_MIN, RowPlan, classify_column, could_carry,
+    tells_of_people,
+};
 use crate::engine::model::{Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind};
 use crate::engine::policy::SeeColumn;
 use crate::engine::wire::postgres::backend::Field;
@@ -48,7 +51,7 @@ fn planned(
     formats: Option<&[i16]>,
     mut action: impl FnMut(usize, &Field) -> ColumnAction,
 ) -> RowPlan {
-    let columns = fields
+    let mut columns: Vec<ColumnPlan> = fields
         .iter()
         .enumerate()
         .map(|(index, field)| {
@@ -63,10 +66,28 @@ fn planned(
                 type_oid: field.type_oid,
                 type_modifier: field.type_modifier,
                 format: if format == 1 { Format::Binary } else { Format::Text },
+                context: ColumnContext::UNKNOWN,
             }
         })
         .collect();
+    add_context(fields, &mut columns);
     RowPlan { columns }
+}
+
+/// What the names in a result say of the columns whose values are looked at.
+fn add_context(fields: &[Field], columns: &mut [ColumnPlan]) {
+    if !columns.iter().any(|column| column.action == ColumnAction::Detect) {
+        return;
+    }
+    let of_people = |column: &ColumnPlan| {
+        matches!(column.action, ColumnAction::Mask { category: Some(category), .. } if tells_of_people(category))
+    };
+    let is_among_people = columns.iter().filter(|column| of_people(column)).count() >= PEOPLE_COLUMNS_MIN;
+    for (column, field) in columns.iter_mut().zip(fields) {
+        if column.action == ColumnAction::Detect {
+            column.context = ColumnContext::by_name(&field.name, is_among_people);
+        }
+    }
 }
 
 /// The lineage of a result, where its plan needs one and it is agreed with the server about the columns.

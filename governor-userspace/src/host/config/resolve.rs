@@ -1,7 +1,7 @@
 //! The configuration, checked and typed: what the rest of governor reads.
 
 use super::file;
-use crate::engine::masking::Category;
+use crate::engine::masking::{Category, UserDetector};
 use crate::engine::policy;
 pub use crate::engine::session::ColumnPattern;
 use crate::host::identity::{Assignment, IdentityRules};
@@ -169,6 +169,8 @@ pub struct Masking {
     pub clear: Vec<ColumnPattern>,
     /// Look into values, not only at names and types.
     pub detect_values: bool,
+    /// What to look for beyond the built-in kinds; they compile.
+    pub detectors: Vec<UserDetector>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -400,7 +402,7 @@ impl Default for Policy {
 
 impl Default for Masking {
     fn default() -> Self {
-        Self { columns: Vec::new(), clear: Vec::new(), detect_values: true }
+        Self { columns: Vec::new(), clear: Vec::new(), detect_values: true, detectors: Vec::new() }
     }
 }
 
