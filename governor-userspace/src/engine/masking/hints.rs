@@ -86,7 +86,7 @@ const HINTS: &[(&[Category], &str)] = &[
     (&[Phone], "call callback dial caller callee whatsapp sms hotline rufnr"),
     (
         &[PersonName],
-        "name customer client employee patient owner author assignee assigned manager driver signatory tutor agent teacher doctor nurse who requester requestor approver \
+        "customer client employee patient owner author assignee assigned manager driver signatory tutor agent teacher doctor nurse who requester requestor approver \
          reporter holder guest passenger member student applicant candidate beneficiary insured subscriber tenant landlord lawyer witness victim kunde kundin \
          mitarbeiter patientin inhaber fahrer arzt lehrer imie nazwisko klient kunden cliente paziente dipendente utilisateur usuario pracownik gebruiker klant \
          surname nickname contactperson salesperson representative by",

@@ -152,6 +152,8 @@ pub struct Catalogue {
     /// Where in `functions` the one with an oid is.
     function_places: HashMap<Oid, (Arc<str>, u32)>,
     effects: SideEffects,
+    same_values: Vec<(ColumnId, ColumnId)>,
+    generated: Vec<(ColumnId, ColumnId)>,
     /// Composite types and the row types of relations: type oid → relation oid.
     row_types: HashMap<Oid, Oid>,
 }
@@ -233,6 +235,16 @@ impl Catalogue {
         self.effects.is_operator(name)
     }
 
+    /// Columns of foreign keys, with those that they reference.
+    pub fn same_values(&self) -> &[(ColumnId, ColumnId)] {
+        &self.same_values
+    }
+
+    /// Generated columns, each with the columns that it is computed from.
+    pub fn generated(&self) -> &[(ColumnId, ColumnId)] {
+        &self.generated
+    }
+
     /// What runs or changes without being named.
     pub fn effects(&self) -> &SideEffects {
         &self.effects
@@ -264,6 +276,16 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// Columns of a foreign key: what references and what is referenced.
+    pub fn same_values(&mut self, referenced: ColumnId, referencing: ColumnId) {
+        self.catalogue.same_values.push((referenced, referencing));
+    }
+
+    /// A generated column, and one that it is computed from.
+    pub fn generated(&mut self, column: ColumnId, from: ColumnId) {
+        self.catalogue.generated.push((column, from));
+    }
+
     /// One copy of each name, however many columns have it.
     pub fn intern(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.names.get(name) {
@@ -319,6 +341,8 @@ impl Builder {
             ..self.catalogue
         };
         catalogue.relations.shrink_to_fit();
+        catalogue.same_values.shrink_to_fit();
+        catalogue.generated.shrink_to_fit();
         catalogue.by_name.shrink_to_fit();
         catalogue.row_types.shrink_to_fit();
         catalogue

@@ -9,8 +9,8 @@ use super::flows::FlowsCache;
 use super::governance::Asker;
 use super::meaning::Meaning;
 use crate::engine::masking::{
-    ColumnAction, ColumnContext, ColumnPlan, Format, PEOPLE_COLUMNS_MIN, RowPlan, classify_column, could_carry,
-    tells_of_people,
+    ColumnAction, ColumnContext, ColumnPlan, Format, PEOPLE_COLUMNS_MIN, RowPlan, classify_column,
+    could_carry, tells_of_people,
 };
 use crate::engine::model::{Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind};
 use crate::engine::policy::SeeColumn;
@@ -79,9 +79,7 @@ fn add_context(fields: &[Field], columns: &mut [ColumnPlan]) {
     if !columns.iter().any(|column| column.action == ColumnAction::Detect) {
         return;
     }
-    let of_people = |column: &ColumnPlan| {
-        matches!(column.action, ColumnAction::Mask { category: Some(category), .. } if tells_of_people(category))
-    };
+    let of_people = |column: &ColumnPlan| matches!(column.action, ColumnAction::Mask { category: Some(category), .. } if tells_of_people(category));
     let is_among_people = columns.iter().filter(|column| of_people(column)).count() >= PEOPLE_COLUMNS_MIN;
     for (column, field) in columns.iter_mut().zip(fields) {
         if column.action == ColumnAction::Detect {

@@ -69,8 +69,11 @@ pub(super) fn find(text: &[u8], mut found: impl FnMut(Range<usize>)) {
     while at < text.len() {
         let length = text.get(at..).unwrap_or(&[]).iter().take_while(|&&b| is_word_byte(b)).count();
         if length == 0 {
-            if !matches!(text.get(at), Some(b' ' | b',' | b'.')) {
-                (number, street) = (None, None);
+            match text.get(at) {
+                Some(b' ' | b',') => {}
+                // The end of a sentence, or of `Hauptstr.`.
+                Some(b'.') => number = None,
+                _ => (number, street) = (None, None),
             }
             at += 1;
             continue;

@@ -101,5 +101,5 @@ pub(in crate::engine::masking) const NAME_WORDS_MAX: usize = 6;
 /// From here on the value speaks for itself, whatever its column is called.
 const CERTAIN_PERCENT: u8 = 90;
 const EXPECTED_BONUS: u8 = 40;
-const REFERENCE_MALUS: u8 = 30;
+const REFERENCE_MALUS: u8 = 35;
 const PEOPLE_BONUS: u8 = 10;

@@ -244,7 +244,8 @@ impl Detectors {
         {
             put(kind.into(), kind.category(), confidence);
         }
-        let is_key = value.starts_with(b"-----BEGIN ");
+        // A key in PEM and the stripe of a card have blanks, and begin like nothing else.
+        let is_key = value.starts_with(b"-----BEGIN ") || value.starts_with(b"%B");
         if signs.has_blank() && signs.digits > 0 && !is_key {
             if signs.digits > 1 && value.len() <= PLACE_BYTES_MAX {
                 self.place.each(value, put);
@@ -274,10 +275,12 @@ impl Detectors {
             self.token.each(value, put);
         }
         if value.len() <= ID_BYTES_MAX {
-            if signs.digits >= 4 || signs.has_colon() || signs.digits > 0 && signs.has_capital() {
+            let may_be_bic = signs.has_capital() && matches!(value.len(), 8 | 11);
+            if signs.digits >= 4 || signs.has_colon() || signs.digits > 0 && signs.has_capital() || may_be_bic
+            {
                 self.id.each(value, put);
             }
-            if deep || signs.has_capital() && matches!(value.len(), 8 | 11) {
+            if deep {
                 self.weak_id.each(value, put);
             }
         }
@@ -294,7 +297,12 @@ impl Detectors {
         self.user.find(text, out);
         let words = signs.has_capital() && signs.has_blank();
         if words {
+            let before = out.len();
             names::find(text, |range| out.push((range, Category::PersonName)));
+            if out.len() > before && names::look(text).organisation {
+                // A company that is called after its owner.
+                out.truncate(before);
+            }
             if signs.digits > 0 {
                 address::find(text, |range| out.push((range, Category::Address)));
             }
@@ -349,7 +357,7 @@ const WHOLE_BYTES_MIN: usize = 6;
 /// Shortest name.
 const NAME_BYTES_MIN: usize = 2;
 /// Shortest token of a known maker, or hash.
-const TOKEN_BYTES_MIN: usize = 16;
+const TOKEN_BYTES_MIN: usize = 15;
 /// Longest number with letters and separators: a line of a machine-readable zone, a long IBAN with blanks.
 const ID_BYTES_MAX: usize = 64;
 /// Longest postal address that a pattern is tried on.

@@ -42,9 +42,6 @@ pub(super) fn of_length(length: usize) -> &'static [Number] {
     }
 }
 
-/// The shortest and the longest number in the tables.
-pub(super) const LENGTH_MIN: usize = 9;
-
 static NINE: &[Number] = &[
     number(NlBsn, 40, europe::nl_bsn),
     number(PtNif, 40, europe::pt_nif),
@@ -141,7 +138,7 @@ mod tests {
     fn the_surest_comes_first_and_tables_name_their_length() {
         for length in 1..40 {
             let found = of_length(length);
-            assert_eq!(found.is_empty(), !(LENGTH_MIN..=19).contains(&length), "{length}");
+            assert_eq!(found.is_empty(), !(9..=19).contains(&length), "{length}");
             // A check that refuses other lengths would never hold here.
             let zeros = vec![b'0'; length];
             for number in found {

@@ -30,10 +30,6 @@ impl Signs {
         self.classes & BLANK != 0
     }
 
-    pub(super) fn has_comma(&self) -> bool {
-        self.classes & COMMA != 0
-    }
-
     pub(super) fn has_capital(&self) -> bool {
         self.classes & CAPITAL != 0
     }

@@ -237,7 +237,8 @@ impl Compiled {
                 let mut plain: Vec<u8> =
                     value.iter().filter(|b| b.is_ascii_alphanumeric()).map(u8::to_ascii_uppercase).collect();
                 // `iban_mod97` moves the first four characters to the end: undo that.
-                plain.rotate_right(4.min(plain.len()));
+                let moved = plain.len().min(4);
+                plain.rotate_right(moved);
                 iban_mod97(&plain)
             }
         }

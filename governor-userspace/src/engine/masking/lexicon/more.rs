@@ -338,7 +338,6 @@ pub(in crate::engine::masking) const PHRASES: &[(Option<Category>, Place, &[&str
             "member id health",
             "insurance member id",
             "krankenkasse",
-            "icd 10",
             "diagnosis code",
         ],
     ),

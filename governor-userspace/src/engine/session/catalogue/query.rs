@@ -14,7 +14,7 @@
 use std::sync::LazyLock;
 
 /// Statements before the definitions: without their results there is no catalogue.
-pub(super) const BASE_RESULTS: usize = 17;
+pub(super) const BASE_RESULTS: usize = 18;
 
 /// Statements in all.
 #[cfg(test)]
@@ -66,11 +66,17 @@ const STATEMENTS: [&str; BASE_RESULTS + 3] = [
      WHERE p.oid < 16384::pg.oid AND p.pronamespace = 11::pg.oid GROUP BY p.proname",
     "SELECT 'o', o.oprname, o.oprcode::pg.oid FROM pg.pg_operator o WHERE o.oid >= 16384::pg.oid",
     "SELECT 'l', c.castfunc FROM pg.pg_cast c WHERE c.castfunc >= 16384::pg.oid",
-    "SELECT 'k', k.confrelid, k.conrelid, k.confdeltype, k.confupdtype, pg.array_to_string(k.confkey, ' ') \
+    "SELECT 'k', k.confrelid, k.conrelid, k.confdeltype, k.confupdtype, pg.array_to_string(k.confkey, ' '), \
+     pg.array_to_string(k.conkey, ' ') \
      FROM pg.pg_constraint k WHERE k.contype = 'f'",
     "SELECT 'q', i.indrelid, i.indnkeyatts, i.indkey FROM pg.pg_index i JOIN pg.pg_class c ON c.oid = i.indrelid \
      WHERE i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL \
      AND i.indrelid >= 16384::pg.oid AND c.relkind = ANY ('{r,p}'::pg.\"char\"[]) AND c.relpersistence <> 't'",
+    "SELECT 'g', a.adrelid, a.adnum, d.refobjsubid FROM pg.pg_attrdef a \
+     JOIN pg.pg_attribute t ON t.attrelid = a.adrelid AND t.attnum = a.adnum AND t.attgenerated <> '' \
+     JOIN pg.pg_depend d ON d.classid = 'pg.pg_attrdef'::pg.regclass AND d.objid = a.oid \
+     WHERE d.refclassid = 'pg.pg_class'::pg.regclass AND d.refobjid = a.adrelid AND d.refobjsubid > 0 \
+     AND d.refobjsubid <> a.adnum",
     "SELECT 'w', COALESCE(a.adrelid, i.indrelid, t.tgrelid, d.objid), d.refobjid FROM pg.pg_depend d \
      LEFT JOIN pg.pg_trigger t ON d.classid = 'pg.pg_trigger'::pg.regclass AND t.oid = d.objid \
      LEFT JOIN pg.pg_attrdef a ON d.classid = 'pg.pg_attrdef'::pg.regclass AND a.oid = d.objid \

@@ -131,7 +131,17 @@ impl CatalogueReader {
                     updates_on_update: matches!(on_update, b"c" | b"n" | b"d"),
                     columns: row.text(5)?.split(' ').filter_map(|n| n.parse().ok()).collect(),
                 };
-                self.builder.effects.cascade(row.parse(1)?, cascade);
+                let (parent, child) = (row.parse(1)?, cascade.table);
+                let referencing = row.text(6)?;
+                let referencing = referencing.split(' ').filter_map(|n| n.parse().ok());
+                for (from, to) in cascade.columns.iter().zip(referencing) {
+                    self.builder.same_values((parent, *from), (child, to));
+                }
+                self.builder.effects.cascade(parent, cascade);
+            }
+            b"g" => {
+                let table = row.parse(1)?;
+                self.builder.generated((table, row.parse(2)?), (table, row.parse(3)?));
             }
             b"q" => {
                 let keys: usize = row.parse(2)?;

@@ -56,14 +56,19 @@ impl Sensitivity {
 const PASSES_MAX: usize = 64;
 
 impl Catalogue {
-    /// Marks what holds the same values as sensitive columns: columns of views that draw from them, and columns of the
-    /// same name in the parents and children of a table. Until nothing changes: views may read views.
+    /// Marks what holds the same values as sensitive columns: columns of views that draw from them, generated columns,
+    /// both ends of foreign keys, and columns of the same name in the parents and children of a table. Until nothing changes: views may read views.
     pub(super) fn follow_flows(&mut self, labels: &Labels, dialect: &dyn SqlDialect) {
         let flows = ViewFlows::of(&self.data);
         let views: Vec<View> =
             self.data.relations().filter_map(|view| View::of(view, &flows, dialect)).collect();
-        let families: Vec<(ColumnId, ColumnId)> =
-            self.data.relations().flat_map(|r| self.family(r)).collect();
+        let families: Vec<(ColumnId, ColumnId)> = self
+            .data
+            .relations()
+            .flat_map(|r| self.family(r))
+            .chain(self.data.same_values().to_vec())
+            .collect();
+        let generated = self.data.generated().to_vec();
         // A view whose definition could not be read may show anything.
         let unread: Vec<ColumnId> = self
             .data
@@ -82,6 +87,11 @@ impl Catalogue {
                     if let Some(category) = self.sensitivity.category(*from) {
                         changed |= self.mark(*to, category, labels);
                     }
+                }
+            }
+            for (column, from) in &generated {
+                if self.sensitivity.category(*from).is_some() {
+                    changed |= self.mark(*column, Category::Other, labels);
                 }
             }
             for view in &views {

@@ -46,7 +46,7 @@ pub(in crate::engine::masking) fn look(value: &[u8]) -> Look {
             && (word.flags & TITLE != 0 && count == 0 || count > 0 || word.dotted)
             && word.flags & (GIVEN | FAMILY) == 0
         {
-            titled |= count == 0;
+            titled |= count == 0 && !word.is(ORDINARY);
             continue;
         }
         if word.dotted && count > 0 && word.length <= 4 {
@@ -74,7 +74,7 @@ fn judge(words: &[Word], titled: bool, capitals: usize, comma_at: Option<usize>)
     let shaped = capitals == words.len() || capitals == 0;
     let Some(last) = rest.last() else {
         return match () {
-            () if titled && first.capital => Some((Kind::PersonName, 70)),
+            () if titled && first.capital => titled_name(words),
             () if !shaped => None,
             () if first.is(GIVEN) => Some((Kind::GivenName, 30)),
             () if first.is(FAMILY) => Some((Kind::FamilyName, 30)),
@@ -88,13 +88,13 @@ fn judge(words: &[Word], titled: bool, capitals: usize, comma_at: Option<usize>)
     let ordinary = given.is(ORDINARY) && (family.is(ORDINARY) || !family.is(FAMILY | GIVEN));
     let known_family = words.iter().skip(usize::from(comma_at.is_none())).any(|word| word.is(FAMILY));
     match () {
-        () if titled && capitals > 0 => Some((Kind::PersonName, 80)),
+        () if titled && capitals > 0 => titled_name(words),
         () if !shaped => None,
         () if given.is(GIVEN) && known_family && !ordinary => {
             // All small letters are how people type, and how sentences go.
             Some((Kind::PersonName, if capitals == 0 { 45 } else { 75 }))
         }
-        () if words.iter().all(|word| word.is(GIVEN | FAMILY)) && !ordinary && capitals > 0 => {
+        () if words.iter().all(|word| word.is(GIVEN | FAMILY)) && !given.is(ORDINARY) && capitals > 0 => {
             Some((Kind::PersonName, 60))
         }
         () if given.is(GIVEN) && !given.is(ORDINARY) && capitals > 0 && words.iter().all(|w| !w.is(NOUN)) => {
@@ -103,6 +103,14 @@ fn judge(words: &[Word], titled: bool, capitals: usize, comma_at: Option<usize>)
         () if given.is(GIVEN) || known_family => Some((Kind::PersonName, 30)),
         () => None,
     }
+}
+
+/// Behind a title: a known name that is no everyday word, or a word that is none.
+fn titled_name(words: &[Word]) -> Option<(Kind, u8)> {
+    if words.iter().any(|word| word.is(GIVEN | FAMILY) && !word.is(ORDINARY)) {
+        return Some((Kind::PersonName, 80));
+    }
+    Some((Kind::PersonName, if words.iter().all(|word| !word.is(ORDINARY | NOUN)) { 70 } else { 40 }))
 }
 
 /// Appends the ranges of full names in running text: a known given name (or a title) and a known family name, each
@@ -221,7 +229,7 @@ fn fold<'a>(word: &[u8], buffer: &'a mut [u8; WORD_BYTES_MAX]) -> Option<&'a [u8
         match byte {
             b'a'..=b'z' => put(byte)?,
             b'A'..=b'Z' => put(byte.to_ascii_lowercase())?,
-            b'.' | b'\'' => {}
+            b'.' | b'\'' | b'-' => {}
             0xc3 => match bytes.next()? | 0x20 {
                 0xbf => {
                     put(b's')?;

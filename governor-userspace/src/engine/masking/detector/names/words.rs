@@ -3,24 +3,24 @@
 //! Folded to small ASCII letters.
 
 /// Names that are also everyday words, months, places or brands: two of them together are no evidence.
-pub(super) const ORDINARY: &str = "abbey adoration ama amber an angel april art ash asia august austin autumn ava bank banks baker ball barber bass bay \
+pub(super) const ORDINARY: &str = "abbey miss lady lord dame don doctor professor father sister captain reverend adoration ama amber an angel april art ash asia august austin autumn ava bank banks baker ball barber bass bay \
 beach bean beck bell berry best bill bird bishop black blake bland blank bliss bloom blue bo bond book booth box boy brand branch brandy bravo bridge bridges \
-bright brown buck bull burns bush butler can canal candy cape carat care carol carpenter carter case cash castle cat chan chance chandler chang chase cherry \
+bright brown buck bull burns bush butler can canal candy cape carat care carpenter carter case cash castle cat chan chance chandler chang chase cherry \
 china church city clay clement cliff coast cody cola cold cole colon commons conde constance cook coral corona cotton count court cow craft crane cross crystal \
-cruz cyan daisy dale dan dat dawn day days dean delta denver destiny diamond do dock dong door down drew duke early east eden ember england english faith fall falls \
+cruz cyan daisy dale dat dawn day days dean delta denver destiny diamond do dock dong door down drew duke early east eden ember england english faith fall falls \
 fare fast feather feng field fields finish fish fisher flash flint flora florence florida flower flowers fly force ford forest fort fortune foster fountain fox frank \
 freeman french frost fuller gale game gay gene gentle georgia german ginger glass glen gloria gold golden good gore grace grand grant grass gray great green guy ha hai \
 hale hall ham hand hang hang happy harbor hard hardy harmony harper hay head heart heath heaven her high hill hills ho hoa hold holder holly home honey hood hook hope horn \
-house hunt hunter ice india iris ivory ivy jack jade jasmine jay jersey jet jewel jewels john jordan joy judge july june jungle justice kay key kim king kings kiss kitchen knight \
+house hunt hunter ice india iris ivory ivy jack jade jasmine jay jersey jet jewel jewels jordan joy judge july june jungle justice kay key king kings kiss kitchen knight \
 lady lake lam lamb land lane lark lead league leaf lee left lei lemon level liberty light lily lima lin lily link lion little lo loan long love low luna lure madison main mai man mango maria \
 mark marks mars marsh mason master max may mead meadow mercury mercy merit merry mill mills min minor mint mo model monday moon moor moore moss mount nam nation new news nick night noble noon \
 noon north oak ocean olive olympia om opal orange orchard order page paradise paris park parks part patience patrick peace peak pearl penny pepper per petal phoenix pi pierce pike pine pink piper place \
 plain plan plum point pole pool poor pope poppy port porter post potter pound power powers press price pride prime prince princess prudence purple queen quick rain ram ranger raven ray read \
-real red reed reef regal regent reyes rice rich richmond ridge river rivers road rob robin rock rocky roma rome rosa rose rosemary rosewood round row royal ruby rush rusty sage sail salt san sand sandy santa \
+real red reed reef regal regent reyes rice rich richmond ridge river rivers road robin rock rocky roma rome rosa rose rosemary rosewood round row royal ruby rush rusty sage sail salt san sand sandy santa \
 santiago savage savannah scarlet school sea season seller sharp shaw shell shelter shepherd shield shore short show sierra silver simple singer sky sky slate slow small smart smith snow so sol solar son song \
 south sparks speed spirit spring springs square stable star stark state steel steele sterling stone storm story stream street strong style sue summer summers sun sunday sunny sunshine swan swift sylvan tam tan tanner tate \
-taylor temple terra terrace thai the thorn tiger till time to toll ton top tower town towns trade trail train treasure tree trinity tropic true tu tuna turner ural usher vale valley van velvet venture \
-venus vera victor victory view villa vine violet viola virginia virtue vista wade walker wall wang ward warden ware washington water waters way weaver webster weeks welcome well wells west wheat wheeler white wild wilder \
+temple terra terrace thai the thorn tiger till time to toll ton top tower town towns trade trail train treasure tree trinity tropic true tu tuna turner ural usher vale valley van velvet venture \
+venus vera victory view villa vine violet viola virginia virtue vista wade walker wall wang ward warden ware washington water waters way weaver webster weeks welcome well wells west wheat wheeler white wild wilder \
 will willow win wind winds windsor wine winner winter winters wise wolf wonder wood woods wool world worth wright wynn yam yard year yen york young zion an na my sa a no nu min ming long van the \
 alemania alegre alta amor angeles arena barba barco barrio bella bello belle bien blanca blanco bonita bosque bravo bueno cabeza calle campo campos canal capital carmen casa cabello castillo cerezo chico ciudad clara claro \
 conde corona corral cortes costa criado cruz cuesta delgado dolores dulce duque encarnacion esperanza estrella feliz flor flores fuente fuertes gallo gloria gordo gracia grande guerra hierro hidalgo infante izquierdo lago leal leon libertad llano \
@@ -50,7 +50,7 @@ sound source south space spa speaker special speed sport sports spring springs s
 valley value van vehicle ventures version video view village vineyard vision visual voice wall warehouse watch water wave way wear web website week weekend well wheel white wholesale wind window wine winery wireless wood woods word work works workshop world yard year yellow yoga young zone zoo";
 
 /// Before a name.
-pub(super) const TITLES: &str = "mr mrs ms miss mx sir dame lord lady dr prof professor doctor rev reverend father sister capt captain col hon herr frau fraulein monsieur madame mademoiselle mme mlle m senor senora senorita sr sra srta don dona doctora dra signor signora signorina sig dott dottssa dottore ing dipl diplom univ mag pan pani dhr mevr mevrouw meneer hr fru";
+pub(super) const TITLES: &str = "univprof profdr drmed dipling diplkfm mr mrs ms miss mx sir dame lord lady dr prof professor doctor rev reverend father sister capt captain col hon herr frau fraulein monsieur madame mademoiselle mme mlle m senor senora senorita sr sra srta don dona doctora dra signor signora signorina sig dott dottssa dottore ing dipl diplom univ mag pan pani dhr mevr mevrouw meneer hr fru";
 
 /// Behind a name.
 pub(super) const SUFFIXES: &str = "jr sr ii iii iv md phd dds dvm do rn esq cpa mba msc bsc ba ma bed beng meng llb llm jd mph frcs mbbs junior senior filho neto obe mbe";

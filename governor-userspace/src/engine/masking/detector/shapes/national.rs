@@ -1,6 +1,6 @@
 //! National numbers with letters or separators in fixed places; bare digits are in `numbers.rs`.
 
-use super::Group::Id;
+use super::Group::{Id, Token};
 use super::{Shape, always, shape};
 use crate::engine::masking::detector::kind::Kind as K;
 use crate::engine::masking::detector::national::{self as id, america, asia, europe};
@@ -112,7 +112,7 @@ pub(super) const SHAPES: &[Shape] = &[
     ),
     shape(K::HkId, Id, 95, true, r"[A-Z]{1,2}[0-9]{6}\([0-9A]\)", asia::hk_id),
     shape(K::TwId, Id, 85, true, r"[A-Z][1289][0-9]{8}", asia::tw_id),
-    shape(K::JpMyNumber, Id, 70, false, r"[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}", asia::jp_my_number),
+    shape(K::JpMyNumber, Id, 45, false, r"[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}", asia::jp_my_number),
     shape(K::KrRrn, Id, 80, true, r"[0-9]{6}-[1-8][0-9]{6}", id::kr_rrn),
     shape(K::SgNric, Id, 95, true, r"[STFG][0-9]{7}[A-Z]", id::sg_nric),
     shape(K::MyNric, Id, 80, true, r"[0-9]{2}[01][0-9][0-3][0-9]-[0-9]{2}-[0-9]{4}", asia::my_nric),
@@ -133,10 +133,10 @@ pub(super) const SHAPES: &[Shape] = &[
     shape(K::MedicalRecord, Id, 85, true, r"MRN[-:# ]{0,2}[0-9]{5,10}", always),
     shape(K::IcdCode, Id, 30, false, r"[A-TV-Z][0-9][0-9AB](?:\.[0-9A-Z]{1,4})?", always),
     // Documents and vehicles. Serial numbers of passports have no telling shape: they need their column.
-    shape(K::PassportMrz, Id, 98, false, r"P[A-Z<][A-Z<]{3}[A-Z<]{20,39}", europe::mrz_names),
+    shape(K::PassportMrz, Token, 98, false, r"P[A-Z<][A-Z<]{3}[A-Z<]{20,39}", europe::mrz_names),
     shape(
         K::PassportMrz,
-        Id,
+        Token,
         98,
         true,
         r"[A-Z0-9<]{9}[0-9][A-Z<]{3}[0-9]{7}[MF<X][0-9]{7}[A-Z0-9<]{14,16}",
