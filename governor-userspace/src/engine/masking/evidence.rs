@@ -6,6 +6,7 @@
 
 use super::detector::{ColumnContext, DetectorId, Detectors, Finding, Kind, NameLook, look_at_name};
 use super::json::mask_json;
+use super::masker::Masker;
 use crate::engine::model::Category;
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +59,8 @@ impl ColumnEvidence {
     }
 
     /// Looks at one value in text form and counts everything that it may be: better evidence than [`Self::note`].
-    pub fn observe(&mut self, detectors: &Detectors, value: &[u8]) {
+    pub fn observe(&mut self, masker: &Masker, value: &[u8]) {
+        let detectors = &masker.detectors;
         let value = value.trim_ascii();
         if value.is_empty() {
             return;
@@ -81,20 +83,20 @@ impl ColumnEvidence {
         let NameLook { organisation, .. } = look_at_name(value);
         self.organisations = self.organisations.saturating_add(u32::from(organisation));
         if !strong {
-            self.observe_inside(detectors, value);
+            self.observe_inside(masker, value);
         }
     }
 
-    fn observe_inside(&mut self, detectors: &Detectors, value: &[u8]) {
+    fn observe_inside(&mut self, masker: &Masker, value: &[u8]) {
         if matches!(value.first(), Some(b'{' | b'[')) {
             let mut masked = Vec::new();
-            if mask_json(detectors, value, &mut masked).is_ok_and(|count| count > 0) {
+            if mask_json(masker, value, &mut masked).is_ok_and(|count| count > 0) {
                 self.in_document = self.in_document.saturating_add(1);
             }
             return;
         }
         let mut found = Vec::new();
-        detectors.find_in_text(value, &mut found);
+        masker.detectors.find_in_text(value, &mut found);
         if let Some((_, category)) = found.first() {
             self.in_text = self.in_text.saturating_add(1);
             if let Some(count) = self.text_categories.get_mut(*category as usize) {

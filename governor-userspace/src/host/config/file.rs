@@ -124,6 +124,7 @@ pub(super) enum Dictionary {
 
 table!(MaskingColumn {
     column: Value<String>,
+    path: Value<String>,
     category: Option<Category>,
 });
 

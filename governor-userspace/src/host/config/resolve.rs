@@ -1,7 +1,7 @@
 //! The configuration, checked and typed: what the rest of governor reads.
 
 use super::file;
-use crate::engine::masking::{Category, UserDetector};
+use crate::engine::masking::{Category, JsonPath, UserDetector};
 use crate::engine::policy;
 pub use crate::engine::session::ColumnPattern;
 use crate::host::identity::{Assignment, IdentityRules};
@@ -176,6 +176,8 @@ pub struct Masking {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnLabel {
     pub column: ColumnPattern,
+    /// Only this place in its documents.
+    pub path: Option<JsonPath>,
     pub category: Category,
 }
 

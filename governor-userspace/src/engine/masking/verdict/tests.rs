@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::masking::detector::tests::DETECTORS;
+use crate::engine::masking::masker::tests::MASKER;
 use Category::*;
 
 const TEXT: u32 = 25;
@@ -9,7 +10,7 @@ const TEXT: u32 = 25;
 fn evidence(values: &[&str]) -> ColumnEvidence {
     let mut evidence = ColumnEvidence::default();
     for value in values {
-        evidence.observe(&DETECTORS, value.as_bytes());
+        evidence.observe(&MASKER, value.as_bytes());
     }
     evidence
 }

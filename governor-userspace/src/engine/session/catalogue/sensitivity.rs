@@ -2,16 +2,19 @@
 
 use super::Catalogue;
 use super::labels::Labels;
-use crate::engine::masking::Category;
+use crate::engine::masking::{Category, JsonPath};
 use crate::engine::model::{ColumnId, FIRST_USER_OID, Oid, Relation, RelationKind, Statement};
 use crate::engine::sql::{SqlDialect, ViewFlows};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Sensitive columns only: what is not in it is not known to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sensitivity {
     categories: HashMap<ColumnId, Category>,
     relations: HashSet<Oid>,
+    /// Columns of documents of which only these places are sensitive.
+    paths: HashMap<ColumnId, Arc<[JsonPath]>>,
     any: bool,
 }
 
@@ -23,6 +26,11 @@ impl Sensitivity {
     /// Some user relation has sensitive columns.
     pub fn any(&self) -> bool {
         self.any
+    }
+
+    /// The only places in the documents of a sensitive column that are.
+    pub fn paths(&self, column: ColumnId) -> Option<&Arc<[JsonPath]>> {
+        self.paths.get(&column)
     }
 
     /// A column of this relation is sensitive.
@@ -37,14 +45,24 @@ impl Sensitivity {
     }
 
     /// By labels and names alone.
-    pub fn of_names<'a>(relations: impl Iterator<Item = &'a Relation>, labels: &Labels) -> Self {
+    pub fn of_names(data: &crate::engine::model::Catalogue, labels: &Labels) -> Self {
         let mut found = Self::default();
-        for relation in relations {
+        for relation in data.relations() {
             for column in &relation.columns {
-                let category =
-                    labels.category(&relation.schema, &relation.name, &column.name, column.type_oid);
+                let named = |relation_name: &str, column_name: &str| {
+                    labels.category(&relation.schema, relation_name, column_name, column.type_oid)
+                };
+                let category = named(&relation.name, &column.name).or_else(|| {
+                    let (table, remote) = data.remote_names(relation, column)?;
+                    // The operator's word is about the names here.
+                    named(table, remote).filter(|_| !labels.is_clear(relation, &column.name))
+                });
+                let id = (relation.oid, column.attribute);
                 if let Some(category) = category {
-                    found.mark((relation.oid, column.attribute), category);
+                    found.mark(id, category);
+                } else if let Some((paths, category)) = labels.paths(relation, &column.name) {
+                    found.mark(id, category);
+                    found.paths.insert(id, paths.into());
                 }
             }
         }

@@ -7,7 +7,9 @@ use super::{
     ColumnPattern, Config, ConfigError, DEFAULT_PATH, Identity, Limits, Log, Masking, Metrics, Overrides,
     Policy, ServerKey, Tls,
 };
-use crate::engine::masking::{Category, UserDetector, UserDetectorError, UserMatch, check_user_defined};
+use crate::engine::masking::{
+    Category, JsonPath, UserDetector, UserDetectorError, UserMatch, check_user_defined,
+};
 use crate::engine::policy::Pack;
 use crate::host::identity::agents::line_of;
 use crate::host::identity::{IdentityRules, KnownAgents};
@@ -220,7 +222,8 @@ impl Source<'_> {
                 return Err(self.fail(at, key, "is missing: every label names a column"));
             };
             let category = label.category.unwrap_or(Category::Other);
-            columns.push(ColumnLabel { column: self.column(&column, key)?, category });
+            let path = label.path.map(|path| self.path(&path)).transpose()?;
+            columns.push(ColumnLabel { column: self.column(&column, key)?, path, category });
         }
         let clear = written.clear.iter().map(|c| self.column(c, "masking.clear")).collect::<Checked<_>>()?;
         let detectors = self.detectors(written.detectors)?;
@@ -261,6 +264,13 @@ impl Source<'_> {
             self.fail_at(at, "masking.detectors", format!("{name:?}: {problem}"))
         })?;
         Ok(detectors)
+    }
+
+    fn path(&self, value: &Spanned<String>) -> Checked<JsonPath> {
+        JsonPath::parse(value.get_ref()).ok_or_else(|| {
+            let reason = format!("{:?} is no path of keys, such as $.customer.phone", value.get_ref());
+            self.fail_at(value.span(), "masking.columns.path", reason)
+        })
     }
 
     fn column(&self, value: &Spanned<String>, key: &str) -> Checked<ColumnPattern> {
