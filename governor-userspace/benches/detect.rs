@@ -12,7 +12,8 @@ mod corpus;
 
 use corpus::Column;
 use governor::engine::masking::{
-    ColumnAction, ColumnPlan, Detectors, Format, Masker, RowPlan, classify_column, mask_row,
+    ColumnAction, ColumnContext, ColumnEvidence, ColumnPlan, Detectors, Format, Masker, RowPlan,
+    judge_column, mask_row,
 };
 use std::hint::black_box;
 use std::sync::Arc;
@@ -85,7 +86,9 @@ impl Judge {
                 type_oid: TEXT,
                 type_modifier: -1,
                 format: Format::Text,
+                context: ColumnContext::UNKNOWN,
             }],
+            ..RowPlan::default()
         };
         let detectors = Detectors::new().expect("the built-in detectors compile");
         Self { masker: Arc::new(detectors).into(), plan }
@@ -93,17 +96,17 @@ impl Judge {
 
     /// What a column is said to hold, by its name and its values.
     fn of_name(&self, name: &str, column: &Column) -> Option<String> {
-        if let Some(category) = classify_column("", name, TEXT) {
-            return Some(format!("by_name:{}", category.as_str()));
-        }
-        let mut counts = std::collections::BTreeMap::new();
+        let mut evidence = ColumnEvidence::default();
         for value in &column.values {
-            if let Some(said) = self.alone(value) {
-                *counts.entry(said).or_insert(0) += 1;
-            }
+            evidence.observe(&self.masker, value.as_bytes());
         }
-        let (said, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-        (count * 100 >= column.values.len() * COLUMN_PERCENT_MIN).then_some(said)
+        let verdict = judge_column("", name, TEXT, &[], &evidence)?;
+        let category = verdict.category.as_str();
+        Some(match self.masker.detectors.name(verdict.detector) {
+            "in_text" | "in_document" => "in_text".to_owned(),
+            "by_name" => format!("by_name:{category}"),
+            _ => category.to_owned(),
+        })
     }
 
     /// What a value is by itself; `in_text` where only something in it is hidden.
@@ -144,4 +147,3 @@ fn row(value: &[u8]) -> Vec<u8> {
 
 const TEXT: u32 = 25;
 const PASSES: usize = 9;
-const COLUMN_PERCENT_MIN: usize = 30;

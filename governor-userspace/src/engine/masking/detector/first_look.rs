@@ -23,7 +23,9 @@ fn has_run_or_number(text: &[u8], signs: &Signs) -> bool {
     for &byte in text {
         let (is_token, is_capital) = match byte {
             b'A'..=b'Z' | b'0'..=b'9' => (true, true),
-            b'a'..=b'z' | b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'$' | b',' | b':' => (true, false),
+            b'a'..=b'z' | b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'$' | b',' | b':' | b'%' | b'~' => {
+                (true, false)
+            }
             _ => (false, false),
         };
         token = if is_token { token + 1 } else { 0 };

@@ -42,7 +42,7 @@ impl TextSearch {
             patterns.push(shape.pattern.to_owned());
             finders.push(Finder {
                 pattern: single(shape.pattern)?,
-                category: shape.category,
+                category: shape.kind.category(),
                 check: shape.check,
                 keyword: false,
             });
@@ -237,6 +237,14 @@ pub(super) const KEYWORDS: &[(Category, &str)] = &[
     (
         Category::NationalId,
         r"(?i)\b(?:ssn|social security|bsn|burgerservicenummer|aadhaar|aadhar|pesel|cpf|nif|tax id|steuer-?id|national id|sozialversicherungsnummer)(?: ?(?:number|no\.?|nr\.?|nummer))?(?: is| ist)?[ :=#]{1,3}([0-9](?:[ .-]?[0-9]){6,13})",
+    ),
+    (
+        Category::Phone,
+        r"(?i)\b(?:tel|telephone|telefon|telefono|phone|phone number|mobile|cell|handy|whatsapp|fax|call(?: back)?(?: me| us| him| her| them)?(?: on| at)?|ring|dial|rufnummer|sms)(?: ?(?:number|no\.?|nr\.?|nummer))?(?: is| ist)?[ .:=#]{1,3}(\+?\(?[0-9](?:[ .()/-]?[0-9]){6,14})",
+    ),
+    (
+        Category::BirthDate,
+        r"(?i)\b(?:dob|d\.o\.b\.|born(?: on)?|birth ?date|date of birth|birthday|geboren(?: am)?|geburtsdatum|nee? le|date de naissance|fecha de nacimiento|nacido el|nata? il)(?: is| ist)?[ :=]{1,3}([0-9]{1,4}[-./][0-9]{1,2}[-./][0-9]{1,4})",
     ),
     (
         Category::Passport,
