@@ -7,10 +7,12 @@ use super::value::{UNNAMED, Value};
 use super::{Analysis, Doubt};
 use crate::engine::model::FunctionName;
 use crate::engine::sql::postgres::children::untyped;
+use crate::engine::sql::postgres::setting::constant;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{A_Expr, A_Indirection, JsonAggConstructor, SubLink};
 use pg_raw_parse::raw::{A_Expr_Kind as E, JsonExprOp, SubLinkType as S};
+use std::sync::Arc;
 
 /// What a part does in the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +228,9 @@ impl<'t> Analysis<'_, 't> {
             }
         }
         let (left, right) = (node.lexpr(), node.rexpr());
+        if matches!(name, "->" | "->>" | "#>" | "#>>") {
+            note_keys(right, total);
+        }
         let (left_part, right_part) = match node.kind {
             E::AEXPR_NULLIF => (part, Part::Chooses),
             E::AEXPR_OP if !compares(name) || matches!(left, Node::None) => (part, part),
@@ -358,11 +363,16 @@ impl<'t> Analysis<'_, 't> {
         for step in path.indirection() {
             match step {
                 Node::A_Indices(indices) => {
+                    note_keys(indices.uidx(), total);
                     work.push((indices.lidx(), Part::Chooses));
                     work.push((indices.uidx(), Part::Chooses));
                 }
                 Node::String(name) => {
-                    let function = FunctionName { schema: None, name: name.sval().unwrap_or(UNNAMED).into() };
+                    let name = name.sval().unwrap_or(UNNAMED);
+                    if total.keys.len() < KEYS_COUNT_MAX {
+                        total.keys.insert(name.into());
+                    }
+                    let function = FunctionName { schema: None, name: name.into() };
                     if !self.shared.names.catalogue.user_functions(&function, self.path).is_empty() {
                         total.doubt(Some(Doubt::Function));
                     }
@@ -373,6 +383,17 @@ impl<'t> Analysis<'_, 't> {
         }
     }
 }
+
+/// The keys in a constant behind an operator that takes a piece out of a document: a name, or a path `{a,b}`.
+fn note_keys(constant_key: Node<'_>, total: &mut Value) {
+    let Some(text) = constant(constant_key) else { return };
+    let words = text.trim_matches(['{', '}']).split(',').map(|word| word.trim().trim_matches('"'));
+    // Places in lists are no keys.
+    let names = words.filter(|word| !word.is_empty() && word.parse::<i64>().is_err());
+    total.keys.extend(names.take(KEYS_COUNT_MAX.saturating_sub(total.keys.len())).map(Arc::from));
+}
+
+const KEYS_COUNT_MAX: usize = 64;
 
 /// A part that may be missing.
 fn optional<'t, T>(node: Option<&'t T>) -> Node<'t>

@@ -13,6 +13,7 @@ pub(super) struct Value {
     pub sources: Set,
     pub implicit: Set,
     pub exact: bool,
+    pub keys: BTreeSet<Arc<str>>,
     pub unknown: Option<Doubt>,
 }
 
@@ -35,6 +36,7 @@ impl Value {
     pub(super) fn add(&mut self, other: &Self) {
         self.sources.extend(&other.sources);
         self.implicit.extend(&other.implicit);
+        self.keys.extend(other.keys.iter().cloned());
         self.doubt(other.unknown);
     }
 
@@ -62,7 +64,7 @@ impl Value {
 
     /// What it costs to merge it.
     pub(super) fn size(&self) -> usize {
-        1 + self.sources.len() + self.implicit.len()
+        1 + self.sources.len() + self.implicit.len() + self.keys.len()
     }
 }
 
@@ -152,6 +154,7 @@ impl Rows {
             sources: value.sources,
             implicit: value.implicit,
             exact: value.exact,
+            keys: value.keys,
             unknown: value.unknown,
         };
         Lineage::Columns(self.columns.into_iter().map(flow).collect())
