@@ -4,7 +4,7 @@ use super::agent::{KernelSlot, Running};
 use super::handle::{Handle, HandleParts};
 use super::options::RunOptions;
 use crate::engine::masking::Detectors;
-use crate::engine::session::{EngineLimits, Labels, TlsMode};
+use crate::engine::session::{EngineLimits, InferenceLimits, Labels, TlsMode};
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
 use crate::host::clock;
 use crate::host::config::{self, Approver, CancelUnknown, Config};
@@ -72,6 +72,7 @@ pub(super) fn build(
         labels: Arc::new(labels(config)),
         engine_limits: engine_limits(config),
         rates: Arc::default(),
+        inference: Arc::default(),
         glass: Arc::default(),
         ports: ports(config),
         cancels: CancelRegistry::default(),
@@ -229,7 +230,20 @@ fn engine_limits(config: &Config) -> EngineLimits {
         hold_timeout_ns: u64::try_from(config.approvals.timeout.as_nanos()).unwrap_or(u64::MAX),
         forward_unknown_cancel: config.limits.cancel_unknown == CancelUnknown::Forward,
         detect_values: config.masking.detect_values,
+        inference: Arc::new(inference_limits(&config.masking.inference)),
         ..EngineLimits::default()
+    }
+}
+
+fn inference_limits(config: &config::Inference) -> InferenceLimits {
+    let millibits = |bits: u32| (bits > 0).then(|| u64::from(bits) * 1_000);
+    InferenceLimits {
+        classes: config.classes.clone(),
+        window_ns: u64::try_from(config.window.as_nanos()).unwrap_or(u64::MAX),
+        warn_millibits: millibits(config.warn_bits),
+        hold_millibits: millibits(config.hold_bits),
+        deny_millibits: millibits(config.deny_bits),
+        approvers: config.approvers.clone(),
     }
 }
 

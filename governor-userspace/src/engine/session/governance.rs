@@ -7,6 +7,7 @@ use super::catalogue::{Catalogue, ColumnPattern, Labels};
 use super::facts::{FactsCache, StatementRef, Understood};
 use super::flows::FlowsCache;
 use super::glass::Glass;
+use super::inference::{Inference, InferenceLimits};
 use super::rates::Rates;
 use super::reached::{self, Reached};
 use super::visibility;
@@ -38,6 +39,8 @@ pub struct EngineLimits {
     pub forward_unknown_cancel: bool,
     /// Whether values of columns that nothing else says are sensitive are looked at.
     pub detect_values: bool,
+    /// How much may be learnt about masked columns by asking about them.
+    pub inference: Arc<InferenceLimits>,
 }
 
 impl Default for EngineLimits {
@@ -51,6 +54,7 @@ impl Default for EngineLimits {
             catalogue_age_ns_max: 300 * 1_000_000_000,
             forward_unknown_cancel: false,
             detect_values: true,
+            inference: Arc::default(),
         }
     }
 }
@@ -64,6 +68,8 @@ pub struct Governance {
     pub limits: EngineLimits,
     /// Shared by all workers.
     pub rates: Arc<Rates>,
+    /// Shared by all workers.
+    pub inference: Arc<Inference>,
     /// Shared by all workers.
     pub glass: Arc<Glass>,
     pub facts: FactsCache,
@@ -98,6 +104,7 @@ impl Governance {
             labels,
             limits,
             rates: Arc::default(),
+            inference: Arc::default(),
             glass: Arc::default(),
             flows: FlowsCache::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),

@@ -21,6 +21,7 @@ pub mod cases;
 mod catalogue;
 mod chunk;
 mod client;
+mod conditions;
 mod copying;
 mod diagnostics;
 mod effects;
@@ -35,6 +36,7 @@ mod gate;
 mod glass;
 mod governance;
 mod hold;
+mod inference;
 mod input;
 mod judge;
 mod meaning;
@@ -57,6 +59,7 @@ pub use catalogue::{Catalogue, ColumnPattern, Labels};
 pub use facts::{FactsCache, Understood};
 pub use glass::{Broken, Glass, login_of};
 pub use governance::{EngineLimits, Governance};
+pub use inference::{INFERENCE_POLICY, Inference, InferenceCounts, InferenceLimits};
 pub use input::{CancelMatch, Input, StopReason};
 pub use pace::RATE_POLICY;
 pub use permit::Permit;
@@ -251,6 +254,8 @@ struct Portal {
     means: Option<Meaning>,
     /// Rows that it gave so far, where they are counted.
     rows: u64,
+    /// It was run: what its conditions tell has been charged.
+    charged: bool,
     /// A cursor WITH HOLD: it outlives its transaction.
     holds: bool,
     /// A Describe of this portal was sent.

@@ -47,6 +47,7 @@ impl Session {
             writes: recorded.writes.clone(),
             unknown: statement.unknown.clone(),
             parameters: parameters.clone(),
+            conditions: judged.conditions.clone(),
             executes: judged.executes.iter().map(|m| m.statement.recorded().text.clone()).collect(),
             approval: approval.map(str::to_owned),
             break_glass: self.broken.as_ref().map(|broken| broken.id.clone()),
@@ -84,6 +85,7 @@ impl Session {
             limit: None,
             portal: None,
             source: judged.source(),
+            unsettled: None,
             prepares: None,
             declares: None,
         }
@@ -99,6 +101,9 @@ impl Session {
         sqlstate: Option<String>,
         out: &mut Actions,
     ) {
+        let settles = matches!(outcome, Outcome::Complete | Outcome::Suspended | Outcome::Error);
+        let told_millibits =
+            run.unsettled.filter(|_| settles).map_or(0, |unsettled| unsettled.settle(run.rows, at));
         let event = AuditEvent::Completion(Completion {
             decision: run.decision,
             outcome,
@@ -116,6 +121,7 @@ impl Session {
             governor_ns: run.governor_ns,
             sqlstate,
             limit: run.limit,
+            told_millibits,
         });
         if let Some(portal) = run.portal.and_then(|name| self.portals.confirmed_mut(&name)) {
             portal.rows = portal.rows.saturating_add(run.rows);

@@ -101,6 +101,16 @@ table!(Masking {
     columns: Vec<MaskingColumn>,
     clear: Vec<Spanned<String>>,
     detect_values: Option<bool>,
+    inference: Inference,
+});
+
+table!(Inference {
+    classes: Option<Vec<Class>>,
+    window: Value<Span>,
+    warn_bits: Option<u32>,
+    hold_bits: Option<u32>,
+    deny_bits: Option<u32>,
+    approvers: Option<String>,
 });
 
 table!(MaskingColumn {

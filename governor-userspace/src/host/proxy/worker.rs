@@ -8,7 +8,7 @@ use super::relay;
 use super::sources::Sources;
 use crate::engine::masking::Detectors;
 use crate::engine::model::Endpoint;
-use crate::engine::session::{Catalogue, EngineLimits, Glass, Governance, Labels, Rates};
+use crate::engine::session::{Catalogue, EngineLimits, Glass, Governance, Inference, Labels, Rates};
 use crate::engine::sql::PARSER_STACK_BYTES_MIN;
 use crate::host::approvals::ApprovalStore;
 use crate::host::identity::Identifier;
@@ -52,6 +52,7 @@ pub struct Shared {
     pub labels: Arc<Labels>,
     pub engine_limits: EngineLimits,
     pub rates: Arc<Rates>,
+    pub inference: Arc<Inference>,
     pub glass: Arc<Glass>,
     pub ports: Vec<PortRule>,
     pub cancels: CancelRegistry,
@@ -84,6 +85,7 @@ impl Shared {
             self.engine_limits.clone(),
         );
         governance.rates = self.rates.clone();
+        governance.inference = self.inference.clone();
         governance.glass = self.glass.clone();
         governance
     }
@@ -256,6 +258,7 @@ async fn take_work(local: Rc<Local>, mut receiver: mpsc::UnboundedReceiver<Work>
                 local.shared.metrics.decisions(decisions.0 - counted.0.0, decisions.1 - counted.0.1);
                 local.shared.metrics.facts(facts.0 - counted.1.0, facts.1 - counted.1.1);
                 local.shared.metrics.lineage_disagreements(disagreements - counted.2);
+                local.shared.metrics.inference(local.shared.inference.take_counts());
                 counted = (decisions, facts, disagreements);
             }
             Some(ended) = running.join_next() => {

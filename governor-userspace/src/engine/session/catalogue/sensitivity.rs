@@ -16,6 +16,10 @@ pub(super) struct Sensitivity {
     /// Columns of documents of which only these places are sensitive.
     paths: HashMap<ColumnId, Arc<[JsonPath]>>,
     any: bool,
+    /// Sensitive columns that choose the rows of a view.
+    chosen_by: HashMap<Oid, Box<[ColumnId]>>,
+    /// Sensitive columns of views that are not those of a table as they are.
+    computed: HashSet<ColumnId>,
 }
 
 impl Sensitivity {
@@ -31,6 +35,20 @@ impl Sensitivity {
     /// The only places in the documents of a sensitive column that are.
     pub fn paths(&self, column: ColumnId) -> Option<&Arc<[JsonPath]>> {
         self.paths.get(&column)
+    }
+
+    /// Sensitive columns that choose the rows of a view.
+    pub fn chosen_by(&self, view: Oid) -> &[ColumnId] {
+        self.chosen_by.get(&view).map_or(&[], |columns| columns)
+    }
+
+    /// A view's column is made of sensitive ones.
+    pub fn is_computed(&self, column: ColumnId) -> bool {
+        self.computed.contains(&column)
+    }
+
+    pub fn relations(&self) -> impl Iterator<Item = Oid> {
+        self.relations.iter().copied()
     }
 
     /// A column of this relation is sensitive.
@@ -78,8 +96,38 @@ impl Catalogue {
     /// both ends of foreign keys, and columns of the same name in the parents and children of a table. Until nothing changes: views may read views.
     pub(super) fn follow_flows(&mut self, labels: &Labels, dialect: &dyn SqlDialect) {
         let flows = ViewFlows::of(&self.data);
+        self.mark_views(labels, dialect, &flows);
+        self.note_views(&flows);
+    }
+
+    /// What chooses rows and makes columns of views, of that what is sensitive.
+    fn note_views(&mut self, flows: &ViewFlows) {
+        let mut chosen_by = HashMap::new();
+        let mut computed = HashSet::new();
+        for view in self.data.relations().filter(|relation| relation.definition.is_some()) {
+            let columns: Box<[ColumnId]> = flows
+                .conditions_of(view.oid)
+                .into_iter()
+                .filter(|column| self.sensitivity.category(*column).is_some())
+                .collect();
+            if !columns.is_empty() {
+                chosen_by.insert(view.oid, columns);
+            }
+            computed.extend(view.columns.iter().map(|column| (view.oid, column.attribute)).filter(|id| {
+                self.sensitivity.category(*id).is_some()
+                    && flows.of_column(*id).is_none_or(|flow| {
+                        let flow = flows.expand(flow);
+                        !flow.exact || flow.sources.len() != 1 || flow.unknown.is_some()
+                    })
+            }));
+        }
+        self.sensitivity.chosen_by = chosen_by;
+        self.sensitivity.computed = computed;
+    }
+
+    fn mark_views(&mut self, labels: &Labels, dialect: &dyn SqlDialect, flows: &ViewFlows) {
         let views: Vec<View> =
-            self.data.relations().filter_map(|view| View::of(view, &flows, dialect)).collect();
+            self.data.relations().filter_map(|view| View::of(view, flows, dialect)).collect();
         let families: Vec<(ColumnId, ColumnId)> = self
             .data
             .relations()
@@ -114,7 +162,7 @@ impl Catalogue {
             }
             for view in &views {
                 for column in &view.columns {
-                    if let Some(category) = self.drawn_by(*column, view, &flows) {
+                    if let Some(category) = self.drawn_by(*column, view, flows) {
                         changed |= self.mark(*column, category, labels);
                     }
                 }
