@@ -14,7 +14,6 @@ use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{A_Expr, A_Indirection, JsonAggConstructor, SubLink};
 use pg_raw_parse::raw::{A_Expr_Kind as E, JsonExprOp, SubLinkType as S};
-use std::sync::Arc;
 
 /// What a part does in the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -408,9 +407,7 @@ impl<'t> Analysis<'_, 't> {
                 }
                 Node::String(name) => {
                     let name = name.sval().unwrap_or(UNNAMED);
-                    if total.keys.len() < KEYS_COUNT_MAX {
-                        total.keys.insert(name.into());
-                    }
+                    total.key(name);
                     let function = FunctionName { schema: None, name: name.into() };
                     if !self.shared.names.catalogue.user_functions(&function, self.path).is_empty() {
                         total.doubt(Some(Doubt::Function));
@@ -429,10 +426,8 @@ fn note_keys(constant_key: Node<'_>, total: &mut Value) {
     let words = text.trim_matches(['{', '}']).split(',').map(|word| word.trim().trim_matches('"'));
     // Places in lists are no keys.
     let names = words.filter(|word| !word.is_empty() && word.parse::<i64>().is_err());
-    total.keys.extend(names.take(KEYS_COUNT_MAX.saturating_sub(total.keys.len())).map(Arc::from));
+    names.for_each(|name| total.key(name));
 }
-
-const KEYS_COUNT_MAX: usize = 64;
 
 /// A part that may be missing.
 fn optional<'t, T>(node: Option<&'t T>) -> Node<'t>

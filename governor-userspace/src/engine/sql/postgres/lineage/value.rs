@@ -13,7 +13,8 @@ pub(super) struct Value {
     pub sources: Set,
     pub implicit: Set,
     pub exact: bool,
-    pub keys: BTreeSet<Arc<str>>,
+    /// Boxed: few values have any, and there are many on the stack.
+    pub keys: Option<Box<BTreeSet<Arc<str>>>>,
     pub unknown: Option<Doubt>,
 }
 
@@ -36,8 +37,18 @@ impl Value {
     pub(super) fn add(&mut self, other: &Self) {
         self.sources.extend(&other.sources);
         self.implicit.extend(&other.implicit);
-        self.keys.extend(other.keys.iter().cloned());
+        if let Some(keys) = &other.keys {
+            self.keys.get_or_insert_default().extend(keys.iter().cloned());
+        }
         self.doubt(other.unknown);
+    }
+
+    /// It takes a piece out of a document by this name.
+    pub(super) fn key(&mut self, name: &str) {
+        let keys = self.keys.get_or_insert_default();
+        if keys.len() < KEYS_COUNT_MAX {
+            keys.insert(name.into());
+        }
     }
 
     /// `other` chooses what flows in.
@@ -64,7 +75,7 @@ impl Value {
 
     /// What it costs to merge it.
     pub(super) fn size(&self) -> usize {
-        1 + self.sources.len() + self.implicit.len() + self.keys.len()
+        1 + self.sources.len() + self.implicit.len() + self.keys.as_ref().map_or(0, |keys| keys.len())
     }
 }
 
@@ -154,7 +165,7 @@ impl Rows {
             sources: value.sources,
             implicit: value.implicit,
             exact: value.exact,
-            keys: value.keys,
+            keys: value.keys.map(|keys| *keys).unwrap_or_default(),
             unknown: value.unknown,
         };
         Lineage::Columns(self.columns.into_iter().map(flow).collect())
@@ -163,3 +174,4 @@ impl Rows {
 
 /// Stands for a name that is not certain; no column can have it.
 pub(super) const UNNAMED: &str = "";
+const KEYS_COUNT_MAX: usize = 64;
