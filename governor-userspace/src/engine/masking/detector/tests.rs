@@ -329,7 +329,7 @@ fn the_first_look_at_a_value_hides_no_match() {
 /// Keys of most tables end at the first look: each pattern is asked about numbers of every length below the bound.
 #[test]
 fn no_pattern_fits_a_small_number() {
-    for length in 1..signs::BARE_DIGITS_MIN {
+    for length in 1..10 {
         for lead in 0..10 {
             for rest in ["123456789", "000000000", "999999999", "717171717"] {
                 let number = &format!("{lead}{rest}")[..length];

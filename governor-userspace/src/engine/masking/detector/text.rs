@@ -8,7 +8,7 @@
 //! the place where it began.
 
 use super::shapes::{Shape, card, email_fits, iban, iban_length};
-use super::{Signs, first_look, set, single};
+use super::{ShapeSet, Signs, first_look, set, single};
 use crate::engine::model::Category;
 use memchr::memchr_iter;
 use regex::bytes::{Regex, RegexSet};
@@ -21,6 +21,8 @@ pub(super) struct TextSearch {
     /// The patterns of `finders`, in the same order.
     pub(super) any: RegexSet,
     finders: Vec<Finder>,
+    /// Shapes that are runs of letters and digits.
+    runs: ShapeSet,
     card: Regex,
     iban: Regex,
 }
@@ -38,7 +40,7 @@ impl TextSearch {
     pub(super) fn new(shapes: &[Shape]) -> Result<Self, regex::Error> {
         let mut patterns = Vec::new();
         let mut finders = Vec::new();
-        for shape in shapes.iter().filter(|shape| shape.in_text) {
+        for shape in shapes.iter().filter(|shape| shape.in_text && !shape.is_run()) {
             patterns.push(shape.pattern.to_owned());
             finders.push(Finder {
                 pattern: single(shape.pattern)?,
@@ -56,7 +58,8 @@ impl TextSearch {
                 keyword: true,
             });
         }
-        Ok(Self { any: set(patterns.into_iter())?, finders, card: single(CARD)?, iban: single(IBAN)? })
+        let runs = ShapeSet::new(shapes, |shape| shape.in_text && shape.is_run())?;
+        Ok(Self { any: set(patterns.into_iter())?, finders, runs, card: single(CARD)?, iban: single(IBAN)? })
     }
 
     pub(super) fn find(&self, text: &[u8], signs: &Signs, out: &mut Found) {
@@ -67,12 +70,46 @@ impl TextSearch {
             self.cards(text, out);
             self.ibans(text, out);
         }
+        if signs.digits >= 2 {
+            self.runs(text, out);
+        }
         if !first_look::may_match(text, signs) || !self.any.is_match(text) {
             return;
         }
         for at in &self.any.matches(text) {
             if let Some(finder) = self.finders.get(at) {
                 finder.find(text, out);
+            }
+        }
+    }
+
+    /// Runs of letters and digits that stand alone and have both.
+    fn runs(&self, text: &[u8], out: &mut Found) {
+        let mut at = 0;
+        while let Some(&byte) = text.get(at) {
+            if !is_run_byte(byte) {
+                at += 1;
+                continue;
+            }
+            let (start, mut digits) = (at, 0);
+            while let Some(&byte) = text.get(at).filter(|&&b| is_run_byte(b)) {
+                digits += usize::from(byte.is_ascii_digit());
+                at += 1;
+            }
+            let mixed = digits > 0 && digits < at - start || at - start == CN_RESIDENT_ID_BYTES;
+            if !mixed
+                || !RUN_BYTES.contains(&(at - start))
+                || text.get(..start).is_some_and(ends_in_word)
+                || starts_in_word(text, at)
+            {
+                continue;
+            }
+            let mut found = None;
+            self.runs.each(text.get(start..at).unwrap_or(&[]), &mut |_, category, _| {
+                found = found.or(Some(category))
+            });
+            if let Some(category) = found {
+                out.push((start..at, category));
             }
         }
     }
@@ -168,6 +205,10 @@ fn emails(text: &[u8], out: &mut Found) {
     }
 }
 
+fn is_run_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'<'
+}
+
 /// Braces are legal in a local part but in practice enclose one: `{a@example.com}` is an array.
 fn is_local(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 128 || b".!#$%&'*+/=?^_|~`-".contains(&byte)
@@ -225,6 +266,10 @@ fn starts_in_digit(text: &[u8], at: usize) -> bool {
     text.get(at).is_some_and(u8::is_ascii_alphanumeric)
 }
 
+/// Shortest and longest run of letters and digits that is looked at: a Japanese or Irish number, a long wallet.
+const RUN_BYTES: std::ops::RangeInclusive<usize> = 8..=76;
+/// The one number without a letter that is looked for in text.
+const CN_RESIDENT_ID_BYTES: usize = 18;
 const CARD: &str = r"[2-6][0-9]{3}(?:[ -]?[0-9]){10,15}";
 const IBAN: &str = r"[A-Za-z]{2}[0-9]{2}";
 
