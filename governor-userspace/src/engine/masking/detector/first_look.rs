@@ -37,7 +37,7 @@ fn has_run_or_number(text: &[u8], signs: &Signs) -> bool {
             return true;
         }
     }
-    (dots >= 3 && signs.digits >= 4) || (signs.digits >= 6 && has_capitals_then_digit(text))
+    (dots >= 3 && signs.digits >= 4) || (signs.digits >= 5 && has_capitals_then_digit(text))
 }
 
 /// Two capitals, perhaps a blank, a digit: how a National Insurance number begins.

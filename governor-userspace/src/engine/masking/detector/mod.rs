@@ -247,8 +247,9 @@ impl Detectors {
         // A key in PEM and the stripe of a card have blanks, and begin like nothing else.
         let is_key = value.starts_with(b"-----BEGIN ") || value.starts_with(b"%B");
         if signs.has_blank() && signs.digits > 0 && !is_key {
-            let has_parts =
-                signs.has_comma() && signs.digits > 2 || value.starts_with(b"P") || value.contains(&0xb0);
+            let has_parts = (signs.has_comma() || value.contains(&b'\n')) && signs.digits >= 2
+                || value.starts_with(b"P")
+                || value.contains(&0xb0);
             if has_parts && value.len() <= PLACE_BYTES_MAX {
                 self.place.each(value, put);
             }
@@ -277,8 +278,9 @@ impl Detectors {
             self.token.each(value, put);
         }
         if value.len() <= ID_BYTES_MAX {
-            // Bank codes, and Italian numbers of which letters stand for the digits.
-            let may_be_letters = signs.has_capital() && matches!(value.len(), 8 | 11 | 16);
+            // Bank codes, Italian numbers of which letters stand for the digits, vehicles and network cards.
+            let may_be_letters =
+                signs.has_capital() && matches!(value.len(), 8 | 11 | 16) || value.len() == 17;
             if signs.digits >= 4
                 || signs.has_colon()
                 || signs.digits > 0 && signs.has_capital()

@@ -288,7 +288,7 @@ fn samples(pattern: &str, count: usize) -> Vec<Vec<u8>> {
 fn the_first_look_at_a_text_hides_no_match() {
     let all = shapes::all();
     let shapes = all.iter().filter(|shape| shape.in_text).map(|shape| shape.pattern);
-    let mut matched = 0;
+    let (mut matched, mut hidden) = (0, Vec::new());
     for pattern in shapes.chain(text::KEYWORDS.iter().map(|(_, pattern)| *pattern)) {
         for value in samples(pattern, 300) {
             for (before, after) in [("", ""), ("SELECT '", "'"), ("x = ", " and more"), ("\u{fc}", ";")] {
@@ -296,19 +296,23 @@ fn the_first_look_at_a_text_hides_no_match() {
                 if DETECTORS.text.any.is_match(&text) {
                     matched += 1;
                     let signs = Signs::of(&text);
-                    let shown = String::from_utf8_lossy(&text);
-                    assert!(first_look::may_match(&text, &signs), "{pattern} in {shown}");
-                    assert!(signs.has_at() || signs.digits >= 2 || signs.has_mark(), "{pattern} in {shown}");
+                    // Behind a keyword a value without two digits is a word.
+                    let is_keyword = text::KEYWORDS.iter().any(|(_, keyword)| *keyword == pattern);
+                    let passes = is_keyword || signs.has_at() || signs.digits >= 2 || signs.has_mark();
+                    if !passes || !first_look::may_match(&text, &signs) {
+                        hidden.push(format!("{pattern} in {}", String::from_utf8_lossy(&text)));
+                    }
                 }
             }
         }
     }
+    assert_eq!(hidden, Vec::<String>::new());
     assert!(matched > 10_000, "{matched} of the samples match");
 }
 
 #[test]
 fn the_first_look_at_a_value_hides_no_match() {
-    let mut matched = 0;
+    let (mut matched, mut hidden) = (0, Vec::new());
     for shape in shapes::all() {
         let detectors = Detectors::with_shapes(&[Shape { check: |_| true, ..shape }]).unwrap();
         let whole = single(&format!("^(?:{})$", shape.pattern)).unwrap();
@@ -316,13 +320,15 @@ fn the_first_look_at_a_value_hides_no_match() {
             let value = value.trim_ascii();
             if whole.is_match(value) && signs::plain(value, &Signs::of(value)).is_none() {
                 matched += 1;
-                let shown = String::from_utf8_lossy(value);
                 let mut found = false;
                 detectors.examine_all(value, &mut |finding| found |= finding.detector == shape.kind.into());
-                assert!(found || value.iter().all(u8::is_ascii_digit), "{} as {shown}", shape.pattern);
+                if !found && !value.iter().all(u8::is_ascii_digit) {
+                    hidden.push(format!("{} as {}", shape.pattern, String::from_utf8_lossy(value)));
+                }
             }
         }
     }
+    assert_eq!(hidden, Vec::<String>::new());
     assert!(matched > 10_000, "{matched} of the samples match");
 }
 

@@ -288,8 +288,12 @@ pub(super) const KEYWORDS: &[(Category, &str)] = &[
         r"(?i)\b(?:tel|telephone|telefon|telefono|phone|phone number|mobile|cell|handy|whatsapp|fax|call(?: back)?(?: me| us| him| her| them)?(?: on| at)?|ring|dial|rufnummer|sms)(?: ?(?:number|no\.?|nr\.?|nummer))?(?: is| ist)?[ .:=#]{1,3}(\+?\(?[0-9](?:[ .()/-]?[0-9]){6,14})",
     ),
     (
+        Category::Health,
+        r"(?i)\b(?:mrn|medical record|patient id|nhs)(?: ?(?:number|no\.?|nr\.?))?(?: is)?[ :=#]{1,3}([0-9](?:[ -]?[0-9]){6,9})",
+    ),
+    (
         Category::BirthDate,
-        r"(?i)\b(?:dob|d\.o\.b\.|born(?: on)?|birth ?date|date of birth|birthday|geboren(?: am)?|geburtsdatum|nee? le|date de naissance|fecha de nacimiento|nacido el|nata? il)(?: is| ist)?[ :=]{1,3}([0-9]{1,4}[-./][0-9]{1,2}[-./][0-9]{1,4})",
+        r"(?i)\b(?:dob|d\.o\.b\.|born(?: on)?|birth ?date|date of birth|birthday|geboren(?: am)?|geburtsdatum|nee? le|date de naissance|fecha de nacimiento|nacido el|nata? il)(?: is| ist)?[ :=]{1,3}([0-3][0-9][-./][01][0-9][-./](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[-./][01][0-9][-./][0-3][0-9]|[01][0-9]/[0-3][0-9]/(?:19|20)[0-9]{2})",
     ),
     (
         Category::Passport,

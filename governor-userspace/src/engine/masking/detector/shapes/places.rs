@@ -73,7 +73,7 @@ pub(super) const SHAPES: &[Shape] = &[
         Place,
         85,
         false,
-        r#"[0-9]{1,2}\xc2?\xb0 ?[0-9]{1,2}['\xe2][^NS]{0,16}[NS],? ?[0-9]{1,3}\xc2?\xb0 ?[0-9]{1,2}['\xe2][^EW]{0,16}[EWO]"#,
+        r#"[0-9]{1,2}\xc2?\xb0 ?[0-9]{1,2}['\xe2][^NS]{0,16}[NS],? [0-9]{1,3}\xc2?\xb0 ?[0-9]{1,2}['\xe2][^EW]{0,16}[EWO]"#,
         always,
     ),
     // A town, a state and its code.
