@@ -102,6 +102,22 @@ table!(Masking {
     clear: Vec<Spanned<String>>,
     detect_values: Option<bool>,
     detectors: Vec<Spanned<MaskingDetector>>,
+    inference: Inference,
+    discovery: MaskingDiscovery,
+});
+
+table!(Inference {
+    classes: Option<Vec<Class>>,
+    window: Value<Span>,
+    warn_bits: Option<u32>,
+    hold_bits: Option<u32>,
+    deny_bits: Option<u32>,
+    approvers: Option<String>,
+});
+
+table!(MaskingDiscovery {
+    enabled: Option<bool>,
+    mask_from: Value<u32>,
 });
 
 table!(MaskingDetector {

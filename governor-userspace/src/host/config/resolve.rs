@@ -2,8 +2,9 @@
 
 use super::file;
 use crate::engine::masking::{Category, JsonPath, UserDetector};
+use crate::engine::model::Class;
 use crate::engine::policy;
-pub use crate::engine::session::ColumnPattern;
+pub use crate::engine::session::{ColumnPattern, DiscoverySettings};
 use crate::host::identity::{Assignment, IdentityRules};
 use crate::host::policy::PolicyOptions;
 pub use crate::host::telemetry::log::LogFormat;
@@ -171,6 +172,22 @@ pub struct Masking {
     pub detect_values: bool,
     /// What to look for beyond the built-in kinds; they compile.
     pub detectors: Vec<UserDetector>,
+    pub inference: Inference,
+    pub discovery: DiscoverySettings,
+}
+
+/// The inference budget. A threshold of 0 is off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inference {
+    /// Whose answers are counted.
+    pub classes: Vec<Class>,
+    /// In which what was told drains away; 1 minute to 30 days.
+    pub window: Duration,
+    pub warn_bits: u32,
+    pub hold_bits: u32,
+    pub deny_bits: u32,
+    /// The group that answers a hold.
+    pub approvers: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -404,7 +421,27 @@ impl Default for Policy {
 
 impl Default for Masking {
     fn default() -> Self {
-        Self { columns: Vec::new(), clear: Vec::new(), detect_values: true, detectors: Vec::new() }
+        Self {
+            columns: Vec::new(),
+            clear: Vec::new(),
+            detect_values: true,
+            detectors: Vec::new(),
+            inference: Inference::default(),
+            discovery: DiscoverySettings::default(),
+        }
+    }
+}
+
+impl Default for Inference {
+    fn default() -> Self {
+        Self {
+            classes: vec![Class::Person],
+            window: Duration::from_secs(86_400),
+            warn_bits: 16,
+            hold_bits: 32,
+            deny_bits: 64,
+            approvers: "dba".into(),
+        }
     }
 }
 

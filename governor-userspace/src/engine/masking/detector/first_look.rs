@@ -11,6 +11,8 @@ use std::sync::LazyLock;
 /// Whether one of the patterns for text may match. Addresses, cards and IBANs have scanners of their own.
 pub(super) fn may_match(text: &[u8], signs: &Signs) -> bool {
     signs.digits >= NUMBER_DIGITS_MIN
+        // A number of Hong Kong, with its check digit in brackets.
+        || signs.digits >= 6 && memchr::memchr(b'(', text).is_some()
         || has_run_or_number(text, signs)
         || has_keyword(text)
         // Slack tokens are the one kind shorter than `TOKEN_BYTES_MIN`; keys and URLs hold anything.
@@ -49,7 +51,7 @@ fn has_run_or_number(text: &[u8], signs: &Signs) -> bool {
             return true;
         }
     }
-    (dots >= 3 && signs.digits >= 4) || (signs.digits >= 6 && has_capitals_then_digit(text))
+    (dots >= 3 && signs.digits >= 4) || (signs.digits >= 5 && has_capitals_then_digit(text))
 }
 
 /// Two capitals, perhaps a blank, a digit: how a National Insurance number begins.

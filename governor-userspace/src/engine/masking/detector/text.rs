@@ -10,7 +10,7 @@
 
 use super::shapes::{Shape, card, email_fits, iban, iban_length};
 use super::starts::Starts;
-use super::{Signs, first_look, set, single};
+use super::{ShapeSet, Signs, first_look, set, single};
 use crate::engine::model::Category;
 use memchr::memchr_iter;
 use regex::bytes::{Regex, RegexSet};
@@ -28,6 +28,8 @@ pub(super) struct TextSearch {
     starts: Starts,
     /// What counts only where it stands alone, in the order of the bits of `starts` behind the first two.
     alone: Vec<Finder>,
+    /// Shapes that are runs of letters and digits.
+    runs: ShapeSet,
     card: Regex,
     iban: Regex,
     /// Every pattern in one set: what the search was, and is tested against.
@@ -46,7 +48,8 @@ struct Finder {
 
 impl TextSearch {
     pub(super) fn new(shapes: &[Shape]) -> Result<Self, regex::Error> {
-        let shapes = shapes.iter().filter(|shape| shape.in_text).map(|shape| {
+        let runs = ShapeSet::new(shapes, |shape| shape.in_text && shape.is_run())?;
+        let shapes = shapes.iter().filter(|shape| shape.in_text && !shape.is_run()).map(|shape| {
             (shape.pattern, Finder::new(shape.pattern, shape.kind.category(), shape.check, false))
         });
         let keywords = KEYWORDS
@@ -71,6 +74,7 @@ impl TextSearch {
             secrets,
             starts: Starts::new(starts.into_iter())?,
             alone,
+            runs,
             card: single(CARD)?,
             iban: single(IBAN)?,
         })
@@ -79,6 +83,9 @@ impl TextSearch {
     pub(super) fn find(&self, text: &[u8], signs: &Signs, out: &mut Found) {
         if signs.has_at() {
             emails(text, out);
+        }
+        if signs.digits >= 2 {
+            self.runs(text, out);
         }
         let patterns = first_look::may_match(text, signs);
         if signs.digits < 14 && !patterns {
@@ -115,11 +122,45 @@ impl TextSearch {
 
     /// The same by every pattern's own search, without any look before.
     #[cfg(test)]
-    pub(super) fn find_plainly(&self, text: &[u8], out: &mut Found) {
+    pub(super) fn find_plainly(&self, text: &[u8], signs: &Signs, out: &mut Found) {
         emails(text, out);
         self.cards(text, out);
         self.ibans(text, out);
+        if signs.digits >= 2 {
+            self.runs(text, out);
+        }
         self.secrets.iter().chain(&self.alone).for_each(|finder| finder.find(text, out));
+    }
+
+    /// Runs of letters and digits that stand alone and have both.
+    fn runs(&self, text: &[u8], out: &mut Found) {
+        let mut at = 0;
+        while let Some(&byte) = text.get(at) {
+            if !is_run_byte(byte) {
+                at += 1;
+                continue;
+            }
+            let (start, mut digits) = (at, 0);
+            while let Some(&byte) = text.get(at).filter(|&&b| is_run_byte(b)) {
+                digits += usize::from(byte.is_ascii_digit());
+                at += 1;
+            }
+            let mixed = digits > 0 && digits < at - start || at - start == CN_RESIDENT_ID_BYTES;
+            if !mixed
+                || !RUN_BYTES.contains(&(at - start))
+                || text.get(..start).is_some_and(ends_in_word)
+                || starts_in_word(text, at)
+            {
+                continue;
+            }
+            let mut found = None;
+            self.runs.each(text.get(start..at).unwrap_or(&[]), &mut |_, category, _| {
+                found = found.or(Some(category))
+            });
+            if let Some(category) = found {
+                out.push((start..at, category));
+            }
+        }
     }
 
     fn cards(&self, text: &[u8], out: &mut Found) {
@@ -222,6 +263,10 @@ fn emails(text: &[u8], out: &mut Found) {
     }
 }
 
+fn is_run_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'<'
+}
+
 /// Braces are legal in a local part but in practice enclose one: `{a@example.com}` is an array.
 fn is_local(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 128 || b".!#$%&'*+/=?^_|~`-".contains(&byte)
@@ -279,6 +324,10 @@ fn starts_in_digit(text: &[u8], at: usize) -> bool {
     text.get(at).is_some_and(u8::is_ascii_alphanumeric)
 }
 
+/// Shortest and longest run of letters and digits that is looked at: a Japanese or Irish number, a long wallet.
+const RUN_BYTES: std::ops::RangeInclusive<usize> = 8..=76;
+/// The one number without a letter that is looked for in text.
+const CN_RESIDENT_ID_BYTES: usize = 18;
 const CARD: &str = r"[2-6][0-9]{3}(?:[ -]?[0-9]){10,15}";
 const IBAN: &str = r"[A-Za-z]{2}[0-9]{2}";
 
@@ -297,8 +346,12 @@ pub(super) const KEYWORDS: &[(Category, &str)] = &[
         r"(?i)\b(?:tel|telephone|telefon|telefono|phone|phone number|mobile|cell|handy|whatsapp|fax|call(?: back)?(?: me| us| him| her| them)?(?: on| at)?|ring|dial|rufnummer|sms)(?: ?(?:number|no\.?|nr\.?|nummer))?(?: is| ist)?[ .:=#]{1,3}(\+?\(?[0-9](?:[ .()/-]?[0-9]){6,14})",
     ),
     (
+        Category::Health,
+        r"(?i)\b(?:mrn|medical record|patient id|nhs)(?: ?(?:number|no\.?|nr\.?))?(?: is)?[ :=#]{1,3}([0-9](?:[ -]?[0-9]){6,9})",
+    ),
+    (
         Category::BirthDate,
-        r"(?i)\b(?:dob|d\.o\.b\.|born(?: on)?|birth ?date|date of birth|birthday|geboren(?: am)?|geburtsdatum|nee? le|date de naissance|fecha de nacimiento|nacido el|nata? il)(?: is| ist)?[ :=]{1,3}([0-9]{1,4}[-./][0-9]{1,2}[-./][0-9]{1,4})",
+        r"(?i)\b(?:dob|d\.o\.b\.|born(?: on)?|birth ?date|date of birth|birthday|geboren(?: am)?|geburtsdatum|nee? le|date de naissance|fecha de nacimiento|nacido el|nata? il)(?: is| ist)?[ :=]{1,3}([0-3][0-9][-./][01][0-9][-./](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[-./][01][0-9][-./][0-3][0-9]|[01][0-9]/[0-3][0-9]/(?:19|20)[0-9]{2})",
     ),
     (
         Category::Passport,

@@ -4,8 +4,8 @@ use super::super::file::{self, Value};
 use super::super::units::{Bytes, Span};
 use super::{
     Approvals, Approver, Audit, Capture, CaptureRule, CgroupRef, ClientCertificates, ColumnLabel,
-    ColumnPattern, Config, ConfigError, DEFAULT_PATH, Identity, Limits, Log, Masking, Metrics, Overrides,
-    Policy, ServerKey, Tls,
+    ColumnPattern, Config, ConfigError, DEFAULT_PATH, DiscoverySettings, Identity, Inference, Limits, Log,
+    Masking, Metrics, Overrides, Policy, ServerKey, Tls,
 };
 use crate::engine::masking::{
     Category, JsonPath, UserDetector, UserDetectorError, UserMatch, check_user_defined,
@@ -227,7 +227,20 @@ impl Source<'_> {
         }
         let clear = written.clear.iter().map(|c| self.column(c, "masking.clear")).collect::<Checked<_>>()?;
         let detectors = self.detectors(written.detectors)?;
-        Ok(Masking { columns, clear, detect_values: written.detect_values.unwrap_or(true), detectors })
+        let default = DiscoverySettings::default();
+        let mask_from = self.count(
+            written.discovery.mask_from,
+            "masking.discovery.mask_from",
+            usize::from(default.mask_from),
+            0..=100,
+        )?;
+        let discovery = DiscoverySettings {
+            enabled: written.discovery.enabled.unwrap_or(default.enabled),
+            mask_from: u8::try_from(mask_from).unwrap_or(100),
+        };
+        let inference = self.inference(written.inference)?;
+        let detect_values = written.detect_values.unwrap_or(true);
+        Ok(Masking { columns, clear, detect_values, detectors, inference, discovery })
     }
 
     fn detectors(&self, written: Vec<Spanned<file::MaskingDetector>>) -> Checked<Vec<UserDetector>> {
@@ -264,6 +277,20 @@ impl Source<'_> {
             self.fail_at(at, "masking.detectors", format!("{name:?}: {problem}"))
         })?;
         Ok(detectors)
+    }
+
+    fn inference(&self, written: file::Inference) -> Checked<Inference> {
+        let default = Inference::default();
+        let window =
+            self.time(written.window, "masking.inference.window", default.window, MINUTE..=30 * DAY)?;
+        Ok(Inference {
+            classes: written.classes.unwrap_or(default.classes),
+            window,
+            warn_bits: written.warn_bits.unwrap_or(default.warn_bits),
+            hold_bits: written.hold_bits.unwrap_or(default.hold_bits),
+            deny_bits: written.deny_bits.unwrap_or(default.deny_bits),
+            approvers: written.approvers.unwrap_or(default.approvers),
+        })
     }
 
     fn path(&self, value: &Spanned<String>) -> Checked<JsonPath> {
@@ -561,5 +588,6 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 const TENTH: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
