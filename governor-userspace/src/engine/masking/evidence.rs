@@ -60,10 +60,18 @@ impl ColumnEvidence {
 
     /// Looks at one value in text form and counts everything that it may be: better evidence than [`Self::note`].
     pub fn observe(&mut self, masker: &Masker, value: &[u8]) {
-        let detectors = &masker.detectors;
+        let value = value.trim_ascii();
+        let value = value.get(..OBSERVED_BYTES_MAX).unwrap_or(value);
+        if !self.observe_whole(&masker.detectors, value) {
+            self.observe_inside(masker, value);
+        }
+    }
+
+    /// The same without what stands inside texts and documents. Whether the value is something by itself.
+    pub fn observe_whole(&mut self, detectors: &Detectors, value: &[u8]) -> bool {
         let value = value.trim_ascii();
         if value.is_empty() {
-            return;
+            return true;
         }
         let value = value.get(..OBSERVED_BYTES_MAX).unwrap_or(value);
         self.values = self.values.saturating_add(1);
@@ -82,9 +90,7 @@ impl ColumnEvidence {
         }
         let NameLook { organisation, .. } = look_at_name(value);
         self.organisations = self.organisations.saturating_add(u32::from(organisation));
-        if !strong {
-            self.observe_inside(masker, value);
-        }
+        strong
     }
 
     fn observe_inside(&mut self, masker: &Masker, value: &[u8]) {

@@ -9,17 +9,17 @@
 //!
 //! Invariant: on `Ok`, valid JSON in gives valid JSON out. Memory: one byte per level of nesting.
 
+mod keys;
 mod path;
 
 pub use path::JsonPath;
 
-use super::classify::classify_column;
 use super::detector::ColumnContext;
 use super::masker::Masker;
-use super::pg_type::TEXT;
 use super::transform::JSON_MARKER;
 use crate::engine::model::Category;
 use path::NOT_MET;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Why the masked document ends where it ends.
@@ -187,19 +187,16 @@ impl Walker<'_> {
     }
 
     fn enter_key(&mut self, key: Range<usize>) {
-        let text =
-            |range: Range<usize>| String::from_utf8_lossy(self.text.get(range).unwrap_or(&[])).into_owned();
         let parent = self.levels.len().checked_sub(2).and_then(|above| self.levels.get(above));
-        let parent = parent.map(|level| text(level.key.clone())).unwrap_or_default();
+        let parent = parent.and_then(|level| self.text.get(level.key.clone())).unwrap_or(&[]);
         let raw = self.text.get(key.clone()).unwrap_or(&[]);
-        let decoded = if raw.contains(&b'\\') { decode(raw) } else { raw.to_vec() };
-        let name = String::from_utf8_lossy(&decoded);
-        let sensitive = classify_column(&parent, &name, TEXT).is_some();
+        let decoded = if raw.contains(&b'\\') { decode(raw).into() } else { Cow::Borrowed(raw) };
+        let meaning = keys::meaning(parent, &decoded);
         let paths = self.paths;
         if let Some(level) = self.levels.last_mut() {
             level.key = key;
-            level.context = ColumnContext::by_name(&name, false);
-            level.key_sensitive = sensitive;
+            level.context = meaning.context;
+            level.key_sensitive = meaning.is_sensitive;
             let met = paths.iter().zip(&level.met).map(|(path, met)| path.follow(*met, &decoded));
             level.met_by_key = met.collect();
         }

@@ -13,13 +13,18 @@ pub(super) fn judge(value: &[u8]) -> u8 {
     }
     let (mut street, mut house, mut code, mut capitals, mut words, mut odd) =
         (false, false, false, 0_u32, 0_u32, 0_u32);
-    let mut end = 0;
+    let (mut end, mut small) = (0, 0);
     for word in value.split(|&b| matches!(b, b' ' | b'\n' | b'\r' | b',' | b';')) {
         end += word.len() + 1;
         if word.is_empty() {
             continue;
         }
         words += 1;
+        // Sentences have many small words; addresses a few particles.
+        small += u32::from(word.len() > 3 && word.first().is_some_and(u8::is_ascii_lowercase));
+        if words > WORDS_MAX || small > SMALL_WORDS_MAX {
+            return 0;
+        }
         // A house number comes first, or ends its part.
         let placed =
             words == 1 || end > value.len() || value.get(end - 1).is_some_and(|b| matches!(b, b',' | b'\n'));
@@ -37,7 +42,7 @@ pub(super) fn judge(value: &[u8]) -> u8 {
             house |= digits <= 4 && word.len() <= 7 && placed;
         }
     }
-    if words > WORDS_MAX || odd > 0 || capitals == 0 {
+    if odd > 0 || capitals == 0 {
         return 0;
     }
     match (street, house, code, capitals) {
@@ -123,6 +128,7 @@ fn is_word_byte(byte: u8) -> bool {
 
 const ADDRESS_BYTES_MAX: usize = 160;
 const WORDS_MAX: u32 = 18;
+const SMALL_WORDS_MAX: u32 = 4;
 
 #[cfg(test)]
 mod tests {

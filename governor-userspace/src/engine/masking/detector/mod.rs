@@ -22,6 +22,7 @@ mod national;
 mod numbers;
 mod shapes;
 mod signs;
+mod starts;
 mod text;
 mod user;
 mod wallet;
@@ -247,7 +248,10 @@ impl Detectors {
         // A key in PEM and the stripe of a card have blanks, and begin like nothing else.
         let is_key = value.starts_with(b"-----BEGIN ") || value.starts_with(b"%B");
         if signs.has_blank() && signs.digits > 0 && !is_key {
-            if signs.digits > 1 && value.len() <= PLACE_BYTES_MAX {
+            let has_parts = (signs.has_comma() || value.contains(&b'\n')) && signs.digits >= 2
+                || value.starts_with(b"P")
+                || value.contains(&0xb0);
+            if has_parts && value.len() <= PLACE_BYTES_MAX {
                 self.place.each(value, put);
             }
             if signs.has_capital() && !signs.has_at() {
@@ -275,8 +279,13 @@ impl Detectors {
             self.token.each(value, put);
         }
         if value.len() <= ID_BYTES_MAX {
-            let may_be_bic = signs.has_capital() && matches!(value.len(), 8 | 11);
-            if signs.digits >= 4 || signs.has_colon() || signs.digits > 0 && signs.has_capital() || may_be_bic
+            // Bank codes, Italian numbers of which letters stand for the digits, vehicles and network cards.
+            let may_be_letters =
+                signs.has_capital() && matches!(value.len(), 8 | 11 | 16) || value.len() == 17;
+            if signs.digits >= 4
+                || signs.has_colon()
+                || signs.digits > 0 && signs.has_capital()
+                || may_be_letters
             {
                 self.id.each(value, put);
             }
@@ -293,22 +302,32 @@ impl Detectors {
     /// `password:`, and what the operator defined.
     pub fn find_in_text(&self, text: &[u8], out: &mut Vec<(Range<usize>, Category)>) {
         let signs = Signs::of(text);
+        // What is one number, date, digest or short word has nothing inside: the whole of it is for `detect`.
+        let is_whole = signs.digits == text.len() || signs.is_one_word() && text.len() < TOKEN_BYTES_MIN;
+        if is_whole || signs::plain(text, &signs).is_some() {
+            self.user.find(text, out);
+            return;
+        }
         let from = out.len();
         self.user.find(text, out);
-        let words = signs.has_capital() && signs.has_blank();
-        if words {
+        let pairs = if signs.has_capital() && signs.has_blank() {
+            names::pairs(text)
+        } else {
+            names::Pairs::default()
+        };
+        if pairs.of_capitals {
             let before = out.len();
             names::find(text, |range| out.push((range, Category::PersonName)));
             if out.len() > before && names::look(text).organisation {
                 // A company that is called after its owner.
                 out.truncate(before);
             }
-            if signs.digits > 0 {
-                address::find(text, |range| out.push((range, Category::Address)));
-            }
+        }
+        if pairs.with_number {
+            address::find(text, |range| out.push((range, Category::Address)));
         }
         let numbers = signs.has_at() || signs.digits >= 2 || signs.has_mark();
-        if numbers && !signs.is_small_number(text) {
+        if numbers {
             self.text.find(text, &signs, out);
         }
         merge(out, from);

@@ -2,7 +2,7 @@
 
 /// Which classes of bytes a value has, counted in one pass.
 pub(super) struct Signs {
-    classes: u8,
+    classes: u16,
     pub(super) digits: usize,
 }
 
@@ -30,6 +30,10 @@ impl Signs {
         self.classes & BLANK != 0
     }
 
+    pub(super) fn has_comma(&self) -> bool {
+        self.classes & COMMA != 0
+    }
+
     pub(super) fn has_capital(&self) -> bool {
         self.classes & CAPITAL != 0
     }
@@ -40,9 +44,9 @@ impl Signs {
         self.classes & (BLANK | PROSE) == BLANK | PROSE
     }
 
-    /// Digits only, and fewer than any shape made of digits alone: most keys of most tables.
-    pub(super) fn is_small_number(&self, value: &[u8]) -> bool {
-        value.len() < BARE_DIGITS_MIN && self.digits == value.len()
+    /// Letters, digits and marks between them: no blank, comma, colon or other byte that might end a value.
+    pub(super) fn is_one_word(&self) -> bool {
+        self.classes & (BLANK | COMMA | AT | COLON | PROSE | BRACKET) == 0
     }
 
     /// Some sign that credentials without digits have: `:`, `=`, `$`, `-`, `_`, `.`, `/`.
@@ -52,7 +56,7 @@ impl Signs {
 
     /// Digits, and nothing but marks and blanks between them.
     fn is_digits_and_marks(&self) -> bool {
-        self.classes & !(DIGIT | MARK | BLANK | COLON | PROSE) == 0
+        self.classes & !(DIGIT | MARK) == 0
     }
 }
 
@@ -105,15 +109,17 @@ pub(super) fn plain(value: &[u8], signs: &Signs) -> Option<Plain> {
     clippy::indexing_slicing,
     reason = "a byte is always inside a table of 256; checked at compile time"
 )]
-const fn byte_classes() -> [u8; 256] {
+const fn byte_classes() -> [u16; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < table.len() {
         table[byte] = match byte as u8 {
             b'0'..=b'9' => DIGIT,
             b'A'..=b'Z' => CAPITAL,
-            b'a'..=b'z' | b'+' | b'(' | b')' => 0,
-            b'-' | b'.' | b'/' => MARK,
+            b'a'..=b'z' => 0,
+            b'+' | b'(' | b')' => BRACKET,
+            b'-' | b'.' => MARK,
+            b'/' => MARK | BRACKET,
             b'=' | b'$' | b'_' => MARK | PROSE,
             b'@' => AT | PROSE,
             b':' => COLON | PROSE,
@@ -127,19 +133,18 @@ const fn byte_classes() -> [u8; 256] {
 }
 
 /// A digit's class is 1 so that counting needs no branch.
-const DIGIT: u8 = 1;
-const AT: u8 = 2;
-const COLON: u8 = 4;
-const MARK: u8 = 8;
-const BLANK: u8 = 16;
-const COMMA: u8 = 32;
+const DIGIT: u16 = 1;
+const AT: u16 = 2;
+const COLON: u16 = 4;
+const MARK: u16 = 8;
+const BLANK: u16 = 16;
+const COMMA: u16 = 32;
 /// Not in any value that has blanks: not a letter or digit, nor one of ` ,+-()./`.
-const PROSE: u8 = 64;
-const CAPITAL: u8 = 128;
-static BYTE_CLASS: [u8; 256] = byte_classes();
-
-/// Fewest digits of a number without any other sign that counts by itself: a mobile phone's in several countries.
-pub(super) const BARE_DIGITS_MIN: usize = 10;
+const PROSE: u16 = 64;
+const CAPITAL: u16 = 128;
+/// May stand around a value.
+const BRACKET: u16 = 256;
+static BYTE_CLASS: [u16; 256] = byte_classes();
 
 #[cfg(test)]
 mod tests {

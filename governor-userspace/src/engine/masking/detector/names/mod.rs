@@ -113,16 +113,47 @@ fn titled_name(words: &[Word]) -> Option<(Kind, u8)> {
     Some((Kind::PersonName, if words.iter().all(|word| !word.is(ORDINARY | NOUN)) { 70 } else { 40 }))
 }
 
+/// Which words stand side by side in a text: the first look for names and addresses in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pairs {
+    /// Two words with capital first letters.
+    pub(super) of_capitals: bool,
+    /// A number beside such a word.
+    pub(super) with_number: bool,
+}
+
+pub(super) fn pairs(text: &[u8]) -> Pairs {
+    let mut pairs = Pairs::default();
+    let is_capital = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_uppercase() || *b >= 0xc3);
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    for blank in memchr::memchr_iter(b' ', text) {
+        let after = text.get(blank + 1);
+        if !is_capital(after) && !is_digit(after) {
+            continue;
+        }
+        // A full stop or comma may stand between: `Mrs. Smith`, `Hauptstr. 12`.
+        let before = text.get(..blank).unwrap_or(&[]);
+        let before = before.strip_suffix(b".").or_else(|| before.strip_suffix(b",")).unwrap_or(before);
+        let word = before
+            .iter()
+            .rev()
+            .take_while(|b| is_word_byte(**b) || b.is_ascii_digit() || matches!(b, b'-' | b'\'' | b'/'));
+        let first = word.last();
+        pairs.of_capitals |= is_capital(first) && is_capital(after);
+        pairs.with_number |= is_capital(first) && is_digit(after) || is_digit(first) && is_capital(after);
+    }
+    pairs
+}
+
 /// Appends the ranges of full names in running text: a known given name (or a title) and a known family name, each
 /// with a capital first letter and small ones behind it.
 pub(in crate::engine::masking) fn find(text: &[u8], mut found: impl FnMut(Range<usize>)) {
     let mut at = 0;
     // The capitalised word before this one, where nothing but a blank is between them.
-    let mut before: Option<(Range<usize>, Word)> = None;
+    let mut before: Option<(Range<usize>, Option<Word>)> = None;
     while let Some(&byte) = text.get(at) {
         if !byte.is_ascii_uppercase() && byte < 0xc3 {
-            let joins =
-                byte == b' ' || byte == b'.' && before.as_ref().is_some_and(|(_, word)| word.is(TITLE));
+            let joins = byte == b' ' || byte == b'.' && before.is_some();
             if !joins || at.checked_sub(1).and_then(|last| text.get(last)) == Some(&b' ') {
                 before = None;
             }
@@ -149,21 +180,29 @@ pub(in crate::engine::masking) fn find(text: &[u8], mut found: impl FnMut(Range<
             before = None;
             continue;
         }
-        let word = Word::of(raw);
-        let joined = before.take();
-        if let Some((from, first)) = joined {
-            let name =
-                first.is(GIVEN) && word.is(FAMILY | GIVEN) && !(first.is(ORDINARY) && word.is(ORDINARY))
-                    || first.is(GIVEN) && !first.is(ORDINARY) && word.is(FAMILY)
-                    || first.is(TITLE) && !first.is(GIVEN) && word.is(GIVEN | FAMILY);
-            if name {
-                found(from.start..range.end);
-                // What follows goes on with the name.
-                before = Some((from.start..range.end, Word { flags: GIVEN, ..first }));
-                continue;
-            }
+        // Words are looked up once two of them stand side by side.
+        let Some((from, known)) = before.take() else {
+            before = Some((range, None));
+            continue;
+        };
+        let first = known.unwrap_or_else(|| Word::of(text.get(from.clone()).unwrap_or(&[])));
+        let ends_sentence = text.get(from.end) == Some(&b'.');
+        let word = if ends_sentence && !first.is(TITLE) || !first.is(GIVEN | TITLE) {
+            None
+        } else {
+            Some(Word::of(raw))
+        };
+        let is_name = word.is_some_and(|word| {
+            first.is(GIVEN) && word.is(FAMILY | GIVEN) && !(first.is(ORDINARY) && word.is(ORDINARY))
+                || first.is(TITLE) && !first.is(GIVEN) && word.is(GIVEN | FAMILY)
+        });
+        if is_name {
+            found(from.start..range.end);
+            // What follows goes on with the name.
+            before = Some((from.start..range.end, Some(Word { flags: GIVEN, ..first })));
+        } else {
+            before = Some((range, word));
         }
-        before = word.is(GIVEN | TITLE).then_some((range, word));
     }
 }
 
@@ -172,8 +211,10 @@ pub(super) fn is_street_word(word: &[u8]) -> bool {
     let mut folded = [0; WORD_BYTES_MAX];
     let Some(folded) = fold(word, &mut folded) else { return false };
     let known = |part: &[u8]| DICTIONARY.get(part).is_some_and(|flags| flags & STREET != 0);
+    let ends = folded.len() >= 6;
     known(folded)
-        || STREET_ENDS.iter().any(|end| folded.len() > end.len() + 2 && folded.ends_with(end.as_bytes()))
+        || ends
+            && STREET_ENDS.iter().any(|end| folded.len() > end.len() + 2 && folded.ends_with(end.as_bytes()))
 }
 
 #[derive(Clone, Copy, Default)]

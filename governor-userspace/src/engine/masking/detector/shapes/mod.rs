@@ -58,6 +58,33 @@ const fn shape(
     Shape { kind, group, pattern, check, confidence_percent, in_text }
 }
 
+impl Shape {
+    /// Letters and digits without any separator: inside text it is a run between other bytes, and no pattern has to
+    /// be looked for at every place.
+    pub(super) fn is_run(&self) -> bool {
+        use Kind as K;
+        matches!(
+            self.kind,
+            K::UkDrivingLicence
+                | K::IePps
+                | K::ItCodiceFiscale
+                | K::MxCurp
+                | K::MxRfc
+                | K::InPan
+                | K::CnResidentId
+                | K::TwId
+                | K::SgNric
+                | K::UsDea
+                | K::PassportMrz
+                | K::Vin
+                | K::BitcoinAddress
+                | K::LitecoinAddress
+                | K::TronAddress
+                | K::EthereumAddress
+        )
+    }
+}
+
 /// All shapes, in order of preference among equals.
 pub(super) fn all() -> Vec<Shape> {
     [credentials::SHAPES, money::SHAPES, national::SHAPES, places::SHAPES].concat()

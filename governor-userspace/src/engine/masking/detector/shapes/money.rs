@@ -24,8 +24,8 @@ pub(super) const SHAPES: &[Shape] = &[
     shape(K::Bic, Id, 60, false, r"[A-Z]{6}(?:[0-9][A-Z0-9]|[A-Z][0-9])(?:[A-Z0-9]{3})?", bic),
     shape(K::Bic, Id, 35, false, r"[A-Z]{8}(?:[A-Z0-9]{3})?", bic),
     shape(K::BitcoinAddress, Token, 98, true, r"[13][1-9A-HJ-NP-Za-km-z]{25,34}", wallet::bitcoin),
-    shape(K::BitcoinAddress, Token, 98, true, r"(?:bc|tb)1[02-9ac-hj-np-z]{11,71}", wallet::segwit),
-    shape(K::LitecoinAddress, Token, 98, true, r"ltc1[02-9ac-hj-np-z]{11,71}", wallet::segwit),
+    shape(K::BitcoinAddress, Token, 98, true, r"(?:bc|tb)1[02-9ac-hj-np-z]{36,71}", wallet::segwit),
+    shape(K::LitecoinAddress, Token, 98, true, r"ltc1[02-9ac-hj-np-z]{36,71}", wallet::segwit),
     shape(K::LitecoinAddress, Token, 98, false, r"[LM3][1-9A-HJ-NP-Za-km-z]{26,33}", wallet::litecoin),
     shape(K::TronAddress, Token, 98, true, r"T[1-9A-HJ-NP-Za-km-z]{33}", wallet::tron),
     // Forty hexadecimal digits behind 0x: the checksum in its capitals needs Keccak, the shape tells enough.

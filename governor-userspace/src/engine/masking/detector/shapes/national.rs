@@ -130,7 +130,7 @@ pub(super) const SHAPES: &[Shape] = &[
         always,
     ),
     shape(K::UsDea, Id, 85, true, r"[ABCDEFGHJKLMPRSTUX][A-Z9][0-9]{7}", america::us_dea),
-    shape(K::MedicalRecord, Id, 85, true, r"MRN[-:# ]{0,2}[0-9]{5,10}", always),
+    shape(K::MedicalRecord, Id, 85, true, r"MRN[-#]?[0-9]{7,10}", always),
     shape(K::IcdCode, Id, 30, false, r"[A-TV-Z][0-9][0-9AB](?:\.[0-9A-Z]{1,4})?", always),
     // Documents and vehicles. Serial numbers of passports have no telling shape: they need their column.
     shape(K::PassportMrz, Token, 98, false, r"P[A-Z<][A-Z<]{3}[A-Z<]{20,39}", europe::mrz_names),
