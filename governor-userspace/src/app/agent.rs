@@ -11,6 +11,7 @@ use crate::host::config::Config;
 use crate::host::glass::{self, GlassAnswer, GlassError, GlassKeeper, GlassRequest};
 use crate::host::kernel::{Kernel, KernelEvents};
 use crate::host::ledger::{Health, Ledger};
+use crate::host::masking::{KeyInfo, RevealAnswer, RevealError, RevealKeeper, RevealRequest, RotateError};
 use crate::host::policy::{PolicyStore, PolicyWatch};
 use crate::host::proxy::Shared;
 use crate::host::telemetry::KernelCounters;
@@ -29,6 +30,7 @@ pub(super) struct Running {
     pub ledger: Ledger,
     pub kernel: KernelSlot,
     pub glass: GlassKeeper,
+    pub reveal: RevealKeeper,
     pub shared: Arc<Shared>,
 }
 
@@ -45,6 +47,26 @@ impl Agent for Running {
 
     fn mend_glass(&self, pid: i32, uid: u32, gid: u32) -> Result<GlassAnswer, GlassError> {
         self.glass.mend(&glass::asker(&self.shared.identifier, pid, uid, gid))
+    }
+
+    fn reveal(
+        &self,
+        pid: i32,
+        uid: u32,
+        gid: u32,
+        is_member: bool,
+        request: &RevealRequest,
+    ) -> Result<RevealAnswer, RevealError> {
+        let asker = glass::asker(&self.shared.identifier, pid, uid, gid);
+        self.reveal.reveal(&asker, is_member, request)
+    }
+
+    fn masking_keys(&self) -> Vec<KeyInfo> {
+        self.reveal.keys.list()
+    }
+
+    fn rotate_masking_key(&self, pid: i32, uid: u32, gid: u32) -> Result<KeyInfo, RotateError> {
+        self.reveal.rotate(&glass::asker(&self.shared.identifier, pid, uid, gid))
     }
 
     fn capture(&self) -> Vec<String> {

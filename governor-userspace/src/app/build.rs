@@ -3,7 +3,7 @@
 use super::agent::{KernelSlot, Running};
 use super::handle::{Handle, HandleParts};
 use super::options::RunOptions;
-use crate::engine::masking::Detectors;
+use crate::engine::masking::{Detectors, Masker};
 use crate::engine::session::{EngineLimits, Labels, TlsMode};
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
 use crate::host::clock;
@@ -12,6 +12,7 @@ use crate::host::glass::GlassKeeper;
 use crate::host::identity::Identifier;
 use crate::host::kernel::{CaptureRule, Kernel, KernelOptions, cgroup2_mount};
 use crate::host::ledger::{Ledger, LedgerOptions};
+use crate::host::masking::{KeySource, MaskingKeys, RevealKeeper};
 use crate::host::policy::PolicyStore;
 use crate::host::proxy::{self, CancelRegistry, Drain, PortRule, Shared, Sources};
 use crate::host::telemetry::Metrics;
@@ -32,6 +33,7 @@ pub(super) struct Built {
     pub kernel: KernelSlot,
     /// Holds that an earlier run left unanswered.
     pub lost: Vec<Approval>,
+    pub reveal: RevealKeeper,
 }
 
 /// Builds in an order in which nothing has to be undone on the host if a later step fails.
@@ -45,6 +47,7 @@ pub(super) fn build(
     let metrics = Arc::new(Metrics::new()?);
     let ledger = Ledger::open(ledger_options(state, config), now)?;
     let policy = Arc::new(PolicyStore::open(config.policy.options())?);
+    let masking_keys = Arc::new(MaskingKeys::open(key_source(state, config), now)?);
     let limits = ApprovalLimits { pending_max: config.approvals.pending_max, ..ApprovalLimits::default() };
     let tls = open_tls(state, config)?;
     let (approvals, lost) = ApprovalStore::open(state.join("approvals"), limits, metrics.clone(), now)?;
@@ -68,7 +71,11 @@ pub(super) fn build(
         tls: Arc::new(tls),
         retries: proxy::Retries::default(),
         metrics: metrics.clone(),
-        detectors: Arc::new(Detectors::new()?),
+        masker: Masker {
+            detectors: Arc::new(Detectors::new()?),
+            keys: masking_keys.ring(),
+            settings: config.masking.transforms,
+        },
         labels: Arc::new(labels(config)),
         engine_limits: engine_limits(config),
         rates: Arc::default(),
@@ -86,12 +93,14 @@ pub(super) fn build(
     });
     let kernel: KernelSlot = Arc::new(Mutex::new(Some(kernel)));
     let glass = GlassKeeper { glass: shared.glass.clone(), ledger: ledger.clone(), metrics: metrics.clone() };
+    let reveal = RevealKeeper { keys: masking_keys, ledger: ledger.clone() };
     let agent = Running {
         capture: capture_lines(config),
         policy,
         ledger,
         kernel: kernel.clone(),
         glass,
+        reveal: reveal.clone(),
         shared: shared.clone(),
     };
     let handle = Handle::new(HandleParts {
@@ -102,7 +111,7 @@ pub(super) fn build(
         approver_rules: approver_rules(config),
         metrics,
     });
-    Ok(Built { handle, listeners, shared, kernel, lost })
+    Ok(Built { handle, listeners, shared, kernel, lost, reveal })
 }
 
 /// Reads the certificates, and says once what a new CA means for clients.
@@ -140,6 +149,16 @@ pub(super) fn private_dir(path: &Path) -> anyhow::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path).with_context(|| {
         format!("cannot make the state directory {}: choose another with --state-dir", path.display())
     })
+}
+
+fn key_source(state: &Path, config: &Config) -> KeySource {
+    match &config.masking.keys {
+        config::MaskingKeys::State => KeySource::Directory(state.join("keys")),
+        config::MaskingKeys::Directory(directory) => KeySource::Directory(directory.clone()),
+        config::MaskingKeys::Credential(name) => {
+            KeySource::Credential { name: name.clone(), directory: std::env::var_os("CREDENTIALS_DIRECTORY") }
+        }
+    }
 }
 
 fn ledger_options(state: &Path, config: &Config) -> LedgerOptions {
@@ -209,6 +228,12 @@ fn labels(config: &Config) -> Labels {
             .map(|label| (label.column.clone(), label.category))
             .collect(),
         clear: config.masking.clear.clone(),
+        styles: config
+            .masking
+            .columns
+            .iter()
+            .filter_map(|label| Some((label.column.clone(), label.style?)))
+            .collect(),
         ..Labels::default()
     }
 }
@@ -222,6 +247,7 @@ fn engine_limits(config: &Config) -> EngineLimits {
         hold_timeout_ns: u64::try_from(config.approvals.timeout.as_nanos()).unwrap_or(u64::MAX),
         forward_unknown_cancel: config.limits.cancel_unknown == CancelUnknown::Forward,
         detect_values: config.masking.detect_values,
+        keys_per_column: config.masking.keys_per_column,
         ..EngineLimits::default()
     }
 }

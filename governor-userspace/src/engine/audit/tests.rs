@@ -438,6 +438,19 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             expires: at(9),
         }),
         AuditEvent::HoldEnd(HoldEnd { approval: "A1".into(), answer }),
+        AuditEvent::TokenReveal(Box::new(TokenReveal {
+            granted: false,
+            refusal: text.into(),
+            reason: text.into(),
+            tokens_count: 2,
+            tokens: vec![text.into(), "tok_0".into()],
+            principal: glass_principal.clone(),
+        })),
+        AuditEvent::MaskingKey(KeyChange {
+            key: "00ff00ff".into(),
+            principal: Some(Box::new(glass_principal.clone())),
+        }),
+        AuditEvent::MaskingKey(KeyChange { key: text.into(), principal: None }),
         AuditEvent::BreakGlassStart(BreakGlassStart {
             id: "B1".into(),
             reason: text.into(),

@@ -7,18 +7,23 @@
 mod classify;
 mod detector;
 mod json;
+mod keys;
 mod lexicon;
 mod masker;
 mod parameter;
 mod partial;
 mod pg_type;
 mod row;
+mod style;
 mod transform;
+mod value;
 
 pub use crate::engine::model::Category;
 pub use classify::{classify_column, could_carry};
 pub use detector::{DetectorError, Detectors, Finding};
-pub use masker::Masker;
+pub use keys::{KeyError, KeyId, KeyRing, MaskingKey, ROOT_BYTES};
+pub use masker::{DateRange, Masker, TransformSettings};
 pub use parameter::{PARAMETER_BYTES_MAX, mask_parameter, mask_text};
 pub use row::{ColumnAction, ColumnPlan, RowError, RowOutcome, RowPlan, mask_row};
+pub use style::{Revealed, TokenError, reveal};
 pub use transform::{Format, Masked, ValueMask, mask_value};

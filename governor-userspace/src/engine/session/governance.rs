@@ -3,7 +3,7 @@
 //! All caches are bounded. A new policy set is swapped in between two inputs; sessions notice by its
 //! version and decide again.
 
-use super::catalogue::{Catalogue, ColumnPattern, Labels};
+use super::catalogue::{Catalogue, CatalogueColumn, ColumnPattern, Labels};
 use super::facts::{FactsCache, StatementRef, Understood};
 use super::flows::FlowsCache;
 use super::glass::Glass;
@@ -11,7 +11,9 @@ use super::rates::Rates;
 use super::reached::{self, Reached};
 use super::visibility;
 use crate::engine::masking::{ColumnAction, Masker};
-use crate::engine::model::{Claims, Decision, Endpoint, SearchPath, Statement, Timestamp, Unknown};
+use crate::engine::model::{
+    Claims, Decision, Endpoint, MaskStyle, SearchPath, Statement, Timestamp, Unknown,
+};
 use crate::engine::policy::{
     DecisionCache, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
 };
@@ -38,6 +40,8 @@ pub struct EngineLimits {
     pub forward_unknown_cancel: bool,
     /// Whether values of columns that nothing else says are sensitive are looked at.
     pub detect_values: bool,
+    /// Keyed masking styles keep columns apart: equal values of two columns get unequal replacements.
+    pub keys_per_column: bool,
 }
 
 impl Default for EngineLimits {
@@ -51,6 +55,7 @@ impl Default for EngineLimits {
             catalogue_age_ns_max: 300 * 1_000_000_000,
             forward_unknown_cancel: false,
             detect_values: true,
+            keys_per_column: false,
         }
     }
 }
@@ -228,6 +233,7 @@ impl Governance {
             destination,
             around,
             detect_values: self.limits.detect_values,
+            keys_per_column: self.limits.keys_per_column,
         }
     }
 }
@@ -242,6 +248,7 @@ pub(super) struct Asker<'a> {
     destination: Endpoint,
     around: SessionContext,
     detect_values: bool,
+    keys_per_column: bool,
 }
 
 impl Asker<'_> {
@@ -272,6 +279,21 @@ impl Asker<'_> {
         match &*visibility {
             Visibility::Clear => ColumnAction::Clear,
             Visibility::Masked { style, .. } => visibility::masked(*style, &column),
+        }
+    }
+
+    /// The same of a column that the catalogue knows, in the operator's style where that is the stricter one.
+    pub fn see_known(&mut self, column: CatalogueColumn) -> ColumnAction {
+        let CatalogueColumn { name, category, style: wanted, is_derived } = column;
+        let tweak = if self.keys_per_column { visibility::tweak_of(&name) } else { 0 };
+        match self.see(SeeColumn { column: Some(name), category }) {
+            ColumnAction::Mask { style, category, .. } => {
+                let style = wanted.map_or(style, |wanted| wanted.stricter(style));
+                // Of what was computed nobody knows what a transform would leave.
+                let style = if is_derived && style.is_transform() { MaskStyle::Redact } else { style };
+                ColumnAction::Mask { style, category, tweak }
+            }
+            other => other,
         }
     }
 

@@ -9,9 +9,10 @@ use super::flows::FlowsCache;
 use super::governance::Asker;
 use super::meaning::Meaning;
 use crate::engine::masking::{ColumnAction, ColumnPlan, Format, RowPlan, classify_column, could_carry};
-use crate::engine::model::{Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind};
+use crate::engine::model::{ColumnName, Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind};
 use crate::engine::policy::SeeColumn;
 use crate::engine::wire::postgres::backend::Field;
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
 const INT8: u32 = 20;
@@ -138,9 +139,7 @@ fn column_action(
             match catalogue.column(field.table_oid, field.attribute) {
                 Some(column) => match column.category {
                     // Where policy shows it, a detector would only undo that.
-                    Some(category) => {
-                        Some(asker.see(SeeColumn { column: Some(column.name), category: Some(category) }))
-                    }
+                    Some(_) => Some(asker.see_known(column)),
                     None => None,
                 },
                 None if Catalogue::is_system(field.table_oid) => None,
@@ -209,7 +208,7 @@ fn of_flow(flow: &Flow, catalogue: &Catalogue, asker: &mut Asker<'_>) -> Sight {
     let mut sight = Sight::Clear;
     for (oid, attribute) in all {
         let Some(column) = catalogue.column(*oid, *attribute) else { continue };
-        let action = asker.see(SeeColumn { column: Some(column.name), category: column.category });
+        let action = asker.see_known(column);
         let ColumnAction::Mask { style, category, tweak } = action else { continue };
         let style = if as_it_is || style == MaskStyle::Null { style } else { MaskStyle::Redact };
         sight = match sight {
@@ -258,6 +257,16 @@ fn origin_in_doubt(
             }
         }
     }
+}
+
+/// What keeps the keyed masks of one column apart from those of every other; never 0.
+pub(super) fn tweak_of(column: &ColumnName) -> u64 {
+    let mut digest = Sha256::new();
+    for part in [&column.schema, &column.relation, &column.column] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    digest.finalize().first_chunk::<8>().map_or(1, |first| u64::from_be_bytes(*first)).max(1)
 }
 
 /// The action for a column that policy masks.

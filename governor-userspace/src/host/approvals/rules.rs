@@ -79,6 +79,11 @@ impl ApproverRules {
         self.groups.contains_key(BREAK_GLASS) && self.is_member(approver, BREAK_GLASS)
     }
 
+    /// Only who is listed under `reveal`; root too only where it is listed.
+    pub fn may_reveal(&self, approver: &Approver) -> bool {
+        self.groups.contains_key(REVEAL) && self.is_member(approver, REVEAL)
+    }
+
     fn is_requester(&self, approver: &Approver, request: &ApprovalRequest) -> bool {
         if approver.uid == ROOT && self.self_approval_as_root {
             return false;
@@ -107,3 +112,5 @@ impl ApproverRules {
 const ROOT: u32 = 0;
 /// The group in the configuration whose members may break the glass.
 const BREAK_GLASS: &str = "break_glass";
+/// The group in the configuration whose members may turn tokens back into values.
+const REVEAL: &str = "reveal";

@@ -1,7 +1,8 @@
 //! The configuration, checked and typed: what the rest of governor reads.
 
 use super::file;
-use crate::engine::masking::Category;
+use crate::engine::masking::{Category, TransformSettings};
+use crate::engine::model::MaskStyle;
 use crate::engine::policy;
 pub use crate::engine::session::ColumnPattern;
 use crate::host::identity::{Assignment, IdentityRules};
@@ -169,12 +170,29 @@ pub struct Masking {
     pub clear: Vec<ColumnPattern>,
     /// Look into values, not only at names and types.
     pub detect_values: bool,
+    pub transforms: TransformSettings,
+    /// Equal values of two columns get unequal hashes, tokens and other keyed masks.
+    pub keys_per_column: bool,
+    pub keys: MaskingKeys,
+}
+
+/// Where the keys of masking come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum MaskingKeys {
+    /// The instance's own directory.
+    #[default]
+    State,
+    Directory(PathBuf),
+    /// The name of a credential of systemd.
+    Credential(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnLabel {
     pub column: ColumnPattern,
     pub category: Category,
+    /// How it is masked, where policy does not ask for a stricter way; `None`: as policy says.
+    pub style: Option<MaskStyle>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -400,7 +418,14 @@ impl Default for Policy {
 
 impl Default for Masking {
     fn default() -> Self {
-        Self { columns: Vec::new(), clear: Vec::new(), detect_values: true }
+        Self {
+            columns: Vec::new(),
+            clear: Vec::new(),
+            detect_values: true,
+            transforms: TransformSettings::default(),
+            keys_per_column: false,
+            keys: MaskingKeys::default(),
+        }
     }
 }
 

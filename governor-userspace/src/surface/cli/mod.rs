@@ -10,8 +10,10 @@ pub mod client;
 pub mod completions;
 pub mod doctor;
 pub mod globals;
+pub mod keys;
 pub mod man;
 pub mod policy;
+pub mod reveal;
 pub mod run;
 pub mod status;
 pub mod text;
@@ -56,6 +58,9 @@ pub enum Verb {
     Audit(audit::AuditArgs),
     Approvals(approvals::ApprovalsArgs),
     BreakGlass(break_glass::BreakGlassArgs),
+    Reveal(reveal::RevealArgs),
+    /// The keys of masking: hashes, tokens and what else has one
+    Keys(keys::KeysArgs),
     /// The CA that clients have to trust where governor ends TLS
     Tls(tls::TlsArgs),
     Completions(completions::CompletionsArgs),
@@ -76,6 +81,8 @@ pub fn main() -> ExitCode {
         Verb::Audit(args) => audit::run(&args, &globals),
         Verb::Approvals(args) => approvals::run(args, &globals),
         Verb::BreakGlass(args) => break_glass::run(args, &globals),
+        Verb::Reveal(args) => reveal::run(args, &globals),
+        Verb::Keys(args) => keys::run(&args, &globals),
         Verb::Tls(args) => tls::run(args, &globals),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),

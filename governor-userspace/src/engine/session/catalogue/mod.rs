@@ -19,8 +19,8 @@ pub(super) use reader::CatalogueReader;
 
 use crate::engine::masking::Category;
 use crate::engine::model::{
-    self, ColumnName, FIRST_USER_OID, FunctionName, Mentions, RelationName, SearchPath, SessionState,
-    Statement, Timestamp,
+    self, ColumnName, FIRST_USER_OID, FunctionName, MaskStyle, Mentions, RelationName, SearchPath,
+    SessionState, Statement, Timestamp,
 };
 use crate::engine::sql::SqlDialect;
 use codes::Codes;
@@ -48,6 +48,10 @@ pub struct CatalogueColumn {
     pub name: ColumnName,
     /// Why its values are sensitive; `None` where nothing says so.
     pub category: Option<Category>,
+    /// How the operator wants it masked, where policy asks for nothing stricter.
+    pub style: Option<MaskStyle>,
+    /// A view computes it from sensitive columns: it is none of their values as they are.
+    pub is_derived: bool,
 }
 
 /// One database as it was read at one moment.
@@ -84,7 +88,13 @@ impl Catalogue {
             relation: relation.name.to_string(),
             column: relation.attribute(attribute)?.name.to_string(),
         };
-        Some(CatalogueColumn { name, category: self.category(table_oid, attribute) })
+        let id = (table_oid, attribute);
+        Some(CatalogueColumn {
+            name,
+            category: self.sensitivity.category(id),
+            style: self.sensitivity.style(id),
+            is_derived: self.sensitivity.is_derived(id),
+        })
     }
 
     /// Users made functions in this database.

@@ -3,7 +3,9 @@
 use super::Catalogue;
 use super::labels::Labels;
 use crate::engine::masking::Category;
-use crate::engine::model::{ColumnId, FIRST_USER_OID, Oid, Relation, RelationKind, Statement};
+use crate::engine::model::{
+    ColumnId, FIRST_USER_OID, Flow, MaskStyle, Oid, Relation, RelationKind, Statement,
+};
 use crate::engine::sql::{SqlDialect, ViewFlows};
 use std::collections::{HashMap, HashSet};
 
@@ -11,6 +13,10 @@ use std::collections::{HashMap, HashSet};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sensitivity {
     categories: HashMap<ColumnId, Category>,
+    /// By the configuration, of columns and of what shows them as they are.
+    styles: HashMap<ColumnId, MaskStyle>,
+    /// Computed by a view from sensitive columns.
+    derived: HashSet<ColumnId>,
     relations: HashSet<Oid>,
     any: bool,
 }
@@ -18,6 +24,14 @@ pub(super) struct Sensitivity {
 impl Sensitivity {
     pub fn category(&self, column: ColumnId) -> Option<Category> {
         self.categories.get(&column).copied()
+    }
+
+    pub fn style(&self, column: ColumnId) -> Option<MaskStyle> {
+        self.styles.get(&column).copied()
+    }
+
+    pub fn is_derived(&self, column: ColumnId) -> bool {
+        self.derived.contains(&column)
     }
 
     /// Some user relation has sensitive columns.
@@ -36,6 +50,16 @@ impl Sensitivity {
         self.any |= column.0 >= FIRST_USER_OID;
     }
 
+    /// `to` shows what `from` holds: it is masked alike, unless the operator says otherwise.
+    fn follow(&mut self, from: ColumnId, to: ColumnId) -> bool {
+        let style = self.style(from).filter(|_| self.style(to).is_none());
+        if let Some(style) = style {
+            self.styles.insert(to, style);
+        }
+        let derived = self.is_derived(from) && self.derived.insert(to);
+        style.is_some() || derived
+    }
+
     /// By labels and names alone.
     pub fn of_names<'a>(relations: impl Iterator<Item = &'a Relation>, labels: &Labels) -> Self {
         let mut found = Self::default();
@@ -43,8 +67,12 @@ impl Sensitivity {
             for column in &relation.columns {
                 let category =
                     labels.category(&relation.schema, &relation.name, &column.name, column.type_oid);
+                let id = (relation.oid, column.attribute);
                 if let Some(category) = category {
-                    found.mark((relation.oid, column.attribute), category);
+                    found.mark(id, category);
+                }
+                if let Some(style) = labels.style_of(&relation.schema, &relation.name, &column.name) {
+                    found.styles.insert(id, style);
                 }
             }
         }
@@ -81,6 +109,7 @@ impl Catalogue {
                 for (from, to) in [(child, parent), (parent, child)] {
                     if let Some(category) = self.sensitivity.category(*from) {
                         changed |= self.mark(*to, category, labels);
+                        changed |= self.sensitivity.follow(*from, *to);
                     }
                 }
             }
@@ -88,6 +117,10 @@ impl Catalogue {
                 for column in &view.columns {
                     if let Some(category) = self.drawn_by(*column, view, &flows) {
                         changed |= self.mark(*column, category, labels);
+                        changed |= match flows.of_column(*column).and_then(as_it_is) {
+                            Some(source) => self.sensitivity.follow(source, *column),
+                            None => self.sensitivity.derived.insert(*column),
+                        };
                     }
                 }
             }
@@ -119,8 +152,7 @@ impl Catalogue {
         let mut found =
             flow.sources.iter().chain(&flow.implicit).filter_map(|id| self.sensitivity.category(*id));
         if let Some(category) = found.next() {
-            let as_it_is = flow.exact && flow.sources.len() == 1 && flow.implicit.is_empty();
-            return Some(if as_it_is { category } else { Category::Other });
+            return Some(if as_it_is(flow).is_some() { category } else { Category::Other });
         }
         flow.unknown?;
         // What the definition names bounds what is not known.
@@ -143,6 +175,14 @@ impl Catalogue {
         }
         self.sensitivity.mark(column, category);
         true
+    }
+}
+
+/// The one column whose values these are, unchanged.
+fn as_it_is(flow: &Flow) -> Option<ColumnId> {
+    match flow.sources.iter().next() {
+        Some(source) if flow.exact && flow.sources.len() == 1 && flow.implicit.is_empty() => Some(*source),
+        _ => None,
     }
 }
 
