@@ -84,6 +84,7 @@ struct Asker {
     claims: Claims,
     to: Endpoint,
     statement: Statement,
+    around: RunContext,
 }
 
 impl Asker {
@@ -128,12 +129,21 @@ impl Asker {
             claims: Claims { user: "app".into(), database: "shop".into(), application_name: "agent".into() },
             to: Endpoint { address: [127, 0, 0, 1].into(), port: 5432 },
             statement: PostgresDialect::default().script(WRITE).statements.remove(0),
+            around: RunContext {
+                bare_schemas: Some(Arc::from(["public".to_owned()])),
+                ..RunContext::default()
+            },
         }
     }
 
+    /// As a session asks that has a catalogue: it knows where a bare name is looked up.
     fn ask(&mut self) {
-        let context = RunContext::default();
-        black_box(self.cache.run(&self.set, &self.who, &self.claims, &self.to, &self.statement, &context));
+        let around = self.around.clone();
+        self.ask_in(&around);
+    }
+
+    fn ask_in(&mut self, context: &RunContext) {
+        black_box(self.cache.run(&self.set, &self.who, &self.claims, &self.to, &self.statement, context));
     }
 }
 
@@ -153,5 +163,17 @@ fn decision_cold(bencher: Bencher<'_, '_>, policies: usize) {
         n += 1;
         asker.statement.mentions.columns = vec![format!("c{n}")];
         asker.ask();
+    });
+}
+
+/// Nobody knows which schema a bare name means: policy is asked about both readings.
+#[divan::bench(args = [10, 100, 1_000, 10_000])]
+fn decision_cold_in_doubt(bencher: Bencher<'_, '_>, policies: usize) {
+    let mut asker = Asker::new(policies);
+    let mut n = 0;
+    bencher.bench_local(|| {
+        n += 1;
+        asker.statement.mentions.columns = vec![format!("c{n}")];
+        asker.ask_in(&RunContext::default());
     });
 }

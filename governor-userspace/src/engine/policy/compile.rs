@@ -4,9 +4,8 @@ use super::annotation::{self, Notes};
 use super::error::{PolicyError, Problem};
 use super::labelling::Labelling;
 use super::mentions::{self, Mentions};
-use super::names::Vocabulary;
 use super::schema::{self, Ask};
-use super::slice::{self, Slices};
+use super::slice::{self, Look, Slices};
 use super::source::{PolicySource, Profile};
 use super::token;
 use crate::engine::model::Class;
@@ -50,7 +49,6 @@ pub struct PolicySet {
     pub(super) zone: TimeZone,
     /// Of all policies together.
     pub(super) mentions: Mentions,
-    pub(super) vocabulary: Vocabulary,
     version: String,
     files: Vec<PolicyFile>,
     unmet: Vec<String>,
@@ -105,13 +103,13 @@ impl PolicySet {
             }
         }
 
-        let (mut notes, mut looks, mut vocabulary) = (HashMap::new(), vec![], Vocabulary::default());
+        let (mut notes, mut looks) = (HashMap::new(), vec![]);
         let mut unmet: Vec<String> = vec![];
         for member in &reader.members {
             let is_for_see = slice::applies_to(&member.policy, Ask::See, loaded);
             let tokens = token::tokens(member.text(sources));
-            let look = (mentions::read(&tokens, &mut vocabulary), mentions::excluded_class(&tokens));
-            looks.push(look);
+            let (mentions, vocabulary) = mentions::read(&tokens);
+            looks.push(Look { mentions, vocabulary, excluded: mentions::excluded_class(&tokens) });
             let id = member.policy.id();
             unmet.extend(mentions::asked_for(&tokens).into_iter().filter_map(|(kind, name)| {
                 let is_met = match kind {
@@ -153,8 +151,7 @@ impl PolicySet {
             identity: u128::from_be_bytes(*identity),
             labelling: labelling.clone(),
             zone: zone.clone().unwrap_or(TimeZone::UTC),
-            mentions: looks.iter().fold(Mentions::default(), |all, (m, _)| all.or(*m)),
-            vocabulary,
+            mentions: looks.iter().fold(Mentions::default(), |all, look| all.or(look.mentions)),
             version: hex::encode(identity.get(..VERSION_BYTES).unwrap_or(identity)),
             files,
             unmet: {

@@ -13,14 +13,16 @@ use super::compile::PolicySet;
 use super::context::Clock;
 use super::entity::{self, PolicyPrincipal};
 use super::mentions::Mentions;
+use super::names::Vocabulary;
 use super::question::{Reading, RunContext, SeeColumn, SessionContext, Visibility};
 use super::schema::{self, Ask};
+use super::slice::Parties;
 use super::{annotation::Notes, context, names};
 use crate::engine::model::{
     Claims, Class, Decision, Endpoint, Hold, Limits, MaskStyle, Obligations, Reason, Statement,
     StatementKind, Verdict,
 };
-use cedar_policy::{Authorizer, Context, Entities, Entity, PolicyId, Request};
+use cedar_policy::{Authorizer, Context, Entities, Entity, EntityUid, PolicyId, Request};
 use std::collections::BTreeSet;
 
 impl PolicySet {
@@ -35,7 +37,7 @@ impl PolicySet {
         let clock = self.clock(Ask::Connect, who.class(), around);
         let asked = context::of_session(claims, to, around, clock)
             .zip(entity::database(claims, to, &self.labelling))
-            .and_then(|(context, resource)| self.ask(Ask::Connect, who, &resource, context));
+            .and_then(|(context, resource)| self.ask_once(Ask::Connect, who, resource, context));
         asked.map_or_else(internal_denial, Answer::into_decision)
     }
 
@@ -48,14 +50,22 @@ impl PolicySet {
         statement: &Statement,
         surroundings: &RunContext,
     ) -> Decision {
-        let Some(answer) = self.run_once(who, claims, to, statement, surroundings) else {
+        let kinds = kinds_of(statement);
+        let asks: Vec<Ask> = kinds.iter().map(|kind| Ask::Run(*kind)).collect();
+        let resource = entity::database(claims, to, &self.labelling);
+        let Some(question) = resource.and_then(|resource| self.question(who, resource, &asks)) else {
             return internal_denial();
         };
+        let once = |around| {
+            let contexts = self.contexts(&question, claims, to, statement, around)?;
+            self.run_once(&question, contexts)
+        };
+        let Some(answer) = once(surroundings) else { return internal_denial() };
         if answer.is_allowed || surroundings.approved || answer.approvers().is_none() {
             return answer.into_decision();
         }
         let approved = RunContext { approved: true, ..surroundings.clone() };
-        match self.run_once(who, claims, to, statement, &approved) {
+        match once(&approved) {
             Some(lifted) if lifted.is_allowed => answer.into_hold(lifted.obligations()),
             Some(refused) => refused.into_decision(),
             None => internal_denial(),
@@ -75,7 +85,7 @@ impl PolicySet {
         let ask = |reading| {
             context::of_session(claims, to, around, clock)
                 .zip(entity::column(claims, to, column, &self.labelling, reading))
-                .and_then(|(context, resource)| self.ask(Ask::See, who, &resource, context))
+                .and_then(|(context, resource)| self.ask_once(Ask::See, who, resource, context))
         };
         let in_doubt = column.column.is_none() && self.looks(Ask::See, who.class()).column_labels;
         let asked = match ask(Reading::Certain) {
@@ -91,33 +101,40 @@ impl PolicySet {
         }
     }
 
-    /// Every kind and reading of the statement, joined: the strictest answer.
-    fn run_once<'a>(
-        &'a self,
-        who: &PolicyPrincipal,
+    /// What surrounds the statement in each of its readings.
+    fn contexts(
+        &self,
+        question: &Question<'_>,
         claims: &Claims,
         to: &Endpoint,
         statement: &Statement,
         around: &RunContext,
-    ) -> Option<Answer<'a>> {
-        let resource = entity::database(claims, to, &self.labelling)?;
-        let kinds = kinds_of(statement);
-        let looks = kinds
-            .iter()
-            .fold(Mentions::default(), |all, kind| all.or(self.looks(Ask::Run(*kind), who.class())));
+    ) -> Option<Vec<Context>> {
+        let Question { class, asks, .. } = question;
+        let looks = asks.iter().fold(Mentions::default(), |all, ask| all.or(self.looks(*ask, *class)));
         let clock = looks.time.then(|| self.clock_at(&around.session)).flatten();
-        let read = |reading| names::of(statement, around, &self.labelling, &self.vocabulary, reading);
+        let vocabularies: Vec<&Vocabulary> = asks
+            .iter()
+            .filter_map(|ask| self.slices.get(*ask, *class))
+            .flat_map(|slice| slice.vocabularies_for(&question.parties))
+            .collect();
+        let read = |reading| names::of(statement, around, &self.labelling, &vocabularies, reading);
         let mut readings = vec![read(Reading::Certain)];
         if looks.names && names::in_doubt(statement, around, &self.labelling) {
             let possible = read(Reading::Possible);
             readings.retain(|certain| *certain != possible);
             readings.push(possible);
         }
-        let mut joined: Option<Answer<'a>> = None;
-        for names in readings {
-            let context = context::of_statement(claims, to, statement, around, names, clock)?;
-            for kind in &kinds {
-                let answer = self.ask(Ask::Run(*kind), who, &resource, context.clone())?;
+        let context = |names| context::of_statement(claims, to, statement, around, names, clock);
+        readings.into_iter().map(context).collect()
+    }
+
+    /// Every kind and reading of the statement, joined: the strictest answer.
+    fn run_once(&self, question: &Question<'_>, contexts: Vec<Context>) -> Option<Answer<'_>> {
+        let mut joined: Option<Answer<'_>> = None;
+        for context in contexts {
+            for ask in question.asks {
+                let answer = self.ask(*ask, question, context.clone())?;
                 joined = Some(match joined {
                     Some(before) => before.and(answer),
                     None => answer,
@@ -140,25 +157,48 @@ impl PolicySet {
         around.at.map(|at| Clock { at, zone: &self.zone })
     }
 
-    /// One question to Cedar. `None` where it could not even be asked.
-    fn ask<'a>(
-        &'a self,
+    /// What all asks of one question have in common. `None` where Cedar refuses the entities.
+    fn question<'a>(&self, who: &PolicyPrincipal, resource: Entity, asks: &'a [Ask]) -> Option<Question<'a>> {
+        let actions = &schema::loaded().ok()?.actions;
+        let principal = who.entity(self.identity, &self.labelling)?;
+        let (principal_uid, resource_uid) = (principal.uid(), resource.uid());
+        let parties = Parties::of(&principal, &resource);
+        let mut entities = vec![principal.into_owned(), resource];
+        for ask in asks {
+            entities.push(actions.get(ask.as_str())?.clone());
+        }
+        let entities = Entities::from_entities(entities, None).ok()?;
+        Some(Question {
+            class: who.class(),
+            asks,
+            principal: principal_uid,
+            resource: resource_uid,
+            parties,
+            entities,
+        })
+    }
+
+    fn ask_once(
+        &self,
         ask: Ask,
         who: &PolicyPrincipal,
-        resource: &Entity,
+        resource: Entity,
         context: Context,
-    ) -> Option<Answer<'a>> {
+    ) -> Option<Answer<'_>> {
+        self.ask(ask, &self.question(who, resource, &[ask])?, context)
+    }
+
+    /// One question to Cedar. `None` where it could not even be asked.
+    fn ask(&self, ask: Ask, of: &Question<'_>, context: Context) -> Option<Answer<'_>> {
         let action = schema::loaded().ok()?.actions.get(ask.as_str())?;
-        let principal = who.entity(self.identity, &self.labelling)?;
         // No schema here: the values are built to it (a test checks that they conform), and checking
         // them again costs more than the decision.
-        let request = Request::new(principal.uid(), action.uid(), resource.uid(), context, None).ok()?;
-        let policies = self.slices.get(ask, who.class())?.policies_for(&principal, resource)?;
-        let entities = [action.clone(), principal.into_owned(), resource.clone()];
-        let entities = Entities::from_entities(entities, None).ok()?;
-        let response = Authorizer::new().is_authorized(&request, &policies, &entities);
+        let request =
+            Request::new(of.principal.clone(), action.uid(), of.resource.clone(), context, None).ok()?;
+        let policies = self.slices.get(ask, of.class)?.policies_for(&of.parties)?;
+        let response = Authorizer::new().is_authorized(&request, &policies, &of.entities);
 
-        let mut determining: Vec<(&'a PolicyId, &'a Notes)> =
+        let mut determining: Vec<(&PolicyId, &Notes)> =
             response.diagnostics().reason().map(|id| self.notes.get_key_value(id)).collect::<Option<_>>()?;
         determining.sort_unstable_by_key(|(id, _)| *id);
         let mut failed: Vec<Reason> = response
@@ -181,6 +221,16 @@ impl PolicySet {
         let is_unpermitted = !is_permitted && determining.is_empty() && failed.is_empty();
         Some(Answer { is_allowed: is_permitted && failed.is_empty(), is_unpermitted, determining, failed })
     }
+}
+
+/// Who asks about what, and as which actions.
+struct Question<'a> {
+    class: Class,
+    asks: &'a [Ask],
+    principal: EntityUid,
+    resource: EntityUid,
+    parties: Parties,
+    entities: Entities,
 }
 
 /// What Cedar answered, with the policies behind it.

@@ -47,9 +47,10 @@ impl Mentions {
     };
 }
 
-/// Reads one policy; its strings go to `vocabulary` where it looks at names.
-pub(super) fn read(tokens: &[Token<'_>], vocabulary: &mut Vocabulary) -> Mentions {
+/// What one policy looks at, and its strings where it looks at names.
+pub(super) fn read(tokens: &[Token<'_>]) -> (Mentions, Vocabulary) {
     let mut found = Mentions::default();
+    let mut schemas = false;
     for (at, token) in tokens.iter().enumerate() {
         let word = match token {
             Token::Word(word) => word,
@@ -64,9 +65,8 @@ pub(super) fn read(tokens: &[Token<'_>], vocabulary: &mut Vocabulary) -> Mention
             "time" => found.time = true,
             "break_glass" => found.break_glass = true,
             "estimated_rows" => found.estimated_rows = true,
-            "reads" | "writes" | "schemas" | "read_labels" | "written_labels" | "shared_labels" => {
-                found.names = true;
-            }
+            "schemas" => (found.names, schemas) = (true, true),
+            "reads" | "writes" | "read_labels" | "written_labels" | "shared_labels" => found.names = true,
             "labels" => (found.names, found.column_labels) = (true, true),
             "executable_sha256" | "ExecutableHash" => found.executable_hash = true,
             "context" => {
@@ -74,20 +74,21 @@ pub(super) fn read(tokens: &[Token<'_>], vocabulary: &mut Vocabulary) -> Mention
                     [Token::Sign("."), Token::Sign("["), Token::Word("has")].contains(next)
                 });
                 if !is_taken_apart {
-                    found = Mentions::ALL;
+                    (found, schemas) = (Mentions::ALL, true);
                 }
             }
             _ => {}
         }
     }
+    let mut vocabulary = Vocabulary::default();
     if found.names {
         tokens.iter().for_each(|token| {
             if let Token::Text(text) = token {
-                vocabulary.add(text);
+                vocabulary.add(text, schemas);
             }
         });
     }
-    found
+    (found, vocabulary)
 }
 
 /// Labels and environments that a policy asks for by name.

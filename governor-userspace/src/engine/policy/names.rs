@@ -26,19 +26,33 @@ pub(super) struct Names {
 pub(super) struct Vocabulary {
     /// Names without a dot.
     plain: BTreeSet<String>,
+    /// Those of them that stand in a policy that looks at schemas.
+    schemas: BTreeSet<String>,
     /// `schema.relation` by relation.
     qualified: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Vocabulary {
-    pub fn add(&mut self, literal: &str) {
+    pub fn add(&mut self, literal: &str, looks_at_schemas: bool) {
         match literal.split_once('.') {
             Some((_, relation)) => {
                 self.qualified.entry(relation.to_owned()).or_default().insert(literal.to_owned());
             }
             None => {
                 self.plain.insert(literal.to_owned());
+                if looks_at_schemas {
+                    self.schemas.insert(literal.to_owned());
+                }
             }
+        }
+    }
+
+    /// Adds the names of `other`.
+    pub fn join(&mut self, other: &Self) {
+        self.plain.extend(other.plain.iter().cloned());
+        self.schemas.extend(other.schemas.iter().cloned());
+        for (relation, names) in &other.qualified {
+            self.qualified.entry(relation.clone()).or_default().extend(names.iter().cloned());
         }
     }
 
@@ -47,12 +61,12 @@ impl Vocabulary {
     }
 }
 
-/// The names of `statement` in one reading.
+/// The names of `statement` in one reading. `vocabularies`: of all policies that can matter.
 pub(super) fn of(
     statement: &Statement,
     around: &RunContext,
     labelling: &Labelling,
-    vocabulary: &Vocabulary,
+    vocabularies: &[&Vocabulary],
     reading: Reading,
 ) -> Names {
     let mut names = Names::default();
@@ -68,7 +82,7 @@ pub(super) fn of(
                 false => (&mut names.writes, &mut names.written_labels),
             };
             labels.extend(found.iter().map(|&label| label.to_owned()));
-            add_names(relation, bare, vocabulary, reading, into, &mut names.schemas);
+            add_names(relation, bare, vocabularies, reading, into, &mut names.schemas);
             // A label of one column says nothing about the rest of its relation.
             let whole = labelling.of_relation(relation, bare, &NO_COLUMNS, reading);
             let whole: BTreeSet<String> = whole.into_iter().map(str::to_owned).collect();
@@ -84,9 +98,11 @@ pub(super) fn of(
                 let all: BTreeSet<String> = labelling.all_labels().into_iter().map(str::to_owned).collect();
                 names.read_labels.extend(all.iter().cloned());
                 names.written_labels.extend(all);
-                names.reads.extend(vocabulary.relations().cloned());
-                names.writes.extend(vocabulary.relations().cloned());
-                names.schemas.extend(vocabulary.plain.iter().cloned());
+                for vocabulary in vocabularies {
+                    names.reads.extend(vocabulary.relations().cloned());
+                    names.writes.extend(vocabulary.relations().cloned());
+                    names.schemas.extend(vocabulary.schemas.iter().cloned());
+                }
                 names.schemas.insert(SOME.to_owned());
                 names.reads.insert(SOME.to_owned());
                 names.writes.insert(SOME.to_owned());
@@ -109,7 +125,7 @@ pub(super) fn in_doubt(statement: &Statement, around: &RunContext, labelling: &L
 fn add_names(
     relation: &RelationName,
     bare: Option<&[String]>,
-    vocabulary: &Vocabulary,
+    vocabularies: &[&Vocabulary],
     reading: Reading,
     into: &mut BTreeSet<String>,
     schemas: &mut BTreeSet<String>,
@@ -129,8 +145,10 @@ fn add_names(
             schemas.extend(possible.iter().cloned());
         }
         (None, None, Reading::Possible) => {
-            into.extend(vocabulary.qualified.get(&relation.name).into_iter().flatten().cloned());
-            schemas.extend(vocabulary.plain.iter().cloned());
+            for vocabulary in vocabularies {
+                into.extend(vocabulary.qualified.get(&relation.name).into_iter().flatten().cloned());
+                schemas.extend(vocabulary.schemas.iter().cloned());
+            }
             schemas.insert(SOME.to_owned());
         }
         (None, _, Reading::Certain) => {}

@@ -92,6 +92,11 @@ pub(super) fn class_uid(class: Class) -> Option<EntityUid> {
     Some(uid(types()?.class.clone(), class.as_str()))
 }
 
+/// Whether this is one of the classes of principals.
+pub(super) fn is_class(entity: &EntityUid) -> bool {
+    types().is_some_and(|types| *entity.type_name() == types.class)
+}
+
 /// The schema, read once, with the entity of every action (which knows its groups).
 #[derive(Debug)]
 pub(super) struct LoadedSchema {

@@ -8,6 +8,7 @@
 //! Invariant: what is asked holds every policy whose scope does not provably exclude the question.
 
 use super::mentions::Mentions;
+use super::names::Vocabulary;
 use super::schema::{self, Ask, LoadedSchema};
 use crate::engine::model::{Class, StatementKind};
 use cedar_policy::{
@@ -24,26 +25,33 @@ pub(super) struct Slices {
     by_question: Vec<Arc<Slice>>,
 }
 
+/// What one policy looks at.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub mentions: Mentions,
+    pub vocabulary: Vocabulary,
+    /// The class that its condition excludes.
+    pub excluded: Option<Class>,
+}
+
 /// The policies that can matter to one kind of question of one class.
 #[derive(Debug)]
 pub(super) struct Slice {
     /// Those whose scope names no entity.
     general: PolicySet,
+    /// Their names.
+    vocabulary: Vocabulary,
     /// The others, by the entity that the resource or the principal has to be, or be in.
-    particular: HashMap<EntityUid, Vec<Policy>>,
+    particular: HashMap<EntityUid, (Vec<Policy>, Vocabulary)>,
     pub mentions: Mentions,
 }
 
 impl Slices {
-    /// `looks` says what each of `policies` looks at, and which class its condition excludes; in the same order.
+    /// `looks` says what each of `policies` looks at, in the same order.
     ///
     /// # Errors
     /// Where Cedar refuses a set of policies that it accepted one by one.
-    pub fn new(
-        policies: &[Policy],
-        looks: &[(Mentions, Option<Class>)],
-        loaded: &LoadedSchema,
-    ) -> Result<Self, String> {
+    pub fn new(policies: &[Policy], looks: &[Look], loaded: &LoadedSchema) -> Result<Self, String> {
         // Many kinds of statement are told apart by no policy: they share one slice.
         let mut made: HashMap<Vec<usize>, Arc<Slice>> = HashMap::new();
         let mut by_question = Vec::with_capacity(Class::ALL.len() * (2 + StatementKind::ALL.len()));
@@ -57,7 +65,7 @@ impl Slices {
                     .enumerate()
                     .filter(|(_, (policy, _))| matches_action(policy, &groups))
                     .filter(|(_, (policy, _))| matches_class(policy, class_uid.as_ref()))
-                    .filter(|(_, (_, (_, excluded)))| *excluded != Some(class))
+                    .filter(|(_, (_, look))| look.excluded != Some(class))
                     .map(|(n, _)| n)
                     .collect();
                 let slice = match made.get(&chosen) {
@@ -80,49 +88,67 @@ impl Slices {
 }
 
 impl Slice {
-    fn new(
-        chosen: &[usize],
-        policies: &[Policy],
-        looks: &[(Mentions, Option<Class>)],
-    ) -> Result<Self, String> {
-        let members = || chosen.iter().filter_map(|&n| policies.get(n));
-        let (mut general, mut particular) = (vec![], HashMap::<EntityUid, Vec<Policy>>::new());
-        for policy in members() {
-            match named_entity(policy) {
-                Some(uid) => particular.entry(uid).or_default().push(policy.clone()),
-                None => general.push(policy.clone()),
+    fn new(chosen: &[usize], policies: &[Policy], looks: &[Look]) -> Result<Self, String> {
+        let (mut general, mut vocabulary) = (vec![], Vocabulary::default());
+        let mut particular = HashMap::<EntityUid, (Vec<Policy>, Vocabulary)>::new();
+        let mut mentions = Mentions::default();
+        for &n in chosen {
+            let (Some(policy), Some(look)) = (policies.get(n), looks.get(n)) else { continue };
+            mentions = mentions.or(look.mentions);
+            // A class that the scope names is the slice's own.
+            match named_entity(policy).filter(|uid| !schema::is_class(uid)) {
+                Some(uid) => {
+                    let (members, names) = particular.entry(uid).or_default();
+                    members.push(policy.clone());
+                    names.join(&look.vocabulary);
+                }
+                None => {
+                    general.push(policy.clone());
+                    vocabulary.join(&look.vocabulary);
+                }
             }
         }
-        let mentions =
-            chosen.iter().filter_map(|&n| looks.get(n)).fold(Mentions::default(), |all, (m, _)| all.or(*m));
         let general = PolicySet::from_policies(general).map_err(|e| e.to_string())?;
-        Ok(Self { general, particular, mentions })
+        Ok(Self { general, vocabulary, particular, mentions })
     }
 
-    /// The policies for a question of `principal` about `resource`. `None` where Cedar refuses them together.
-    pub fn policies_for(&self, principal: &Entity, resource: &Entity) -> Option<Cow<'_, PolicySet>> {
-        if self.particular.is_empty() {
-            return Some(Cow::Borrowed(&self.general));
-        }
+    /// The policies for a question about `parties`. `None` where Cedar refuses them together.
+    pub fn policies_for(&self, parties: &Parties) -> Option<Cow<'_, PolicySet>> {
         let mut set = Cow::Borrowed(&self.general);
-        let mut taken = HashSet::new();
-        for entity in [principal, resource] {
-            let (uid, _, parents) = entity.clone().into_inner();
-            for name in std::iter::once(uid).chain(parents) {
-                let Some(policies) = self.particular.get(&name).filter(|_| taken.insert(name)) else {
-                    continue;
-                };
-                for policy in policies {
-                    set.to_mut().add(policy.clone()).ok()?;
-                }
+        for (policies, _) in self.particular_to(parties) {
+            for policy in policies {
+                set.to_mut().add(policy.clone()).ok()?;
             }
         }
         Some(set)
     }
 
+    /// The names that the policies for a question about `parties` mention.
+    pub fn vocabularies_for(&self, parties: &Parties) -> impl Iterator<Item = &Vocabulary> {
+        std::iter::once(&self.vocabulary).chain(self.particular_to(parties).map(|(_, names)| names))
+    }
+
+    fn particular_to(&self, parties: &Parties) -> impl Iterator<Item = &(Vec<Policy>, Vocabulary)> {
+        parties.0.iter().filter_map(|uid| self.particular.get(uid))
+    }
+
     /// Every policy of the slice.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
-        self.general.policies().chain(self.particular.values().flatten())
+        self.general.policies().chain(self.particular.values().flat_map(|(members, _)| members))
+    }
+}
+
+/// The entities that a scope can name for a question: principal and resource, and what they are in.
+#[derive(Debug)]
+pub(super) struct Parties(HashSet<EntityUid>);
+
+impl Parties {
+    pub fn of(principal: &Entity, resource: &Entity) -> Self {
+        let uids = [principal, resource].into_iter().flat_map(|entity| {
+            let (uid, _, parents) = entity.clone().into_inner();
+            parents.into_iter().chain([uid])
+        });
+        Self(uids.collect())
     }
 }
 

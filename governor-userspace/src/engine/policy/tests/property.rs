@@ -3,8 +3,8 @@
 
 use super::super::context::Clock;
 use super::super::decide::kinds_of;
-use super::super::names;
 use super::super::question::Reading;
+use super::super::{mentions, names, token};
 use super::labelling::relation;
 use super::*;
 use crate::engine::policy::schema::Ask;
@@ -159,7 +159,7 @@ impl Plain {
         s: &Statement,
         around: &RunContext,
         labelling: &Labelling,
-        vocabulary: &names::Vocabulary,
+        vocabulary: &[&names::Vocabulary],
     ) -> (bool, bool) {
         let loaded = schema::loaded().unwrap();
         let resource = entity::database(&claims(), &server(), labelling).unwrap();
@@ -198,7 +198,7 @@ impl Plain {
         s: &Statement,
         around: &RunContext,
         labelling: &Labelling,
-        vocabulary: &names::Vocabulary,
+        vocabulary: &[&names::Vocabulary],
     ) -> Verdict {
         let (allowed, liftable) = self.answer(who, s, around, labelling, vocabulary);
         let approved = RunContext { approved: true, ..around.clone() };
@@ -226,6 +226,11 @@ proptest! {
             PolicyParts { sources: sources.collect(), labelling, ..PolicyParts::default() };
         let set = PolicySet::compile_parts(&parts).unwrap();
         let plain = Plain::new(&texts);
+        let mut vocabulary = names::Vocabulary::default();
+        for text in &texts {
+            vocabulary.join(&mentions::read(&token::tokens(text)).1);
+        }
+        let vocabulary = [&vocabulary];
         let mut cache = DecisionCache::new(NonZeroUsize::new(64).unwrap());
         let askers: Vec<PolicyPrincipal> =
             questions.iter().map(|(who, _, _)| PolicyPrincipal::new(who.clone().into())).collect();
@@ -234,7 +239,7 @@ proptest! {
             for who in &askers {
                 for (_, s, around) in &questions {
                     let entity = who.entity(set.identity, &set.labelling).unwrap();
-                    let expected = plain.verdict(&entity, s, around, &set.labelling, &set.vocabulary);
+                    let expected = plain.verdict(&entity, s, around, &set.labelling, &vocabulary);
                     let uncached = set.run(who, &claims(), &server(), s, around);
                     prop_assert_eq!(uncached.verdict, expected, "{:?} {:?} {:?}", texts, s, around);
                     let cached = cache.run(&set, who, &claims(), &server(), s, around);

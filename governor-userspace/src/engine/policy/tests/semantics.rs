@@ -253,7 +253,7 @@ fn requests_conform_to_the_schema() {
         let resource = entity::database(&claims(), &server(), &labelling).unwrap();
         for s in &statements {
             for reading in [Reading::Certain, Reading::Possible] {
-                let names = names::of(s, &around, &labelling, &names::Vocabulary::default(), reading);
+                let names = names::of(s, &around, &labelling, &[], reading);
                 let context = context::of_statement(&claims(), &server(), s, &around, names, clock).unwrap();
                 let action = schema::loaded().unwrap().actions[s.kind.as_str()].uid();
                 Request::new(process.uid(), action, resource.uid(), context, Some(schema)).unwrap();

@@ -70,11 +70,11 @@ fn a_slice_answers_like_the_whole() {
             .map(|policy| {
                 let text = policy.to_cedar().unwrap();
                 let tokens = token::tokens(&text);
-                let found = mentions::read(&tokens, &mut names::Vocabulary::default());
-                (found, mentions::excluded_class(&tokens))
+                let (mentions, vocabulary) = mentions::read(&tokens);
+                slice::Look { mentions, vocabulary, excluded: mentions::excluded_class(&tokens) }
             })
             .collect();
-        assert!(looks.iter().any(|(_, excluded)| excluded.is_some()));
+        assert!(looks.iter().any(|look| look.excluded.is_some()));
         let slices = slice::Slices::new(&members, &looks, loaded).unwrap();
         for ask in Ask::all() {
             for class in Class::ALL {
@@ -92,7 +92,8 @@ fn a_slice_answers_like_the_whole() {
                 let action = &loaded.actions[ask.as_str()];
                 let request =
                     Request::new(process.uid(), action.uid(), resource.uid(), context, None).unwrap();
-                let part = slices.get(ask, class).unwrap().policies_for(&process, &resource).unwrap();
+                let parties = slice::Parties::of(&process, &resource);
+                let part = slices.get(ask, class).unwrap().policies_for(&parties).unwrap();
                 let entities = [action.clone(), (*process).clone(), resource];
                 let entities = Entities::from_entities(entities, None).unwrap();
                 assert!(part.num_of_policies() < members.len(), "{ask:?} {class}: nothing left out");

@@ -1,7 +1,7 @@
 //! What the operator's labels, and names, say of a column.
 
 use crate::engine::masking::{Category, classify_column};
-use crate::engine::model::{MaskStyle, wildcard};
+use crate::engine::model::{MaskStyle, Relation, wildcard};
 
 /// The operator's word on columns, from the configuration; it comes before everything else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +35,11 @@ impl Labels {
     /// How the operator wants this column masked, where policy masks it.
     pub(super) fn style_of(&self, schema: &str, relation: &str, column: &str) -> Option<MaskStyle> {
         self.styles.iter().find(|(p, _)| p.matches(schema, relation, column)).map(|(_, style)| *style)
+    }
+
+    /// The operator says that it is never sensitive.
+    pub(super) fn is_clear(&self, relation: &Relation, column: &str) -> bool {
+        self.clear.iter().any(|p| p.matches(&relation.schema, &relation.name, column))
     }
 
     pub(super) fn category(

@@ -73,7 +73,7 @@ static CATALOGUES_COUNT: AtomicU64 = AtomicU64::new(1);
 
 impl Catalogue {
     pub fn new(data: model::Catalogue, labels: &Labels, dialect: &dyn SqlDialect, loaded: Timestamp) -> Self {
-        let sensitivity = Sensitivity::of_names(data.relations(), labels);
+        let sensitivity = Sensitivity::of_names(&data, labels);
         let id = CATALOGUES_COUNT.fetch_add(1, Ordering::Relaxed);
         let mut catalogue =
             Self { data, sensitivity, loaded, began: loaded, reading_ns: 0, id, codes: Codes::default() };

@@ -121,7 +121,14 @@ impl CatalogueReader {
                 self.builder.system_function(&row.text(1)?, function);
             }
             b"o" => self.builder.user_operator(&row.text(1)?, row.parse(2)?),
-            b"l" => self.builder.effects.calls_anywhere(row.parse(1)?),
+            b"l" => {
+                let function = row.parse(1)?;
+                self.builder.effects.calls_anywhere(function);
+                // Casts that the server puts in by itself; a domain's check has no context.
+                if matches!(row.bytes(2), Some(b"i" | b"a")) {
+                    self.builder.effects.casts_unasked(function);
+                }
+            }
             b"k" => {
                 let (on_delete, on_update) = (row.bytes(3)?, row.bytes(4)?);
                 let cascade = Cascade {
@@ -131,7 +138,17 @@ impl CatalogueReader {
                     updates_on_update: matches!(on_update, b"c" | b"n" | b"d"),
                     columns: row.text(5)?.split(' ').filter_map(|n| n.parse().ok()).collect(),
                 };
-                self.builder.effects.cascade(row.parse(1)?, cascade);
+                let (parent, child) = (row.parse(1)?, cascade.table);
+                let referencing = row.text(6)?;
+                let referencing = referencing.split(' ').filter_map(|n| n.parse().ok());
+                for (from, to) in cascade.columns.iter().zip(referencing) {
+                    self.builder.same_values((parent, *from), (child, to));
+                }
+                self.builder.effects.cascade(parent, cascade);
+            }
+            b"g" => {
+                let table = row.parse(1)?;
+                self.builder.generated((table, row.parse(2)?), (table, row.parse(3)?));
             }
             b"q" => {
                 let keys: usize = row.parse(2)?;
@@ -139,6 +156,8 @@ impl CatalogueReader {
                     row.text(3)?.split(' ').take(keys).map(|n| n.parse().ok()).collect::<Option<_>>()?;
                 self.builder.effects.unique_key(row.parse(1)?, columns);
             }
+            b"n" => self.builder.remote_column((row.parse(1)?, row.parse(2)?), &row.text(3)?),
+            b"y" => self.builder.remote_table(row.parse(1)?, &row.text(2)?),
             b"w" => self.builder.effects.calls_on_write(row.parse(1)?, row.parse(2)?),
             b"d" => self.builder.effects.calls_on_read(row.parse(1)?, row.parse(2)?),
             b"i" => self.builder.effects.calls_in_function(row.parse(1)?, row.parse(2)?),

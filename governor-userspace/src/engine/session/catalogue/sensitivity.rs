@@ -61,12 +61,18 @@ impl Sensitivity {
     }
 
     /// By labels and names alone.
-    pub fn of_names<'a>(relations: impl Iterator<Item = &'a Relation>, labels: &Labels) -> Self {
+    pub fn of_names(data: &crate::engine::model::Catalogue, labels: &Labels) -> Self {
         let mut found = Self::default();
-        for relation in relations {
+        for relation in data.relations() {
             for column in &relation.columns {
-                let category =
-                    labels.category(&relation.schema, &relation.name, &column.name, column.type_oid);
+                let named = |relation_name: &str, column_name: &str| {
+                    labels.category(&relation.schema, relation_name, column_name, column.type_oid)
+                };
+                let category = named(&relation.name, &column.name).or_else(|| {
+                    let (table, remote) = data.remote_names(relation, column)?;
+                    // The operator's word is about the names here.
+                    named(table, remote).filter(|_| !labels.is_clear(relation, &column.name))
+                });
                 let id = (relation.oid, column.attribute);
                 if let Some(category) = category {
                     found.mark(id, category);
@@ -84,14 +90,19 @@ impl Sensitivity {
 const PASSES_MAX: usize = 64;
 
 impl Catalogue {
-    /// Marks what holds the same values as sensitive columns: columns of views that draw from them, and columns of the
-    /// same name in the parents and children of a table. Until nothing changes: views may read views.
+    /// Marks what holds the same values as sensitive columns: columns of views that draw from them, generated columns,
+    /// both ends of foreign keys, and columns of the same name in the parents and children of a table. Until nothing changes: views may read views.
     pub(super) fn follow_flows(&mut self, labels: &Labels, dialect: &dyn SqlDialect) {
         let flows = ViewFlows::of(&self.data);
         let views: Vec<View> =
             self.data.relations().filter_map(|view| View::of(view, &flows, dialect)).collect();
-        let families: Vec<(ColumnId, ColumnId)> =
-            self.data.relations().flat_map(|r| self.family(r)).collect();
+        let families: Vec<(ColumnId, ColumnId)> = self
+            .data
+            .relations()
+            .flat_map(|r| self.family(r))
+            .chain(self.data.same_values().to_vec())
+            .collect();
+        let generated = self.data.generated().to_vec();
         // A view whose definition could not be read may show anything.
         let unread: Vec<ColumnId> = self
             .data
@@ -111,6 +122,12 @@ impl Catalogue {
                         changed |= self.mark(*to, category, labels);
                         changed |= self.sensitivity.follow(*from, *to);
                     }
+                }
+            }
+            for (column, from) in &generated {
+                if self.sensitivity.category(*from).is_some() {
+                    changed |= self.mark(*column, Category::Other, labels);
+                    changed |= self.sensitivity.derived.insert(*column);
                 }
             }
             for view in &views {

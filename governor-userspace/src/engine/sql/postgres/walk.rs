@@ -137,7 +137,10 @@ impl<'a> Walk<'a> {
                 context = self.with(select.with_clause(), context);
             }
             Node::InsertStmt(insert) => context = self.with(insert.with_clause(), context),
-            Node::MergeStmt(merge) => context = self.with(merge.with_clause(), context),
+            Node::MergeStmt(merge) => {
+                self.note_restricted(where_clause::merge_restricts(merge), context);
+                context = self.with(merge.with_clause(), context);
+            }
             Node::UpdateStmt(update) => {
                 self.note_where(update.where_clause(), context);
                 context = self.with(update.with_clause(), context);
@@ -284,7 +287,12 @@ impl<'a> Walk<'a> {
 
     fn note_where(&mut self, clause: Node<'a>, context: Context) {
         if context.time == Time::Now {
-            let guarded = where_clause::restricts(clause);
+            self.note_restricted(where_clause::restricts(clause), context);
+        }
+    }
+
+    fn note_restricted(&mut self, guarded: bool, context: Context) {
+        if context.time == Time::Now {
             self.has_where = Some(self.has_where.unwrap_or(true) && guarded);
         }
     }

@@ -101,9 +101,19 @@ impl<'t> Analysis<'_, 't> {
                 later(cast.arg());
             }
             Node::RowExpr(row) => row.args().iter().for_each(later),
-            Node::CoalesceExpr(coalesce) => coalesce.args().iter().for_each(later),
-            Node::MinMaxExpr(extreme) => extreme.args().iter().for_each(later),
-            Node::A_ArrayExpr(array) => array.elements().iter().for_each(later),
+            // Values that are brought to one type.
+            Node::CoalesceExpr(coalesce) => {
+                self.unasked_casts(total)?;
+                coalesce.args().iter().for_each(later);
+            }
+            Node::MinMaxExpr(extreme) => {
+                self.unasked_casts(total)?;
+                extreme.args().iter().for_each(later);
+            }
+            Node::A_ArrayExpr(array) => {
+                self.unasked_casts(total)?;
+                array.elements().iter().for_each(later);
+            }
             // A bare boolean column is its own value; comparisons below choose.
             Node::BoolExpr(logic) => logic.args().iter().for_each(later),
             Node::BooleanTest(test) => later(test.arg()),
@@ -115,6 +125,7 @@ impl<'t> Analysis<'_, 't> {
             }
             Node::NullTest(test) => work.push((test.arg(), Part::Chooses)),
             Node::CaseExpr(case) => {
+                self.unasked_casts(total)?;
                 work.push((case.arg(), Part::Chooses));
                 for when in case.args() {
                     let Node::CaseWhen(when) = when else { return Err(Doubt::Syntax) };
@@ -207,6 +218,7 @@ impl<'t> Analysis<'_, 't> {
             }
             _ => &[name],
         };
+        self.unasked_casts(total)?;
         let in_system = words.len() > 1 && words.first().and_then(Node::as_str) == Some("pg_catalog");
         if !in_system {
             for name in meant {
