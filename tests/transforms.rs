@@ -27,7 +27,7 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("v_text", "text", "'clear.text7731@example.net'"),
     ("v_varchar", "varchar", "'clearvarchar7731'"),
     ("v_varchar20", "varchar(20)", "'clearvarchar7731x'"),
-    ("v_bpchar", "char(40)", "'clearbpchar7731'"),
+    ("v_bpchar", "char(60)", "'clearbpchar7731'"),
     ("v_bytea", "bytea", "'\\x636c6561727731'"),
     ("v_oid", "oid", "773177"),
     ("v_xid", "xid", "'773178'"),
@@ -38,7 +38,7 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("v_float8", "float8", "'-7731773.25'"),
     ("v_numeric", "numeric", "'77317731.7731'"),
     ("v_numeric12_2", "numeric(12,2)", "'7731773.17'"),
-    ("v_money", "money", "'7731.73'"),
+    ("v_money", "money", "'731.73'"),
     ("v_date", "date", "'1977-03-17'"),
     ("v_time", "time", "'17:33:17.731'"),
     ("v_timetz", "timetz", "'17:33:17.731+02'"),
@@ -341,12 +341,15 @@ fn every_type(driver: Driver) {
             assert_eq!(cell, &governed[&twin], "{driver:?} {key:?}: equal values are equal");
         }
         for (_, _, mark) in SERVED.iter().filter(|(s, c, _)| s == style && c == column) {
-            // Drivers that do not know a type hand on its bytes.
-            let bytes = mark.bytes().map(|b| format!("{b:02x}")).collect::<String>();
-            let unknown = key.form == "binary" && driver == Driver::NodePostgres;
-            assert!(cell.contains(mark) || cell.contains(&bytes) || unknown, "{driver:?} {key:?}: {cell}");
+            // Drivers that do not know a type's binary form hand on its bytes.
+            let shown = cell.contains(mark) || cell.contains(&hex_of(mark));
+            assert!(shown || key.form == "binary" && !mark.ends_with('_'), "{driver:?} {key:?}: {cell}");
         }
     }
+}
+
+fn hex_of(text: &str) -> String {
+    text.bytes().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Which cell of which relation, in which format.
@@ -456,7 +459,8 @@ fn relations() -> String {
         for twin in ["a", "b"] {
             sql += &format!(
                 "CREATE TABLE masked.{style}_{twin} (id int PRIMARY KEY, {columns});
-                 INSERT INTO masked.{style}_{twin} VALUES (1, {values}), (2);\n"
+                 INSERT INTO masked.{style}_{twin} VALUES (1, {values});
+                 INSERT INTO masked.{style}_{twin} VALUES (2);\n"
             );
         }
     }

@@ -11,6 +11,8 @@ async def main():
         connection = await asyncpg.connect(
             host=os.environ["PGHOST"], port=int(os.environ["PGPORT"]), user=os.environ["PGUSER"],
             password=os.environ["PGPASSWORD"], database=os.environ["PGDATABASE"], ssl=False)
+        # Before it looks up a type the driver turns JIT off by set_config, which agents may not call.
+        connection._server_caps = connection._server_caps._replace(jit=False)
         for row in await connection.fetch(f"SELECT * FROM {table} ORDER BY id"):
             for name, value in list(row.items())[1:]:
                 print(table, "binary", row["id"], name, repr(value), sep="\t")

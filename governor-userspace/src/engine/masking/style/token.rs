@@ -71,8 +71,8 @@ pub fn reveal(keys: &KeyRing, token: &str) -> Result<Revealed, TokenError> {
     if data.len() > VALUE_BYTES_MAX * 2 {
         return Err(TokenError::Malformed);
     }
-    let data = URL_SAFE_NO_PAD.decode(data).map_err(|_| TokenError::Malformed)?;
     let key = keys.named(id).ok_or(TokenError::UnknownKey(id))?;
+    let data = URL_SAFE_NO_PAD.decode(data).map_err(|_| TokenError::NotAuthentic)?;
     let mut cipher = Aes256Siv::new_from_slice(key.token()).map_err(|_| TokenError::NotAuthentic)?;
     let plain = cipher.decrypt([HEADER], &data).map(Zeroizing::new).map_err(|_| TokenError::NotAuthentic)?;
     let [kind, code, rest @ ..] = plain.as_slice() else { return Err(TokenError::NotAuthentic) };
