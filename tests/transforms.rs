@@ -1,6 +1,6 @@
 //! Every built-in type, in both formats, in every masking style, decoded by real drivers through a real agent.
 //!
-//! One table of types (`TYPES`), two relations for each style with the same rows, six drivers. What a driver prints
+//! One table of types (`TYPES`), two relations for each style with the same rows, five drivers and the bare protocol. What a driver prints
 //! directly is held against what it prints governed: the same cells, all of them decoded, none of them in clear, NULL
 //! still NULL, and equal values equal where the style promises it.
 

@@ -137,11 +137,8 @@ fn column_action(
     if field.table_oid != 0 && field.attribute > 0 {
         let own =
             match catalogue.column(field.table_oid, field.attribute) {
-                Some(column) => match column.category {
-                    // Where policy shows it, a detector would only undo that.
-                    Some(_) => Some(asker.see_known(column)),
-                    None => None,
-                },
+                // Where policy shows it, a detector would only undo that.
+                Some(column) => column.category.is_some().then(|| asker.see_known(column)),
                 None if Catalogue::is_system(field.table_oid) => None,
                 // Made since the catalogue was read, or a temporary relation.
                 None => Some(asker.see(SeeColumn {

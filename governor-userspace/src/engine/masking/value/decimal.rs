@@ -26,7 +26,7 @@ impl Decimal {
     /// Without zeros at the end of the decimals: equal numbers are equal.
     pub fn plain(self) -> Self {
         let mut plain = self;
-        while plain.scale > 0 && plain.digits % 10 == 0 {
+        while plain.scale > 0 && plain.digits.is_multiple_of(10) {
             plain.digits /= 10;
             plain.scale -= 1;
         }
