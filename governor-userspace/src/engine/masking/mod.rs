@@ -5,6 +5,7 @@
 //! driver still decodes them. `docs/masking.md` says what that covers and what it does not.
 
 mod classify;
+mod copy;
 mod detector;
 mod json;
 mod keys;
@@ -14,13 +15,16 @@ mod parameter;
 mod partial;
 mod pg_type;
 mod row;
+mod structure;
 mod style;
 mod transform;
 mod value;
 
 pub use crate::engine::model::Category;
 pub use classify::{classify_column, could_carry};
+pub use copy::{CopyError, CopyMask};
 pub use detector::{DetectorError, Detectors, Finding};
+pub use json::JsonPath;
 pub use keys::{KeyError, KeyId, KeyRing, MaskingKey, ROOT_BYTES};
 pub use masker::{DateRange, Masker, TransformSettings};
 pub use parameter::{PARAMETER_BYTES_MAX, mask_parameter, mask_text};

@@ -6,7 +6,7 @@
 //!
 //! Invariant: what was not read is [`Resolved::Unknown`], never absent: an object may have been made a moment ago.
 
-use super::{FunctionName, RelationName, SearchPath, SideEffects};
+use super::{FunctionName, RelationName, RowField, SearchPath, SideEffects, TypeShape, Types};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -158,9 +158,15 @@ pub struct Catalogue {
     remote_tables: HashMap<Oid, Box<str>>,
     /// Composite types and the row types of relations: type oid → relation oid.
     row_types: HashMap<Oid, Oid>,
+    types: Arc<Types>,
 }
 
 impl Catalogue {
+    /// What values of each type are made of.
+    pub fn types(&self) -> &Arc<Types> {
+        &self.types
+    }
+
     pub fn relation(&self, oid: Oid) -> Option<&Relation> {
         self.relations.get(&oid)
     }
@@ -283,6 +289,8 @@ fn several<T>(mut found: Vec<&T>) -> Resolved<'_, T> {
 #[derive(Debug, Default)]
 pub struct Builder {
     pub effects: SideEffects,
+    /// Types of users; composites are known by their relations.
+    pub types: Types,
     catalogue: Catalogue,
     by_name: HashMap<Arc<str>, Vec<Oid>>,
     children: HashMap<Oid, Vec<Oid>>,
@@ -357,7 +365,16 @@ impl Builder {
                 function_places.insert(function.oid, (name.clone(), at));
             }
         }
+        let mut types = self.types;
+        for (row_type, relation) in &self.catalogue.row_types {
+            if let Some(relation) = self.catalogue.relations.get(relation) {
+                let field = |c: &Column| RowField { name: c.name.clone(), type_oid: c.type_oid };
+                let fields = relation.columns.iter().map(field).collect();
+                types.add(*row_type, TypeShape::Composite { fields: Some(fields) });
+            }
+        }
         let mut catalogue = Catalogue {
+            types: Arc::new(types),
             by_name: self.by_name.into_iter().map(|(name, oids)| (name, oids.into())).collect(),
             children: boxed(self.children),
             functions: self.functions.into_iter().map(|(name, all)| (name, all.into())).collect(),

@@ -3,6 +3,7 @@
 mod answer;
 mod catalogue;
 mod category;
+mod copy;
 mod decision;
 mod endpoint;
 mod lineage;
@@ -15,6 +16,7 @@ mod side_effects;
 mod statement;
 mod time;
 mod tls;
+mod types;
 
 pub use answer::Answer;
 pub use catalogue::{
@@ -22,6 +24,7 @@ pub use catalogue::{
     RelationKind, Resolved, SystemFunction, Volatility,
 };
 pub use category::Category;
+pub use copy::{CopyFormat, CopyOptions};
 pub use decision::{
     Decision, DecisionId, Hold, LimitKind, Limits, MaskStyle, Obligations, Rate, Reason, Verdict,
 };
@@ -39,3 +42,4 @@ pub use statement::{
 };
 pub use time::Timestamp;
 pub use tls::{PeerCertificate, ShownCertificate, TlsSession, UpstreamTls};
+pub use types::{RowField, TypeShape, Types};

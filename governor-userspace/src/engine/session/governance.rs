@@ -81,6 +81,8 @@ pub struct Governance {
     readings: LruCache<(Endpoint, String), Timestamp>,
     /// What statements reach, by their place and the catalogue.
     reached: LruCache<((usize, usize), u64), KnownReach>,
+    /// The row that was masked last: room that is used again, so that a row costs no allocation.
+    pub(super) row: Vec<u8>,
 }
 
 /// The statement keeps its place; the path is compared.
@@ -108,6 +110,7 @@ impl Governance {
             changes: LruCache::new(CATALOGUES_COUNT_MAX),
             readings: LruCache::new(CATALOGUES_COUNT_MAX),
             reached: LruCache::new(REACHED_COUNT_MAX),
+            row: Vec::new(),
         }
     }
 

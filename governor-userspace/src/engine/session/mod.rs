@@ -13,6 +13,7 @@
 //! - memory is bounded by [`EngineLimits`] and the protocol's own limits, whatever lengths a peer claims.
 
 mod action;
+mod asides;
 mod ask;
 mod breadth;
 mod cancel;
@@ -20,6 +21,7 @@ pub mod cases;
 mod catalogue;
 mod chunk;
 mod client;
+mod copying;
 mod diagnostics;
 mod effects;
 mod encryption;
@@ -47,6 +49,7 @@ mod rehearsal;
 mod server;
 mod shape;
 mod slots;
+mod sqlstates;
 mod visibility;
 
 pub use action::{Actions, CloseReason, Request, TooMany};
@@ -61,7 +64,7 @@ pub use rates::{RateKey, Rates};
 pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
 
 use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
-use crate::engine::masking::RowPlan;
+use crate::engine::masking::{CopyMask, RowPlan};
 use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, SessionState, Timestamp};
 use crate::engine::policy::{Moment, PolicyPrincipal, SessionContext};
 use crate::engine::wire::postgres::ProtocolViolation;
@@ -173,6 +176,8 @@ pub struct Session {
     /// Columns of an SQL cursor that an Execute message names.
     cursor_plan: Option<(Box<[u8]>, Arc<RowPlan>)>,
     settings: Settings,
+    /// What it said of settings itself, where `may_be_masked`.
+    reported: asides::Reported,
     /// The session's own state, where `restricted`.
     following: Following,
     /// The server is being asked for it.
@@ -276,7 +281,7 @@ impl Names {
 }
 
 /// How the rows that come next are treated.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 enum Rows {
     /// Not decided yet.
     #[default]
@@ -284,6 +289,8 @@ enum Rows {
     /// Nothing can change: they pass as read.
     Pass,
     Mask(Arc<RowPlan>),
+    /// Those of a COPY TO. Boxed: few sessions have one.
+    Copy(Box<CopyMask>),
 }
 
 /// Session settings that change what a text means.
@@ -291,6 +298,8 @@ enum Rows {
 struct Settings {
     standard_conforming_strings: bool,
     encoding: Encoding,
+    /// A byte that looks like an ASCII character is one.
+    ascii_is_safe: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -354,7 +363,12 @@ impl Session {
             views_made: false,
             released: None,
             cursor_plan: None,
-            settings: Settings { standard_conforming_strings: true, encoding: Encoding::Utf8 },
+            settings: Settings {
+                standard_conforming_strings: true,
+                encoding: Encoding::Utf8,
+                ascii_is_safe: true,
+            },
+            reported: asides::Reported::default(),
             following: Following::default(),
             asked: None,
             fresh_runs: 0,

@@ -110,6 +110,7 @@ table!(Masking {
 
 table!(MaskingColumn {
     column: Value<String>,
+    path: Value<String>,
     category: Option<Category>,
     style: Option<MaskStyle>,
 });

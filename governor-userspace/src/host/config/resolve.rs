@@ -1,7 +1,7 @@
 //! The configuration, checked and typed: what the rest of governor reads.
 
 use super::file;
-use crate::engine::masking::{Category, TransformSettings};
+use crate::engine::masking::{Category, JsonPath, TransformSettings};
 use crate::engine::model::MaskStyle;
 use crate::engine::policy;
 pub use crate::engine::session::ColumnPattern;
@@ -190,6 +190,8 @@ pub enum MaskingKeys {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnLabel {
     pub column: ColumnPattern,
+    /// Only this place in its documents.
+    pub path: Option<JsonPath>,
     pub category: Category,
     /// How it is masked, where policy does not ask for a stricter way; `None`: as policy says.
     pub style: Option<MaskStyle>,

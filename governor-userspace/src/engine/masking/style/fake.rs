@@ -7,7 +7,6 @@
 
 use super::words::{CITIES, FIRST_NAMES, LAST_NAMES, STREETS};
 use super::{Choices, Context, hash, number_of};
-use crate::engine::masking::pg_type::XML;
 use crate::engine::masking::value::{Address, Hardware, Value, day_of_text, text_of_day};
 use crate::engine::model::Category;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(super) fn of(context: &Context<'_>, value: &Value<'_>) -> Option<Value<'static>> {
     let mut choices = context.choices("fake", value)?;
     Some(match value {
-        Value::Text(text) if context.declared.is_text() && context.declared.type_oid != XML => {
+        Value::Text(text) if context.declared.is_text() => {
             let room = context.declared.characters_max().unwrap_or(usize::MAX);
             let made = text_of(context.mask.category?, text, room, &mut choices)?;
             Value::Text(made.into_bytes().into())

@@ -1,6 +1,6 @@
 //! What the operator's labels, and names, say of a column.
 
-use crate::engine::masking::{Category, classify_column};
+use crate::engine::masking::{Category, JsonPath, classify_column};
 use crate::engine::model::{MaskStyle, Relation, wildcard};
 
 /// The operator's word on columns, from the configuration; it comes before everything else.
@@ -14,6 +14,8 @@ pub struct Labels {
     pub styles: Vec<(ColumnPattern, MaskStyle)>,
     /// Columns that label files name: sensitive, as what their name tells where the file does not say.
     pub labelled: Vec<(ColumnPattern, Option<Category>)>,
+    /// Places in documents: shown as it is, such a column loses these; in an expression, everything.
+    pub paths: Vec<(ColumnPattern, JsonPath, Category)>,
 }
 
 /// `schema.relation.column`; each part a name, or a pattern with `*` for any run of characters.
@@ -35,6 +37,18 @@ impl Labels {
     /// How the operator wants this column masked, where policy masks it.
     pub(super) fn style_of(&self, schema: &str, relation: &str, column: &str) -> Option<MaskStyle> {
         self.styles.iter().find(|(p, _)| p.matches(schema, relation, column)).map(|(_, style)| *style)
+    }
+
+    /// The places that are hidden in documents of a column, and what is first said to be there.
+    pub(super) fn paths(&self, relation: &Relation, column: &str) -> Option<(Vec<JsonPath>, Category)> {
+        if self.is_clear(relation, column) {
+            return None;
+        }
+        let fits = |p: &ColumnPattern| p.matches(&relation.schema, &relation.name, column);
+        let named = self.paths.iter().filter(|(p, ..)| fits(p));
+        let named: Vec<&(ColumnPattern, JsonPath, Category)> = named.collect();
+        let (_, _, category) = named.first()?;
+        Some((named.iter().map(|(_, path, _)| path.clone()).collect(), *category))
     }
 
     /// The operator says that it is never sensitive.

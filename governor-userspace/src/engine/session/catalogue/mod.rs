@@ -17,7 +17,7 @@ pub(super) use query::QUERY;
 pub(super) use query::RESULTS;
 pub(super) use reader::CatalogueReader;
 
-use crate::engine::masking::Category;
+use crate::engine::masking::{Category, JsonPath};
 use crate::engine::model::{
     self, ColumnName, FIRST_USER_OID, FunctionName, MaskStyle, Mentions, RelationName, SearchPath,
     SessionState, Statement, Timestamp,
@@ -26,6 +26,7 @@ use crate::engine::sql::SqlDialect;
 use codes::Codes;
 use sensitivity::Sensitivity;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How long a catalogue is left alone after a reading, in units of its length: names that are misspelt, and temporary
@@ -105,6 +106,11 @@ impl Catalogue {
     /// Why the values of a column are sensitive; `None` where nothing says so.
     pub fn category(&self, table_oid: u32, attribute: i16) -> Option<Category> {
         self.sensitivity.category((table_oid, attribute))
+    }
+
+    /// The only places in the documents of a sensitive column that are.
+    pub fn paths(&self, table_oid: u32, attribute: i16) -> Option<&Arc<[JsonPath]>> {
+        self.sensitivity.paths((table_oid, attribute))
     }
 
     /// Some user relation has sensitive columns.

@@ -14,7 +14,7 @@
 use std::sync::LazyLock;
 
 /// Statements before the definitions: without their results there is no catalogue.
-pub(super) const BASE_RESULTS: usize = 20;
+pub(super) const BASE_RESULTS: usize = 22;
 
 /// Statements in all.
 #[cfg(test)]
@@ -105,6 +105,14 @@ const STATEMENTS: [&str; BASE_RESULTS + 3] = [
      AND d.classid = ANY (ARRAY['pg.pg_rewrite'::pg.regclass, 'pg.pg_policy'::pg.regclass, \
      'pg.pg_proc'::pg.regclass]::pg.oid[])",
     "SELECT 'e', e.evtfoid FROM pg.pg_event_trigger e WHERE e.evtenabled <> 'D'",
+    "SELECT 'z', t.oid, t.typtype, t.typelem, t.typdelim, t.typbasetype, r.rngsubtype, e.extname, t.typname, \
+     t.typcategory = 'A' \
+     FROM pg.pg_type t LEFT JOIN pg.pg_range r ON r.rngtypid = t.oid \
+     LEFT JOIN pg.pg_depend d ON d.classid = 'pg.pg_type'::pg.regclass AND d.objid = t.oid AND d.deptype = 'e' \
+     LEFT JOIN pg.pg_extension e ON e.oid = d.refobjid \
+     WHERE t.oid >= 16384::pg.oid AND t.typtype = ANY ('{b,d,e,r}'::pg.\"char\"[])",
+    "SELECT 'm', pg.jsonb_extract_path_text(pg.to_jsonb(r), 'rngmultitypid'), r.rngsubtype FROM pg.pg_range r \
+     WHERE r.rngtypid >= 16384::pg.oid",
     "SELECT 'v', c.oid, pg.pg_get_viewdef(c.oid) FROM pg.pg_class c WHERE c.relpersistence <> 't' \
      AND c.relkind = ANY ('{v,m}'::pg.\"char\"[]) AND c.oid >= 16384::pg.oid",
     "SELECT 'b', p.oid, pg.pg_get_functiondef(p.oid) FROM pg.pg_proc p JOIN pg.pg_language l ON l.oid = p.prolang \

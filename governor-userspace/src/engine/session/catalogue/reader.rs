@@ -7,7 +7,7 @@
 use super::query::BASE_RESULTS;
 use crate::engine::model::{
     Body, Cascade, CatalogueBuilder, Changing, Column, Function, Oid, Relation, RelationKind, Rule,
-    SystemFunction, Trigger, Volatility,
+    SystemFunction, Trigger, TypeShape, Volatility,
 };
 use crate::engine::sql::standard_body;
 use crate::engine::wire::postgres::{ProtocolViolation, backend};
@@ -162,6 +162,12 @@ impl CatalogueReader {
             b"d" => self.builder.effects.calls_on_read(row.parse(1)?, row.parse(2)?),
             b"i" => self.builder.effects.calls_in_function(row.parse(1)?, row.parse(2)?),
             b"e" => self.builder.effects.calls_on_definition(row.parse(1)?),
+            b"z" => {
+                if let Some(shape) = type_shape(row) {
+                    self.builder.types.add(row.parse(1)?, shape);
+                }
+            }
+            b"m" => self.builder.types.add(row.parse(1)?, TypeShape::Multirange { subtype: row.parse(2)? }),
             b"v" => {
                 let definition: Arc<str> = row.text(2)?.as_ref().into();
                 self.relations.get_mut(&row.parse(1)?)?.0.definition = Some(definition);
@@ -314,6 +320,21 @@ fn relation_kind(code: &[u8]) -> Option<RelationKind> {
 
 /// The server's own bound for a view; tables have fewer.
 const RELATION_COLUMNS_MAX: usize = 1664;
+
+/// What values of a user's type are made of; `None` where they are not, as far as is known.
+fn type_shape(row: &Row<'_>) -> Option<TypeShape> {
+    Some(match row.bytes(2)? {
+        b"d" => TypeShape::Domain { base: row.parse(5)? },
+        b"e" => TypeShape::Enum,
+        b"r" => TypeShape::Range { subtype: row.parse(6)? },
+        _ if row.is(9) => TypeShape::Array { element: row.parse(3)?, delimiter: *row.bytes(4)?.first()? },
+        _ => match (&*row.text(7)?, &*row.text(8)?) {
+            ("hstore", "hstore") => TypeShape::Hstore,
+            ("citext", "citext") => TypeShape::Text,
+            _ => return None,
+        },
+    })
+}
 
 /// Bits of `pg_trigger.tgtype`, as the server's `catalog/pg_trigger.h` has them.
 fn trigger_events(bits: u16) -> (Changing, bool) {

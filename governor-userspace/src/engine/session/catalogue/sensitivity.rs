@@ -2,12 +2,13 @@
 
 use super::Catalogue;
 use super::labels::Labels;
-use crate::engine::masking::Category;
+use crate::engine::masking::{Category, JsonPath};
 use crate::engine::model::{
     ColumnId, FIRST_USER_OID, Flow, MaskStyle, Oid, Relation, RelationKind, Statement,
 };
 use crate::engine::sql::{SqlDialect, ViewFlows};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Sensitive columns only: what is not in it is not known to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(super) struct Sensitivity {
     /// Computed by a view from sensitive columns.
     derived: HashSet<ColumnId>,
     relations: HashSet<Oid>,
+    /// Columns of documents of which only these places are sensitive.
+    paths: HashMap<ColumnId, Arc<[JsonPath]>>,
     any: bool,
 }
 
@@ -37,6 +40,11 @@ impl Sensitivity {
     /// Some user relation has sensitive columns.
     pub fn any(&self) -> bool {
         self.any
+    }
+
+    /// The only places in the documents of a sensitive column that are.
+    pub fn paths(&self, column: ColumnId) -> Option<&Arc<[JsonPath]>> {
+        self.paths.get(&column)
     }
 
     /// A column of this relation is sensitive.
@@ -76,6 +84,9 @@ impl Sensitivity {
                 let id = (relation.oid, column.attribute);
                 if let Some(category) = category {
                     found.mark(id, category);
+                } else if let Some((paths, category)) = labels.paths(relation, &column.name) {
+                    found.mark(id, category);
+                    found.paths.insert(id, paths.into());
                 }
                 if let Some(style) = labels.style_of(&relation.schema, &relation.name, &column.name) {
                     found.styles.insert(id, style);

@@ -7,7 +7,7 @@ use super::{
     ColumnPattern, Config, ConfigError, DEFAULT_PATH, Identity, Limits, Log, Masking, MaskingKeys, Metrics,
     Overrides, Policy, ServerKey, Tls,
 };
-use crate::engine::masking::{Category, TransformSettings};
+use crate::engine::masking::{Category, JsonPath, TransformSettings};
 use crate::engine::policy::Pack;
 use crate::host::identity::agents::line_of;
 use crate::host::identity::{IdentityRules, KnownAgents};
@@ -220,7 +220,17 @@ impl Source<'_> {
                 return Err(self.fail(at, key, "is missing: every label names a column"));
             };
             let category = label.category.unwrap_or(Category::Other);
-            columns.push(ColumnLabel { column: self.column(&column, key)?, category, style: label.style });
+            if let (Some(path), Some(_)) = (&label.path, label.style) {
+                let reason = "a style is for whole columns; what a path names is redacted";
+                return Err(self.fail_at(path.span(), "masking.columns.style", reason));
+            }
+            let path = label.path.map(|path| self.path(&path)).transpose()?;
+            columns.push(ColumnLabel {
+                column: self.column(&column, key)?,
+                path,
+                category,
+                style: label.style,
+            });
         }
         let clear = written.clear.iter().map(|c| self.column(c, "masking.clear")).collect::<Checked<_>>()?;
         let d = TransformSettings::default();
@@ -266,6 +276,13 @@ impl Source<'_> {
                 Err(self.fail_at(name.span(), "masking.keys.credential", reason))
             }
         }
+    }
+
+    fn path(&self, value: &Spanned<String>) -> Checked<JsonPath> {
+        JsonPath::parse(value.get_ref()).ok_or_else(|| {
+            let reason = format!("{:?} is no path of keys, such as $.customer.phone", value.get_ref());
+            self.fail_at(value.span(), "masking.columns.path", reason)
+        })
     }
 
     fn column(&self, value: &Spanned<String>, key: &str) -> Checked<ColumnPattern> {
