@@ -6,8 +6,8 @@
 
 use crate::engine::model::Category;
 use crate::engine::model::{
-    Claims, Class, DecisionId, Endpoint, LimitKind, Principal, Reason, SessionId, StatementKind, Timestamp,
-    TlsSession, Unknown, UpstreamTls, Verdict,
+    Claims, Class, DecisionId, Endpoint, LimitKind, MaskDoubt, Principal, Reason, SessionId, StatementKind,
+    Timestamp, TlsSession, Unknown, UpstreamTls, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -60,6 +60,10 @@ pub enum AuditEvent {
     TokenReveal(Box<TokenReveal>),
     /// Another masking key is in use.
     MaskingKey(KeyChange),
+    /// What a column holds was found out, or changed.
+    DataFinding(DataFinding),
+    /// An operator said what a column holds, or that a finding is none.
+    DataRuling(DataRuling),
     /// A cancel request was passed on, or refused.
     Cancel {
         forwarded: bool,
@@ -120,6 +124,9 @@ pub struct StatementRecord {
     /// Bound values as text, masked, bounded in number and length; `None` is SQL NULL.
     #[serde(skip_serializing_if = "is_empty", default)]
     pub parameters: Arc<[Option<String>]>,
+    /// Masked columns that have a say in its answer, and how: `public.people.ssn in WHERE (pattern)`.
+    #[serde(skip_serializing_if = "is_empty", default)]
+    pub conditions: Arc<[String]>,
     /// What an EXECUTE runs or a FETCH brings, as records show it.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub executes: Vec<Arc<str>>,
@@ -135,6 +142,11 @@ pub struct StatementRecord {
     pub pid: u32,
     pub database: Arc<str>,
     pub database_user: Arc<str>,
+}
+
+/// serde hands the field itself.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// serde hands the field itself.
@@ -158,6 +170,9 @@ pub struct Completion {
     /// The same by what they are.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub masked_by: Vec<(Category, u64)>,
+    /// Of these, values that were masked in doubt, by cause.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub masked_in_doubt: Vec<(MaskDoubt, u64)>,
     /// From forwarding to the last byte of the answer, nanoseconds.
     pub duration_ns: u64,
     /// What governor's own decision took, nanoseconds.
@@ -167,6 +182,9 @@ pub struct Completion {
     /// The bound that it met: governor cancelled it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub limit: Option<LimitKind>,
+    /// What its answer told of masked columns at most, in thousandths of bits.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub told_millibits: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,6 +222,55 @@ pub struct BreakGlassStart {
     pub expires: Timestamp,
     /// The process that asked for it.
     pub principal: Box<Principal>,
+}
+
+/// By the values of a column; none of them is in here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFinding {
+    pub change: DataChange,
+    pub server: Endpoint,
+    pub database: String,
+    /// `schema.relation.column`.
+    pub column: String,
+    /// What most of its values are; `None` where that is not clear.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub category: Option<Category>,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub detector: String,
+    pub confidence_percent: u8,
+    /// Everything that was found in it, values of their own or inside longer text.
+    pub kinds: Vec<Category>,
+    /// Values that were looked at by then.
+    pub values: u64,
+    /// The column is masked as a whole from now on.
+    pub masked_whole: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataChange {
+    /// Early in what was seen of the column.
+    Found,
+    /// The column began to hold what it did not hold before.
+    Drift,
+    /// What was found before is sure enough by now: the column is masked as a whole.
+    Masked,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataRuling {
+    /// `confirmed`, `labelled` or `dismissed`.
+    pub ruling: String,
+    pub server: Endpoint,
+    pub database: String,
+    /// `schema.relation.column`.
+    pub column: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub category: Option<Category>,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub reason: String,
+    pub by: String,
+    pub uid: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

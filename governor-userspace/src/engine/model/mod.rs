@@ -3,10 +3,12 @@
 mod answer;
 mod catalogue;
 mod category;
+mod condition;
 mod copy;
 mod decision;
 mod endpoint;
 mod lineage;
+mod mask_doubt;
 mod pattern;
 mod principal;
 mod relation;
@@ -24,12 +26,14 @@ pub use catalogue::{
     RelationKind, Resolved, SystemFunction, Volatility,
 };
 pub use category::Category;
+pub use condition::{Clause, Condition, Conditions, Form};
 pub use copy::{CopyFormat, CopyOptions};
 pub use decision::{
     Decision, DecisionId, Hold, LimitKind, Limits, MaskStyle, Obligations, Rate, Reason, Verdict,
 };
 pub use endpoint::{Claims, Endpoint, SessionId};
 pub use lineage::{Doubt, Flow, Lineage, Temporary};
+pub use mask_doubt::MaskDoubt;
 pub use pattern::wildcard;
 pub use principal::{Ancestor, Class, Principal};
 pub use relation::{ColumnName, RelationName};

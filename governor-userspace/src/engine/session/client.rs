@@ -47,15 +47,17 @@ impl Session {
         }
     }
 
-    /// What was decided on columns in another minute, or under another glass, is decided again. Results that are under
+    /// What was decided on columns in another minute, under another glass or other rulings, is decided again. Results that are under
     /// way keep the plan that they began with.
     fn forget_old_plans(&mut self) {
         let glass = self.broken.as_ref().map(|broken| &broken.id);
-        let same = self.plans_of.0 == self.now && self.plans_of.1.as_ref() == glass;
+        let same = self.plans_of.0 == self.now
+            && self.plans_of.1.as_ref() == glass
+            && self.plans_of.2 == self.rulings_version;
         if same || !self.may_be_masked || !self.pipeline.is_empty() {
             return;
         }
-        self.plans_of = (self.now, glass.cloned());
+        self.plans_of = (self.now, glass.cloned(), self.rulings_version);
         self.portals.each_mut().for_each(|portal| (portal.plan, portal.described) = (None, false));
         self.cursor_plan = None;
     }
@@ -303,6 +305,7 @@ impl Session {
     ) -> Step {
         let (mut judged, approval, refused) = self.judge_standing(statements, None, governance);
         self.take_rate(now, &mut judged, governance);
+        self.weigh(now, &mut judged, approval.as_ref(), true, governance, out);
         match self.gate(now, &judged, &Parameters::default(), approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_simple(&report),
@@ -342,6 +345,7 @@ impl Session {
         out: &mut Actions,
     ) -> Run {
         let mut run = self.begin_run(out, now, judged, parameters, approval.map(|a| a.id.as_str()));
+        run.unsettled = self.unsettled(judged, governance);
         let statement = &judged.statement;
         if let (StatementKind::Prepare, Some(name), Some(inner)) =
             (statement.kind, &statement.prepared_name, &statement.inner)
@@ -394,6 +398,7 @@ impl Session {
             StatementRef::all(&governance.unknown(&text, Unknown::FunctionCall { oid })).collect();
         let (mut judged, approval, refused) = self.judge_standing(&statements, None, governance);
         self.take_rate(now, &mut judged, governance);
+        self.weigh(now, &mut judged, approval.as_ref(), true, governance, out);
         match self.gate(now, &judged, &Parameters::default(), approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_simple(&report),

@@ -158,7 +158,7 @@ pub(super) fn lineage_for(
     if matches!(statement.kind, K::Show | K::Explain | K::Cursor | K::Execute | K::Call | K::Do) {
         return None;
     }
-    let lineage = flows.of(&statement.text, catalogue, &source.state);
+    let lineage = flows.of(&statement.text, catalogue, &source.state).lineage;
     match &*lineage {
         Lineage::Columns(expected) if !agree(expected, fields) => Some(flows.disagreement()),
         _ => Some(lineage),
@@ -230,6 +230,9 @@ fn column_action(
             (_, Sight::Masked(action)) => action,
             (Some(own), _) => own,
             (None, Sight::Clear) => ColumnAction::Clear,
+            (None, Sight::Nothing) if catalogue.is_shown(field.table_oid, field.attribute) => {
+                ColumnAction::Clear
+            }
             (None, Sight::Nothing) => unmasked(),
         };
     }

@@ -84,6 +84,11 @@ impl ApproverRules {
         self.groups.contains_key(REVEAL) && self.is_member(approver, REVEAL)
     }
 
+    /// Root, and who is listed under `data` in the configuration.
+    pub fn may_rule_data(&self, approver: &Approver) -> bool {
+        approver.uid == ROOT || (self.groups.contains_key(DATA) && self.is_member(approver, DATA))
+    }
+
     fn is_requester(&self, approver: &Approver, request: &ApprovalRequest) -> bool {
         if approver.uid == ROOT && self.self_approval_as_root {
             return false;
@@ -114,3 +119,5 @@ const ROOT: u32 = 0;
 const BREAK_GLASS: &str = "break_glass";
 /// The group in the configuration whose members may turn tokens back into values.
 const REVEAL: &str = "reveal";
+/// The group in the configuration whose members may say what columns hold.
+const DATA: &str = "data";

@@ -106,6 +106,22 @@ table!(Masking {
     range_dates: Option<DateRange>,
     keys_per_column: Option<bool>,
     keys: MaskingKeys,
+    inference: Inference,
+    discovery: MaskingDiscovery,
+});
+
+table!(Inference {
+    classes: Option<Vec<Class>>,
+    window: Value<Span>,
+    warn_bits: Option<u32>,
+    hold_bits: Option<u32>,
+    deny_bits: Option<u32>,
+    approvers: Option<String>,
+});
+
+table!(MaskingDiscovery {
+    enabled: Option<bool>,
+    mask_from: Value<u32>,
 });
 
 table!(MaskingColumn {

@@ -2,9 +2,9 @@
 
 use super::file;
 use crate::engine::masking::{Category, JsonPath, TransformSettings};
-use crate::engine::model::MaskStyle;
+use crate::engine::model::{Class, MaskStyle};
 use crate::engine::policy;
-pub use crate::engine::session::ColumnPattern;
+pub use crate::engine::session::{ColumnPattern, DiscoverySettings};
 use crate::host::identity::{Assignment, IdentityRules};
 use crate::host::policy::PolicyOptions;
 pub use crate::host::telemetry::log::LogFormat;
@@ -174,6 +174,22 @@ pub struct Masking {
     /// Equal values of two columns get unequal hashes, tokens and other keyed masks.
     pub keys_per_column: bool,
     pub keys: MaskingKeys,
+    pub inference: Inference,
+    pub discovery: DiscoverySettings,
+}
+
+/// The inference budget. A threshold of 0 is off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inference {
+    /// Whose answers are counted.
+    pub classes: Vec<Class>,
+    /// In which what was told drains away; 1 minute to 30 days.
+    pub window: Duration,
+    pub warn_bits: u32,
+    pub hold_bits: u32,
+    pub deny_bits: u32,
+    /// The group that answers a hold.
+    pub approvers: String,
 }
 
 /// Where the keys of masking come from.
@@ -427,6 +443,21 @@ impl Default for Masking {
             transforms: TransformSettings::default(),
             keys_per_column: false,
             keys: MaskingKeys::default(),
+            inference: Inference::default(),
+            discovery: DiscoverySettings::default(),
+        }
+    }
+}
+
+impl Default for Inference {
+    fn default() -> Self {
+        Self {
+            classes: vec![Class::Person],
+            window: Duration::from_secs(86_400),
+            warn_bits: 16,
+            hold_bits: 32,
+            deny_bits: 64,
+            approvers: "dba".into(),
         }
     }
 }

@@ -8,7 +8,9 @@ use super::relay;
 use super::sources::Sources;
 use crate::engine::masking::{Detectors, Masker};
 use crate::engine::model::Endpoint;
-use crate::engine::session::{Catalogue, EngineLimits, Glass, Governance, Labels, Rates};
+use crate::engine::session::{
+    Catalogue, Discovery, EngineLimits, Glass, Governance, Inference, Labels, Rates,
+};
 use crate::engine::sql::PARSER_STACK_BYTES_MIN;
 use crate::host::approvals::ApprovalStore;
 use crate::host::identity::Identifier;
@@ -52,7 +54,9 @@ pub struct Shared {
     pub labels: Arc<Labels>,
     pub engine_limits: EngineLimits,
     pub rates: Arc<Rates>,
+    pub inference: Arc<Inference>,
     pub glass: Arc<Glass>,
+    pub discovery: Arc<Discovery>,
     pub ports: Vec<PortRule>,
     pub cancels: CancelRegistry,
     pub sources: Sources,
@@ -84,7 +88,9 @@ impl Shared {
             self.engine_limits.clone(),
         );
         governance.rates = self.rates.clone();
+        governance.inference = self.inference.clone();
         governance.glass = self.glass.clone();
+        governance.discovery = self.discovery.clone();
         governance
     }
 }
@@ -245,6 +251,7 @@ async fn take_work(local: Rc<Local>, mut receiver: mpsc::UnboundedReceiver<Work>
                 None => break,
             },
             _ = every_second.tick() => {
+                local.governance.borrow_mut().hand_over_findings(crate::host::clock::now());
                 let (decisions, facts, disagreements) = {
                     let governance = local.governance.borrow();
                     (
@@ -256,6 +263,7 @@ async fn take_work(local: Rc<Local>, mut receiver: mpsc::UnboundedReceiver<Work>
                 local.shared.metrics.decisions(decisions.0 - counted.0.0, decisions.1 - counted.0.1);
                 local.shared.metrics.facts(facts.0 - counted.1.0, facts.1 - counted.1.1);
                 local.shared.metrics.lineage_disagreements(disagreements - counted.2);
+                local.shared.metrics.inference(local.shared.inference.take_counts());
                 counted = (decisions, facts, disagreements);
             }
             Some(ended) = running.join_next() => {
@@ -267,6 +275,7 @@ async fn take_work(local: Rc<Local>, mut receiver: mpsc::UnboundedReceiver<Work>
         }
     }
     while running.join_next().await.is_some() {}
+    local.governance.borrow_mut().hand_over_findings(crate::host::clock::now());
 }
 
 /// Connections beyond the limit that are told so at once; beyond these, connections are only closed.

@@ -2,9 +2,11 @@
 
 use super::Catalogue;
 use super::labels::Labels;
-use crate::engine::masking::{Category, JsonPath};
+use super::ruling::{Ruling, Rulings};
+use crate::engine::masking::{Category, JsonPath, could_carry};
 use crate::engine::model::{
-    ColumnId, FIRST_USER_OID, Flow, MaskStyle, Oid, Relation, RelationKind, Statement,
+    self, ColumnId, ColumnName, FIRST_USER_OID, Flow, MaskStyle, Oid, Relation, RelationKind, RelationName,
+    SearchPath, Statement,
 };
 use crate::engine::sql::{SqlDialect, ViewFlows};
 use std::collections::{HashMap, HashSet};
@@ -22,6 +24,14 @@ pub(super) struct Sensitivity {
     /// Columns of documents of which only these places are sensitive.
     paths: HashMap<ColumnId, Arc<[JsonPath]>>,
     any: bool,
+    /// Sensitive columns that choose the rows of a view.
+    chosen_by: HashMap<Oid, Box<[ColumnId]>>,
+    /// Sensitive columns of views that are not those of a table as they are.
+    computed: HashSet<ColumnId>,
+    /// Never taken as sensitive: a ruling says so.
+    cleared: HashSet<ColumnId>,
+    /// Shown whatever their values look like: the configuration says so. Only those that detectors would look at.
+    shown: HashSet<ColumnId>,
 }
 
 impl Sensitivity {
@@ -47,9 +57,45 @@ impl Sensitivity {
         self.paths.get(&column)
     }
 
+    /// Sensitive columns that choose the rows of a view.
+    pub fn chosen_by(&self, view: Oid) -> &[ColumnId] {
+        self.chosen_by.get(&view).map_or(&[], |columns| columns)
+    }
+
+    /// A view's column is made of sensitive ones.
+    pub fn is_computed(&self, column: ColumnId) -> bool {
+        self.computed.contains(&column)
+    }
+
+    pub fn relations(&self) -> impl Iterator<Item = Oid> {
+        self.relations.iter().copied()
+    }
+
     /// A column of this relation is sensitive.
     pub fn has(&self, relation: Oid) -> bool {
         self.relations.contains(&relation)
+    }
+
+    /// Detectors do not look at its values.
+    pub fn is_shown(&self, column: ColumnId) -> bool {
+        self.shown.contains(&column)
+    }
+
+    /// What holds for one column, whatever its name says.
+    fn rule(&mut self, column: ColumnId, ruling: Ruling) {
+        match ruling {
+            Ruling::Sensitive(category) => self.mark(column, category),
+            Ruling::Dismissed => {
+                self.categories.remove(&column);
+                self.cleared.insert(column);
+            }
+        }
+    }
+
+    /// After columns were taken out.
+    fn count_anew(&mut self) {
+        self.relations = self.categories.keys().map(|column| column.0).collect();
+        self.any = self.categories.keys().any(|column| column.0 >= FIRST_USER_OID);
     }
 
     fn mark(&mut self, column: ColumnId, category: Category) {
@@ -87,6 +133,8 @@ impl Sensitivity {
                 } else if let Some((paths, category)) = labels.paths(relation, &column.name) {
                     found.mark(id, category);
                     found.paths.insert(id, paths.into());
+                } else if could_carry(column.type_oid) && labels.is_clear(relation, &column.name) {
+                    found.shown.insert(id);
                 }
                 if let Some(style) = labels.style_of(&relation.schema, &relation.name, &column.name) {
                     found.styles.insert(id, style);
@@ -101,12 +149,64 @@ impl Sensitivity {
 const PASSES_MAX: usize = 64;
 
 impl Catalogue {
+    /// Says what is sensitive: by names and files, then by rulings, then by what holds the same values.
+    pub(super) fn rule(&mut self, labels: &Labels, rulings: &Rulings) {
+        let mut sensitivity = (*self.named).clone();
+        for (name, ruling) in &rulings.columns {
+            let Some(column) = self.column_id(name) else { continue };
+            if !labels.decide(&name.schema, &name.relation, &name.column) {
+                sensitivity.rule(column, *ruling);
+            }
+        }
+        sensitivity.count_anew();
+        self.sensitivity = sensitivity;
+        self.follow_flows(labels);
+    }
+
+    /// The number of a column of a user's relation.
+    pub(super) fn column_id(&self, name: &ColumnName) -> Option<ColumnId> {
+        let relation = RelationName { schema: Some(name.schema.clone()), name: name.relation.clone() };
+        let anywhere = SearchPath::Unknown(String::new());
+        let found = self.data.resolve(&relation, &anywhere);
+        let relation = found.candidates().iter().find(|relation| relation.oid >= FIRST_USER_OID)?;
+        Some((relation.oid, relation.column(&name.column)?.attribute))
+    }
+
     /// Marks what holds the same values as sensitive columns: columns of views that draw from them, generated columns,
-    /// both ends of foreign keys, and columns of the same name in the parents and children of a table. Until nothing changes: views may read views.
-    pub(super) fn follow_flows(&mut self, labels: &Labels, dialect: &dyn SqlDialect) {
-        let flows = ViewFlows::of(&self.data);
-        let views: Vec<View> =
-            self.data.relations().filter_map(|view| View::of(view, &flows, dialect)).collect();
+    /// both ends of foreign keys, and columns of the same name in the parents and children of a table. Until nothing
+    /// changes: views may read views.
+    fn follow_flows(&mut self, labels: &Labels) {
+        let known = self.views.clone();
+        self.mark_views(labels, &known.flows, &known.views);
+        self.note_views(&known.flows);
+    }
+
+    /// What chooses rows and makes columns of views, of that what is sensitive.
+    fn note_views(&mut self, flows: &ViewFlows) {
+        let mut chosen_by = HashMap::new();
+        let mut computed = HashSet::new();
+        for view in self.data.relations().filter(|relation| relation.definition.is_some()) {
+            let columns: Box<[ColumnId]> = flows
+                .conditions_of(view.oid)
+                .into_iter()
+                .filter(|column| self.sensitivity.category(*column).is_some())
+                .collect();
+            if !columns.is_empty() {
+                chosen_by.insert(view.oid, columns);
+            }
+            computed.extend(view.columns.iter().map(|column| (view.oid, column.attribute)).filter(|id| {
+                self.sensitivity.category(*id).is_some()
+                    && flows.of_column(*id).is_none_or(|flow| {
+                        let flow = flows.expand(flow);
+                        !flow.exact || flow.sources.len() != 1 || flow.unknown.is_some()
+                    })
+            }));
+        }
+        self.sensitivity.chosen_by = chosen_by;
+        self.sensitivity.computed = computed;
+    }
+
+    fn mark_views(&mut self, labels: &Labels, flows: &ViewFlows, views: &[View]) {
         let families: Vec<(ColumnId, ColumnId)> = self
             .data
             .relations()
@@ -141,9 +241,9 @@ impl Catalogue {
                     changed |= self.sensitivity.derived.insert(*column);
                 }
             }
-            for view in &views {
+            for view in views {
                 for column in &view.columns {
-                    if let Some(category) = self.drawn_by(*column, view, &flows) {
+                    if let Some(category) = self.drawn_by(*column, view, flows) {
                         changed |= self.mark(*column, category, labels);
                         changed |= match flows.of_column(*column).and_then(as_it_is) {
                             Some(source) => self.sensitivity.follow(source, *column),
@@ -195,9 +295,9 @@ impl Catalogue {
     fn mark(&mut self, column: ColumnId, category: Category, labels: &Labels) -> bool {
         let Some(relation) = self.data.relation(column.0) else { return false };
         let Some(named) = relation.attribute(column.1) else { return false };
-        let (schema, name) = (&relation.schema, &relation.name);
         if self.sensitivity.category(column).is_some()
-            || labels.clear.iter().any(|p| p.matches(schema, name, &named.name))
+            || self.sensitivity.cleared.contains(&column)
+            || labels.is_clear(relation, &named.name)
         {
             return false;
         }
@@ -214,6 +314,36 @@ fn as_it_is(flow: &Flow) -> Option<ColumnId> {
     }
 }
 
+/// What the definitions of a catalogue's views say of their columns.
+#[derive(Debug)]
+pub(super) struct Views {
+    flows: ViewFlows,
+    views: Vec<View>,
+}
+
+impl Views {
+    pub fn of(data: &model::Catalogue, dialect: &dyn SqlDialect) -> Self {
+        let flows = ViewFlows::of(data);
+        let views = data.relations().filter_map(|view| View::of(view, &flows, dialect)).collect();
+        Self { flows, views }
+    }
+
+    /// As [`Catalogue::base_of`].
+    pub fn base_of(&self, column: ColumnId) -> ColumnId {
+        let mut base = column;
+        for _ in 0..PASSES_MAX {
+            let Some(flow) = self.flows.of_column(base) else { return base };
+            let as_it_is = flow.exact && flow.unknown.is_none() && flow.implicit.is_empty();
+            match (as_it_is, flow.sources.first(), flow.sources.len()) {
+                (true, Some(source), 1) => base = *source,
+                _ => return column,
+            }
+        }
+        column
+    }
+}
+
+#[derive(Debug)]
 struct View {
     columns: Vec<ColumnId>,
     /// The facts of its definition, where lineage does not know all of its columns.

@@ -4,8 +4,8 @@ use super::super::file::{self, Value};
 use super::super::units::{Bytes, Span};
 use super::{
     Approvals, Approver, Audit, Capture, CaptureRule, CgroupRef, ClientCertificates, ColumnLabel,
-    ColumnPattern, Config, ConfigError, DEFAULT_PATH, Identity, Limits, Log, Masking, MaskingKeys, Metrics,
-    Overrides, Policy, ServerKey, Tls,
+    ColumnPattern, Config, ConfigError, DEFAULT_PATH, DiscoverySettings, Identity, Inference, Limits, Log,
+    Masking, MaskingKeys, Metrics, Overrides, Policy, ServerKey, Tls,
 };
 use crate::engine::masking::{Category, JsonPath, TransformSettings};
 use crate::engine::policy::Pack;
@@ -233,6 +233,18 @@ impl Source<'_> {
             });
         }
         let clear = written.clear.iter().map(|c| self.column(c, "masking.clear")).collect::<Checked<_>>()?;
+        let default = DiscoverySettings::default();
+        let mask_from = self.count(
+            written.discovery.mask_from,
+            "masking.discovery.mask_from",
+            usize::from(default.mask_from),
+            0..=100,
+        )?;
+        let discovery = DiscoverySettings {
+            enabled: written.discovery.enabled.unwrap_or(default.enabled),
+            mask_from: u8::try_from(mask_from).unwrap_or(100),
+        };
+        let inference = self.inference(written.inference)?;
         let d = TransformSettings::default();
         let days = self.count(written.shift_days, "masking.shift_days", d.shift_days.into(), 1..=3650)?;
         let width = usize::try_from(d.range_width).unwrap_or(usize::MAX);
@@ -248,6 +260,8 @@ impl Source<'_> {
             },
             keys_per_column: written.keys_per_column.unwrap_or(false),
             keys: self.masking_keys(written.keys)?,
+            inference,
+            discovery,
         })
     }
 
@@ -276,6 +290,20 @@ impl Source<'_> {
                 Err(self.fail_at(name.span(), "masking.keys.credential", reason))
             }
         }
+    }
+
+    fn inference(&self, written: file::Inference) -> Checked<Inference> {
+        let default = Inference::default();
+        let window =
+            self.time(written.window, "masking.inference.window", default.window, MINUTE..=30 * DAY)?;
+        Ok(Inference {
+            classes: written.classes.unwrap_or(default.classes),
+            window,
+            warn_bits: written.warn_bits.unwrap_or(default.warn_bits),
+            hold_bits: written.hold_bits.unwrap_or(default.hold_bits),
+            deny_bits: written.deny_bits.unwrap_or(default.deny_bits),
+            approvers: written.approvers.unwrap_or(default.approvers),
+        })
     }
 
     fn path(&self, value: &Spanned<String>) -> Checked<JsonPath> {
@@ -561,5 +589,6 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 const TENTH: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);

@@ -4,6 +4,7 @@ use super::*;
 use crate::engine::audit::{AuditEvent, AuditRecord, Completion, Ending, Outcome, Row, StatementRecord};
 use crate::engine::model::{DecisionId, SessionId, StatementKind};
 use crate::host::ledger::{Ledger, LedgerOptions};
+use std::sync::Arc;
 
 fn at(ms: u64) -> Timestamp {
     Timestamp { unix_ns: 1_800_000_000_000_000_000 + ms * 1_000_000, monotonic_ns: ms * 1_000_000 }
@@ -23,6 +24,7 @@ fn statement(n: u64, text: &str) -> AuditRecord {
         writes: vec![].into(),
         unknown: None,
         parameters: vec![].into(),
+        conditions: Arc::from([]),
         executes: vec![],
         approval: None,
         break_glass: None,
@@ -44,10 +46,12 @@ fn completion(n: u64, rows: u64) -> AuditRecord {
         bytes: 1,
         masked: 0,
         masked_by: vec![],
+        masked_in_doubt: vec![],
         duration_ns: 1_200_000,
         governor_ns: 1,
         sqlstate: None,
         limit: None,
+        told_millibits: 0,
     });
     AuditRecord { at: at(n + 1), session: Some(SessionId("S".into())), event }
 }

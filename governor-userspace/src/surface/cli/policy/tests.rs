@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::policy::SCHEMA_TEXT;
 use clap::Parser;
+use std::sync::Arc;
 
 #[derive(clap::Parser)]
 struct Cli {
@@ -316,6 +317,7 @@ fn record_sessions(state: &std::path::Path) {
             writes: vec![].into(),
             unknown: None,
             parameters: vec![].into(),
+            conditions: Arc::from([]),
             executes: vec![],
             approval: approval.map(str::to_owned),
             break_glass: None,
