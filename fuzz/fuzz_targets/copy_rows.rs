@@ -31,7 +31,8 @@ fuzz_target!(|input: Input<'_>| {
     let (format, values) = match input.kind % 3 {
         0 => (CopyFormat::Text { delimiter: ascii(input.delimiter), null }, Format::Text),
         1 => {
-            let (delimiter, quote, escape) = (ascii(input.delimiter), ascii(input.quote), ascii(input.escape));
+            let (delimiter, quote, escape) =
+                (ascii(input.delimiter), ascii(input.quote), ascii(input.escape));
             (CopyFormat::Csv { delimiter, null, quote, escape }, Format::Text)
         }
         _ => (CopyFormat::Binary, Format::Binary),
@@ -42,7 +43,8 @@ fuzz_target!(|input: Input<'_>| {
         return;
     }
     let header = input.header && values == Format::Text;
-    let mut data = if values == Format::Binary { b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec() } else { vec![] };
+    let mut data =
+        if values == Format::Binary { b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec() } else { vec![] };
     data.extend_from_slice(input.data);
     let columns = input.columns.iter().take(16).map(|(kind, type_oid)| ColumnPlan {
         action: match kind % 4 {
@@ -63,15 +65,9 @@ fuzz_target!(|input: Input<'_>| {
     assert_eq!(whole, cut);
 });
 
-fn run(
-    options: &CopyOptions,
-    plan: &Arc<RowPlan>,
-    data: &[u8],
-    cuts: &[u8],
-) -> Result<Vec<u8>, CopyError> {
+fn run(options: &CopyOptions, plan: &Arc<RowPlan>, data: &[u8], cuts: &[u8]) -> Result<Vec<u8>, CopyError> {
     static MASKER: OnceLock<Masker> = OnceLock::new();
-    let masker =
-        MASKER.get_or_init(|| Arc::new(Detectors::new().expect("built-in detectors")).into());
+    let masker = MASKER.get_or_init(|| Arc::new(Detectors::new().expect("built-in detectors")).into());
     let mut mask = CopyMask::new(options, plan.clone(), 1 << 20);
     let (mut shown, mut rest) = (Vec::new(), data);
     for cut in cuts.iter().map(|cut| usize::from(*cut)).chain([usize::MAX]) {

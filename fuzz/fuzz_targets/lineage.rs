@@ -2,8 +2,8 @@
 #![no_main]
 
 use governor::engine::model::{
-    Body, Catalogue, CatalogueBuilder, Column, Function, Lineage, Relation, RelationKind, SearchPath, SystemFunction,
-    Temporary, Volatility,
+    Body, Catalogue, CatalogueBuilder, Column, Function, Lineage, Relation, RelationKind, SearchPath,
+    SystemFunction, Temporary, Volatility,
 };
 use governor::engine::sql::{Names, PARSER_STACK_BYTES_MIN, lineage};
 use libfuzzer_sys::fuzz_target;
@@ -18,7 +18,9 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
             schema: "public".into(),
             name: name.into(),
             kind: RelationKind::Table,
-            columns: columns.map(|(name, at)| Column { attribute: at, name: name.into(), type_oid: 25 }).collect(),
+            columns: columns
+                .map(|(name, at)| Column { attribute: at, name: name.into(), type_oid: 25 })
+                .collect(),
             parents: Box::default(),
             definition: None,
             rows_estimate: None,
@@ -26,7 +28,10 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
         builder.relation(relation, 0);
     }
     for name in ["upper", "f", "unnest", "count", "max", "generate_series"] {
-        builder.system_function(name, SystemFunction { volatility: Volatility::Immutable, is_aggregate: name == "max" });
+        builder.system_function(
+            name,
+            SystemFunction { volatility: Volatility::Immutable, is_aggregate: name == "max" },
+        );
     }
     builder.function(Function {
         oid: 30_000,
@@ -63,7 +68,8 @@ fuzz_target!(|input: (bool, Option<&str>, &str)| {
             let found = lineage(text, &names);
             assert_eq!(found, lineage(text, &names));
             if let Lineage::Columns(flows) = &found {
-                let known = |id: &(u32, i16)| CATALOGUE.relation(id.0).is_some_and(|r| r.attribute(id.1).is_some());
+                let known =
+                    |id: &(u32, i16)| CATALOGUE.relation(id.0).is_some_and(|r| r.attribute(id.1).is_some());
                 for flow in flows {
                     assert!(flow.sources.iter().chain(&flow.implicit).all(known));
                 }

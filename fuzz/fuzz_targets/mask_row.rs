@@ -4,9 +4,10 @@
 
 use arbitrary::Arbitrary;
 use governor::engine::masking::{
-    ColumnAction, ColumnContext, ColumnPlan, Detectors, Format, Masker, RowPlan, mask_row,
+    ColumnAction, ColumnContext, ColumnPlan, Detectors, Format, KeyRing, Masker, MaskingKey, RowPlan,
+    mask_row,
 };
-use governor::engine::model::{MaskStyle, RowField, TypeShape, Types};
+use governor::engine::model::{Category, MaskStyle, RowField, TypeShape, Types};
 use libfuzzer_sys::fuzz_target;
 use std::sync::{Arc, OnceLock};
 
@@ -24,14 +25,20 @@ struct Input<'a> {
 
 fuzz_target!(|input: Input<'_>| {
     static MASKER: OnceLock<Masker> = OnceLock::new();
-    let masker = MASKER.get_or_init(|| Arc::new(Detectors::new().expect("built-in detectors")).into());
+    let masker = MASKER.get_or_init(|| {
+        let detectors = Arc::new(Detectors::new().expect("built-in detectors"));
+        let key = MaskingKey::derive(&[7; 32]).expect("any root makes a key");
+        Masker { keys: Arc::new(KeyRing::new(vec![key])), ..Masker::from(detectors) }
+    });
     let columns = input.columns.iter().take(64).map(|(kind, type_oid, type_modifier, binary)| ColumnPlan {
-        action: match kind % 5 {
+        action: match usize::from(*kind) % 11 {
             0 => ColumnAction::Clear,
             1 => ColumnAction::Detect,
-            2 => ColumnAction::Mask { style: MaskStyle::Redact, category: None, tweak: 0 },
-            3 => ColumnAction::Mask { style: MaskStyle::Partial, category: None, tweak: 0 },
-            _ => ColumnAction::Mask { style: MaskStyle::Null, category: None, tweak: 0 },
+            kind => ColumnAction::Mask {
+                style: MaskStyle::ALL[kind - 2],
+                category: Some(Category::ALL[usize::from(*type_modifier as u8) % Category::ALL.len()]),
+                tweak: 0,
+            },
         },
         // Mostly types that exist: the built-in ones have small numbers, those of users stand in `types`.
         type_oid: if type_oid % 4 == 0 { 20_000 + (type_oid / 4) % 8 } else { type_oid % 4096 },

@@ -8,7 +8,10 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(Some((opening, used))) = startup::parse(bytes) {
         assert!(used <= bytes.len());
         // What a prefix says never changes with what follows, but for the one byte that means TLS.
-        assert_eq!(startup::parse(&bytes[..used.max(1)]).ok().flatten().map(|(o, _)| o), Some(opening.clone()));
+        assert_eq!(
+            startup::parse(&bytes[..used.max(1)]).ok().flatten().map(|(o, _)| o),
+            Some(opening.clone())
+        );
         if let startup::Opening::Startup(startup) = opening {
             let _ = (startup.claims(), startup.settings(), startup.is_replication());
         }
@@ -20,7 +23,10 @@ fuzz_target!(|bytes: &[u8]| {
     let (few, all) = (frontend::bind(bytes, 1), frontend::bind(bytes, usize::MAX));
     assert_eq!(few.is_ok(), all.is_ok());
     if let (Ok(few), Ok(all)) = (few, all) {
-        assert_eq!((few.names, few.values_count, &few.result_formats), (all.names, all.values_count, &all.result_formats));
+        assert_eq!(
+            (few.names, few.values_count, &few.result_formats),
+            (all.names, all.values_count, &all.result_formats)
+        );
         assert!(few.values.len() <= 1 && all.values.len() == all.values_count);
         assert_eq!(frontend::bind_names(bytes), Ok(all.names));
     }
@@ -33,7 +39,8 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(values) = backend::data_row(bytes) {
         assert!(values.len() * 4 <= bytes.len());
     }
-    let _ = (backend::ready_for_query(bytes), backend::parameter_status(bytes), backend::backend_key_data(bytes));
+    let _ =
+        (backend::ready_for_query(bytes), backend::parameter_status(bytes), backend::backend_key_data(bytes));
     let _ = backend::command_complete(bytes);
     if let Ok(mechanisms) = sasl::mechanisms(bytes) {
         assert!(mechanisms.iter().map(|name| name.len() + 1).sum::<usize>() < bytes.len());

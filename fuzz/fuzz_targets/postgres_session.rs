@@ -6,9 +6,7 @@ use arbitrary::Arbitrary;
 use governor::engine::masking::Detectors;
 use governor::engine::model::{Class, Endpoint, Principal, SessionId, Timestamp};
 use governor::engine::policy::{PolicySet, Profile};
-use governor::engine::session::{
-    Actions, EngineLimits, Governance, Input, Session, SessionSetup, TlsMode,
-};
+use governor::engine::session::{Actions, EngineLimits, Governance, Input, Session, SessionSetup, TlsMode};
 use libfuzzer_sys::fuzz_target;
 use std::sync::{Arc, OnceLock};
 
@@ -192,9 +190,15 @@ fn run(conversation: &Conversation<'_>, step: usize) -> (Vec<u8>, Vec<u8>) {
                 play.client(g, &message(b'P', format!("{}\0{}\0\0\0", name(n), text(t)).as_bytes()), step);
             }
             Turn::Bind(p, n) => {
-                play.client(g, &message(b'B', format!("{}\0{}\0\0\0\0\0\0\0", name(p), name(n)).as_bytes()), step);
+                play.client(
+                    g,
+                    &message(b'B', format!("{}\0{}\0\0\0\0\0\0\0", name(p), name(n)).as_bytes()),
+                    step,
+                );
             }
-            Turn::Execute(p) => play.client(g, &message(b'E', format!("{}\0\0\0\0\0", name(p)).as_bytes()), step),
+            Turn::Execute(p) => {
+                play.client(g, &message(b'E', format!("{}\0\0\0\0\0", name(p)).as_bytes()), step)
+            }
             Turn::Describe(p, n) => {
                 play.client(g, &message(b'D', format!("{}{}\0", kind(p), name(n)).as_bytes()), step);
             }
@@ -211,10 +215,16 @@ fn run(conversation: &Conversation<'_>, step: usize) -> (Vec<u8>, Vec<u8>) {
             Turn::RawServer(bytes) => play.server(g, bytes, step),
             Turn::Held => play.input(g, Input::Held { approval: "a".into() }),
             Turn::Granted => {
-                let answer = governor::engine::approval::Answer::Granted { by: "b".into(), uid: 1, note: String::new() };
+                let answer = governor::engine::approval::Answer::Granted {
+                    by: "b".into(),
+                    uid: 1,
+                    note: String::new(),
+                };
                 play.input(g, Input::Answered { answer });
             }
-            Turn::Refused => play.input(g, Input::Answered { answer: governor::engine::approval::Answer::Expired }),
+            Turn::Refused => {
+                play.input(g, Input::Answered { answer: governor::engine::approval::Answer::Expired })
+            }
             Turn::Cancel => play.input(g, Input::CancelRequested),
             Turn::ClientClosed => play.input(g, Input::ClientClosed),
             Turn::ServerClosed => play.input(g, Input::ServerClosed),

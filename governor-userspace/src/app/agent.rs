@@ -12,6 +12,7 @@ use crate::host::discovery::{DataAsk, DataColumn, DataError, DataFilter, Discove
 use crate::host::glass::{self, GlassAnswer, GlassError, GlassKeeper, GlassRequest};
 use crate::host::kernel::{Kernel, KernelEvents};
 use crate::host::ledger::{Health, Ledger};
+use crate::host::masking::{KeyInfo, RevealAnswer, RevealError, RevealKeeper, RevealRequest, RotateError};
 use crate::host::policy::{PolicyStore, PolicyWatch};
 use crate::host::proxy::Shared;
 use crate::host::telemetry::KernelCounters;
@@ -30,6 +31,7 @@ pub(super) struct Running {
     pub ledger: Ledger,
     pub kernel: KernelSlot,
     pub glass: GlassKeeper,
+    pub reveal: RevealKeeper,
     pub data: Arc<DiscoveryKeeper>,
     pub shared: Arc<Shared>,
 }
@@ -47,6 +49,26 @@ impl Agent for Running {
 
     fn mend_glass(&self, pid: i32, uid: u32, gid: u32) -> Result<GlassAnswer, GlassError> {
         self.glass.mend(&glass::asker(&self.shared.identifier, pid, uid, gid))
+    }
+
+    fn reveal(
+        &self,
+        pid: i32,
+        uid: u32,
+        gid: u32,
+        is_member: bool,
+        request: &RevealRequest,
+    ) -> Result<RevealAnswer, RevealError> {
+        let asker = glass::asker(&self.shared.identifier, pid, uid, gid);
+        self.reveal.reveal(&asker, is_member, request)
+    }
+
+    fn masking_keys(&self) -> Vec<KeyInfo> {
+        self.reveal.keys.list()
+    }
+
+    fn rotate_masking_key(&self, pid: i32, uid: u32, gid: u32) -> Result<KeyInfo, RotateError> {
+        self.reveal.rotate(&glass::asker(&self.shared.identifier, pid, uid, gid))
     }
 
     fn data(&self, filter: &DataFilter) -> Result<Vec<DataColumn>, DataError> {

@@ -3,7 +3,7 @@
 use super::agent::{KernelSlot, Running};
 use super::handle::{Handle, HandleParts};
 use super::options::RunOptions;
-use crate::engine::masking::Detectors;
+use crate::engine::masking::{Detectors, Masker};
 use crate::engine::model::Timestamp;
 use crate::engine::session::{Discovery, EngineLimits, InferenceLimits, Labels, TlsMode};
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
@@ -14,6 +14,7 @@ use crate::host::glass::GlassKeeper;
 use crate::host::identity::Identifier;
 use crate::host::kernel::{CaptureRule, Kernel, KernelOptions, cgroup2_mount};
 use crate::host::ledger::{Ledger, LedgerOptions};
+use crate::host::masking::{KeySource, MaskingKeys, RevealKeeper};
 use crate::host::policy::PolicyStore;
 use crate::host::proxy::{self, CancelRegistry, Drain, PortRule, Shared, Sources};
 use crate::host::telemetry::Metrics;
@@ -35,6 +36,7 @@ pub(super) struct Built {
     pub data: Arc<DiscoveryKeeper>,
     /// Holds that an earlier run left unanswered.
     pub lost: Vec<Approval>,
+    pub reveal: RevealKeeper,
 }
 
 /// Builds in an order in which nothing has to be undone on the host if a later step fails.
@@ -48,6 +50,7 @@ pub(super) fn build(
     let metrics = Arc::new(Metrics::new()?);
     let ledger = Ledger::open(ledger_options(state, config), now)?;
     let policy = Arc::new(PolicyStore::open(config.policy.options())?);
+    let masking_keys = Arc::new(MaskingKeys::open(key_source(state, config), now)?);
     let limits = ApprovalLimits { pending_max: config.approvals.pending_max, ..ApprovalLimits::default() };
     let tls = open_tls(state, config)?;
     let (approvals, lost) = ApprovalStore::open(state.join("approvals"), limits, metrics.clone(), now)?;
@@ -73,7 +76,11 @@ pub(super) fn build(
         tls: Arc::new(tls),
         retries: proxy::Retries::default(),
         metrics: metrics.clone(),
-        detectors: Arc::new(Detectors::with_user_defined(config.masking.detectors.clone())?),
+        masker: Masker {
+            detectors: Arc::new(Detectors::with_user_defined(config.masking.detectors.clone())?),
+            keys: masking_keys.ring(),
+            settings: config.masking.transforms,
+        },
         labels: Arc::new(labels(config)),
         engine_limits: engine_limits(config),
         rates: Arc::default(),
@@ -93,6 +100,7 @@ pub(super) fn build(
     });
     let kernel: KernelSlot = Arc::new(Mutex::new(Some(kernel)));
     let glass = GlassKeeper { glass: shared.glass.clone(), ledger: ledger.clone(), metrics: metrics.clone() };
+    let reveal = RevealKeeper { keys: masking_keys, ledger: ledger.clone() };
     let data = Arc::new(DiscoveryKeeper::new(discovery, discovery_file, ledger.clone(), metrics.clone()));
     let agent = Running {
         capture: capture_lines(config),
@@ -100,6 +108,7 @@ pub(super) fn build(
         ledger,
         kernel: kernel.clone(),
         glass,
+        reveal: reveal.clone(),
         data: data.clone(),
         shared: shared.clone(),
     };
@@ -111,7 +120,7 @@ pub(super) fn build(
         approver_rules: approver_rules(config),
         metrics,
     });
-    Ok(Built { handle, listeners, shared, kernel, data, lost })
+    Ok(Built { handle, listeners, shared, kernel, data, lost, reveal })
 }
 
 /// What earlier runs knew of columns. Damage costs what is damaged, and is told.
@@ -164,6 +173,16 @@ pub(super) fn private_dir(path: &Path) -> anyhow::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path).with_context(|| {
         format!("cannot make the state directory {}: choose another with --state-dir", path.display())
     })
+}
+
+fn key_source(state: &Path, config: &Config) -> KeySource {
+    match &config.masking.keys {
+        config::MaskingKeys::State => KeySource::Directory(state.join("keys")),
+        config::MaskingKeys::Directory(directory) => KeySource::Directory(directory.clone()),
+        config::MaskingKeys::Credential(name) => {
+            KeySource::Credential { name: name.clone(), directory: std::env::var_os("CREDENTIALS_DIRECTORY") }
+        }
+    }
 }
 
 fn ledger_options(state: &Path, config: &Config) -> LedgerOptions {
@@ -240,6 +259,12 @@ fn labels(config: &Config) -> Labels {
             .filter_map(|label| Some((label.column.clone(), label.path.clone()?, label.category)))
             .collect(),
         clear: config.masking.clear.clone(),
+        styles: config
+            .masking
+            .columns
+            .iter()
+            .filter_map(|label| Some((label.column.clone(), label.style?)))
+            .collect(),
         ..Labels::default()
     }
 }
@@ -253,6 +278,7 @@ fn engine_limits(config: &Config) -> EngineLimits {
         hold_timeout_ns: u64::try_from(config.approvals.timeout.as_nanos()).unwrap_or(u64::MAX),
         forward_unknown_cancel: config.limits.cancel_unknown == CancelUnknown::Forward,
         detect_values: config.masking.detect_values,
+        keys_per_column: config.masking.keys_per_column,
         inference: Arc::new(inference_limits(&config.masking.inference)),
         ..EngineLimits::default()
     }

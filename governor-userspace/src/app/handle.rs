@@ -10,6 +10,7 @@ use crate::host::approvals::{AnswerError, Approval, ApprovalStore, Approver, App
 use crate::host::clock;
 use crate::host::discovery::{DataAsk, DataColumn, DataError, DataFilter};
 use crate::host::glass::{GlassAnswer, GlassError, GlassRequest};
+use crate::host::masking::{KeyInfo, RevealAnswer, RevealError, RevealRequest, RotateError};
 use crate::host::telemetry::{KernelCounters, Metrics, MetricsError};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,25 @@ pub trait Agent: Send + Sync {
     /// Ends that.
     fn mend_glass(&self, _pid: i32, _uid: u32, _gid: u32) -> Result<GlassAnswer, GlassError> {
         Err(GlassError::NotServed)
+    }
+    /// Turns tokens back into values for this process, by the control socket's word, or puts its refusal on record.
+    fn reveal(
+        &self,
+        _pid: i32,
+        _uid: u32,
+        _gid: u32,
+        _is_member: bool,
+        _: &RevealRequest,
+    ) -> Result<RevealAnswer, RevealError> {
+        Err(RevealError::NotServed)
+    }
+    /// Masking keys by name, oldest first.
+    fn masking_keys(&self) -> Vec<KeyInfo> {
+        Vec::new()
+    }
+    /// Makes another one that masks from now on; who may was checked.
+    fn rotate_masking_key(&self, _pid: i32, _uid: u32, _gid: u32) -> Result<KeyInfo, RotateError> {
+        Err(RotateError::NotServed)
     }
     /// Columns that something is known of.
     fn data(&self, _: &DataFilter) -> Result<Vec<DataColumn>, DataError> {
@@ -326,6 +346,26 @@ impl Handle {
     /// Ends it before its time.
     pub fn mend_glass(&self, pid: i32, uid: u32, gid: u32) -> Result<GlassAnswer, GlassError> {
         self.shared.agent.mend_glass(pid, uid, gid)
+    }
+
+    /// Turns tokens back into values for the process at the other end of the control socket.
+    pub fn reveal(
+        &self,
+        approver: &Approver,
+        pid: i32,
+        gid: u32,
+        request: &RevealRequest,
+    ) -> Result<RevealAnswer, RevealError> {
+        let is_member = self.shared.approver_rules.load().may_reveal(approver);
+        self.shared.agent.reveal(pid, approver.uid, gid, is_member, request)
+    }
+
+    pub fn masking_keys(&self) -> Vec<KeyInfo> {
+        self.shared.agent.masking_keys()
+    }
+
+    pub fn rotate_masking_key(&self, pid: i32, uid: u32, gid: u32) -> Result<KeyInfo, RotateError> {
+        self.shared.agent.rotate_masking_key(pid, uid, gid)
     }
 
     /// Answers a held statement in the name of `approver`, if the rules let them.

@@ -49,7 +49,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         socket_group: config.approvals.socket_group.as_deref(),
         metrics: config.metrics.listen,
     })?;
-    let build::Built { handle, listeners, shared, kernel, data, lost } =
+    let build::Built { handle, listeners, shared, kernel, data, lost, reveal } =
         build::build(&options, &config, drain_seen)?;
     let ledger = shared.ledger.clone();
 
@@ -60,6 +60,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         acceptors.push(tokio::spawn(acceptor.run(stop_seen.clone())));
     }
     agent::record_start(&ledger, &config, &handle, &lost)?;
+    reveal.record_created().map_err(anyhow::Error::msg)?;
     kernel.lock().as_mut().context("the kernel programs are gone")?.attach()?;
     if let Some(previous) = kernel.lock().as_ref().and_then(|kernel| kernel.previous().cloned()) {
         let (refused, passed) = (previous.counters.refused(), previous.counters.passed_open);

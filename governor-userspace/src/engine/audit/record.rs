@@ -56,6 +56,10 @@ pub enum AuditEvent {
         /// `expired`, `ended` by the person, or `replaced` by a new one.
         reason: String,
     },
+    /// Somebody asked for the values behind tokens.
+    TokenReveal(Box<TokenReveal>),
+    /// Another masking key is in use.
+    MaskingKey(KeyChange),
     /// What a column holds was found out, or changed.
     DataFinding(DataFinding),
     /// An operator said what a column holds, or that a finding is none.
@@ -267,6 +271,30 @@ pub struct DataRuling {
     pub reason: String,
     pub by: String,
     pub uid: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenReveal {
+    /// The values were shown.
+    pub granted: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub refusal: String,
+    pub reason: String,
+    pub tokens_count: u64,
+    /// Their beginnings, which tell them apart.
+    pub tokens: Vec<String>,
+    /// The process that asked.
+    pub principal: Principal,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyChange {
+    /// The key that masks from now on, by name.
+    pub key: String,
+    /// The process that asked for it; absent where governor made its first one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub principal: Option<Box<Principal>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,8 +8,8 @@
 //! is on in every server since version 10. Text dates are ISO, the default `DateStyle`.
 
 use super::masker::Masker;
-use super::partial;
 use super::pg_type::{TypeClass, XML, characters_max};
+use super::{partial, style};
 use crate::engine::model::Category;
 use crate::engine::model::MaskStyle;
 
@@ -47,13 +47,20 @@ pub struct ValueMask {
 ///
 /// The replacement keeps to the limits of the type. `value` may be any bytes: nothing in it is trusted, and only ASCII
 /// characters of it are ever kept.
-pub fn mask_value(_masker: &Masker, mask: &ValueMask, value: &[u8], out: &mut Vec<u8>) -> Masked {
-    let ValueMask { style, category, type_oid, type_modifier, format, .. } = *mask;
-    if style == MaskStyle::Null {
+pub fn mask_value(masker: &Masker, mask: &ValueMask, value: &[u8], out: &mut Vec<u8>) -> Masked {
+    let ValueMask { style: wanted, category, type_oid, type_modifier, format, .. } = *mask;
+    if wanted == MaskStyle::Null {
         return Masked::Null;
     }
+    if wanted.is_transform() {
+        let from = out.len();
+        if style::apply(masker, mask, value, out) {
+            return Masked::Value;
+        }
+        out.truncate(from);
+    }
     let class = TypeClass::of(type_oid);
-    if style == MaskStyle::Partial {
+    if wanted == MaskStyle::Partial {
         if class == TypeClass::Text && type_oid != XML {
             let from = out.len();
             if partial::text(category.unwrap_or(Category::Other), value, out) {

@@ -43,16 +43,62 @@ pub enum MaskStyle {
     Partial,
     /// SQL NULL.
     Null,
+    /// A keyed hash: equal values have equal ones.
+    Hash,
+    /// Reversible by `governor reveal`; equal values have equal ones.
+    Token,
+    /// Another value of the same format; equal values have equal ones.
+    Format,
+    /// A date near by.
+    Shift,
+    /// The lower bound of the range that the value is in.
+    Range,
+    /// A made-up value, the same for the same value.
+    Fake,
 }
 
 impl MaskStyle {
+    /// From what tells least to what tells most: of several that are asked for, the first counts.
+    pub const ALL: [Self; 9] = [
+        Self::Null,
+        Self::Redact,
+        Self::Hash,
+        Self::Token,
+        Self::Fake,
+        Self::Format,
+        Self::Range,
+        Self::Shift,
+        Self::Partial,
+    ];
+
     /// The word in policy and records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Redact => "redact",
             Self::Partial => "partial",
             Self::Null => "null",
+            Self::Hash => "hash",
+            Self::Token => "token",
+            Self::Format => "format",
+            Self::Shift => "shift",
+            Self::Range => "range",
+            Self::Fake => "fake",
         }
+    }
+
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|style| style.as_str() == word)
+    }
+
+    /// The style that tells less.
+    #[must_use]
+    pub fn stricter(self, other: Self) -> Self {
+        Self::ALL.into_iter().find(|style| *style == self || *style == other).unwrap_or(Self::Redact)
+    }
+
+    /// Makes something else of the value, where its type can hold it.
+    pub fn is_transform(self) -> bool {
+        !matches!(self, Self::Redact | Self::Partial | Self::Null)
     }
 }
 
@@ -178,6 +224,17 @@ impl Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_styles_the_one_that_tells_less_counts() {
+        for (at, style) in MaskStyle::ALL.into_iter().enumerate() {
+            assert_eq!(MaskStyle::named(style.as_str()), Some(style));
+            for other in MaskStyle::ALL.into_iter().skip(at) {
+                assert_eq!((style.stricter(other), other.stricter(style)), (style, style));
+            }
+        }
+        assert_eq!(MaskStyle::named("parital"), None);
+    }
 
     #[test]
     fn of_several_limits_the_strictest_counts() {

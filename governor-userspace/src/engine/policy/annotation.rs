@@ -96,12 +96,10 @@ fn check_approval(tokens: &[Token<'_>], is_forbid: bool, group: &str) -> Result<
 }
 
 fn check_mask(is_forbid: bool, is_for_see: bool, style: &str) -> Result<MaskStyle, String> {
-    let style = match style {
-        "redact" => MaskStyle::Redact,
-        "partial" => MaskStyle::Partial,
-        "null" => MaskStyle::Null,
-        _ => return Err(format!("@mask is \"redact\", \"partial\" or \"null\", not {style:?}")),
-    };
+    let style = MaskStyle::named(style).ok_or_else(|| {
+        let known = MaskStyle::ALL.map(MaskStyle::as_str).join(", ");
+        format!("@mask is one of {known}, not {style:?}")
+    })?;
     if !is_forbid {
         return Err("@mask belongs to a forbid: what is permitted is seen in clear".into());
     }

@@ -278,17 +278,12 @@ impl Answer<'_> {
 
     /// The style that tells least, of all that the forbids ask for; redact where they say nothing.
     fn mask_style(&self) -> MaskStyle {
-        let tells = |style: MaskStyle| match style {
-            MaskStyle::Null => 0,
-            MaskStyle::Redact => 1,
-            MaskStyle::Partial => 2,
-        };
         let failed = (!self.failed.is_empty() || self.is_unpermitted).then_some(MaskStyle::Redact);
         self.determining
             .iter()
             .map(|(_, notes)| notes.mask.unwrap_or(MaskStyle::Redact))
             .chain(failed)
-            .min_by_key(|style| tells(*style))
+            .reduce(MaskStyle::stricter)
             .unwrap_or(MaskStyle::Redact)
     }
 

@@ -3,7 +3,7 @@
 //! All caches are bounded. A new policy set is swapped in between two inputs; sessions notice by its
 //! version and decide again.
 
-use super::catalogue::{Catalogue, ColumnPattern, Labels};
+use super::catalogue::{Catalogue, CatalogueColumn, ColumnPattern, Labels};
 use super::discovery::{Collector, Discovery};
 use super::facts::{FactsCache, StatementRef, Understood};
 use super::fault;
@@ -14,7 +14,9 @@ use super::rates::Rates;
 use super::reached::{self, Reached};
 use super::visibility;
 use crate::engine::masking::{ColumnAction, Masker};
-use crate::engine::model::{Claims, Decision, Endpoint, SearchPath, Statement, Timestamp, Unknown};
+use crate::engine::model::{
+    Claims, Decision, Endpoint, MaskStyle, SearchPath, Statement, Timestamp, Unknown,
+};
 use crate::engine::policy::{
     DecisionCache, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
 };
@@ -41,6 +43,8 @@ pub struct EngineLimits {
     pub forward_unknown_cancel: bool,
     /// Whether values of columns that nothing else says are sensitive are looked at.
     pub detect_values: bool,
+    /// Keyed masking styles keep columns apart: equal values of two columns get unequal replacements.
+    pub keys_per_column: bool,
     /// How much may be learnt about masked columns by asking about them.
     pub inference: Arc<InferenceLimits>,
 }
@@ -56,6 +60,7 @@ impl Default for EngineLimits {
             catalogue_age_ns_max: 300 * 1_000_000_000,
             forward_unknown_cancel: false,
             detect_values: true,
+            keys_per_column: false,
             inference: Arc::default(),
         }
     }
@@ -284,6 +289,7 @@ impl Governance {
             destination,
             around,
             detect_values: self.limits.detect_values,
+            keys_per_column: self.limits.keys_per_column,
         }
     }
 }
@@ -298,6 +304,7 @@ pub(super) struct Asker<'a> {
     destination: Endpoint,
     around: SessionContext,
     detect_values: bool,
+    keys_per_column: bool,
 }
 
 impl Asker<'_> {
@@ -328,6 +335,21 @@ impl Asker<'_> {
         match &*visibility {
             Visibility::Clear => ColumnAction::Clear,
             Visibility::Masked { style, .. } => visibility::masked(*style, &column),
+        }
+    }
+
+    /// The same of a column that the catalogue knows, in the operator's style where that is the stricter one.
+    pub fn see_known(&mut self, column: CatalogueColumn) -> ColumnAction {
+        let CatalogueColumn { name, category, style: wanted, is_derived } = column;
+        let tweak = if self.keys_per_column { visibility::tweak_of(&name) } else { 0 };
+        match self.see(SeeColumn { column: Some(name), category }) {
+            ColumnAction::Mask { style, category, .. } => {
+                let style = wanted.map_or(style, |wanted| wanted.stricter(style));
+                // Of what was computed nobody knows what a transform would leave.
+                let style = if is_derived && style.is_transform() { MaskStyle::Redact } else { style };
+                ColumnAction::Mask { style, category, tweak }
+            }
+            other => other,
         }
     }
 

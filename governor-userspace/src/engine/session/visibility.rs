@@ -12,9 +12,10 @@ use crate::engine::masking::{
     ColumnAction, ColumnContext, ColumnPlan, Format, JsonPath, PEOPLE_COLUMNS_MIN, RowPlan, classify_column,
     could_carry, tells_of_people,
 };
-use crate::engine::model::{Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind, Types};
+use crate::engine::model::{ColumnName, Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind, Types};
 use crate::engine::policy::SeeColumn;
 use crate::engine::wire::postgres::backend::Field;
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
 const INT8: u32 = 20;
@@ -233,25 +234,21 @@ fn column_action(
         _ => None,
     };
     if field.table_oid != 0 && field.attribute > 0 {
-        let own = match catalogue.column(field.table_oid, field.attribute) {
-            Some(column) => match column.category {
+        let own =
+            match catalogue.column(field.table_oid, field.attribute) {
                 // Where policy shows it, a detector would only undo that.
-                Some(category) => {
-                    let seen = asker.see(SeeColumn { column: Some(column.name), category: Some(category) });
+                Some(column) => column.category.is_some().then(|| {
+                    let seen = asker.see_known(column);
                     let partly = catalogue.paths(field.table_oid, field.attribute).is_some();
-                    Some(if partly { in_parts(seen, field.type_oid) } else { seen })
-                }
-                None => None,
-            },
-            None if Catalogue::is_system(field.table_oid) => None,
-            // Made since the catalogue was read, or a temporary relation.
-            None => {
-                Some(asker.see(SeeColumn {
+                    if partly { in_parts(seen, field.type_oid) } else { seen }
+                }),
+                None if Catalogue::is_system(field.table_oid) => None,
+                // Made since the catalogue was read, or a temporary relation.
+                None => Some(asker.see(SeeColumn {
                     column: None,
                     category: classify_column("", &field.name, field.type_oid),
-                }))
-            }
-        };
+                })),
+            };
         let put = match (flow, origin.statement) {
             (Some(flow), Some(statement)) if writes(statement) => of_flow(flow, catalogue, asker),
             _ => Sight::Nothing,
@@ -327,7 +324,7 @@ fn of_flow(flow: &Flow, catalogue: &Catalogue, asker: &mut Asker<'_>) -> Sight {
     let mut sight = Sight::Clear;
     for (oid, attribute) in all {
         let Some(column) = catalogue.column(*oid, *attribute) else { continue };
-        let action = asker.see(SeeColumn { column: Some(column.name), category: column.category });
+        let action = asker.see_known(column);
         let ColumnAction::Mask { style, category, tweak } = action else { continue };
         let style = if as_it_is || style == MaskStyle::Null { style } else { MaskStyle::Redact };
         sight = match sight {
@@ -376,6 +373,16 @@ fn origin_in_doubt(
             }
         }
     }
+}
+
+/// What keeps the keyed masks of one column apart from those of every other; never 0.
+pub(super) fn tweak_of(column: &ColumnName) -> u64 {
+    let mut digest = Sha256::new();
+    for part in [&column.schema, &column.relation, &column.column] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    digest.finalize().first_chunk::<8>().map_or(1, |first| u64::from_be_bytes(*first)).max(1)
 }
 
 /// The action for a column that policy masks.

@@ -79,6 +79,11 @@ impl ApproverRules {
         self.groups.contains_key(BREAK_GLASS) && self.is_member(approver, BREAK_GLASS)
     }
 
+    /// Only who is listed under `reveal`; root too only where it is listed.
+    pub fn may_reveal(&self, approver: &Approver) -> bool {
+        self.groups.contains_key(REVEAL) && self.is_member(approver, REVEAL)
+    }
+
     /// Root, and who is listed under `data` in the configuration.
     pub fn may_rule_data(&self, approver: &Approver) -> bool {
         approver.uid == ROOT || (self.groups.contains_key(DATA) && self.is_member(approver, DATA))
@@ -112,5 +117,7 @@ impl ApproverRules {
 const ROOT: u32 = 0;
 /// The group in the configuration whose members may break the glass.
 const BREAK_GLASS: &str = "break_glass";
+/// The group in the configuration whose members may turn tokens back into values.
+const REVEAL: &str = "reveal";
 /// The group in the configuration whose members may say what columns hold.
 const DATA: &str = "data";

@@ -7,8 +7,8 @@ use super::resolve::{
     CancelUnknown, ClientCertificates, LogFormat, LogLevel, Profile, Protocol, TlsMode, WhenDown,
 };
 use super::units::{Bytes, Span};
-use crate::engine::masking::{Category, Checksum};
-use crate::engine::model::Class;
+use crate::engine::masking::{Category, Checksum, DateRange};
+use crate::engine::model::{Class, MaskStyle};
 use crate::host::identity::Glob;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -101,6 +101,11 @@ table!(Masking {
     columns: Vec<MaskingColumn>,
     clear: Vec<Spanned<String>>,
     detect_values: Option<bool>,
+    shift_days: Value<u32>,
+    range_width: Value<u32>,
+    range_dates: Option<DateRange>,
+    keys_per_column: Option<bool>,
+    keys: MaskingKeys,
     inference: Inference,
     discovery: MaskingDiscovery,
     detectors: Vec<Spanned<MaskingDetector>>,
@@ -142,6 +147,12 @@ table!(MaskingColumn {
     column: Value<String>,
     path: Value<String>,
     category: Option<Category>,
+    style: Option<MaskStyle>,
+});
+
+table!(MaskingKeys {
+    directory: Value<PathBuf>,
+    credential: Value<String>,
 });
 
 table!(Approvals {

@@ -1,8 +1,8 @@
 //! The configuration, checked and typed: what the rest of governor reads.
 
 use super::file;
-use crate::engine::masking::{Category, JsonPath, UserDetector};
-use crate::engine::model::Class;
+use crate::engine::masking::{Category, JsonPath, TransformSettings, UserDetector};
+use crate::engine::model::{Class, MaskStyle};
 use crate::engine::policy;
 pub use crate::engine::session::{ColumnPattern, DiscoverySettings};
 use crate::host::identity::{Assignment, IdentityRules};
@@ -170,6 +170,10 @@ pub struct Masking {
     pub clear: Vec<ColumnPattern>,
     /// Look into values, not only at names and types.
     pub detect_values: bool,
+    pub transforms: TransformSettings,
+    /// Equal values of two columns get unequal hashes, tokens and other keyed masks.
+    pub keys_per_column: bool,
+    pub keys: MaskingKeys,
     pub inference: Inference,
     pub discovery: DiscoverySettings,
     /// What to look for beyond the built-in kinds; they compile.
@@ -190,12 +194,25 @@ pub struct Inference {
     pub approvers: String,
 }
 
+/// Where the keys of masking come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum MaskingKeys {
+    /// The instance's own directory.
+    #[default]
+    State,
+    Directory(PathBuf),
+    /// The name of a credential of systemd.
+    Credential(String),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnLabel {
     pub column: ColumnPattern,
     /// Only this place in its documents.
     pub path: Option<JsonPath>,
     pub category: Category,
+    /// How it is masked, where policy does not ask for a stricter way; `None`: as policy says.
+    pub style: Option<MaskStyle>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -425,6 +442,9 @@ impl Default for Masking {
             columns: Vec::new(),
             clear: Vec::new(),
             detect_values: true,
+            transforms: TransformSettings::default(),
+            keys_per_column: false,
+            keys: MaskingKeys::default(),
             inference: Inference::default(),
             discovery: DiscoverySettings::default(),
             detectors: Vec::new(),

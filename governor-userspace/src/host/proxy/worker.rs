@@ -6,7 +6,7 @@ use super::keepalive::keep_alive;
 use super::leg::Scratch;
 use super::relay;
 use super::sources::Sources;
-use crate::engine::masking::Detectors;
+use crate::engine::masking::{Detectors, Masker};
 use crate::engine::model::Endpoint;
 use crate::engine::session::{
     Catalogue, Discovery, EngineLimits, Glass, Governance, Inference, Labels, Rates,
@@ -50,7 +50,7 @@ pub struct Shared {
     pub tls: Arc<Tls>,
     pub retries: super::Retries,
     pub metrics: Arc<Metrics>,
-    pub detectors: Arc<Detectors>,
+    pub masker: Masker,
     pub labels: Arc<Labels>,
     pub engine_limits: EngineLimits,
     pub rates: Arc<Rates>,
@@ -83,7 +83,7 @@ impl Shared {
         let mut governance = Governance::new(
             self.policy.current(),
             // A clone of its own: the workers would wait for each other's caches.
-            Arc::new(Detectors::clone(&self.detectors)),
+            Masker { detectors: Arc::new(Detectors::clone(&self.masker.detectors)), ..self.masker.clone() },
             self.labels.clone(),
             self.engine_limits.clone(),
         );

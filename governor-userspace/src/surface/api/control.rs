@@ -3,7 +3,7 @@
 use super::error::{ApiError, blocking};
 use super::serve::{self, Limits};
 use super::socket::ControlSocket;
-use super::{approvals, break_glass, data, policy};
+use super::{approvals, break_glass, data, masking, policy};
 use crate::app::handle::{Handle, Status};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, Uri};
@@ -27,6 +27,8 @@ fn router(handle: Handle) -> Router {
         .route("/v1/approvals/{id}/approve", post(approvals::approve))
         .route("/v1/approvals/{id}/refuse", post(approvals::refuse))
         .route("/v1/break-glass", post(break_glass::shatter).delete(break_glass::mend))
+        .route("/v1/reveal", post(masking::reveal).layer(DefaultBodyLimit::max(SQL_BODY_BYTES_MAX)))
+        .route("/v1/keys", get(masking::keys).post(masking::rotate))
         .route("/v1/data", get(data::list).post(data::say))
         .route("/v1/policy/reload", post(policy::reload))
         .route("/v1/policy/explain", post(policy::explain).layer(DefaultBodyLimit::max(SQL_BODY_BYTES_MAX)))
@@ -52,6 +54,6 @@ async fn no_method(uri: Uri) -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} is not used this way", uri.path()), "")
 }
 
-/// A note is the largest thing that anybody sends, but for SQL that is to be explained.
+/// A note is the largest thing that anybody sends, but for SQL that is to be explained and tokens.
 const BODY_BYTES_MAX: usize = 16 << 10;
 const SQL_BODY_BYTES_MAX: usize = 64 << 10;

@@ -11,8 +11,10 @@ pub mod completions;
 pub mod data;
 pub mod doctor;
 pub mod globals;
+pub mod keys;
 pub mod man;
 pub mod policy;
+pub mod reveal;
 pub mod run;
 pub mod status;
 pub mod text;
@@ -59,6 +61,9 @@ pub enum Verb {
     Approvals(approvals::ApprovalsArgs),
     Data(data::DataArgs),
     BreakGlass(break_glass::BreakGlassArgs),
+    Reveal(reveal::RevealArgs),
+    /// The keys of masking: hashes, tokens and what else has one
+    Keys(keys::KeysArgs),
     /// The CA that clients have to trust where governor ends TLS
     Tls(tls::TlsArgs),
     Completions(completions::CompletionsArgs),
@@ -80,6 +85,8 @@ pub fn main() -> ExitCode {
         Verb::Approvals(args) => approvals::run(args, &globals),
         Verb::Data(args) => data::run(args, &globals),
         Verb::BreakGlass(args) => break_glass::run(args, &globals),
+        Verb::Reveal(args) => reveal::run(args, &globals),
+        Verb::Keys(args) => keys::run(&args, &globals),
         Verb::Tls(args) => tls::run(args, &globals),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),

@@ -21,6 +21,9 @@ fn command_lines_of_users_are_read() {
         "governor approvals approve k7q2mx --note 'ticket'",
         "governor approvals deny k7q2mx -m no",
         "governor approvals refuse k7q2mx",
+        "governor reveal --reason why tok_00ff00ff_AAAA tok_00ff00ff_BBBB",
+        "governor keys list --json",
+        "governor keys rotate",
         "governor completions zsh",
         "governor man --dir /tmp/man",
     ] {
@@ -37,6 +40,9 @@ fn wrong_usage_is_refused_with_code_2() {
         "governor status --wait 5",
         "governor approvals approve",
         "governor completions tcsh",
+        "governor reveal tok_00ff00ff_AAAA",
+        "governor reveal --reason why",
+        "governor keys",
         "governor dance",
     ] {
         let error = Cli::try_parse_from(line.split(' ')).expect_err(line);

@@ -1,7 +1,7 @@
 //! What the operator's labels, and names, say of a column.
 
 use crate::engine::masking::{Category, JsonPath, classify_column};
-use crate::engine::model::{Relation, wildcard};
+use crate::engine::model::{MaskStyle, Relation, wildcard};
 
 /// The operator's word on columns, from the configuration; it comes before everything else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub struct Labels {
     pub sensitive: Vec<(ColumnPattern, Category)>,
     /// Never sensitive, whatever their name.
     pub clear: Vec<ColumnPattern>,
+    /// How columns are masked, by the configuration. First match counts.
+    pub styles: Vec<(ColumnPattern, MaskStyle)>,
     /// Columns that label files name: sensitive, as what their name tells where the file does not say.
     pub labelled: Vec<(ColumnPattern, Option<Category>)>,
     /// Places in documents: shown as it is, such a column loses these; in an expression, everything.
@@ -32,6 +34,11 @@ impl ColumnPattern {
 }
 
 impl Labels {
+    /// How the operator wants this column masked, where policy masks it.
+    pub(super) fn style_of(&self, schema: &str, relation: &str, column: &str) -> Option<MaskStyle> {
+        self.styles.iter().find(|(p, _)| p.matches(schema, relation, column)).map(|(_, style)| *style)
+    }
+
     /// The operator's files say what this column is, whatever else may be said of it.
     pub(super) fn decide(&self, schema: &str, relation: &str, column: &str) -> bool {
         let sensitive = self.sensitive.iter().map(|(pattern, _)| pattern);

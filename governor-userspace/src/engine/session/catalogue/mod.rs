@@ -22,7 +22,7 @@ pub use ruling::{Ruling, Rulings};
 
 use crate::engine::masking::{Category, JsonPath};
 use crate::engine::model::{
-    self, ColumnId, ColumnName, FIRST_USER_OID, FunctionName, Mentions, RelationName, SearchPath,
+    self, ColumnId, ColumnName, FIRST_USER_OID, FunctionName, MaskStyle, Mentions, RelationName, SearchPath,
     SessionState, Statement, Timestamp,
 };
 use crate::engine::sql::SqlDialect;
@@ -52,6 +52,10 @@ pub struct CatalogueColumn {
     pub name: ColumnName,
     /// Why its values are sensitive; `None` where nothing says so.
     pub category: Option<Category>,
+    /// How the operator wants it masked, where policy asks for nothing stricter.
+    pub style: Option<MaskStyle>,
+    /// A view computes it from sensitive columns: it is none of their values as they are.
+    pub is_derived: bool,
 }
 
 /// One database as it was read at one moment.
@@ -159,7 +163,13 @@ impl Catalogue {
             relation: relation.name.to_string(),
             column: relation.attribute(attribute)?.name.to_string(),
         };
-        Some(CatalogueColumn { name, category: self.category(table_oid, attribute) })
+        let id = (table_oid, attribute);
+        Some(CatalogueColumn {
+            name,
+            category: self.sensitivity.category(id),
+            style: self.sensitivity.style(id),
+            is_derived: self.sensitivity.is_derived(id),
+        })
     }
 
     /// Users made functions in this database.

@@ -5,8 +5,8 @@ use super::labels::Labels;
 use super::ruling::{Ruling, Rulings};
 use crate::engine::masking::{Category, JsonPath, could_carry};
 use crate::engine::model::{
-    self, ColumnId, ColumnName, FIRST_USER_OID, Oid, Relation, RelationKind, RelationName, SearchPath,
-    Statement,
+    self, ColumnId, ColumnName, FIRST_USER_OID, Flow, MaskStyle, Oid, Relation, RelationKind, RelationName,
+    SearchPath, Statement,
 };
 use crate::engine::sql::{SqlDialect, ViewFlows};
 use std::collections::{HashMap, HashSet};
@@ -16,6 +16,10 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sensitivity {
     categories: HashMap<ColumnId, Category>,
+    /// By the configuration, of columns and of what shows them as they are.
+    styles: HashMap<ColumnId, MaskStyle>,
+    /// Computed by a view from sensitive columns.
+    derived: HashSet<ColumnId>,
     relations: HashSet<Oid>,
     /// Columns of documents of which only these places are sensitive.
     paths: HashMap<ColumnId, Arc<[JsonPath]>>,
@@ -33,6 +37,14 @@ pub(super) struct Sensitivity {
 impl Sensitivity {
     pub fn category(&self, column: ColumnId) -> Option<Category> {
         self.categories.get(&column).copied()
+    }
+
+    pub fn style(&self, column: ColumnId) -> Option<MaskStyle> {
+        self.styles.get(&column).copied()
+    }
+
+    pub fn is_derived(&self, column: ColumnId) -> bool {
+        self.derived.contains(&column)
     }
 
     /// Some user relation has sensitive columns.
@@ -92,6 +104,16 @@ impl Sensitivity {
         self.any |= column.0 >= FIRST_USER_OID;
     }
 
+    /// `to` shows what `from` holds: it is masked alike, unless the operator says otherwise.
+    fn follow(&mut self, from: ColumnId, to: ColumnId) -> bool {
+        let style = self.style(from).filter(|_| self.style(to).is_none());
+        if let Some(style) = style {
+            self.styles.insert(to, style);
+        }
+        let derived = self.is_derived(from) && self.derived.insert(to);
+        style.is_some() || derived
+    }
+
     /// By labels and names alone.
     pub fn of_names(data: &crate::engine::model::Catalogue, labels: &Labels) -> Self {
         let mut found = Self::default();
@@ -113,6 +135,9 @@ impl Sensitivity {
                     found.paths.insert(id, paths.into());
                 } else if could_carry(column.type_oid) && labels.is_clear(relation, &column.name) {
                     found.shown.insert(id);
+                }
+                if let Some(style) = labels.style_of(&relation.schema, &relation.name, &column.name) {
+                    found.styles.insert(id, style);
                 }
             }
         }
@@ -206,18 +231,24 @@ impl Catalogue {
                 for (from, to) in [(child, parent), (parent, child)] {
                     if let Some(category) = self.sensitivity.category(*from) {
                         changed |= self.mark(*to, category, labels);
+                        changed |= self.sensitivity.follow(*from, *to);
                     }
                 }
             }
             for (column, from) in &generated {
                 if self.sensitivity.category(*from).is_some() {
                     changed |= self.mark(*column, Category::Other, labels);
+                    changed |= self.sensitivity.derived.insert(*column);
                 }
             }
             for view in views {
                 for column in &view.columns {
                     if let Some(category) = self.drawn_by(*column, view, flows) {
                         changed |= self.mark(*column, category, labels);
+                        changed |= match flows.of_column(*column).and_then(as_it_is) {
+                            Some(source) => self.sensitivity.follow(source, *column),
+                            None => self.sensitivity.derived.insert(*column),
+                        };
                     }
                 }
             }
@@ -249,8 +280,7 @@ impl Catalogue {
         let mut found =
             flow.sources.iter().chain(&flow.implicit).filter_map(|id| self.sensitivity.category(*id));
         if let Some(category) = found.next() {
-            let as_it_is = flow.exact && flow.sources.len() == 1 && flow.implicit.is_empty();
-            return Some(if as_it_is { category } else { Category::Other });
+            return Some(if as_it_is(flow).is_some() { category } else { Category::Other });
         }
         let relation = self.data.relation(column.0)?;
         let type_oid = relation.attribute(column.1)?.type_oid;
@@ -278,6 +308,14 @@ impl Catalogue {
         }
         self.sensitivity.mark(column, category);
         true
+    }
+}
+
+/// The one column whose values these are, unchanged.
+fn as_it_is(flow: &Flow) -> Option<ColumnId> {
+    match flow.sources.iter().next() {
+        Some(source) if flow.exact && flow.sources.len() == 1 && flow.implicit.is_empty() => Some(*source),
+        _ => None,
     }
 }
 

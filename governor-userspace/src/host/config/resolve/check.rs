@@ -5,10 +5,10 @@ use super::super::units::{Bytes, Span};
 use super::{
     Approvals, Approver, Audit, Capture, CaptureRule, CgroupRef, ClientCertificates, ColumnLabel,
     ColumnPattern, Config, ConfigError, DEFAULT_PATH, DiscoverySettings, Identity, Inference, Limits, Log,
-    Masking, Metrics, Overrides, Policy, ServerKey, Tls,
+    Masking, MaskingKeys, Metrics, Overrides, Policy, ServerKey, Tls,
 };
 use crate::engine::masking::{
-    Category, JsonPath, UserDetector, UserDetectorError, UserMatch, check_user_defined,
+    Category, JsonPath, TransformSettings, UserDetector, UserDetectorError, UserMatch, check_user_defined,
 };
 use crate::engine::policy::Pack;
 use crate::host::identity::agents::line_of;
@@ -222,8 +222,17 @@ impl Source<'_> {
                 return Err(self.fail(at, key, "is missing: every label names a column"));
             };
             let category = label.category.unwrap_or(Category::Other);
+            if let (Some(path), Some(_)) = (&label.path, label.style) {
+                let reason = "a style is for whole columns; what a path names is redacted";
+                return Err(self.fail_at(path.span(), "masking.columns.style", reason));
+            }
             let path = label.path.map(|path| self.path(&path)).transpose()?;
-            columns.push(ColumnLabel { column: self.column(&column, key)?, path, category });
+            columns.push(ColumnLabel {
+                column: self.column(&column, key)?,
+                path,
+                category,
+                style: label.style,
+            });
         }
         let clear = written.clear.iter().map(|c| self.column(c, "masking.clear")).collect::<Checked<_>>()?;
         let default = DiscoverySettings::default();
@@ -239,8 +248,52 @@ impl Source<'_> {
         };
         let inference = self.inference(written.inference)?;
         let detectors = self.detectors(written.detectors)?;
-        let detect_values = written.detect_values.unwrap_or(true);
-        Ok(Masking { columns, clear, detect_values, inference, discovery, detectors })
+        let d = TransformSettings::default();
+        let days = self.count(written.shift_days, "masking.shift_days", d.shift_days.into(), 1..=3650)?;
+        let width = usize::try_from(d.range_width).unwrap_or(usize::MAX);
+        let width = self.count(written.range_width, "masking.range_width", width, 1..=1_000_000_000)?;
+        Ok(Masking {
+            columns,
+            clear,
+            detect_values: written.detect_values.unwrap_or(true),
+            transforms: TransformSettings {
+                shift_days: u16::try_from(days).unwrap_or(d.shift_days),
+                range_width: u32::try_from(width).unwrap_or(d.range_width),
+                range_dates: written.range_dates.unwrap_or_default(),
+            },
+            keys_per_column: written.keys_per_column.unwrap_or(false),
+            keys: self.masking_keys(written.keys)?,
+            inference,
+            discovery,
+            detectors,
+        })
+    }
+
+    fn masking_keys(&self, written: file::MaskingKeys) -> Checked<MaskingKeys> {
+        match (written.directory, written.credential) {
+            (None, None) => Ok(MaskingKeys::State),
+            (Some(directory), None) if directory.get_ref().is_absolute() => {
+                Ok(MaskingKeys::Directory(directory.into_inner()))
+            }
+            (Some(directory), None) => {
+                Err(self.fail_at(directory.span(), "masking.keys.directory", "the path has to be absolute"))
+            }
+            (None, Some(name)) => {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+                if name.get_ref().is_empty()
+                    || name.get_ref().starts_with('.')
+                    || !name.get_ref().chars().all(plain)
+                {
+                    let reason = "a credential's name is letters, digits, '-', '_' and '.'";
+                    return Err(self.fail_at(name.span(), "masking.keys.credential", reason));
+                }
+                Ok(MaskingKeys::Credential(name.into_inner()))
+            }
+            (Some(_), Some(name)) => {
+                let reason = "keys come from a directory or from a credential, not from both";
+                Err(self.fail_at(name.span(), "masking.keys.credential", reason))
+            }
+        }
     }
 
     fn inference(&self, written: file::Inference) -> Checked<Inference> {

@@ -33,7 +33,7 @@ fn the_sample_is_the_default_and_shows_every_key() {
             l.split('=').next().is_some_and(|k| k.trim() == key && l.contains('=')) || l == list || l == table
         })
     };
-    let sections: [(&str, &[&str]); 17] = [
+    let sections: [(&str, &[&str]); 18] = [
         ("capture", file::Capture::KEYS),
         ("capture.rules", file::CaptureRule::KEYS),
         ("tls", file::Tls::KEYS),
@@ -43,6 +43,7 @@ fn the_sample_is_the_default_and_shows_every_key() {
         ("policy", file::Policy::KEYS),
         ("masking", file::Masking::KEYS),
         ("masking.columns", file::MaskingColumn::KEYS),
+        ("masking.keys", file::MaskingKeys::KEYS),
         ("masking.inference", file::Inference::KEYS),
         ("masking.discovery", file::MaskingDiscovery::KEYS),
         ("masking.detectors", file::MaskingDetector::KEYS),
