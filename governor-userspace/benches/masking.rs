@@ -5,6 +5,7 @@
 //! makes times too long, never too short.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+#![allow(dead_code, reason = "each bench uses a part of the corpus")]
 
 mod corpus;
 

@@ -22,6 +22,7 @@ mod national;
 mod numbers;
 mod shapes;
 mod signs;
+mod starts;
 mod text;
 mod user;
 mod wallet;

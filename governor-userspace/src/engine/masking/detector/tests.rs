@@ -302,12 +302,51 @@ fn the_first_look_at_a_text_hides_no_match() {
                     if !passes || !first_look::may_match(&text, &signs) {
                         hidden.push(format!("{pattern} in {}", String::from_utf8_lossy(&text)));
                     }
+                    if DETECTORS.text.anywhere.is_match(&text) && !first_look::may_hold_secret(&text) {
+                        hidden.push(format!("secret {pattern} in {}", String::from_utf8_lossy(&text)));
+                    }
                 }
             }
         }
     }
     assert_eq!(hidden, Vec::<String>::new());
     assert!(matched > 10_000, "{matched} of the samples match");
+}
+
+/// The quick search finds what each pattern's own search over the whole text finds, no less and no more.
+#[test]
+fn the_quick_search_finds_what_the_plain_one_finds() {
+    let all = shapes::all();
+    let patterns = all.iter().filter(|shape| shape.in_text).map(|shape| shape.pattern);
+    let patterns = patterns.chain(text::KEYWORDS.iter().map(|(_, pattern)| *pattern));
+    let more =
+        ["4111111111111111", "GB33BUKB20201555555555", "a@example.com", "order 12345678", "2024-10-27", ""];
+    let values: Vec<Vec<u8>> = patterns
+        .flat_map(|pattern| samples(pattern, 12))
+        .chain(more.iter().map(|value| value.as_bytes().to_vec()))
+        .collect();
+    let mut found = 0;
+    for (at, value) in values.iter().enumerate() {
+        // Another kind beside it, with all sorts of things between and around.
+        let other = &values[(at * 31 + 7) % values.len()];
+        for (before, between) in
+            [("", " "), ("x ", ", "), ("_", "-"), ("(", ")"), ("a", "_"), ("\u{fc}", "."), ("no ", "")]
+        {
+            let text = [before.as_bytes(), value, between.as_bytes(), other].concat();
+            let (mut quick, mut plain) = (Vec::new(), Vec::new());
+            let signs = Signs::of(&text);
+            DETECTORS.text.find(&text, &signs, &mut quick);
+            DETECTORS.text.find_plainly(&text, &signs, &mut plain);
+            merge(&mut quick, 0);
+            merge(&mut plain, 0);
+            let ranges = |all: &[(Range<usize>, Category)]| {
+                all.iter().map(|(range, _)| range.clone()).collect::<Vec<_>>()
+            };
+            assert_eq!(ranges(&quick), ranges(&plain), "{}", String::from_utf8_lossy(&text));
+            found += quick.len();
+        }
+    }
+    assert!(found > 5_000, "{found}");
 }
 
 #[test]

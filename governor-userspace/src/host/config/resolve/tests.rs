@@ -43,9 +43,9 @@ fn the_sample_is_the_default_and_shows_every_key() {
         ("policy", file::Policy::KEYS),
         ("masking", file::Masking::KEYS),
         ("masking.columns", file::MaskingColumn::KEYS),
-        ("masking.detectors", file::MaskingDetector::KEYS),
         ("masking.inference", file::Inference::KEYS),
         ("masking.discovery", file::MaskingDiscovery::KEYS),
+        ("masking.detectors", file::MaskingDetector::KEYS),
         ("approvals", file::Approvals::KEYS),
         ("audit", file::Audit::KEYS),
         ("metrics", file::Metrics::KEYS),
@@ -282,7 +282,7 @@ fn detectors_that_cannot_work_are_refused_with_their_line() {
         "[[masking.detectors]]\nname='x'\npattern='a'\n[[masking.detectors]]\nname='x'\npattern='b'\n";
     match config(twice).unwrap_err() {
         ConfigError::Invalid { line, reason, .. } => {
-            assert!((4..=6).contains(&line) && reason.contains("taken"), "{line} {reason}")
+            assert!(line == 4 && reason.contains("taken"), "{line} {reason}")
         }
         other => panic!("{other}"),
     }
