@@ -5,7 +5,7 @@ use super::handle::{Handle, HandleParts};
 use super::options::RunOptions;
 use crate::engine::masking::Detectors;
 use crate::engine::model::Timestamp;
-use crate::engine::session::{Discovery, EngineLimits, Labels, TlsMode};
+use crate::engine::session::{Discovery, EngineLimits, InferenceLimits, Labels, TlsMode};
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
 use crate::host::clock;
 use crate::host::config::{self, Approver, CancelUnknown, Config};
@@ -77,6 +77,7 @@ pub(super) fn build(
         labels: Arc::new(labels(config)),
         engine_limits: engine_limits(config),
         rates: Arc::default(),
+        inference: Arc::default(),
         glass: Arc::default(),
         discovery: discovery.clone(),
         ports: ports(config),
@@ -252,7 +253,20 @@ fn engine_limits(config: &Config) -> EngineLimits {
         hold_timeout_ns: u64::try_from(config.approvals.timeout.as_nanos()).unwrap_or(u64::MAX),
         forward_unknown_cancel: config.limits.cancel_unknown == CancelUnknown::Forward,
         detect_values: config.masking.detect_values,
+        inference: Arc::new(inference_limits(&config.masking.inference)),
         ..EngineLimits::default()
+    }
+}
+
+fn inference_limits(config: &config::Inference) -> InferenceLimits {
+    let millibits = |bits: u32| (bits > 0).then(|| u64::from(bits) * 1_000);
+    InferenceLimits {
+        classes: config.classes.clone(),
+        window_ns: u64::try_from(config.window.as_nanos()).unwrap_or(u64::MAX),
+        warn_millibits: millibits(config.warn_bits),
+        hold_millibits: millibits(config.hold_bits),
+        deny_millibits: millibits(config.deny_bits),
+        approvers: config.approvers.clone(),
     }
 }
 

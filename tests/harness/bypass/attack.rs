@@ -134,6 +134,8 @@ pub struct Step {
     pub messages: Option<Vec<Send>>,
     /// SQL that somebody else runs at this moment, past governor.
     pub outside: Option<String>,
+    /// So many times, with `{n}` standing for 0, 1, …; the last reply counts. What a budget allows is used up that way.
+    pub repeat: Option<u32>,
     /// For oracles: what the attacker supposes here is so, or is not.
     pub guess: Option<Guess>,
 }
@@ -254,6 +256,11 @@ fn read(directory: &Path, file: &Path) -> Result<Attack> {
             [step.simple.is_some(), step.extended.is_some(), step.messages.is_some(), step.outside.is_some()];
         if ways.iter().filter(|way| **way).count() != 1 {
             bail!("a step is one of simple, extended, messages, outside");
+        }
+        if step.repeat.is_some()
+            && (step.guess.is_some() || (step.simple.is_none() && step.extended.is_none()))
+        {
+            bail!("only a query without a guess is repeated");
         }
     }
     let guesses = |guess| steps.clone().any(|step| step.guess == Some(guess));

@@ -69,16 +69,34 @@ pub fn play(attack: &Attack, stage: &Stage<'_>) -> Result<Played> {
             played.sessions.insert(step.session.clone(), wire);
             played.replies.push(reply);
         }
-        let (bytes, ready) = request(step, stage)?;
-        if let Some(Some(wire)) = played.sessions.get_mut(&step.session) {
+        for number in 0..step.repeat.unwrap_or(1) {
+            let (bytes, ready) = request(&numbered(step, number), stage)?;
+            let Some(Some(wire)) = played.sessions.get_mut(&step.session) else { break };
             let reply = exchange(wire, &bytes, ready, step.guess);
+            let is_last = number + 1 == step.repeat.unwrap_or(1);
             if reply.ended.is_some() {
                 played.sessions.insert(step.session.clone(), None);
+                played.replies.push(reply);
+            } else if is_last {
+                played.replies.push(reply);
             }
-            played.replies.push(reply);
         }
     }
     Ok(played)
+}
+
+/// The step with its number in place of `{n}`, where it is repeated.
+fn numbered(step: &Step, number: u32) -> Step {
+    let with = |text: &String| text.replace("{n}", &number.to_string());
+    match step.repeat {
+        None => step.clone(),
+        Some(_) => Step {
+            simple: step.simple.as_ref().map(with),
+            extended: step.extended.as_ref().map(with),
+            values: step.values.iter().map(with).collect(),
+            ..step.clone()
+        },
+    }
 }
 
 fn open(options: &SessionOptions, stage: &Stage<'_>) -> (Option<Wire>, Reply) {

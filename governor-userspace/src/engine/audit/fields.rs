@@ -30,6 +30,7 @@ fn statement(out: &mut Vec<u8>, record: &StatementRecord) -> serde_json::Result<
         writes,
         unknown,
         parameters,
+        conditions,
         executes,
         approval,
         break_glass,
@@ -79,6 +80,10 @@ fn statement(out: &mut Vec<u8>, record: &StatementRecord) -> serde_json::Result<
         out.extend_from_slice(b",\"parameters\":");
         json(out, parameters)?;
     }
+    if !conditions.is_empty() {
+        out.extend_from_slice(b",\"conditions\":");
+        texts(out, conditions)?;
+    }
     if !executes.is_empty() {
         out.extend_from_slice(b",\"executes\":");
         json(out, executes)?;
@@ -119,6 +124,7 @@ fn completion(out: &mut Vec<u8>, record: &Completion) -> serde_json::Result<()> 
         governor_ns,
         sqlstate,
         limit,
+        told_millibits,
     } = record;
     out.extend_from_slice(b"{\"event\":\"completion\",\"decision\":");
     text(out, &decision.0)?;
@@ -153,6 +159,10 @@ fn completion(out: &mut Vec<u8>, record: &Completion) -> serde_json::Result<()> 
     if let Some(limit) = limit {
         out.extend_from_slice(b",\"limit\":");
         word(out, limit.as_str());
+    }
+    if *told_millibits > 0 {
+        out.extend_from_slice(b",\"told_millibits\":");
+        json(out, told_millibits)?;
     }
     out.push(b'}');
     Ok(())

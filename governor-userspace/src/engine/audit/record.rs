@@ -120,6 +120,9 @@ pub struct StatementRecord {
     /// Bound values as text, masked, bounded in number and length; `None` is SQL NULL.
     #[serde(skip_serializing_if = "is_empty", default)]
     pub parameters: Arc<[Option<String>]>,
+    /// Masked columns that have a say in its answer, and how: `public.people.ssn in WHERE (pattern)`.
+    #[serde(skip_serializing_if = "is_empty", default)]
+    pub conditions: Arc<[String]>,
     /// What an EXECUTE runs or a FETCH brings, as records show it.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub executes: Vec<Arc<str>>,
@@ -135,6 +138,11 @@ pub struct StatementRecord {
     pub pid: u32,
     pub database: Arc<str>,
     pub database_user: Arc<str>,
+}
+
+/// serde hands the field itself.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// serde hands the field itself.
@@ -170,6 +178,9 @@ pub struct Completion {
     /// The bound that it met: governor cancelled it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub limit: Option<LimitKind>,
+    /// What its answer told of masked columns at most, in thousandths of bits.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub told_millibits: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -357,6 +357,7 @@ fn statement(text: &str, user: &str, decision: &str) -> StatementRecord {
         writes: vec![].into(),
         unknown: Some(Unknown::DynamicSql { by: "do".into() }),
         parameters: vec![None, Some("x\u{0}".into())].into(),
+        conditions: vec!["public.people.ssn in WHERE (pattern)".to_owned()].into(),
         executes: vec![],
         approval: Some("A1".into()),
         break_glass: None,
@@ -431,6 +432,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             governor_ns: 3,
             sqlstate: Some("42501".into()),
             limit: None,
+            told_millibits: 0,
         }),
         AuditEvent::HoldStart(HoldStart {
             approval: "A1".into(),
@@ -567,6 +569,7 @@ proptest! {
             writes: texts.iter().rev().cloned().collect(),
             unknown: option.clone().map(|by| Unknown::DynamicSql { by }),
             parameters: texts.iter().cloned().map(Some).chain([None]).skip(which).collect(),
+            conditions: option.clone().into_iter().collect(),
             executes: texts.iter().map(|t| t.as_str().into()).collect(),
             approval: option.clone(),
             break_glass: option.as_deref().map(Into::into),
@@ -590,6 +593,7 @@ proptest! {
             governor_ns: numbers[4],
             sqlstate: option,
             limit: LimitKind::ALL.into_iter().nth(which),
+            told_millibits: numbers[2],
         }));
         for event in events {
             let mut batch = Batch::default();

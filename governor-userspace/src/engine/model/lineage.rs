@@ -16,6 +16,17 @@ pub enum Lineage {
     Unknown(Doubt),
 }
 
+impl Lineage {
+    /// Why not everything is known.
+    pub fn doubt(&self) -> Option<Doubt> {
+        match self {
+            Self::NoRows => None,
+            Self::Columns(flows) => flows.iter().find_map(|flow| flow.unknown),
+            Self::Unknown(why) => Some(*why),
+        }
+    }
+}
+
 /// What flows into one column.
 ///
 /// Relations are those that the statement names: a view's column stands for itself here.

@@ -3,6 +3,7 @@
 mod answer;
 mod catalogue;
 mod category;
+mod condition;
 mod copy;
 mod decision;
 mod endpoint;
@@ -25,6 +26,7 @@ pub use catalogue::{
     RelationKind, Resolved, SystemFunction, Volatility,
 };
 pub use category::Category;
+pub use condition::{Clause, Condition, Conditions, Form};
 pub use copy::{CopyFormat, CopyOptions};
 pub use decision::{
     Decision, DecisionId, Hold, LimitKind, Limits, MaskStyle, Obligations, Rate, Reason, Verdict,

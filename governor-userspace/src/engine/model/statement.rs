@@ -263,7 +263,8 @@ pub struct Statement {
     #[serde(default)]
     pub changes: Vec<Change>,
     /// For UPDATE and DELETE: whether every such command in the statement has a WHERE that is not
-    /// trivially true. `None` where the kind has no WHERE to speak of.
+    /// trivially true; for MERGE its ON, where what matches is updated or deleted without a further condition.
+    /// `None` where the kind has no WHERE to speak of.
     pub has_where: Option<bool>,
     /// The kinds of everything that runs, sorted: a writing CTE under SELECT shows both.
     pub kinds: Vec<StatementKind>,

@@ -12,7 +12,7 @@ use super::compile::PolicySet;
 use super::entity::PolicyPrincipal;
 use super::key::KeyHasher;
 use super::mentions::Mentions;
-use super::question::{Moment, RunContext, SeeColumn, SessionContext, Visibility};
+use super::question::{HiddenCondition, Moment, RunContext, SeeColumn, SessionContext, Visibility};
 use super::schema::Ask;
 use crate::engine::model::{
     Claims, Class, Decision, Endpoint, FunctionName, RelationName, Statement, StatementKind,
@@ -20,7 +20,7 @@ use crate::engine::model::{
 use lru::LruCache;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Decisions of one policy set, least recently used out first.
 #[derive(Debug)]
@@ -316,6 +316,8 @@ struct Facts {
     estimated_rows: Option<u64>,
     bare_schemas: Option<Arc<[String]>>,
     columns_certain: bool,
+    copies_masked: bool,
+    conditions: Arc<[HiddenCondition]>,
 }
 
 impl Facts {
@@ -328,6 +330,8 @@ impl Facts {
             && self.estimated_rows == other.estimated_rows
             && self.bare_schemas.as_ref() == other.bare_schemas
             && self.columns_certain == other.columns_certain
+            && self.copies_masked == other.copies_masked
+            && *self.conditions == **other.conditions
             && self.has_where == s.has_where
             && self.every_column == s.mentions.every_column
             && self.unknown == other.unknown
@@ -350,13 +354,23 @@ struct FactsRef<'a> {
     estimated_rows: Option<u64>,
     bare_schemas: Option<&'a Arc<[String]>>,
     columns_certain: bool,
+    copies_masked: bool,
+    conditions: &'a Arc<[HiddenCondition]>,
 }
 
 impl<'a> FactsRef<'a> {
     fn of(statement: &'a Statement, surroundings: &'a RunContext, looks: Mentions) -> Self {
         // Taken apart in full: what is added must be part of the key.
-        let RunContext { session, approved, reads_sensitive, estimated_rows, bare_schemas, columns_certain } =
-            surroundings;
+        let RunContext {
+            session,
+            approved,
+            reads_sensitive,
+            estimated_rows,
+            bare_schemas,
+            columns_certain,
+            conditions,
+            copies_masked,
+        } = surroundings;
         Self {
             statement,
             unknown: statement.unknown.as_ref().map(|why| why.cause()),
@@ -366,6 +380,8 @@ impl<'a> FactsRef<'a> {
             estimated_rows: estimated_rows.filter(|_| looks.estimated_rows),
             bare_schemas: bare_schemas.as_ref().filter(|_| looks.names),
             columns_certain: *columns_certain && looks.names,
+            copies_masked: *copies_masked,
+            conditions: if looks.conditions { conditions } else { none() },
         }
     }
 
@@ -375,6 +391,7 @@ impl<'a> FactsRef<'a> {
             self.approved,
             self.reads_sensitive,
             self.columns_certain,
+            self.copies_masked,
             s.mentions.every_column,
             self.unknown.is_some(),
             s.has_where.is_some(),
@@ -394,6 +411,7 @@ impl<'a> FactsRef<'a> {
         self.around.hash(hash);
         self.estimated_rows.hash(hash);
         self.bare_schemas.hash(hash);
+        self.conditions.hash(hash);
     }
 
     /// About what keeping it would cost.
@@ -406,7 +424,8 @@ impl<'a> FactsRef<'a> {
         let columns = s.mentions.columns.iter().map(|c| c.len() + 24);
         let setting =
             s.setting.as_ref().map_or(0, |(name, value)| name.len() + value.as_ref().map_or(0, String::len));
-        names.chain(functions).chain(columns).sum::<usize>() + s.tag.len() + setting
+        let conditions = self.conditions.len() * CONDITION_BYTES;
+        names.chain(functions).chain(columns).sum::<usize>() + s.tag.len() + setting + conditions
     }
 
     fn to_owned(&self) -> Facts {
@@ -429,10 +448,20 @@ impl<'a> FactsRef<'a> {
             estimated_rows: self.estimated_rows,
             bare_schemas: self.bare_schemas.cloned(),
             columns_certain: self.columns_certain,
+            copies_masked: self.copies_masked,
+            conditions: self.conditions.clone(),
         }
     }
 }
 
+/// No condition at all.
+fn none() -> &'static Arc<[HiddenCondition]> {
+    static NONE: LazyLock<Arc<[HiddenCondition]>> = LazyLock::new(|| Arc::from([]));
+    &NONE
+}
+
+/// About what a condition takes: three names.
+const CONDITION_BYTES: usize = 128;
 /// Kinds of sessions: far fewer than kinds of statements, and each may have long names.
 const SESSIONS_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 /// A statement with more names than this is rare, and decided each time.

@@ -1,7 +1,7 @@
 //! What surrounds a question, as Cedar values.
 
 use super::names::Names;
-use super::question::{Moment, RunContext, SessionContext};
+use super::question::{HiddenCondition, Moment, RunContext, SessionContext};
 use crate::engine::model::{Claims, Endpoint, FunctionName, Statement};
 use cedar_policy::{Context, RestrictedExpression as Value};
 use jiff::tz::TimeZone;
@@ -51,6 +51,11 @@ pub(super) fn of_statement(
     add("is_write", Value::new_bool(statement.is_write()));
     add("reads_sensitive", Value::new_bool(around.reads_sensitive));
     add("approved", Value::new_bool(around.approved));
+    let conditions = &around.conditions;
+    add("copies_masked", Value::new_bool(around.copies_masked));
+    add("conditions_masked", Value::new_bool(!conditions.is_empty()));
+    add("conditions", texts(conditions.iter().map(HiddenCondition::column_text).collect()));
+    add("condition_forms", texts(conditions.iter().map(|c| c.form.as_str().to_owned()).collect()));
     if let Some(rows) = around.estimated_rows {
         add("estimated_rows", Value::new_long(i64::try_from(rows).unwrap_or(i64::MAX)));
     }
@@ -79,7 +84,7 @@ fn session_pairs(
     around: &SessionContext,
     clock: Option<Clock<'_>>,
 ) -> Option<Vec<(String, Value)>> {
-    let mut pairs = Vec::with_capacity(28);
+    let mut pairs = Vec::with_capacity(32);
     let mut add = |name: &str, value: Value| pairs.push((name.to_owned(), value));
     let record = [
         ("user".to_owned(), text(&claims.user)),

@@ -14,10 +14,10 @@ use super::context::Clock;
 use super::entity::{self, PolicyPrincipal};
 use super::mentions::Mentions;
 use super::names::Vocabulary;
-use super::question::{Reading, RunContext, SeeColumn, SessionContext, Visibility};
+use super::question::{HiddenCondition, Reading, RunContext, SeeColumn, SessionContext, Visibility};
 use super::schema::{self, Ask};
 use super::slice::Parties;
-use super::{annotation::Notes, context, names};
+use super::{annotation::Notes, context, names, question};
 use crate::engine::model::{
     Claims, Class, Decision, Endpoint, Hold, Limits, MaskStyle, Obligations, Reason, Statement,
     StatementKind, Verdict,
@@ -61,13 +61,17 @@ impl PolicySet {
             self.run_once(&question, contexts)
         };
         let Some(answer) = once(surroundings) else { return internal_denial() };
-        if answer.is_allowed || surroundings.approved || answer.approvers().is_none() {
+        if answer.is_allowed {
             return answer.into_decision();
+        }
+        let told = |decision| with_conditions(decision, &surroundings.conditions);
+        if surroundings.approved || answer.approvers().is_none() {
+            return told(answer.into_decision());
         }
         let approved = RunContext { approved: true, ..surroundings.clone() };
         match once(&approved) {
-            Some(lifted) if lifted.is_allowed => answer.into_hold(lifted.obligations()),
-            Some(refused) => refused.into_decision(),
+            Some(lifted) if lifted.is_allowed => told(answer.into_hold(lifted.obligations())),
+            Some(refused) => told(refused.into_decision()),
             None => internal_denial(),
         }
     }
@@ -334,6 +338,18 @@ pub(super) fn kinds_of(statement: &Statement) -> BTreeSet<StatementKind> {
 fn reason((id, notes): (&PolicyId, &Notes)) -> Reason {
     Reason { policy: id.to_string(), text: notes.reason.clone(), hint: notes.hint.clone() }
 }
+
+/// Puts the conditions of a statement where a reason has `{conditions}`.
+fn with_conditions(decision: Decision, conditions: &[HiddenCondition]) -> Decision {
+    if !decision.reasons.iter().any(|reason| reason.text.contains(PLACE)) {
+        return decision;
+    }
+    let list = question::listed(conditions);
+    let told = |reason: &Reason| Reason { text: reason.text.replace(PLACE, &list), ..reason.clone() };
+    Decision { reasons: decision.reasons.iter().map(told).collect(), ..decision }
+}
+
+const PLACE: &str = "{conditions}";
 
 fn unpermitted() -> Reason {
     Reason {

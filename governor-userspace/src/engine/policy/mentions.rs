@@ -19,6 +19,8 @@ pub(super) struct Mentions {
     pub estimated_rows: bool,
     /// Names and labels that depend on how a name is read.
     pub names: bool,
+    /// `context.conditions` and its kin.
+    pub conditions: bool,
     /// `resource.labels`
     pub column_labels: bool,
     /// `principal.executable_sha256`, or a principal in an `ExecutableHash`.
@@ -32,6 +34,7 @@ impl Mentions {
             break_glass: self.break_glass || other.break_glass,
             estimated_rows: self.estimated_rows || other.estimated_rows,
             names: self.names || other.names,
+            conditions: self.conditions || other.conditions,
             column_labels: self.column_labels || other.column_labels,
             executable_hash: self.executable_hash || other.executable_hash,
         }
@@ -42,6 +45,7 @@ impl Mentions {
         break_glass: true,
         estimated_rows: true,
         names: true,
+        conditions: true,
         column_labels: true,
         executable_hash: true,
     };
@@ -67,6 +71,7 @@ pub(super) fn read(tokens: &[Token<'_>]) -> (Mentions, Vocabulary) {
             "estimated_rows" => found.estimated_rows = true,
             "schemas" => (found.names, schemas) = (true, true),
             "reads" | "writes" | "read_labels" | "written_labels" | "shared_labels" => found.names = true,
+            "conditions" | "conditions_masked" | "condition_forms" => found.conditions = true,
             "labels" => (found.names, found.column_labels) = (true, true),
             "executable_sha256" | "ExecutableHash" => found.executable_hash = true,
             "context" => {

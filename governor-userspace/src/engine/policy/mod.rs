@@ -31,7 +31,7 @@ pub use compile::{PolicyFile, PolicyParts, PolicySet};
 pub use entity::PolicyPrincipal;
 pub use error::{PolicyError, Problem};
 pub use labelling::{Destination, EnvironmentRule, LabelRule, Labelling, Member, NamePattern, Word};
-pub use question::{Moment, RunContext, SeeColumn, SessionContext, Visibility};
+pub use question::{HiddenCondition, Moment, RunContext, SeeColumn, SessionContext, Visibility};
 pub use schema::SCHEMA_TEXT;
 pub use source::{Pack, PolicySource, Profile};
 

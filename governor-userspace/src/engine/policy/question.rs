@@ -1,7 +1,8 @@
 //! The three questions, what surrounds them, and their answers.
 
 use crate::engine::model::Category;
-use crate::engine::model::{ColumnName, MaskStyle, Reason, Timestamp};
+use crate::engine::model::{Clause, ColumnName, Form, MaskStyle, Reason, Timestamp};
+use std::fmt;
 use std::sync::Arc;
 
 /// The minute in which a question is asked. Policies see no finer time, so one answer holds for a minute.
@@ -46,6 +47,44 @@ pub struct RunContext {
     /// Every name in [`Mentions::columns`](crate::engine::model::Mentions) is a column and not a function
     /// that draws on a whole row.
     pub columns_certain: bool,
+    /// Columns that are masked for whoever asks, and have a say in the answer all the same. Sorted, unique.
+    pub conditions: Arc<[HiddenCondition]>,
+    /// Data of a masked column is put into one that would not be masked.
+    pub copies_masked: bool,
+}
+
+/// A masked column that decides which rows there are, how many, in which order, or whether the statement fails.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HiddenCondition {
+    /// `None`: some column, it is not known which.
+    pub column: Option<ColumnName>,
+    pub clause: Clause,
+    pub form: Form,
+}
+
+impl HiddenCondition {
+    /// The column's name in policy.
+    pub fn column_text(&self) -> String {
+        self.column.as_ref().map_or_else(|| "unknown".into(), ToString::to_string)
+    }
+}
+
+impl fmt::Display for HiddenCondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.column {
+            Some(column) => write!(f, "{column} in {} ({})", self.clause.as_str(), self.form.as_str()),
+            None => f.write_str("data of unknown origin, which governor cannot tell apart"),
+        }
+    }
+}
+
+/// The first of them, for people.
+pub(super) fn listed(conditions: &[HiddenCondition]) -> String {
+    let mut text = conditions.iter().take(LISTED_MAX).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if conditions.len() > LISTED_MAX {
+        text.push_str(&format!("; and {} more", conditions.len() - LISTED_MAX));
+    }
+    text
 }
 
 /// A result column whose data is, or may be, sensitive.
@@ -73,4 +112,5 @@ pub(super) enum Reading {
     Possible,
 }
 
+const LISTED_MAX: usize = 3;
 const NS_PER_MINUTE: u64 = 60_000_000_000;

@@ -92,6 +92,8 @@ pub struct Case {
     pub at: Option<jiff::Timestamp>,
     pub estimated_rows: Option<u64>,
     pub reads_sensitive: Option<bool>,
+    /// Masked columns that have a say in the answer, as `schema.relation.column`; left out: as far as names tell.
+    pub conditions: Option<Vec<String>>,
     /// Schemas that names without one can mean; left out: any.
     pub schemas: Option<Vec<String>>,
     /// All names are columns, as the catalogue would say.
@@ -179,7 +181,7 @@ impl<C> CaseFile<C> {
         let around = SessionContext { at, break_glass: case.break_glass.as_deref().map(Into::into) };
         let rehearsal = Rehearsal::new(set, actor.principal().into(), to.claims(), to.destination(), around);
         match (&case.sql, &case.see, case.connect) {
-            (Some(sql), None, false) => Ok(Got::of_statements(&rehearsal.run(sql, &case.known()))),
+            (Some(sql), None, false) => Ok(Got::of_statements(&rehearsal.run(sql, &case.known()?))),
             (None, Some(column), false) => {
                 Ok(Got::of_column(rehearsal.see(&column_named(column, case.category)?)))
             }
@@ -190,14 +192,19 @@ impl<C> CaseFile<C> {
 }
 
 impl Case {
-    fn known(&self) -> Known {
-        Known {
+    fn known(&self) -> Result<Known, String> {
+        let named = |column: &String| {
+            column_named(column, None)?.column.ok_or_else(|| format!("{column:?} is no column"))
+        };
+        let conditions = self.conditions.as_ref().map(|columns| columns.iter().map(named).collect());
+        Ok(Known {
             approved: self.approved,
             reads_sensitive: self.reads_sensitive,
             estimated_rows: self.estimated_rows,
             bare_schemas: self.schemas.clone().map(Arc::from),
             columns_certain: self.columns_certain,
-        }
+            conditions: conditions.transpose()?,
+        })
     }
 
     /// What is not as expected: empty where all is well.

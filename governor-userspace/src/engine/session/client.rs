@@ -305,6 +305,7 @@ impl Session {
     ) -> Step {
         let (mut judged, approval, refused) = self.judge_standing(statements, None, governance);
         self.take_rate(now, &mut judged, governance);
+        self.weigh(now, &mut judged, approval.as_ref(), true, governance, out);
         match self.gate(now, &judged, &Parameters::default(), approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_simple(&report),
@@ -344,6 +345,7 @@ impl Session {
         out: &mut Actions,
     ) -> Run {
         let mut run = self.begin_run(out, now, judged, parameters, approval.map(|a| a.id.as_str()));
+        run.unsettled = self.unsettled(judged, governance);
         let statement = &judged.statement;
         if let (StatementKind::Prepare, Some(name), Some(inner)) =
             (statement.kind, &statement.prepared_name, &statement.inner)
@@ -396,6 +398,7 @@ impl Session {
             StatementRef::all(&governance.unknown(&text, Unknown::FunctionCall { oid })).collect();
         let (mut judged, approval, refused) = self.judge_standing(&statements, None, governance);
         self.take_rate(now, &mut judged, governance);
+        self.weigh(now, &mut judged, approval.as_ref(), true, governance, out);
         match self.gate(now, &judged, &Parameters::default(), approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_simple(&report),

@@ -39,7 +39,7 @@ impl Session {
             return None;
         }
         let known = self.trusted_catalogue(governance).cloned().is_some_and(|catalogue| {
-            let lineage = governance.flows.of(&statement.text, &catalogue, state);
+            let lineage = governance.flows.of(&statement.text, &catalogue, state).lineage;
             matches!(&*lineage, Lineage::Columns(_))
         });
         (!known).then(not_known)
@@ -102,7 +102,7 @@ impl Session {
             return visibility::hide_copy(count, format);
         };
         let in_doubt = self.may_be_sensitive(source, governance);
-        let lineage = governance.flows.of(&source.statement.text, &catalogue, &source.state);
+        let lineage = governance.flows.of(&source.statement.text, &catalogue, &source.state).lineage;
         let flows = match &*lineage {
             Lineage::Columns(flows) if flows.len() == count => Some(&**flows),
             _ => None,

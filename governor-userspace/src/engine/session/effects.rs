@@ -72,6 +72,7 @@ impl Session {
             state: judged.state.clone(),
             means: None,
             rows: 0,
+            charged: false,
             holds,
             described: false,
             plan: None,

@@ -81,6 +81,9 @@ pub struct ExplainedFacts {
     pub every_column: bool,
     pub is_write: bool,
     pub reads_sensitive: bool,
+    /// Masked columns that have a say in the answer, as far as names of columns tell.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub conditions: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub has_where: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -117,6 +120,7 @@ pub fn explain(set: &PolicySet, question: &Question) -> Result<Explanation, Stri
         estimated_rows: question.estimated_rows,
         bare_schemas: question.schemas.clone().map(Into::into),
         columns_certain: false,
+        conditions: None,
     };
     let statements = question.sql.iter().flat_map(|sql| rehearsal.run(sql, &known)).map(Into::into).collect();
     let mut columns = vec![];
@@ -189,6 +193,7 @@ impl From<Rehearsed> for ExplainedStatement {
                 every_column: s.mentions.every_column,
                 is_write: s.is_write(),
                 reads_sensitive: context.reads_sensitive,
+                conditions: context.conditions.iter().map(ToString::to_string).collect(),
                 has_where: s.has_where,
                 unknown: s.unknown,
                 doubts,

@@ -67,7 +67,8 @@ impl Session {
             statements =
                 StatementRef::all(&governance.unknown("", Unknown::UnseenPrepared { name })).collect();
         }
-        let (judged, approval, refused) = self.judge_standing(&statements, None, governance);
+        let (mut judged, approval, refused) = self.judge_standing(&statements, None, governance);
+        self.weigh(now, &mut judged, approval.as_ref(), false, governance, out);
         match self.gate(now, &judged, &parameters, approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(report) => self.deny_extended(&report),
@@ -83,6 +84,7 @@ impl Session {
                     state,
                     means: None,
                     rows: 0,
+                    charged: false,
                     holds: false,
                     described: false,
                     plan: None,
@@ -127,6 +129,11 @@ impl Session {
         }
         let (mut judged, approval, refused) = self.judge_standing(&statements, bound, governance);
         self.take_rate(now, &mut judged, governance);
+        // More rows of the same portal are no new answer.
+        if self.portals.newest(name).is_some_and(|portal| portal.charged) {
+            judged.iter_mut().for_each(|one| one.stakes = Arc::default());
+        }
+        self.weigh(now, &mut judged, approval.as_ref(), true, governance, out);
         match self.gate(now, &judged, &parameters, approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
             Gate::Deny(mut report) => {
@@ -140,6 +147,7 @@ impl Session {
                 // Asked before the statement changes what names mean.
                 let describe = self.may_be_masked && !self.columns_known(name);
                 if let Some(portal) = self.portals.newest_mut(name) {
+                    portal.charged = true;
                     portal.means = (!newest.executes.is_empty()).then(|| newest.source());
                 }
                 let mut run = self.run(now, newest, &parameters, approval.as_ref(), governance, out);

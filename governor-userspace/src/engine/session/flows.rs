@@ -1,11 +1,14 @@
-//! A worker's memory of lineage: computed for results that the server gives no full origin of, and kept by text.
+//! A worker's memory of lineage and conditions: computed for results that the server gives no full origin of, and for
+//! statements that read sensitive relations; kept by text.
 //!
 //! Valid under the catalogue and the search path that it was computed with; sessions with temporary relations
 //! compute their own. Bounded in entries and in the length of texts and of what is kept.
 
 use super::catalogue::Catalogue;
-use crate::engine::model::{Doubt, Lineage, SearchPath, SessionState, TempObjects, TempRows, Temporary};
-use crate::engine::sql::{Names, lineage};
+use crate::engine::model::{
+    Conditions, Doubt, Lineage, SearchPath, SessionState, TempObjects, TempRows, Temporary,
+};
+use crate::engine::sql::{Names, flows};
 use quick_cache::unsync::Cache;
 use std::sync::{Arc, Weak};
 
@@ -26,7 +29,14 @@ impl std::fmt::Debug for FlowsCache {
 struct Entry {
     catalogue: Weak<Catalogue>,
     search_path: SearchPath,
-    lineage: Arc<Lineage>,
+    flows: Flows,
+}
+
+/// What flows where in one command, and what has a say in its answer.
+#[derive(Clone, Debug)]
+pub(super) struct Flows {
+    pub lineage: Arc<Lineage>,
+    pub conditions: Arc<Conditions>,
 }
 
 impl Default for FlowsCache {
@@ -36,16 +46,13 @@ impl Default for FlowsCache {
 }
 
 impl FlowsCache {
-    /// The lineage of one command's text in a session's state.
-    pub(super) fn of(
-        &mut self,
-        text: &str,
-        catalogue: &Arc<Catalogue>,
-        state: &SessionState,
-    ) -> Arc<Lineage> {
+    /// The flows of one command's text in a session's state.
+    pub(super) fn of(&mut self, text: &str, catalogue: &Arc<Catalogue>, state: &SessionState) -> Flows {
         let search_path = &state.search_path;
         let compute = |temporary: &dyn Fn(&str) -> Temporary| {
-            Arc::new(lineage(text, &Names { catalogue: &catalogue.data, search_path, temporary }))
+            let names = Names { catalogue: &catalogue.data, search_path, temporary };
+            let (lineage, conditions) = flows(text, &names);
+            Flows { lineage: lineage.into(), conditions: conditions.into() }
         };
         if !state.temporary.is_empty() || state.temporary.unseen.is_some() {
             return compute(&|name| temporary(&state.temporary, name));
@@ -54,18 +61,19 @@ impl FlowsCache {
             && std::ptr::eq(found.catalogue.as_ptr(), Arc::as_ptr(catalogue))
             && found.search_path == *search_path
         {
-            return found.lineage.clone();
+            return found.flows.clone();
         }
-        let lineage = compute(&|_| Temporary::None);
-        if text.len() <= TEXT_BYTES_MAX && sources_count(&lineage) <= SOURCES_COUNT_MAX {
+        let flows = compute(&|_| Temporary::None);
+        let kept = sources_count(&flows.lineage) + flows.conditions.size();
+        if text.len() <= TEXT_BYTES_MAX && kept <= SOURCES_COUNT_MAX {
             let entry = Entry {
                 catalogue: Arc::downgrade(catalogue),
                 search_path: search_path.clone(),
-                lineage: lineage.clone(),
+                flows: flows.clone(),
             };
             self.texts.insert(text.into(), entry);
         }
-        lineage
+        flows
     }
 
     /// The server describes other columns than expected: whatever is known counts for nothing.

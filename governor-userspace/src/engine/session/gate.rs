@@ -150,6 +150,16 @@ impl Session {
     }
 }
 
+/// A warning beside a statement that runs.
+pub(super) fn warn_report(text: &str, next: &str) -> Report {
+    Report {
+        sqlstate: "01000",
+        message: format!("governor: {text}"),
+        detail: String::new(),
+        hint: next.to_owned(),
+    }
+}
+
 /// The client is told why its name is not taken.
 pub(super) fn name_report(what: &str) -> Report {
     Report {

@@ -9,6 +9,7 @@ use super::facts::{FactsCache, StatementRef, Understood};
 use super::fault;
 use super::flows::FlowsCache;
 use super::glass::Glass;
+use super::inference::{Inference, InferenceLimits};
 use super::rates::Rates;
 use super::reached::{self, Reached};
 use super::visibility;
@@ -40,6 +41,8 @@ pub struct EngineLimits {
     pub forward_unknown_cancel: bool,
     /// Whether values of columns that nothing else says are sensitive are looked at.
     pub detect_values: bool,
+    /// How much may be learnt about masked columns by asking about them.
+    pub inference: Arc<InferenceLimits>,
 }
 
 impl Default for EngineLimits {
@@ -53,6 +56,7 @@ impl Default for EngineLimits {
             catalogue_age_ns_max: 300 * 1_000_000_000,
             forward_unknown_cancel: false,
             detect_values: true,
+            inference: Arc::default(),
         }
     }
 }
@@ -66,6 +70,8 @@ pub struct Governance {
     pub limits: EngineLimits,
     /// Shared by all workers.
     pub rates: Arc<Rates>,
+    /// Shared by all workers.
+    pub inference: Arc<Inference>,
     /// Shared by all workers.
     pub glass: Arc<Glass>,
     /// Shared by all workers.
@@ -105,6 +111,7 @@ impl Governance {
             labels,
             limits,
             rates: Arc::default(),
+            inference: Arc::default(),
             glass: Arc::default(),
             discovery: Arc::default(),
             collector: Collector::default(),

@@ -1,5 +1,6 @@
 //! Decides statements before any of them runs.
 
+use super::conditions::{Asks, Stake};
 use super::copying::is_ascii_safe;
 use super::facts::StatementRef;
 use super::fault;
@@ -27,6 +28,10 @@ pub(super) struct Judged {
     /// What an EXECUTE runs, or a FETCH brings.
     pub executes: Vec<Meaning>,
     pub decision: Arc<Decision>,
+    /// Masked columns that have a say in its answer, as records show them.
+    pub conditions: Arc<[String]>,
+    /// What its answer may tell of them.
+    pub stakes: Arc<[Stake]>,
 }
 
 impl Judged {
@@ -110,27 +115,30 @@ impl Session {
         for statement in statements {
             let state = state.unwrap_or_else(|| ahead.as_ref().unwrap_or(&self.following).state()).clone();
             let mut executes: Vec<Meaning> = Vec::new();
+            let mut asks = Asks::default();
             let decision = if let Some(name) = executed_name(statement) {
                 executes = self.meanings_of(name, &state, &here, governance);
                 let inner = executes
                     .iter()
-                    .map(|s| self.decide(&s.statement, &s.state, approved, governance))
+                    .map(|s| self.decide(&s.statement, &s.state, approved, governance, &mut asks))
                     .reduce(stricter);
-                inner.unwrap_or_else(|| self.decide(statement, &state, approved, governance))
+                inner.unwrap_or_else(|| self.decide(statement, &state, approved, governance, &mut asks))
             } else if let Some(name) = fetched_name(statement) {
                 executes = self.cursor_meanings(name, &here);
                 // What was decided when it was declared may no longer hold.
-                let inner = executes
-                    .iter()
-                    .map(|s| self.decide(&s.statement, &s.state, approved || s.approved, governance));
+                let inner = executes.iter().map(|s| {
+                    self.decide(&s.statement, &s.state, approved || s.approved, governance, &mut asks)
+                });
                 let inner = inner.collect::<Vec<_>>().into_iter().reduce(stricter);
-                let own = self.decide(statement, &state, approved, governance);
+                let own = self.decide(statement, &state, approved, governance, &mut asks);
                 inner.map_or(own.clone(), |inner| stricter(own, inner))
             } else {
-                self.decide(statement, &state, approved, governance)
+                self.decide(statement, &state, approved, governance, &mut asks)
             };
             let decision = if view_before && !statement.changes.is_empty() {
-                stricter(decision, self.decide_reached(statement, &state, approved, true, governance))
+                let mut again = Asks::default();
+                let doubtful = self.decide_reached(statement, &state, approved, true, governance, &mut again);
+                stricter(decision, doubtful)
             } else {
                 decision
             };
@@ -142,7 +150,15 @@ impl Session {
                     ahead.follow(statement, self.reach(statement, &state.search_path, governance));
                 }
             }
-            judged.push(Judged { statement: statement.clone(), state, executes, decision });
+            let (conditions, stakes) = asks.into_parts();
+            judged.push(Judged {
+                statement: statement.clone(),
+                state,
+                executes,
+                decision,
+                conditions,
+                stakes,
+            });
         }
         judged
     }
@@ -154,8 +170,9 @@ impl Session {
         state: &SessionState,
         approved: bool,
         governance: &mut Governance,
+        asks: &mut Asks,
     ) -> Arc<Decision> {
-        fault::guarded("policy", || self.ask(statement, state, approved, governance))
+        fault::guarded("policy", || self.ask(statement, state, approved, governance, asks))
             .unwrap_or_else(|| Arc::new(fault::denial()))
     }
 
@@ -166,9 +183,10 @@ impl Session {
         state: &SessionState,
         approved: bool,
         governance: &mut Governance,
+        asks: &mut Asks,
     ) -> Arc<Decision> {
         let in_doubt = self.restricted && self.writes_in_doubt(statement, state, governance);
-        self.decide_reached(statement, state, approved, in_doubt, governance)
+        self.decide_reached(statement, state, approved, in_doubt, governance, asks)
     }
 
     /// Whether the statement may write elsewhere than its names say: into a view that the catalogue does not have.
@@ -203,6 +221,7 @@ impl Session {
         approved: bool,
         in_doubt: bool,
         governance: &mut Governance,
+        asks: &mut Asks,
     ) -> Arc<Decision> {
         if !self.restricted {
             return self.asker(governance).run(statement, RunContext { approved, ..RunContext::default() });
@@ -220,7 +239,13 @@ impl Session {
         }
         let reached = governance.reach(statement, self.catalogue.as_deref(), &state.search_path);
         let reads_sensitive = sensitive(&reached.statement, governance);
+        let asked = self.asks(statement, state, reads_sensitive, governance);
+        let conditions = asked.shared_conditions();
+        let copies_masked = asked.copies_masked;
+        asks.add(asked);
         let context = RunContext {
+            conditions,
+            copies_masked,
             approved,
             reads_sensitive,
             estimated_rows: reached.rows_max,

@@ -21,6 +21,7 @@ pub mod cases;
 mod catalogue;
 mod chunk;
 mod client;
+mod conditions;
 mod copying;
 mod diagnostics;
 mod discovery;
@@ -36,6 +37,7 @@ mod gate;
 mod glass;
 mod governance;
 mod hold;
+mod inference;
 mod input;
 mod judge;
 mod meaning;
@@ -62,6 +64,7 @@ pub use discovery::{
 pub use facts::{FactsCache, Understood};
 pub use glass::{Broken, Glass, login_of};
 pub use governance::{EngineLimits, Governance};
+pub use inference::{INFERENCE_POLICY, Inference, InferenceCounts, InferenceLimits};
 pub use input::{CancelMatch, Input, StopReason};
 pub use pace::RATE_POLICY;
 pub use permit::Permit;
@@ -258,6 +261,8 @@ struct Portal {
     means: Option<Meaning>,
     /// Rows that it gave so far, where they are counted.
     rows: u64,
+    /// It was run: what its conditions tell has been charged.
+    charged: bool,
     /// A cursor WITH HOLD: it outlives its transaction.
     holds: bool,
     /// A Describe of this portal was sent.

@@ -7,6 +7,7 @@
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING>
 
 use super::facts::StatementRef;
+use super::inference::Unsettled;
 use super::meaning::Meaning;
 use super::slots::Ticket;
 use crate::engine::masking::{Category, RowOutcome};
@@ -93,6 +94,8 @@ pub(super) struct Run {
     pub portal: Option<Box<[u8]>>,
     /// The statement whose rows come, and the state in which it is read.
     pub source: Meaning,
+    /// What its answer tells of masked columns, to be charged when the rows are counted.
+    pub unsettled: Option<Box<Unsettled>>,
     /// SQL-level PREPARE under way: name and ticket.
     pub prepares: Option<(Box<[u8]>, Ticket)>,
     /// DECLARE under way: name and ticket.

@@ -55,6 +55,7 @@ impl Session {
             writes: recorded.writes.clone(),
             unknown: recorded.unknown.clone(),
             parameters: parameters.clone(),
+            conditions: judged.conditions.clone(),
             executes: judged.executes.iter().map(|m| m.statement.recorded().text.clone()).collect(),
             approval: approval.map(str::to_owned),
             break_glass: self.broken.as_ref().map(|broken| broken.id.clone()),
@@ -93,6 +94,7 @@ impl Session {
             limit: None,
             portal: None,
             source: judged.source(),
+            unsettled: None,
             prepares: None,
             declares: None,
         }
@@ -108,6 +110,9 @@ impl Session {
         sqlstate: Option<String>,
         out: &mut Actions,
     ) {
+        let settles = matches!(outcome, Outcome::Complete | Outcome::Suspended | Outcome::Error);
+        let told_millibits =
+            run.unsettled.filter(|_| settles).map_or(0, |unsettled| unsettled.settle(run.rows, at));
         let event = AuditEvent::Completion(Completion {
             decision: run.decision,
             outcome,
@@ -131,6 +136,7 @@ impl Session {
             governor_ns: run.governor_ns,
             sqlstate,
             limit: run.limit,
+            told_millibits,
         });
         if let Some(portal) = run.portal.and_then(|name| self.portals.confirmed_mut(&name)) {
             portal.rows = portal.rows.saturating_add(run.rows);

@@ -7,10 +7,15 @@
 use super::copying::copy_out_denial;
 use crate::engine::masking::classify_column;
 use crate::engine::model::{
-    Category, Claims, ColumnName, Decision, Endpoint, Principal, Reason, Statement, Verdict,
+    self, CatalogueBuilder, Category, Claims, Clause, Column, ColumnId, ColumnName, Decision, Endpoint,
+    FIRST_USER_OID, Form, Principal, Reason, Relation, RelationKind, RelationName, SearchPath, Statement,
+    SystemFunction, Temporary, Verdict, Volatility,
 };
-use crate::engine::policy::{PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility};
-use crate::engine::sql::{PostgresDialect, SqlDialect};
+use crate::engine::policy::{
+    HiddenCondition, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
+};
+use crate::engine::sql::{Names, PostgresDialect, SqlDialect, flows};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Who asks, from where to where, and what surrounds it.
@@ -35,6 +40,8 @@ pub struct Known {
     pub bare_schemas: Option<Arc<[String]>>,
     /// All mentioned names are columns.
     pub columns_certain: bool,
+    /// Masked columns that have a say in the answer, as `schema.relation.column`; `None`: as far as names of columns tell.
+    pub conditions: Option<Vec<ColumnName>>,
 }
 
 /// One statement and what policy answers to it.
@@ -92,6 +99,9 @@ impl<'a> Rehearsal<'a> {
             estimated_rows: known.estimated_rows,
             bare_schemas: known.bare_schemas.clone(),
             columns_certain: known.columns_certain,
+            conditions: self.conditions(&statement, known, may_mask),
+            // Which columns are new, or not masked, only a catalogue knows.
+            copies_masked: false,
         };
         let decision = match copy_out_denial(&statement, context.reads_sensitive && may_mask) {
             Some(denial) => denial,
@@ -99,6 +109,45 @@ impl<'a> Rehearsal<'a> {
         };
         let columns = self.columns(&statement);
         Rehearsed { statement, context, decision, columns }
+    }
+
+    /// Without a catalogue each relation that is read is taken to have every column that is named, so what the names say is
+    /// sensitive is found; what they do not say is not.
+    fn conditions(&self, statement: &Statement, known: &Known, may_mask: bool) -> Arc<[HiddenCondition]> {
+        if !may_mask {
+            return Arc::from([]);
+        }
+        if let Some(columns) = &known.conditions {
+            let condition = |column: &ColumnName| HiddenCondition {
+                column: Some(column.clone()),
+                clause: Clause::Where,
+                form: Form::Comparison,
+            };
+            return columns.iter().map(condition).collect();
+        }
+        let supposed = Supposed::of(statement);
+        let search_path = SearchPath::Known(vec![SUPPOSED_SCHEMA.into()]);
+        let names = Names {
+            catalogue: &supposed.catalogue,
+            search_path: &search_path,
+            temporary: &|_| Temporary::None,
+        };
+        let (_, conditions) = flows(&statement.text, &names);
+        let mut found = BTreeSet::new();
+        for ((id, condition), _) in conditions.found {
+            let Some(column) = supposed.column(id) else { continue };
+            let Some(category) = self.category(&column) else { continue };
+            let known = !column.schema.is_empty();
+            let asked = SeeColumn {
+                column: known.then(|| column.clone()),
+                category: Some(category).filter(|_| known),
+            };
+            if matches!(self.see(&asked), Visibility::Masked { .. }) {
+                let column = Some(column);
+                found.insert(HiddenCondition { column, clause: condition.clause, form: condition.form });
+            }
+        }
+        found.into_iter().collect()
     }
 
     /// Each mentioned name with each relation that is read: which of them it belongs to, only the catalogue knows.
@@ -157,6 +206,57 @@ impl Rehearsed {
     }
 }
 
+/// Relations and columns as one statement names them.
+struct Supposed {
+    catalogue: model::Catalogue,
+    relations: Vec<RelationName>,
+}
+
+impl Supposed {
+    fn of(statement: &Statement) -> Self {
+        let mut builder = CatalogueBuilder::default();
+        let relations: BTreeSet<RelationName> =
+            statement.reads.iter().chain(&statement.writes).take(RELATIONS_MAX).cloned().collect();
+        let relations: Vec<RelationName> = relations.into_iter().collect();
+        let columns: Vec<Column> = (1..)
+            .zip(statement.mentions.columns.iter().take(COLUMNS_MAX))
+            .map(|(attribute, name)| Column { attribute, name: name.as_str().into(), type_oid: TEXT })
+            .collect();
+        for (oid, relation) in (FIRST_USER_OID..).zip(&relations) {
+            let relation = Relation {
+                oid,
+                schema: relation.schema.as_deref().unwrap_or(SUPPOSED_SCHEMA).into(),
+                name: relation.name.as_str().into(),
+                kind: RelationKind::Table,
+                columns: columns.clone().into(),
+                parents: Box::default(),
+                definition: None,
+                rows_estimate: None,
+            };
+            builder.relation(relation, 0);
+        }
+        for function in &statement.functions {
+            let known = SystemFunction { volatility: Volatility::Immutable, is_aggregate: false };
+            builder.system_function(&function.name, known);
+        }
+        Self { catalogue: builder.finish(), relations }
+    }
+
+    /// As far as it is known: without its schema where the statement does not say it.
+    fn column(&self, (relation, attribute): ColumnId) -> Option<ColumnName> {
+        let column = self.catalogue.relation(relation)?.attribute(attribute)?.name.to_string();
+        let place = usize::try_from(relation.checked_sub(FIRST_USER_OID)?).ok()?;
+        let named = self.relations.get(place)?;
+        Some(ColumnName {
+            schema: named.schema.clone().unwrap_or_default(),
+            relation: named.name.clone(),
+            column,
+        })
+    }
+}
+
+/// Where relations are that are named without a schema.
+const SUPPOSED_SCHEMA: &str = "public";
 /// The server's type `text`.
 const TEXT: u32 = 25;
 const RELATIONS_MAX: usize = 16;

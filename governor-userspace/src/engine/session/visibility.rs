@@ -157,7 +157,7 @@ pub(super) fn lineage_for(
     if matches!(statement.kind, K::Show | K::Explain | K::Cursor | K::Execute | K::Call | K::Do) {
         return None;
     }
-    let lineage = flows.of(&statement.text, catalogue, &source.state);
+    let lineage = flows.of(&statement.text, catalogue, &source.state).lineage;
     match &*lineage {
         Lineage::Columns(expected) if !agree(expected, fields) => Some(flows.disagreement()),
         _ => Some(lineage),

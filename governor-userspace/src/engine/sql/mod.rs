@@ -6,6 +6,6 @@ mod postgres;
 pub use dialect::{Script, SqlDialect};
 pub use postgres::{
     COMMENT_DEPTH_MAX, COMMENTS_IN_A_ROW_MAX, Code, Names, PARSER_STACK_BYTES_MIN, PostgresDialect,
-    STATEMENT_BYTES_MAX, STATEMENTS_MAX, ViewFlows, function_code, lineage, rule_code, setting_weight,
+    STATEMENT_BYTES_MAX, STATEMENTS_MAX, ViewFlows, flows, function_code, lineage, rule_code, setting_weight,
     standard_body, strength, view_source,
 };

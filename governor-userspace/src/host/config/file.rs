@@ -102,11 +102,21 @@ table!(Masking {
     clear: Vec<Spanned<String>>,
     detect_values: Option<bool>,
     discovery: MaskingDiscovery,
+    inference: Inference,
 });
 
 table!(MaskingDiscovery {
     enabled: Option<bool>,
     mask_from: Value<u32>,
+});
+
+table!(Inference {
+    classes: Option<Vec<Class>>,
+    window: Value<Span>,
+    warn_bits: Option<u32>,
+    hold_bits: Option<u32>,
+    deny_bits: Option<u32>,
+    approvers: Option<String>,
 });
 
 table!(MaskingColumn {

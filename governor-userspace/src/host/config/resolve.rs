@@ -2,6 +2,7 @@
 
 use super::file;
 use crate::engine::masking::{Category, JsonPath};
+use crate::engine::model::Class;
 use crate::engine::policy;
 pub use crate::engine::session::{ColumnPattern, DiscoverySettings};
 use crate::host::identity::{Assignment, IdentityRules};
@@ -170,6 +171,21 @@ pub struct Masking {
     /// Look into values, not only at names and types.
     pub detect_values: bool,
     pub discovery: DiscoverySettings,
+    pub inference: Inference,
+}
+
+/// The inference budget. A threshold of 0 is off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inference {
+    /// Whose answers are counted.
+    pub classes: Vec<Class>,
+    /// In which what was told drains away; 1 minute to 30 days.
+    pub window: Duration,
+    pub warn_bits: u32,
+    pub hold_bits: u32,
+    pub deny_bits: u32,
+    /// The group that answers a hold.
+    pub approvers: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -408,6 +424,20 @@ impl Default for Masking {
             clear: Vec::new(),
             detect_values: true,
             discovery: DiscoverySettings::default(),
+            inference: Inference::default(),
+        }
+    }
+}
+
+impl Default for Inference {
+    fn default() -> Self {
+        Self {
+            classes: vec![Class::Person],
+            window: Duration::from_secs(86_400),
+            warn_bits: 16,
+            hold_bits: 32,
+            deny_bits: 64,
+            approvers: "dba".into(),
         }
     }
 }

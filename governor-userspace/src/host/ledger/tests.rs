@@ -89,6 +89,7 @@ pub(super) fn record(decision: impl Into<String>) -> AuditRecord {
             governor_ns: 1,
             sqlstate: None,
             limit: None,
+            told_millibits: 0,
         }),
     }
 }

@@ -8,7 +8,9 @@ use super::relay;
 use super::sources::Sources;
 use crate::engine::masking::Detectors;
 use crate::engine::model::Endpoint;
-use crate::engine::session::{Catalogue, Discovery, EngineLimits, Glass, Governance, Labels, Rates};
+use crate::engine::session::{
+    Catalogue, Discovery, EngineLimits, Glass, Governance, Inference, Labels, Rates,
+};
 use crate::engine::sql::PARSER_STACK_BYTES_MIN;
 use crate::host::approvals::ApprovalStore;
 use crate::host::identity::Identifier;
@@ -52,6 +54,7 @@ pub struct Shared {
     pub labels: Arc<Labels>,
     pub engine_limits: EngineLimits,
     pub rates: Arc<Rates>,
+    pub inference: Arc<Inference>,
     pub glass: Arc<Glass>,
     pub discovery: Arc<Discovery>,
     pub ports: Vec<PortRule>,
@@ -85,6 +88,7 @@ impl Shared {
             self.engine_limits.clone(),
         );
         governance.rates = self.rates.clone();
+        governance.inference = self.inference.clone();
         governance.glass = self.glass.clone();
         governance.discovery = self.discovery.clone();
         governance
@@ -259,6 +263,7 @@ async fn take_work(local: Rc<Local>, mut receiver: mpsc::UnboundedReceiver<Work>
                 local.shared.metrics.decisions(decisions.0 - counted.0.0, decisions.1 - counted.0.1);
                 local.shared.metrics.facts(facts.0 - counted.1.0, facts.1 - counted.1.1);
                 local.shared.metrics.lineage_disagreements(disagreements - counted.2);
+                local.shared.metrics.inference(local.shared.inference.take_counts());
                 counted = (decisions, facts, disagreements);
             }
             Some(ended) = running.join_next() => {

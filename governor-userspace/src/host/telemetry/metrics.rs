@@ -15,7 +15,7 @@ use crate::engine::approval::Answer;
 use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
-use crate::engine::session::Status;
+use crate::engine::session::{InferenceCounts, Status};
 use parking_lot::Mutex;
 use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,8 @@ pub struct Metrics {
     decisions: Counters<Cache>,
     facts: Counters<Cache>,
     lineage_disagreements: IntCounter,
+    inference_bits: Counter,
+    inference: Counters<Verdict>,
     outcomes: Counters<Outcome>,
     statement_duration: Histograms<Class>,
     latency_added: Histogram,
@@ -112,6 +114,8 @@ impl Metrics {
             decisions: Children::new(build.counters("governor_decisions_total")?).fill(),
             facts: Children::new(build.counters("governor_facts_total")?).fill(),
             lineage_disagreements: build.counter("governor_lineage_disagreements_total")?,
+            inference_bits: build.counter_float("governor_inference_bits_total")?,
+            inference: Children::new(build.counters("governor_inference_total")?).fill(),
             outcomes: Children::new(build.counters("governor_statement_outcomes_total")?).fill(),
             statement_duration: Children::new(build.histograms("governor_statement_duration_seconds")?),
             latency_added: build.histogram("governor_latency_added_seconds")?,
@@ -216,6 +220,14 @@ impl Metrics {
     /// Results of a worker whose columns were not those that lineage expected, since it said so last.
     pub fn lineage_disagreements(&self, count: u64) {
         self.lineage_disagreements.inc_by(count);
+    }
+
+    /// What came of answers about masked columns since somebody said so last.
+    pub fn inference(&self, counts: InferenceCounts) {
+        self.inference_bits.inc_by(counts.told_millibits as f64 / 1_000.0);
+        add(self.inference.at(Verdict::Allow, (), ()), counts.warned);
+        add(self.inference.at(Verdict::Hold, (), ()), counts.held);
+        add(self.inference.at(Verdict::Deny, (), ()), counts.denied);
     }
 
     /// Texts whose facts a worker found in its cache, and that it parsed, since it said so last.

@@ -245,3 +245,43 @@ fn observe_changes_nothing() {
 fn the_set_stays_small() {
     assert!(protect().policies_count() <= 20);
 }
+
+#[test]
+fn conditions_on_masked_columns_are_denied_to_agents_and_named() {
+    let set = protect();
+    let column = ColumnName { schema: "public".into(), relation: "people".into(), column: "ssn".into() };
+    let condition = HiddenCondition { column: Some(column), clause: Clause::Where, form: Form::Pattern };
+    let unknown = HiddenCondition { column: None, clause: Clause::Result, form: Form::Unknown };
+    let around = |conditions: &[HiddenCondition]| RunContext {
+        reads_sensitive: true,
+        conditions: conditions.into(),
+        ..RunContext::default()
+    };
+    let select = statement(StatementKind::Select);
+    let run = |class, around: &RunContext| set.run(&who(class), &claims(), &server(), &select, around);
+    for class in [Class::Person, Class::Service] {
+        assert_eq!(run(class, &around(std::slice::from_ref(&condition))).verdict, Verdict::Allow);
+    }
+    assert_eq!(run(Class::Agent, &around(&[])).verdict, Verdict::Allow);
+    let denied = run(Class::Agent, &around(&[condition.clone()]));
+    assert_eq!((denied.verdict, ids(&denied)), (Verdict::Deny, vec!["agents-conditions-denied"]));
+    assert!(denied.reasons[0].text.ends_with("public.people.ssn in WHERE (pattern)"), "{denied:?}");
+    assert_eq!(run(Class::Agent, &around(&[unknown])).verdict, Verdict::Deny);
+    // No approval lifts it.
+    let approved = RunContext { approved: true, ..around(&[condition]) };
+    assert_eq!(run(Class::Agent, &approved).verdict, Verdict::Deny);
+}
+
+#[test]
+fn copies_of_masked_data_by_people_are_held() {
+    let set = protect();
+    let around = |copies_masked, approved| RunContext { copies_masked, approved, ..RunContext::default() };
+    for kind in [StatementKind::Insert, StatementKind::Update, StatementKind::Ddl] {
+        let mut copy = statement(kind);
+        copy.has_where = Some(true);
+        let run = |around: &RunContext| set.run(&who(Class::Person), &claims(), &server(), &copy, around);
+        assert_eq!(run(&around(false, false)).verdict, Verdict::Allow, "{kind:?}");
+        assert_eq!(run(&around(true, false)).verdict, Verdict::Hold, "{kind:?}");
+        assert_eq!(run(&around(true, true)).verdict, Verdict::Allow, "{kind:?}");
+    }
+}

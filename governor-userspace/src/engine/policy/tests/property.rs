@@ -3,10 +3,11 @@
 
 use super::super::context::Clock;
 use super::super::decide::kinds_of;
-use super::super::question::Reading;
+use super::super::question::{HiddenCondition, Reading};
 use super::super::{mentions, names, token};
 use super::labelling::relation;
 use super::*;
+use crate::engine::model::{Clause, ColumnName, Form};
 use crate::engine::policy::schema::Ask;
 use cedar_policy::{Authorizer, Context, Entities, Entity, Policy, Request};
 use proptest::prelude::*;
@@ -35,7 +36,7 @@ const RESOURCES: [&str; 5] = [
     "resource in Governor::Server::\"10.0.0.5:5432\"",
     "resource in Governor::Database::\"other\"",
 ];
-const CONDITIONS: [&str; 16] = [
+const CONDITIONS: [&str; 20] = [
     "",
     "when { principal.class != \"service\" }",
     "when { principal.class != \"agent\" && context.is_write }",
@@ -51,6 +52,10 @@ const CONDITIONS: [&str; 16] = [
     "unless { context has break_glass }",
     "when { context has estimated_rows && context.estimated_rows > 10 }",
     "when { principal has unit && context.reads_sensitive }",
+    "when { context.conditions_masked }",
+    "when { context.conditions.contains(\"pay.cards.number\") } unless { context.approved }",
+    "unless { [\"equality\"].containsAll(context.condition_forms) }",
+    "when { context.copies_masked }",
     "when { context.destination.port + 9223372036854775807 > 0 }",
 ];
 
@@ -105,6 +110,11 @@ fn asked() -> impl Strategy<Value = Statement> {
     )
 }
 
+fn condition(column: &str, form: Form) -> HiddenCondition {
+    let column = ColumnName { schema: "pay".into(), relation: "cards".into(), column: column.into() };
+    HiddenCondition { column: Some(column), clause: Clause::Where, form }
+}
+
 fn around() -> impl Strategy<Value = RunContext> {
     let rows = prop_oneof![Just(None), Just(Some(5)), Just(Some(50))];
     let schemas = prop_oneof![
@@ -112,8 +122,13 @@ fn around() -> impl Strategy<Value = RunContext> {
         Just(Some(vec!["pay".to_owned()])),
         Just(Some(vec!["open".to_owned(), "pay".to_owned()]))
     ];
-    (any::<[bool; 4]>(), 0..1440_u64, rows, schemas).prop_map(
-        |([approved, reads_sensitive, glass, columns_certain], minute, estimated_rows, schemas)| RunContext {
+    (any::<[bool; 7]>(), 0..1440_u64, rows, schemas).prop_map(
+        |(
+            [approved, reads_sensitive, glass, columns_certain, equals, fits, copies],
+            minute,
+            estimated_rows,
+            schemas,
+        )| RunContext {
             session: SessionContext {
                 at: Some(Moment::of(Timestamp { unix_ns: minute * 60_000_000_000, monotonic_ns: 0 })),
                 break_glass: glass.then(|| "fire".into()),
@@ -123,6 +138,12 @@ fn around() -> impl Strategy<Value = RunContext> {
             estimated_rows,
             bare_schemas: schemas.map(Arc::from),
             columns_certain,
+            conditions: [(equals, Form::Equality), (fits, Form::Pattern)]
+                .into_iter()
+                .filter(|(there, _)| *there)
+                .map(|(_, form)| condition("number", form))
+                .collect(),
+            copies_masked: copies,
         },
     )
 }

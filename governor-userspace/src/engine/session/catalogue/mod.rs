@@ -181,6 +181,21 @@ impl Catalogue {
         self.sensitivity.paths((table_oid, attribute))
     }
 
+    /// Sensitive columns that choose the rows of a view.
+    pub fn view_chosen_by(&self, view: model::Oid) -> &[model::ColumnId] {
+        self.sensitivity.chosen_by(view)
+    }
+
+    /// A view's column is made of sensitive ones, and not one of them as it is.
+    pub fn is_computed(&self, column: model::ColumnId) -> bool {
+        self.sensitivity.is_computed(column)
+    }
+
+    /// Relations with sensitive columns.
+    pub fn sensitive_relations(&self) -> impl Iterator<Item = model::Oid> {
+        self.sensitivity.relations()
+    }
+
     /// Some user relation has sensitive columns.
     pub fn any_sensitive(&self) -> bool {
         self.sensitivity.any()

@@ -24,6 +24,10 @@ pub(super) struct Sensitivity {
     cleared: HashSet<ColumnId>,
     /// Shown whatever their values look like: the configuration says so. Only those that detectors would look at.
     shown: HashSet<ColumnId>,
+    /// Sensitive columns that choose the rows of a view.
+    chosen_by: HashMap<Oid, Box<[ColumnId]>>,
+    /// Sensitive columns of views that are not those of a table as they are.
+    computed: HashSet<ColumnId>,
 }
 
 impl Sensitivity {
@@ -39,6 +43,20 @@ impl Sensitivity {
     /// The only places in the documents of a sensitive column that are.
     pub fn paths(&self, column: ColumnId) -> Option<&Arc<[JsonPath]>> {
         self.paths.get(&column)
+    }
+
+    /// Sensitive columns that choose the rows of a view.
+    pub fn chosen_by(&self, view: Oid) -> &[ColumnId] {
+        self.chosen_by.get(&view).map_or(&[], |columns| columns)
+    }
+
+    /// A view's column is made of sensitive ones.
+    pub fn is_computed(&self, column: ColumnId) -> bool {
+        self.computed.contains(&column)
+    }
+
+    pub fn relations(&self) -> impl Iterator<Item = Oid> {
+        self.relations.iter().copied()
     }
 
     /// A column of this relation is sensitive.
@@ -134,6 +152,36 @@ impl Catalogue {
     /// changes: views may read views.
     fn follow_flows(&mut self, labels: &Labels) {
         let known = self.views.clone();
+        self.mark_views(labels, &known);
+        self.note_views(&known.flows);
+    }
+
+    /// What chooses rows and makes columns of views, of that what is sensitive.
+    fn note_views(&mut self, flows: &ViewFlows) {
+        let mut chosen_by = HashMap::new();
+        let mut computed = HashSet::new();
+        for view in self.data.relations().filter(|relation| relation.definition.is_some()) {
+            let columns: Box<[ColumnId]> = flows
+                .conditions_of(view.oid)
+                .into_iter()
+                .filter(|column| self.sensitivity.category(*column).is_some())
+                .collect();
+            if !columns.is_empty() {
+                chosen_by.insert(view.oid, columns);
+            }
+            computed.extend(view.columns.iter().map(|column| (view.oid, column.attribute)).filter(|id| {
+                self.sensitivity.category(*id).is_some()
+                    && flows.of_column(*id).is_none_or(|flow| {
+                        let flow = flows.expand(flow);
+                        !flow.exact || flow.sources.len() != 1 || flow.unknown.is_some()
+                    })
+            }));
+        }
+        self.sensitivity.chosen_by = chosen_by;
+        self.sensitivity.computed = computed;
+    }
+
+    fn mark_views(&mut self, labels: &Labels, known: &Views) {
         let (flows, views) = (&known.flows, &known.views);
         let families: Vec<(ColumnId, ColumnId)> = self
             .data

@@ -4,8 +4,8 @@ use super::super::file::{self, Value};
 use super::super::units::{Bytes, Span};
 use super::{
     Approvals, Approver, Audit, Capture, CaptureRule, CgroupRef, ClientCertificates, ColumnLabel,
-    ColumnPattern, Config, ConfigError, DEFAULT_PATH, DiscoverySettings, Identity, Limits, Log, Masking,
-    Metrics, Overrides, Policy, ServerKey, Tls,
+    ColumnPattern, Config, ConfigError, DEFAULT_PATH, DiscoverySettings, Identity, Inference, Limits, Log,
+    Masking, Metrics, Overrides, Policy, ServerKey, Tls,
 };
 use crate::engine::masking::Category;
 use crate::engine::masking::JsonPath;
@@ -236,7 +236,23 @@ impl Source<'_> {
             enabled: written.discovery.enabled.unwrap_or(default.enabled),
             mask_from: u8::try_from(mask_from).unwrap_or(100),
         };
-        Ok(Masking { columns, clear, detect_values: written.detect_values.unwrap_or(true), discovery })
+        let inference = self.inference(written.inference)?;
+        let detect_values = written.detect_values.unwrap_or(true);
+        Ok(Masking { columns, clear, detect_values, discovery, inference })
+    }
+
+    fn inference(&self, written: file::Inference) -> Checked<Inference> {
+        let default = Inference::default();
+        let window =
+            self.time(written.window, "masking.inference.window", default.window, MINUTE..=30 * DAY)?;
+        Ok(Inference {
+            classes: written.classes.unwrap_or(default.classes),
+            window,
+            warn_bits: written.warn_bits.unwrap_or(default.warn_bits),
+            hold_bits: written.hold_bits.unwrap_or(default.hold_bits),
+            deny_bits: written.deny_bits.unwrap_or(default.deny_bits),
+            approvers: written.approvers.unwrap_or(default.approvers),
+        })
     }
 
     fn path(&self, value: &Spanned<String>) -> Checked<JsonPath> {
@@ -522,5 +538,6 @@ const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 const TENTH: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);

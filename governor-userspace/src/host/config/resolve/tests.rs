@@ -32,7 +32,7 @@ fn the_sample_is_the_default_and_shows_every_key() {
             l.split('=').next().is_some_and(|k| k.trim() == key && l.contains('=')) || l == list || l == table
         })
     };
-    let sections: [(&str, &[&str]); 15] = [
+    let sections: [(&str, &[&str]); 16] = [
         ("capture", file::Capture::KEYS),
         ("capture.rules", file::CaptureRule::KEYS),
         ("tls", file::Tls::KEYS),
@@ -43,6 +43,7 @@ fn the_sample_is_the_default_and_shows_every_key() {
         ("masking", file::Masking::KEYS),
         ("masking.columns", file::MaskingColumn::KEYS),
         ("masking.discovery", file::MaskingDiscovery::KEYS),
+        ("masking.inference", file::Inference::KEYS),
         ("approvals", file::Approvals::KEYS),
         ("audit", file::Audit::KEYS),
         ("metrics", file::Metrics::KEYS),

@@ -23,6 +23,7 @@ fn statement(n: u64, text: &str) -> AuditRecord {
         writes: vec![].into(),
         unknown: None,
         parameters: vec![].into(),
+        conditions: Arc::from([]),
         executes: vec![],
         approval: None,
         break_glass: None,
@@ -49,6 +50,7 @@ fn completion(n: u64, rows: u64) -> AuditRecord {
         governor_ns: 1,
         sqlstate: None,
         limit: None,
+        told_millibits: 0,
     });
     AuditRecord { at: at(n + 1), session: Some(SessionId("S".into())), event }
 }

@@ -316,6 +316,7 @@ fn record_sessions(state: &std::path::Path) {
             writes: vec![].into(),
             unknown: None,
             parameters: vec![].into(),
+            conditions: Arc::from([]),
             executes: vec![],
             approval: approval.map(str::to_owned),
             break_glass: None,

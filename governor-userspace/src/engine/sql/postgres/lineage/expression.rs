@@ -3,9 +3,11 @@
 //! Operators, functions, casts and constructors pass on what goes in. Comparisons, tests and conditions choose. The
 //! nodes below an expression wait on the heap, so its depth costs no stack.
 
+use super::condition::{choice_of, compares};
+use super::total;
 use super::value::{UNNAMED, Value};
 use super::{Analysis, Doubt};
-use crate::engine::model::FunctionName;
+use crate::engine::model::{Form, FunctionName};
 use crate::engine::sql::postgres::children::untyped;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
@@ -17,8 +19,20 @@ use pg_raw_parse::raw::{A_Expr_Kind as E, JsonExprOp, SubLinkType as S};
 pub(super) enum Part {
     /// Its value is in the result.
     Flows,
+    /// The same, but for some values it fails or gives NULL, and for others it does not.
+    Computes,
     /// It chooses what is.
-    Chooses,
+    Chooses(Form),
+}
+
+impl Part {
+    /// What becomes of an operand where the operation tells values apart.
+    pub fn computed(self) -> Self {
+        match self {
+            Self::Flows => Self::Computes,
+            other => other,
+        }
+    }
 }
 
 /// Parts that wait to be read.
@@ -57,7 +71,14 @@ impl<'t> Analysis<'_, 't> {
         self.shared.spend(value.size())?;
         match part {
             Part::Flows => total.add(value),
-            Part::Chooses => total.add_implicit(value),
+            Part::Computes => {
+                self.note(value, Form::Computation);
+                total.add(value);
+            }
+            Part::Chooses(form) => {
+                self.note(value, form);
+                total.add_implicit(value);
+            }
         }
         Ok(())
     }
@@ -98,7 +119,8 @@ impl<'t> Analysis<'_, 't> {
                 if !functions.is_empty() {
                     total.add(&self.shared.bodies(functions, Doubt::Cast)?);
                 }
-                later(cast.arg());
+                let keeps = self.is_total_cast(cast)?;
+                work.push((cast.arg(), if keeps { part } else { part.computed() }));
             }
             Node::RowExpr(row) => row.args().iter().for_each(later),
             // Values that are brought to one type.
@@ -114,8 +136,10 @@ impl<'t> Analysis<'_, 't> {
                 self.unasked_casts(total)?;
                 array.elements().iter().for_each(later);
             }
-            // A bare boolean column is its own value; comparisons below choose.
-            Node::BoolExpr(logic) => logic.args().iter().for_each(later),
+            // A bare boolean column is its own value; comparisons below choose. With OR, NULL hides true and not false.
+            Node::BoolExpr(logic) => {
+                work.extend(logic.args().iter().map(|node| (node, part.computed())));
+            }
             Node::BooleanTest(test) => later(test.arg()),
             Node::MultiAssignRef(assign) => later(assign.source()),
             Node::SortBy(sort) => later(sort.node()),
@@ -123,13 +147,13 @@ impl<'t> Analysis<'_, 't> {
             Node::NullTest(test) if matches!(test.arg(), Node::ColumnRef(_)) => {
                 self.value(test.arg())?;
             }
-            Node::NullTest(test) => work.push((test.arg(), Part::Chooses)),
+            Node::NullTest(test) => work.push((test.arg(), Part::Chooses(Form::Comparison))),
             Node::CaseExpr(case) => {
                 self.unasked_casts(total)?;
-                work.push((case.arg(), Part::Chooses));
+                work.push((case.arg(), Part::Chooses(Form::Choice)));
                 for when in case.args() {
                     let Node::CaseWhen(when) = when else { return Err(Doubt::Syntax) };
-                    work.push((when.expr(), Part::Chooses));
+                    work.push((when.expr(), Part::Chooses(Form::Choice)));
                     work.push((when.result(), part));
                 }
                 work.push((case.defresult(), part));
@@ -142,11 +166,12 @@ impl<'t> Analysis<'_, 't> {
                 None => self.path(path, part, total, work),
             },
             Node::XmlExpr(xml) => {
-                xml.named_args().iter().for_each(&mut later);
-                xml.args().iter().for_each(later);
+                work.extend(xml.named_args().iter().map(|node| (node, part.computed())));
+                work.extend(xml.args().iter().map(|node| (node, part.computed())));
             }
-            Node::XmlSerialize(xml) => later(xml.expr()),
-            _ => self.json(node, part, total, work)?,
+            Node::XmlSerialize(xml) => work.push((xml.expr(), part.computed())),
+            // Keys that are NULL, twice there or not JSON fail.
+            _ => self.json(node, part.computed(), total, work)?,
         }
         Ok(())
     }
@@ -175,9 +200,13 @@ impl<'t> Analysis<'_, 't> {
             Node::JsonParseExpr(parse) => later(optional(parse.expr())),
             Node::JsonScalarExpr(scalar) => later(scalar.expr()),
             Node::JsonSerializeExpr(serialize) => later(optional(serialize.expr())),
-            Node::JsonIsPredicate(test) => work.push((test.expr(), Part::Chooses)),
+            Node::JsonIsPredicate(test) => work.push((test.expr(), Part::Chooses(Form::Comparison))),
             Node::JsonFuncExpr(call) => {
-                let part = if call.op == JsonExprOp::JSON_EXISTS_OP { Part::Chooses } else { part };
+                let part = if call.op == JsonExprOp::JSON_EXISTS_OP {
+                    Part::Chooses(Form::Comparison)
+                } else {
+                    part
+                };
                 let behaviours = [call.on_empty(), call.on_error()].into_iter().flatten();
                 work.push((optional(call.context_item()), part));
                 work.push((call.pathspec(), part));
@@ -226,9 +255,14 @@ impl<'t> Analysis<'_, 't> {
             }
         }
         let (left, right) = (node.lexpr(), node.rexpr());
+        let chooses = Part::Chooses(choice_of(node.kind, name));
         let (left_part, right_part) = match node.kind {
-            E::AEXPR_NULLIF => (part, Part::Chooses),
-            E::AEXPR_OP if !compares(name) || matches!(left, Node::None) => (part, part),
+            E::AEXPR_NULLIF => (part.computed(), chooses),
+            E::AEXPR_OP if !compares(name) || matches!(left, Node::None) => {
+                let keeps = !self.is_made_by_users(name) && total::operator(name, left, right);
+                let part = if keeps { part } else { part.computed() };
+                (part, part)
+            }
             E::AEXPR_OP
             | E::AEXPR_OP_ANY
             | E::AEXPR_OP_ALL
@@ -241,8 +275,8 @@ impl<'t> Analysis<'_, 't> {
             | E::AEXPR_BETWEEN
             | E::AEXPR_NOT_BETWEEN
             | E::AEXPR_BETWEEN_SYM
-            | E::AEXPR_NOT_BETWEEN_SYM => (Part::Chooses, Part::Chooses),
-            _ => (part, part),
+            | E::AEXPR_NOT_BETWEEN_SYM => (chooses, chooses),
+            _ => (part.computed(), part.computed()),
         };
         work.push((left, left_part));
         work.push((right, right_part));
@@ -274,11 +308,13 @@ impl<'t> Analysis<'_, 't> {
             }
             S::EXPR_SUBLINK | S::ARRAY_SUBLINK => self.take(total, part, &rows.scalar())?,
             S::ANY_SUBLINK | S::ALL_SUBLINK | S::ROWCOMPARE_SUBLINK => {
-                total.add_implicit(&rows.whole());
+                let whole = rows.whole();
+                self.note(&whole, Form::Comparison);
+                total.add_implicit(&whole);
                 total.implicit.extend(rows.chosen_by);
                 let operator = sub.oper_name().iter().next_back().and_then(Node::as_str).unwrap_or("=");
                 self.user_operator(operator, total)?;
-                work.push((sub.testexpr(), Part::Chooses));
+                work.push((sub.testexpr(), Part::Chooses(Form::Comparison)));
             }
             // Several columns at once, for UPDATE.
             _ => {
@@ -354,12 +390,15 @@ impl<'t> Analysis<'_, 't> {
 
     /// Subscripts choose; what is behind a dot is part of what stands in front, or a function of it.
     fn path(&mut self, path: &'t A_Indirection, part: Part, total: &mut Value, work: &mut Work<'t>) {
-        work.push((path.arg(), part));
+        // A bare column's length shows, as NULL does; what was cut out of a value tells the value.
+        let cuts = path.indirection().iter().any(|step| matches!(step, Node::A_Indices(_)));
+        let plain = matches!(path.arg(), Node::ColumnRef(_));
+        work.push((path.arg(), if cuts && !plain { part.computed() } else { part }));
         for step in path.indirection() {
             match step {
                 Node::A_Indices(indices) => {
-                    work.push((indices.lidx(), Part::Chooses));
-                    work.push((indices.uidx(), Part::Chooses));
+                    work.push((indices.lidx(), Part::Chooses(Form::Choice)));
+                    work.push((indices.uidx(), Part::Chooses(Form::Choice)));
                 }
                 Node::String(name) => {
                     let function = FunctionName { schema: None, name: name.sval().unwrap_or(UNNAMED).into() };
@@ -384,36 +423,7 @@ where
 
 fn json_aggregate<'t>(constructor: Option<&'t JsonAggConstructor>, work: &mut Work<'t>) {
     if let Some(constructor) = constructor {
-        work.push((constructor.agg_filter(), Part::Chooses));
-        work.extend(constructor.agg_order().iter().map(|order| (order, Part::Chooses)));
+        work.push((constructor.agg_filter(), Part::Chooses(Form::Choice)));
+        work.extend(constructor.agg_order().iter().map(|order| (order, Part::Chooses(Form::Ordering))));
     }
-}
-
-/// The server's operators of two operands that only answer yes or no. (`&&` of text search is not one.)
-fn compares(name: &str) -> bool {
-    matches!(
-        name,
-        "=" | "<>"
-            | "!="
-            | "<"
-            | ">"
-            | "<="
-            | ">="
-            | "~"
-            | "~*"
-            | "!~"
-            | "!~*"
-            | "~~"
-            | "~~*"
-            | "!~~"
-            | "!~~*"
-            | "^@"
-            | "@>"
-            | "<@"
-            | "?"
-            | "?|"
-            | "?&"
-            | "@?"
-            | "@@"
-    )
 }

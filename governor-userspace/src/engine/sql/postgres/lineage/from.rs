@@ -4,6 +4,7 @@ use super::function::Call;
 use super::scope::Item;
 use super::value::{Rows, Set, UNNAMED, Value};
 use super::{Analysis, Doubt};
+use crate::engine::model::{Clause, Form};
 use crate::engine::sql::postgres::children::untyped;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
@@ -50,7 +51,7 @@ impl<'t> Analysis<'_, 't> {
                 let mut chosen = Value::default();
                 for argument in sample.args().iter().chain([sample.repeatable()]) {
                     if !matches!(argument, Node::None) {
-                        chosen.add_implicit(&self.value(argument)?);
+                        chosen.add_implicit(&self.as_one(Clause::From, Form::Count, argument)?);
                     }
                 }
                 let Node::RangeVar(range) = sample.relation() else { return Err(Doubt::Syntax) };
@@ -83,7 +84,7 @@ impl<'t> Analysis<'_, 't> {
 
     fn join(&mut self, first: usize, left: usize, right: usize, join: &'t JoinExpr) -> Result<usize, Doubt> {
         // Within ON the sides are still apart.
-        self.predicate(join.quals())?;
+        self.predicate(Clause::Join, join.quals())?;
         let shared = self.shared;
         let level = self.level();
         let guess = |at: usize| level.items.get(at).filter(|item| item.is_guess).map(|item| level.row(item));
@@ -102,6 +103,7 @@ impl<'t> Analysis<'_, 't> {
         shared.spend(names.len().saturating_mul(both + names.len()) / 16)?;
         let mut merged = Vec::with_capacity(names.len());
         let mut merging = 0;
+        let mut told = Vec::new();
         for name in &names {
             let find =
                 |columns: &[(Arc<str>, usize)]| columns.iter().find(|(n, _)| n == name).map(|(_, s)| *s);
@@ -118,6 +120,7 @@ impl<'t> Analysis<'_, 't> {
                     value.exact = false;
                 }
             }
+            told.push((value.clone(), other.clone()));
             // Equal, so each tells of the other.
             for (slot, told) in [(l, other.all()), (r, value.all())] {
                 if let Some(value) = slot.and_then(|slot| level.slots.get_mut(slot)) {
@@ -180,13 +183,25 @@ impl<'t> Analysis<'_, 't> {
             shows_columns: true,
             ..Item::default()
         });
+        for (left, right) in &told {
+            self.note_join(left, right);
+            self.note_in(Clause::Join, left, Form::Join);
+            self.note_in(Clause::Join, right, Form::Join);
+        }
         // A join without an alias hands its columns on to the next; only what is new costs.
         self.shared.spend(merging + added + names.len())?;
         Ok(place)
     }
 
     /// Notes what a condition tells: it chooses rows, and links the columns that it names.
-    pub(super) fn predicate(&mut self, condition: Node<'t>) -> Result<(), Doubt> {
+    pub(super) fn predicate(&mut self, clause: Clause, condition: Node<'t>) -> Result<(), Doubt> {
+        let outer = std::mem::replace(&mut self.clause, clause);
+        let result = self.atoms(condition);
+        self.clause = outer;
+        result
+    }
+
+    fn atoms(&mut self, condition: Node<'t>) -> Result<(), Doubt> {
         let mut work = vec![condition];
         while let Some(node) = work.pop() {
             self.shared.spend(1)?;
@@ -209,12 +224,18 @@ impl<'t> Analysis<'_, 't> {
         let mut told = Set::new();
         let mut slots = Vec::new();
         let mut multiplies = joins;
+        let mut values = Vec::with_capacity(2);
         for side in sides {
-            let (value, named) = self.tracked_value(side)?;
+            let outer = std::mem::replace(&mut self.is_noted, true);
+            let tracked = self.tracked_value(side);
+            self.is_noted = outer;
+            let (value, named) = tracked?;
             told.extend(value.all());
+            values.push(value);
             multiplies |= !matches!(node, Node::SubLink(_)) && named.len() > 1;
             slots.extend(named);
         }
+        self.note_atom(node, &values);
         slots.sort_unstable();
         slots.dedup();
         let level = self.level();
@@ -331,6 +352,7 @@ impl<'t> Analysis<'_, 't> {
             }
             rows.columns.push((column.colname().unwrap_or(UNNAMED).into(), value));
         }
+        self.note_in(Clause::From, &whole, Form::Count);
         rows.counted_by = whole.all();
         self.put(rows, table.alias(), Some("xmltable"))
     }
@@ -359,6 +381,7 @@ impl<'t> Analysis<'_, 't> {
             }
             rows.columns.push((column.name().unwrap_or(UNNAMED).into(), value));
         }
+        self.note_in(Clause::From, &whole, Form::Count);
         rows.counted_by = whole.all();
         self.put(rows, table.alias(), Some("json_table"))
     }

@@ -8,7 +8,9 @@ use super::expression::{Part, Work};
 use super::known_functions::{Known, known, out_columns, returns_a_set};
 use super::value::{Rows, Value};
 use super::{Analysis, Doubt, Shared, parse};
-use crate::engine::model::{Body, ColumnId, Function, FunctionName, Oid, SearchPath, Temporary, Volatility};
+use crate::engine::model::{
+    Body, Clause, ColumnId, Form, Function, FunctionName, Oid, SearchPath, Temporary, Volatility,
+};
 use crate::engine::sql::postgres::children::untyped;
 use crate::engine::sql::postgres::objects;
 use pg_raw_parse::nodes::{FuncCall, WindowDef};
@@ -40,9 +42,13 @@ impl<'t> Analysis<'_, 't> {
         if aggregates && let Some(level) = self.levels.last() {
             total.implicit.extend(&level.counted_by);
         }
+        if aggregates {
+            self.shared.condenses();
+        }
         let arguments = match what {
-            Known::Passes => part,
-            Known::Nothing | Known::Counts => Part::Chooses,
+            Known::Passes if self.is_total(&name, call) => part,
+            Known::Passes => part.computed(),
+            Known::Nothing | Known::Counts => Part::Chooses(Form::Computation),
             Known::Setting => {
                 if !is_plain_setting(call) {
                     total.doubt(Some(Doubt::Function));
@@ -53,13 +59,17 @@ impl<'t> Analysis<'_, 't> {
         for argument in call.args() {
             // How many values there are shows no value, nor does which kind it is.
             if what == Known::Counts && matches!(argument, Node::ColumnRef(_)) {
+                if call.agg_distinct {
+                    let value = self.value(argument)?;
+                    self.note_in(Clause::Distinct, &value, Form::Grouping);
+                }
                 continue;
             }
             work.push((argument, arguments));
         }
-        let order = if call.agg_within_group { part } else { Part::Chooses };
+        let order = if call.agg_within_group { part.computed() } else { Part::Chooses(Form::Ordering) };
         work.extend(untyped(call.agg_order()).iter().map(|by| (by, order)));
-        work.push((call.agg_filter(), Part::Chooses));
+        work.push((call.agg_filter(), Part::Chooses(Form::Choice)));
         if let Some(window) = call.over() {
             self.window(window, total, work);
         }
@@ -73,6 +83,7 @@ impl<'t> Analysis<'_, 't> {
                 }
                 Ok(())
             })?;
+            self.note_rows(&told);
             let told = told.all();
             self.level().counted_by.extend(told);
         }
@@ -85,19 +96,22 @@ impl<'t> Analysis<'_, 't> {
         {
             total.add_implicit(&level.windows);
         }
-        work.extend(window_parts(window).map(|by| (by, Part::Chooses)));
+        work.extend(window_parts(window).map(|by| (by, Part::Chooses(Form::Ordering))));
     }
 
     /// The parts of a window that WINDOW names.
     pub(super) fn define_window(&mut self, window: &'t WindowDef) -> Result<(), Doubt> {
         let mut windows = Value::default();
         for by in window_parts(window) {
-            let mut work = vec![(by, Part::Chooses)];
-            while let Some((node, part)) = work.pop() {
+            let mut work = vec![by];
+            while let Some(node) = work.pop() {
                 match node {
-                    Node::SortBy(sort) => work.push((sort.node(), part)),
+                    Node::SortBy(sort) => work.push(sort.node()),
                     Node::None => {}
-                    node => windows.add_implicit(&self.value(node)?),
+                    node => {
+                        let value = self.as_one(Clause::Window, Form::Ordering, node)?;
+                        windows.add_implicit(&value);
+                    }
                 }
             }
         }
@@ -175,6 +189,9 @@ impl<'t> Analysis<'_, 't> {
             arguments.add(&value);
             each.push(value);
         }
+        let outer = std::mem::replace(&mut self.clause, Clause::From);
+        self.note_rows(&arguments);
+        self.clause = outer;
         let mut value = Value::default();
         self.named_call(&name, &arguments, &mut value)?;
         if matches!(known(&name.name), Some(Known::Setting)) && is_plain_setting(call) {

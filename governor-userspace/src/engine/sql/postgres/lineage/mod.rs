@@ -17,6 +17,7 @@
 //! length of the text are bounded; expressions are walked on the heap, only queries in queries cost stack.
 
 mod column_name;
+mod condition;
 mod expression;
 mod from;
 mod function;
@@ -27,13 +28,14 @@ mod returning;
 mod scope;
 mod statement;
 mod temporary;
+mod total;
 mod value;
 mod views;
 
 pub use views::ViewFlows;
 
 use super::prescan;
-use crate::engine::model::{Catalogue, Doubt, Lineage, Oid, SearchPath, Temporary};
+use crate::engine::model::{Catalogue, Clause, Conditions, Doubt, Lineage, Oid, SearchPath, Temporary};
 use pg_raw_parse::list::CastNodeList;
 use pg_raw_parse::nodes::RawStmt;
 use pg_raw_parse::{Node, Owned};
@@ -62,20 +64,27 @@ impl std::fmt::Debug for Names<'_> {
 ///
 /// Pure, bounded in time and stack for any text ([`PARSER_STACK_BYTES_MIN`](super::PARSER_STACK_BYTES_MIN)).
 pub fn lineage(text: &str, names: &Names<'_>) -> Lineage {
+    flows(text, names).0
+}
+
+/// The same, and every condition of the command: what has a say in its answer without being shown.
+pub fn flows(text: &str, names: &Names<'_>) -> (Lineage, Conditions) {
     // As for facts: a belief of the binding about the tree that is wrong makes this unknown, nothing worse.
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let tree = parse(text)?;
         let shared = Shared::new(names);
         let rows = shared.analysis(names.search_path).command(one(&tree)?)?;
-        Ok(match rows {
+        let lineage = match rows {
             None => Lineage::NoRows,
             Some(rows) => rows.lineage(),
-        })
+        };
+        Ok((lineage, shared.conditions.into_inner()))
     }));
+    let unknown = |doubt| (Lineage::Unknown(doubt), Conditions::unknown(doubt));
     match read {
-        Ok(Ok(lineage)) => lineage,
-        Ok(Err(doubt)) => Lineage::Unknown(doubt),
-        Err(_) => Lineage::Unknown(Doubt::Unparsed),
+        Ok(Ok(found)) => found,
+        Ok(Err(doubt)) => unknown(doubt),
+        Err(_) => unknown(Doubt::Unparsed),
     }
 }
 
@@ -103,6 +112,9 @@ struct Shared<'n> {
     /// What comes out of a function beside its arguments; `None` while that is being found.
     bodies: RefCell<HashMap<Oid, Option<Value>>>,
     temporary: RefCell<HashMap<Arc<str>, Option<Rows>>>,
+    conditions: RefCell<Conditions>,
+    /// What is read now was run before: its conditions are not this statement's.
+    is_past: Cell<bool>,
 }
 
 impl<'n> Shared<'n> {
@@ -113,6 +125,8 @@ impl<'n> Shared<'n> {
             depth: Cell::new(0),
             bodies: RefCell::default(),
             temporary: RefCell::default(),
+            conditions: RefCell::default(),
+            is_past: Cell::new(false),
         }
     }
 
@@ -143,6 +157,8 @@ impl<'n> Shared<'n> {
             ctes: Vec::new(),
             parameters: &[],
             references: None,
+            clause: Clause::Result,
+            is_noted: false,
         }
     }
 }
@@ -159,6 +175,10 @@ struct Analysis<'s, 't> {
     parameters: &'s [Arc<str>],
     /// Columns that a predicate names, while one is read: level and slot.
     references: Option<Vec<(usize, usize)>>,
+    /// Which clause is read, for conditions.
+    clause: Clause,
+    /// All of what is read counts as one condition: its parts are none of their own.
+    is_noted: bool,
 }
 
 /// Steps for one statement: nodes read, columns brought into scope, sources merged. About 5 ms.

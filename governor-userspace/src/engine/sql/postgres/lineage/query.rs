@@ -7,6 +7,7 @@ use super::column_name::column_name;
 use super::statement::is_statement;
 use super::value::{Rows, UNNAMED, Value};
 use super::{Analysis, Doubt, Level};
+use crate::engine::model::{Clause, Form};
 use crate::engine::sql::postgres::children::untyped;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
@@ -37,11 +38,16 @@ impl<'t> Analysis<'_, 't> {
     /// The rows of a query or of a statement with RETURNING.
     pub(super) fn query(&mut self, node: Node<'t>) -> Result<Rows, Doubt> {
         let shared = self.shared;
-        shared.nested(|| match node {
+        // Its conditions are its own, wherever it stands.
+        let outer = (self.clause, self.is_noted);
+        (self.clause, self.is_noted) = (Clause::Result, false);
+        let rows = shared.nested(|| match node {
             Node::SelectStmt(select) => self.select(select),
             node if is_statement(node) => Ok(self.statement(node)?.unwrap_or_default()),
             _ => Ok(Rows::open(Value::unknown(Doubt::Syntax))),
-        })
+        });
+        (self.clause, self.is_noted) = outer;
+        rows
     }
 
     fn select(&mut self, select: &'t SelectStmt) -> Result<Rows, Doubt> {
@@ -54,10 +60,15 @@ impl<'t> Analysis<'_, 't> {
             } else {
                 this.plain(select)?
             };
+            if select.op != Op::SETOP_NONE || !select.values_lists().is_empty() {
+                // Only names and places of the result can stand there.
+                this.order(select, &mut rows)?;
+            }
             let mut limits = Value::default();
             for limit in [select.limit_count(), select.limit_offset()] {
                 if !matches!(limit, Node::None) {
-                    limits.add_implicit(&this.value(limit)?);
+                    this.shared.condenses();
+                    limits.add_implicit(&this.as_one(Clause::Limit, Form::Count, limit)?);
                 }
             }
             if limits != Value::default() {
@@ -93,7 +104,15 @@ impl<'t> Analysis<'_, 't> {
                 });
             }
         }
-        let result = inside(self);
+        let result = inside(self).and_then(|done| {
+            // A statement runs though nobody reads its rows.
+            for at in mark..self.ctes.len() {
+                if self.ctes.get(at).is_some_and(|cte| !matches!(cte.node.ctequery(), Node::SelectStmt(_))) {
+                    self.cte_at(at)?;
+                }
+            }
+            Ok(done)
+        });
         self.ctes.truncate(mark);
         result
     }
@@ -102,6 +121,10 @@ impl<'t> Analysis<'_, 't> {
     pub(super) fn cte(&mut self, name: &str) -> Result<Option<Arc<Rows>>, Doubt> {
         self.shared.spend(1 + self.ctes.len() / 8)?;
         let Some(at) = self.ctes.iter().rposition(|cte| *cte.name == *name) else { return Ok(None) };
+        self.cte_at(at)
+    }
+
+    fn cte_at(&mut self, at: usize) -> Result<Option<Arc<Rows>>, Doubt> {
         let Some(cte) = self.ctes.get_mut(at) else { return Ok(None) };
         match &mut cte.state {
             State::Read(rows) => return Ok(Some(rows.clone())),
@@ -136,6 +159,7 @@ impl<'t> Analysis<'_, 't> {
         if !recursive {
             return Ok(finish(self.query(node.ctequery())?));
         }
+        self.shared.makes_rows();
         // The first arm gives the columns; it cannot use the query itself.
         let start = match node.ctequery() {
             Node::SelectStmt(union) if union.op == Op::SETOP_UNION => match union.larg() {
@@ -183,19 +207,22 @@ impl<'t> Analysis<'_, 't> {
                     && matches!(node.limit_count(), Node::None)
                     && matches!(node.limit_offset(), Node::None));
             if node.op == Op::SETOP_NONE || !plain_chain {
-                arms.push((node, Op::SETOP_UNION));
+                arms.push((node, Op::SETOP_UNION, true));
                 break;
             }
             match node.rarg() {
-                Some(right) => arms.push((right, node.op)),
+                Some(right) => arms.push((right, node.op, node.all)),
                 None => return Err(Doubt::Syntax),
             }
             left = node.larg();
         }
         let mut rows: Option<Rows> = None;
-        for (arm, op) in arms.into_iter().rev() {
+        for (arm, op, all) in arms.into_iter().rev() {
             let more = self.query(Node::SelectStmt(arm))?;
             self.shared.spend(more.size())?;
+            if let Some(rows) = &rows {
+                self.note_set_operation(rows, &more, op == Op::SETOP_UNION && all);
+            }
             match &mut rows {
                 None => rows = Some(more),
                 Some(rows) if op == Op::SETOP_EXCEPT => {
@@ -227,6 +254,9 @@ impl<'t> Analysis<'_, 't> {
 
     fn rows_of_values(&mut self, lists: &'t NodeList) -> Result<Rows, Doubt> {
         let mut rows: Option<Rows> = None;
+        if lists.len() > 1 {
+            self.shared.makes_rows();
+        }
         for list in lists {
             let Some(list) = list.as_node_list() else { return Err(Doubt::Syntax) };
             let mut row = Rows::default();
@@ -257,13 +287,16 @@ impl<'t> Analysis<'_, 't> {
         for item in select.from_clause() {
             self.bring_item(item)?;
         }
-        self.predicate(select.where_clause())?;
-        self.predicate(select.having_clause())?;
+        self.predicate(Clause::Where, select.where_clause())?;
+        self.predicate(Clause::Having, select.having_clause())?;
         for window in select.window_clause() {
             let Node::WindowDef(window) = window else { return Err(Doubt::Syntax) };
             self.define_window(window)?;
         }
-        self.targets(untyped(select.target_list()))
+        let mut rows = self.targets(untyped(select.target_list()))?;
+        self.group(select, &rows)?;
+        self.order(select, &mut rows)?;
+        Ok(rows)
     }
 
     /// A select list, or the list of RETURNING.

@@ -68,6 +68,7 @@ impl<'t> Analysis<'_, 't> {
         let mut all: Option<Rows> = None;
         for relation in relations {
             self.shared.spend(1 + relation.columns.len())?;
+            self.shared.reads(relation.oid);
             let column = |c: &crate::engine::model::Column| {
                 (c.name.clone(), Value::column((relation.oid, c.attribute)))
             };

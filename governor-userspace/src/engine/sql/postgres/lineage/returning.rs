@@ -4,8 +4,9 @@
 //! word for it is the column's name either way.
 
 use super::scope::{Item, Level};
-use super::value::{Rows, UNNAMED, Value};
+use super::value::{Rows, Set, UNNAMED, Value};
 use super::{Analysis, Doubt};
+use crate::engine::model::Clause;
 use crate::engine::sql::postgres::children::untyped;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
@@ -27,6 +28,15 @@ pub(super) struct Written {
 impl Written {
     fn add(&mut self, column: &str, value: &Value) {
         self.by_column.entry(column.into()).or_insert_with(Value::constant).or(value);
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (column, value) in &other.by_column {
+            self.add(column, value);
+        }
+        if let Some(anywhere) = &other.anywhere {
+            self.add_anywhere(anywhere);
+        }
     }
 
     fn add_anywhere(&mut self, value: &Value) {
@@ -61,11 +71,15 @@ impl<'t> Analysis<'_, 't> {
             let mut written = Written::default();
             let named: Vec<Arc<str>> = insert.cols().iter().filter_map(target_name).map(Into::into).collect();
             written.add_rows(&written_by, if named.is_empty() { columns } else { &named });
+            this.note_copies(&written)?;
             if let Some(conflict) = insert.on_conflict_clause() {
                 this.write(&written);
                 this.push_copy("excluded", false);
-                this.sets(untyped(conflict.target_list()), &mut written)?;
-                this.predicate(conflict.where_clause())?;
+                let mut set = Written::default();
+                this.sets(untyped(conflict.target_list()), &mut set)?;
+                this.note_copies(&set)?;
+                written.merge(set);
+                this.predicate(Clause::Where, conflict.where_clause())?;
             }
             this.returning(insert.returning_clause(), &written)
         })
@@ -76,9 +90,10 @@ impl<'t> Analysis<'_, 't> {
             for item in update.from_clause() {
                 this.bring_item(item)?;
             }
-            this.predicate(update.where_clause())?;
+            this.predicate(Clause::Where, update.where_clause())?;
             let mut written = Written::default();
             this.sets(untyped(update.target_list()), &mut written)?;
+            this.note_copies(&written)?;
             this.returning(update.returning_clause(), &written)
         })
     }
@@ -88,7 +103,7 @@ impl<'t> Analysis<'_, 't> {
             for item in delete.using_clause() {
                 this.bring_item(item)?;
             }
-            this.predicate(delete.where_clause())?;
+            this.predicate(Clause::Where, delete.where_clause())?;
             this.returning(delete.returning_clause(), &Written::default())
         })
     }
@@ -96,11 +111,11 @@ impl<'t> Analysis<'_, 't> {
     pub(super) fn merge(&mut self, merge: &'t MergeStmt) -> Result<Option<Rows>, Doubt> {
         self.on_target(merge.relation(), |this, columns| {
             this.bring_item(merge.source_relation())?;
-            this.predicate(merge.join_condition())?;
+            this.predicate(Clause::Join, merge.join_condition())?;
             let mut written = Written::default();
             for when in untyped(merge.merge_when_clauses()) {
                 let Node::MergeWhenClause(when) = when else { return Err(Doubt::Syntax) };
-                this.predicate(when.condition())?;
+                this.predicate(Clause::Where, when.condition())?;
                 match when.command_type {
                     CmdType::CMD_UPDATE => this.sets(when.target_list(), &mut written)?,
                     CmdType::CMD_INSERT => {
@@ -116,6 +131,7 @@ impl<'t> Analysis<'_, 't> {
                     _ => {}
                 }
             }
+            this.note_copies(&written)?;
             // The server puts the source's columns before the target's: a bare star is not worth telling apart.
             let rows = this.returning(merge.returning_clause(), &written)?;
             Ok(rows.map(|mut rows| {
@@ -156,6 +172,27 @@ impl<'t> Analysis<'_, 't> {
             let value = self.value(set.val())?;
             self.shared.spend(value.size())?;
             written.add(set.name().unwrap_or(UNNAMED), &value);
+        }
+        Ok(())
+    }
+
+    /// What is put into which column of the target.
+    fn note_copies(&mut self, written: &Written) -> Result<(), Doubt> {
+        let shared = self.shared;
+        let level = self.level();
+        let Some(item) = level.items.first() else { return Ok(()) };
+        for (name, slot) in &item.columns {
+            let values = written.by_column.get(name).into_iter().chain(&written.anywhere);
+            for value in values {
+                shared.spend(value.size())?;
+                shared.copies(&level.value(*slot).sources, value);
+            }
+        }
+        if item.open.is_some() {
+            for value in written.by_column.values().chain(&written.anywhere) {
+                shared.spend(value.size())?;
+                shared.copies(&Set::new(), value);
+            }
         }
         Ok(())
     }

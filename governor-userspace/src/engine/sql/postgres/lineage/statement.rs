@@ -1,25 +1,60 @@
 //! Commands: which of them have rows, and where those come from.
 
-use super::value::{Rows, Value};
+use super::value::{Rows, Set, Value};
 use super::{Analysis, Doubt};
+use crate::engine::model::Clause;
 use pg_raw_parse::Node;
-use pg_raw_parse::nodes::CopyStmt;
+use pg_raw_parse::nodes::{CopyStmt, IntoClause, SelectStmt};
+use pg_raw_parse::raw::ObjectType;
 
 /// Commands that may stand where a query may, and have rows through RETURNING.
 pub(super) fn is_statement(node: Node<'_>) -> bool {
     matches!(node, Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_))
 }
 
+/// SELECT INTO of a table that outlives the session. In a set operation INTO stands in the first arm.
+fn makes_table(select: &SelectStmt) -> bool {
+    let mut first = select;
+    for _ in 0..ARMS_MAX {
+        match first.larg() {
+            Some(left) => first = left,
+            None => return first.into_clause().is_some_and(|into| !is_temporary(into)),
+        }
+    }
+    true
+}
+
+fn is_temporary(into: &IntoClause) -> bool {
+    into.rel().is_some_and(|rel| {
+        rel.relpersistence as u8 == b't'
+            || rel.schemaname().is_some_and(|schema| schema.starts_with("pg_temp"))
+    })
+}
+
+/// Arms of a set operation that are looked through; in longer ones a table may be made.
+const ARMS_MAX: usize = 10_000;
+
 impl<'t> Analysis<'_, 't> {
     /// The rows of a whole command; `None` where it has none.
     pub(super) fn command(&mut self, node: Node<'t>) -> Result<Option<Rows>, Doubt> {
         match node {
-            Node::SelectStmt(_) => self.query(node).map(Some),
+            Node::SelectStmt(select) => {
+                let rows = self.query(node)?;
+                if makes_table(select) {
+                    self.note_new(&rows)?;
+                }
+                Ok(Some(rows))
+            }
             node if is_statement(node) => self.statement(node),
             Node::PrepareStmt(prepare) => self.inner(prepare.query()),
             Node::DeclareCursorStmt(declare) => self.inner(declare.query()),
             Node::CreateTableAsStmt(create) => {
                 let rows = self.inner(create.query())?;
+                let is_table =
+                    create.objtype != ObjectType::OBJECT_MATVIEW && !create.into().is_some_and(is_temporary);
+                if let Some(rows) = rows.as_ref().filter(|_| is_table) {
+                    self.note_new(rows)?;
+                }
                 let names = create.into().map(|into| into.col_names());
                 Ok(rows.map(|mut rows| {
                     rows.rename(names.into_iter().flatten().filter_map(Node::as_str));
@@ -35,7 +70,16 @@ impl<'t> Analysis<'_, 't> {
             }
             Node::CopyStmt(copy) if !copy.is_from => self.copy(copy).map(Some),
             // What they show is not of a table; what they may run has no rows here.
-            Node::ExplainStmt(_) | Node::VariableShowStmt(_) => Ok(None),
+            Node::ExplainStmt(explain) => {
+                // Estimates and counts of rows tell what conditions tell.
+                match explain.query() {
+                    // What is behind the name is asked about for itself.
+                    Node::ExecuteStmt(_) => {}
+                    query => drop(self.command(query)?),
+                }
+                Ok(None)
+            }
+            Node::VariableShowStmt(_) => Ok(None),
             Node::CopyStmt(_)
             | Node::TransactionStmt(_)
             | Node::VariableSetStmt(_)
@@ -45,6 +89,13 @@ impl<'t> Analysis<'_, 't> {
             // EXECUTE and FETCH: whoever tracks the session has the text behind the name. CALL: anything.
             _ => Err(Doubt::Syntax),
         }
+    }
+
+    /// A table is made of these rows.
+    fn note_new(&mut self, rows: &Rows) -> Result<(), Doubt> {
+        self.shared.spend(rows.size())?;
+        self.shared.copies(&Set::new(), &rows.whole());
+        Ok(())
     }
 
     fn inner(&mut self, node: Node<'t>) -> Result<Option<Rows>, Doubt> {
@@ -84,7 +135,7 @@ impl<'t> Analysis<'_, 't> {
     ) -> Result<Rows, Doubt> {
         let item = self.target(range)?;
         self.level().push(item);
-        self.predicate(copy.where_clause())?;
+        self.predicate(Clause::Where, copy.where_clause())?;
         let mut rows = Rows::default();
         if copy.attlist().is_empty() {
             self.star(None, &mut rows)?;

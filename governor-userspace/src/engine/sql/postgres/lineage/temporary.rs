@@ -23,7 +23,10 @@ impl Shared<'_> {
             return Ok(found.unwrap_or_else(unknown));
         }
         self.temporary.borrow_mut().insert(name.into(), None);
-        let rows = match self.nested(|| self.read_temporary(statements)) {
+        let outer = self.is_past.replace(true);
+        let rows = self.nested(|| self.read_temporary(statements));
+        self.is_past.set(outer);
+        let rows = match rows {
             Ok(rows) => rows,
             Err(why @ (Doubt::TooMuch | Doubt::TooDeep)) => return Err(why),
             Err(_) => unknown(),

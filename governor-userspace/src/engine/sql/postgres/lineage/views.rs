@@ -3,14 +3,19 @@
 //! [`lineage`](super::lineage) leaves a view's column as it is, so that each statement costs the same however deep its views
 //! are. Here each definition is read once; views of views are followed by looking up.
 
+use super::value::Rows;
 use super::{Names, Shared, one, parse};
-use crate::engine::model::{Catalogue, ColumnId, Doubt, Flow, Lineage, Relation, SearchPath, Temporary};
+use crate::engine::model::{
+    Catalogue, Clause, ColumnId, Conditions, Doubt, Flow, Lineage, Oid, Relation, SearchPath, Temporary,
+};
 use std::collections::{BTreeSet, HashMap};
 
 /// For each column of a view or materialised view, what its definition puts into it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ViewFlows {
     columns: HashMap<ColumnId, Flow>,
+    /// What chooses the rows of a view, and the relations that it reads.
+    conditions: HashMap<Oid, (BTreeSet<ColumnId>, BTreeSet<Oid>)>,
 }
 
 impl ViewFlows {
@@ -28,7 +33,10 @@ impl ViewFlows {
     }
 
     fn read(&mut self, relation: &Relation, definition: &str, names: &Names<'_>) {
-        let lineage = definition_lineage(definition, names);
+        let (lineage, conditions) = definition_lineage(definition, names);
+        let chosen_by = conditions.found.keys().filter(|(_, condition)| condition.clause != Clause::Result);
+        let chosen_by: BTreeSet<ColumnId> = chosen_by.map(|(column, _)| *column).collect();
+        self.conditions.insert(relation.oid, (chosen_by, conditions.relations));
         let found = match lineage {
             Lineage::Columns(found) if found.len() == relation.columns.len() => found,
             Lineage::Unknown(why) => unknown(why, relation),
@@ -41,6 +49,18 @@ impl ViewFlows {
     /// What a view's column comes from, directly; `None` where it is no view's.
     pub fn of_column(&self, column: ColumnId) -> Option<&Flow> {
         self.columns.get(&column)
+    }
+
+    /// The columns that choose the rows of a view, through the views that it reads, too. What its own columns are
+    /// computed from is in their flows.
+    pub fn conditions_of(&self, view: Oid) -> BTreeSet<ColumnId> {
+        let (mut found, mut seen, mut work) = (BTreeSet::new(), BTreeSet::from([view]), vec![view]);
+        while let Some(oid) = work.pop() {
+            let Some((columns, relations)) = self.conditions.get(&oid) else { continue };
+            found.extend(columns);
+            work.extend(relations.iter().filter(|relation| seen.insert(**relation)));
+        }
+        found
     }
 
     /// `flow` with the columns of views replaced by what is behind them, views of views too.
@@ -74,18 +94,19 @@ impl ViewFlows {
 }
 
 /// As [`lineage`](super::lineage), with less ado: a definition is the server's own text.
-fn definition_lineage(definition: &str, names: &Names<'_>) -> Lineage {
+fn definition_lineage(definition: &str, names: &Names<'_>) -> (Lineage, Conditions) {
     let text = definition.trim().trim_end_matches(';');
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let tree = parse(text)?;
         let shared = Shared::new(names);
-        shared.analysis(names.search_path).command(one(&tree)?)
+        let rows = shared.analysis(names.search_path).command(one(&tree)?)?;
+        Ok((rows.map_or(Lineage::NoRows, Rows::lineage), shared.conditions.into_inner()))
     }));
+    let unknown = |doubt| (Lineage::Unknown(doubt), Conditions::default());
     match read {
-        Ok(Ok(Some(rows))) => rows.lineage(),
-        Ok(Ok(None)) => Lineage::NoRows,
-        Ok(Err(doubt)) => Lineage::Unknown(doubt),
-        Err(_) => Lineage::Unknown(Doubt::Unparsed),
+        Ok(Ok(found)) => found,
+        Ok(Err(doubt)) => unknown(doubt),
+        Err(_) => unknown(Doubt::Unparsed),
     }
 }
 

@@ -4,6 +4,7 @@
 //! the doubt. `-` has no source at all.
 
 mod bounds;
+mod conditions;
 mod doubt;
 mod flows;
 mod hidden;

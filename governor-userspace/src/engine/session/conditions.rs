@@ -1,0 +1,404 @@
+//! Masked columns that have a say in an answer: what policy is asked about, and what an answer may tell of them.
+//!
+//! `sql` finds the conditions of a statement; here those stay whose column would be masked for this principal. Doubt is
+//! a condition on something unknown.
+//!
+//! A [`Stake`] says how many bits an answer can tell about *one value* of a column, in thousandths. Whether a row is there
+//! is one bit. A pattern that fits few rows of many tells more of those. An order tells a place among the rows. A whole
+//! value that is looked up is known to whoever asks: a fourth, for what it says about the others. A list of guesses
+//! tells once for each row.
+
+use super::catalogue::Catalogue;
+use super::governance::Governance;
+use super::{Session, facts::StatementRef};
+use crate::engine::masking::ColumnAction;
+use crate::engine::model::{
+    Category, Clause, ColumnId, ColumnName, Condition, Conditions, Form, SearchPath, SessionState, Statement,
+    StatementKind,
+};
+use crate::engine::policy::{HiddenCondition, SeeColumn};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What a statement asks of masked data.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asks {
+    pub conditions: BTreeSet<HiddenCondition>,
+    pub stakes: Vec<Stake>,
+    /// Masked data is put where it would not be masked.
+    pub copies_masked: bool,
+}
+
+impl Asks {
+    /// For policy. Nothing is allocated where there is none.
+    pub fn shared_conditions(&self) -> Arc<[HiddenCondition]> {
+        if self.conditions.is_empty() { Arc::default() } else { self.conditions.iter().cloned().collect() }
+    }
+
+    /// What records say, and what is at stake.
+    pub fn into_parts(self) -> (Arc<[String]>, Arc<[Stake]>) {
+        if self.conditions.is_empty() && self.stakes.is_empty() {
+            return (Arc::default(), Arc::default());
+        }
+        (self.conditions.iter().map(ToString::to_string).collect(), self.stakes.into())
+    }
+
+    /// Both are asked.
+    pub fn add(&mut self, other: Self) {
+        self.conditions.extend(other.conditions);
+        self.copies_masked |= other.copies_masked;
+        for stake in other.stakes {
+            match self.stakes.iter_mut().find(|known| known.column == stake.column) {
+                Some(known) => {
+                    known.least_millibits = known.least_millibits.saturating_add(stake.least_millibits);
+                    known.more = known.more.max(stake.more);
+                }
+                None => self.stakes.push(stake),
+            }
+        }
+    }
+}
+
+/// What one answer may tell of one column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stake {
+    /// `schema.relation.column`, or `unknown`.
+    pub column: Arc<str>,
+    /// Whatever the answer is.
+    pub least_millibits: u64,
+    /// Depending on how many rows come.
+    pub more: More,
+    /// Rows of the relation by the planner's statistics.
+    pub rows_estimate: Option<u64>,
+}
+
+/// What the number of rows adds; the later, the more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum More {
+    Nothing,
+    /// The fewer of all rows fit, the more is told of each.
+    ByChoice,
+    /// A place among the rows, or the group of one.
+    ByPlace,
+    /// Each row answers a question of its own.
+    ByRow,
+}
+
+impl Stake {
+    /// What the answer told at most, given the rows that came.
+    pub fn told_millibits(&self, rows: u64) -> u64 {
+        let more = match (self.more, self.rows_estimate) {
+            (More::Nothing, _) => 0,
+            (More::ByChoice, Some(all)) if rows > 0 && all > rows => {
+                log2_milli(all as f64 / rows as f64).min(CHOICE_MILLIBITS_MAX)
+            }
+            (More::ByChoice, _) => 0,
+            (More::ByPlace, _) => log2_milli(rows.saturating_add(1) as f64),
+            (More::ByRow, _) => rows.saturating_mul(ANSWER_MILLIBITS).min(ROWS_MILLIBITS_MAX),
+        };
+        self.least_millibits.max(more)
+    }
+}
+
+fn log2_milli(of: f64) -> u64 {
+    // Not negative, and small: a logarithm of a 64 bit number.
+    (of.max(1.0).log2() * 1000.0).round() as u64
+}
+
+impl Session {
+    /// The masked columns that have a say in what `statement` answers. `reads_sensitive`: it reads a relation that has
+    /// such columns, as far as is known.
+    pub(super) fn asks(
+        &self,
+        statement: &StatementRef,
+        state: &SessionState,
+        reads_sensitive: bool,
+        governance: &mut Governance,
+    ) -> Asks {
+        let mut asks = Asks::default();
+        if !self.may_be_masked || !self.restricted {
+            return asks;
+        }
+        let Some(catalogue) = self.trusted_catalogue(governance).or(self.catalogue.as_ref()).cloned() else {
+            if reads_sensitive && is_about_rows(statement) {
+                self.asks_unseen(statement, &mut asks);
+            }
+            return asks;
+        };
+        let mut found: BTreeMap<(ColumnId, Condition), u32> = BTreeMap::new();
+        if reads_sensitive && is_about_rows(statement) && statement.unknown.is_none() {
+            let flows = governance.flows.of(&statement.text, &catalogue, state);
+            let conditions: &Conditions = &flows.conditions;
+            // A function that cannot be read may fail, or give NULL, as the data is.
+            if conditions.doubt.is_some() || flows.lineage.doubt().is_some() {
+                asks.conditions.insert(unknown());
+            }
+            if conditions.doubt.is_some() {
+                asks.stakes.push(unknown_stake());
+            }
+            found.extend(conditions.found.iter().map(|(at, times)| (*at, *times)));
+            let condition = Condition { clause: Clause::View, form: Form::Comparison };
+            let of_views = conditions.relations.iter().flat_map(|oid| catalogue.view_chosen_by(*oid));
+            found.extend(of_views.map(|column| ((*column, condition), 1)));
+            self.masked_of(&found, conditions, &catalogue, governance, &mut asks);
+            asks.copies_masked = conditions.copies.iter().any(|(target, source)| {
+                let Some(category) = catalogue.category(source.0, source.1) else { return false };
+                let kept = target.is_some_and(|to| catalogue.category(to.0, to.1) == Some(category));
+                !kept && self.hidden_column(*source, &catalogue, governance).is_some()
+            });
+        }
+        let keys = keys_written(statement, &catalogue, &state.search_path);
+        if !keys.is_empty() {
+            let condition = Condition { clause: Clause::Key, form: Form::Key };
+            let found = keys.into_iter().map(|column| ((column, condition), 1)).collect();
+            self.masked_of(&found, &Conditions::default(), &catalogue, governance, &mut asks);
+        }
+        asks
+    }
+
+    /// There is no catalogue: whatever chooses may be sensitive.
+    fn asks_unseen(&self, statement: &Statement, asks: &mut Asks) {
+        // `None` where it is a plain list of everything.
+        let chooses = statement.has_where == Some(true) || !statement.mentions.columns.is_empty();
+        if chooses {
+            asks.conditions.insert(unknown());
+            asks.stakes.push(unknown_stake());
+        }
+    }
+
+    /// A column that is masked for this principal.
+    fn hidden_column(
+        &self,
+        (relation, attribute): ColumnId,
+        catalogue: &Catalogue,
+        governance: &mut Governance,
+    ) -> Option<(ColumnName, Category)> {
+        let column = catalogue.column(relation, attribute)?;
+        let category = column.category?;
+        let asked = SeeColumn { column: Some(column.name.clone()), category: Some(category) };
+        let is_hidden = matches!(self.asker(governance).see(asked), ColumnAction::Mask { .. });
+        is_hidden.then_some((column.name, category))
+    }
+
+    /// Those of `found` that are masked for this principal.
+    fn masked_of(
+        &self,
+        found: &BTreeMap<(ColumnId, Condition), u32>,
+        of: &Conditions,
+        catalogue: &Catalogue,
+        governance: &mut Governance,
+        asks: &mut Asks,
+    ) {
+        let mut masked: BTreeMap<ColumnId, Option<(ColumnName, Category)>> = BTreeMap::new();
+        let mut narrowed = of.condenses;
+        for ((id, condition), times) in found {
+            if masked.len() >= COLUMNS_ASKED_MAX && !masked.contains_key(id) {
+                asks.conditions.insert(unknown());
+                asks.stakes.push(unknown_stake());
+                break;
+            }
+            let known = masked.entry(*id).or_insert_with(|| self.hidden_column(*id, catalogue, governance));
+            let Some((name, category)) = known else {
+                narrowed |= matches!(condition.clause, Clause::Where | Clause::Having | Clause::Join);
+                continue;
+            };
+            let condition = match condition.form {
+                Form::Equality if catalogue.is_computed(*id) => {
+                    Condition { form: Form::Comparison, ..*condition }
+                }
+                _ => *condition,
+            };
+            if condition.clause != Clause::Key {
+                asks.conditions.insert(HiddenCondition {
+                    column: Some(name.clone()),
+                    clause: condition.clause,
+                    form: condition.form,
+                });
+            }
+            if condition.clause == Clause::View {
+                // The same for everybody who reads the view: nobody chose it to ask.
+                continue;
+            }
+            let stake = Stake {
+                column: name.to_string().into(),
+                least_millibits: least(condition.form, *category, *times),
+                more: more(condition.form),
+                rows_estimate: catalogue.data.relation(id.0).and_then(|relation| relation.rows_estimate),
+            };
+            asks.add(Asks { stakes: vec![stake], ..Asks::default() });
+        }
+        // A table of guesses is as good as a list.
+        let is_masked = |id: &ColumnId| masked.get(id).is_some_and(Option::is_some);
+        for (left, right) in &of.joins {
+            for (id, other) in [(left, right), (right, left)] {
+                if let Some(Some((name, _))) = masked.get(id)
+                    && !is_masked(other)
+                {
+                    let name = name.to_string();
+                    let stakes = asks.stakes.iter_mut().filter(|stake| *stake.column == *name);
+                    stakes.for_each(|stake| stake.more = More::ByRow);
+                }
+            }
+        }
+        for stake in &mut asks.stakes {
+            stake.more = match stake.more {
+                More::ByChoice | More::ByPlace if of.makes_rows => More::ByRow,
+                // Others leave rows out as well: how few come says nothing of this one.
+                More::ByChoice if narrowed => More::Nothing,
+                more => more,
+            };
+        }
+    }
+}
+
+/// Sensitive columns of unique and foreign keys that the statement's writes run into: an error tells whether a value is
+/// there.
+fn keys_written(statement: &Statement, catalogue: &Catalogue, path: &SearchPath) -> BTreeSet<ColumnId> {
+    use StatementKind as K;
+    let effects = catalogue.data.effects();
+    let mut found = BTreeSet::new();
+    let writes = statement.changes.iter().filter(|c| matches!(c.kind, K::Insert | K::Update | K::Merge));
+    for change in writes {
+        for relation in catalogue.data.resolve(&change.relation, path).candidates() {
+            let is_set = |column: &i16| {
+                let name = relation.attribute(*column).map(|column| &column.name);
+                change.kind != K::Update
+                    || name.is_some_and(|name| change.sets.iter().any(|set| **set == **name))
+            };
+            let unique = effects.unique_keys(relation.oid).iter().flatten().filter(|column| is_set(column));
+            found.extend(unique.map(|column| (relation.oid, *column)));
+        }
+        // Which column refers is not known: any write to the table may.
+        let written: BTreeSet<_> =
+            catalogue.data.resolve(&change.relation, path).candidates().iter().map(|r| r.oid).collect();
+        for referenced in catalogue.sensitive_relations() {
+            let keys = effects.cascades(referenced).iter().filter(|key| written.contains(&key.table));
+            found.extend(keys.flat_map(|key| key.columns.iter().map(|column| (referenced, *column))));
+        }
+    }
+    found.retain(|(oid, column)| catalogue.category(*oid, *column).is_some());
+    found
+}
+
+/// Its answer is about rows, its own or those of what it prepares, declares or plans.
+fn is_about_rows(statement: &Statement) -> bool {
+    use StatementKind as K;
+    !matches!(
+        statement.kind,
+        K::Empty
+            | K::Show
+            | K::Execute
+            | K::Deallocate
+            | K::Truncate
+            | K::Drop
+            | K::Dcl
+            | K::Transaction
+            | K::Session
+            | K::Notify
+            | K::Lock
+            | K::Call
+            | K::Do
+            | K::Maintenance
+            | K::Administration
+            | K::CopyIn
+            | K::Unknown
+    ) && !(statement.kind == K::Ddl && !matches!(statement.tag.as_str(), "CREATE VIEW" | "CREATE TABLE AS"))
+        && !(statement.kind == K::Cursor && statement.inner.is_none())
+}
+
+fn unknown() -> HiddenCondition {
+    HiddenCondition { column: None, clause: Clause::Result, form: Form::Unknown }
+}
+
+fn unknown_stake() -> Stake {
+    Stake {
+        column: "unknown".into(),
+        least_millibits: LOOKUP_MILLIBITS,
+        more: More::Nothing,
+        rows_estimate: None,
+    }
+}
+
+fn least(form: Form, category: Category, times: u32) -> u64 {
+    let each = match form {
+        Form::Equality | Form::Key if names_somebody(category) => LOOKUP_MILLIBITS,
+        _ => ANSWER_MILLIBITS,
+    };
+    each.saturating_mul(u64::from(times.max(1)))
+}
+
+fn more(form: Form) -> More {
+    match form {
+        Form::Equality | Form::Join | Form::Key | Form::Choice | Form::Computation | Form::Unknown => {
+            More::Nothing
+        }
+        Form::Comparison | Form::Pattern | Form::Count => More::ByChoice,
+        Form::Ordering | Form::Grouping => More::ByPlace,
+    }
+}
+
+/// Values of many letters that people look each other up by: guessing one takes very many questions.
+fn names_somebody(category: Category) -> bool {
+    use Category as C;
+    matches!(
+        category,
+        C::Email
+            | C::Phone
+            | C::PaymentCard
+            | C::Iban
+            | C::NationalId
+            | C::PersonName
+            | C::Passport
+            | C::IpAddress
+    )
+}
+
+/// A yes or a no.
+const ANSWER_MILLIBITS: u64 = 1_000;
+/// A whole value that whoever asks knows already.
+const LOOKUP_MILLIBITS: u64 = 250;
+/// One row of a million.
+const CHOICE_MILLIBITS_MAX: u64 = 20_000;
+/// Rows that answer one by one: more of them count as so many.
+const ROWS_MILLIBITS_MAX: u64 = 64_000;
+/// Columns of one statement that policy is asked about by name.
+const COLUMNS_ASKED_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stake(more: More, rows_estimate: Option<u64>) -> Stake {
+        Stake { column: "p.p.ssn".into(), least_millibits: ANSWER_MILLIBITS, more, rows_estimate }
+    }
+
+    #[test]
+    fn rows_add_to_what_an_answer_tells() {
+        for (stake, rows, told) in [
+            (stake(More::Nothing, Some(1_024)), 1, 1_000),
+            (stake(More::ByChoice, Some(1_024)), 0, 1_000),
+            (stake(More::ByChoice, Some(1_024)), 512, 1_000),
+            (stake(More::ByChoice, Some(1_024)), 1, 10_000),
+            (stake(More::ByChoice, Some(u64::MAX)), 1, 20_000),
+            (stake(More::ByChoice, None), 1, 1_000),
+            (stake(More::ByPlace, None), 0, 1_000),
+            (stake(More::ByPlace, None), 255, 8_000),
+            (stake(More::ByRow, None), 5, 5_000),
+            (stake(More::ByRow, None), u64::MAX, 64_000),
+        ] {
+            assert_eq!(stake.told_millibits(rows), told, "{stake:?} {rows}");
+        }
+    }
+
+    #[test]
+    fn what_two_parts_ask_adds_up() {
+        let mut asks = Asks::default();
+        for more in [More::ByRow, More::Nothing] {
+            asks.add(Asks { stakes: vec![stake(more, None)], ..Asks::default() });
+        }
+        assert_eq!(
+            (asks.stakes.len(), asks.stakes[0].least_millibits, asks.stakes[0].more),
+            (1, 2_000, More::ByRow)
+        );
+    }
+}

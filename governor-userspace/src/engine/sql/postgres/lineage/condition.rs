@@ -1,0 +1,285 @@
+//! Conditions: what a statement answers with besides values, and which columns have a say in it.
+//!
+//! A predicate, a sort key, a group, a join, a limit: each is noted where it is read, with the columns that it draws from.
+//! So are choices within a value, and computations that fail or give NULL for some values only (`total.rs`): a mask hides
+//! neither an error nor a NULL.
+//!
+//! Invariant: what is noted as one condition ([`Analysis::as_one`]) is noted with everything that it draws from; queries
+//! inside it note their own.
+
+use super::total::is_given;
+use super::value::{Rows, Set, UNNAMED, Value};
+use super::{Analysis, Doubt, Shared};
+use crate::engine::model::{Clause, Condition, Form, Oid};
+use crate::engine::sql::postgres::children::untyped;
+use pg_raw_parse::nodes::{A_Expr, SelectStmt};
+use pg_raw_parse::raw::{A_Expr_Kind as E, SubLinkType};
+use pg_raw_parse::{ConstValue, Node};
+
+impl Shared<'_> {
+    fn note(&self, value: &Value, condition: Condition, times: u32) {
+        if self.is_past.get() {
+            return;
+        }
+        let mut conditions = self.conditions.borrow_mut();
+        conditions.doubt = conditions.doubt.or(value.unknown);
+        conditions.note(value.all(), condition, times);
+    }
+
+    /// A relation is read.
+    pub(super) fn reads(&self, relation: Oid) {
+        self.conditions.borrow_mut().relations.insert(relation);
+    }
+
+    /// `value` is put into `targets`, or into a new column where there are none.
+    pub(super) fn copies(&self, targets: &Set, value: &Value) {
+        if self.is_past.get() {
+            return;
+        }
+        let mut conditions = self.conditions.borrow_mut();
+        for source in value.all() {
+            if targets.is_empty() {
+                conditions.copies.insert((None, source));
+            }
+            let others = targets.iter().filter(|target| **target != source);
+            conditions.copies.extend(others.map(|target| (Some(*target), source)));
+        }
+    }
+
+    /// Fewer rows come than fit.
+    pub(super) fn condenses(&self) {
+        self.conditions.borrow_mut().condenses = true;
+    }
+
+    /// The statement makes rows of its own.
+    pub(super) fn makes_rows(&self) {
+        self.conditions.borrow_mut().makes_rows = true;
+    }
+}
+
+impl<'t> Analysis<'_, 't> {
+    /// `value` has a say in the answer, unless that is noted for what it is part of.
+    pub(super) fn note(&self, value: &Value, form: Form) {
+        if !self.is_noted {
+            self.note_in(self.clause, value, form);
+        }
+    }
+
+    pub(super) fn note_in(&self, clause: Clause, value: &Value, form: Form) {
+        self.shared.note(value, Condition { clause, form }, 1);
+    }
+
+    /// Arguments of a function that gives rows: how many may tell the value itself.
+    pub(super) fn note_rows(&self, arguments: &Value) {
+        if arguments.sources.is_empty() && arguments.implicit.is_empty() {
+            self.shared.makes_rows();
+        }
+        self.note_in(self.clause, arguments, Form::Count);
+    }
+
+    /// A value that is one condition as a whole.
+    pub(super) fn as_one(&mut self, clause: Clause, form: Form, node: Node<'t>) -> Result<Value, Doubt> {
+        let value = self.unnoted(node)?;
+        self.note_in(clause, &value, form);
+        Ok(value)
+    }
+
+    fn unnoted(&mut self, node: Node<'t>) -> Result<Value, Doubt> {
+        let outer = std::mem::replace(&mut self.is_noted, true);
+        let value = self.value(node);
+        self.is_noted = outer;
+        value
+    }
+
+    /// One condition of a predicate; `values` are its sides.
+    pub(super) fn note_atom(&self, node: Node<'t>, values: &[Value]) {
+        let is_whole = |value: &Value| value.exact && value.sources.len() == 1;
+        let (form, times) = match (node, values) {
+            // Its query notes its own conditions, and of its values none counts.
+            (Node::SubLink(sub), _) if sub.sub_link_type == SubLinkType::EXISTS_SUBLINK => return,
+            (Node::A_Expr(e), [left, right])
+                if e.kind == E::AEXPR_OP && !matches!(e.rexpr(), Node::None) && is_equals(e) =>
+            {
+                match (is_whole(left), is_whole(right)) {
+                    (true, true) => (Form::Join, 1),
+                    (true, false) if is_given(e.rexpr()) => (Form::Equality, 1),
+                    (false, true) if is_given(e.lexpr()) => (Form::Equality, 1),
+                    _ => (Form::Comparison, 1),
+                }
+            }
+            (Node::A_Expr(e), [value, ..]) => match (e.kind, e.rexpr()) {
+                (E::AEXPR_IN, Node::NodeList(list))
+                    if is_equals(e) && is_whole_column(e.lexpr(), value) && list.iter().all(is_given) =>
+                {
+                    (Form::Equality, u32::try_from(list.len()).unwrap_or(u32::MAX))
+                }
+                (E::AEXPR_NOT_DISTINCT, right) if is_whole_column(e.lexpr(), value) && is_given(right) => {
+                    (Form::Equality, 1)
+                }
+                _ => (choice_of(e.kind, name_of(e)), 1),
+            },
+            _ => (Form::Comparison, 1),
+        };
+        if let (Form::Join, [left, right]) = (form, values) {
+            self.note_join(left, right);
+        }
+        for value in values {
+            self.shared.note(value, Condition { clause: self.clause, form }, times);
+        }
+    }
+
+    /// Two columns have to equal each other.
+    pub(super) fn note_join(&self, left: &Value, right: &Value) {
+        let mut conditions = self.shared.conditions.borrow_mut();
+        for one in left.sources.iter().take(JOINED_MAX) {
+            conditions.joins.extend(right.sources.iter().take(JOINED_MAX).map(|other| (*one, *other)));
+        }
+    }
+
+    /// UNION without ALL, INTERSECT, EXCEPT: how many rows come depends on their values.
+    pub(super) fn note_set_operation(&self, rows: &Rows, more: &Rows, keeps_all: bool) {
+        let (left, right) = (rows.whole(), more.whole());
+        let is_made = |value: &Value| value.sources.is_empty() && value.implicit.is_empty();
+        if is_made(&left) && is_made(&right) {
+            self.shared.makes_rows();
+        }
+        if !keeps_all {
+            self.note_in(Clause::SetOperation, &left, Form::Grouping);
+            self.note_in(Clause::SetOperation, &right, Form::Grouping);
+        }
+    }
+
+    /// GROUP BY.
+    pub(super) fn group(&mut self, select: &'t SelectStmt, rows: &Rows) -> Result<(), Doubt> {
+        let mut work: Vec<Node<'t>> = select.group_clause().iter().collect();
+        while let Some(node) = work.pop() {
+            self.shared.spend(1)?;
+            match node {
+                Node::None => {}
+                Node::GroupingSet(set) => work.extend(set.content().iter()),
+                Node::NodeList(list) => work.extend(list.iter()),
+                node => {
+                    let value = self.key(node, rows)?;
+                    self.note_in(Clause::GroupBy, &value, Form::Grouping);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// ORDER BY and DISTINCT.
+    pub(super) fn order(&mut self, select: &'t SelectStmt, rows: &mut Rows) -> Result<(), Doubt> {
+        let cuts = !matches!(select.limit_count(), Node::None);
+        for by in untyped(select.sort_clause()) {
+            self.shared.spend(1)?;
+            let Node::SortBy(by) = by else { return Err(Doubt::Syntax) };
+            let value = self.key(by.node(), rows)?;
+            self.note_in(Clause::OrderBy, &value, Form::Ordering);
+            if cuts {
+                // Which rows are left depends on their order.
+                rows.chosen_by.extend(value.all());
+            }
+        }
+        for node in select.distinct_clause() {
+            self.shared.spend(1)?;
+            let value = match node {
+                Node::None => rows.whole(),
+                node => self.key(node, rows)?,
+            };
+            self.note_in(Clause::Distinct, &value, Form::Grouping);
+        }
+        Ok(())
+    }
+
+    /// A key of ORDER BY or GROUP BY: a place or a name of the result, or an expression. A name may mean both.
+    fn key(&mut self, node: Node<'t>, rows: &Rows) -> Result<Value, Doubt> {
+        let open = || rows.open.clone().unwrap_or_else(|| Value::unknown(Doubt::UnknownColumn));
+        if let Node::A_Const(literal) = node
+            && let Some(ConstValue::Integer(place)) = literal.val()
+        {
+            let place = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
+            let found = place.and_then(|place| rows.columns.get(place));
+            return Ok(found.map_or_else(open, |(_, value)| value.clone()));
+        }
+        let mut found: Option<Value> = None;
+        if let Node::ColumnRef(reference) = node
+            && let (1, Some(name)) =
+                (reference.fields().len(), reference.fields().first().and_then(Node::as_str))
+        {
+            for (_, value) in rows.columns.iter().filter(|(column, _)| **column == *name) {
+                self.shared.spend(value.size())?;
+                found.get_or_insert_default().add(value);
+            }
+            if found.is_some() && !self.is_column(name)? {
+                return Ok(found.unwrap_or_default());
+            }
+            if self.levels.is_empty() && found.is_none() {
+                return Ok(open());
+            }
+        }
+        let mut value = self.unnoted(node)?;
+        if let Some(found) = found {
+            value.add(&found);
+        }
+        Ok(value)
+    }
+
+    /// Some operator of this name was made by users.
+    pub(super) fn is_made_by_users(&self, operator: &str) -> bool {
+        self.shared.names.catalogue.is_user_operator(operator)
+    }
+}
+
+/// Columns behind one side of a join that are told apart.
+const JOINED_MAX: usize = 16;
+
+fn name_of(e: &A_Expr) -> &str {
+    e.name().iter().next_back().and_then(Node::as_str).unwrap_or(UNNAMED)
+}
+
+fn is_equals(e: &A_Expr) -> bool {
+    name_of(e) == "="
+}
+
+/// `value` is of the whole condition: where its left side is a bare column, that column and no other is in it.
+fn is_whole_column(left: Node<'_>, value: &Value) -> bool {
+    matches!(left, Node::ColumnRef(_)) && value.sources.len() + value.implicit.len() == 1
+}
+
+/// What a comparison is for.
+pub(super) fn choice_of(kind: E::Type, name: &str) -> Form {
+    match kind {
+        E::AEXPR_LIKE | E::AEXPR_ILIKE | E::AEXPR_SIMILAR => Form::Pattern,
+        _ if name.contains('~') || name == "^@" => Form::Pattern,
+        _ => Form::Comparison,
+    }
+}
+
+/// The server's operators of two operands that only answer yes or no. (`&&` of text search is not one.)
+pub(super) fn compares(name: &str) -> bool {
+    matches!(
+        name,
+        "=" | "<>"
+            | "!="
+            | "<"
+            | ">"
+            | "<="
+            | ">="
+            | "~"
+            | "~*"
+            | "!~"
+            | "!~*"
+            | "~~"
+            | "~~*"
+            | "!~~"
+            | "!~~*"
+            | "^@"
+            | "@>"
+            | "<@"
+            | "?"
+            | "?|"
+            | "?&"
+            | "@?"
+            | "@@"
+    )
+}

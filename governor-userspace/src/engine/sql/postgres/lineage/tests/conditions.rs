@@ -1,0 +1,231 @@
+//! Tables of SQL with the conditions that must be found: column, clause, form.
+
+use super::*;
+use crate::engine::model::Conditions;
+
+fn both(sql: &str) -> (Lineage, Conditions) {
+    thread_local!(static CATALOGUE: Catalogue = catalogue());
+    CATALOGUE.with(|catalogue| {
+        flows(sql, &Names { catalogue, search_path: &public(), temporary: &|_| Temporary::None })
+    })
+}
+
+fn conditions(sql: &str) -> Conditions {
+    both(sql).1
+}
+
+/// What a statement tells of `people.ssn`; `?` and the doubt.
+fn told(sql: &str) -> String {
+    let (lineage, found) = both(sql);
+    let mut words: Vec<String> = found
+        .found
+        .keys()
+        .filter(|(id, _)| column_text(id).ends_with("ssn"))
+        .map(|(_, condition)| format!("{} {}", condition.clause.as_str(), condition.form.as_str()))
+        .collect();
+    words.dedup();
+    words.extend(found.doubt.or(lineage.doubt()).map(|doubt| format!("?{}", doubt.as_str())));
+    if words.is_empty() { "-".into() } else { words.join(", ") }
+}
+
+fn check(table: &[(&str, &str)]) {
+    let wrong: Vec<String> = table
+        .iter()
+        .filter_map(|(sql, expected)| {
+            let found = told(sql);
+            (found != *expected).then(|| format!("{sql}\n    expected {expected}\n    found    {found}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn predicates() {
+    check(&[
+        ("SELECT id FROM people WHERE ssn = 'x'", "WHERE equality"),
+        ("SELECT id FROM people WHERE 'x' = ssn", "WHERE equality"),
+        ("SELECT id FROM people WHERE ssn = $1::text", "WHERE equality"),
+        ("SELECT id FROM people WHERE ssn IN ('x', 'y', $1)", "WHERE equality"),
+        ("SELECT id FROM people WHERE ssn NOT IN ('x')", "WHERE comparison"),
+        ("SELECT id FROM people WHERE ssn <> 'x'", "WHERE comparison"),
+        ("SELECT id FROM people WHERE ssn BETWEEN 'a' AND 'b'", "WHERE comparison"),
+        ("SELECT id FROM people WHERE ssn LIKE '5%'", "WHERE pattern"),
+        ("SELECT id FROM people WHERE ssn ~ '^5'", "WHERE pattern"),
+        ("SELECT id FROM people WHERE substr(ssn, 1, 1) = '5'", "WHERE comparison"),
+        ("SELECT id FROM people WHERE id = 1 AND (active OR ssn > 'x')", "WHERE comparison"),
+        ("SELECT id FROM people WHERE ssn = (SELECT 'x')", "WHERE comparison"),
+        ("SELECT id FROM people WHERE ssn = ANY ($1)", "WHERE comparison"),
+        ("SELECT id FROM people WHERE ssn IN (SELECT number FROM cards)", "WHERE comparison"),
+        ("SELECT id FROM people WHERE id IN (SELECT id FROM people WHERE ssn > 'x')", "WHERE comparison"),
+        ("SELECT id FROM orders WHERE EXISTS (SELECT FROM people WHERE ssn > 'x')", "WHERE comparison"),
+        ("SELECT count(*) FROM people GROUP BY id HAVING max(ssn) > 'x'", "HAVING comparison"),
+        (
+            "SELECT id FROM people WHERE CASE WHEN ssn LIKE '5%' THEN 1 / (id - 1) = 1 ELSE true END",
+            "WHERE comparison",
+        ),
+        ("SELECT id FROM people WHERE (ssn LIKE '5%') IS TRUE", "WHERE comparison"),
+        ("WITH w AS (SELECT ssn AS x FROM people) SELECT count(*) FROM w WHERE x > 'a'", "WHERE comparison"),
+        ("SELECT count(*) FROM v_people WHERE ssn > 'a'", "WHERE comparison"),
+        (
+            "SELECT count(*) FROM (SELECT substr(ssn, 1, 1) AS c FROM people) s WHERE c = '5'",
+            "WHERE comparison",
+        ),
+        ("EXPLAIN SELECT id FROM people WHERE ssn LIKE '5%'", "WHERE pattern"),
+        ("EXPLAIN ANALYZE SELECT id FROM people WHERE ssn LIKE '5%'", "WHERE pattern"),
+        ("DECLARE c CURSOR FOR SELECT id FROM people WHERE ssn LIKE '5%'", "WHERE pattern"),
+        ("PREPARE p AS SELECT id FROM people WHERE ssn LIKE $1", "WHERE pattern"),
+        ("CREATE VIEW v AS SELECT id FROM people WHERE ssn LIKE '5%'", "WHERE pattern"),
+        (
+            "UPDATE orders SET item = 'x' WHERE EXISTS (SELECT FROM people WHERE ssn LIKE '5%')",
+            "WHERE pattern",
+        ),
+        ("DELETE FROM people WHERE ssn = 'x'", "WHERE equality"),
+        ("INSERT INTO orders SELECT id FROM people WHERE ssn > 'x'", "WHERE comparison"),
+        (
+            "INSERT INTO orders VALUES (1) ON CONFLICT (id) DO UPDATE SET id = 1 WHERE EXISTS (SELECT FROM people WHERE ssn > 'x')",
+            "WHERE comparison",
+        ),
+        ("MERGE INTO orders o USING people p ON p.ssn = o.item WHEN MATCHED THEN DELETE", "JOIN join"),
+        (
+            "WITH d AS (DELETE FROM orders WHERE item IN (SELECT ssn FROM people)) SELECT 1",
+            "WHERE comparison",
+        ),
+    ]);
+}
+
+#[test]
+fn joins_order_and_groups() {
+    check(&[
+        ("SELECT c.id FROM people p JOIN cards c ON c.number = p.ssn", "JOIN join"),
+        ("SELECT c.n FROM people p JOIN letters c ON c.ch = substr(p.ssn, 1, 1)", "JOIN comparison"),
+        ("SELECT 1 FROM people p JOIN (VALUES (1, 'x')) g(n, ssn) USING (ssn)", "JOIN join"),
+        ("SELECT 1 FROM people p NATURAL JOIN (VALUES ('x')) g(ssn)", "JOIN join"),
+        ("SELECT id FROM people ORDER BY ssn", "ORDER BY ordering"),
+        ("SELECT id, ssn FROM people ORDER BY 2", "ORDER BY ordering"),
+        ("SELECT id, upper(ssn) AS u FROM people ORDER BY u", "ORDER BY ordering"),
+        ("SELECT id FROM people GROUP BY id ORDER BY max(ssn)", "ORDER BY ordering"),
+        ("(SELECT ssn FROM people) UNION ALL (SELECT 'x') ORDER BY ssn", "ORDER BY ordering"),
+        ("SELECT count(*) FROM people GROUP BY ssn", "GROUP BY grouping"),
+        ("SELECT ssn, count(*) FROM people GROUP BY 1", "GROUP BY grouping"),
+        ("SELECT count(*) FROM people GROUP BY GROUPING SETS ((id), (left(ssn, 1)))", "GROUP BY grouping"),
+        ("SELECT count(*) FROM people GROUP BY ROLLUP (ssn, id)", "GROUP BY grouping"),
+        ("SELECT DISTINCT ssn FROM people", "DISTINCT grouping"),
+        ("SELECT DISTINCT ON (ssn) id FROM people", "DISTINCT grouping"),
+        ("SELECT count(DISTINCT ssn) FROM people", "DISTINCT grouping"),
+        ("SELECT ssn FROM people UNION SELECT 'x'", "a set operation grouping"),
+        ("SELECT 'x' EXCEPT SELECT ssn FROM people", "a set operation grouping"),
+        ("SELECT 'x' INTERSECT ALL SELECT ssn FROM people", "a set operation grouping"),
+        ("SELECT id FROM orders LIMIT (SELECT length(ssn) FROM people)", "LIMIT count"),
+        ("SELECT id FROM orders OFFSET (SELECT length(ssn) FROM people)", "LIMIT count"),
+        ("SELECT id, rank() OVER (ORDER BY ssn) FROM people", "the result ordering"),
+        ("SELECT id, rank() OVER w FROM people WINDOW w AS (PARTITION BY ssn)", "OVER ordering"),
+        ("SELECT generate_series(1, length(ssn)) FROM people", "the result count, the result computation"),
+        ("SELECT g FROM people, generate_series(1, length(ssn)) g", "FROM count"),
+        ("SELECT 1 FROM people, regexp_split_to_table(ssn, '') g", "FROM count"),
+    ]);
+}
+
+#[test]
+fn what_fails_or_is_null_for_some_values() {
+    check(&[
+        ("SELECT ssn::int FROM people", "the result computation"),
+        ("SELECT 1 / (CASE WHEN ssn LIKE '5%' THEN 0 ELSE 1 END) FROM people", "the result pattern"),
+        ("SELECT nullif(ssn, 'x') FROM people", "the result computation"),
+        ("SELECT CASE WHEN ssn = 'x' THEN 1 END FROM people", "the result comparison"),
+        ("SELECT ssn = 'x' FROM people", "the result comparison"),
+        ("SELECT count(*) FILTER (WHERE ssn = 'x') FROM people", "the result comparison"),
+        ("SELECT count(CASE WHEN ssn = 'x' THEN 1 END) FROM people", "the result comparison"),
+        ("SELECT length(ssn) / 2 FROM people", "the result computation"),
+        ("SELECT substring(ssn FROM '^5') FROM people", "the result computation"),
+        ("SELECT (string_to_array(ssn, '-'))[2] FROM people", "the result computation"),
+        ("SELECT json_build_object(ssn, 1) -> 'x' FROM people", "the result computation"),
+        ("SELECT pure(ssn) FROM people", "the result computation"),
+        ("UPDATE orders SET id = (SELECT ssn::int FROM people)", "the result computation"),
+        ("SELECT plpg(id) FROM people", "?function"),
+    ]);
+}
+
+#[test]
+fn what_tells_nothing() {
+    check(&[
+        ("SELECT * FROM people", "-"),
+        ("SELECT ssn FROM people WHERE id = 1 ORDER BY id LIMIT 5", "-"),
+        ("SELECT id, ssn IS NULL FROM people WHERE ssn IS NOT NULL", "-"),
+        ("SELECT count(*), count(ssn), max(ssn), string_agg(ssn, ',') FROM people", "-"),
+        ("SELECT name, max(ssn) FROM people GROUP BY name ORDER BY name", "-"),
+        ("SELECT upper(ssn), left(ssn, 2), substr(ssn, 1, 3), ssn || '!', ssn::varchar(4) FROM people", "-"),
+        ("SELECT coalesce(ssn, 'none'), concat(ssn, name), row_to_json(p) FROM people p", "-"),
+        ("SELECT p.ssn, c.number FROM people p JOIN cards c ON c.person_id = p.id", "-"),
+        ("SELECT p.ssn FROM people p LEFT JOIN cards c USING (id) WHERE c.id IS NULL", "-"),
+        ("SELECT ssn FROM people UNION ALL SELECT name FROM people", "-"),
+        ("SELECT doc -> 'a' ->> 'b' FROM documents WHERE id = 1", "-"),
+        ("SELECT ARRAY(SELECT ssn FROM people WHERE id < 3)", "-"),
+        ("SELECT (SELECT ssn FROM people q WHERE q.id = p.id) FROM people p", "-"),
+        ("INSERT INTO letters SELECT ssn FROM people", "-"),
+        ("SELECT id, row_number() OVER (ORDER BY id) FROM people", "-"),
+        ("SELECT ssn_of(1), to_char(now(), 'YYYY')", "-"),
+    ]);
+}
+
+#[test]
+fn constants_are_counted_and_rows_of_guesses_are_seen() {
+    let count = |sql: &str| conditions(sql).found.values().sum::<u32>();
+    assert_eq!(count("SELECT id FROM people WHERE ssn IN ('a', 'b', 'c')"), 3);
+    assert_eq!(count("SELECT id FROM people WHERE ssn = 'a' OR ssn = 'b'"), 2);
+    for sql in [
+        "SELECT 1 FROM people p, (VALUES ('a'), ('b')) v(x) WHERE p.ssn LIKE v.x",
+        "SELECT 1 FROM people p, generate_series(1, 9) n WHERE p.ssn LIKE n || '%'",
+        "SELECT 1 FROM people p, unnest(ARRAY['a', 'b']) x WHERE p.ssn LIKE x",
+        "SELECT 1 FROM people p, (SELECT 'a' x UNION ALL SELECT 'b') v WHERE p.ssn LIKE x",
+    ] {
+        assert!(conditions(sql).makes_rows, "{sql}");
+    }
+    assert!(!conditions("SELECT id FROM people WHERE ssn LIKE 'a%' AND id = 1").makes_rows);
+}
+
+#[test]
+fn definitions_of_views_have_conditions() {
+    let catalogue = catalogue();
+    let flows = ViewFlows::of(&catalogue);
+    let of = |view| flows.conditions_of(view).iter().map(column_text).collect::<Vec<_>>().join(" ");
+    assert_eq!((of(20_101).as_str(), of(20_103).as_str()), ("", "people.name"));
+}
+
+#[test]
+fn copies() {
+    let copies = |sql: &str| {
+        let of = |(target, source): &(Option<ColumnId>, ColumnId)| {
+            format!("{}<{}", target.as_ref().map_or("new".into(), column_text), column_text(source))
+        };
+        conditions(sql).copies.iter().map(of).collect::<Vec<_>>().join(" ")
+    };
+    for (sql, expected) in [
+        ("INSERT INTO letters (ch) SELECT ssn FROM people", "letters.ch<people.ssn"),
+        (
+            "INSERT INTO letters SELECT upper(ssn), id FROM people",
+            "letters.ch<people.ssn letters.n<people.id",
+        ),
+        ("INSERT INTO letters VALUES ('a', 1)", ""),
+        ("UPDATE people SET name = ssn", "people.name<people.ssn"),
+        ("UPDATE people SET ssn = ssn || 'x'", ""),
+        (
+            "UPDATE letters SET ch = (SELECT ssn FROM people WHERE id = 1)",
+            "letters.ch<people.id letters.ch<people.ssn",
+        ),
+        (
+            "INSERT INTO letters VALUES ('a', 1) ON CONFLICT (n) DO UPDATE SET ch = (SELECT max(ssn) FROM people)",
+            "letters.ch<people.ssn",
+        ),
+        (
+            "MERGE INTO letters l USING people p ON l.n = p.id WHEN MATCHED THEN UPDATE SET ch = p.email",
+            "letters.ch<people.email",
+        ),
+        ("CREATE TABLE t AS SELECT email FROM people", "new<people.email"),
+        ("SELECT email INTO t FROM people", "new<people.email"),
+        ("CREATE TEMP TABLE t AS SELECT email FROM people", ""),
+        ("SELECT email INTO TEMP t FROM people", ""),
+        ("WITH w AS (INSERT INTO letters (ch) SELECT ssn FROM people) SELECT 1", "letters.ch<people.ssn"),
+    ] {
+        assert_eq!(copies(sql), expected, "{sql}");
+    }
+}
