@@ -101,13 +101,8 @@ table!(Masking {
     columns: Vec<MaskingColumn>,
     clear: Vec<Spanned<String>>,
     detect_values: Option<bool>,
-    discovery: MaskingDiscovery,
     inference: Inference,
-});
-
-table!(MaskingDiscovery {
-    enabled: Option<bool>,
-    mask_from: Value<u32>,
+    discovery: MaskingDiscovery,
 });
 
 table!(Inference {
@@ -117,6 +112,11 @@ table!(Inference {
     hold_bits: Option<u32>,
     deny_bits: Option<u32>,
     approvers: Option<String>,
+});
+
+table!(MaskingDiscovery {
+    enabled: Option<bool>,
+    mask_from: Value<u32>,
 });
 
 table!(MaskingColumn {

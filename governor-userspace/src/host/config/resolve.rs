@@ -170,8 +170,8 @@ pub struct Masking {
     pub clear: Vec<ColumnPattern>,
     /// Look into values, not only at names and types.
     pub detect_values: bool,
-    pub discovery: DiscoverySettings,
     pub inference: Inference,
+    pub discovery: DiscoverySettings,
 }
 
 /// The inference budget. A threshold of 0 is off.
@@ -423,8 +423,8 @@ impl Default for Masking {
             columns: Vec::new(),
             clear: Vec::new(),
             detect_values: true,
-            discovery: DiscoverySettings::default(),
             inference: Inference::default(),
+            discovery: DiscoverySettings::default(),
         }
     }
 }

@@ -20,14 +20,14 @@ pub(super) struct Sensitivity {
     /// Columns of documents of which only these places are sensitive.
     paths: HashMap<ColumnId, Arc<[JsonPath]>>,
     any: bool,
-    /// Never taken as sensitive: a ruling says so.
-    cleared: HashSet<ColumnId>,
-    /// Shown whatever their values look like: the configuration says so. Only those that detectors would look at.
-    shown: HashSet<ColumnId>,
     /// Sensitive columns that choose the rows of a view.
     chosen_by: HashMap<Oid, Box<[ColumnId]>>,
     /// Sensitive columns of views that are not those of a table as they are.
     computed: HashSet<ColumnId>,
+    /// Never taken as sensitive: a ruling says so.
+    cleared: HashSet<ColumnId>,
+    /// Shown whatever their values look like: the configuration says so. Only those that detectors would look at.
+    shown: HashSet<ColumnId>,
 }
 
 impl Sensitivity {
@@ -152,7 +152,7 @@ impl Catalogue {
     /// changes: views may read views.
     fn follow_flows(&mut self, labels: &Labels) {
         let known = self.views.clone();
-        self.mark_views(labels, &known);
+        self.mark_views(labels, &known.flows, &known.views);
         self.note_views(&known.flows);
     }
 
@@ -181,8 +181,7 @@ impl Catalogue {
         self.sensitivity.computed = computed;
     }
 
-    fn mark_views(&mut self, labels: &Labels, known: &Views) {
-        let (flows, views) = (&known.flows, &known.views);
+    fn mark_views(&mut self, labels: &Labels, flows: &ViewFlows, views: &[View]) {
         let families: Vec<(ColumnId, ColumnId)> = self
             .data
             .relations()

@@ -238,7 +238,7 @@ impl Source<'_> {
         };
         let inference = self.inference(written.inference)?;
         let detect_values = written.detect_values.unwrap_or(true);
-        Ok(Masking { columns, clear, detect_values, discovery, inference })
+        Ok(Masking { columns, clear, detect_values, inference, discovery })
     }
 
     fn inference(&self, written: file::Inference) -> Checked<Inference> {
