@@ -268,7 +268,10 @@ impl Driver {
                 match work {
                     Work::Everything => psql.arg("-f").arg(source("with_psql.sql")),
                     Work::Masked => {
-                        psql.args(["-c", "SELECT * FROM people ORDER BY id", "-c", "TABLE cards"])
+                        for command in MASKED_BY_PSQL {
+                            psql.args(["-c", command]);
+                        }
+                        &mut psql
                     }
                 };
                 return psql;
@@ -347,4 +350,14 @@ fn without_pids(text: &str) -> String {
     format!("{before}with PID N{}", without_pids(after.trim_start_matches(|c: char| c.is_ascii_digit())))
 }
 
+const MASKED_BY_PSQL: [&str; 8] = [
+    "SELECT * FROM people ORDER BY id",
+    "TABLE cards",
+    "SELECT array_agg(email), array_agg(birth_date), ARRAY[p], p FROM people p GROUP BY p.id ORDER BY p.id",
+    "COPY people TO STDOUT",
+    "COPY people (city, email, ssn) TO STDOUT (FORMAT csv, HEADER, FORCE_QUOTE *)",
+    "COPY people TO STDOUT (FORMAT binary)",
+    "\\copy (SELECT city, name, iban FROM people ORDER BY id) TO STDOUT CSV DELIMITER '5'",
+    "\\copy people (id, city) TO STDOUT",
+];
 const LIMIT: Duration = Duration::from_secs(120);

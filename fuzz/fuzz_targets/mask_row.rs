@@ -3,10 +3,10 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use governor::engine::masking::{ColumnAction, ColumnPlan, Detectors, Format, RowPlan, mask_row};
-use governor::engine::model::MaskStyle;
+use governor::engine::masking::{ColumnAction, ColumnPlan, Detectors, Format, Masker, RowPlan, mask_row};
+use governor::engine::model::{MaskStyle, RowField, TypeShape, Types};
 use libfuzzer_sys::fuzz_target;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
@@ -18,25 +18,25 @@ struct Input<'a> {
 }
 
 fuzz_target!(|input: Input<'_>| {
-    static DETECTORS: OnceLock<Detectors> = OnceLock::new();
-    let detectors = DETECTORS.get_or_init(|| Detectors::new().expect("built-in detectors"));
+    static MASKER: OnceLock<Masker> = OnceLock::new();
+    let masker = MASKER.get_or_init(|| Arc::new(Detectors::new().expect("built-in detectors")).into());
     let columns = input.columns.iter().take(64).map(|(kind, type_oid, type_modifier, binary)| ColumnPlan {
         action: match kind % 5 {
             0 => ColumnAction::Clear,
             1 => ColumnAction::Detect,
-            2 => ColumnAction::Mask { style: MaskStyle::Redact, category: None },
-            3 => ColumnAction::Mask { style: MaskStyle::Partial, category: None },
-            _ => ColumnAction::Mask { style: MaskStyle::Null, category: None },
+            2 => ColumnAction::Mask { style: MaskStyle::Redact, category: None, tweak: 0 },
+            3 => ColumnAction::Mask { style: MaskStyle::Partial, category: None, tweak: 0 },
+            _ => ColumnAction::Mask { style: MaskStyle::Null, category: None, tweak: 0 },
         },
-        // Mostly types that exist: the built-in ones have small numbers.
-        type_oid: type_oid % 4096,
+        // Mostly types that exist: the built-in ones have small numbers, those of users stand in `types`.
+        type_oid: if type_oid % 4 == 0 { 20_000 + (type_oid / 4) % 8 } else { type_oid % 4096 },
         type_modifier: *type_modifier,
         format: if *binary { Format::Binary } else { Format::Text },
     });
-    let plan = RowPlan { columns: columns.collect() };
+    let plan = RowPlan { columns: columns.collect(), types: types(), ..RowPlan::default() };
     let body = input.raw.map_or_else(|| row(&input.values), <[u8]>::to_vec);
     let mut out = b"before".to_vec();
-    match mask_row(&plan, detectors, &body, &mut out) {
+    match mask_row(&plan, masker, &body, &mut out) {
         Err(_) => assert_eq!(out, b"before"),
         Ok(outcome) if !outcome.changed => {
             assert_eq!(out, b"before");
@@ -58,6 +58,26 @@ fuzz_target!(|input: Input<'_>| {
         }
     }
 });
+
+/// One of each shape, some of them made of each other.
+fn types() -> Arc<Types> {
+    static TYPES: OnceLock<Arc<Types>> = OnceLock::new();
+    let made = || {
+        let mut types = Types::default();
+        let field = |name: &str, type_oid| RowField { name: name.into(), type_oid };
+        let fields = [field("id", 23), field("ssn", 25), field("all", 20_003), field("more", 20_005)];
+        types.add(20_000, TypeShape::Hstore);
+        types.add(20_001, TypeShape::Text);
+        types.add(20_002, TypeShape::Domain { base: 25 });
+        types.add(20_003, TypeShape::Array { element: 20_002, delimiter: b',' });
+        types.add(20_004, TypeShape::Composite { fields: Some(fields.into()) });
+        types.add(20_005, TypeShape::Array { element: 20_004, delimiter: b';' });
+        types.add(20_006, TypeShape::Range { subtype: 25 });
+        types.add(20_007, TypeShape::Enum);
+        Arc::new(types)
+    };
+    TYPES.get_or_init(made).clone()
+}
 
 fn row(values: &[Option<&[u8]>]) -> Vec<u8> {
     let mut body = (values.len() as u16).to_be_bytes().to_vec();

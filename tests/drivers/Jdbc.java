@@ -89,6 +89,15 @@ class Jdbc {
              PreparedStatement s = c.prepareStatement("SELECT id, name, email, phone, ssn, iban, birth_date, city FROM people ORDER BY id")) {
             for (int i = 0; i < 4; i++) rows(s.executeQuery());
         }
+        try (Connection c = connect("prepareThreshold", "1");
+             PreparedStatement s = c.prepareStatement("SELECT array_agg(email), array_agg(birth_date), p FROM people p GROUP BY p.id ORDER BY p.id")) {
+            for (int i = 0; i < 3; i++) rows(s.executeQuery());
+            for (String form : List.of("", " (FORMAT csv, HEADER)", " (FORMAT binary)")) {
+                var out = new ByteArrayOutputStream();
+                c.unwrap(PGConnection.class).getCopyAPI().copyOut("COPY people TO STDOUT" + form, out);
+                show("copy out", form, out.toString("ISO-8859-1"));
+            }
+        }
     }
 
     public static void main(String[] arguments) throws Exception {

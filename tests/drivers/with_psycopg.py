@@ -43,6 +43,17 @@ def masked(connection):
             show(*row)
         cursor.execute("SELECT email, birth_date FROM people WHERE id = %s", (7,))
         show(cursor.fetchall())
+        cursor.execute("SELECT array_agg(email), array_agg(birth_date), ARRAY[p], p, ROW(ssn, id), daterange(birth_date, NULL) FROM people p GROUP BY p.id ORDER BY p.id")
+        show(cursor.fetchall())
+    for form in ("", " (FORMAT csv, HEADER, FORCE_QUOTE *)", " (FORMAT binary)", " (DELIMITER '5', FORMAT csv)"):
+        with connection.cursor().copy("COPY (SELECT id, name, email, birth_date, ssn, city FROM people ORDER BY id) TO STDOUT" + form) as copy:
+            if "csv" in form:
+                for data in copy:
+                    show(bytes(data))
+                continue
+            copy.set_types(["int4", "text", "text", "date", "text", "text"])
+            for row in copy.rows():
+                show(row)
 
 
 def main():

@@ -6,10 +6,13 @@
 //!
 //! - `way` runs a client on one of the ways and reads what it says;
 //! - `oltp` and `bulk` are the rows that every round measures; `connections` is what connections cost;
+//! - `detect` and `masking` are benches of their own: quality and speed of what masking is made of.
 //! - `samples` keeps figures and their ratios; `report` prints them, with the aims.
 
 mod bulk;
 mod connections;
+mod detect;
+mod masking;
 mod oltp;
 mod peers;
 mod report;
@@ -26,7 +29,10 @@ use std::time::Duration;
 use way::Way;
 
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
+    #[command(subcommand)]
+    what: Option<What>,
     /// One short round: shows that everything runs, measures little
     #[arg(long)]
     quick: bool,
@@ -45,6 +51,15 @@ pub struct Options {
     /// Leave governor out: compare the peers alone
     #[arg(long)]
     peers_only: bool,
+}
+
+/// Benches of their own.
+#[derive(Clone, Debug, clap::Subcommand)]
+enum What {
+    /// Precision, recall and speed of the detectors on a labelled corpus, beside Microsoft Presidio
+    Detect(detect::Options),
+    /// How fast rows are masked: in the engine, and through governor beside the same rows unmasked
+    Masking(masking::Options),
 }
 
 /// What can be measured alone.
@@ -69,6 +84,11 @@ impl Options {
 }
 
 pub fn run(options: &Options) -> Result<()> {
+    match &options.what {
+        Some(What::Detect(options)) => return detect::run(options),
+        Some(What::Masking(options)) => return masking::run(options),
+        None => {}
+    }
     if !options.no_build && !options.peers_only {
         setup::run(&setup::Options::for_bench())?;
         let binary = compile::governor(true)?;

@@ -8,6 +8,8 @@
 
 mod drivers;
 
+pub use drivers::presidio;
+
 use crate::{root, shell};
 use anyhow::{Context, Result, bail};
 use std::path::Path;

@@ -207,7 +207,14 @@ fn labels(config: &Config) -> Labels {
             .masking
             .columns
             .iter()
+            .filter(|label| label.path.is_none())
             .map(|label| (label.column.clone(), label.category))
+            .collect(),
+        paths: config
+            .masking
+            .columns
+            .iter()
+            .filter_map(|label| Some((label.column.clone(), label.path.clone()?, label.category)))
             .collect(),
         clear: config.masking.clear.clone(),
         ..Labels::default()

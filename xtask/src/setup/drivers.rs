@@ -46,21 +46,12 @@ fn tools() -> Result<Vec<Tool>> {
     let below = |name: &str| workspace::root().join("tests/drivers").join(name);
     let read =
         |name: &str| std::fs::read_to_string(below(name)).with_context(|| format!("tests/drivers/{name}"));
-    let python = |requirements: PathBuf| {
-        move |place: &Path| {
-            // A virtual environment knows its own path, so it cannot be made elsewhere and moved.
-            shell::run(Command::new("/usr/bin/python3").args(["-m", "venv", "--clear"]).arg(place))?;
-            let mut pip = Command::new(place.join("bin/python"));
-            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-            shell::run(pip.arg(&requirements))
-        }
-    };
     let mut tools = vec![
         Tool {
             what: "drivers for Python".into(),
             place: programs::tools().join("python"),
             from: read("requirements.txt")?,
-            make: Box::new(python(below("requirements.txt"))),
+            make: python(below("requirements.txt")),
         },
         Tool {
             what: "drivers for Node.js".into(),
@@ -92,6 +83,33 @@ fn tools() -> Result<Vec<Tool>> {
         });
     }
     Ok(tools)
+}
+
+/// Presidio, which `cargo xtask bench detect` compares with; installed when that asks for it.
+pub fn presidio() -> Result<PathBuf> {
+    let requirements = workspace::root().join("xtask/src/bench/detect/requirements.txt");
+    let tool = Tool {
+        what: "Microsoft Presidio".into(),
+        place: programs::tools().join("presidio"),
+        from: std::fs::read_to_string(&requirements)?,
+        make: python(requirements),
+    };
+    if !tool.is_made() {
+        println!("missing: {}", tool.what);
+        tool.install()?;
+    }
+    Ok(tool.place)
+}
+
+/// A virtual environment with what the file asks for.
+fn python(requirements: PathBuf) -> Maker {
+    Box::new(move |place| {
+        // A virtual environment knows its own path, so it cannot be made elsewhere and moved.
+        shell::run(Command::new("/usr/bin/python3").args(["-m", "venv", "--clear"]).arg(place))?;
+        let mut pip = Command::new(place.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+        shell::run(pip.arg(&requirements))
+    })
 }
 
 impl Tool {

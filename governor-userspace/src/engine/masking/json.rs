@@ -5,13 +5,20 @@
 //! Strings with escapes are decoded before they are searched, so `\u0040` hides no address; what is
 //! found in them hides the whole string. Everything between values is copied byte for byte.
 //!
+//! An operator may name places beside: what is below one of them is hidden, yes and no too.
+//!
 //! Invariant: on `Ok`, valid JSON in gives valid JSON out. Memory: one byte per level of nesting.
 
+mod path;
+
+pub use path::JsonPath;
+
 use super::classify::classify_column;
-use super::detector::Detectors;
+use super::masker::Masker;
 use super::pg_type::TEXT;
 use super::transform::JSON_MARKER;
 use crate::engine::model::Category;
+use path::NOT_MET;
 use std::ops::Range;
 
 /// Why the masked document ends where it ends.
@@ -24,8 +31,19 @@ pub(super) enum JsonStop {
 }
 
 /// Appends `text` with its sensitive values hidden; returns how many there were.
-pub(super) fn mask_json(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> Result<u32, JsonStop> {
-    let mut walker = Walker { detectors, text, at: 0, masked: 0, levels: vec![Level::default()] };
+pub(super) fn mask_json(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> Result<u32, JsonStop> {
+    mask_json_at(masker, &[], text, out)
+}
+
+/// The same; what stands at one of `paths` is sensitive too.
+pub(super) fn mask_json_at(
+    masker: &Masker,
+    paths: &[JsonPath],
+    text: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<u32, JsonStop> {
+    let top = Level { met: vec![0; paths.len()], ..Level::default() };
+    let mut walker = Walker { masker, paths, text, at: 0, masked: 0, levels: vec![top] };
     walker.walk(out)?;
     Ok(walker.masked)
 }
@@ -42,10 +60,16 @@ struct Level {
     key_sensitive: bool,
     /// Where the latest key stands in the text, quotes excluded: it stands for a relation's name.
     key: Range<usize>,
+    /// How many keys of each path are met on the way here, and behind the latest key.
+    met: Vec<u8>,
+    met_by_key: Vec<u8>,
+    /// A path ends on the way here.
+    named: bool,
 }
 
 struct Walker<'a> {
-    detectors: &'a Detectors,
+    masker: &'a Masker,
+    paths: &'a [JsonPath],
     text: &'a [u8],
     at: usize,
     masked: u32,
@@ -63,7 +87,11 @@ impl Walker<'_> {
                     let sensitive = above.sensitive || above.key_sensitive;
                     // An array's elements belong to the key that the array belongs to.
                     let key = if byte == b'[' { above.key.clone() } else { 0..0 };
-                    self.levels.push(Level { is_object: byte == b'{', sensitive, key, ..Level::default() });
+                    let met = if above.is_object { &above.met_by_key } else { &above.met }.clone();
+                    let named = self.is_named();
+                    let is_object = byte == b'{';
+                    let level = Level { is_object, sensitive, key, met, named, ..Level::default() };
+                    self.levels.push(level);
                     self.copy(1, out);
                 }
                 b'}' | b']' => {
@@ -131,7 +159,7 @@ impl Walker<'_> {
             }
         } else {
             out.push(b'"');
-            self.masked += mask_ranges(self.detectors, raw, out);
+            self.masked += mask_ranges(self.masker, raw, out);
             out.push(b'"');
         }
         Ok(())
@@ -156,21 +184,34 @@ impl Walker<'_> {
             |range: Range<usize>| String::from_utf8_lossy(self.text.get(range).unwrap_or(&[])).into_owned();
         let parent = self.levels.len().checked_sub(2).and_then(|above| self.levels.get(above));
         let parent = parent.map(|level| text(level.key.clone())).unwrap_or_default();
-        let sensitive = classify_column(&parent, &text(key.clone()), TEXT).is_some();
+        let raw = self.text.get(key.clone()).unwrap_or(&[]);
+        let decoded = if raw.contains(&b'\\') { decode(raw) } else { raw.to_vec() };
+        let name = String::from_utf8_lossy(&decoded);
+        let sensitive = classify_column(&parent, &name, TEXT).is_some();
+        let paths = self.paths;
         if let Some(level) = self.levels.last_mut() {
             level.key = key;
             level.key_sensitive = sensitive;
+            let met = paths.iter().zip(&level.met).map(|(path, met)| path.follow(*met, &decoded));
+            level.met_by_key = met.collect();
         }
     }
 
+    /// The value that comes stands at a place that an operator named, or below one.
+    fn is_named(&self) -> bool {
+        let Some(level) = self.levels.last() else { return false };
+        let met = if level.is_object { &level.met_by_key } else { &level.met };
+        level.named || self.paths.iter().zip(met).any(|(path, met)| *met != NOT_MET && path.is_met(*met))
+    }
+
     fn is_sensitive(&self) -> bool {
-        self.levels.last().is_some_and(|level| level.sensitive || level.key_sensitive)
+        self.levels.last().is_some_and(|level| level.sensitive || level.key_sensitive) || self.is_named()
     }
 
     fn is_found(&self, value: &[u8]) -> bool {
         let mut found: Vec<(Range<usize>, Category)> = Vec::new();
-        self.detectors.detect(value).is_some() || {
-            self.detectors.find_in_text(value, &mut found);
+        self.masker.detectors.detect(value).is_some() || {
+            self.masker.detectors.find_in_text(value, &mut found);
             !found.is_empty()
         }
     }
@@ -184,6 +225,12 @@ impl Walker<'_> {
 
     fn word(&mut self, length: usize, out: &mut Vec<u8>) -> Result<(), JsonStop> {
         match self.text.get(self.at..self.at + length) {
+            Some(b"true" | b"false") if self.is_named() => {
+                self.masked += 1;
+                out.extend_from_slice(b"null");
+                self.at += length;
+                Ok(())
+            }
             Some(b"true" | b"null" | b"false") => {
                 self.copy(length, out);
                 Ok(())
@@ -201,13 +248,13 @@ impl Walker<'_> {
 
 /// Appends `text` with what is found in it hidden: all of it where the whole is known, ranges
 /// otherwise. Returns how many were hidden. Valid inside a JSON string that has no escapes.
-pub(super) fn mask_ranges(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> u32 {
-    if detectors.detect(text).is_some() {
+pub(super) fn mask_ranges(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> u32 {
+    if masker.detectors.detect(text).is_some() {
         out.extend_from_slice(super::transform::MARKER);
         return 1;
     }
     let mut found = Vec::new();
-    detectors.find_in_text(text, &mut found);
+    masker.detectors.find_in_text(text, &mut found);
     let mut from = 0;
     for (range, _) in &found {
         out.extend_from_slice(text.get(from..range.start).unwrap_or(&[]));

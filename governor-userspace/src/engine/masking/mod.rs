@@ -5,18 +5,24 @@
 //! driver still decodes them. `docs/masking.md` says what that covers and what it does not.
 
 mod classify;
+mod copy;
 mod detector;
 mod json;
 mod lexicon;
+mod masker;
 mod parameter;
 mod partial;
 mod pg_type;
 mod row;
+mod structure;
 mod transform;
 
 pub use crate::engine::model::Category;
 pub use classify::{classify_column, could_carry};
+pub use copy::{CopyError, CopyMask};
 pub use detector::{DetectorError, Detectors, Finding};
+pub use json::JsonPath;
+pub use masker::Masker;
 pub use parameter::{PARAMETER_BYTES_MAX, mask_parameter, mask_text};
 pub use row::{ColumnAction, ColumnPlan, RowError, RowOutcome, RowPlan, mask_row};
-pub use transform::{Format, Masked, mask_value};
+pub use transform::{Format, Masked, ValueMask, mask_value};

@@ -7,14 +7,15 @@
 //! judging fails in any way is redacted.
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW>
 
-use super::classify::could_carry;
-use super::detector::Detectors;
-use super::json::{mask_json, mask_ranges};
-use super::pg_type::{TypeClass, characters_max};
-use super::transform::{Format, Masked, mask_value};
-use crate::engine::model::Category;
-use crate::engine::model::MaskStyle;
+use super::classify::{classify_column, could_carry};
+use super::json::{JsonPath, mask_json, mask_json_at, mask_ranges};
+use super::masker::Masker;
+use super::pg_type::{TypeClass, XML, characters_max};
+use super::structure::{self, Leaf, xml};
+use super::transform::{Format, Masked, ValueMask, mask_value};
+use crate::engine::model::{Category, MaskStyle, Types};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 /// What happens to the values of one result column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +24,9 @@ pub enum ColumnAction {
     Clear,
     /// Shown unless a detector knows the value or something in it.
     Detect,
-    /// Never shown. `category` is `None` where the origin is unknown.
-    Mask { style: MaskStyle, category: Option<Category> },
+    /// Never shown. `category` is `None` where the origin is unknown; keyed styles replace equal values
+    /// alike where `tweak` is equal.
+    Mask { style: MaskStyle, category: Option<Category>, tweak: u64 },
 }
 
 /// One column of a result, as RowDescription and policy describe it.
@@ -38,8 +40,13 @@ pub struct ColumnPlan {
 }
 
 impl ColumnPlan {
+    /// Its values are never shown.
+    pub(super) fn is_masked(&self) -> bool {
+        matches!(self.action, ColumnAction::Mask { .. })
+    }
+
     /// Values of this column can never change.
-    fn is_passive(&self) -> bool {
+    pub(super) fn is_passive(&self) -> bool {
         match self.action {
             ColumnAction::Clear => true,
             ColumnAction::Detect => {
@@ -54,6 +61,10 @@ impl ColumnPlan {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowPlan {
     pub columns: Vec<ColumnPlan>,
+    /// What values of the database's types are made of.
+    pub types: Arc<Types>,
+    /// Places in documents that are hidden, by the column's index.
+    pub paths: Vec<(usize, Arc<[JsonPath]>)>,
 }
 
 impl RowPlan {
@@ -72,6 +83,26 @@ pub struct RowOutcome {
     pub masked_values: u32,
     /// The same values by what they are, in the order of [`Category::ALL`].
     pub masked_by: [u32; Category::ALL.len()],
+}
+
+impl RowOutcome {
+    /// One more value was replaced.
+    pub(super) fn count(&mut self, category: Category) {
+        self.changed = true;
+        self.masked_values += 1;
+        if let Some(count) = self.masked_by.get_mut(category as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Another row of the same.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.changed |= other.changed;
+        self.masked_values = self.masked_values.saturating_add(other.masked_values);
+        for (total, here) in self.masked_by.iter_mut().zip(other.masked_by) {
+            *total = total.saturating_add(here);
+        }
+    }
 }
 
 /// The server broke the protocol, or its rows are not those that were described. Closes the session.
@@ -94,12 +125,12 @@ pub enum RowError {
 /// content) to `out`; otherwise, and on errors, leaves `out` as it was.
 pub fn mask_row(
     plan: &RowPlan,
-    detectors: &Detectors,
+    masker: &Masker,
     body: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<RowOutcome, RowError> {
     let from = out.len();
-    let result = rewrite(plan, detectors, body, out).and_then(|outcome| {
+    let result = rewrite(plan, masker, body, out).and_then(|outcome| {
         if outcome.changed {
             seal(out, from)?;
         }
@@ -111,12 +142,7 @@ pub fn mask_row(
     result
 }
 
-fn rewrite(
-    plan: &RowPlan,
-    detectors: &Detectors,
-    body: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<RowOutcome, RowError> {
+fn rewrite(plan: &RowPlan, masker: &Masker, body: &[u8], out: &mut Vec<u8>) -> Result<RowOutcome, RowError> {
     let (count, mut rest) = body.split_first_chunk::<2>().ok_or(RowError::Truncated { column: 0 })?;
     let found = i16::from_be_bytes(*count);
     if usize::try_from(found) != Ok(plan.columns.len()) {
@@ -147,7 +173,7 @@ fn rewrite(
         }
         let length_at = out.len();
         out.extend_from_slice(&[0; 4]);
-        match replace(column_plan, detectors, value, out) {
+        match replace(plan, column, masker, value, out) {
             Replaced::No => {
                 out.truncate(at);
                 copy_if_changed(outcome, before, tail, out);
@@ -166,11 +192,7 @@ fn rewrite(
                 if let Some(slot) = out.get_mut(length_at..length_at + 4) {
                     slot.copy_from_slice(&length.to_be_bytes());
                 }
-                outcome.changed = true;
-                outcome.masked_values += 1;
-                if let Some(count) = outcome.masked_by.get_mut(category as usize) {
-                    *count += 1;
-                }
+                outcome.count(category);
             }
         }
     }
@@ -192,51 +214,139 @@ fn seal(out: &mut [u8], from: usize) -> Result<(), RowError> {
     Ok(())
 }
 
-enum Replaced {
+pub(super) enum Replaced {
     No,
     /// With what the value was, or was taken for.
     Yes(Masked, Category),
 }
 
 /// Judges one value and appends its replacement. Whatever goes wrong inside redacts the value.
-fn replace(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<u8>) -> Replaced {
+pub(super) fn replace(
+    row: &RowPlan,
+    column: usize,
+    masker: &Masker,
+    value: &[u8],
+    out: &mut Vec<u8>,
+) -> Replaced {
     let from = out.len();
+    let types = &*row.types;
+    let Some(plan) = row.columns.get(column) else { return Replaced::Yes(Masked::Null, Category::Other) };
     // Nothing that the closure touches is used after a panic except `out`, which is cut back.
     let judged = catch_unwind(AssertUnwindSafe(|| match plan.action {
         ColumnAction::Clear => Replaced::No,
-        ColumnAction::Mask { style, category } => {
-            Replaced::Yes(mask_whole(plan, style, category, value, out), category.unwrap_or(Category::Other))
+        ColumnAction::Mask { style, category, tweak } => {
+            let how = How { style, category, tweak };
+            Replaced::Yes(
+                mask_whole(types, plan, masker, how, value, out),
+                category.unwrap_or(Category::Other),
+            )
         }
-        ColumnAction::Detect => detect(plan, detectors, value, out),
+        ColumnAction::Detect => match row.paths.iter().find(|(at, _)| *at == column) {
+            Some((_, paths)) => document(types, plan, masker, paths, value, out),
+            None => detect(types, plan, masker, value, 0, out),
+        },
     }));
     judged.unwrap_or_else(|_| {
         out.truncate(from);
-        Replaced::Yes(mask_whole(plan, MaskStyle::Redact, None, value, out), Category::Other)
+        Replaced::Yes(mask_whole(types, plan, masker, How::REDACT, value, out), Category::Other)
     })
 }
 
-fn mask_whole(
-    plan: &ColumnPlan,
+/// How a value is masked, whatever it is declared as.
+#[derive(Clone, Copy, Debug)]
+struct How {
     style: MaskStyle,
     category: Option<Category>,
+    tweak: u64,
+}
+
+impl How {
+    const REDACT: Self = Self { style: MaskStyle::Redact, category: None, tweak: 0 };
+
+    fn partial(category: Category) -> Self {
+        Self { style: MaskStyle::Partial, category: Some(category), tweak: 0 }
+    }
+}
+
+fn mask_whole(
+    types: &Types,
+    plan: &ColumnPlan,
+    masker: &Masker,
+    how: How,
     value: &[u8],
     out: &mut Vec<u8>,
 ) -> Masked {
-    mask_value(style, category, plan.type_oid, plan.type_modifier, plan.format, value, out)
+    let format = plan.format;
+    let How { style, category, tweak } = how;
+    if plan.type_oid == XML && matches!(style, MaskStyle::Redact | MaskStyle::Partial) {
+        // A document for who parses it.
+        out.extend_from_slice(structure::XML_MARKER);
+        return Masked::Value;
+    }
+    let plain = |leaf: &Leaf<'_>, value: &[u8], out: &mut Vec<u8>| {
+        let Leaf { type_oid, type_modifier, .. } = *leaf;
+        let mask = ValueMask { style, category, tweak, type_oid, type_modifier, format };
+        mask_value(masker, &mask, value, out)
+    };
+    let leaf = Leaf::of(plan);
+    if structure::is_structured(types, plan.type_oid) {
+        return structure::mask(types, &leaf, style, format, value, &plain, out);
+    }
+    plain(&leaf, value, out)
 }
 
-fn detect(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<u8>) -> Replaced {
+/// A document of which some places are hidden.
+fn document(
+    types: &Types,
+    plan: &ColumnPlan,
+    masker: &Masker,
+    paths: &[JsonPath],
+    value: &[u8],
+    out: &mut Vec<u8>,
+) -> Replaced {
+    let from = out.len();
+    let text = match (TypeClass::of(plan.type_oid), plan.format) {
+        (TypeClass::Jsonb, Format::Binary) => value.strip_prefix(&[1]),
+        (TypeClass::Json | TypeClass::Jsonb | TypeClass::Text, _) => Some(value),
+        _ => None,
+    };
+    let document = match text {
+        Some(text) => {
+            out.extend_from_slice(value.get(..value.len() - text.len()).unwrap_or_default());
+            match mask_json_at(masker, paths, text, out) {
+                Ok(0) => Document::Unchanged,
+                Ok(_) => Document::Masked,
+                Err(_) => Document::Not,
+            }
+        }
+        None => Document::Not,
+    };
+    json_outcome(types, document, plan, masker, value, from, out)
+}
+
+/// `depth`: of arrays and rows around the value.
+fn detect(
+    types: &Types,
+    plan: &ColumnPlan,
+    masker: &Masker,
+    value: &[u8],
+    depth: usize,
+    out: &mut Vec<u8>,
+) -> Replaced {
     let from = out.len();
     match (TypeClass::of(plan.type_oid), plan.format) {
+        (TypeClass::Text, _) if plan.type_oid == XML && value.contains(&b'<') => {
+            xml::mask_xml(masker, value, out)
+        }
         (TypeClass::Text, _) => {
-            if let Some(finding) = detectors.detect(value) {
+            if let Some(finding) = masker.detectors.detect(value) {
                 let category = finding.category;
-                let masked = mask_whole(plan, MaskStyle::Partial, Some(category), value, out);
+                let masked = mask_whole(types, plan, masker, How::partial(category), value, out);
                 return Replaced::Yes(masked, category);
             }
-            if !(starts_like_json(value) && mask_document(detectors, value, out) != Document::Not) {
+            if !(starts_like_json(value) && mask_document(masker, value, out) != Document::Not) {
                 out.truncate(from);
-                if mask_ranges(detectors, value, out) == 0 {
+                if mask_ranges(masker, value, out) == 0 {
                     return Replaced::No;
                 }
             } else if out.get(from..) == Some(value) {
@@ -246,35 +356,45 @@ fn detect(plan: &ColumnPlan, detectors: &Detectors, value: &[u8], out: &mut Vec<
             match characters_max(plan.type_oid, plan.type_modifier) {
                 Some(limit) if out.len() - from > limit && characters(out.get(from..)) > limit => {
                     out.truncate(from);
-                    Replaced::Yes(mask_whole(plan, MaskStyle::Redact, None, value, out), Category::Other)
+                    Replaced::Yes(mask_whole(types, plan, masker, How::REDACT, value, out), Category::Other)
                 }
                 _ => Replaced::Yes(Masked::Value, Category::Other),
             }
         }
         (TypeClass::Json, _) | (TypeClass::Jsonb, Format::Text) => {
-            let document = mask_document(detectors, value, out);
-            json_outcome(document, plan, value, from, out)
+            let document = mask_document(masker, value, out);
+            json_outcome(types, document, plan, masker, value, from, out)
         }
         (TypeClass::Jsonb, Format::Binary) => {
             let document = match value.split_first() {
                 Some((1, text)) => {
                     out.push(1);
-                    mask_document(detectors, text, out)
+                    mask_document(masker, text, out)
                 }
                 _ => Document::Not,
             };
-            json_outcome(document, plan, value, from, out)
+            json_outcome(types, document, plan, masker, value, from, out)
         }
-        (TypeClass::TextArray, Format::Text) => match mask_ranges(detectors, value, out) {
-            0 => Replaced::No,
-            _ if out.get(from) == Some(&b'{') => Replaced::Yes(Masked::Value, Category::Other),
-            _ => Replaced::Yes(Masked::Null, Category::Other),
-        },
-        // Elements and fields of text stand in the binary form of arrays and composites as they are.
-        (TypeClass::TextArray | TypeClass::Other | TypeClass::SingleByte, _) => {
+        (TypeClass::TextArray | TypeClass::Other | TypeClass::SingleByte, format) => {
+            let leaf = |leaf: &Leaf<'_>, value: &[u8], out: &mut Vec<u8>| {
+                // A field's name counts like a key in JSON.
+                let named = leaf.name.and_then(|name| classify_column("", name, leaf.type_oid));
+                let plan = ColumnPlan { format, ..leaf.plan() };
+                match named {
+                    Some(category) => {
+                        let masked = mask_whole(types, &plan, masker, How::REDACT, value, out);
+                        Replaced::Yes(masked, category)
+                    }
+                    None => detect(types, &plan, masker, value, depth + 1, out),
+                }
+            };
+            if structure::is_structured(types, plan.type_oid) && depth < structure::DEPTH_MAX {
+                return structure::detect(types, &Leaf::of(plan), format, value, &leaf, out);
+            }
+            // Text stands in the binary form of most types as it is.
             let mut found = Vec::new();
-            if detectors.detect(value).is_none() {
-                detectors.find_in_text(value, &mut found);
+            if masker.detectors.detect(value).is_none() {
+                masker.detectors.find_in_text(value, &mut found);
                 if found.is_empty() {
                     return Replaced::No;
                 }
@@ -292,8 +412,8 @@ enum Document {
     Not,
 }
 
-fn mask_document(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> Document {
-    match mask_json(detectors, text, out) {
+fn mask_document(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> Document {
+    match mask_json(masker, text, out) {
         Ok(0) => Document::Unchanged,
         Ok(_) => Document::Masked,
         Err(_) => Document::Not,
@@ -302,8 +422,10 @@ fn mask_document(detectors: &Detectors, text: &[u8], out: &mut Vec<u8>) -> Docum
 
 /// The server only sends valid JSON: what cannot be read is not understood, and hidden.
 fn json_outcome(
+    types: &Types,
     document: Document,
     plan: &ColumnPlan,
+    masker: &Masker,
     value: &[u8],
     from: usize,
     out: &mut Vec<u8>,
@@ -313,7 +435,7 @@ fn json_outcome(
         Document::Unchanged => Replaced::No,
         Document::Not => {
             out.truncate(from);
-            Replaced::Yes(mask_whole(plan, MaskStyle::Redact, None, value, out), Category::Other)
+            Replaced::Yes(mask_whole(types, plan, masker, How::REDACT, value, out), Category::Other)
         }
     }
 }

@@ -7,8 +7,9 @@
 //! Binary layouts: the `*send` functions of PostgreSQL's `src/backend/utils/adt`; `integer_datetimes`
 //! is on in every server since version 10. Text dates are ISO, the default `DateStyle`.
 
+use super::masker::Masker;
 use super::partial;
-use super::pg_type::{TypeClass, characters_max};
+use super::pg_type::{TypeClass, XML, characters_max};
 use crate::engine::model::Category;
 use crate::engine::model::MaskStyle;
 
@@ -28,20 +29,26 @@ pub enum Masked {
     Null,
 }
 
+/// How one value is masked, and what it is declared as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValueMask {
+    pub style: MaskStyle,
+    /// `None` where the origin is unknown.
+    pub category: Option<Category>,
+    /// Keyed styles replace equal values alike where this is equal.
+    pub tweak: u64,
+    pub type_oid: u32,
+    /// RowDescription's: `varchar(n)` arrives as n + 4, −1 where there is none.
+    pub type_modifier: i32,
+    pub format: Format,
+}
+
 /// Masks one value that is not NULL. Appends the replacement, without its length, to `out`.
 ///
-/// `type_modifier` is RowDescription's (`varchar(n)` arrives as n + 4, −1 where there is none): the
-/// replacement keeps to the length. `value` may be any bytes: nothing in it is trusted, and only ASCII
+/// The replacement keeps to the limits of the type. `value` may be any bytes: nothing in it is trusted, and only ASCII
 /// characters of it are ever kept.
-pub fn mask_value(
-    style: MaskStyle,
-    category: Option<Category>,
-    type_oid: u32,
-    type_modifier: i32,
-    format: Format,
-    value: &[u8],
-    out: &mut Vec<u8>,
-) -> Masked {
+pub fn mask_value(_masker: &Masker, mask: &ValueMask, value: &[u8], out: &mut Vec<u8>) -> Masked {
+    let ValueMask { style, category, type_oid, type_modifier, format, .. } = *mask;
     if style == MaskStyle::Null {
         return Masked::Null;
     }
@@ -117,7 +124,6 @@ fn fixed(class: TypeClass, format: Format) -> Option<&'static [u8]> {
 /// What a text value reads when nothing of it is kept.
 pub(super) const MARKER: &[u8] = b"[masked]";
 pub(super) const JSON_MARKER: &[u8] = b"\"[masked]\"";
-const XML: u32 = 142;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@
 //!
 //! Invariant: what was not read is [`Resolved::Unknown`], never absent: an object may have been made a moment ago.
 
-use super::{FunctionName, RelationName, SearchPath, SideEffects};
+use super::{FunctionName, RelationName, RowField, SearchPath, SideEffects, TypeShape, Types};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -152,11 +152,21 @@ pub struct Catalogue {
     /// Where in `functions` the one with an oid is.
     function_places: HashMap<Oid, (Arc<str>, u32)>,
     effects: SideEffects,
+    same_values: Vec<(ColumnId, ColumnId)>,
+    generated: Vec<(ColumnId, ColumnId)>,
+    remote_columns: HashMap<ColumnId, Box<str>>,
+    remote_tables: HashMap<Oid, Box<str>>,
     /// Composite types and the row types of relations: type oid → relation oid.
     row_types: HashMap<Oid, Oid>,
+    types: Arc<Types>,
 }
 
 impl Catalogue {
+    /// What values of each type are made of.
+    pub fn types(&self) -> &Arc<Types> {
+        &self.types
+    }
+
     pub fn relation(&self, oid: Oid) -> Option<&Relation> {
         self.relations.get(&oid)
     }
@@ -233,6 +243,29 @@ impl Catalogue {
         self.effects.is_operator(name)
     }
 
+    /// Columns of foreign keys, with those that they reference.
+    pub fn same_values(&self) -> &[(ColumnId, ColumnId)] {
+        &self.same_values
+    }
+
+    /// Generated columns, each with the columns that it is computed from.
+    pub fn generated(&self) -> &[(ColumnId, ColumnId)] {
+        &self.generated
+    }
+
+    /// Relation and column as they are called on the other server, where this is a column of a foreign table and they
+    /// are called otherwise there.
+    pub fn remote_names<'a>(
+        &'a self,
+        relation: &'a Relation,
+        column: &'a Column,
+    ) -> Option<(&'a str, &'a str)> {
+        let table = self.remote_tables.get(&relation.oid).map(AsRef::as_ref);
+        let name = self.remote_columns.get(&(relation.oid, column.attribute)).map(AsRef::as_ref);
+        (table.is_some() || name.is_some())
+            .then(|| (table.unwrap_or(&relation.name), name.unwrap_or(&column.name)))
+    }
+
     /// What runs or changes without being named.
     pub fn effects(&self) -> &SideEffects {
         &self.effects
@@ -256,6 +289,8 @@ fn several<T>(mut found: Vec<&T>) -> Resolved<'_, T> {
 #[derive(Debug, Default)]
 pub struct Builder {
     pub effects: SideEffects,
+    /// Types of users; composites are known by their relations.
+    pub types: Types,
     catalogue: Catalogue,
     by_name: HashMap<Arc<str>, Vec<Oid>>,
     children: HashMap<Oid, Vec<Oid>>,
@@ -264,6 +299,26 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// Columns of a foreign key: what references and what is referenced.
+    pub fn same_values(&mut self, referenced: ColumnId, referencing: ColumnId) {
+        self.catalogue.same_values.push((referenced, referencing));
+    }
+
+    /// A generated column, and one that it is computed from.
+    pub fn generated(&mut self, column: ColumnId, from: ColumnId) {
+        self.catalogue.generated.push((column, from));
+    }
+
+    /// What a foreign table's column is called where its values are.
+    pub fn remote_column(&mut self, column: ColumnId, name: &str) {
+        self.catalogue.remote_columns.insert(column, name.into());
+    }
+
+    /// What a foreign table is called where its rows are.
+    pub fn remote_table(&mut self, table: Oid, name: &str) {
+        self.catalogue.remote_tables.insert(table, name.into());
+    }
+
     /// One copy of each name, however many columns have it.
     pub fn intern(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.names.get(name) {
@@ -310,7 +365,16 @@ impl Builder {
                 function_places.insert(function.oid, (name.clone(), at));
             }
         }
+        let mut types = self.types;
+        for (row_type, relation) in &self.catalogue.row_types {
+            if let Some(relation) = self.catalogue.relations.get(relation) {
+                let field = |c: &Column| RowField { name: c.name.clone(), type_oid: c.type_oid };
+                let fields = relation.columns.iter().map(field).collect();
+                types.add(*row_type, TypeShape::Composite { fields: Some(fields) });
+            }
+        }
         let mut catalogue = Catalogue {
+            types: Arc::new(types),
             by_name: self.by_name.into_iter().map(|(name, oids)| (name, oids.into())).collect(),
             children: boxed(self.children),
             functions: self.functions.into_iter().map(|(name, all)| (name, all.into())).collect(),
@@ -319,6 +383,8 @@ impl Builder {
             ..self.catalogue
         };
         catalogue.relations.shrink_to_fit();
+        catalogue.same_values.shrink_to_fit();
+        catalogue.generated.shrink_to_fit();
         catalogue.by_name.shrink_to_fit();
         catalogue.row_types.shrink_to_fit();
         catalogue

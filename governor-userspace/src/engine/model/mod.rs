@@ -4,6 +4,7 @@ mod answer;
 mod catalogue;
 mod category;
 mod condition;
+mod copy;
 mod decision;
 mod endpoint;
 mod lineage;
@@ -16,6 +17,7 @@ mod side_effects;
 mod statement;
 mod time;
 mod tls;
+mod types;
 
 pub use answer::Answer;
 pub use catalogue::{
@@ -24,6 +26,7 @@ pub use catalogue::{
 };
 pub use category::Category;
 pub use condition::{Clause, Condition, Conditions, Form};
+pub use copy::{CopyFormat, CopyOptions};
 pub use decision::{
     Decision, DecisionId, Hold, LimitKind, Limits, MaskStyle, Obligations, Rate, Reason, Verdict,
 };
@@ -41,3 +44,4 @@ pub use statement::{
 };
 pub use time::Timestamp;
 pub use tls::{PeerCertificate, ShownCertificate, TlsSession, UpstreamTls};
+pub use types::{RowField, TypeShape, Types};

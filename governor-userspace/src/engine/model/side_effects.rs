@@ -83,6 +83,8 @@ pub struct SideEffects {
     in_function: HashMap<Oid, Vec<Oid>>,
     /// Functions of casts and of domains' checks: where they run cannot be told from names.
     anywhere: Vec<Oid>,
+    /// Functions of casts that the server puts in where nobody wrote one.
+    unasked_casts: Vec<Oid>,
     /// Functions of event triggers.
     on_definition: Vec<Oid>,
     operators: HashMap<Box<str>, Vec<Oid>>,
@@ -138,6 +140,15 @@ impl SideEffects {
 
     pub fn calls_anywhere(&mut self, function: Oid) {
         self.anywhere.push(function);
+    }
+
+    /// Functions of implicit casts: what calls or compares something may run them.
+    pub fn unasked_casts(&self) -> &[Oid] {
+        &self.unasked_casts
+    }
+
+    pub fn casts_unasked(&mut self, function: Oid) {
+        self.unasked_casts.push(function);
     }
 
     pub fn on_definition(&self) -> &[Oid] {

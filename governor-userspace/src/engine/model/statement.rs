@@ -1,6 +1,6 @@
 //! Facts about one SQL command: what policy, masking and records may know of it.
 
-use super::RelationName;
+use super::{CopyOptions, RelationName};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -281,6 +281,9 @@ pub struct Statement {
     /// Boxed: few statements have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Box<SessionEffect>>,
+    /// How a COPY TO STDOUT writes its rows; `None` for everything else, and where its options are not understood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<Box<CopyOptions>>,
     /// Says why the facts above are not the whole truth; `None` where they are.
     pub unknown: Option<Unknown>,
     /// Shape of the text with literals removed: 16 hexadecimal digits.
@@ -308,6 +311,7 @@ impl Statement {
             prepared_name: None,
             inner: None,
             session: None,
+            copy: None,
             unknown: Some(why),
             fingerprint: String::new(),
         }

@@ -1,5 +1,5 @@
 //! Forwarding without copying: neighbouring messages that pass unchanged leave as one slice of the
-//! buffer that they were read into.
+//! buffer that they were read into. Neighbouring messages that were rewritten leave as one buffer too.
 
 use super::permit::Permit;
 use crate::engine::wire::postgres::Header;
@@ -71,11 +71,14 @@ pub(super) struct Chunk<'a, P> {
     buffer: &'a mut BytesMut,
     at: usize,
     proof: Option<P>,
+    /// What goes in place of messages, not yet handed on; it goes before what passed.
+    rewritten: Vec<u8>,
+    rewritten_proof: Option<P>,
 }
 
 impl<'a, P> Chunk<'a, P> {
     pub fn new(buffer: &'a mut BytesMut) -> Self {
-        Self { buffer, at: 0, proof: None }
+        Self { buffer, at: 0, proof: None, rewritten: Vec::new(), rewritten_proof: None }
     }
 
     /// Unread bytes.
@@ -94,6 +97,9 @@ impl<'a, P> Chunk<'a, P> {
 
     /// Hands on what passed so far, so that something else can follow it.
     pub fn flush<S: Sink<Proof = P>>(&mut self, sink: &mut S) {
+        if let Some(proof) = self.rewritten_proof.take() {
+            sink.put(std::mem::take(&mut self.rewritten).into(), proof);
+        }
         if let Some(proof) = self.proof.take() {
             let bytes = self.buffer.split_to(self.at).freeze();
             self.at = 0;
@@ -101,6 +107,38 @@ impl<'a, P> Chunk<'a, P> {
                 sink.put(bytes, proof);
             }
         }
+    }
+
+    /// `instead` goes in place of the next `n` unread bytes, together with what is rewritten behind it.
+    pub fn rewrite<S: Sink<Proof = P>>(&mut self, n: usize, instead: &[u8], proof: P, sink: &mut S) {
+        if self.at > 0 {
+            self.flush(sink);
+        }
+        if self.rewritten.is_empty() {
+            // The rest of what is here is mostly of the same kind.
+            self.rewritten.reserve(self.buffer.len().max(instead.len()));
+        }
+        self.rewritten.extend_from_slice(instead);
+        self.rewritten_proof = Some(match self.rewritten_proof.take() {
+            Some(earlier) => S::join(earlier, proof),
+            None => proof,
+        });
+        self.buffer.advance(n.min(self.buffer.len()));
+    }
+
+    /// A small message of `total` bytes between rewritten ones goes with them: cheaper copied than sent in a piece of its own.
+    pub fn joins_rewritten(&self, total: usize) -> bool {
+        self.rewritten_proof.is_some()
+            && self.at == 0
+            && total <= COPIED_BYTES_MAX
+            && total <= self.buffer.len()
+    }
+
+    /// Copies the next `n` unread bytes behind what was rewritten.
+    pub fn copy_to_rewritten(&mut self, n: usize) {
+        let n = n.min(self.buffer.len());
+        self.rewritten.extend_from_slice(self.buffer.get(..n).unwrap_or_default());
+        self.buffer.advance(n);
     }
 
     /// Drops the next `n` unread bytes.
@@ -179,3 +217,6 @@ impl<'a, P> Chunk<'a, P> {
         }
     }
 }
+
+/// Longest message that is copied rather than sent in a piece of its own.
+const COPIED_BYTES_MAX: usize = 16 * 1024;

@@ -422,7 +422,7 @@ impl Session {
             .iter()
             .map(|(value, binary)| {
                 value.map(|bytes| match (binary, std::str::from_utf8(bytes)) {
-                    (false, Ok(text)) => mask_parameter(&governance.detectors, text),
+                    (false, Ok(text)) => mask_parameter(&governance.masker, text),
                     (true, _) | (false, Err(_)) => format!("<{} bytes>", bytes.len()),
                 })
             })

@@ -13,9 +13,8 @@ use super::governance::Governance;
 use super::meaning::touches_temporary;
 use super::pipeline::Owed;
 use super::server::Step;
-use crate::engine::masking::ColumnAction;
+use super::sqlstates;
 use crate::engine::model::StatementKind;
-use crate::engine::policy::SeeColumn;
 use crate::engine::wire::postgres::backend::{error_fields, kind};
 use crate::engine::wire::postgres::encode;
 
@@ -31,8 +30,8 @@ impl Session {
         let hide = match words {
             Words::Harmless => false,
             // Code of users: what it reads is not in the statement.
-            Words::Code | Words::Log | Words::Unread => self.anything_hidden(governance),
-            Words::Server => self.front_is_doubtful(governance) && self.anything_hidden(governance),
+            Words::Code | Words::Log | Words::Unread => self.hides_unknown(governance),
+            Words::Server => self.front_is_doubtful(governance) && self.hides_unknown(governance),
         };
         match (hide, words, message) {
             (false, ..) => Step::Pass,
@@ -55,13 +54,6 @@ impl Session {
         };
         let run = self.pipeline.front().and_then(|owed: &Owed| owed.run.as_ref());
         run.is_none_or(|run| doubtful(&run.statement) || doubtful(&run.source.statement))
-    }
-
-    /// There is sensitive data, or may be, and policy hides what has no known origin.
-    fn anything_hidden(&self, governance: &mut Governance) -> bool {
-        let any = self.trusted_catalogue(governance).is_none_or(|catalogue| catalogue.any_sensitive());
-        let unknown = SeeColumn { column: None, category: None };
-        any && matches!(self.asker(governance).see(unknown), ColumnAction::Mask { .. })
     }
 }
 
@@ -108,7 +100,10 @@ impl Words {
 /// Fields that stay, and what is said in place of the others.
 fn kept(fields: &[(u8, &[u8])]) -> Vec<(u8, Vec<u8>)> {
     let field = |code: u8| fields.iter().find(|(c, _)| *c == code).map(|(_, value)| *value);
-    let sqlstate = field(b'C').filter(|code| code.len() == 5).unwrap_or(b"XX000");
+    // Five letters of a function's own may be anything.
+    let of_code = Words::of(fields) == Words::Code;
+    let sqlstate = field(b'C').filter(|code| sqlstates::is_known(code));
+    let sqlstate = sqlstate.unwrap_or(if of_code { b"P0001" } else { b"XX000" });
     let severity = field(b'V').unwrap_or(b"ERROR");
     let mut kept = vec![(b'S', severity.to_vec()), (b'V', severity.to_vec()), (b'C', sqlstate.to_vec())];
     kept.push((b'M', meaning(sqlstate).as_bytes().to_vec()));

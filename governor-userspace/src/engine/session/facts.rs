@@ -7,7 +7,7 @@
 //! - by shape (`shape.rs`): for sessions of which policy can deny, hold and mask nothing.
 
 use super::shape;
-use crate::engine::masking::{Detectors, mask_text};
+use crate::engine::masking::{Masker, mask_text};
 use crate::engine::model::Statement;
 use crate::engine::sql::{PostgresDialect, Script, SqlDialect};
 use quick_cache::Weighter;
@@ -75,7 +75,7 @@ impl Deref for StatementRef {
 
 /// One worker's facts.
 pub struct FactsCache {
-    detectors: Arc<Detectors>,
+    masker: Masker,
     record_text_bytes_max: usize,
     /// Under `standard_conforming_strings = on`; the rare other reading is not cached.
     texts: Cache<Box<str>, Arc<Understood>, Bytes>,
@@ -89,9 +89,9 @@ pub struct FactsCache {
 
 impl FactsCache {
     /// `record_text_bytes_max`: of a statement's text in its record.
-    pub fn new(detectors: Arc<Detectors>, record_text_bytes_max: usize) -> Self {
+    pub fn new(masker: impl Into<Masker>, record_text_bytes_max: usize) -> Self {
         Self {
-            detectors,
+            masker: masker.into(),
             record_text_bytes_max,
             texts: Cache::with_weighter(TEXTS_COUNT, TEXTS_BYTES_MAX, Bytes),
             shapes: Cache::new(SHAPES_COUNT_MAX),
@@ -136,7 +136,7 @@ impl FactsCache {
         {
             self.hits_count += 1;
             let recorded = found.recorded.iter().map(|r| Recorded {
-                text: mask_text(&self.detectors, own, self.record_text_bytes_max).into(),
+                text: mask_text(&self.masker, own, self.record_text_bytes_max).into(),
                 text_bytes: own.len() as u64,
                 ..r.clone()
             });
@@ -168,7 +168,7 @@ impl FactsCache {
             .statements
             .iter()
             .map(|s| Recorded {
-                text: mask_text(&self.detectors, &s.text, self.record_text_bytes_max).into(),
+                text: mask_text(&self.masker, &s.text, self.record_text_bytes_max).into(),
                 text_bytes: s.text.len() as u64,
                 tag: s.tag.as_str().into(),
                 fingerprint: s.fingerprint.as_str().into(),
@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     fn cache() -> FactsCache {
-        FactsCache::new(Arc::new(Detectors::new().unwrap()), 4096)
+        FactsCache::new(Arc::new(crate::engine::masking::Detectors::new().unwrap()), 4096)
     }
 
     #[test]

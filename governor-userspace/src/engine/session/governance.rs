@@ -11,7 +11,7 @@ use super::inference::{Inference, InferenceLimits};
 use super::rates::Rates;
 use super::reached::{self, Reached};
 use super::visibility;
-use crate::engine::masking::{ColumnAction, Detectors};
+use crate::engine::masking::{ColumnAction, Masker};
 use crate::engine::model::{Claims, Decision, Endpoint, SearchPath, Statement, Timestamp, Unknown};
 use crate::engine::policy::{
     DecisionCache, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
@@ -63,7 +63,7 @@ impl Default for EngineLimits {
 #[derive(Debug)]
 pub struct Governance {
     pub policy: Arc<PolicySet>,
-    pub detectors: Arc<Detectors>,
+    pub masker: Masker,
     pub labels: Arc<Labels>,
     pub limits: EngineLimits,
     /// Shared by all workers.
@@ -82,6 +82,8 @@ pub struct Governance {
     readings: LruCache<(Endpoint, String), Timestamp>,
     /// What statements reach, by their place and the catalogue.
     reached: LruCache<((usize, usize), u64), KnownReach>,
+    /// The row that was masked last: room that is used again, so that a row costs no allocation.
+    pub(super) row: Vec<u8>,
 }
 
 /// The statement keeps its place; the path is compared.
@@ -90,14 +92,15 @@ type KnownReach = (StatementRef, SearchPath, Arc<Reached>);
 impl Governance {
     pub fn new(
         policy: Arc<PolicySet>,
-        detectors: Arc<Detectors>,
+        masker: impl Into<Masker>,
         labels: Arc<Labels>,
         limits: EngineLimits,
     ) -> Self {
+        let masker = masker.into();
         Self {
             policy,
-            facts: FactsCache::new(detectors.clone(), limits.record_text_bytes_max),
-            detectors,
+            facts: FactsCache::new(masker.clone(), limits.record_text_bytes_max),
+            masker,
             labels,
             limits,
             rates: Arc::default(),
@@ -109,6 +112,7 @@ impl Governance {
             changes: LruCache::new(CATALOGUES_COUNT_MAX),
             readings: LruCache::new(CATALOGUES_COUNT_MAX),
             reached: LruCache::new(REACHED_COUNT_MAX),
+            row: Vec::new(),
         }
     }
 

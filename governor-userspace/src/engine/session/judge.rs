@@ -1,6 +1,7 @@
 //! Decides statements before any of them runs.
 
 use super::conditions::{Asks, Stake};
+use super::copying::is_ascii_safe;
 use super::facts::StatementRef;
 use super::fault;
 use super::governance::Governance;
@@ -232,7 +233,8 @@ impl Session {
                         || (c.any_sensitive() && touches_temporary(statement, &state.temporary))
                 })
         };
-        if let Some(denial) = copy_out_denial(statement, sensitive(statement, governance)) {
+        let reads = sensitive(statement, governance);
+        if let Some(denial) = self.copy_out_denial(statement, state, reads, governance) {
             return Arc::new(denial);
         }
         let reached = governance.reach(statement, self.catalogue.as_deref(), &state.search_path);
@@ -287,25 +289,9 @@ pub(super) fn is_plain_name(name: &[u8]) -> bool {
 /// The server's NAMEDATALEN.
 const NAME_BYTES: usize = 64;
 
-/// The rows of a COPY are not masked: with data that would have to be, it is refused.
-pub(super) fn copy_out_denial(statement: &Statement, reads_sensitive: bool) -> Option<Decision> {
-    let denial = || {
-        Decision::deny(
-            "governor.copy-out",
-            "COPY TO of data that has to be masked is not possible",
-            "Use SELECT: its result is masked.",
-        )
-    };
-    (reads_sensitive && copies_out(statement)).then(denial)
-}
-
 /// CREATE VIEW, temporary or not.
 pub(super) fn makes_view(statement: &Statement) -> bool {
     statement.tag == "CREATE VIEW"
-}
-
-fn copies_out(statement: &Statement) -> bool {
-    statement.kinds.contains(&StatementKind::CopyOut) || statement.kind == StatementKind::CopyOut
 }
 
 fn stricter(a: Arc<Decision>, b: Arc<Decision>) -> Arc<Decision> {
@@ -348,6 +334,7 @@ impl Settings {
         match name {
             b"standard_conforming_strings" => self.standard_conforming_strings = value == b"on",
             b"client_encoding" => {
+                self.ascii_is_safe = is_ascii_safe(&String::from_utf8_lossy(value));
                 self.encoding = match value {
                     b"UTF8" => Encoding::Utf8,
                     b"LATIN1" => Encoding::Latin1,

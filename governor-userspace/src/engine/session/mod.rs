@@ -13,6 +13,7 @@
 //! - memory is bounded by [`EngineLimits`] and the protocol's own limits, whatever lengths a peer claims.
 
 mod action;
+mod asides;
 mod ask;
 mod breadth;
 mod cancel;
@@ -21,6 +22,7 @@ mod catalogue;
 mod chunk;
 mod client;
 mod conditions;
+mod copying;
 mod diagnostics;
 mod effects;
 mod encryption;
@@ -49,6 +51,7 @@ mod rehearsal;
 mod server;
 mod shape;
 mod slots;
+mod sqlstates;
 mod visibility;
 
 pub use action::{Actions, CloseReason, Request, TooMany};
@@ -64,7 +67,7 @@ pub use rates::{RateKey, Rates};
 pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
 
 use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
-use crate::engine::masking::RowPlan;
+use crate::engine::masking::{CopyMask, RowPlan};
 use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, SessionState, Timestamp};
 use crate::engine::policy::{Moment, PolicyPrincipal, SessionContext};
 use crate::engine::wire::postgres::ProtocolViolation;
@@ -176,6 +179,8 @@ pub struct Session {
     /// Columns of an SQL cursor that an Execute message names.
     cursor_plan: Option<(Box<[u8]>, Arc<RowPlan>)>,
     settings: Settings,
+    /// What it said of settings itself, where `may_be_masked`.
+    reported: asides::Reported,
     /// The session's own state, where `restricted`.
     following: Following,
     /// The server is being asked for it.
@@ -281,7 +286,7 @@ impl Names {
 }
 
 /// How the rows that come next are treated.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 enum Rows {
     /// Not decided yet.
     #[default]
@@ -289,6 +294,8 @@ enum Rows {
     /// Nothing can change: they pass as read.
     Pass,
     Mask(Arc<RowPlan>),
+    /// Those of a COPY TO. Boxed: few sessions have one.
+    Copy(Box<CopyMask>),
 }
 
 /// Session settings that change what a text means.
@@ -296,6 +303,8 @@ enum Rows {
 struct Settings {
     standard_conforming_strings: bool,
     encoding: Encoding,
+    /// A byte that looks like an ASCII character is one.
+    ascii_is_safe: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -359,7 +368,12 @@ impl Session {
             views_made: false,
             released: None,
             cursor_plan: None,
-            settings: Settings { standard_conforming_strings: true, encoding: Encoding::Utf8 },
+            settings: Settings {
+                standard_conforming_strings: true,
+                encoding: Encoding::Utf8,
+                ascii_is_safe: true,
+            },
+            reported: asides::Reported::default(),
             following: Following::default(),
             asked: None,
             fresh_runs: 0,

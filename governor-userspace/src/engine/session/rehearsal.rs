@@ -4,7 +4,7 @@
 //! session knows (the catalogue, its search path, what it prepared) is said by the caller, or is in doubt as it is
 //! for a session that does not know it.
 
-use super::judge::copy_out_denial;
+use super::copying::copy_out_denial;
 use crate::engine::masking::classify_column;
 use crate::engine::model::{
     self, CatalogueBuilder, Category, Claims, Clause, Column, ColumnId, ColumnName, Decision, Endpoint,
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn copy_out_is_refused_as_in_a_session() {
         let known = |reads_sensitive| Known { reads_sensitive, ..Known::default() };
-        let text = "COPY people TO STDOUT";
+        let text = "COPY people TO STDOUT (SOMETHING 'new')";
         let policy = |class, sensitive| {
             let all = rehearse(class, text, &known(sensitive));
             (all[0].decision.verdict, all[0].decision.reasons[0].policy.clone())
@@ -297,6 +297,8 @@ mod tests {
         assert_eq!(policy(Class::Person, None), (Verdict::Deny, "governor.copy-out".into()));
         assert_eq!(policy(Class::Person, Some(false)).0, Verdict::Allow);
         assert_eq!(policy(Class::Service, None).0, Verdict::Allow);
+        let plain = rehearse(Class::Person, "COPY people TO STDOUT", &known(Some(true)));
+        assert_eq!(plain[0].decision.verdict, Verdict::Allow, "its rows are masked");
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(super) enum Step {
     Pass,
     Drop,
     Replace(Bytes),
+    /// `Governance::row` goes in its place.
+    Rewritten,
 }
 
 impl Session {
@@ -86,7 +88,14 @@ impl Session {
                     continue;
                 }
             }
-            let needed = needed_bytes(header, governance.limits.row_bytes_max)?;
+            let row_bytes_max = governance.limits.row_bytes_max;
+            let needed = match (header.kind, &self.rows) {
+                (kind::COPY_DATA, Rows::Copy(_)) => {
+                    header.at_most(row_bytes_max)?;
+                    header.body_bytes
+                }
+                _ => needed_bytes(header, row_bytes_max)?,
+            };
             let Some(body) = chunk.unread().get(Header::BYTES..Header::BYTES + needed) else {
                 // Counted again when the rest is here.
                 if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
@@ -100,9 +109,15 @@ impl Session {
             }
             let sink = &mut ToClient(&mut out.to_client);
             match step {
+                Step::Pass if header.kind == kind::DATA_ROW && chunk.joins_rewritten(total) => {
+                    chunk.copy_to_rewritten(total);
+                }
                 Step::Pass => {
                     chunk.pass_message::<ToClient<'_>>(total, (), &mut self.server_stream);
-                    if header.kind == kind::COPY_DATA && !self.counts_rows() {
+                    if header.kind == kind::COPY_DATA
+                        && !self.counts_rows()
+                        && !matches!(self.rows, Rows::Copy(_))
+                    {
                         let (_, bytes) = chunk.pass_run::<ToClient<'_>>(kind::COPY_DATA, || ());
                         if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
                             run.bytes += bytes;
@@ -115,6 +130,7 @@ impl Session {
                     sink.0.push(instead);
                     chunk.drop_message(total, sink, &mut self.server_stream);
                 }
+                Step::Rewritten => chunk.rewrite(total, &governance.row, (), sink),
             }
             // The catalogue was read: what it held back follows what was passed before it.
             if let Some(ready) = self.released.take() {
@@ -141,6 +157,9 @@ impl Session {
         match message {
             kind::DATA_ROW | kind::COPY_DATA if !self.row_may_pass(out) => Ok(Step::Drop),
             kind::DATA_ROW => self.masked_row(body, governance),
+            kind::COPY_DATA => self.copied(body, governance),
+            kind::COPY_DONE => self.copy_out_ended(),
+            kind::COPY_OUT_RESPONSE if self.runs_something() => self.copy_out_began(body, governance),
             kind::ROW_DESCRIPTION | kind::NO_DATA => self.described(message, body, governance),
             kind::PARSE_COMPLETE => {
                 let owed = self.pop_expected(|e| matches!(e, Expect::Parse { .. }), "ParseComplete")?;
@@ -207,7 +226,7 @@ impl Session {
                 if self.restricted && self.asked.is_none() {
                     self.following.reported(name, value);
                 }
-                Ok(Step::Pass)
+                Ok(self.parameter_told(name, value, governance))
             }
             kind::BACKEND_KEY_DATA => {
                 let (process, secret) = backend::backend_key_data(body)?;
@@ -219,12 +238,8 @@ impl Session {
                 Ok(Step::Pass)
             }
             kind::AUTHENTICATION => self.authentication_request(body),
-            kind::NOTIFICATION_RESPONSE
-            | kind::PARAMETER_DESCRIPTION
-            | kind::COPY_OUT_RESPONSE
-            | kind::COPY_DATA
-            | kind::COPY_DONE
-            | kind::NEGOTIATE_PROTOCOL_VERSION => Ok(Step::Pass),
+            kind::NOTIFICATION_RESPONSE => self.notified(body, governance),
+            kind::PARAMETER_DESCRIPTION | kind::NEGOTIATE_PROTOCOL_VERSION => Ok(Step::Pass),
             // CopyBoth belongs to replication connections, which are not read.
             other => Err(ProtocolViolation::UnknownKind { kind: other }),
         }
@@ -237,15 +252,19 @@ impl Session {
     }
 
     /// A row that may hold something to mask.
-    fn masked_row(&mut self, body: &[u8], governance: &Governance) -> Result<Step, ProtocolViolation> {
+    fn masked_row(&mut self, body: &[u8], governance: &mut Governance) -> Result<Step, ProtocolViolation> {
+        if let Rows::Copy(_) = &self.rows {
+            return Err(ProtocolViolation::Other("DataRow comes inside a COPY"));
+        }
         let Rows::Mask(plan) = &self.rows else {
             if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
                 run.rows += 1;
             }
             return Ok(Step::Pass);
         };
-        let mut masked = Vec::new();
-        let outcome = mask_row(plan, &governance.detectors, body, &mut masked)
+        governance.row.clear();
+        governance.row.shrink_to(ROW_BYTES_KEPT);
+        let outcome = mask_row(plan, &governance.masker, body, &mut governance.row)
             .map_err(|_| ProtocolViolation::Other("DataRow does not match its RowDescription"))?;
         if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
             run.rows += 1;
@@ -254,7 +273,7 @@ impl Session {
                 *total = total.saturating_add(here);
             }
         }
-        Ok(if outcome.changed { Step::Replace(masked.into()) } else { Step::Pass })
+        Ok(if outcome.changed { Step::Rewritten } else { Step::Pass })
     }
 
     /// RowDescription or NoData: the columns of what comes, or of what was asked about.
@@ -414,6 +433,9 @@ impl Session {
             _ => return Err(ProtocolViolation::Other("CommandComplete answers something that runs nothing")),
         }
         if let Some(run) = run {
+            if self.may_be_masked {
+                self.reported.follow(&run.statement);
+            }
             self.follow_effects(&run.statement.clone(), tag.as_deref());
             self.finish(now, run, outcome, tag, None, out);
         }
@@ -486,6 +508,7 @@ impl Session {
     ) -> Result<Step, ProtocolViolation> {
         self.transaction = backend::ready_for_query(body)?;
         self.rows = Rows::Undecided;
+        self.reported.ready();
         self.copying_in = false;
         if let Phase::Authenticating = self.phase {
             let mut ready = vec![kind::READY_FOR_QUERY, 0, 0, 0, 5];
@@ -629,10 +652,10 @@ fn needed_bytes(header: Header, row_bytes_max: usize) -> Result<usize, ProtocolV
         | kind::PORTAL_SUSPENDED
         | kind::EMPTY_QUERY_RESPONSE => whole_up_to(CONTROL_BYTES_MAX),
         // Short by nature: a length that says otherwise is no such message.
-        kind::COPY_IN_RESPONSE
-        | kind::COPY_OUT_RESPONSE
-        | kind::NOTIFICATION_RESPONSE
-        | kind::NEGOTIATE_PROTOCOL_VERSION => header.at_most(CONTROL_BYTES_MAX).map(|()| 0),
+        kind::COPY_OUT_RESPONSE | kind::NOTIFICATION_RESPONSE => whole_up_to(CONTROL_BYTES_MAX),
+        kind::COPY_IN_RESPONSE | kind::NEGOTIATE_PROTOCOL_VERSION => {
+            header.at_most(CONTROL_BYTES_MAX).map(|()| 0)
+        }
         kind::PARAMETER_DESCRIPTION => header.at_most(ROW_DESCRIPTION_BYTES_MAX).map(|()| 0),
         _ => Ok(0),
     }
@@ -643,6 +666,8 @@ const ROW_DESCRIPTION_BYTES_MAX: usize = 1 << 20;
 /// The SQLSTATE is in the first hundred bytes of an error.
 const ERROR_HEAD_BYTES: usize = 8 << 10;
 const CONTROL_BYTES_MAX: usize = 64 << 10;
+/// Room for a masked row that is kept for the next one.
+const ROW_BYTES_KEPT: usize = 64 << 10;
 
 /// What a server answers to governor's own questions, which copy nothing and call no function by number.
 fn answers_a_query(message: u8) -> bool {

@@ -8,13 +8,17 @@ use super::catalogue::Catalogue;
 use super::flows::FlowsCache;
 use super::governance::Asker;
 use super::meaning::Meaning;
-use crate::engine::masking::{ColumnAction, ColumnPlan, Format, RowPlan, classify_column, could_carry};
-use crate::engine::model::{Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind};
+use crate::engine::masking::{
+    ColumnAction, ColumnPlan, Format, JsonPath, RowPlan, classify_column, could_carry,
+};
+use crate::engine::model::{Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind, Types};
 use crate::engine::policy::SeeColumn;
 use crate::engine::wire::postgres::backend::Field;
 use std::sync::Arc;
 
 const INT8: u32 = 20;
+/// text, json, jsonb.
+const DOCUMENTS: [u32; 3] = [25, 114, 3802];
 
 /// What is known of the rows that a result has.
 #[derive(Clone, Copy, Debug)]
@@ -34,18 +38,85 @@ pub(super) fn row_plan(
     origin: Origin<'_>,
     asker: &mut Asker<'_>,
 ) -> RowPlan {
-    planned(fields, formats, |index, field| column_action(index, fields.len(), field, origin, asker))
+    let types = origin.catalogue.map(|catalogue| catalogue.data.types().clone()).unwrap_or_default();
+    let mut plan = planned(fields, formats, types, |index, field| {
+        column_action(index, fields.len(), field, origin, asker)
+    });
+    for (index, field) in fields.iter().enumerate() {
+        let searched = plan.columns.get(index).is_some_and(|column| column.action == ColumnAction::Detect);
+        let paths = origin.catalogue.and_then(|c| c.paths(field.table_oid, field.attribute));
+        plan.paths.extend(paths.filter(|_| searched).map(|paths| (index, paths.clone())));
+    }
+    plan
 }
 
 /// Every column is masked: nothing is known of any.
 pub(super) fn hide_all(fields: &[Field], formats: Option<&[i16]>) -> RowPlan {
     let unknown = SeeColumn { column: None, category: None };
-    planned(fields, formats, |_, _| masked(MaskStyle::Redact, &unknown))
+    planned(fields, formats, Arc::default(), |_, _| masked(MaskStyle::Redact, &unknown))
+}
+
+/// The plan for the rows of a COPY TO. `flows`: of each of its `count` columns, where lineage knows them.
+/// `in_doubt`: what is not known may be sensitive.
+pub(super) fn copy_plan(
+    flows: Option<&[Flow]>,
+    count: usize,
+    format: Format,
+    in_doubt: bool,
+    catalogue: &Catalogue,
+    asker: &mut Asker<'_>,
+) -> RowPlan {
+    let mut columns = Vec::new();
+    let mut places = Vec::new();
+    for index in 0..count {
+        let flow = flows.and_then(|flows| flows.get(index));
+        let type_oid = flow.map_or(0, |flow| copied_type(flow, catalogue));
+        let sight = flow.map_or(Sight::Nothing, |flow| of_flow(flow, catalogue, asker));
+        let known = flow.is_some_and(|flow| flow.unknown.is_none());
+        let action = match sight {
+            Sight::Masked(action) => match flow.and_then(|flow| own_paths(flow, catalogue)) {
+                Some(paths) => {
+                    places.push((index, paths.clone()));
+                    in_parts(action, type_oid)
+                }
+                None => action,
+            },
+            _ if !known && in_doubt => asker.see(SeeColumn { column: None, category: None }),
+            Sight::Clear => ColumnAction::Clear,
+            Sight::Nothing if asker.detect_values() && could_carry(type_oid) => ColumnAction::Detect,
+            Sight::Nothing => ColumnAction::Clear,
+        };
+        columns.push(ColumnPlan { action, type_oid, type_modifier: -1, format });
+    }
+    RowPlan { columns, types: catalogue.data.types().clone(), paths: places }
+}
+
+/// The places that are hidden in a column's own values.
+fn own_paths<'a>(flow: &Flow, catalogue: &'a Catalogue) -> Option<&'a Arc<[JsonPath]>> {
+    let (oid, attribute) = flow.sources.first().filter(|_| flow.exact && flow.sources.len() == 1)?;
+    catalogue.paths(*oid, *attribute).filter(|_| flow.implicit.is_empty())
+}
+
+/// The type of a column's own values, as they come; 0 where they are made of several.
+fn copied_type(flow: &Flow, catalogue: &Catalogue) -> u32 {
+    let mut sources = flow.sources.iter();
+    let (Some((oid, attribute)), None, true) = (sources.next(), sources.next(), flow.exact) else { return 0 };
+    let column = catalogue.data.relation(*oid).and_then(|relation| relation.attribute(*attribute));
+    column.map_or(0, |column| catalogue.data.types().base(column.type_oid))
+}
+
+/// The same where nothing is known of any column.
+pub(super) fn hide_copy(count: usize, format: Format) -> RowPlan {
+    let unknown = SeeColumn { column: None, category: None };
+    let action = masked(MaskStyle::Null, &unknown);
+    let column = ColumnPlan { action, type_oid: 0, type_modifier: -1, format };
+    RowPlan { columns: vec![column; count], ..RowPlan::default() }
 }
 
 fn planned(
     fields: &[Field],
     formats: Option<&[i16]>,
+    types: Arc<Types>,
     mut action: impl FnMut(usize, &Field) -> ColumnAction,
 ) -> RowPlan {
     let columns = fields
@@ -66,7 +137,7 @@ fn planned(
             }
         })
         .collect();
-    RowPlan { columns }
+    RowPlan { columns, types, paths: Vec::new() }
 }
 
 /// The lineage of a result, where its plan needs one and it is agreed with the server about the columns.
@@ -134,22 +205,25 @@ fn column_action(
         _ => None,
     };
     if field.table_oid != 0 && field.attribute > 0 {
-        let own =
-            match catalogue.column(field.table_oid, field.attribute) {
-                Some(column) => match column.category {
-                    // Where policy shows it, a detector would only undo that.
-                    Some(category) => {
-                        Some(asker.see(SeeColumn { column: Some(column.name), category: Some(category) }))
-                    }
-                    None => None,
-                },
-                None if Catalogue::is_system(field.table_oid) => None,
-                // Made since the catalogue was read, or a temporary relation.
-                None => Some(asker.see(SeeColumn {
+        let own = match catalogue.column(field.table_oid, field.attribute) {
+            Some(column) => match column.category {
+                // Where policy shows it, a detector would only undo that.
+                Some(category) => {
+                    let seen = asker.see(SeeColumn { column: Some(column.name), category: Some(category) });
+                    let partly = catalogue.paths(field.table_oid, field.attribute).is_some();
+                    Some(if partly { in_parts(seen, field.type_oid) } else { seen })
+                }
+                None => None,
+            },
+            None if Catalogue::is_system(field.table_oid) => None,
+            // Made since the catalogue was read, or a temporary relation.
+            None => {
+                Some(asker.see(SeeColumn {
                     column: None,
                     category: classify_column("", &field.name, field.type_oid),
-                })),
-            };
+                }))
+            }
+        };
         let put = match (flow, origin.statement) {
             (Some(flow), Some(statement)) if writes(statement) => of_flow(flow, catalogue, asker),
             _ => Sight::Nothing,
@@ -177,6 +251,14 @@ fn column_action(
         _ if in_doubt => asker.see(SeeColumn { column: None, category: None }),
         Sight::Clear => ColumnAction::Clear,
         _ => unmasked(),
+    }
+}
+
+/// A document of which only some places are sensitive is searched for them.
+fn in_parts(action: ColumnAction, type_oid: u32) -> ColumnAction {
+    match action {
+        ColumnAction::Mask { .. } if DOCUMENTS.contains(&type_oid) => ColumnAction::Detect,
+        other => other,
     }
 }
 
@@ -210,15 +292,15 @@ fn of_flow(flow: &Flow, catalogue: &Catalogue, asker: &mut Asker<'_>) -> Sight {
     for (oid, attribute) in all {
         let Some(column) = catalogue.column(*oid, *attribute) else { continue };
         let action = asker.see(SeeColumn { column: Some(column.name), category: column.category });
-        let ColumnAction::Mask { style, category } = action else { continue };
+        let ColumnAction::Mask { style, category, tweak } = action else { continue };
         let style = if as_it_is || style == MaskStyle::Null { style } else { MaskStyle::Redact };
         sight = match sight {
-            Sight::Masked(ColumnAction::Mask { style: other, category: of_other }) => {
+            Sight::Masked(ColumnAction::Mask { style: other, category: of_other, .. }) => {
                 let style = if other == MaskStyle::Null { other } else { style };
                 let category = if of_other == category { category } else { None };
-                Sight::Masked(ColumnAction::Mask { style, category })
+                Sight::Masked(ColumnAction::Mask { style, category, tweak })
             }
-            _ => Sight::Masked(ColumnAction::Mask { style, category }),
+            _ => Sight::Masked(ColumnAction::Mask { style, category, tweak }),
         };
     }
     sight
@@ -262,7 +344,7 @@ fn origin_in_doubt(
 
 /// The action for a column that policy masks.
 pub(super) fn masked(style: MaskStyle, column: &SeeColumn) -> ColumnAction {
-    ColumnAction::Mask { style, category: column.category }
+    ColumnAction::Mask { style, category: column.category, tweak: 0 }
 }
 
 /// Sensitive columns behind one value that policy is asked about by name.

@@ -115,6 +115,7 @@ table!(Inference {
 
 table!(MaskingColumn {
     column: Value<String>,
+    path: Value<String>,
     category: Option<Category>,
 });
 

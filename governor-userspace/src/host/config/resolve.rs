@@ -1,7 +1,7 @@
 //! The configuration, checked and typed: what the rest of governor reads.
 
 use super::file;
-use crate::engine::masking::Category;
+use crate::engine::masking::{Category, JsonPath};
 use crate::engine::model::Class;
 use crate::engine::policy;
 pub use crate::engine::session::ColumnPattern;
@@ -190,6 +190,8 @@ pub struct Inference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnLabel {
     pub column: ColumnPattern,
+    /// Only this place in its documents.
+    pub path: Option<JsonPath>,
     pub category: Category,
 }
 

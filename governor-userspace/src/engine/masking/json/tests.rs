@@ -1,11 +1,11 @@
 //! Documents stay documents, and what is in them is found.
 
 use super::*;
-use crate::engine::masking::detector::tests::DETECTORS;
+use crate::engine::masking::masker::tests::MASKER;
 
 fn masked(text: &str) -> Result<(u32, String), JsonStop> {
     let mut out = vec![];
-    mask_json(&DETECTORS, text.as_bytes(), &mut out).map(|count| (count, String::from_utf8(out).unwrap()))
+    mask_json(&MASKER, text.as_bytes(), &mut out).map(|count| (count, String::from_utf8(out).unwrap()))
 }
 
 #[test]
@@ -49,4 +49,37 @@ fn what_is_not_json_is_said() {
     for text in ["{\"a", "[1, 2", "[tru", "{\"a\": {"] {
         assert_eq!(masked(text).map(|_| ()), Err(JsonStop::Truncated), "{text}");
     }
+}
+
+#[test]
+fn places_that_are_named_are_hidden_with_everything_below_them() {
+    let paths: Vec<JsonPath> =
+        ["$.a.b", "$.items[*].code", "flag"].iter().map(|path| JsonPath::parse(path).unwrap()).collect();
+    for (text, wanted) in [
+        (r#"{"a": {"b": "x", "c": "y"}, "b": "z"}"#, r#"{"a": {"b": "[masked]", "c": "y"}, "b": "z"}"#),
+        (
+            r#"{"a": {"b": {"c": [1, "x", true, null]}}}"#,
+            r#"{"a": {"b": {"c": [0, "[masked]", null, null]}}}"#,
+        ),
+        (r#"[{"a": [{"b": "x"}, {"b": 2}]}]"#, r#"[{"a": [{"b": "[masked]"}, {"b": 0}]}]"#),
+        (
+            r#"{"items": [{"code": "x", "n": 1}, {"n": 2}]}"#,
+            r#"{"items": [{"code": "[masked]", "n": 1}, {"n": 2}]}"#,
+        ),
+        (r#"{"x": {"a": {"b": "y"}}, "flag": true}"#, r#"{"x": {"a": {"b": "y"}}, "flag": null}"#),
+        (r#"{"\u0061": {"b": "x"}, "a": "y"}"#, r#"{"\u0061": {"b": "[masked]"}, "a": "y"}"#),
+        (
+            r#"{"a": {"c": 1, "b": "x"}, "z": {"b": "y"}}"#,
+            r#"{"a": {"c": 1, "b": "[masked]"}, "z": {"b": "y"}}"#,
+        ),
+    ] {
+        let mut out = vec![];
+        mask_json_at(&MASKER, &paths, text.as_bytes(), &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), wanted, "{text}");
+    }
+}
+
+#[test]
+fn a_key_with_escapes_counts_like_one_without() {
+    assert_eq!(masked(r#"{"\u0073sn": "9"}"#), Ok((1, r#"{"\u0073sn": "[masked]"}"#.into())));
 }

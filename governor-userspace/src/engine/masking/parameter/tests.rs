@@ -1,7 +1,7 @@
 //! Bound values as records show them.
 
 use super::*;
-use crate::engine::masking::detector::tests::{DETECTORS, broken};
+use crate::engine::masking::masker::tests::{MASKER, broken_masker};
 
 #[test]
 fn secrets_do_not_reach_the_record() {
@@ -15,7 +15,7 @@ fn secrets_do_not_reach_the_record() {
         ("", ""),
     ];
     for (given, wanted) in rows {
-        assert_eq!(mask_parameter(&DETECTORS, given), wanted);
+        assert_eq!(mask_parameter(&MASKER, given), wanted);
     }
 }
 
@@ -23,16 +23,16 @@ fn secrets_do_not_reach_the_record() {
 fn length_is_bounded_and_edges_leak_nothing() {
     for before in (0..400).step_by(3) {
         let text = format!("{} 4111111111111111 {}", "é".repeat(before), "x ".repeat(100));
-        let shown = mask_parameter(&DETECTORS, &text);
+        let shown = mask_parameter(&MASKER, &text);
         assert!(shown.len() <= PARAMETER_BYTES_MAX, "{before}");
         assert!(!shown.contains("4111"), "{before}: {shown}");
     }
     let document = format!(r#"{{"token": "hunter2", "pad": "{}"}}"#, "y".repeat(1 << 20));
-    let shown = mask_parameter(&DETECTORS, &document);
+    let shown = mask_parameter(&MASKER, &document);
     assert!(shown.len() <= PARAMETER_BYTES_MAX && !shown.contains("hunter2"), "{shown}");
 }
 
 #[test]
 fn a_failing_detector_hides_the_value() {
-    assert_eq!(mask_parameter(&broken(), "12345678Z"), "[masked]");
+    assert_eq!(mask_parameter(&broken_masker(), "12345678Z"), "[masked]");
 }

@@ -1,7 +1,7 @@
 //! Rows in, rows out: formats, types, malformed bytes, failing detectors.
 
 use super::*;
-use crate::engine::masking::detector::tests::{DETECTORS, broken};
+use crate::engine::masking::masker::tests::{MASKER, broken_masker};
 use proptest::prelude::*;
 
 fn column(action: ColumnAction, type_oid: u32, format: Format) -> ColumnPlan {
@@ -44,9 +44,9 @@ fn values(message: &[u8]) -> Vec<Option<Vec<u8>>> {
 }
 
 fn one(action: ColumnAction, type_oid: u32, format: Format, value: &[u8]) -> Option<Option<Vec<u8>>> {
-    let plan = RowPlan { columns: vec![column(action, type_oid, format)] };
+    let plan = RowPlan { columns: vec![column(action, type_oid, format)], ..RowPlan::default() };
     let mut out = b"before".to_vec();
-    let outcome = mask_row(&plan, &DETECTORS, &body(&[Some(value)]), &mut out).unwrap();
+    let outcome = mask_row(&plan, &MASKER, &body(&[Some(value)]), &mut out).unwrap();
     assert_eq!(outcome.changed, outcome.masked_values == 1);
     if !outcome.changed {
         assert_eq!(out, b"before");
@@ -55,7 +55,7 @@ fn one(action: ColumnAction, type_oid: u32, format: Format, value: &[u8]) -> Opt
     Some(values(&out[6..]).remove(0))
 }
 
-const REDACT: ColumnAction = ColumnAction::Mask { style: MaskStyle::Redact, category: None };
+const REDACT: ColumnAction = ColumnAction::Mask { style: MaskStyle::Redact, category: None, tweak: 0 };
 
 #[test]
 fn only_what_the_plan_names_changes() {
@@ -67,10 +67,11 @@ fn only_what_the_plan_names_changes() {
             column(REDACT, 23, Format::Binary),
             column(ColumnAction::Clear, 25, Format::Text),
         ],
+        ..RowPlan::default()
     };
     let mut out = vec![];
     let row = body(&[Some(b"a@b.com"), Some(b"secret"), None, Some(&[0, 0, 0, 9]), None]);
-    let outcome = mask_row(&plan, &DETECTORS, &row, &mut out).unwrap();
+    let outcome = mask_row(&plan, &MASKER, &row, &mut out).unwrap();
     assert_eq!((outcome.changed, outcome.masked_values, outcome.masked_by.iter().sum()), (true, 2, 2));
     let wanted: Vec<Option<Vec<u8>>> =
         vec![Some(b"a@b.com".to_vec()), Some(b"[masked]".to_vec()), None, Some(vec![0; 4]), None];
@@ -98,7 +99,7 @@ fn detection_by_type_and_format() {
     assert_eq!(one(Detect, 3802, Format::Binary, b"\x01[\"a@b.com\"]"), text(b"\x01[\"[masked]\"]"));
     assert_eq!(one(Detect, 3802, Format::Binary, b"\x02[]"), text(b"\x01\"[masked]\""), "unknown version");
     assert_eq!(one(Detect, 3802, Format::Binary, b""), text(b"\x01\"[masked]\""));
-    assert_eq!(one(Detect, 1009, Format::Text, b"{x,alice@example.com}"), text(b"{x,***}"));
+    assert_eq!(one(Detect, 1009, Format::Text, b"{x,alice@example.com}"), text(b"{x,a***@example.com}"));
     assert_eq!(one(Detect, 1009, Format::Binary, b"\0\0\0\x11alice@example.com"), Some(None));
     assert_eq!(one(Detect, 1016, Format::Text, b"{4111111111111111}"), Some(None));
     assert_eq!(one(Detect, 20, Format::Text, b"4111111111111111"), None, "numbers are not searched");
@@ -111,14 +112,13 @@ fn a_marker_never_exceeds_the_column() {
             type_modifier: 4 + limit,
             ..column(ColumnAction::Detect, 1043, Format::Text)
         }],
+        ..RowPlan::default()
     };
     for (limit, value) in
         [(7, "a@b.com"), (9, "<a@b.com>"), (30, "pwd=abcd pwd=abcd"), (13, r#"{"email":"x"}"#)]
     {
         let mut out = vec![];
-        assert!(
-            mask_row(&plan(limit), &DETECTORS, &body(&[Some(value.as_bytes())]), &mut out).unwrap().changed
-        );
+        assert!(mask_row(&plan(limit), &MASKER, &body(&[Some(value.as_bytes())]), &mut out).unwrap().changed);
         let value = values(&out).remove(0).unwrap();
         assert!(value.len() <= limit as usize, "{value:?}");
     }
@@ -126,16 +126,18 @@ fn a_marker_never_exceeds_the_column() {
 
 #[test]
 fn a_failing_detector_redacts() {
-    let plan = RowPlan { columns: vec![column(ColumnAction::Detect, 25, Format::Text)] };
+    let plan =
+        RowPlan { columns: vec![column(ColumnAction::Detect, 25, Format::Text)], ..RowPlan::default() };
     let mut out = vec![];
-    let outcome = mask_row(&plan, &broken(), &body(&[Some(b"12345678Z")]), &mut out).unwrap();
+    let outcome = mask_row(&plan, &broken_masker(), &body(&[Some(b"12345678Z")]), &mut out).unwrap();
     assert!(outcome.changed);
     assert_eq!(values(&out), [Some(b"[masked]".to_vec())]);
 }
 
 #[test]
 fn malformed_rows_are_errors_and_write_nothing() {
-    let plan = RowPlan { columns: vec![column(REDACT, 25, Format::Text), column(REDACT, 25, Format::Text)] };
+    let columns = vec![column(REDACT, 25, Format::Text), column(REDACT, 25, Format::Text)];
+    let plan = RowPlan { columns, ..RowPlan::default() };
     let good = body(&[Some(b"abc"), Some(b"def")]);
     let mut leftover = good.clone();
     leftover.push(0);
@@ -152,19 +154,20 @@ fn malformed_rows_are_errors_and_write_nothing() {
     ];
     for (row, error) in rows {
         let mut out = b"x".to_vec();
-        assert_eq!(mask_row(&plan, &DETECTORS, &row, &mut out), Err(error));
+        assert_eq!(mask_row(&plan, &MASKER, &row, &mut out), Err(error));
         assert_eq!(out, b"x");
     }
     for cut in 0..good.len() {
         let mut out = vec![];
-        assert!(mask_row(&plan, &DETECTORS, &good[..cut], &mut out).is_err(), "cut at {cut}");
+        assert!(mask_row(&plan, &MASKER, &good[..cut], &mut out).is_err(), "cut at {cut}");
         assert!(out.is_empty());
     }
 }
 
 #[test]
 fn passive_plans_are_known() {
-    let plan = |action, oid| RowPlan { columns: vec![column(action, oid, Format::Text)] };
+    let plan =
+        |action, oid| RowPlan { columns: vec![column(action, oid, Format::Text)], ..RowPlan::default() };
     assert!(RowPlan::default().is_passive());
     assert!(plan(ColumnAction::Clear, 25).is_passive());
     assert!(plan(ColumnAction::Detect, 23).is_passive());
@@ -178,8 +181,8 @@ fn any_plan() -> impl Strategy<Value = ColumnPlan> {
         Just(ColumnAction::Clear),
         Just(ColumnAction::Detect),
         Just(REDACT),
-        Just(ColumnAction::Mask { style: MaskStyle::Partial, category: Some(Category::Email) }),
-        Just(ColumnAction::Mask { style: MaskStyle::Null, category: None }),
+        Just(ColumnAction::Mask { style: MaskStyle::Partial, category: Some(Category::Email), tweak: 0 }),
+        Just(ColumnAction::Mask { style: MaskStyle::Null, category: None, tweak: 0 }),
     ];
     let oid = prop::sample::select(vec![
         16, 17, 18, 19, 20, 23, 25, 114, 142, 869, 1009, 1043, 1082, 1700, 2249, 3802, 0,
@@ -201,7 +204,8 @@ proptest! {
         row in prop::collection::vec(any::<u8>(), 0..64),
     ) {
         let mut out = vec![];
-        match mask_row(&RowPlan { columns }, &DETECTORS, &row, &mut out) {
+        let plan = RowPlan { columns, ..RowPlan::default() };
+        match mask_row(&plan, &MASKER, &row, &mut out) {
             Ok(outcome) if outcome.changed => { values(&out); }
             _ => prop_assert!(out.is_empty()),
         }
@@ -218,8 +222,8 @@ proptest! {
         let row_values: Vec<Option<&[u8]>> =
             columns.iter().enumerate().map(|(at, _)| (!(null && at == 0)).then_some(value.as_bytes())).collect();
         let mut out = vec![];
-        let plan = RowPlan { columns };
-        let outcome = mask_row(&plan, &DETECTORS, &body(&row_values), &mut out).unwrap();
+        let plan = RowPlan { columns, ..RowPlan::default() };
+        let outcome = mask_row(&plan, &MASKER, &body(&row_values), &mut out).unwrap();
         if outcome.changed {
             for ((after, before), plan) in values(&out).iter().zip(&row_values).zip(&plan.columns) {
                 match plan.action {
@@ -248,13 +252,14 @@ fn a_broken_array_becomes_null_without_leftovers() {
             type_modifier: -1,
             format: Format::Text,
         }],
+        ..RowPlan::default()
     };
     let mut body = 1u16.to_be_bytes().to_vec();
     let value = b"see louis@example.com";
     body.extend((value.len() as u32).to_be_bytes());
     body.extend(value);
     let mut out = vec![];
-    let outcome = mask_row(&plan, &Detectors::new().unwrap(), &body, &mut out).unwrap();
+    let outcome = mask_row(&plan, &MASKER, &body, &mut out).unwrap();
     assert!(outcome.changed);
     assert_eq!(out, b"D\0\0\0\x0a\0\x01\xff\xff\xff\xff");
 }

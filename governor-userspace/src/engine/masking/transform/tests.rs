@@ -1,6 +1,7 @@
 //! Every type, format and style decodes after masking.
 
 use super::*;
+use crate::engine::masking::masker::tests::MASKER;
 use Category::*;
 
 /// Every type that is not answered with NULL: its OID, and decoders of both formats that accept
@@ -62,6 +63,19 @@ fn is_timestamp(t: &[u8]) -> bool {
     std::str::from_utf8(t).is_ok_and(|s| s.parse::<jiff::civil::DateTime>().is_ok())
 }
 
+/// [`mask_value`] with each part named by its place.
+fn masked(
+    style: MaskStyle,
+    category: Option<Category>,
+    (type_oid, type_modifier): (u32, i32),
+    format: Format,
+    value: &[u8],
+    out: &mut Vec<u8>,
+) -> Masked {
+    let mask = ValueMask { style, category, tweak: 0, type_oid, type_modifier, format };
+    mask_value(&MASKER, &mask, value, out)
+}
+
 const CATEGORIES: [Option<Category>; 15] = [
     None,
     Some(Email),
@@ -102,8 +116,8 @@ fn every_type_format_style_and_category_decodes() {
                 for value in values {
                     for (format, decodes) in [(Format::Text, text), (Format::Binary, binary)] {
                         let mut out = b"kept".to_vec();
-                        let masked = mask_value(style, category, oid, -1, format, value, &mut out);
-                        assert_eq!(masked, Masked::Value, "{oid}");
+                        let done = masked(style, category, (oid, -1), format, value, &mut out);
+                        assert_eq!(done, Masked::Value, "{oid}");
                         assert!(out.starts_with(b"kept"));
                         assert!(
                             decodes(&out[4..]),
@@ -122,24 +136,22 @@ fn what_cannot_be_written_is_null() {
         for style in [MaskStyle::Redact, MaskStyle::Partial, MaskStyle::Null] {
             for format in [Format::Text, Format::Binary] {
                 let mut out = vec![];
-                assert_eq!(
-                    mask_value(style, Some(Email), oid, -1, format, b"a@b.com", &mut out),
-                    Masked::Null
-                );
+                let done = masked(style, Some(Email), (oid, -1), format, b"a@b.com", &mut out);
+                assert_eq!(done, Masked::Null);
                 assert!(out.is_empty(), "{oid}");
             }
         }
     }
     for &(oid, ..) in TYPES {
         let mut out = vec![];
-        assert_eq!(mask_value(MaskStyle::Null, None, oid, -1, Format::Text, b"x", &mut out), Masked::Null);
+        assert_eq!(masked(MaskStyle::Null, None, (oid, -1), Format::Text, b"x", &mut out), Masked::Null);
         assert!(out.is_empty());
     }
 }
 
 fn partial(category: Category, value: &str) -> String {
     let mut out = vec![];
-    mask_value(MaskStyle::Partial, Some(category), 25, -1, Format::Text, value.as_bytes(), &mut out);
+    masked(MaskStyle::Partial, Some(category), (25, -1), Format::Text, value.as_bytes(), &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -182,15 +194,8 @@ fn limits_of_the_column_hold() {
         for style in [MaskStyle::Redact, MaskStyle::Partial] {
             for category in CATEGORIES {
                 let mut out = vec![];
-                mask_value(
-                    style,
-                    category,
-                    oid,
-                    modifier,
-                    Format::Text,
-                    b"alice@a-long-domain.example.com",
-                    &mut out,
-                );
+                let value = b"alice@a-long-domain.example.com";
+                masked(style, category, (oid, modifier), Format::Text, value, &mut out);
                 assert!(out.len() <= limit && !out.is_empty(), "{oid} {modifier} {out:?}");
             }
         }
@@ -206,11 +211,10 @@ fn birth_dates_keep_their_year_in_binary() {
             let (given, wanted) =
                 (days(jiff::civil::date(year, month, day)), days(jiff::civil::date(year, 1, 1)));
             let mut out = vec![];
-            mask_value(
+            masked(
                 MaskStyle::Partial,
                 Some(BirthDate),
-                1082,
-                -1,
+                (1082, -1),
                 Format::Binary,
                 &given.to_be_bytes(),
                 &mut out,
@@ -218,11 +222,10 @@ fn birth_dates_keep_their_year_in_binary() {
             assert_eq!(out, wanted.to_be_bytes(), "{year}-{month}-{day}");
             let us = i64::from(given) * 86_400_000_000 + 12_345;
             let mut out = vec![];
-            mask_value(
+            masked(
                 MaskStyle::Partial,
                 Some(BirthDate),
-                1114,
-                -1,
+                (1114, -1),
                 Format::Binary,
                 &us.to_be_bytes(),
                 &mut out,
@@ -232,11 +235,10 @@ fn birth_dates_keep_their_year_in_binary() {
     }
     for infinite in [i32::MAX, i32::MIN] {
         let mut out = vec![];
-        mask_value(
+        masked(
             MaskStyle::Partial,
             Some(BirthDate),
-            1082,
-            -1,
+            (1082, -1),
             Format::Binary,
             &infinite.to_be_bytes(),
             &mut out,

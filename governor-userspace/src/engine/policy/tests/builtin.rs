@@ -65,7 +65,7 @@ fn every_class_and_kind() {
 #[test]
 fn missing_or_unjudged_where() {
     let set = protect();
-    for kind in [K::Update, K::Delete] {
+    for kind in [K::Update, K::Delete, K::Merge] {
         for has_where in [Some(false), None] {
             let mut s = statement(kind);
             s.has_where = has_where;

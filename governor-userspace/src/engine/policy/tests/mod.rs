@@ -66,7 +66,7 @@ pub fn statement(kind: StatementKind) -> Statement {
     if kind != StatementKind::Unknown {
         s.unknown = None;
     }
-    if matches!(kind, StatementKind::Update | StatementKind::Delete) {
+    if matches!(kind, StatementKind::Update | StatementKind::Delete | StatementKind::Merge) {
         s.has_where = Some(true);
     }
     s

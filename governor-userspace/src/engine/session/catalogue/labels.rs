@@ -1,7 +1,7 @@
 //! What the operator's labels, and names, say of a column.
 
-use crate::engine::masking::{Category, classify_column};
-use crate::engine::model::wildcard;
+use crate::engine::masking::{Category, JsonPath, classify_column};
+use crate::engine::model::{Relation, wildcard};
 
 /// The operator's word on columns, from the configuration; it comes before everything else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Labels {
     pub clear: Vec<ColumnPattern>,
     /// Columns that label files name: sensitive, as what their name tells where the file does not say.
     pub labelled: Vec<(ColumnPattern, Option<Category>)>,
+    /// Places in documents: shown as it is, such a column loses these; in an expression, everything.
+    pub paths: Vec<(ColumnPattern, JsonPath, Category)>,
 }
 
 /// `schema.relation.column`; each part a name, or a pattern with `*` for any run of characters.
@@ -30,6 +32,23 @@ impl ColumnPattern {
 }
 
 impl Labels {
+    /// The places that are hidden in documents of a column, and what is first said to be there.
+    pub(super) fn paths(&self, relation: &Relation, column: &str) -> Option<(Vec<JsonPath>, Category)> {
+        if self.is_clear(relation, column) {
+            return None;
+        }
+        let fits = |p: &ColumnPattern| p.matches(&relation.schema, &relation.name, column);
+        let named = self.paths.iter().filter(|(p, ..)| fits(p));
+        let named: Vec<&(ColumnPattern, JsonPath, Category)> = named.collect();
+        let (_, _, category) = named.first()?;
+        Some((named.iter().map(|(_, path, _)| path.clone()).collect(), *category))
+    }
+
+    /// The operator says that it is never sensitive.
+    pub(super) fn is_clear(&self, relation: &Relation, column: &str) -> bool {
+        self.clear.iter().any(|p| p.matches(&relation.schema, &relation.name, column))
+    }
+
     pub(super) fn category(
         &self,
         schema: &str,

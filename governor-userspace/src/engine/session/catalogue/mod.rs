@@ -17,7 +17,7 @@ pub(super) use query::QUERY;
 pub(super) use query::RESULTS;
 pub(super) use reader::CatalogueReader;
 
-use crate::engine::masking::Category;
+use crate::engine::masking::{Category, JsonPath};
 use crate::engine::model::{
     self, ColumnName, FIRST_USER_OID, FunctionName, Mentions, RelationName, SearchPath, SessionState,
     Statement, Timestamp,
@@ -26,6 +26,7 @@ use crate::engine::sql::SqlDialect;
 use codes::Codes;
 use sensitivity::Sensitivity;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How long a catalogue is left alone after a reading, in units of its length: names that are misspelt, and temporary
@@ -69,7 +70,7 @@ static CATALOGUES_COUNT: AtomicU64 = AtomicU64::new(1);
 
 impl Catalogue {
     pub fn new(data: model::Catalogue, labels: &Labels, dialect: &dyn SqlDialect, loaded: Timestamp) -> Self {
-        let sensitivity = Sensitivity::of_names(data.relations(), labels);
+        let sensitivity = Sensitivity::of_names(&data, labels);
         let id = CATALOGUES_COUNT.fetch_add(1, Ordering::Relaxed);
         let mut catalogue =
             Self { data, sensitivity, loaded, began: loaded, reading_ns: 0, id, codes: Codes::default() };
@@ -110,6 +111,11 @@ impl Catalogue {
     /// Relations with sensitive columns.
     pub fn sensitive_relations(&self) -> impl Iterator<Item = model::Oid> {
         self.sensitivity.relations()
+    }
+
+    /// The only places in the documents of a sensitive column that are.
+    pub fn paths(&self, table_oid: u32, attribute: i16) -> Option<&Arc<[JsonPath]>> {
+        self.sensitivity.paths((table_oid, attribute))
     }
 
     /// Some user relation has sensitive columns.

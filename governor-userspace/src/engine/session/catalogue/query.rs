@@ -14,7 +14,7 @@
 use std::sync::LazyLock;
 
 /// Statements before the definitions: without their results there is no catalogue.
-pub(super) const BASE_RESULTS: usize = 17;
+pub(super) const BASE_RESULTS: usize = 22;
 
 /// Statements in all.
 #[cfg(test)]
@@ -65,12 +65,24 @@ const STATEMENTS: [&str; BASE_RESULTS + 3] = [
      pg.bool_or(p.prokind = 'a') FROM pg.pg_proc p \
      WHERE p.oid < 16384::pg.oid AND p.pronamespace = 11::pg.oid GROUP BY p.proname",
     "SELECT 'o', o.oprname, o.oprcode::pg.oid FROM pg.pg_operator o WHERE o.oid >= 16384::pg.oid",
-    "SELECT 'l', c.castfunc FROM pg.pg_cast c WHERE c.castfunc >= 16384::pg.oid",
-    "SELECT 'k', k.confrelid, k.conrelid, k.confdeltype, k.confupdtype, pg.array_to_string(k.confkey, ' ') \
+    "SELECT 'l', c.castfunc, c.castcontext FROM pg.pg_cast c WHERE c.castfunc >= 16384::pg.oid",
+    "SELECT 'k', k.confrelid, k.conrelid, k.confdeltype, k.confupdtype, pg.array_to_string(k.confkey, ' '), \
+     pg.array_to_string(k.conkey, ' ') \
      FROM pg.pg_constraint k WHERE k.contype = 'f'",
     "SELECT 'q', i.indrelid, i.indnkeyatts, i.indkey FROM pg.pg_index i JOIN pg.pg_class c ON c.oid = i.indrelid \
      WHERE i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL \
      AND i.indrelid >= 16384::pg.oid AND c.relkind = ANY ('{r,p}'::pg.\"char\"[]) AND c.relpersistence <> 't'",
+    "SELECT 'g', a.adrelid, a.adnum, d.refobjsubid FROM pg.pg_attrdef a \
+     JOIN pg.pg_attribute t ON t.attrelid = a.adrelid AND t.attnum = a.adnum AND t.attgenerated <> '' \
+     JOIN pg.pg_depend d ON d.classid = 'pg.pg_attrdef'::pg.regclass AND d.objid = a.oid \
+     WHERE d.refclassid = 'pg.pg_class'::pg.regclass AND d.refobjid = a.adrelid AND d.refobjsubid > 0 \
+     AND d.refobjsubid <> a.adnum",
+    "SELECT 'n', a.attrelid, a.attnum, o.option_value FROM pg.pg_attribute a \
+     CROSS JOIN LATERAL pg.pg_options_to_table(a.attfdwoptions) o \
+     WHERE a.attfdwoptions IS NOT NULL AND o.option_name = 'column_name'",
+    "SELECT 'y', t.ftrelid, o.option_value FROM pg.pg_foreign_table t \
+     CROSS JOIN LATERAL pg.pg_options_to_table(t.ftoptions) o \
+     WHERE o.option_name = ANY ('{table_name,table}'::pg.text[])",
     "SELECT 'w', COALESCE(a.adrelid, i.indrelid, t.tgrelid, d.objid), d.refobjid FROM pg.pg_depend d \
      LEFT JOIN pg.pg_trigger t ON d.classid = 'pg.pg_trigger'::pg.regclass AND t.oid = d.objid \
      LEFT JOIN pg.pg_attrdef a ON d.classid = 'pg.pg_attrdef'::pg.regclass AND a.oid = d.objid \
@@ -93,6 +105,14 @@ const STATEMENTS: [&str; BASE_RESULTS + 3] = [
      AND d.classid = ANY (ARRAY['pg.pg_rewrite'::pg.regclass, 'pg.pg_policy'::pg.regclass, \
      'pg.pg_proc'::pg.regclass]::pg.oid[])",
     "SELECT 'e', e.evtfoid FROM pg.pg_event_trigger e WHERE e.evtenabled <> 'D'",
+    "SELECT 'z', t.oid, t.typtype, t.typelem, t.typdelim, t.typbasetype, r.rngsubtype, e.extname, t.typname, \
+     t.typcategory = 'A' \
+     FROM pg.pg_type t LEFT JOIN pg.pg_range r ON r.rngtypid = t.oid \
+     LEFT JOIN pg.pg_depend d ON d.classid = 'pg.pg_type'::pg.regclass AND d.objid = t.oid AND d.deptype = 'e' \
+     LEFT JOIN pg.pg_extension e ON e.oid = d.refobjid \
+     WHERE t.oid >= 16384::pg.oid AND t.typtype = ANY ('{b,d,e,r}'::pg.\"char\"[])",
+    "SELECT 'm', pg.jsonb_extract_path_text(pg.to_jsonb(r), 'rngmultitypid'), r.rngsubtype FROM pg.pg_range r \
+     WHERE r.rngtypid >= 16384::pg.oid",
     "SELECT 'v', c.oid, pg.pg_get_viewdef(c.oid) FROM pg.pg_class c WHERE c.relpersistence <> 't' \
      AND c.relkind = ANY ('{v,m}'::pg.\"char\"[]) AND c.oid >= 16384::pg.oid",
     "SELECT 'b', p.oid, pg.pg_get_functiondef(p.oid) FROM pg.pg_proc p JOIN pg.pg_language l ON l.oid = p.prolang \

@@ -7,7 +7,7 @@
 use super::query::BASE_RESULTS;
 use crate::engine::model::{
     Body, Cascade, CatalogueBuilder, Changing, Column, Function, Oid, Relation, RelationKind, Rule,
-    SystemFunction, Trigger, Volatility,
+    SystemFunction, Trigger, TypeShape, Volatility,
 };
 use crate::engine::sql::standard_body;
 use crate::engine::wire::postgres::{ProtocolViolation, backend};
@@ -121,7 +121,14 @@ impl CatalogueReader {
                 self.builder.system_function(&row.text(1)?, function);
             }
             b"o" => self.builder.user_operator(&row.text(1)?, row.parse(2)?),
-            b"l" => self.builder.effects.calls_anywhere(row.parse(1)?),
+            b"l" => {
+                let function = row.parse(1)?;
+                self.builder.effects.calls_anywhere(function);
+                // Casts that the server puts in by itself; a domain's check has no context.
+                if matches!(row.bytes(2), Some(b"i" | b"a")) {
+                    self.builder.effects.casts_unasked(function);
+                }
+            }
             b"k" => {
                 let (on_delete, on_update) = (row.bytes(3)?, row.bytes(4)?);
                 let cascade = Cascade {
@@ -131,7 +138,17 @@ impl CatalogueReader {
                     updates_on_update: matches!(on_update, b"c" | b"n" | b"d"),
                     columns: row.text(5)?.split(' ').filter_map(|n| n.parse().ok()).collect(),
                 };
-                self.builder.effects.cascade(row.parse(1)?, cascade);
+                let (parent, child) = (row.parse(1)?, cascade.table);
+                let referencing = row.text(6)?;
+                let referencing = referencing.split(' ').filter_map(|n| n.parse().ok());
+                for (from, to) in cascade.columns.iter().zip(referencing) {
+                    self.builder.same_values((parent, *from), (child, to));
+                }
+                self.builder.effects.cascade(parent, cascade);
+            }
+            b"g" => {
+                let table = row.parse(1)?;
+                self.builder.generated((table, row.parse(2)?), (table, row.parse(3)?));
             }
             b"q" => {
                 let keys: usize = row.parse(2)?;
@@ -139,10 +156,18 @@ impl CatalogueReader {
                     row.text(3)?.split(' ').take(keys).map(|n| n.parse().ok()).collect::<Option<_>>()?;
                 self.builder.effects.unique_key(row.parse(1)?, columns);
             }
+            b"n" => self.builder.remote_column((row.parse(1)?, row.parse(2)?), &row.text(3)?),
+            b"y" => self.builder.remote_table(row.parse(1)?, &row.text(2)?),
             b"w" => self.builder.effects.calls_on_write(row.parse(1)?, row.parse(2)?),
             b"d" => self.builder.effects.calls_on_read(row.parse(1)?, row.parse(2)?),
             b"i" => self.builder.effects.calls_in_function(row.parse(1)?, row.parse(2)?),
             b"e" => self.builder.effects.calls_on_definition(row.parse(1)?),
+            b"z" => {
+                if let Some(shape) = type_shape(row) {
+                    self.builder.types.add(row.parse(1)?, shape);
+                }
+            }
+            b"m" => self.builder.types.add(row.parse(1)?, TypeShape::Multirange { subtype: row.parse(2)? }),
             b"v" => {
                 let definition: Arc<str> = row.text(2)?.as_ref().into();
                 self.relations.get_mut(&row.parse(1)?)?.0.definition = Some(definition);
@@ -295,6 +320,21 @@ fn relation_kind(code: &[u8]) -> Option<RelationKind> {
 
 /// The server's own bound for a view; tables have fewer.
 const RELATION_COLUMNS_MAX: usize = 1664;
+
+/// What values of a user's type are made of; `None` where they are not, as far as is known.
+fn type_shape(row: &Row<'_>) -> Option<TypeShape> {
+    Some(match row.bytes(2)? {
+        b"d" => TypeShape::Domain { base: row.parse(5)? },
+        b"e" => TypeShape::Enum,
+        b"r" => TypeShape::Range { subtype: row.parse(6)? },
+        _ if row.is(9) => TypeShape::Array { element: row.parse(3)?, delimiter: *row.bytes(4)?.first()? },
+        _ => match (&*row.text(7)?, &*row.text(8)?) {
+            ("hstore", "hstore") => TypeShape::Hstore,
+            ("citext", "citext") => TypeShape::Text,
+            _ => return None,
+        },
+    })
+}
 
 /// Bits of `pg_trigger.tgtype`, as the server's `catalog/pg_trigger.h` has them.
 fn trigger_events(bits: u16) -> (Changing, bool) {

@@ -2,16 +2,19 @@
 
 use super::Catalogue;
 use super::labels::Labels;
-use crate::engine::masking::Category;
+use crate::engine::masking::{Category, JsonPath};
 use crate::engine::model::{ColumnId, FIRST_USER_OID, Oid, Relation, RelationKind, Statement};
 use crate::engine::sql::{SqlDialect, ViewFlows};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Sensitive columns only: what is not in it is not known to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sensitivity {
     categories: HashMap<ColumnId, Category>,
     relations: HashSet<Oid>,
+    /// Columns of documents of which only these places are sensitive.
+    paths: HashMap<ColumnId, Arc<[JsonPath]>>,
     any: bool,
     /// Sensitive columns that choose the rows of a view.
     chosen_by: HashMap<Oid, Box<[ColumnId]>>,
@@ -43,6 +46,11 @@ impl Sensitivity {
         self.relations.iter().copied()
     }
 
+    /// The only places in the documents of a sensitive column that are.
+    pub fn paths(&self, column: ColumnId) -> Option<&Arc<[JsonPath]>> {
+        self.paths.get(&column)
+    }
+
     /// A column of this relation is sensitive.
     pub fn has(&self, relation: Oid) -> bool {
         self.relations.contains(&relation)
@@ -55,14 +63,24 @@ impl Sensitivity {
     }
 
     /// By labels and names alone.
-    pub fn of_names<'a>(relations: impl Iterator<Item = &'a Relation>, labels: &Labels) -> Self {
+    pub fn of_names(data: &crate::engine::model::Catalogue, labels: &Labels) -> Self {
         let mut found = Self::default();
-        for relation in relations {
+        for relation in data.relations() {
             for column in &relation.columns {
-                let category =
-                    labels.category(&relation.schema, &relation.name, &column.name, column.type_oid);
+                let named = |relation_name: &str, column_name: &str| {
+                    labels.category(&relation.schema, relation_name, column_name, column.type_oid)
+                };
+                let category = named(&relation.name, &column.name).or_else(|| {
+                    let (table, remote) = data.remote_names(relation, column)?;
+                    // The operator's word is about the names here.
+                    named(table, remote).filter(|_| !labels.is_clear(relation, &column.name))
+                });
+                let id = (relation.oid, column.attribute);
                 if let Some(category) = category {
-                    found.mark((relation.oid, column.attribute), category);
+                    found.mark(id, category);
+                } else if let Some((paths, category)) = labels.paths(relation, &column.name) {
+                    found.mark(id, category);
+                    found.paths.insert(id, paths.into());
                 }
             }
         }
@@ -74,8 +92,8 @@ impl Sensitivity {
 const PASSES_MAX: usize = 64;
 
 impl Catalogue {
-    /// Marks what holds the same values as sensitive columns: columns of views that draw from them, and columns of the
-    /// same name in the parents and children of a table. Until nothing changes: views may read views.
+    /// Marks what holds the same values as sensitive columns: columns of views that draw from them, generated columns,
+    /// both ends of foreign keys, and columns of the same name in the parents and children of a table. Until nothing changes: views may read views.
     pub(super) fn follow_flows(&mut self, labels: &Labels, dialect: &dyn SqlDialect) {
         let flows = ViewFlows::of(&self.data);
         self.mark_views(labels, dialect, &flows);
@@ -110,8 +128,13 @@ impl Catalogue {
     fn mark_views(&mut self, labels: &Labels, dialect: &dyn SqlDialect, flows: &ViewFlows) {
         let views: Vec<View> =
             self.data.relations().filter_map(|view| View::of(view, flows, dialect)).collect();
-        let families: Vec<(ColumnId, ColumnId)> =
-            self.data.relations().flat_map(|r| self.family(r)).collect();
+        let families: Vec<(ColumnId, ColumnId)> = self
+            .data
+            .relations()
+            .flat_map(|r| self.family(r))
+            .chain(self.data.same_values().to_vec())
+            .collect();
+        let generated = self.data.generated().to_vec();
         // A view whose definition could not be read may show anything.
         let unread: Vec<ColumnId> = self
             .data
@@ -130,6 +153,11 @@ impl Catalogue {
                     if let Some(category) = self.sensitivity.category(*from) {
                         changed |= self.mark(*to, category, labels);
                     }
+                }
+            }
+            for (column, from) in &generated {
+                if self.sensitivity.category(*from).is_some() {
+                    changed |= self.mark(*column, Category::Other, labels);
                 }
             }
             for view in &views {

@@ -131,6 +131,18 @@ fn rows_and_copy_data_cost_no_allocation_each() {
     assert_eq!(worker.handle(true, &many), (of_few, many.len()), "COPY data of the client");
 }
 
+#[test]
+fn masked_rows_cost_no_allocation_each() {
+    let mut worker = Worker::new(Class::Agent);
+    worker.handle(true, &query("SELECT * FROM people"));
+    worker.handle(false, &row_description(&[("id", 20000, 1), ("email", 20000, 2), ("note", 20000, 3)]));
+    let row = data_row(&["1", "louis@example.com", "hello"]);
+    worker.handle(false, &row.repeat(3));
+    let (of_few, few) = worker.handle(false, &row.repeat(2));
+    let (of_many, many) = worker.handle(false, &row.repeat(1000));
+    assert_eq!((of_many, many), (of_few, few * 500));
+}
+
 /// What was counted; more needs a reason.
 const SIMPLE_MAX: u64 = 6;
 /// The text's own form for the record.

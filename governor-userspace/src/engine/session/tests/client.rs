@@ -261,12 +261,9 @@ fn turning_off_standard_strings_makes_quotes_unknown() {
 #[test]
 fn asynchronous_messages_pass_at_any_time() {
     let mut s = Stage::ready(Class::Agent);
-    let sent = [
-        message(b'A', b"\0\0\0\x01c\0p\0"),
-        message(b'N', b"SNOTICE\0\0"),
-        message(b'S', b"TimeZone\0UTC\0"),
-    ]
-    .concat();
+    let sent =
+        [message(b'A', b"\0\0\0\x01c\0\0"), message(b'N', b"SNOTICE\0\0"), message(b'S', b"TimeZone\0UTC\0")]
+            .concat();
     s.server(&sent);
     assert_eq!(s.to_client, sent);
 }

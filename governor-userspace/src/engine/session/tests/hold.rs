@@ -175,10 +175,10 @@ fn a_notice_waits_for_a_border_in_a_long_row() {
     assert!(s.session.is_held());
     s.server(&[message(b'1', b""), message(b'2', b""), message(b'n', b"")].concat());
     s.to_client.clear();
-    let row = message(b'd', &[b'x'; 100]);
+    let row = message(b'D', &[b'x'; 100]);
     s.server(&row[..50]);
     s.input(Input::Held { approval: "A1".into() });
     assert_eq!(s.to_client, row[..50]);
     s.server(&row[50..]);
-    assert_eq!(s.client_kinds(), "dN");
+    assert_eq!(s.client_kinds(), "DN");
 }

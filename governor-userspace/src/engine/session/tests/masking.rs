@@ -107,15 +107,6 @@ fn a_described_statement_needs_no_second_description() {
 }
 
 #[test]
-fn copy_out_of_sensitive_data_is_denied_to_agents() {
-    for text in ["COPY people TO STDOUT", "COPY (SELECT email FROM people) TO STDOUT"] {
-        let mut s = Stage::ready(Class::Agent);
-        s.client(&query(text));
-        assert_eq!(s.verdicts(), [Verdict::Deny], "{text}");
-    }
-}
-
-#[test]
 fn a_catalogue_that_cannot_be_read_masks_everything_that_may_be_text() {
     let mut s = Stage::new(Class::Agent);
     s.client(&startup(&[("user", "app")]));

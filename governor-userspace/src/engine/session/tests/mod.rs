@@ -1,7 +1,9 @@
 //! The machine, bytes in and bytes out: no socket, no sleep.
 
 mod allocations;
+mod asides;
 mod client;
+mod copying;
 mod diagnostics;
 mod encryption;
 mod glass;
@@ -12,3 +14,4 @@ mod pace;
 mod reach;
 mod split;
 pub(super) mod stage;
+mod streaming;

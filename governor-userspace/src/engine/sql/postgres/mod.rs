@@ -15,6 +15,7 @@ mod change;
 mod children;
 mod columns;
 mod command;
+mod copy;
 mod fingerprint;
 mod functions;
 mod lexer;
@@ -165,6 +166,7 @@ fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
         setting: walk.setting,
         prepared_name: walk.prepared_name.map(Into::into),
         session: session::effect(root),
+        copy: copy::options(root).map(Box::new),
         // EXPLAIN of DECLARE is the deepest: this goes two levels down.
         inner: inner.map(|node| Box::new(statement(node, text.clone(), fingerprint.clone()))),
         unknown,
@@ -219,6 +221,7 @@ fn empty(text: &str) -> Statement {
         prepared_name: None,
         inner: None,
         session: None,
+        copy: None,
         unknown: None,
         fingerprint: fingerprint::fingerprint(""),
     }

@@ -4,7 +4,7 @@
 //!
 //! Invariant: a node that is not understood sets [`Walk::misunderstood`]; nothing is passed over.
 
-use super::children::{children, untyped};
+use super::children::children;
 use super::columns::{Columns, ResultColumn};
 use super::command::{command, explain_runs};
 use super::functions::{Effect, effect};
@@ -15,7 +15,7 @@ use super::targets::{ResultList, renames};
 use super::{change, where_clause};
 use crate::engine::model::{Change, FunctionName, RelationName, StatementKind as Kind};
 use pg_raw_parse::list::NodeList;
-use pg_raw_parse::nodes::{FuncCall, MergeStmt, RangeVar, WithClause};
+use pg_raw_parse::nodes::{FuncCall, RangeVar, WithClause};
 use pg_raw_parse::{Node, raw};
 use std::collections::BTreeSet;
 
@@ -138,7 +138,7 @@ impl<'a> Walk<'a> {
             }
             Node::InsertStmt(insert) => context = self.with(insert.with_clause(), context),
             Node::MergeStmt(merge) => {
-                self.note_merge(merge, context);
+                self.note_restricted(where_clause::merge_restricts(merge), context);
                 context = self.with(merge.with_clause(), context);
             }
             Node::UpdateStmt(update) => {
@@ -287,19 +287,13 @@ impl<'a> Walk<'a> {
 
     fn note_where(&mut self, clause: Node<'a>, context: Context) {
         if context.time == Time::Now {
-            let guarded = where_clause::restricts(clause);
-            self.has_where = Some(self.has_where.unwrap_or(true) && guarded);
+            self.note_restricted(where_clause::restricts(clause), context);
         }
     }
 
-    /// Every row of the target is changed, or may be: neither ON nor the condition of such a branch leaves one out.
-    fn note_merge(&mut self, merge: &'a MergeStmt, context: Context) {
-        let changes = |command| matches!(command, raw::CmdType::CMD_UPDATE | raw::CmdType::CMD_DELETE);
-        for when in untyped(merge.merge_when_clauses()) {
-            let Node::MergeWhenClause(when) = when else { continue };
-            if changes(when.command_type) && !where_clause::restricts(when.condition()) {
-                self.note_where(merge.join_condition(), context);
-            }
+    fn note_restricted(&mut self, guarded: bool, context: Context) {
+        if context.time == Time::Now {
+            self.has_where = Some(self.has_where.unwrap_or(true) && guarded);
         }
     }
 

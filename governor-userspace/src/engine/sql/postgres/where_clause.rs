@@ -5,13 +5,17 @@
 //! for all rows at once, so it counts as true unless it is plainly false. A parameter's value is not
 //! known here: it may choose.
 //!
+//! A MERGE has no WHERE: what its WHENs are about counts instead.
+//!
 //! Errs towards "does not restrict": so does a condition that is nested beyond [`DEPTH_MAX`].
 
-use super::children::children;
+use super::children::{children, untyped};
 use super::same::same;
 use super::setting::constant;
-use pg_raw_parse::nodes::A_Expr;
-use pg_raw_parse::raw::{A_Expr_Kind as E, BoolExprType as B, BoolTestType as T, NullTestType};
+use pg_raw_parse::nodes::{A_Expr, MergeStmt};
+use pg_raw_parse::raw::{
+    A_Expr_Kind as E, BoolExprType as B, BoolTestType as T, CmdType, MergeMatchKind, NullTestType,
+};
 use pg_raw_parse::{ConstValue, Node};
 use std::cell::Cell;
 
@@ -20,6 +24,18 @@ pub(super) fn restricts(condition: Node<'_>) -> bool {
     let too_deep = Cell::new(false);
     let truth = fold(condition, 0, &too_deep);
     !matches!(condition, Node::None) && truth != Truth::True && !too_deep.get()
+}
+
+/// `true`: every WHEN that updates or deletes can leave rows of the target out: by the join's condition, where it is
+/// about matched rows, or by its own.
+pub(super) fn merge_restricts(merge: &MergeStmt) -> bool {
+    let joined = restricts(merge.join_condition());
+    untyped(merge.merge_when_clauses()).iter().all(|when| {
+        let Node::MergeWhenClause(when) = when else { return false };
+        let changes = matches!(when.command_type, CmdType::CMD_UPDATE | CmdType::CMD_DELETE);
+        let about_matched = when.match_kind == MergeMatchKind::MERGE_WHEN_MATCHED;
+        !changes || (about_matched && joined) || restricts(when.condition())
+    })
 }
 
 /// Three-valued logic, and what cannot be told.

@@ -150,6 +150,34 @@ pub fn error_field(body: &[u8], code: u8) -> Result<Option<&[u8]>, ProtocolViola
     }
 }
 
+/// Process, channel and payload of a NotificationResponse.
+pub fn notification(body: &[u8]) -> Result<(u32, &[u8], &[u8]), ProtocolViolation> {
+    let m = "NotificationResponse";
+    let mut r = Reader::new(body);
+    let process = r.u32().in_message(m)?;
+    let channel = r.cstr().in_message(m)?;
+    let payload = r.cstr().in_message(m)?;
+    r.finish().in_message(m)?;
+    Ok((process, channel, payload))
+}
+
+/// A CopyOutResponse: whether the data are binary, and how many columns they have.
+pub fn copy_response(body: &[u8]) -> Result<(bool, usize), ProtocolViolation> {
+    let m = "CopyOutResponse";
+    let mut r = Reader::new(body);
+    let format = r.u8().in_message(m)?;
+    let count = r.u16().in_message(m)?;
+    for _ in 0..count {
+        r.i16().in_message(m)?;
+    }
+    r.finish().in_message(m)?;
+    match format {
+        0 => Ok((false, usize::from(count))),
+        1 => Ok((true, usize::from(count))),
+        _ => Err(ProtocolViolation::Other("CopyOutResponse has an unknown format")),
+    }
+}
+
 /// All fields of an ErrorResponse or NoticeResponse; `None` where the body does not end as one does.
 pub fn error_fields(body: &[u8]) -> Option<Vec<(u8, &[u8])>> {
     let mut r = Reader::new(body);
@@ -203,6 +231,7 @@ mod tests {
         #[test]
         fn garbage_never_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = (row_description(&body), data_row(&body), ready_for_query(&body), parameter_status(&body));
+            let _ = (copy_response(&body), notification(&body));
             let _ = (backend_key_data(&body), command_complete(&body), error_field(&body, b'C'), authentication(&body));
         }
     }

@@ -85,6 +85,18 @@ pub fn sasl_offer(mechanisms: &[&[u8]]) -> Bytes {
 }
 
 /// Asks the server to send what it has.
+/// Begins a message whose content is appended next.
+pub fn begin(kind: u8) -> Vec<u8> {
+    vec![kind, 0, 0, 0, 0]
+}
+
+/// Writes the length of a message that was begun; `None` where no message is that long.
+pub fn finish(mut message: Vec<u8>) -> Option<Bytes> {
+    let length = i32::try_from(message.len().checked_sub(1)?).ok()?;
+    message.get_mut(1..5)?.copy_from_slice(&length.to_be_bytes());
+    Some(message.into())
+}
+
 pub fn flush() -> Bytes {
     message(frontend::kind::FLUSH, |_| {})
 }

@@ -8,6 +8,7 @@ use super::{
     Overrides, Policy, ServerKey, Tls,
 };
 use crate::engine::masking::Category;
+use crate::engine::masking::JsonPath;
 use crate::engine::policy::Pack;
 use crate::host::identity::agents::line_of;
 use crate::host::identity::{IdentityRules, KnownAgents};
@@ -220,7 +221,8 @@ impl Source<'_> {
                 return Err(self.fail(at, key, "is missing: every label names a column"));
             };
             let category = label.category.unwrap_or(Category::Other);
-            columns.push(ColumnLabel { column: self.column(&column, key)?, category });
+            let path = label.path.map(|path| self.path(&path)).transpose()?;
+            columns.push(ColumnLabel { column: self.column(&column, key)?, path, category });
         }
         let clear = written.clear.iter().map(|c| self.column(c, "masking.clear")).collect::<Checked<_>>()?;
         let inference = self.inference(written.inference)?;
@@ -238,6 +240,13 @@ impl Source<'_> {
             hold_bits: written.hold_bits.unwrap_or(default.hold_bits),
             deny_bits: written.deny_bits.unwrap_or(default.deny_bits),
             approvers: written.approvers.unwrap_or(default.approvers),
+        })
+    }
+
+    fn path(&self, value: &Spanned<String>) -> Checked<JsonPath> {
+        JsonPath::parse(value.get_ref()).ok_or_else(|| {
+            let reason = format!("{:?} is no path of keys, such as $.customer.phone", value.get_ref());
+            self.fail_at(value.span(), "masking.columns.path", reason)
         })
     }
 

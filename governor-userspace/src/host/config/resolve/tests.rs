@@ -89,7 +89,7 @@ fn values_arrive() {
          [[capture.rules]]\ncgroup='/b'\n\
          [policy]\nprofile='observe'\ndirectory='/p'\nbuiltin=false\ndisabled=['a']\npacks=['pci']\ntime_zone='Europe/Berlin'\n\
          [masking]\nclear=['*.*.id', '\"my.schema\".t.c']\ndetect_values=false\n\
-         [[masking.columns]]\ncolumn='a.b.c'\ncategory='payment_card'\n\
+         [[masking.columns]]\ncolumn='a.b.c'\ncategory='payment_card'\npath='$.x[*].y'\n\
          [approvals]\ntimeout='24h'\n[audit]\ntext_bytes_max='1KiB'\nsegment_bytes_max='1GiB'\n\
          [metrics]\nlisten=''\n[limits]\nworkers=3\nstartup_timeout='250ms'\n[log]\nlevel='debug'\nformat='json'\n",
     )
@@ -103,6 +103,7 @@ fn values_arrive() {
     assert_eq!((got.policy.profile, got.policy.directory_required), (Profile::Observe, true));
     assert_eq!(got.masking.clear[1].schema, "my.schema");
     assert_eq!(got.masking.columns[0].category, Category::PaymentCard);
+    assert_eq!(got.masking.columns[0].path, JsonPath::parse("x.y"));
     assert_eq!(got.approvals.timeout, Duration::from_secs(86_400));
     assert_eq!((got.audit.text_bytes_max, got.audit.segment_bytes_max), (1024, 1 << 30));
     assert_eq!(got.metrics.listen, None);
@@ -154,6 +155,7 @@ fn errors_name_line_key_reason_and_what_is_allowed() {
         ("[[identity.assign]]\nunit = '*'\nclass = 'agent'\n", 2, "identity.assign.unit", "only wildcards"),
         ("[identity]\nagents_file = 'none.toml'\n", 2, "identity.agents_file", "/x/none.toml: No such file"),
         ("[[masking.columns]]\ncolumn = 'a.b'\n", 2, "masking.columns.column", "schema.relation.column"),
+        ("[[masking.columns]]\ncolumn = 'a.b.c'\npath = '$'\n", 3, "masking.columns.path", "path of keys"),
         ("[[masking.columns]]\ncategory = 'email'\n", 1, "masking.columns.column", "is missing"),
         (
             "[[masking.columns]]\ncolumn = 'a.b.c'\ncategory = 'mail'\n",

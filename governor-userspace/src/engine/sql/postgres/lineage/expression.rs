@@ -123,9 +123,19 @@ impl<'t> Analysis<'_, 't> {
                 work.push((cast.arg(), if keeps { part } else { part.computed() }));
             }
             Node::RowExpr(row) => row.args().iter().for_each(later),
-            Node::CoalesceExpr(coalesce) => coalesce.args().iter().for_each(later),
-            Node::MinMaxExpr(extreme) => extreme.args().iter().for_each(later),
-            Node::A_ArrayExpr(array) => array.elements().iter().for_each(later),
+            // Values that are brought to one type.
+            Node::CoalesceExpr(coalesce) => {
+                self.unasked_casts(total)?;
+                coalesce.args().iter().for_each(later);
+            }
+            Node::MinMaxExpr(extreme) => {
+                self.unasked_casts(total)?;
+                extreme.args().iter().for_each(later);
+            }
+            Node::A_ArrayExpr(array) => {
+                self.unasked_casts(total)?;
+                array.elements().iter().for_each(later);
+            }
             // A bare boolean column is its own value; comparisons below choose. With OR, NULL hides true and not false.
             Node::BoolExpr(logic) => {
                 work.extend(logic.args().iter().map(|node| (node, part.computed())));
@@ -139,6 +149,7 @@ impl<'t> Analysis<'_, 't> {
             }
             Node::NullTest(test) => work.push((test.arg(), Part::Chooses(Form::Comparison))),
             Node::CaseExpr(case) => {
+                self.unasked_casts(total)?;
                 work.push((case.arg(), Part::Chooses(Form::Choice)));
                 for when in case.args() {
                     let Node::CaseWhen(when) = when else { return Err(Doubt::Syntax) };
@@ -236,6 +247,7 @@ impl<'t> Analysis<'_, 't> {
             }
             _ => &[name],
         };
+        self.unasked_casts(total)?;
         let in_system = words.len() > 1 && words.first().and_then(Node::as_str) == Some("pg_catalog");
         if !in_system {
             for name in meant {

@@ -143,6 +143,7 @@ impl<'t> Analysis<'_, 't> {
         let users = catalogue.user_functions(name, self.path);
         let system = catalogue.system_function(name);
         self.shared.spend(1 + users.len())?;
+        self.unasked_casts(total)?;
         for function in &users {
             let body = self.shared.body(function)?;
             self.shared.spend(body.size())?;
@@ -161,6 +162,15 @@ impl<'t> Analysis<'_, 't> {
             }
             _ => Ok(Known::Passes),
         }
+    }
+
+    /// The server may convert any operand by a cast that is not in the text.
+    pub(super) fn unasked_casts(&self, total: &mut Value) -> Result<(), Doubt> {
+        let casts = self.shared.names.catalogue.effects().unasked_casts();
+        if !casts.is_empty() {
+            total.add(&self.shared.bodies(casts, Doubt::Cast)?);
+        }
+        Ok(())
     }
 
     fn gives_many(&self, name: &FunctionName) -> bool {

@@ -237,7 +237,12 @@ impl<'t> Analysis<'_, 't> {
                 Some(rows) => rows.merge(more),
             }
         }
-        rows.ok_or(Doubt::Syntax)
+        let mut rows = rows.ok_or(Doubt::Syntax)?;
+        // Arms are brought to one type.
+        let mut casts = Value::default();
+        self.unasked_casts(&mut casts)?;
+        rows.columns.iter_mut().for_each(|(_, value)| value.add(&casts));
+        Ok(rows)
     }
 
     fn values(&mut self, lists: &'t NodeList) -> Result<Rows, Doubt> {

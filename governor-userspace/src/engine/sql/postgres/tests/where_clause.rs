@@ -146,3 +146,25 @@ fn beyond_the_depth_a_condition_counts_for_nothing() {
     let deep = format!("DELETE FROM people WHERE {} (id = 5)", "NOT ".repeat(500));
     assert_eq!(one(&deep).has_where, Some(false));
 }
+
+#[test]
+fn a_merge_chooses_by_its_join_or_by_each_when() {
+    for (sql, chooses) in [
+        ("MERGE INTO p USING s ON p.id = s.id WHEN MATCHED THEN DELETE", true),
+        ("MERGE INTO p USING s ON true WHEN MATCHED THEN DELETE", false),
+        ("MERGE INTO p USING s ON 1 = 1 WHEN MATCHED THEN UPDATE SET a = 1", false),
+        ("MERGE INTO p USING s ON true WHEN MATCHED AND p.id = 3 THEN DELETE", true),
+        (
+            "MERGE INTO p USING s ON true WHEN MATCHED AND p.id = 3 THEN DELETE WHEN MATCHED THEN UPDATE SET a = 1",
+            false,
+        ),
+        ("MERGE INTO p USING s ON false WHEN NOT MATCHED BY SOURCE THEN DELETE", false),
+        ("MERGE INTO p USING s ON p.id = s.id WHEN NOT MATCHED BY SOURCE THEN UPDATE SET a = 1", false),
+        ("MERGE INTO p USING s ON p.id = s.id WHEN NOT MATCHED BY SOURCE AND p.old THEN DELETE", true),
+        ("MERGE INTO p USING s ON true WHEN NOT MATCHED THEN INSERT VALUES (1)", true),
+        ("MERGE INTO p USING s ON true WHEN MATCHED THEN DO NOTHING", true),
+        ("WITH m AS (MERGE INTO p USING s ON true WHEN MATCHED THEN DELETE RETURNING 1) SELECT 1", false),
+    ] {
+        assert_eq!(one(sql).has_where, Some(chooses), "{sql}");
+    }
+}

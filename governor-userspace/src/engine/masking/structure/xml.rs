@@ -1,0 +1,230 @@
+//! Masks inside XML and keeps it well-formed: text, attributes, comments, CDATA and instructions.
+//!
+//! A text or an attribute is hidden where a detector knows it, or where its element's or its own name says something
+//! sensitive. What is written with entities is resolved before it is searched, so `&#64;` hides no address; what is found in it
+//! hides the whole text.
+//!
+//! Invariant: well-formed in gives well-formed out. A declaration of a document type may define anything: then something
+//! found anywhere hides the whole value.
+
+use crate::engine::masking::classify::classify_column;
+use crate::engine::masking::json::mask_ranges;
+use crate::engine::masking::masker::Masker;
+use crate::engine::masking::pg_type::TEXT;
+use crate::engine::masking::row::Replaced;
+use crate::engine::masking::transform::{MARKER, Masked};
+use crate::engine::model::Category;
+
+use super::constant::XML_MARKER;
+
+/// Masks an XML value.
+pub(in crate::engine::masking) fn mask_xml(masker: &Masker, value: &[u8], out: &mut Vec<u8>) -> Replaced {
+    let from = out.len();
+    let mut walker = Walker { masker, masked: 0, open: Vec::new() };
+    if walker.walk(value, out).is_none() {
+        out.truncate(from);
+        if is_found(masker, value) || is_found(masker, &resolved(value)) {
+            out.extend_from_slice(XML_MARKER);
+            return Replaced::Yes(Masked::Value, Category::Other);
+        }
+        return Replaced::No;
+    }
+    match walker.masked {
+        0 => Replaced::No,
+        _ => Replaced::Yes(Masked::Value, Category::Other),
+    }
+}
+
+struct Walker<'a> {
+    masker: &'a Masker,
+    masked: u32,
+    /// Elements around: whether everything in each is hidden, and where their names say so.
+    open: Vec<bool>,
+}
+
+impl Walker<'_> {
+    /// `None`: something that is not understood.
+    fn walk(&mut self, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let mut rest = value;
+        while !rest.is_empty() {
+            let text_bytes = memchr::memchr(b'<', rest).unwrap_or(rest.len());
+            let (text, behind) = rest.split_at_checked(text_bytes)?;
+            self.text(text, out);
+            rest = if behind.is_empty() {
+                behind
+            } else if behind.starts_with(b"<!--") {
+                self.verbatim(behind, 4, b"-->", out)?
+            } else if behind.starts_with(b"<![CDATA[") {
+                self.verbatim(behind, 9, b"]]>", out)?
+            } else if behind.starts_with(b"<?") {
+                self.verbatim(behind, 2, b"?>", out)?
+            } else if behind.starts_with(b"</") {
+                let end = memchr::memchr(b'>', behind)?;
+                self.open.pop()?;
+                out.extend_from_slice(behind.get(..=end)?);
+                behind.get(end + 1..)?
+            } else if behind.starts_with(b"<!") {
+                return None;
+            } else {
+                self.element(behind, out)?
+            };
+        }
+        self.open.is_empty().then_some(())
+    }
+
+    fn is_hidden(&self) -> bool {
+        self.open.last().copied().unwrap_or(false)
+    }
+
+    fn text(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        if text.trim_ascii().is_empty() {
+            out.extend_from_slice(text);
+        } else if self.is_hidden() || (text.contains(&b'&') && is_found(self.masker, &resolved(text))) {
+            self.masked += 1;
+            out.extend_from_slice(MARKER);
+        } else if text.contains(&b'&') {
+            out.extend_from_slice(text);
+        } else {
+            self.masked += mask_ranges(self.masker, text, out);
+        }
+    }
+
+    /// What stands between two marks as it is.
+    fn verbatim<'v>(
+        &mut self,
+        rest: &'v [u8],
+        open: usize,
+        close: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<&'v [u8]> {
+        let inside = rest.get(open..)?;
+        let length = memchr::memmem::find(inside, close)?;
+        let (inside, behind) = inside.split_at_checked(length)?;
+        out.extend_from_slice(rest.get(..open)?);
+        if self.is_hidden() && !inside.trim_ascii().is_empty() && open != 2 {
+            self.masked += 1;
+            out.extend_from_slice(MARKER);
+        } else {
+            self.masked += mask_ranges(self.masker, inside, out);
+        }
+        out.extend_from_slice(close);
+        behind.get(close.len()..)
+    }
+
+    /// An element's first tag.
+    fn element<'v>(&mut self, rest: &'v [u8], out: &mut Vec<u8>) -> Option<&'v [u8]> {
+        let name_end = rest.iter().position(|b| b.is_ascii_whitespace() || b"/>".contains(b))?;
+        let name = rest.get(1..name_end)?;
+        if name.is_empty() {
+            return None;
+        }
+        out.extend_from_slice(rest.get(..name_end)?);
+        let hidden = self.is_hidden() || is_sensitive(name);
+        let mut rest = rest.get(name_end..)?;
+        loop {
+            let blank = rest.iter().position(|b| !b.is_ascii_whitespace())?;
+            out.extend_from_slice(rest.get(..blank)?);
+            rest = rest.get(blank..)?;
+            if let Some(behind) = rest.strip_prefix(b"/>") {
+                out.extend_from_slice(b"/>");
+                return Some(behind);
+            }
+            if let Some(behind) = rest.strip_prefix(b">") {
+                if self.open.len() >= DEPTH_MAX {
+                    return None;
+                }
+                self.open.push(hidden);
+                out.push(b'>');
+                return Some(behind);
+            }
+            rest = self.attribute(rest, hidden, out)?;
+        }
+    }
+
+    fn attribute<'v>(&mut self, rest: &'v [u8], hidden: bool, out: &mut Vec<u8>) -> Option<&'v [u8]> {
+        let equals = memchr::memchr(b'=', rest)?;
+        let name = rest.get(..equals)?.trim_ascii();
+        let blank = rest.get(equals + 1..)?.iter().position(|b| !b.is_ascii_whitespace())?;
+        let at = equals + 1 + blank;
+        let quote = *rest.get(at).filter(|b| b"\"'".contains(b))?;
+        if name.is_empty() || name.iter().any(|b| b"<>\"'&".contains(b)) {
+            return None;
+        }
+        let inside = rest.get(at + 1..)?;
+        let (value, behind) = inside.split_at_checked(memchr::memchr(quote, inside)?)?;
+        out.extend_from_slice(rest.get(..=at)?);
+        // What a name space is called tells nothing.
+        let is_namespace = name.starts_with(b"xmlns");
+        if !value.is_empty()
+            && !is_namespace
+            && (hidden || is_sensitive(name) || is_found(self.masker, &resolved(value)))
+        {
+            self.masked += 1;
+            out.extend_from_slice(MARKER);
+        } else {
+            out.extend_from_slice(value);
+        }
+        out.push(quote);
+        behind.get(1..)
+    }
+}
+
+/// Names count like column names, prefix of the name space aside.
+fn is_sensitive(name: &[u8]) -> bool {
+    let local = name.rsplit(|b| *b == b':').next().unwrap_or(name);
+    classify_column("", &String::from_utf8_lossy(local), TEXT).is_some()
+}
+
+fn is_found(masker: &Masker, value: &[u8]) -> bool {
+    let mut found = Vec::new();
+    masker.detectors.detect(value).is_some() || {
+        masker.detectors.find_in_text(value, &mut found);
+        !found.is_empty()
+    }
+}
+
+/// Entities of characters resolved, for searching only: what cannot be read stays.
+fn resolved(text: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'&', rest) {
+        let (before, entity) = rest.split_at_checked(at).unwrap_or((rest, b""));
+        value.extend_from_slice(before);
+        let end = entity.iter().take(ENTITY_BYTES_MAX).position(|b| *b == b';');
+        let character = end.and_then(|end| character(entity.get(1..end)?));
+        match (end, character) {
+            (Some(end), Some(character)) => {
+                value.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = entity.get(end + 1..).unwrap_or_default();
+            }
+            _ => {
+                value.push(b'&');
+                rest = entity.get(1..).unwrap_or_default();
+            }
+        }
+    }
+    value.extend_from_slice(rest);
+    value
+}
+
+fn character(entity: &[u8]) -> Option<char> {
+    match std::str::from_utf8(entity).ok()? {
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "amp" => Some('&'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        number => {
+            let number = number.strip_prefix('#')?;
+            let code = match number.strip_prefix('x') {
+                Some(hex) => u32::from_str_radix(hex, 16),
+                None => number.parse(),
+            };
+            char::from_u32(code.ok()?)
+        }
+    }
+}
+
+const DEPTH_MAX: usize = 1024;
+/// `&#x0010ffff;` and some zeros more.
+const ENTITY_BYTES_MAX: usize = 32;
