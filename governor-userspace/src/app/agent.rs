@@ -8,6 +8,7 @@ use crate::engine::session::explain::{Explanation, Question, explain};
 use crate::host::approvals::Approval;
 use crate::host::clock;
 use crate::host::config::Config;
+use crate::host::discovery::{DataAsk, DataColumn, DataError, DataFilter, DiscoveryKeeper};
 use crate::host::glass::{self, GlassAnswer, GlassError, GlassKeeper, GlassRequest};
 use crate::host::kernel::{Kernel, KernelEvents};
 use crate::host::ledger::{Health, Ledger};
@@ -29,6 +30,7 @@ pub(super) struct Running {
     pub ledger: Ledger,
     pub kernel: KernelSlot,
     pub glass: GlassKeeper,
+    pub data: Arc<DiscoveryKeeper>,
     pub shared: Arc<Shared>,
 }
 
@@ -45,6 +47,21 @@ impl Agent for Running {
 
     fn mend_glass(&self, pid: i32, uid: u32, gid: u32) -> Result<GlassAnswer, GlassError> {
         self.glass.mend(&glass::asker(&self.shared.identifier, pid, uid, gid))
+    }
+
+    fn data(&self, filter: &DataFilter) -> Result<Vec<DataColumn>, DataError> {
+        self.data.list(filter)
+    }
+
+    fn say_of_data(
+        &self,
+        pid: i32,
+        uid: u32,
+        gid: u32,
+        by: String,
+        ask: &DataAsk,
+    ) -> Result<DataColumn, DataError> {
+        self.data.say(&glass::asker(&self.shared.identifier, pid, uid, gid), by, ask)
     }
 
     fn capture(&self) -> Vec<String> {
@@ -128,7 +145,7 @@ pub(super) fn record_start(
 /// Threads and tasks that run beside the data path; dropping it ends them.
 pub(super) struct Background {
     stop: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     _watch: Option<PolicyWatch>,
 }
@@ -139,7 +156,7 @@ impl Drop for Background {
         for task in &self.tasks {
             task.abort();
         }
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
@@ -150,6 +167,7 @@ impl Drop for Background {
 pub(super) fn background(
     kernel: &KernelSlot,
     shared: &Arc<Shared>,
+    data: &Arc<DiscoveryKeeper>,
     handle: &Handle,
 ) -> anyhow::Result<Background> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -165,6 +183,16 @@ pub(super) fn background(
                 ledger_tick(&shared, &handle);
                 glass.tick(clock::now());
                 std::thread::sleep(LEDGER_TICK);
+            }
+        })?
+    };
+    // A thread of its own: it waits for the disk, and checkpoints must not.
+    let data_thread = {
+        let (stop, data) = (stop.clone(), data.clone());
+        std::thread::Builder::new().name("governor-data".into()).spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                data.tick();
+                std::thread::sleep(DATA_TICK);
             }
         })?
     };
@@ -201,7 +229,7 @@ pub(super) fn background(
             None
         }
     };
-    Ok(Background { stop, thread: Some(thread), tasks, _watch: watch })
+    Ok(Background { stop, threads: vec![thread, data_thread], tasks, _watch: watch })
 }
 
 fn ledger_tick(shared: &Shared, handle: &Handle) {
@@ -234,5 +262,6 @@ async fn kernel_events(mut events: KernelEvents) {
 }
 
 const LEDGER_TICK: Duration = Duration::from_millis(100);
+const DATA_TICK: Duration = Duration::from_millis(200);
 /// The kernel side refuses after ten seconds without.
 const HEARTBEAT: Duration = Duration::from_secs(1);

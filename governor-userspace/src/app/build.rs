@@ -4,10 +4,12 @@ use super::agent::{KernelSlot, Running};
 use super::handle::{Handle, HandleParts};
 use super::options::RunOptions;
 use crate::engine::masking::Detectors;
-use crate::engine::session::{EngineLimits, InferenceLimits, Labels, TlsMode};
+use crate::engine::model::Timestamp;
+use crate::engine::session::{Discovery, EngineLimits, InferenceLimits, Labels, TlsMode};
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
 use crate::host::clock;
 use crate::host::config::{self, Approver, CancelUnknown, Config};
+use crate::host::discovery::{DiscoveryFile, DiscoveryKeeper};
 use crate::host::glass::GlassKeeper;
 use crate::host::identity::Identifier;
 use crate::host::kernel::{CaptureRule, Kernel, KernelOptions, cgroup2_mount};
@@ -30,6 +32,7 @@ pub(super) struct Built {
     pub listeners: Vec<TcpListener>,
     pub shared: Arc<Shared>,
     pub kernel: KernelSlot,
+    pub data: Arc<DiscoveryKeeper>,
     /// Holds that an earlier run left unanswered.
     pub lost: Vec<Approval>,
 }
@@ -49,6 +52,8 @@ pub(super) fn build(
     let tls = open_tls(state, config)?;
     let (approvals, lost) = ApprovalStore::open(state.join("approvals"), limits, metrics.clone(), now)?;
     let approvals = Arc::new(approvals);
+    let discovery_file = DiscoveryFile::new(state.join("discovery.jsonl"));
+    let discovery = open_discovery(&discovery_file, config, now)?;
 
     let mount = cgroup2_mount()?;
     let identifier = Identifier::new(config.identity.rules.clone(), mount.clone())?;
@@ -74,6 +79,7 @@ pub(super) fn build(
         rates: Arc::default(),
         inference: Arc::default(),
         glass: Arc::default(),
+        discovery: discovery.clone(),
         ports: ports(config),
         cancels: CancelRegistry::default(),
         sources: Sources::default(),
@@ -87,12 +93,14 @@ pub(super) fn build(
     });
     let kernel: KernelSlot = Arc::new(Mutex::new(Some(kernel)));
     let glass = GlassKeeper { glass: shared.glass.clone(), ledger: ledger.clone(), metrics: metrics.clone() };
+    let data = Arc::new(DiscoveryKeeper::new(discovery, discovery_file, ledger.clone(), metrics.clone()));
     let agent = Running {
         capture: capture_lines(config),
         policy,
         ledger,
         kernel: kernel.clone(),
         glass,
+        data: data.clone(),
         shared: shared.clone(),
     };
     let handle = Handle::new(HandleParts {
@@ -103,7 +111,22 @@ pub(super) fn build(
         approver_rules: approver_rules(config),
         metrics,
     });
-    Ok(Built { handle, listeners, shared, kernel, lost })
+    Ok(Built { handle, listeners, shared, kernel, data, lost })
+}
+
+/// What earlier runs knew of columns. Damage costs what is damaged, and is told.
+fn open_discovery(file: &DiscoveryFile, config: &Config, now: Timestamp) -> anyhow::Result<Arc<Discovery>> {
+    let loaded = file.load(now.unix_ns / 1_000_000_000)?;
+    if let Some((lines, aside)) = &loaded.damage {
+        tracing::error!(
+            lines,
+            kept = %aside.display(),
+            columns = loaded.records.len(),
+            "the discovery catalogue is damaged: these lines are lost, and labels among them have to be given again \
+             (`governor audit search --event data_ruling` has them); the file is kept as it was"
+        );
+    }
+    Ok(Arc::new(Discovery::new(config.masking.discovery, loaded.records)))
 }
 
 /// Reads the certificates, and says once what a new CA means for clients.

@@ -8,6 +8,7 @@ use crate::engine::model::Timestamp;
 use crate::engine::session::explain::{Explanation, Question};
 use crate::host::approvals::{AnswerError, Approval, ApprovalStore, Approver, ApproverRules, NotAllowed};
 use crate::host::clock;
+use crate::host::discovery::{DataAsk, DataColumn, DataError, DataFilter};
 use crate::host::glass::{GlassAnswer, GlassError, GlassRequest};
 use crate::host::telemetry::{KernelCounters, Metrics, MetricsError};
 use arc_swap::ArcSwap;
@@ -43,6 +44,21 @@ pub trait Agent: Send + Sync {
     /// Ends that.
     fn mend_glass(&self, _pid: i32, _uid: u32, _gid: u32) -> Result<GlassAnswer, GlassError> {
         Err(GlassError::NotServed)
+    }
+    /// Columns that something is known of.
+    fn data(&self, _: &DataFilter) -> Result<Vec<DataColumn>, DataError> {
+        Err(DataError::NotServed)
+    }
+    /// Takes the word of the process at the other end of the control socket; who may was checked.
+    fn say_of_data(
+        &self,
+        _pid: i32,
+        _uid: u32,
+        _gid: u32,
+        _by: String,
+        _: &DataAsk,
+    ) -> Result<DataColumn, DataError> {
+        Err(DataError::NotServed)
     }
 }
 
@@ -282,6 +298,28 @@ impl Handle {
         }
         self.shared.agent.break_glass(pid, approver.uid, gid, request).inspect_err(|error| {
             tracing::warn!(pid, uid = approver.uid, %error, "the glass was not broken");
+        })
+    }
+
+    /// Columns that something is known of.
+    pub fn data(&self, filter: &DataFilter) -> Result<Vec<DataColumn>, DataError> {
+        self.shared.agent.data(filter)
+    }
+
+    /// Takes an operator's word about a column.
+    pub fn say_of_data(
+        &self,
+        approver: &Approver,
+        pid: i32,
+        gid: u32,
+        ask: &DataAsk,
+    ) -> Result<DataColumn, DataError> {
+        if !self.shared.approver_rules.load().may_rule_data(approver) {
+            tracing::warn!(pid, uid = approver.uid, "somebody who may not wanted to say what a column holds");
+            return Err(DataError::NotMember { user: approver.name() });
+        }
+        self.shared.agent.say_of_data(pid, approver.uid, gid, approver.name(), ask).inspect_err(|error| {
+            tracing::warn!(pid, uid = approver.uid, %error, "what was said of a column was not taken");
         })
     }
 

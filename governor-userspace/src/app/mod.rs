@@ -49,7 +49,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         socket_group: config.approvals.socket_group.as_deref(),
         metrics: config.metrics.listen,
     })?;
-    let build::Built { handle, listeners, shared, kernel, lost } =
+    let build::Built { handle, listeners, shared, kernel, data, lost } =
         build::build(&options, &config, drain_seen)?;
     let ledger = shared.ledger.clone();
 
@@ -69,7 +69,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
             "the agent before this one ended without taking its kernel programs off"
         );
     }
-    let tasks = agent::background(&kernel, &shared, &handle)?;
+    let tasks = agent::background(&kernel, &shared, &data, &handle)?;
     faces.serve(&handle);
     handle.set_ready();
     signals::tell_ready(options.ready_fd)?;
@@ -94,6 +94,10 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     drop(tasks);
     if let (true, Ok(workers)) = (sessions_ended, Arc::try_unwrap(workers).map_err(|_| ())) {
         workers.join();
+    }
+    data.tick();
+    if let Err(error) = data.save() {
+        tracing::error!(%error, "what is known of columns could not be kept");
     }
     ledger.append(&[record(AuditEvent::AgentStop { reason: reason.into() })])?;
     ledger.close(clock::now())?;

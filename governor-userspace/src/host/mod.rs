@@ -3,6 +3,7 @@
 pub mod approvals;
 pub mod clock;
 pub mod config;
+pub mod discovery;
 pub mod glass;
 pub mod identity;
 pub mod kernel;

@@ -262,7 +262,7 @@ pub const LINE_BYTES_MAX: usize = EVENT_BYTES_MAX + 4096;
 const BUFFER_BYTES_KEPT_MAX: usize = 1 << 20;
 
 const LEDGER_EVENTS: [&str; 4] = ["segment_start", "checkpoint", "tail_cut", "write_failed"];
-const AGENT_EVENTS: [&str; 16] = [
+const AGENT_EVENTS: [&str; 18] = [
     "agent_start",
     "agent_stop",
     "policy_loaded",
@@ -275,6 +275,8 @@ const AGENT_EVENTS: [&str; 16] = [
     "hold_end",
     "break_glass_start",
     "break_glass_end",
+    "data_finding",
+    "data_ruling",
     "cancel",
     "tls",
     "protocol_error",

@@ -119,6 +119,7 @@ fn completion(out: &mut Vec<u8>, record: &Completion) -> serde_json::Result<()> 
         bytes,
         masked,
         masked_by,
+        masked_in_doubt,
         duration_ns,
         governor_ns,
         sqlstate,
@@ -142,6 +143,10 @@ fn completion(out: &mut Vec<u8>, record: &Completion) -> serde_json::Result<()> 
     if !masked_by.is_empty() {
         out.extend_from_slice(b",\"masked_by\":");
         json(out, masked_by)?;
+    }
+    if !masked_in_doubt.is_empty() {
+        out.extend_from_slice(b",\"masked_in_doubt\":");
+        json(out, masked_in_doubt)?;
     }
     out.extend_from_slice(b",\"duration_ns\":");
     json(out, duration_ns)?;

@@ -6,8 +6,8 @@
 
 use crate::engine::model::Category;
 use crate::engine::model::{
-    Claims, Class, DecisionId, Endpoint, LimitKind, Principal, Reason, SessionId, StatementKind, Timestamp,
-    TlsSession, Unknown, UpstreamTls, Verdict,
+    Claims, Class, DecisionId, Endpoint, LimitKind, MaskDoubt, Principal, Reason, SessionId, StatementKind,
+    Timestamp, TlsSession, Unknown, UpstreamTls, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -56,6 +56,10 @@ pub enum AuditEvent {
         /// `expired`, `ended` by the person, or `replaced` by a new one.
         reason: String,
     },
+    /// What a column holds was found out, or changed.
+    DataFinding(DataFinding),
+    /// An operator said what a column holds, or that a finding is none.
+    DataRuling(DataRuling),
     /// A cancel request was passed on, or refused.
     Cancel {
         forwarded: bool,
@@ -162,6 +166,9 @@ pub struct Completion {
     /// The same by what they are.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub masked_by: Vec<(Category, u64)>,
+    /// Of these, values that were masked in doubt, by cause.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub masked_in_doubt: Vec<(MaskDoubt, u64)>,
     /// From forwarding to the last byte of the answer, nanoseconds.
     pub duration_ns: u64,
     /// What governor's own decision took, nanoseconds.
@@ -211,6 +218,55 @@ pub struct BreakGlassStart {
     pub expires: Timestamp,
     /// The process that asked for it.
     pub principal: Box<Principal>,
+}
+
+/// By the values of a column; none of them is in here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFinding {
+    pub change: DataChange,
+    pub server: Endpoint,
+    pub database: String,
+    /// `schema.relation.column`.
+    pub column: String,
+    /// What most of its values are; `None` where that is not clear.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub category: Option<Category>,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub detector: String,
+    pub confidence_percent: u8,
+    /// Everything that was found in it, values of their own or inside longer text.
+    pub kinds: Vec<Category>,
+    /// Values that were looked at by then.
+    pub values: u64,
+    /// The column is masked as a whole from now on.
+    pub masked_whole: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataChange {
+    /// Early in what was seen of the column.
+    Found,
+    /// The column began to hold what it did not hold before.
+    Drift,
+    /// What was found before is sure enough by now: the column is masked as a whole.
+    Masked,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataRuling {
+    /// `confirmed`, `labelled` or `dismissed`.
+    pub ruling: String,
+    pub server: Endpoint,
+    pub database: String,
+    /// `schema.relation.column`.
+    pub column: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub category: Option<Category>,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub reason: String,
+    pub by: String,
+    pub uid: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -427,6 +427,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             bytes: 0,
             masked: 1,
             masked_by: vec![],
+            masked_in_doubt: vec![],
             duration_ns: 2,
             governor_ns: 3,
             sqlstate: Some("42501".into()),
@@ -447,6 +448,28 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             principal: Box::new(glass_principal),
         }),
         AuditEvent::BreakGlassEnd { id: "B1".into(), reason: "expired".into() },
+        AuditEvent::DataFinding(DataFinding {
+            change: DataChange::Drift,
+            server: endpoint,
+            database: text.into(),
+            column: text.into(),
+            category: Some(Category::Iban),
+            detector: "iban".into(),
+            confidence_percent: 90,
+            kinds: vec![Category::Iban, Category::Email],
+            values: 7,
+            masked_whole: true,
+        }),
+        AuditEvent::DataRuling(DataRuling {
+            ruling: "dismissed".into(),
+            server: endpoint,
+            database: text.into(),
+            column: text.into(),
+            category: None,
+            reason: text.into(),
+            by: text.into(),
+            uid: 7,
+        }),
         AuditEvent::Cancel { forwarded: true, reason: text.into() },
         TlsOutcome::Declined.into(),
         AuditEvent::ProtocolError { side: Side::Client, message: text.into() },
@@ -485,7 +508,7 @@ fn no_event_has_a_field_that_the_envelope_has() {
         names.insert(envelope.event.to_string());
         assert!(Row::parse(&json).is_some(), "{}", String::from_utf8_lossy(&json));
     }
-    assert_eq!(names.len(), 16, "every event is here: {names:?}");
+    assert_eq!(names.len(), 18, "every event is here: {names:?}");
 }
 
 #[test]
@@ -565,6 +588,7 @@ proptest! {
             bytes: numbers[1],
             masked: numbers[2],
             masked_by: Category::ALL.into_iter().take(which).map(|c| (c, numbers[3])).collect(),
+            masked_in_doubt: MaskDoubt::ALL.into_iter().take(which % 4).map(|d| (d, numbers[3])).collect(),
             duration_ns: numbers[3],
             governor_ns: numbers[4],
             sqlstate: option,

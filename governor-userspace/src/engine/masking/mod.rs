@@ -7,6 +7,7 @@
 mod classify;
 mod copy;
 mod detector;
+mod evidence;
 mod json;
 mod lexicon;
 mod masker;
@@ -14,15 +15,18 @@ mod parameter;
 mod partial;
 mod pg_type;
 mod row;
+mod statement;
 mod structure;
 mod transform;
 
 pub use crate::engine::model::Category;
 pub use classify::{classify_column, could_carry};
 pub use copy::{CopyError, CopyMask};
-pub use detector::{DetectorError, Detectors, Finding};
+pub use detector::{DetectorError, DetectorId, Detectors, Finding};
+pub use evidence::{ColumnEvidence, ColumnVerdict, judge_column};
 pub use json::JsonPath;
 pub use masker::Masker;
 pub use parameter::{PARAMETER_BYTES_MAX, mask_parameter, mask_text};
 pub use row::{ColumnAction, ColumnPlan, RowError, RowOutcome, RowPlan, mask_row};
+pub use statement::{mask_statement, mask_unknown};
 pub use transform::{Format, Masked, ValueMask, mask_value};

@@ -13,7 +13,7 @@ use super::masker::Masker;
 use super::pg_type::{TypeClass, XML, characters_max};
 use super::structure::{self, Leaf, xml};
 use super::transform::{Format, Masked, ValueMask, mask_value};
-use crate::engine::model::{Category, MaskStyle, Types};
+use crate::engine::model::{Category, MaskDoubt, MaskStyle, Types};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -83,14 +83,24 @@ pub struct RowOutcome {
     pub masked_values: u32,
     /// The same values by what they are, in the order of [`Category::ALL`].
     pub masked_by: [u32; Category::ALL.len()],
+    /// Of these, values that were masked in doubt, in the order of [`MaskDoubt::ALL`].
+    pub in_doubt: [u32; MaskDoubt::ALL.len()],
 }
 
 impl RowOutcome {
     /// One more value was replaced.
-    pub(super) fn count(&mut self, category: Category) {
+    fn count(&mut self, category: Category) {
         self.changed = true;
         self.masked_values += 1;
         if let Some(count) = self.masked_by.get_mut(category as usize) {
+            *count += 1;
+        }
+    }
+
+    /// One more, and nothing certain was known of it.
+    fn count_doubt(&mut self, why: MaskDoubt) {
+        self.count(Category::Other);
+        if let Some(count) = self.in_doubt.get_mut(why as usize) {
             *count += 1;
         }
     }
@@ -100,6 +110,9 @@ impl RowOutcome {
         self.changed |= other.changed;
         self.masked_values = self.masked_values.saturating_add(other.masked_values);
         for (total, here) in self.masked_by.iter_mut().zip(other.masked_by) {
+            *total = total.saturating_add(here);
+        }
+        for (total, here) in self.in_doubt.iter_mut().zip(other.in_doubt) {
             *total = total.saturating_add(here);
         }
     }
@@ -173,12 +186,13 @@ fn rewrite(plan: &RowPlan, masker: &Masker, body: &[u8], out: &mut Vec<u8>) -> R
         }
         let length_at = out.len();
         out.extend_from_slice(&[0; 4]);
-        match replace(plan, column, masker, value, out) {
-            Replaced::No => {
+        let replaced = replace(plan, column, masker, value, out);
+        match replaced.masked() {
+            None => {
                 out.truncate(at);
                 copy_if_changed(outcome, before, tail, out);
             }
-            Replaced::Yes(masked, category) => {
+            Some(masked) => {
                 let length = match masked {
                     Masked::Null => {
                         // Whatever was written before it was clear that nothing may be shown.
@@ -192,7 +206,7 @@ fn rewrite(plan: &RowPlan, masker: &Masker, body: &[u8], out: &mut Vec<u8>) -> R
                 if let Some(slot) = out.get_mut(length_at..length_at + 4) {
                     slot.copy_from_slice(&length.to_be_bytes());
                 }
-                outcome.count(category);
+                replaced.note(&mut outcome);
             }
         }
     }
@@ -218,6 +232,36 @@ pub(super) enum Replaced {
     No,
     /// With what the value was, or was taken for.
     Yes(Masked, Category),
+    /// Nothing certain was known of it, and why.
+    InDoubt(Masked, MaskDoubt),
+}
+
+impl Replaced {
+    /// What became of the value, where something did.
+    pub(super) fn masked(&self) -> Option<Masked> {
+        match self {
+            Self::No => None,
+            Self::Yes(masked, _) | Self::InDoubt(masked, _) => Some(*masked),
+        }
+    }
+
+    /// The same reason, with another replacement.
+    pub(super) fn with(self, masked: Masked) -> Self {
+        match self {
+            Self::No => Self::No,
+            Self::Yes(_, category) => Self::Yes(masked, category),
+            Self::InDoubt(_, why) => Self::InDoubt(masked, why),
+        }
+    }
+
+    /// Counts it.
+    pub(super) fn note(&self, outcome: &mut RowOutcome) {
+        match self {
+            Self::No => {}
+            Self::Yes(_, category) => outcome.count(*category),
+            Self::InDoubt(_, why) => outcome.count_doubt(*why),
+        }
+    }
 }
 
 /// Judges one value and appends its replacement. Whatever goes wrong inside redacts the value.
@@ -236,10 +280,11 @@ pub(super) fn replace(
         ColumnAction::Clear => Replaced::No,
         ColumnAction::Mask { style, category, tweak } => {
             let how = How { style, category, tweak };
-            Replaced::Yes(
-                mask_whole(types, plan, masker, how, value, out),
-                category.unwrap_or(Category::Other),
-            )
+            let masked = mask_whole(types, plan, masker, how, value, out);
+            match category {
+                Some(category) => Replaced::Yes(masked, category),
+                None => Replaced::InDoubt(masked, MaskDoubt::UnknownOrigin),
+            }
         }
         ColumnAction::Detect => match row.paths.iter().find(|(at, _)| *at == column) {
             Some((_, paths)) => document(types, plan, masker, paths, value, out),
@@ -248,7 +293,7 @@ pub(super) fn replace(
     }));
     judged.unwrap_or_else(|_| {
         out.truncate(from);
-        Replaced::Yes(mask_whole(types, plan, masker, How::REDACT, value, out), Category::Other)
+        Replaced::InDoubt(mask_whole(types, plan, masker, How::REDACT, value, out), MaskDoubt::Failed)
     })
 }
 
@@ -435,7 +480,8 @@ fn json_outcome(
         Document::Unchanged => Replaced::No,
         Document::Not => {
             out.truncate(from);
-            Replaced::Yes(mask_whole(types, plan, masker, How::REDACT, value, out), Category::Other)
+            let masked = mask_whole(types, plan, masker, How::REDACT, value, out);
+            Replaced::InDoubt(masked, MaskDoubt::NotUnderstood)
         }
     }
 }

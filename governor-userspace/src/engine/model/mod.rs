@@ -8,6 +8,7 @@ mod copy;
 mod decision;
 mod endpoint;
 mod lineage;
+mod mask_doubt;
 mod pattern;
 mod principal;
 mod relation;
@@ -32,6 +33,7 @@ pub use decision::{
 };
 pub use endpoint::{Claims, Endpoint, SessionId};
 pub use lineage::{Doubt, Flow, Lineage, Temporary};
+pub use mask_doubt::MaskDoubt;
 pub use pattern::wildcard;
 pub use principal::{Ancestor, Class, Principal};
 pub use relation::{ColumnName, RelationName};

@@ -47,15 +47,17 @@ impl Session {
         }
     }
 
-    /// What was decided on columns in another minute, or under another glass, is decided again. Results that are under
+    /// What was decided on columns in another minute, under another glass or other rulings, is decided again. Results that are under
     /// way keep the plan that they began with.
     fn forget_old_plans(&mut self) {
         let glass = self.broken.as_ref().map(|broken| &broken.id);
-        let same = self.plans_of.0 == self.now && self.plans_of.1.as_ref() == glass;
+        let same = self.plans_of.0 == self.now
+            && self.plans_of.1.as_ref() == glass
+            && self.plans_of.2 == self.rulings_version;
         if same || !self.may_be_masked || !self.pipeline.is_empty() {
             return;
         }
-        self.plans_of = (self.now, glass.cloned());
+        self.plans_of = (self.now, glass.cloned(), self.rulings_version);
         self.portals.each_mut().for_each(|portal| (portal.plan, portal.described) = (None, false));
         self.cursor_plan = None;
     }

@@ -136,10 +136,7 @@ impl Session {
             .push(&governance.masker, body, &mut message)
             .map_err(|_| ProtocolViolation::Other("the rows of a COPY are not as its options say"))?;
         if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
-            run.masked += u64::from(outcome.masked_values);
-            for (total, here) in run.masked_by.iter_mut().zip(outcome.masked_by) {
-                *total = total.saturating_add(here);
-            }
+            run.note(&outcome);
         }
         if !outcome.changed {
             return Ok(Step::Pass);

@@ -7,8 +7,8 @@
 //! - by shape (`shape.rs`): for sessions of which policy can deny, hold and mask nothing.
 
 use super::shape;
-use crate::engine::masking::{Masker, mask_text};
-use crate::engine::model::Statement;
+use crate::engine::masking::{Masker, mask_text, mask_unknown};
+use crate::engine::model::{Statement, Unknown};
 use crate::engine::sql::{PostgresDialect, Script, SqlDialect};
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
@@ -34,6 +34,7 @@ pub(super) struct Recorded {
     pub fingerprint: Arc<str>,
     pub reads: Arc<[String]>,
     pub writes: Arc<[String]>,
+    pub unknown: Option<Unknown>,
 }
 
 /// One statement of an [`Understood`] text.
@@ -174,6 +175,7 @@ impl FactsCache {
                 fingerprint: s.fingerprint.as_str().into(),
                 reads: s.reads.iter().map(ToString::to_string).collect(),
                 writes: s.writes.iter().map(ToString::to_string).collect(),
+                unknown: s.unknown.as_ref().map(|unknown| mask_unknown(&self.masker, unknown)),
             })
             .collect();
         Understood { script: Arc::new(script), recorded }

@@ -4,7 +4,9 @@
 //! version and decide again.
 
 use super::catalogue::{Catalogue, ColumnPattern, Labels};
+use super::discovery::{Collector, Discovery};
 use super::facts::{FactsCache, StatementRef, Understood};
+use super::fault;
 use super::flows::FlowsCache;
 use super::glass::Glass;
 use super::inference::{Inference, InferenceLimits};
@@ -72,6 +74,11 @@ pub struct Governance {
     pub inference: Arc<Inference>,
     /// Shared by all workers.
     pub glass: Arc<Glass>,
+    /// Shared by all workers.
+    pub discovery: Arc<Discovery>,
+    pub(super) collector: Collector,
+    /// Of the rulings that the catalogues were made under.
+    rulings_version: u64,
     pub facts: FactsCache,
     pub flows: FlowsCache,
     decisions: DecisionCache,
@@ -106,6 +113,9 @@ impl Governance {
             rates: Arc::default(),
             inference: Arc::default(),
             glass: Arc::default(),
+            discovery: Arc::default(),
+            collector: Collector::default(),
+            rulings_version: 0,
             flows: FlowsCache::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
@@ -123,6 +133,40 @@ impl Governance {
             self.catalogues.clear();
         }
         self.policy = policy;
+    }
+
+    /// Brings the catalogues under the rulings that hold now. Answers their version.
+    pub(super) fn follow_rulings(&mut self) -> u64 {
+        let version = self.discovery.rulings_version();
+        if version != self.rulings_version {
+            self.rulings_version = version;
+            let known: Vec<_> = self.catalogues.iter().map(|(k, c)| (k.clone(), c.clone())).collect();
+            for (key, catalogue) in known {
+                let ruled = self.ruled(&key, catalogue);
+                self.catalogues.put(key, ruled);
+            }
+        }
+        version
+    }
+
+    /// A catalogue under the rulings that hold now.
+    fn ruled(&self, key: &(Endpoint, String), catalogue: Arc<Catalogue>) -> Arc<Catalogue> {
+        let rulings = self.discovery.rulings(key.0, &key.1);
+        if catalogue.rulings_version() == rulings.version {
+            return catalogue;
+        }
+        let ruled = Arc::new(catalogue.ruled(&self.all_labels(), &rulings));
+        self.discovery.know(key.0, &key.1, &ruled);
+        ruled
+    }
+
+    /// Hands what was counted of columns over to the other workers and the host.
+    pub fn hand_over_findings(&mut self, now: Timestamp) {
+        let Self { collector, discovery, masker, .. } = self;
+        // A judge that fails loses a count, and nothing else.
+        let _ = fault::guarded("findings", || {
+            collector.hand_over(discovery, &masker.detectors, now.unix_ns / 1_000_000_000);
+        });
     }
 
     /// What columns hold: by the configuration, and by the label files of the policies.
@@ -185,6 +229,8 @@ impl Governance {
         let key = (destination, database);
         self.readings.pop(&key);
         if self.changes.get(&key).is_none_or(|changed| catalogue.began.monotonic_ns >= changed.monotonic_ns) {
+            let catalogue = self.ruled(&key, catalogue);
+            self.discovery.know(key.0, &key.1, &catalogue);
             self.catalogues.put(key, catalogue);
         }
     }

@@ -10,6 +10,7 @@ use super::reached::{self, Reached};
 use super::{Parameters, Session};
 use crate::engine::approval::{Answer, ApprovalRequest};
 use crate::engine::audit::{AuditEvent, HoldEnd, HoldStart};
+use crate::engine::masking::mask_statement;
 use crate::engine::model::{DecisionId, Reason, SessionState, Statement, Timestamp, Verdict};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use std::sync::Arc;
@@ -109,9 +110,13 @@ impl Session {
             expires,
             approvers: approvers.clone(),
             principal: (*self.setup.principal).clone(),
-            claims: self.claims.clone(),
+            claims: self.shown_claims(governance),
             destination: self.setup.destination,
-            statements: reached.iter().map(|reached| reached.statement.clone()).collect(),
+            // What people read, and what is kept, goes the way of records; what was approved is compared with `texts`.
+            statements: reached
+                .iter()
+                .map(|reached| mask_statement(&governance.masker, &reached.statement))
+                .collect(),
             parameters: parameters.clone(),
             reasons: held.decision.reasons.iter().cloned().chain(explanation(&reached)).collect(),
             transaction: self.transaction.as_str().into(),

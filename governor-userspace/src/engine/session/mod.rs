@@ -24,6 +24,7 @@ mod client;
 mod conditions;
 mod copying;
 mod diagnostics;
+mod discovery;
 mod effects;
 mod encryption;
 pub mod explain;
@@ -48,6 +49,7 @@ mod rates;
 mod reached;
 mod records;
 mod rehearsal;
+mod rows;
 mod server;
 mod shape;
 mod slots;
@@ -56,6 +58,9 @@ mod visibility;
 
 pub use action::{Actions, CloseReason, Request, TooMany};
 pub use catalogue::{Catalogue, ColumnPattern, Labels};
+pub use discovery::{
+    ColumnFinding, ColumnPlace, ColumnRecord, Discovery, DiscoverySettings, Said, Saying, Status,
+};
 pub use facts::{FactsCache, Understood};
 pub use glass::{Broken, Glass, login_of};
 pub use governance::{EngineLimits, Governance};
@@ -67,7 +72,6 @@ pub use rates::{RateKey, Rates};
 pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
 
 use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
-use crate::engine::masking::{CopyMask, RowPlan};
 use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, SessionState, Timestamp};
 use crate::engine::policy::{Moment, PolicyPrincipal, SessionContext};
 use crate::engine::wire::postgres::ProtocolViolation;
@@ -83,6 +87,7 @@ use hold::{Approval, Holding, Standing};
 use meaning::Meaning;
 use pace::{CancelKey, Paced};
 use pipeline::Pipeline;
+use rows::{ResultPlan, Rows};
 use slots::Slots;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -126,8 +131,10 @@ pub struct Session {
     now: Option<Moment>,
     /// The glass is broken for this principal now.
     broken: Option<Broken>,
-    /// What the row plans of portals were decided under: the minute, and the broken glass.
-    plans_of: (Option<Moment>, Option<Arc<str>>),
+    /// What the row plans of portals were decided under: the minute, the broken glass, and what is said of columns.
+    plans_of: (Option<Moment>, Option<Arc<str>>, u64),
+    /// Of the rulings on columns that its catalogue is under.
+    rulings_version: u64,
     /// Version of the policy set that `may_be_masked` was asked of.
     policy_version: Arc<str>,
     /// Policy may mask something from this principal: rows are looked at.
@@ -177,7 +184,7 @@ pub struct Session {
     /// A ReadyForQuery that waited for the catalogue and passes now.
     released: Option<bytes::Bytes>,
     /// Columns of an SQL cursor that an Execute message names.
-    cursor_plan: Option<(Box<[u8]>, Arc<RowPlan>)>,
+    cursor_plan: Option<(Box<[u8]>, Arc<ResultPlan>)>,
     settings: Settings,
     /// What it said of settings itself, where `may_be_masked`.
     reported: asides::Reported,
@@ -261,7 +268,7 @@ struct Portal {
     /// A Describe of this portal was sent.
     described: bool,
     /// From its RowDescription.
-    plan: Option<Arc<RowPlan>>,
+    plan: Option<Arc<ResultPlan>>,
 }
 
 /// Bound values as records show them.
@@ -283,19 +290,6 @@ impl Names {
             database_user: claims.user.as_str().into(),
         }
     }
-}
-
-/// How the rows that come next are treated.
-#[derive(Debug, Default)]
-enum Rows {
-    /// Not decided yet.
-    #[default]
-    Undecided,
-    /// Nothing can change: they pass as read.
-    Pass,
-    Mask(Arc<RowPlan>),
-    /// Those of a COPY TO. Boxed: few sessions have one.
-    Copy(Box<CopyMask>),
 }
 
 /// Session settings that change what a text means.
@@ -325,7 +319,13 @@ struct Counts {
 
 impl Session {
     /// Begins a session. The record of its start is in `out`.
-    pub fn start(setup: SessionSetup, now: Timestamp, governance: &Governance, out: &mut Actions) -> Self {
+    pub fn start(
+        mut setup: SessionSetup,
+        now: Timestamp,
+        governance: &Governance,
+        out: &mut Actions,
+    ) -> Self {
+        records::mask_command_line(&mut setup.principal, &governance.masker);
         let policy_principal = PolicyPrincipal::new(setup.principal.clone());
         let session = Self {
             policy_principal,
@@ -336,7 +336,8 @@ impl Session {
             encryption: Encryption::default(),
             now: Some(Moment::of(now)),
             broken: None,
-            plans_of: (None, None),
+            plans_of: (None, None, 0),
+            rulings_version: 0,
             policy_version: governance.policy.version().into(),
             may_be_masked: true,
             restricted: true,
@@ -411,6 +412,7 @@ impl Session {
         self.now = Some(Moment::of(now));
         self.broken = governance.glass.of(&self.setup.principal, now);
         self.follow_policy(governance);
+        self.follow_rulings(governance);
         let result = match input {
             Input::Client(buffer) => {
                 let before = buffer.len();
@@ -598,6 +600,21 @@ impl Session {
                 // A result that is under way keeps the plan that it began with.
                 self.ask_reach(governance);
             }
+        }
+    }
+
+    /// What is said of columns changed: the catalogue that was read stays, and says otherwise what is sensitive.
+    fn follow_rulings(&mut self, governance: &mut Governance) {
+        let version = governance.follow_rulings();
+        if self.rulings_version == version {
+            return;
+        }
+        self.rulings_version = version;
+        if let Some(mine) = &self.catalogue
+            && let Some(newest) = governance.catalogue(self.setup.destination, &self.claims.database)
+            && newest.reading == mine.reading
+        {
+            self.catalogue = Some(newest);
         }
     }
 

@@ -102,7 +102,7 @@ impl Session {
                 decision: id.clone(),
                 verdict: decision.verdict,
                 reasons: decision.reasons.clone(),
-                claims: self.claims.clone(),
+                claims: self.shown_claims(governance),
             }),
         );
         match Permit::issue(&decision) {
@@ -256,7 +256,9 @@ impl Session {
     pub(super) fn catalogue_read(&mut self, now: Timestamp, governance: &mut Governance, out: &mut Actions) {
         let dialect = crate::engine::sql::PostgresDialect::default();
         if let Some(data) = self.catalogue_reader.take().and_then(|reader| reader.finish()) {
-            let mut read = catalogue::Catalogue::new(data, &governance.all_labels(), &dialect, now);
+            let rulings = governance.discovery.rulings(self.setup.destination, &self.claims.database);
+            let labels = governance.all_labels();
+            let mut read = catalogue::Catalogue::new(data, &labels, &rulings, &dialect, now);
             read.began = self.catalogue_asked;
             read.reading_ns = now.since_ns(self.catalogue_asked);
             let read = std::sync::Arc::new(read);

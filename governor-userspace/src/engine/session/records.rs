@@ -1,12 +1,14 @@
 //! What a session writes down.
 
 use super::action::Actions;
+use super::governance::Governance;
 use super::judge::Judged;
 use super::pipeline::{Owed, Run};
 use super::{Parameters, Session};
 use crate::engine::audit::{AuditEvent, AuditRecord, Completion, Outcome, StatementRecord};
-use crate::engine::masking::Category;
-use crate::engine::model::{DecisionId, Timestamp, Verdict};
+use crate::engine::masking::{Category, Masker, mask_parameter, mask_text};
+use crate::engine::model::{Claims, DecisionId, MaskDoubt, Principal, Timestamp, Verdict};
+use std::sync::Arc;
 
 impl Session {
     /// Written before anything else of this call happens.
@@ -17,6 +19,12 @@ impl Session {
     /// Written soon.
     pub(super) fn complete(&self, out: &mut Actions, at: Timestamp, event: AuditEvent) {
         out.completions.push(AuditRecord { at, session: Some(self.setup.id.clone()), event });
+    }
+
+    /// What the client says of itself, as records show it: it may say anything.
+    pub(super) fn shown_claims(&self, governance: &Governance) -> Claims {
+        let application_name = mask_parameter(&governance.masker, &self.claims.application_name);
+        Claims { application_name, ..self.claims.clone() }
     }
 
     /// The record of one statement's decision.
@@ -45,7 +53,7 @@ impl Session {
             fingerprint: recorded.fingerprint.clone(),
             reads: recorded.reads.clone(),
             writes: recorded.writes.clone(),
-            unknown: statement.unknown.clone(),
+            unknown: recorded.unknown.clone(),
             parameters: parameters.clone(),
             conditions: judged.conditions.clone(),
             executes: judged.executes.iter().map(|m| m.statement.recorded().text.clone()).collect(),
@@ -82,6 +90,7 @@ impl Session {
             bytes: 0,
             masked: 0,
             masked_by: [0; Category::ALL.len()],
+            masked_in_doubt: [0; MaskDoubt::ALL.len()],
             limit: None,
             portal: None,
             source: judged.source(),
@@ -117,6 +126,12 @@ impl Session {
                 .filter(|(_, count)| *count > 0)
                 .map(|(category, count)| (category, u64::from(count)))
                 .collect(),
+            masked_in_doubt: MaskDoubt::ALL
+                .into_iter()
+                .zip(run.masked_in_doubt)
+                .filter(|(_, count)| *count > 0)
+                .map(|(doubt, count)| (doubt, u64::from(count)))
+                .collect(),
             duration_ns: at.since_ns(run.started),
             governor_ns: run.governor_ns,
             sqlstate,
@@ -146,5 +161,14 @@ impl Session {
         for run in owed.run.take().into_iter().chain(owed.more.drain(..)) {
             self.finish(at, run, outcome, None, None, out);
         }
+    }
+}
+
+/// A client started as `psql -c 'SELECT …'` has its values among its arguments. Nothing but records shows these.
+pub(super) fn mask_command_line(principal: &mut Arc<Principal>, masker: &Masker) {
+    let masked: Vec<String> =
+        principal.command_line.iter().map(|argument| mask_text(masker, argument, usize::MAX)).collect();
+    if masked != principal.command_line {
+        Arc::make_mut(principal).command_line = masked;
     }
 }

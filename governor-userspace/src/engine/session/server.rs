@@ -7,7 +7,8 @@ use super::governance::Governance;
 use super::meaning::Meaning;
 use super::pace::CancelKey;
 use super::pipeline::{Expect, Owed};
-use super::{Phase, Portal, Rows, Session, visibility};
+use super::rows::ResultPlan;
+use super::{Phase, Portal, Rows, Session, discovery, visibility};
 use crate::engine::approval::Answer;
 use crate::engine::audit::Outcome;
 use crate::engine::masking::mask_row;
@@ -264,14 +265,13 @@ impl Session {
         };
         governance.row.clear();
         governance.row.shrink_to(ROW_BYTES_KEPT);
-        let outcome = mask_row(plan, &governance.masker, body, &mut governance.row)
+        let outcome = mask_row(&plan.rows, &governance.masker, body, &mut governance.row)
             .map_err(|_| ProtocolViolation::Other("DataRow does not match its RowDescription"))?;
+        let number = self.pipeline.front().and_then(|owed| owed.run.as_ref()).map_or(0, |run| run.rows);
+        self.learn(plan, body, number, governance);
         if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
             run.rows += 1;
-            run.masked += u64::from(outcome.masked_values);
-            for (total, here) in run.masked_by.iter_mut().zip(outcome.masked_by) {
-                *total = total.saturating_add(here);
-            }
+            run.note(&outcome);
         }
         Ok(if outcome.changed { Step::Rewritten } else { Step::Pass })
     }
@@ -315,7 +315,7 @@ impl Session {
             let source = self.portals.confirmed(&expect_portal).and_then(portal_source);
             let plan = match self.rows_for(&fields, None, source.as_ref(), governance) {
                 Rows::Mask(plan) => plan,
-                _ => Arc::new(crate::engine::masking::RowPlan::default()),
+                _ => Arc::default(),
             };
             if let Some(portal) = self.portals.confirmed_mut(&expect_portal) {
                 portal.plan = Some(plan);
@@ -334,8 +334,10 @@ impl Session {
         source: Option<&Meaning>,
         governance: &mut Governance,
     ) -> Rows {
-        fault::guarded("rows", || self.plan_rows(fields, formats, source, governance))
-            .unwrap_or_else(|| Rows::Mask(Arc::new(visibility::hide_all(fields, formats))))
+        fault::guarded("rows", || self.plan_rows(fields, formats, source, governance)).unwrap_or_else(|| {
+            let rows = visibility::hide_all(fields, formats);
+            Rows::Mask(Arc::new(ResultPlan { rows, ..ResultPlan::default() }))
+        })
     }
 
     fn plan_rows(
@@ -356,8 +358,17 @@ impl Session {
             is_trusted: catalogue.is_some(),
             lineage: lineage.as_deref(),
         };
-        let plan = visibility::row_plan(fields, formats, origin, &mut asker);
-        if plan.is_passive() { Rows::Pass } else { Rows::Mask(Arc::new(plan)) }
+        let rows = visibility::row_plan(fields, formats, origin, &mut asker);
+        if rows.is_passive() {
+            return Rows::Pass;
+        }
+        let watched = match &catalogue {
+            Some(catalogue) if governance.discovery.settings().enabled => {
+                discovery::watched(fields, &rows, catalogue, lineage.as_deref())
+            }
+            _ => Box::default(),
+        };
+        Rows::Mask(Arc::new(ResultPlan { rows, watched }))
     }
 
     /// The catalogue, unless definitions changed since it was read: then everything is in doubt.

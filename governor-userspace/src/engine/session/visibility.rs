@@ -233,6 +233,9 @@ fn column_action(
             (_, Sight::Masked(action)) => action,
             (Some(own), _) => own,
             (None, Sight::Clear) => ColumnAction::Clear,
+            (None, Sight::Nothing) if catalogue.is_shown(field.table_oid, field.attribute) => {
+                ColumnAction::Clear
+            }
             (None, Sight::Nothing) => unmasked(),
         };
     }

@@ -79,6 +79,11 @@ impl ApproverRules {
         self.groups.contains_key(BREAK_GLASS) && self.is_member(approver, BREAK_GLASS)
     }
 
+    /// Root, and who is listed under `data` in the configuration.
+    pub fn may_rule_data(&self, approver: &Approver) -> bool {
+        approver.uid == ROOT || (self.groups.contains_key(DATA) && self.is_member(approver, DATA))
+    }
+
     fn is_requester(&self, approver: &Approver, request: &ApprovalRequest) -> bool {
         if approver.uid == ROOT && self.self_approval_as_root {
             return false;
@@ -107,3 +112,5 @@ impl ApproverRules {
 const ROOT: u32 = 0;
 /// The group in the configuration whose members may break the glass.
 const BREAK_GLASS: &str = "break_glass";
+/// The group in the configuration whose members may say what columns hold.
+const DATA: &str = "data";

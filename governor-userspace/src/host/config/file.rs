@@ -102,6 +102,7 @@ table!(Masking {
     clear: Vec<Spanned<String>>,
     detect_values: Option<bool>,
     inference: Inference,
+    discovery: MaskingDiscovery,
 });
 
 table!(Inference {
@@ -111,6 +112,11 @@ table!(Inference {
     hold_bits: Option<u32>,
     deny_bits: Option<u32>,
     approvers: Option<String>,
+});
+
+table!(MaskingDiscovery {
+    enabled: Option<bool>,
+    mask_from: Value<u32>,
 });
 
 table!(MaskingColumn {

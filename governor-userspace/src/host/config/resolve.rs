@@ -4,7 +4,7 @@ use super::file;
 use crate::engine::masking::{Category, JsonPath};
 use crate::engine::model::Class;
 use crate::engine::policy;
-pub use crate::engine::session::ColumnPattern;
+pub use crate::engine::session::{ColumnPattern, DiscoverySettings};
 use crate::host::identity::{Assignment, IdentityRules};
 use crate::host::policy::PolicyOptions;
 pub use crate::host::telemetry::log::LogFormat;
@@ -171,6 +171,7 @@ pub struct Masking {
     /// Look into values, not only at names and types.
     pub detect_values: bool,
     pub inference: Inference,
+    pub discovery: DiscoverySettings,
 }
 
 /// The inference budget. A threshold of 0 is off.
@@ -418,7 +419,13 @@ impl Default for Policy {
 
 impl Default for Masking {
     fn default() -> Self {
-        Self { columns: Vec::new(), clear: Vec::new(), detect_values: true, inference: Inference::default() }
+        Self {
+            columns: Vec::new(),
+            clear: Vec::new(),
+            detect_values: true,
+            inference: Inference::default(),
+            discovery: DiscoverySettings::default(),
+        }
     }
 }
 

@@ -84,6 +84,7 @@ pub(super) fn record(decision: impl Into<String>) -> AuditRecord {
             bytes: 10,
             masked: 0,
             masked_by: vec![],
+            masked_in_doubt: vec![],
             duration_ns: 1,
             governor_ns: 1,
             sqlstate: None,

@@ -34,6 +34,9 @@ impl Observer {
                 for (category, count) in &done.masked_by {
                     metrics.masked(*category, *count);
                 }
+                for (cause, count) in &done.masked_in_doubt {
+                    metrics.masked_in_doubt(*cause, *count);
+                }
             }
             AuditEvent::Tls(tls) => metrics.tls(tls.outcome),
             AuditEvent::ProtocolError { side, .. } => metrics.protocol_error(*side),

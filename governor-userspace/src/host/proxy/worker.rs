@@ -8,7 +8,9 @@ use super::relay;
 use super::sources::Sources;
 use crate::engine::masking::Detectors;
 use crate::engine::model::Endpoint;
-use crate::engine::session::{Catalogue, EngineLimits, Glass, Governance, Inference, Labels, Rates};
+use crate::engine::session::{
+    Catalogue, Discovery, EngineLimits, Glass, Governance, Inference, Labels, Rates,
+};
 use crate::engine::sql::PARSER_STACK_BYTES_MIN;
 use crate::host::approvals::ApprovalStore;
 use crate::host::identity::Identifier;
@@ -54,6 +56,7 @@ pub struct Shared {
     pub rates: Arc<Rates>,
     pub inference: Arc<Inference>,
     pub glass: Arc<Glass>,
+    pub discovery: Arc<Discovery>,
     pub ports: Vec<PortRule>,
     pub cancels: CancelRegistry,
     pub sources: Sources,
@@ -87,6 +90,7 @@ impl Shared {
         governance.rates = self.rates.clone();
         governance.inference = self.inference.clone();
         governance.glass = self.glass.clone();
+        governance.discovery = self.discovery.clone();
         governance
     }
 }
@@ -247,6 +251,7 @@ async fn take_work(local: Rc<Local>, mut receiver: mpsc::UnboundedReceiver<Work>
                 None => break,
             },
             _ = every_second.tick() => {
+                local.governance.borrow_mut().hand_over_findings(crate::host::clock::now());
                 let (decisions, facts, disagreements) = {
                     let governance = local.governance.borrow();
                     (
@@ -270,6 +275,7 @@ async fn take_work(local: Rc<Local>, mut receiver: mpsc::UnboundedReceiver<Work>
         }
     }
     while running.join_next().await.is_some() {}
+    local.governance.borrow_mut().hand_over_findings(crate::host::clock::now());
 }
 
 /// Connections beyond the limit that are told so at once; beyond these, connections are only closed.

@@ -7,9 +7,10 @@
 //! Invariant: `ALL[i].index() == i`; the compiler refuses a variant that the list forgets.
 
 use crate::engine::approval::Answer;
-use crate::engine::audit::{Outcome, Side, TlsOutcome};
+use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
-use crate::engine::model::{Class, LimitKind, StatementKind, Verdict};
+use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
+use crate::engine::session::Status;
 
 /// A label whose values are known when governor is compiled.
 pub trait Closed: Copy + 'static {
@@ -128,6 +129,12 @@ closed!(HoldResult:
     Granted => "granted", Refused => "refused", Expired => "expired", Cancelled => "cancelled", Lost => "lost");
 closed!(Attempt: Ok => "ok", Refused => "refused");
 closed!(LimitKind: Rate => "rate", Rows => "rows", Time => "time");
+closed!(DataChange: Found => "found", Drift => "drift", Masked => "masked");
+closed!(Status:
+    Clean => "clean", Mixed => "mixed", Found => "found", Masked => "masked", Confirmed => "confirmed",
+    Labelled => "labelled", Dismissed => "dismissed");
+closed!(MaskDoubt:
+    UnknownOrigin => "unknown_origin", NotUnderstood => "not_understood", Failed => "failed");
 closed!(Class: Service => "service", Person => "person", Agent => "agent");
 closed!(Verdict: Allow => "allow", Deny => "deny", Hold => "hold");
 closed!(Side: Client => "client", Database => "database", Governor => "governor");
@@ -176,6 +183,9 @@ mod tests {
         positions_agree::<TlsOutcome>();
         positions_agree::<StatementKind>();
         positions_agree::<Category>();
+        positions_agree::<DataChange>();
+        positions_agree::<Status>();
+        positions_agree::<MaskDoubt>();
     }
 
     /// A dashboard and a policy must be able to use the same word.
@@ -185,5 +195,7 @@ mod tests {
         assert!(Verdict::ALL.iter().all(|v| v.as_str() == v.word()));
         assert!(<StatementKind as Closed>::ALL.iter().all(|k| k.as_str() == k.word()));
         assert!(<Category as Closed>::ALL.iter().all(|c| c.as_str() == c.word()));
+        assert!(<Status as Closed>::ALL.iter().all(|s| s.as_str() == s.word()));
+        assert!(<MaskDoubt as Closed>::ALL.iter().all(|d| d.as_str() == d.word()));
     }
 }

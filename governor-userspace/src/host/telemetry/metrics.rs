@@ -9,16 +9,17 @@
 
 use super::build::{Builder, MetricsError};
 use super::children::Children;
-use super::labels::{Attempt, Cache, CancelResult, Direction, HoldResult, RefusedReason};
+use super::labels::{Attempt, Cache, CancelResult, Closed, Direction, HoldResult, RefusedReason};
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
-use crate::engine::audit::{Outcome, Side, TlsOutcome};
+use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
-use crate::engine::model::{Class, LimitKind, StatementKind, Verdict};
-use crate::engine::session::InferenceCounts;
+use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
+use crate::engine::session::{InferenceCounts, Status};
 use parking_lot::Mutex;
 use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 type Counters<A, B = (), C = ()> = Children<IntCounter, A, B, C>;
@@ -64,6 +65,9 @@ pub struct Metrics {
     statement_duration: Histograms<Class>,
     latency_added: Histogram,
     masked: Counters<Category>,
+    masked_in_doubt: Counters<MaskDoubt>,
+    discovery_columns: Gauges<Status>,
+    discovery_events: Counters<DataChange>,
     limits: Counters<LimitKind>,
     glass_broken: IntCounter,
     glass_active: IntGauge,
@@ -116,6 +120,9 @@ impl Metrics {
             statement_duration: Children::new(build.histograms("governor_statement_duration_seconds")?),
             latency_added: build.histogram("governor_latency_added_seconds")?,
             masked: Children::new(build.counters("governor_masked_values_total")?).fill(),
+            masked_in_doubt: Children::new(build.counters("governor_masked_in_doubt_total")?).fill(),
+            discovery_columns: Children::new(build.gauges("governor_discovery_columns")?).fill(),
+            discovery_events: Children::new(build.counters("governor_discovery_events_total")?).fill(),
             limits: Children::new(build.counters("governor_limits_total")?).fill(),
             glass_broken: build.counter("governor_break_glass_total")?,
             glass_active: build.gauge("governor_break_glass_active")?,
@@ -246,6 +253,23 @@ impl Metrics {
 
     pub fn masked(&self, category: Category, values: u64) {
         add(self.masked.at(category, (), ()), values);
+    }
+
+    pub fn masked_in_doubt(&self, cause: MaskDoubt, values: u64) {
+        add(self.masked_in_doubt.at(cause, (), ()), values);
+    }
+
+    pub fn discovery_event(&self, change: DataChange) {
+        add(self.discovery_events.at(change, (), ()), 1);
+    }
+
+    /// How many columns stand where, now.
+    pub fn discovery_columns(&self, counts: &BTreeMap<Status, u64>) {
+        for status in <Status as Closed>::ALL {
+            if let Some(gauge) = self.discovery_columns.at(*status, (), ()) {
+                gauge.set(i64::try_from(counts.get(status).copied().unwrap_or(0)).unwrap_or(i64::MAX));
+            }
+        }
     }
 
     pub fn hold_started(&self) {

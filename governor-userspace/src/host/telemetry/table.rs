@@ -4,9 +4,10 @@
 //! is exposed, what is documented and what is counted cannot differ.
 
 use super::labels::{Attempt, Cache, CancelResult, Closed, Direction, HoldResult, RefusedReason, words};
-use crate::engine::audit::{Outcome, Side, TlsOutcome};
+use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
-use crate::engine::model::{Class, LimitKind, StatementKind, Verdict};
+use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
+use crate::engine::session::Status;
 use std::fmt::Write;
 
 /// What a series does over time.
@@ -108,6 +109,13 @@ pub static TABLE: &[Definition] = &[
         "Governor's own time per statement: parse, decide, record, mask. Holds are not counted."),
     row("governor_masked_values_total", Kind::Counter, &[label::<Category>("category")],
         "Result values that were masked."),
+    row("governor_masked_in_doubt_total", Kind::Counter, &[label::<MaskDoubt>("cause")],
+        "Of these, values that were masked because nothing certain could be said of them, by cause."),
+
+    row("governor_discovery_columns", Kind::Gauge, &[label::<Status>("status")],
+        "Columns whose values were looked at, by where they stand."),
+    row("governor_discovery_events_total", Kind::Counter, &[label::<DataChange>("change")],
+        "Columns in which sensitive data was found, that began to hold what they did not hold before, and that are masked as a whole since it is sure."),
 
     row("governor_holds_pending", Kind::Gauge, &[],
         "Statements that wait for a person's answer now."),

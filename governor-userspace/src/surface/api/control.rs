@@ -3,7 +3,7 @@
 use super::error::{ApiError, blocking};
 use super::serve::{self, Limits};
 use super::socket::ControlSocket;
-use super::{approvals, break_glass, policy};
+use super::{approvals, break_glass, data, policy};
 use crate::app::handle::{Handle, Status};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, Uri};
@@ -27,6 +27,7 @@ fn router(handle: Handle) -> Router {
         .route("/v1/approvals/{id}/approve", post(approvals::approve))
         .route("/v1/approvals/{id}/refuse", post(approvals::refuse))
         .route("/v1/break-glass", post(break_glass::shatter).delete(break_glass::mend))
+        .route("/v1/data", get(data::list).post(data::say))
         .route("/v1/policy/reload", post(policy::reload))
         .route("/v1/policy/explain", post(policy::explain).layer(DefaultBodyLimit::max(SQL_BODY_BYTES_MAX)))
         .fallback(no_route)

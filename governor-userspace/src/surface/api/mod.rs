@@ -7,6 +7,7 @@
 mod approvals;
 mod break_glass;
 mod control;
+mod data;
 mod error;
 mod faces;
 mod peer;
@@ -18,6 +19,7 @@ mod telemetry;
 pub use approvals::{ApprovalList, NoteBody};
 pub use break_glass::GlassBody;
 pub use control::serve_control;
+pub use data::DataList;
 pub use error::ErrorBody;
 pub use faces::Api;
 pub use peer::Peer;

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod break_glass;
 pub mod client;
 pub mod completions;
+pub mod data;
 pub mod doctor;
 pub mod globals;
 pub mod man;
@@ -34,6 +35,7 @@ use std::process::ExitCode;
         sudo governor run                  govern, as /etc/governor/governor.toml says\n  \
         governor status                    what is governed now\n  \
         governor approvals list            statements that wait for an answer\n  \
+        governor data list                 where sensitive data was found\n  \
         governor audit tail --follow       what happens, as it happens\n\n\
         Exit codes: 0 done, 1 failed or the answer is no, 2 wrong usage"
 )]
@@ -55,6 +57,7 @@ pub enum Verb {
     /// Search, follow and verify the audit
     Audit(audit::AuditArgs),
     Approvals(approvals::ApprovalsArgs),
+    Data(data::DataArgs),
     BreakGlass(break_glass::BreakGlassArgs),
     /// The CA that clients have to trust where governor ends TLS
     Tls(tls::TlsArgs),
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Verb::Policy(args) => policy::run(args, &globals),
         Verb::Audit(args) => audit::run(&args, &globals),
         Verb::Approvals(args) => approvals::run(args, &globals),
+        Verb::Data(args) => data::run(args, &globals),
         Verb::BreakGlass(args) => break_glass::run(args, &globals),
         Verb::Tls(args) => tls::run(args, &globals),
         Verb::Completions(args) => completions::run(args),

@@ -12,7 +12,7 @@ mod csv;
 mod text;
 
 use super::masker::Masker;
-use super::row::{Replaced, RowOutcome, RowPlan, replace};
+use super::row::{RowOutcome, RowPlan, replace};
 use super::transform::Masked;
 use crate::engine::model::{CopyFormat, CopyOptions};
 use std::borrow::Cow;
@@ -194,16 +194,13 @@ fn fields<F: Fields>(
             continue;
         }
         value.clear();
-        match replace(plan, at, masker, &layout.decode(&field), &mut value) {
-            Replaced::No => out.extend_from_slice(field.raw),
-            Replaced::Yes(masked, category) => {
-                match masked {
-                    Masked::Null => out.extend_from_slice(layout.null()),
-                    Masked::Value => layout.encode(&value, out),
-                }
-                outcome.count(category);
-            }
+        let replaced = replace(plan, at, masker, &layout.decode(&field), &mut value);
+        match replaced.masked() {
+            None => out.extend_from_slice(field.raw),
+            Some(Masked::Null) => out.extend_from_slice(layout.null()),
+            Some(Masked::Value) => layout.encode(&value, out),
         }
+        replaced.note(outcome);
     }
     if rest.is_some_and(|rest| expected > 0 || !rest.is_empty()) {
         return Err(CopyError::ColumnCount { found: expected + 1, expected });

@@ -20,9 +20,20 @@ use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use shapes::{SHAPES, Shape};
 use std::ops::Range;
 
+/// Names a detector; [`Detectors::name`] has its word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DetectorId(pub u16);
+
+impl DetectorId {
+    fn of(category: Category) -> Self {
+        Self(category as u16)
+    }
+}
+
 /// What a value is, and how sure that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
+    pub detector: DetectorId,
     pub category: Category,
     /// 0 to 100: shape alone is about 50, shape with strong checksum or maker's prefix above 90.
     pub confidence_percent: u8,
@@ -65,7 +76,8 @@ impl Detectors {
         if value.len() > WHOLE_BYTES_MAX {
             let key =
                 value.starts_with(b"-----BEGIN ") && memchr::memmem::find(value, b"PRIVATE KEY").is_some();
-            return key.then_some(Finding { category: Category::Credential, confidence_percent: 99 });
+            let (category, detector) = (Category::Credential, DetectorId::of(Category::Credential));
+            return key.then_some(Finding { detector, category, confidence_percent: 99 });
         }
         let signs = Signs::of(value);
         let long_enough_for_token = value.len() >= 16;
@@ -80,9 +92,18 @@ impl Detectors {
         }
         self.whole.matches(value).iter().find_map(|at| {
             let shape = self.shapes.get(at)?;
-            (shape.check)(value)
-                .then_some(Finding { category: shape.category, confidence_percent: shape.confidence_percent })
+            let detector = DetectorId::of(shape.category);
+            (shape.check)(value).then_some(Finding {
+                detector,
+                category: shape.category,
+                confidence_percent: shape.confidence_percent,
+            })
         })
+    }
+
+    /// The word for a detector.
+    pub fn name(&self, id: DetectorId) -> &str {
+        Category::ALL.get(usize::from(id.0)).map_or("unknown", |category| category.as_str())
     }
 
     /// Appends every finding inside `text` as a byte range, sorted and without overlaps.

@@ -132,6 +132,24 @@ fn a_failing_detector_redacts() {
     let outcome = mask_row(&plan, &broken_masker(), &body(&[Some(b"12345678Z")]), &mut out).unwrap();
     assert!(outcome.changed);
     assert_eq!(values(&out), [Some(b"[masked]".to_vec())]);
+    assert_eq!((outcome.in_doubt, outcome.masked_values), ([0, 0, 1], 1), "and is counted as that");
+}
+
+#[test]
+fn what_is_masked_in_doubt_is_counted_by_cause() {
+    let unknown = ColumnAction::Mask { style: MaskStyle::Redact, category: None, tweak: 0 };
+    let plan = RowPlan {
+        columns: vec![
+            column(unknown, 25, Format::Text),
+            column(ColumnAction::Detect, 114, Format::Text),
+            column(ColumnAction::Detect, 25, Format::Text),
+        ],
+        ..RowPlan::default()
+    };
+    let row = body(&[Some(b"x"), Some(b"{broken"), Some(b"louis@example.com")]);
+    let outcome = mask_row(&plan, &MASKER, &row, &mut vec![]).unwrap();
+    assert_eq!((outcome.in_doubt, outcome.masked_values), ([1, 1, 0], 3));
+    assert_eq!(outcome.masked_by.iter().sum::<u32>(), 3);
 }
 
 #[test]

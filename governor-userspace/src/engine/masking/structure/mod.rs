@@ -20,7 +20,7 @@ use super::classify::could_carry;
 use super::pg_type::{TEXT, TypeClass};
 use super::row::{ColumnAction, ColumnPlan, Replaced};
 use super::transform::{Format, Masked};
-use crate::engine::model::{Category, MaskStyle, TypeShape, Types};
+use crate::engine::model::{Category, MaskDoubt, MaskStyle, TypeShape, Types};
 pub(super) use constant::XML_MARKER;
 use constant::constant;
 
@@ -155,18 +155,18 @@ pub(super) fn detect(
         // Numbers in a list, say: a card's among them hides all.
         let found = part(&Leaf::typed(TEXT), value, out);
         out.truncate(from);
-        return match found {
-            Replaced::Yes(_, category) => Replaced::Yes(Masked::Null, category),
-            Replaced::No => Replaced::No,
-        };
+        return found.with(Masked::Null);
     }
     let mut found = None;
-    let mut each = |leaf: &Leaf<'_>, value: &[u8], out: &mut Vec<u8>| match part(leaf, value, out) {
-        Replaced::No => Part::Kept,
-        Replaced::Yes(masked, category) => {
-            found.get_or_insert(category);
-            if masked == Masked::Null { Part::Null } else { Part::Value }
-        }
+    let mut each = |leaf: &Leaf<'_>, value: &[u8], out: &mut Vec<u8>| {
+        let replaced = part(leaf, value, out);
+        let part = match replaced.masked() {
+            None => return Part::Kept,
+            Some(Masked::Null) => Part::Null,
+            Some(Masked::Value) => Part::Value,
+        };
+        found.get_or_insert(replaced);
+        part
     };
     let done = match types.shape(leaf.type_oid) {
         Some(TypeShape::Domain { base }) => return part(&Leaf { type_oid: base, ..*leaf }, value, out),
@@ -183,14 +183,16 @@ pub(super) fn detect(
         }
     };
     match (done, found) {
-        (Ok(true), category) => Replaced::Yes(Masked::Value, category.unwrap_or(Category::Other)),
+        (Ok(true), found) => {
+            found.unwrap_or(Replaced::Yes(Masked::Value, Category::Other)).with(Masked::Value)
+        }
         (Ok(false), _) => {
             out.truncate(from);
             Replaced::No
         }
         (Err(Malformed), _) => {
             out.truncate(from);
-            Replaced::Yes(Masked::Null, Category::Other)
+            Replaced::InDoubt(Masked::Null, MaskDoubt::NotUnderstood)
         }
     }
 }
@@ -209,9 +211,9 @@ fn found_anywhere(
     for text in [value, &bare] {
         let found = part(&Leaf::typed(TEXT), text, out);
         out.truncate(from);
-        if let Replaced::Yes(_, category) = found {
+        if found.masked().is_some() {
             let plain = |_: &Leaf<'_>, _: &[u8], _: &mut Vec<u8>| Masked::Null;
-            return Replaced::Yes(constant(types, leaf, format, &plain, 0, out), category);
+            return found.with(constant(types, leaf, format, &plain, 0, out));
         }
     }
     Replaced::No

@@ -32,6 +32,15 @@ impl ColumnPattern {
 }
 
 impl Labels {
+    /// The operator's files say what this column is, whatever else may be said of it.
+    pub(super) fn decide(&self, schema: &str, relation: &str, column: &str) -> bool {
+        let sensitive = self.sensitive.iter().map(|(pattern, _)| pattern);
+        let labelled = self.labelled.iter().map(|(pattern, _)| pattern);
+        let paths = self.paths.iter().map(|(pattern, ..)| pattern);
+        let all = self.clear.iter().chain(sensitive).chain(labelled).chain(paths);
+        all.into_iter().any(|p| p.matches(schema, relation, column))
+    }
+
     /// The places that are hidden in documents of a column, and what is first said to be there.
     pub(super) fn paths(&self, relation: &Relation, column: &str) -> Option<(Vec<JsonPath>, Category)> {
         if self.is_clear(relation, column) {

@@ -8,6 +8,7 @@ mod codes;
 mod labels;
 mod query;
 mod reader;
+mod ruling;
 mod sensitivity;
 
 pub(super) use codes::Owner;
@@ -16,15 +17,16 @@ pub(super) use query::QUERY;
 #[cfg(test)]
 pub(super) use query::RESULTS;
 pub(super) use reader::CatalogueReader;
+pub use ruling::{Ruling, Rulings};
 
 use crate::engine::masking::{Category, JsonPath};
 use crate::engine::model::{
-    self, ColumnName, FIRST_USER_OID, FunctionName, Mentions, RelationName, SearchPath, SessionState,
-    Statement, Timestamp,
+    self, ColumnId, ColumnName, FIRST_USER_OID, FunctionName, Mentions, RelationName, SearchPath,
+    SessionState, Statement, Timestamp,
 };
 use crate::engine::sql::SqlDialect;
 use codes::Codes;
-use sensitivity::Sensitivity;
+use sensitivity::{Sensitivity, Views};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,8 +56,13 @@ pub struct CatalogueColumn {
 /// One database as it was read at one moment.
 #[derive(Debug)]
 pub struct Catalogue {
-    pub data: model::Catalogue,
+    /// Shared by all that were made of one reading.
+    pub data: Arc<model::Catalogue>,
+    views: Arc<Views>,
+    /// What names and the operator's files say, without rulings.
+    named: Arc<Sensitivity>,
     sensitivity: Sensitivity,
+    rulings_version: u64,
     pub loaded: Timestamp,
     /// When its reading began: what changed since is not in it.
     pub began: Timestamp,
@@ -63,19 +70,85 @@ pub struct Catalogue {
     pub reading_ns: u64,
     /// Tells it from every other of this process.
     pub(super) id: u64,
-    pub(super) codes: Codes,
+    /// The same for all that were made of one reading.
+    pub(super) reading: u64,
+    pub(super) codes: Arc<Codes>,
 }
 
 static CATALOGUES_COUNT: AtomicU64 = AtomicU64::new(1);
 
 impl Catalogue {
-    pub fn new(data: model::Catalogue, labels: &Labels, dialect: &dyn SqlDialect, loaded: Timestamp) -> Self {
-        let sensitivity = Sensitivity::of_names(&data, labels);
+    pub fn new(
+        data: model::Catalogue,
+        labels: &Labels,
+        rulings: &Rulings,
+        dialect: &dyn SqlDialect,
+        loaded: Timestamp,
+    ) -> Self {
+        let named = Arc::new(Sensitivity::of_names(&data, labels));
+        let views = Arc::new(Views::of(&data, dialect));
         let id = CATALOGUES_COUNT.fetch_add(1, Ordering::Relaxed);
-        let mut catalogue =
-            Self { data, sensitivity, loaded, began: loaded, reading_ns: 0, id, codes: Codes::default() };
-        catalogue.follow_flows(labels, dialect);
+        let mut catalogue = Self {
+            data: Arc::new(data),
+            views,
+            named,
+            sensitivity: Sensitivity::default(),
+            rulings_version: rulings.version,
+            loaded,
+            began: loaded,
+            reading_ns: 0,
+            id,
+            reading: id,
+            codes: Arc::default(),
+        };
+        catalogue.rule(labels, rulings);
         catalogue
+    }
+
+    /// The same reading under other rulings.
+    pub(super) fn ruled(&self, labels: &Labels, rulings: &Rulings) -> Self {
+        let mut catalogue = Self {
+            data: self.data.clone(),
+            views: self.views.clone(),
+            named: self.named.clone(),
+            sensitivity: Sensitivity::default(),
+            rulings_version: rulings.version,
+            loaded: self.loaded,
+            began: self.began,
+            reading_ns: self.reading_ns,
+            id: CATALOGUES_COUNT.fetch_add(1, Ordering::Relaxed),
+            reading: self.reading,
+            codes: self.codes.clone(),
+        };
+        catalogue.rule(labels, rulings);
+        catalogue
+    }
+
+    /// Of the rulings that it was made under.
+    pub(super) fn rulings_version(&self) -> u64 {
+        self.rulings_version
+    }
+
+    /// The column of a table that a column of a view shows as it is; any other is itself.
+    pub(super) fn base_of(&self, column: ColumnId) -> ColumnId {
+        self.views.base_of(column)
+    }
+
+    /// Why the values of a column of this name are sensitive; `None` where nothing says so.
+    pub fn category_of(&self, name: &ColumnName) -> Option<Category> {
+        self.sensitivity.category(self.column_id(name)?)
+    }
+
+    /// Columns of users' relations.
+    pub fn columns(&self) -> impl Iterator<Item = ColumnName> {
+        let relations = self.data.relations().filter(|relation| !Self::is_system(relation.oid));
+        relations.flat_map(|relation| {
+            relation.columns.iter().map(|column| ColumnName {
+                schema: relation.schema.to_string(),
+                relation: relation.name.to_string(),
+                column: column.name.to_string(),
+            })
+        })
     }
 
     pub fn column(&self, table_oid: u32, attribute: i16) -> Option<CatalogueColumn> {
@@ -98,6 +171,16 @@ impl Catalogue {
         self.sensitivity.category((table_oid, attribute))
     }
 
+    /// The configuration says that its values are never sensitive, whatever they look like.
+    pub fn is_shown(&self, table_oid: u32, attribute: i16) -> bool {
+        self.sensitivity.is_shown((table_oid, attribute))
+    }
+
+    /// The only places in the documents of a sensitive column that are.
+    pub fn paths(&self, table_oid: u32, attribute: i16) -> Option<&Arc<[JsonPath]>> {
+        self.sensitivity.paths((table_oid, attribute))
+    }
+
     /// Sensitive columns that choose the rows of a view.
     pub fn view_chosen_by(&self, view: model::Oid) -> &[model::ColumnId] {
         self.sensitivity.chosen_by(view)
@@ -111,11 +194,6 @@ impl Catalogue {
     /// Relations with sensitive columns.
     pub fn sensitive_relations(&self) -> impl Iterator<Item = model::Oid> {
         self.sensitivity.relations()
-    }
-
-    /// The only places in the documents of a sensitive column that are.
-    pub fn paths(&self, table_oid: u32, attribute: i16) -> Option<&Arc<[JsonPath]>> {
-        self.sensitivity.paths((table_oid, attribute))
     }
 
     /// Some user relation has sensitive columns.

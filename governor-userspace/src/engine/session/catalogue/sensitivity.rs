@@ -2,8 +2,12 @@
 
 use super::Catalogue;
 use super::labels::Labels;
-use crate::engine::masking::{Category, JsonPath};
-use crate::engine::model::{ColumnId, FIRST_USER_OID, Oid, Relation, RelationKind, Statement};
+use super::ruling::{Ruling, Rulings};
+use crate::engine::masking::{Category, JsonPath, could_carry};
+use crate::engine::model::{
+    self, ColumnId, ColumnName, FIRST_USER_OID, Oid, Relation, RelationKind, RelationName, SearchPath,
+    Statement,
+};
 use crate::engine::sql::{SqlDialect, ViewFlows};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,6 +24,10 @@ pub(super) struct Sensitivity {
     chosen_by: HashMap<Oid, Box<[ColumnId]>>,
     /// Sensitive columns of views that are not those of a table as they are.
     computed: HashSet<ColumnId>,
+    /// Never taken as sensitive: a ruling says so.
+    cleared: HashSet<ColumnId>,
+    /// Shown whatever their values look like: the configuration says so. Only those that detectors would look at.
+    shown: HashSet<ColumnId>,
 }
 
 impl Sensitivity {
@@ -30,6 +38,11 @@ impl Sensitivity {
     /// Some user relation has sensitive columns.
     pub fn any(&self) -> bool {
         self.any
+    }
+
+    /// The only places in the documents of a sensitive column that are.
+    pub fn paths(&self, column: ColumnId) -> Option<&Arc<[JsonPath]>> {
+        self.paths.get(&column)
     }
 
     /// Sensitive columns that choose the rows of a view.
@@ -46,14 +59,31 @@ impl Sensitivity {
         self.relations.iter().copied()
     }
 
-    /// The only places in the documents of a sensitive column that are.
-    pub fn paths(&self, column: ColumnId) -> Option<&Arc<[JsonPath]>> {
-        self.paths.get(&column)
-    }
-
     /// A column of this relation is sensitive.
     pub fn has(&self, relation: Oid) -> bool {
         self.relations.contains(&relation)
+    }
+
+    /// Detectors do not look at its values.
+    pub fn is_shown(&self, column: ColumnId) -> bool {
+        self.shown.contains(&column)
+    }
+
+    /// What holds for one column, whatever its name says.
+    fn rule(&mut self, column: ColumnId, ruling: Ruling) {
+        match ruling {
+            Ruling::Sensitive(category) => self.mark(column, category),
+            Ruling::Dismissed => {
+                self.categories.remove(&column);
+                self.cleared.insert(column);
+            }
+        }
+    }
+
+    /// After columns were taken out.
+    fn count_anew(&mut self) {
+        self.relations = self.categories.keys().map(|column| column.0).collect();
+        self.any = self.categories.keys().any(|column| column.0 >= FIRST_USER_OID);
     }
 
     fn mark(&mut self, column: ColumnId, category: Category) {
@@ -81,6 +111,8 @@ impl Sensitivity {
                 } else if let Some((paths, category)) = labels.paths(relation, &column.name) {
                     found.mark(id, category);
                     found.paths.insert(id, paths.into());
+                } else if could_carry(column.type_oid) && labels.is_clear(relation, &column.name) {
+                    found.shown.insert(id);
                 }
             }
         }
@@ -92,12 +124,36 @@ impl Sensitivity {
 const PASSES_MAX: usize = 64;
 
 impl Catalogue {
+    /// Says what is sensitive: by names and files, then by rulings, then by what holds the same values.
+    pub(super) fn rule(&mut self, labels: &Labels, rulings: &Rulings) {
+        let mut sensitivity = (*self.named).clone();
+        for (name, ruling) in &rulings.columns {
+            let Some(column) = self.column_id(name) else { continue };
+            if !labels.decide(&name.schema, &name.relation, &name.column) {
+                sensitivity.rule(column, *ruling);
+            }
+        }
+        sensitivity.count_anew();
+        self.sensitivity = sensitivity;
+        self.follow_flows(labels);
+    }
+
+    /// The number of a column of a user's relation.
+    pub(super) fn column_id(&self, name: &ColumnName) -> Option<ColumnId> {
+        let relation = RelationName { schema: Some(name.schema.clone()), name: name.relation.clone() };
+        let anywhere = SearchPath::Unknown(String::new());
+        let found = self.data.resolve(&relation, &anywhere);
+        let relation = found.candidates().iter().find(|relation| relation.oid >= FIRST_USER_OID)?;
+        Some((relation.oid, relation.column(&name.column)?.attribute))
+    }
+
     /// Marks what holds the same values as sensitive columns: columns of views that draw from them, generated columns,
-    /// both ends of foreign keys, and columns of the same name in the parents and children of a table. Until nothing changes: views may read views.
-    pub(super) fn follow_flows(&mut self, labels: &Labels, dialect: &dyn SqlDialect) {
-        let flows = ViewFlows::of(&self.data);
-        self.mark_views(labels, dialect, &flows);
-        self.note_views(&flows);
+    /// both ends of foreign keys, and columns of the same name in the parents and children of a table. Until nothing
+    /// changes: views may read views.
+    fn follow_flows(&mut self, labels: &Labels) {
+        let known = self.views.clone();
+        self.mark_views(labels, &known.flows, &known.views);
+        self.note_views(&known.flows);
     }
 
     /// What chooses rows and makes columns of views, of that what is sensitive.
@@ -125,9 +181,7 @@ impl Catalogue {
         self.sensitivity.computed = computed;
     }
 
-    fn mark_views(&mut self, labels: &Labels, dialect: &dyn SqlDialect, flows: &ViewFlows) {
-        let views: Vec<View> =
-            self.data.relations().filter_map(|view| View::of(view, flows, dialect)).collect();
+    fn mark_views(&mut self, labels: &Labels, flows: &ViewFlows, views: &[View]) {
         let families: Vec<(ColumnId, ColumnId)> = self
             .data
             .relations()
@@ -160,7 +214,7 @@ impl Catalogue {
                     changed |= self.mark(*column, Category::Other, labels);
                 }
             }
-            for view in &views {
+            for view in views {
                 for column in &view.columns {
                     if let Some(category) = self.drawn_by(*column, view, flows) {
                         changed |= self.mark(*column, category, labels);
@@ -211,9 +265,9 @@ impl Catalogue {
     fn mark(&mut self, column: ColumnId, category: Category, labels: &Labels) -> bool {
         let Some(relation) = self.data.relation(column.0) else { return false };
         let Some(named) = relation.attribute(column.1) else { return false };
-        let (schema, name) = (&relation.schema, &relation.name);
         if self.sensitivity.category(column).is_some()
-            || labels.clear.iter().any(|p| p.matches(schema, name, &named.name))
+            || self.sensitivity.cleared.contains(&column)
+            || labels.is_clear(relation, &named.name)
         {
             return false;
         }
@@ -222,6 +276,36 @@ impl Catalogue {
     }
 }
 
+/// What the definitions of a catalogue's views say of their columns.
+#[derive(Debug)]
+pub(super) struct Views {
+    flows: ViewFlows,
+    views: Vec<View>,
+}
+
+impl Views {
+    pub fn of(data: &model::Catalogue, dialect: &dyn SqlDialect) -> Self {
+        let flows = ViewFlows::of(data);
+        let views = data.relations().filter_map(|view| View::of(view, &flows, dialect)).collect();
+        Self { flows, views }
+    }
+
+    /// As [`Catalogue::base_of`].
+    pub fn base_of(&self, column: ColumnId) -> ColumnId {
+        let mut base = column;
+        for _ in 0..PASSES_MAX {
+            let Some(flow) = self.flows.of_column(base) else { return base };
+            let as_it_is = flow.exact && flow.unknown.is_none() && flow.implicit.is_empty();
+            match (as_it_is, flow.sources.first(), flow.sources.len()) {
+                (true, Some(source), 1) => base = *source,
+                _ => return column,
+            }
+        }
+        column
+    }
+}
+
+#[derive(Debug)]
 struct View {
     columns: Vec<ColumnId>,
     /// The facts of its definition, where lineage does not know all of its columns.

@@ -5,6 +5,7 @@ use crate::engine::model::{
     Cascade, CatalogueBuilder, Column, Rule, SystemFunction, Timestamp, Trigger, Volatility as V,
 };
 use crate::engine::session::Labels;
+use crate::engine::session::catalogue::Rulings;
 use crate::engine::sql::{PostgresDialect, SqlDialect};
 
 const PEOPLE: Oid = 20_001;
@@ -128,7 +129,13 @@ fn database() -> Catalogue {
     e.of_extension(30_008, "pgcrypto".into());
     e.unique_key(PEOPLE, [1].into());
     e.unique_key(ORDERS, [1, 2].into());
-    Catalogue::new(d.0.finish(), &Labels::default(), &PostgresDialect::default(), Timestamp::default())
+    Catalogue::new(
+        d.0.finish(),
+        &Labels::default(),
+        &Rulings::default(),
+        &PostgresDialect::default(),
+        Timestamp::default(),
+    )
 }
 
 fn reached(sql: &str) -> Reached {
@@ -248,8 +255,13 @@ fn without_a_known_path_every_meaning_counts() {
         rows_estimate: None,
     };
     other.relation(relation, 0);
-    let catalogue =
-        Catalogue::new(other.finish(), &Labels::default(), &PostgresDialect::default(), Timestamp::default());
+    let catalogue = Catalogue::new(
+        other.finish(),
+        &Labels::default(),
+        &Rulings::default(),
+        &PostgresDialect::default(),
+        Timestamp::default(),
+    );
     let statement = PostgresDialect::default().script("SELECT * FROM t").statements.remove(0);
     let found = reach(&statement, &catalogue, &SearchPath::Unknown("?".into()));
     assert_eq!(found.statement.reads.len(), 2);

@@ -4,8 +4,8 @@ use super::super::file::{self, Value};
 use super::super::units::{Bytes, Span};
 use super::{
     Approvals, Approver, Audit, Capture, CaptureRule, CgroupRef, ClientCertificates, ColumnLabel,
-    ColumnPattern, Config, ConfigError, DEFAULT_PATH, Identity, Inference, Limits, Log, Masking, Metrics,
-    Overrides, Policy, ServerKey, Tls,
+    ColumnPattern, Config, ConfigError, DEFAULT_PATH, DiscoverySettings, Identity, Inference, Limits, Log,
+    Masking, Metrics, Overrides, Policy, ServerKey, Tls,
 };
 use crate::engine::masking::Category;
 use crate::engine::masking::JsonPath;
@@ -225,8 +225,20 @@ impl Source<'_> {
             columns.push(ColumnLabel { column: self.column(&column, key)?, path, category });
         }
         let clear = written.clear.iter().map(|c| self.column(c, "masking.clear")).collect::<Checked<_>>()?;
+        let default = DiscoverySettings::default();
+        let mask_from = self.count(
+            written.discovery.mask_from,
+            "masking.discovery.mask_from",
+            usize::from(default.mask_from),
+            0..=100,
+        )?;
+        let discovery = DiscoverySettings {
+            enabled: written.discovery.enabled.unwrap_or(default.enabled),
+            mask_from: u8::try_from(mask_from).unwrap_or(100),
+        };
         let inference = self.inference(written.inference)?;
-        Ok(Masking { columns, clear, detect_values: written.detect_values.unwrap_or(true), inference })
+        let detect_values = written.detect_values.unwrap_or(true);
+        Ok(Masking { columns, clear, detect_values, inference, discovery })
     }
 
     fn inference(&self, written: file::Inference) -> Checked<Inference> {

@@ -32,7 +32,7 @@ fn the_sample_is_the_default_and_shows_every_key() {
             l.split('=').next().is_some_and(|k| k.trim() == key && l.contains('=')) || l == list || l == table
         })
     };
-    let sections: [(&str, &[&str]); 15] = [
+    let sections: [(&str, &[&str]); 16] = [
         ("capture", file::Capture::KEYS),
         ("capture.rules", file::CaptureRule::KEYS),
         ("tls", file::Tls::KEYS),
@@ -43,6 +43,7 @@ fn the_sample_is_the_default_and_shows_every_key() {
         ("masking", file::Masking::KEYS),
         ("masking.columns", file::MaskingColumn::KEYS),
         ("masking.inference", file::Inference::KEYS),
+        ("masking.discovery", file::MaskingDiscovery::KEYS),
         ("approvals", file::Approvals::KEYS),
         ("audit", file::Audit::KEYS),
         ("metrics", file::Metrics::KEYS),
@@ -90,6 +91,7 @@ fn values_arrive() {
          [policy]\nprofile='observe'\ndirectory='/p'\nbuiltin=false\ndisabled=['a']\npacks=['pci']\ntime_zone='Europe/Berlin'\n\
          [masking]\nclear=['*.*.id', '\"my.schema\".t.c']\ndetect_values=false\n\
          [[masking.columns]]\ncolumn='a.b.c'\ncategory='payment_card'\npath='$.x[*].y'\n\
+         [masking.discovery]\nenabled=false\nmask_from=95\n\
          [approvals]\ntimeout='24h'\n[audit]\ntext_bytes_max='1KiB'\nsegment_bytes_max='1GiB'\n\
          [metrics]\nlisten=''\n[limits]\nworkers=3\nstartup_timeout='250ms'\n[log]\nlevel='debug'\nformat='json'\n",
     )
@@ -103,6 +105,7 @@ fn values_arrive() {
     assert_eq!((got.policy.profile, got.policy.directory_required), (Profile::Observe, true));
     assert_eq!(got.masking.clear[1].schema, "my.schema");
     assert_eq!(got.masking.columns[0].category, Category::PaymentCard);
+    assert_eq!(got.masking.discovery, DiscoverySettings { enabled: false, mask_from: 95 });
     assert_eq!(got.masking.columns[0].path, JsonPath::parse("x.y"));
     assert_eq!(got.approvals.timeout, Duration::from_secs(86_400));
     assert_eq!((got.audit.text_bytes_max, got.audit.segment_bytes_max), (1024, 1 << 30));

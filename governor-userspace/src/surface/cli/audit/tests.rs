@@ -4,6 +4,7 @@ use super::*;
 use crate::engine::audit::{AuditEvent, AuditRecord, Completion, Ending, Outcome, Row, StatementRecord};
 use crate::engine::model::{DecisionId, SessionId, StatementKind};
 use crate::host::ledger::{Ledger, LedgerOptions};
+use std::sync::Arc;
 
 fn at(ms: u64) -> Timestamp {
     Timestamp { unix_ns: 1_800_000_000_000_000_000 + ms * 1_000_000, monotonic_ns: ms * 1_000_000 }
@@ -45,6 +46,7 @@ fn completion(n: u64, rows: u64) -> AuditRecord {
         bytes: 1,
         masked: 0,
         masked_by: vec![],
+        masked_in_doubt: vec![],
         duration_ns: 1_200_000,
         governor_ns: 1,
         sqlstate: None,

@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::policy::SCHEMA_TEXT;
 use clap::Parser;
+use std::sync::Arc;
 
 #[derive(clap::Parser)]
 struct Cli {

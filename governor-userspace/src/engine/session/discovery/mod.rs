@@ -1,0 +1,302 @@
+//! Findings per column, over all sessions: what columns hold that no name tells.
+//!
+//! Workers look at a sample of the values that pass ([`Collector`]) and hand over what they counted about once a second.
+//! Here that is added up by column, judged, and kept for as long as the agent runs; the host keeps it beyond that. What
+//! it means for policy are [`Rulings`]: sessions follow them from their next statement on.
+//!
+//! What counts for a column, in this order: the operator's files, what an operator said with `governor data`, what its
+//! values were found to be, its name.
+//!
+//! Bounded: in columns, in what is kept of each, in changes that nobody fetched yet.
+
+mod collector;
+mod column;
+mod watch;
+
+pub(super) use collector::{Collector, Source};
+pub use column::{ColumnFinding, ColumnPlace, ColumnRecord, Said, Saying, Status};
+pub(super) use watch::{Watched, watched};
+
+use super::catalogue::{Catalogue, Ruling, Rulings};
+use crate::engine::audit::{DataChange, DataFinding};
+use crate::engine::masking::Detectors;
+use crate::engine::model::{Category, ColumnName, Endpoint};
+use column::{Column, ColumnSight, Counted};
+use lru::LruCache;
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+/// Choices from the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiscoverySettings {
+    pub enabled: bool,
+    /// From this confidence on, in percent, a column is masked as a whole; 0: only when an operator says so.
+    pub mask_from: u8,
+}
+
+impl Default for DiscoverySettings {
+    fn default() -> Self {
+        Self { enabled: true, mask_from: 80 }
+    }
+}
+
+type Database = (Endpoint, String);
+
+/// Every column of the agent; shared by the workers.
+#[derive(Debug)]
+pub struct Discovery {
+    settings: DiscoverySettings,
+    /// Of the rulings: sessions that know this one have nothing to follow.
+    rulings_version: AtomicU64,
+    /// Grows with everything that is worth keeping.
+    revision: AtomicU64,
+    columns: Mutex<Columns>,
+    /// The newest catalogue of each database: which columns there are.
+    catalogues: Mutex<LruCache<Database, Arc<Catalogue>>>,
+}
+
+#[derive(Debug, Default)]
+struct Columns {
+    by_database: HashMap<Database, HashMap<ColumnName, Column>>,
+    count: usize,
+    changes: Vec<DataFinding>,
+    changes_lost: u64,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self::new(DiscoverySettings::default(), Vec::new())
+    }
+}
+
+impl Discovery {
+    /// With what is known from earlier runs.
+    pub fn new(settings: DiscoverySettings, known: Vec<ColumnRecord>) -> Self {
+        let mut columns = Columns::default();
+        for record in known {
+            columns.put(record);
+        }
+        Self {
+            settings,
+            rulings_version: AtomicU64::new(1),
+            revision: AtomicU64::new(0),
+            columns: Mutex::new(columns),
+            catalogues: Mutex::new(LruCache::new(DATABASES_COUNT_MAX)),
+        }
+    }
+
+    pub fn settings(&self) -> DiscoverySettings {
+        self.settings
+    }
+
+    /// Grows when anything changes that is worth keeping.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    pub(super) fn rulings_version(&self) -> u64 {
+        self.rulings_version.load(Ordering::Acquire)
+    }
+
+    /// What holds in one database.
+    pub(super) fn rulings(&self, server: Endpoint, database: &str) -> Rulings {
+        // Before the columns: a ruling that comes in between is followed once more, never missed.
+        let version = self.rulings_version();
+        let columns = self.columns();
+        let known = columns.by_database.get(&(server, database.to_owned()));
+        let ruled = known.into_iter().flatten().filter_map(|(name, column)| {
+            Some((name.clone(), column.record.ruling(self.settings.mask_from)?))
+        });
+        Rulings { version, columns: ruled.collect() }
+    }
+
+    /// A catalogue that was read: its columns can be spoken of.
+    pub(super) fn know(&self, server: Endpoint, database: &str, catalogue: &Arc<Catalogue>) {
+        let mut known = self.catalogues.lock().unwrap_or_else(PoisonError::into_inner);
+        known.put((server, database.to_owned()), catalogue.clone());
+    }
+
+    /// Adds what one worker counted. False where somebody else is at it: a worker waits for nobody.
+    fn add<'a>(
+        &self,
+        counted: impl Iterator<Item = &'a (ColumnSight, Counted)>,
+        detectors: &Detectors,
+        at_unix_s: u64,
+    ) -> bool {
+        let mut columns = match self.columns.try_lock() {
+            Ok(columns) => columns,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        let mut rulings_changed = false;
+        for (sight, counted) in counted {
+            let Some(column) = columns.of(&sight.place, at_unix_s) else { continue };
+            let before = column.record.ruling(self.settings.mask_from);
+            let change = column.note(sight, counted, detectors, at_unix_s);
+            let after = column.record.ruling(self.settings.mask_from);
+            rulings_changed |= after != before;
+            let Some(change) = change.or((after != before).then_some(DataChange::Masked)) else { continue };
+            let is_masked = matches!(after, Some(Ruling::Sensitive(_)));
+            let finding = finding(&column.record, change, is_masked);
+            columns.changed(finding);
+        }
+        drop(columns);
+        self.revision.fetch_add(1, Ordering::AcqRel);
+        if rulings_changed {
+            self.rulings_version.fetch_add(1, Ordering::AcqRel);
+        }
+        true
+    }
+
+    /// Takes an operator's word. The record as it is then.
+    pub fn say(&self, place: &ColumnPlace, said: Said) -> ColumnRecord {
+        let at = said.at_unix_s;
+        let mut columns = self.columns();
+        let record = match columns.of(place, at) {
+            Some(column) => {
+                column.record.said = Some(said);
+                column.record.clone()
+            }
+            // Full of columns that all matter: what a person says still counts.
+            None => {
+                let record = ColumnRecord { said: Some(said), ..ColumnRecord::new(place.clone(), at) };
+                columns.put(record.clone());
+                record
+            }
+        };
+        drop(columns);
+        self.revision.fetch_add(1, Ordering::AcqRel);
+        self.rulings_version.fetch_add(1, Ordering::AcqRel);
+        record
+    }
+
+    /// What is known of a column, by its values or an operator.
+    pub fn record(&self, place: &ColumnPlace) -> Option<ColumnRecord> {
+        let columns = self.columns();
+        let known = columns.by_database.get(&(place.server, place.database.clone()))?;
+        Some(known.get(&place.column)?.record.clone())
+    }
+
+    /// Everything that is kept, in no order.
+    pub fn records(&self) -> Vec<ColumnRecord> {
+        let columns = self.columns();
+        columns.by_database.values().flat_map(HashMap::values).map(|column| column.record.clone()).collect()
+    }
+
+    /// Columns by where they stand.
+    pub fn count_by_status(&self) -> BTreeMap<Status, u64> {
+        let columns = self.columns();
+        let mut counts = BTreeMap::new();
+        for column in columns.by_database.values().flat_map(HashMap::values) {
+            *counts.entry(column.record.status(self.settings.mask_from)).or_default() += 1;
+        }
+        counts
+    }
+
+    /// What changed since the last call, oldest first, and how much more than is kept.
+    pub fn take_changes(&self) -> (Vec<DataFinding>, u64) {
+        let mut columns = self.columns();
+        (std::mem::take(&mut columns.changes), std::mem::take(&mut columns.changes_lost))
+    }
+
+    /// Databases whose catalogue is known, with it.
+    pub fn catalogues(&self) -> Vec<(Endpoint, String, Arc<Catalogue>)> {
+        let known = self.catalogues.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().map(|((server, name), catalogue)| (*server, name.clone(), catalogue.clone())).collect()
+    }
+
+    fn columns(&self) -> MutexGuard<'_, Columns> {
+        // A column is whole at every moment; a count that a panic left out is only a count.
+        self.columns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Columns {
+    /// The column, made where it is new. `None` where there is no room.
+    fn of(&mut self, place: &ColumnPlace, at_unix_s: u64) -> Option<&mut Column> {
+        let database = (place.server, place.database.clone());
+        let known = self.by_database.get(&database).is_some_and(|known| known.contains_key(&place.column));
+        if !known {
+            if self.count >= COLUMNS_COUNT_MAX {
+                self.make_room();
+            }
+            if self.count >= COLUMNS_COUNT_MAX {
+                return None;
+            }
+            self.put(ColumnRecord::new(place.clone(), at_unix_s));
+        }
+        self.by_database.get_mut(&database)?.get_mut(&place.column)
+    }
+
+    fn put(&mut self, record: ColumnRecord) {
+        let database = (record.place.server, record.place.database.clone());
+        let known = self.by_database.entry(database).or_default();
+        if known.insert(record.place.column.clone(), Column::new(record)).is_none() {
+            self.count += 1;
+        }
+    }
+
+    /// Forgets columns in which nothing was found, those first that were not seen for longest.
+    fn make_room(&mut self) {
+        let mut ages: Vec<u64> = self
+            .by_database
+            .values()
+            .flat_map(HashMap::values)
+            .filter(|column| column.record.is_dispensable())
+            .map(|column| column.record.last_seen_unix_s)
+            .collect();
+        ages.sort_unstable();
+        let Some(oldest) = ages.get(ages.len().min(FORGOTTEN_AT_ONCE).saturating_sub(1)).copied() else {
+            return;
+        };
+        let mut left = FORGOTTEN_AT_ONCE;
+        for known in self.by_database.values_mut() {
+            known.retain(|_, column| {
+                let goes =
+                    left > 0 && column.record.is_dispensable() && column.record.last_seen_unix_s <= oldest;
+                left -= usize::from(goes);
+                !goes
+            });
+        }
+        self.by_database.retain(|_, known| !known.is_empty());
+        self.count = self.by_database.values().map(HashMap::len).sum();
+    }
+
+    fn changed(&mut self, finding: DataFinding) {
+        if self.changes.len() < CHANGES_COUNT_MAX {
+            self.changes.push(finding);
+        } else {
+            self.changes_lost += 1;
+        }
+    }
+}
+
+fn finding(record: &ColumnRecord, change: DataChange, is_masked: bool) -> DataFinding {
+    DataFinding {
+        change,
+        server: record.place.server,
+        database: record.place.database.clone(),
+        column: record.place.column.to_string(),
+        category: record.found.as_ref().map(|found| found.category),
+        detector: record.found.as_ref().map(|found| found.detector.clone()).unwrap_or_default(),
+        confidence_percent: record.found.as_ref().map_or(0, |found| found.confidence_percent),
+        kinds: record.kinds.keys().copied().collect::<Vec<Category>>(),
+        values: record.values,
+        masked_whole: is_masked,
+    }
+}
+
+/// Some hundred bytes each.
+const COLUMNS_COUNT_MAX: usize = 20_000;
+/// So that a full memory is not searched for each new column.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
+const CHANGES_COUNT_MAX: usize = 1_024;
+const DATABASES_COUNT_MAX: NonZeroUsize = match NonZeroUsize::new(64) {
+    Some(count) => count,
+    None => NonZeroUsize::MIN,
+};
+
+#[cfg(test)]
+mod tests;
