@@ -73,7 +73,7 @@ pub(super) fn build(
         tls: Arc::new(tls),
         retries: proxy::Retries::default(),
         metrics: metrics.clone(),
-        detectors: Arc::new(Detectors::new()?),
+        detectors: Arc::new(Detectors::with_user_defined(config.masking.detectors.clone())?),
         labels: Arc::new(labels(config)),
         engine_limits: engine_limits(config),
         rates: Arc::default(),

@@ -8,6 +8,7 @@ mod classify;
 mod copy;
 mod detector;
 mod evidence;
+mod hints;
 mod json;
 mod lexicon;
 mod masker;
@@ -18,15 +19,21 @@ mod row;
 mod statement;
 mod structure;
 mod transform;
+mod verdict;
 
 pub use crate::engine::model::Category;
 pub use classify::{classify_column, could_carry};
 pub use copy::{CopyError, CopyMask};
-pub use detector::{DetectorError, DetectorId, Detectors, Finding};
-pub use evidence::{ColumnEvidence, ColumnVerdict, judge_column};
+pub use detector::{
+    Checksum, ColumnContext, DetectorError, DetectorId, Detectors, Finding, UserDetector, UserDetectorError,
+    UserDetectorProblem, UserMatch, check_user_defined,
+};
+pub use evidence::ColumnEvidence;
+pub(crate) use hints::{PEOPLE_COLUMNS_MIN, tells_of_people};
 pub use json::JsonPath;
 pub use masker::Masker;
 pub use parameter::{PARAMETER_BYTES_MAX, mask_parameter, mask_text};
 pub use row::{ColumnAction, ColumnPlan, RowError, RowOutcome, RowPlan, mask_row};
 pub use statement::{mask_statement, mask_unknown};
 pub use transform::{Format, Masked, ValueMask, mask_value};
+pub use verdict::{ColumnVerdict, judge_column};

@@ -7,7 +7,7 @@ use super::resolve::{
     CancelUnknown, ClientCertificates, LogFormat, LogLevel, Profile, Protocol, TlsMode, WhenDown,
 };
 use super::units::{Bytes, Span};
-use crate::engine::masking::Category;
+use crate::engine::masking::{Category, Checksum};
 use crate::engine::model::Class;
 use crate::host::identity::Glob;
 use serde::Deserialize;
@@ -103,6 +103,7 @@ table!(Masking {
     detect_values: Option<bool>,
     inference: Inference,
     discovery: MaskingDiscovery,
+    detectors: Vec<Spanned<MaskingDetector>>,
 });
 
 table!(Inference {
@@ -118,6 +119,24 @@ table!(MaskingDiscovery {
     enabled: Option<bool>,
     mask_from: Value<u32>,
 });
+
+table!(MaskingDetector {
+    name: Option<String>,
+    category: Option<Category>,
+    pattern: Option<String>,
+    dictionary: Option<Dictionary>,
+    checksum: Option<Checksum>,
+    confidence: Option<u8>,
+    context: Vec<String>,
+});
+
+/// Words, or the file that has one on each line.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Dictionary {
+    Words(Vec<String>),
+    File(PathBuf),
+}
 
 table!(MaskingColumn {
     column: Value<String>,

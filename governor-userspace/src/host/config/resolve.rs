@@ -1,7 +1,7 @@
 //! The configuration, checked and typed: what the rest of governor reads.
 
 use super::file;
-use crate::engine::masking::{Category, JsonPath};
+use crate::engine::masking::{Category, JsonPath, UserDetector};
 use crate::engine::model::Class;
 use crate::engine::policy;
 pub use crate::engine::session::{ColumnPattern, DiscoverySettings};
@@ -172,6 +172,8 @@ pub struct Masking {
     pub detect_values: bool,
     pub inference: Inference,
     pub discovery: DiscoverySettings,
+    /// What to look for beyond the built-in kinds; they compile.
+    pub detectors: Vec<UserDetector>,
 }
 
 /// The inference budget. A threshold of 0 is off.
@@ -425,6 +427,7 @@ impl Default for Masking {
             detect_values: true,
             inference: Inference::default(),
             discovery: DiscoverySettings::default(),
+            detectors: Vec::new(),
         }
     }
 }
