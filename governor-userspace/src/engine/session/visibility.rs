@@ -73,6 +73,7 @@ pub(super) fn copy_plan(
         let flow = flows.and_then(|flows| flows.get(index));
         let type_oid = flow.map_or(0, |flow| copied_type(flow, catalogue));
         let sight = flow.map_or(Sight::Nothing, |flow| of_flow(flow, catalogue, asker));
+        let piece = flow.and_then(|flow| catalogue.of_documents(flow, type_oid));
         let known = flow.is_some_and(|flow| flow.unknown.is_none());
         let action = match sight {
             Sight::Masked(action) => match flow.and_then(|flow| own_paths(flow, catalogue)) {
@@ -82,6 +83,9 @@ pub(super) fn copy_plan(
                 }
                 None => action,
             },
+            Sight::Nothing if let Some(category) = piece => {
+                asker.see(SeeColumn { column: None, category: Some(category) })
+            }
             _ if !known && in_doubt => asker.see(SeeColumn { column: None, category: None }),
             Sight::Clear => ColumnAction::Clear,
             Sight::Nothing if asker.detect_values() && could_carry(type_oid) => ColumnAction::Detect,
@@ -266,6 +270,11 @@ fn column_action(
     let sight = flow.map_or(Sight::Nothing, |flow| of_flow(flow, catalogue, asker));
     if let Sight::Masked(action) = sight {
         return action;
+    }
+    if let (Sight::Nothing, Some(flow)) = (sight, flow)
+        && let Some(category) = catalogue.of_documents(flow, field.type_oid)
+    {
+        return asker.see(SeeColumn { column: None, category: Some(category) });
     }
     let known = flow.is_some_and(|flow| flow.unknown.is_none());
     let in_doubt = !known

@@ -101,9 +101,9 @@ table!(Masking {
     columns: Vec<MaskingColumn>,
     clear: Vec<Spanned<String>>,
     detect_values: Option<bool>,
-    detectors: Vec<Spanned<MaskingDetector>>,
     inference: Inference,
     discovery: MaskingDiscovery,
+    detectors: Vec<Spanned<MaskingDetector>>,
 });
 
 table!(Inference {

@@ -170,10 +170,10 @@ pub struct Masking {
     pub clear: Vec<ColumnPattern>,
     /// Look into values, not only at names and types.
     pub detect_values: bool,
-    /// What to look for beyond the built-in kinds; they compile.
-    pub detectors: Vec<UserDetector>,
     pub inference: Inference,
     pub discovery: DiscoverySettings,
+    /// What to look for beyond the built-in kinds; they compile.
+    pub detectors: Vec<UserDetector>,
 }
 
 /// The inference budget. A threshold of 0 is off.
@@ -425,9 +425,9 @@ impl Default for Masking {
             columns: Vec::new(),
             clear: Vec::new(),
             detect_values: true,
-            detectors: Vec::new(),
             inference: Inference::default(),
             discovery: DiscoverySettings::default(),
+            detectors: Vec::new(),
         }
     }
 }

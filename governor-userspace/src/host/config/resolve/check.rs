@@ -226,7 +226,6 @@ impl Source<'_> {
             columns.push(ColumnLabel { column: self.column(&column, key)?, path, category });
         }
         let clear = written.clear.iter().map(|c| self.column(c, "masking.clear")).collect::<Checked<_>>()?;
-        let detectors = self.detectors(written.detectors)?;
         let default = DiscoverySettings::default();
         let mask_from = self.count(
             written.discovery.mask_from,
@@ -239,8 +238,23 @@ impl Source<'_> {
             mask_from: u8::try_from(mask_from).unwrap_or(100),
         };
         let inference = self.inference(written.inference)?;
+        let detectors = self.detectors(written.detectors)?;
         let detect_values = written.detect_values.unwrap_or(true);
-        Ok(Masking { columns, clear, detect_values, detectors, inference, discovery })
+        Ok(Masking { columns, clear, detect_values, inference, discovery, detectors })
+    }
+
+    fn inference(&self, written: file::Inference) -> Checked<Inference> {
+        let default = Inference::default();
+        let window =
+            self.time(written.window, "masking.inference.window", default.window, MINUTE..=30 * DAY)?;
+        Ok(Inference {
+            classes: written.classes.unwrap_or(default.classes),
+            window,
+            warn_bits: written.warn_bits.unwrap_or(default.warn_bits),
+            hold_bits: written.hold_bits.unwrap_or(default.hold_bits),
+            deny_bits: written.deny_bits.unwrap_or(default.deny_bits),
+            approvers: written.approvers.unwrap_or(default.approvers),
+        })
     }
 
     fn detectors(&self, written: Vec<Spanned<file::MaskingDetector>>) -> Checked<Vec<UserDetector>> {
@@ -277,20 +291,6 @@ impl Source<'_> {
             self.fail_at(at, "masking.detectors", format!("{name:?}: {problem}"))
         })?;
         Ok(detectors)
-    }
-
-    fn inference(&self, written: file::Inference) -> Checked<Inference> {
-        let default = Inference::default();
-        let window =
-            self.time(written.window, "masking.inference.window", default.window, MINUTE..=30 * DAY)?;
-        Ok(Inference {
-            classes: written.classes.unwrap_or(default.classes),
-            window,
-            warn_bits: written.warn_bits.unwrap_or(default.warn_bits),
-            hold_bits: written.hold_bits.unwrap_or(default.hold_bits),
-            deny_bits: written.deny_bits.unwrap_or(default.deny_bits),
-            approvers: written.approvers.unwrap_or(default.approvers),
-        })
     }
 
     fn path(&self, value: &Spanned<String>) -> Checked<JsonPath> {
