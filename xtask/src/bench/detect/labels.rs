@@ -12,7 +12,7 @@ pub fn meant(word: &str) -> Option<Meaning> {
         "URL" | "NRP" => return None,
         _ => {}
     }
-    let word = word.strip_prefix("by_name:").unwrap_or(word);
+    let word = own(word);
     match WORDS.iter().find(|(known, _)| *known == word) {
         Some((_, labels)) => Some(Meaning::Any(labels)),
         // A kind of Presidio's (in capitals) that the corpus has no label for: number plates, companies, post codes.
@@ -41,7 +41,7 @@ pub fn is_right(word: &str, label: &str) -> bool {
     }
     match meant(word) {
         Some(Meaning::Any(labels) | Meaning::OnlyIf(labels)) => labels.contains(&label),
-        Some(Meaning::Own) => word == label,
+        Some(Meaning::Own) => own(word) == label,
         Some(Meaning::Inside) | None => false,
     }
 }
@@ -61,8 +61,13 @@ pub fn blamed(word: &str) -> &str {
         Some(Meaning::Any([first, rest @ ..])) if rest.len() <= 2 => first,
         Some(Meaning::Any(_)) => "(of several)",
         Some(Meaning::Inside) => "free_text_pii",
-        _ => word,
+        _ => own(word),
     }
+}
+
+/// The word itself, whether a value or a column's name says it.
+fn own(word: &str) -> &str {
+    word.strip_prefix("by_name:").unwrap_or(word)
 }
 
 /// Values of these are not one thing but have one inside.
@@ -218,6 +223,7 @@ mod tests {
         for word in ["br_cpf", "phone", "in_text", "URL", "DATE_TIME", "other"] {
             assert!(!is_right(word, "us_ssn"), "{word}");
         }
+        assert!(is_right("by_name:email", "email") && is_right("email", "email"));
         assert!(is_right("in_text", "free_text_pii") && is_right("EMAIL_ADDRESS", "json_pii"));
         assert!(!is_right("DATE_TIME", "free_text_pii") && !is_right("URL", "free_text_pii"));
     }
