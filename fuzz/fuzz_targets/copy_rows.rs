@@ -3,7 +3,9 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use governor::engine::masking::{ColumnAction, ColumnPlan, CopyError, CopyMask, Detectors, Format, Masker, RowPlan};
+use governor::engine::masking::{
+    ColumnAction, ColumnContext, ColumnPlan, CopyError, CopyMask, Detectors, Format, Masker, RowPlan,
+};
 use governor::engine::model::{CopyFormat, CopyOptions, MaskStyle};
 use libfuzzer_sys::fuzz_target;
 use std::sync::{Arc, OnceLock};
@@ -52,6 +54,7 @@ fuzz_target!(|input: Input<'_>| {
         type_oid: type_oid % 4096,
         type_modifier: -1,
         format: values,
+        context: ColumnContext::UNKNOWN,
     });
     let plan = Arc::new(RowPlan { columns: columns.collect(), ..RowPlan::default() });
     let options = CopyOptions { format, header, encoding: None };

@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use governor::engine::masking::{
-    ColumnAction, ColumnPlan, Detectors, Format, KeyRing, Masker, MaskingKey, RowPlan, mask_row,
+    ColumnAction, ColumnContext, ColumnPlan, Detectors, Format, KeyRing, Masker, MaskingKey, RowPlan, mask_row,
 };
 use governor::engine::model::{Category, MaskStyle, RowField, TypeShape, Types};
 use libfuzzer_sys::fuzz_target;
@@ -14,6 +14,9 @@ use std::sync::{Arc, OnceLock};
 struct Input<'a> {
     /// Kind of action, type, modifier, binary.
     columns: Vec<(u8, u32, i32, bool)>,
+    /// Of every column.
+    name: &'a str,
+    among_people: bool,
     /// `None` builds a well-formed row of the values; otherwise the bytes as they are.
     raw: Option<&'a [u8]>,
     values: Vec<Option<&'a [u8]>>,
@@ -40,6 +43,7 @@ fuzz_target!(|input: Input<'_>| {
         type_oid: if type_oid % 4 == 0 { 20_000 + (type_oid / 4) % 8 } else { type_oid % 4096 },
         type_modifier: *type_modifier,
         format: if *binary { Format::Binary } else { Format::Text },
+        context: ColumnContext::by_name(input.name, input.among_people),
     });
     let plan = RowPlan { columns: columns.collect(), types: types(), ..RowPlan::default() };
     let body = input.raw.map_or_else(|| row(&input.values), <[u8]>::to_vec);

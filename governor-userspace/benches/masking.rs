@@ -5,12 +5,15 @@
 //! makes times too long, never too short.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+#![allow(dead_code, reason = "each bench uses a part of the corpus")]
 
 mod corpus;
 
 use corpus::random::Random;
 use corpus::{locales, people, prose};
-use governor::engine::masking::{ColumnAction, ColumnPlan, Detectors, Format, Masker, RowPlan, mask_row};
+use governor::engine::masking::{
+    ColumnAction, ColumnContext, ColumnPlan, Detectors, Format, Masker, RowPlan, mask_row,
+};
 use governor::engine::model::{Category, MaskStyle};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -73,7 +76,13 @@ enum Length {
 fn table(others: ColumnAction, format: Format, length: Length) -> (RowPlan, Vec<Vec<u8>>) {
     let mask =
         |category| ColumnAction::Mask { style: MaskStyle::Partial, category: Some(category), tweak: 0 };
-    let column = |action, type_oid| ColumnPlan { action, type_oid, type_modifier: -1, format };
+    let column = |action, type_oid| ColumnPlan {
+        action,
+        type_oid,
+        type_modifier: -1,
+        format,
+        context: ColumnContext::UNKNOWN,
+    };
     let columns = vec![
         column(others, INT8),
         column(mask(Category::PersonName), TEXT),
@@ -130,8 +139,13 @@ fn rate(plan: &RowPlan, masker: &Masker, rows: &[Vec<u8>]) -> f64 {
 }
 
 fn value_ns(masker: &Masker, values: &[&[u8]]) -> f64 {
-    let column =
-        ColumnPlan { action: ColumnAction::Detect, type_oid: TEXT, type_modifier: -1, format: Format::Text };
+    let column = ColumnPlan {
+        action: ColumnAction::Detect,
+        type_oid: TEXT,
+        type_modifier: -1,
+        format: Format::Text,
+        context: ColumnContext::UNKNOWN,
+    };
     let plan = RowPlan { columns: vec![column], ..RowPlan::default() };
     let rows: Vec<Vec<u8>> = values
         .iter()

@@ -33,7 +33,7 @@ async def masked(connection):
     for row in await connection.fetch("SELECT id, name, email, phone, ssn, iban, birth_date, city FROM people ORDER BY id"):
         show(*row)
     show(await connection.fetchval("SELECT email FROM people WHERE id = $1", 7))
-    for row in await connection.fetch("SELECT array_agg(email), array_agg(birth_date), ARRAY[p], p, daterange(birth_date, NULL) FROM people p GROUP BY p.id ORDER BY p.id"):
+    for row in await connection.fetch("SELECT array_agg(email), array_agg(birth_date), ARRAY[email], daterange(birth_date, NULL) FROM people p GROUP BY p.id ORDER BY p.id"):
         show(*row)
     for form in ("text", "csv", "binary"):
         out = io.BytesIO()

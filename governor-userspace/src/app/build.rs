@@ -77,7 +77,7 @@ pub(super) fn build(
         retries: proxy::Retries::default(),
         metrics: metrics.clone(),
         masker: Masker {
-            detectors: Arc::new(Detectors::new()?),
+            detectors: Arc::new(Detectors::with_user_defined(config.masking.detectors.clone())?),
             keys: masking_keys.ring(),
             settings: config.masking.transforms,
         },

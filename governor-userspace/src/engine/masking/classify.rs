@@ -5,7 +5,7 @@
 //! to hold such a value (`email_count integer` cannot). Name evidence alone is enough to mask: a value
 //! without a checksum, such as a birth date or a salary, has no other.
 
-use super::lexicon::{ABOUT, COPY_MARKS, PEOPLE, PHRASES, Place, QUESTIONS};
+use super::lexicon::{ABOUT, COPY_MARKS, PEOPLE, Place, QUESTIONS, phrases};
 use super::pg_type::TypeClass;
 use crate::engine::model::Category;
 use std::collections::{HashMap, HashSet};
@@ -98,7 +98,7 @@ fn can_hold(category: Category, class: TypeClass) -> bool {
 }
 
 /// Rows of the relation are people: its last word that is not a copy's mark says so.
-fn is_people(relation: &str) -> bool {
+pub(super) fn is_people(relation: &str) -> bool {
     let lexicon = &*LEXICON;
     words(relation)
         .iter()
@@ -109,7 +109,7 @@ fn is_people(relation: &str) -> bool {
 
 /// Cuts a name into lower-case ASCII words at underscores, other signs, digits that end a word, and
 /// changes from lower to upper case.
-fn words(name: &str) -> Vec<String> {
+pub(super) fn words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut word = String::new();
     let mut before: Option<char> = None;
@@ -191,14 +191,14 @@ struct Lexicon {
 }
 
 static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| {
-    let mut phrases: HashMap<&'static str, Vec<(Option<Category>, Place)>> = HashMap::new();
-    for (category, place, list) in PHRASES {
+    let mut known: HashMap<&'static str, Vec<(Option<Category>, Place)>> = HashMap::new();
+    for (category, place, list) in phrases() {
         for phrase in *list {
-            phrases.entry(phrase).or_default().push((*category, *place));
+            known.entry(phrase).or_default().push((*category, *place));
         }
     }
     Lexicon {
-        phrases,
+        phrases: known,
         people: PEOPLE.iter().copied().collect(),
         copy_marks: COPY_MARKS.iter().copied().collect(),
         about: ABOUT.iter().copied().collect(),

@@ -9,16 +9,17 @@
 //!
 //! Invariant: on `Ok`, valid JSON in gives valid JSON out. Memory: one byte per level of nesting.
 
+mod keys;
 mod path;
 
 pub use path::JsonPath;
 
-use super::classify::classify_column;
+use super::detector::ColumnContext;
 use super::masker::Masker;
-use super::pg_type::TEXT;
 use super::transform::JSON_MARKER;
 use crate::engine::model::Category;
 use path::NOT_MET;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Why the masked document ends where it ends.
@@ -58,6 +59,8 @@ struct Level {
     sensitive: bool,
     /// The latest key is sensitive.
     key_sensitive: bool,
+    /// What the latest key hints at.
+    context: ColumnContext,
     /// Where the latest key stands in the text, quotes excluded: it stands for a relation's name.
     key: Range<usize>,
     /// How many keys of each path are met on the way here, and behind the latest key.
@@ -86,11 +89,14 @@ impl Walker<'_> {
                     let above = self.levels.last().ok_or(JsonStop::Malformed)?;
                     let sensitive = above.sensitive || above.key_sensitive;
                     // An array's elements belong to the key that the array belongs to.
-                    let key = if byte == b'[' { above.key.clone() } else { 0..0 };
+                    let (key, context) = match byte {
+                        b'[' => (above.key.clone(), above.context),
+                        _ => (0..0, ColumnContext::UNKNOWN),
+                    };
                     let met = if above.is_object { &above.met_by_key } else { &above.met }.clone();
                     let named = self.is_named();
                     let is_object = byte == b'{';
-                    let level = Level { is_object, sensitive, key, met, named, ..Level::default() };
+                    let level = Level { is_object, sensitive, key, context, met, named, ..Level::default() };
                     self.levels.push(level);
                     self.copy(1, out);
                 }
@@ -159,7 +165,8 @@ impl Walker<'_> {
             }
         } else {
             out.push(b'"');
-            self.masked += mask_ranges(self.masker, raw, out);
+            let context = if is_key { ColumnContext::UNKNOWN } else { self.context() };
+            self.masked += mask_ranges_in(self.masker, context, raw, out);
             out.push(b'"');
         }
         Ok(())
@@ -180,18 +187,16 @@ impl Walker<'_> {
     }
 
     fn enter_key(&mut self, key: Range<usize>) {
-        let text =
-            |range: Range<usize>| String::from_utf8_lossy(self.text.get(range).unwrap_or(&[])).into_owned();
         let parent = self.levels.len().checked_sub(2).and_then(|above| self.levels.get(above));
-        let parent = parent.map(|level| text(level.key.clone())).unwrap_or_default();
+        let parent = parent.and_then(|level| self.text.get(level.key.clone())).unwrap_or(&[]);
         let raw = self.text.get(key.clone()).unwrap_or(&[]);
-        let decoded = if raw.contains(&b'\\') { decode(raw) } else { raw.to_vec() };
-        let name = String::from_utf8_lossy(&decoded);
-        let sensitive = classify_column(&parent, &name, TEXT).is_some();
+        let decoded = if raw.contains(&b'\\') { decode(raw).into() } else { Cow::Borrowed(raw) };
+        let meaning = keys::meaning(parent, &decoded);
         let paths = self.paths;
         if let Some(level) = self.levels.last_mut() {
             level.key = key;
-            level.key_sensitive = sensitive;
+            level.context = meaning.context;
+            level.key_sensitive = meaning.is_sensitive;
             let met = paths.iter().zip(&level.met).map(|(path, met)| path.follow(*met, &decoded));
             level.met_by_key = met.collect();
         }
@@ -210,10 +215,14 @@ impl Walker<'_> {
 
     fn is_found(&self, value: &[u8]) -> bool {
         let mut found: Vec<(Range<usize>, Category)> = Vec::new();
-        self.masker.detectors.detect(value).is_some() || {
+        self.masker.detectors.detect_in(self.context(), value).is_some() || {
             self.masker.detectors.find_in_text(value, &mut found);
             !found.is_empty()
         }
+    }
+
+    fn context(&self) -> ColumnContext {
+        self.levels.last().map_or(ColumnContext::UNKNOWN, |level| level.context)
     }
 
     fn end_value(&mut self) {
@@ -249,7 +258,12 @@ impl Walker<'_> {
 /// Appends `text` with what is found in it hidden: all of it where the whole is known, ranges
 /// otherwise. Returns how many were hidden. Valid inside a JSON string that has no escapes.
 pub(super) fn mask_ranges(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> u32 {
-    if masker.detectors.detect(text).is_some() {
+    mask_ranges_in(masker, ColumnContext::UNKNOWN, text, out)
+}
+
+/// The same of a value in a column, or behind a key, that is known by name.
+pub(super) fn mask_ranges_in(masker: &Masker, context: ColumnContext, text: &[u8], out: &mut Vec<u8>) -> u32 {
+    if masker.detectors.detect_in(context, text).is_some() {
         out.extend_from_slice(super::transform::MARKER);
         return 1;
     }

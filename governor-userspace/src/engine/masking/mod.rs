@@ -8,6 +8,7 @@ mod classify;
 mod copy;
 mod detector;
 mod evidence;
+mod hints;
 mod json;
 mod keys;
 mod lexicon;
@@ -21,12 +22,17 @@ mod structure;
 mod style;
 mod transform;
 mod value;
+mod verdict;
 
 pub use crate::engine::model::Category;
 pub use classify::{classify_column, could_carry};
 pub use copy::{CopyError, CopyMask};
-pub use detector::{DetectorError, DetectorId, Detectors, Finding};
-pub use evidence::{ColumnEvidence, ColumnVerdict, judge_column};
+pub use detector::{
+    Checksum, ColumnContext, DetectorError, DetectorId, Detectors, Finding, UserDetector, UserDetectorError,
+    UserDetectorProblem, UserMatch, check_user_defined,
+};
+pub use evidence::ColumnEvidence;
+pub(crate) use hints::{PEOPLE_COLUMNS_MIN, tells_of_people};
 pub use json::JsonPath;
 pub use keys::{KeyError, KeyId, KeyRing, MaskingKey, ROOT_BYTES};
 pub use masker::{DateRange, Masker, TransformSettings};
@@ -35,3 +41,4 @@ pub use row::{ColumnAction, ColumnPlan, RowError, RowOutcome, RowPlan, mask_row}
 pub use statement::{mask_statement, mask_unknown};
 pub use style::{Revealed, TokenError, reveal};
 pub use transform::{Format, Masked, ValueMask, mask_value};
+pub use verdict::{ColumnVerdict, judge_column};

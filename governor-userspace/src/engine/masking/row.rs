@@ -8,7 +8,8 @@
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW>
 
 use super::classify::{classify_column, could_carry};
-use super::json::{JsonPath, mask_json, mask_json_at, mask_ranges};
+use super::detector::ColumnContext;
+use super::json::{JsonPath, mask_json, mask_json_at, mask_ranges_in};
 use super::masker::Masker;
 use super::pg_type::{TypeClass, XML, characters_max};
 use super::structure::{self, Leaf, xml};
@@ -37,6 +38,8 @@ pub struct ColumnPlan {
     /// RowDescription's type modifier; −1 where there is none.
     pub type_modifier: i32,
     pub format: Format,
+    /// What the names around the column say, for values that are looked at.
+    pub context: ColumnContext,
 }
 
 impl ColumnPlan {
@@ -384,14 +387,14 @@ fn detect(
             xml::mask_xml(masker, value, out)
         }
         (TypeClass::Text, _) => {
-            if let Some(finding) = masker.detectors.detect(value) {
+            if let Some(finding) = masker.detectors.detect_in(plan.context, value) {
                 let category = finding.category;
                 let masked = mask_whole(types, plan, masker, How::partial(category), value, out);
                 return Replaced::Yes(masked, category);
             }
             if !(starts_like_json(value) && mask_document(masker, value, out) != Document::Not) {
                 out.truncate(from);
-                if mask_ranges(masker, value, out) == 0 {
+                if mask_ranges_in(masker, plan.context, value, out) == 0 {
                     return Replaced::No;
                 }
             } else if out.get(from..) == Some(value) {

@@ -40,6 +40,8 @@ pub struct Flow {
     pub implicit: BTreeSet<ColumnId>,
     /// Every value is one of a source, unchanged (or a constant).
     pub exact: bool,
+    /// Constant keys by which it takes pieces out of documents: `document ->> 'ssn'`.
+    pub keys: BTreeSet<Arc<str>>,
     /// Why there may be more behind it; `None` where the sets are complete.
     pub unknown: Option<Doubt>,
 }

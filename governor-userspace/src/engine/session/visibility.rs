@@ -9,7 +9,8 @@ use super::flows::FlowsCache;
 use super::governance::Asker;
 use super::meaning::Meaning;
 use crate::engine::masking::{
-    ColumnAction, ColumnPlan, Format, JsonPath, RowPlan, classify_column, could_carry,
+    ColumnAction, ColumnContext, ColumnPlan, Format, JsonPath, PEOPLE_COLUMNS_MIN, RowPlan, classify_column,
+    could_carry, tells_of_people,
 };
 use crate::engine::model::{ColumnName, Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind, Types};
 use crate::engine::policy::SeeColumn;
@@ -73,6 +74,7 @@ pub(super) fn copy_plan(
         let flow = flows.and_then(|flows| flows.get(index));
         let type_oid = flow.map_or(0, |flow| copied_type(flow, catalogue));
         let sight = flow.map_or(Sight::Nothing, |flow| of_flow(flow, catalogue, asker));
+        let piece = flow.and_then(|flow| catalogue.of_documents(flow, type_oid));
         let known = flow.is_some_and(|flow| flow.unknown.is_none());
         let action = match sight {
             Sight::Masked(action) => match flow.and_then(|flow| own_paths(flow, catalogue)) {
@@ -82,12 +84,21 @@ pub(super) fn copy_plan(
                 }
                 None => action,
             },
+            Sight::Nothing if let Some(category) = piece => {
+                asker.see(SeeColumn { column: None, category: Some(category) })
+            }
             _ if !known && in_doubt => asker.see(SeeColumn { column: None, category: None }),
             Sight::Clear => ColumnAction::Clear,
             Sight::Nothing if asker.detect_values() && could_carry(type_oid) => ColumnAction::Detect,
             Sight::Nothing => ColumnAction::Clear,
         };
-        columns.push(ColumnPlan { action, type_oid, type_modifier: -1, format });
+        columns.push(ColumnPlan {
+            action,
+            type_oid,
+            type_modifier: -1,
+            format,
+            context: ColumnContext::UNKNOWN,
+        });
     }
     RowPlan { columns, types: catalogue.data.types().clone(), paths: places }
 }
@@ -110,7 +121,8 @@ fn copied_type(flow: &Flow, catalogue: &Catalogue) -> u32 {
 pub(super) fn hide_copy(count: usize, format: Format) -> RowPlan {
     let unknown = SeeColumn { column: None, category: None };
     let action = masked(MaskStyle::Null, &unknown);
-    let column = ColumnPlan { action, type_oid: 0, type_modifier: -1, format };
+    let column =
+        ColumnPlan { action, type_oid: 0, type_modifier: -1, format, context: ColumnContext::UNKNOWN };
     RowPlan { columns: vec![column; count], ..RowPlan::default() }
 }
 
@@ -120,7 +132,7 @@ fn planned(
     types: Arc<Types>,
     mut action: impl FnMut(usize, &Field) -> ColumnAction,
 ) -> RowPlan {
-    let columns = fields
+    let mut columns: Vec<ColumnPlan> = fields
         .iter()
         .enumerate()
         .map(|(index, field)| {
@@ -135,10 +147,26 @@ fn planned(
                 type_oid: field.type_oid,
                 type_modifier: field.type_modifier,
                 format: if format == 1 { Format::Binary } else { Format::Text },
+                context: ColumnContext::UNKNOWN,
             }
         })
         .collect();
+    add_context(fields, &mut columns);
     RowPlan { columns, types, paths: Vec::new() }
+}
+
+/// What the names in a result say of the columns whose values are looked at.
+fn add_context(fields: &[Field], columns: &mut [ColumnPlan]) {
+    if !columns.iter().any(|column| column.action == ColumnAction::Detect) {
+        return;
+    }
+    let of_people = |column: &ColumnPlan| matches!(column.action, ColumnAction::Mask { category: Some(category), .. } if tells_of_people(category));
+    let is_among_people = columns.iter().filter(|column| of_people(column)).count() >= PEOPLE_COLUMNS_MIN;
+    for (column, field) in columns.iter_mut().zip(fields) {
+        if column.action == ColumnAction::Detect {
+            column.context = ColumnContext::by_name(&field.name, is_among_people);
+        }
+    }
 }
 
 /// The lineage of a result, where its plan needs one and it is agreed with the server about the columns.
@@ -239,6 +267,11 @@ fn column_action(
     let sight = flow.map_or(Sight::Nothing, |flow| of_flow(flow, catalogue, asker));
     if let Sight::Masked(action) = sight {
         return action;
+    }
+    if let (Sight::Nothing, Some(flow)) = (sight, flow)
+        && let Some(category) = catalogue.of_documents(flow, field.type_oid)
+    {
+        return asker.see(SeeColumn { column: None, category: Some(category) });
     }
     let known = flow.is_some_and(|flow| flow.unknown.is_none());
     let in_doubt = !known

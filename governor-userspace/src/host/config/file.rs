@@ -7,7 +7,7 @@ use super::resolve::{
     CancelUnknown, ClientCertificates, LogFormat, LogLevel, Profile, Protocol, TlsMode, WhenDown,
 };
 use super::units::{Bytes, Span};
-use crate::engine::masking::{Category, DateRange};
+use crate::engine::masking::{Category, Checksum, DateRange};
 use crate::engine::model::{Class, MaskStyle};
 use crate::host::identity::Glob;
 use serde::Deserialize;
@@ -108,6 +108,7 @@ table!(Masking {
     keys: MaskingKeys,
     inference: Inference,
     discovery: MaskingDiscovery,
+    detectors: Vec<Spanned<MaskingDetector>>,
 });
 
 table!(Inference {
@@ -123,6 +124,24 @@ table!(MaskingDiscovery {
     enabled: Option<bool>,
     mask_from: Value<u32>,
 });
+
+table!(MaskingDetector {
+    name: Option<String>,
+    category: Option<Category>,
+    pattern: Option<String>,
+    dictionary: Option<Dictionary>,
+    checksum: Option<Checksum>,
+    confidence: Option<u8>,
+    context: Vec<String>,
+});
+
+/// Words, or the file that has one on each line.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Dictionary {
+    Words(Vec<String>),
+    File(PathBuf),
+}
 
 table!(MaskingColumn {
     column: Value<String>,

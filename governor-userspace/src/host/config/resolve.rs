@@ -1,7 +1,7 @@
 //! The configuration, checked and typed: what the rest of governor reads.
 
 use super::file;
-use crate::engine::masking::{Category, JsonPath, TransformSettings};
+use crate::engine::masking::{Category, JsonPath, TransformSettings, UserDetector};
 use crate::engine::model::{Class, MaskStyle};
 use crate::engine::policy;
 pub use crate::engine::session::{ColumnPattern, DiscoverySettings};
@@ -176,6 +176,8 @@ pub struct Masking {
     pub keys: MaskingKeys,
     pub inference: Inference,
     pub discovery: DiscoverySettings,
+    /// What to look for beyond the built-in kinds; they compile.
+    pub detectors: Vec<UserDetector>,
 }
 
 /// The inference budget. A threshold of 0 is off.
@@ -445,6 +447,7 @@ impl Default for Masking {
             keys: MaskingKeys::default(),
             inference: Inference::default(),
             discovery: DiscoverySettings::default(),
+            detectors: Vec::new(),
         }
     }
 }

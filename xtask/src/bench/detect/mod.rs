@@ -30,6 +30,9 @@ pub struct Options {
     /// Leave Presidio out: it takes minutes, and installing it needs the network
     #[arg(long)]
     no_presidio: bool,
+    /// Judge the answers of the run before once more, without asking anybody
+    #[arg(long, conflicts_with_all = ["seed", "values", "file"])]
+    again: bool,
     /// Print the values that governor misses or is wrong about
     #[arg(long)]
     show: bool,
@@ -55,6 +58,7 @@ struct ColumnAnswer {
     alone: Vec<Option<String>>,
     clear: Vec<Option<String>>,
     opaque: Vec<Option<String>>,
+    known: Vec<Option<String>>,
     column_clear: Option<String>,
     column_opaque: Option<String>,
 }
@@ -62,7 +66,9 @@ struct ColumnAnswer {
 pub fn run(options: &Options) -> Result<()> {
     let place = workspace::target().join("bench-detect");
     std::fs::create_dir_all(&place)?;
+    let (answered, presidio_answered) = (place.join("governor.json"), place.join("presidio.json"));
     let corpus = match &options.file {
+        _ if options.again => place.join("corpus.csv"),
         Some(file) => std::fs::canonicalize(file).with_context(|| file.display().to_string())?,
         None => {
             let corpus = place.join("corpus.csv");
@@ -70,15 +76,18 @@ pub fn run(options: &Options) -> Result<()> {
             corpus
         }
     };
-    let answered = place.join("governor.json");
-    bench(&["--answer", &corpus.to_string_lossy()], &answered)?;
+    if !options.again {
+        bench(&["--answer", &corpus.to_string_lossy()], &answered)?;
+    }
     let answers: AnswersWithColumns = serde_json::from_str(&std::fs::read_to_string(&answered)?)?;
     let AnswersWithColumns { corpus: columns, answers } = answers;
     ensure!(columns.len() == answers.columns.len(), "an answer for each column");
     let presidio = if options.no_presidio {
         None
     } else {
-        presidio::ask(&corpus, &place.join("presidio.json"))
+        let asked = if options.again { Ok(()) } else { presidio::ask(&corpus, &presidio_answered) };
+        asked
+            .and_then(|()| presidio::read(&presidio_answered))
             .map_err(|error| println!("{}", shell::yellow(&format!("no figures of Presidio: {error:#}"))))
             .ok()
     };
@@ -113,12 +122,14 @@ fn bench(arguments: &[&str], out: &Path) -> Result<()> {
     shell::run(cargo.args(arguments).arg("--out").arg(out))
 }
 
-/// Which answer of the three is judged.
+/// Which answer is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Setting {
     Alone,
     Clear,
     Opaque,
+    /// Opaque, once what the column's values say of it is confirmed.
+    Known,
 }
 
 impl Answers {
@@ -142,6 +153,7 @@ impl ColumnAnswer {
             Setting::Alone => &self.alone,
             Setting::Clear => &self.clear,
             Setting::Opaque => &self.opaque,
+            Setting::Known => &self.known,
         }
     }
 }

@@ -38,10 +38,14 @@ pub struct Best {
     pub threshold: f64,
 }
 
-pub fn ask(corpus: &Path, out: &Path) -> Result<Answers> {
+/// Writes its answers as a file.
+pub fn ask(corpus: &Path, out: &Path) -> Result<()> {
     let place = setup::presidio()?;
     let script = crate::workspace::root().join("xtask/src/bench/detect/presidio.py");
-    shell::run(Command::new(place.join("bin/python")).arg(script).arg(corpus).arg(out))?;
+    shell::run(Command::new(place.join("bin/python")).arg(script).arg(corpus).arg(out))
+}
+
+pub fn read(out: &Path) -> Result<Answers> {
     serde_json::from_str(&std::fs::read_to_string(out)?).context("Presidio's answers")
 }
 

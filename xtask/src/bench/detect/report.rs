@@ -34,6 +34,11 @@ pub fn print(columns: &[Column], answers: &Answers, presidio: Option<&presidio::
             Setting::Opaque,
             presidio.and_then(|p| p.values(columns, false)),
         ),
+        (
+            "the same once the column is confirmed",
+            Setting::Known,
+            presidio.and_then(|p| p.values(columns, false)),
+        ),
     ]
     .map(|(name, setting, other)| (name, answers.by_value(columns, setting), other));
     let by_column = [
@@ -58,7 +63,9 @@ pub fn print(columns: &[Column], answers: &Answers, presidio: Option<&presidio::
             figures(own.hidden)
         );
     }
-    for (name, own, other) in &by_value {
+    for (name, own, other) in
+        by_value.iter().filter(|(name, ..)| *name != "values in columns with opaque names")
+    {
         labels_of(name, own, other.as_ref());
     }
     println!("\naims");

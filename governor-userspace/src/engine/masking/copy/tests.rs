@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::masking::Format;
 use crate::engine::masking::masker::tests::MASKER;
-use crate::engine::masking::{ColumnAction, ColumnPlan};
+use crate::engine::masking::{ColumnAction, ColumnContext, ColumnPlan};
 use crate::engine::model::{Category, MaskStyle};
 use proptest::prelude::*;
 
@@ -30,6 +30,7 @@ fn plan(columns: &[(ColumnAction, u32)], format: Format) -> Arc<RowPlan> {
         type_oid: *type_oid,
         type_modifier: -1,
         format,
+        context: ColumnContext::UNKNOWN,
     };
     Arc::new(RowPlan { columns: columns.iter().map(column).collect(), ..RowPlan::default() })
 }

@@ -111,6 +111,16 @@ pub(super) struct Digits {
     overflow: bool,
 }
 
+impl Digits {
+    /// The last digit first.
+    pub(super) fn reversed(mut self) -> Self {
+        if let Some(written) = self.buffer.get_mut(..self.count) {
+            written.reverse();
+        }
+        self
+    }
+}
+
 impl std::ops::Deref for Digits {
     type Target = [u8];
     /// Empty where there were more digits than any identity number has.

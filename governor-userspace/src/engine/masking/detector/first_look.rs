@@ -11,29 +11,47 @@ use std::sync::LazyLock;
 /// Whether one of the patterns for text may match. Addresses, cards and IBANs have scanners of their own.
 pub(super) fn may_match(text: &[u8], signs: &Signs) -> bool {
     signs.digits >= NUMBER_DIGITS_MIN
+        // A number of Hong Kong, with its check digit in brackets.
+        || signs.digits >= 6 && memchr::memchr(b'(', text).is_some()
         || has_run_or_number(text, signs)
         || has_keyword(text)
         // Slack tokens are the one kind shorter than `TOKEN_BYTES_MIN`; keys and URLs hold anything.
         || SEARCHES.iter().any(|search| search.find(text).is_some())
 }
 
+/// Whether a credential may stand in it: something as long as a token, a maker's sign, or a word for a secret.
+pub(super) fn may_hold_secret(text: &[u8]) -> bool {
+    has_token(text) || has_secret_word(text) || SEARCHES.iter().any(|search| search.find(text).is_some())
+}
+
+fn has_token(text: &[u8]) -> bool {
+    let mut run = 0;
+    text.iter().any(|&byte| {
+        run = if is_token(byte) { run + 1 } else { 0 };
+        run >= TOKEN_BYTES_MIN
+    })
+}
+
+/// What tokens are made of.
+fn is_token(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'A'..=b'Z' | b'0'..=b'9' | b'a'..=b'z' | b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'$' | b',' | b':' | b'%' | b'~'
+    )
+}
+
 /// Something as long as a token, as an identity number in capitals, or with an IPv4 address's dots.
 fn has_run_or_number(text: &[u8], signs: &Signs) -> bool {
     let (mut token, mut capitals, mut dots) = (0, 0, 0);
     for &byte in text {
-        let (is_token, is_capital) = match byte {
-            b'A'..=b'Z' | b'0'..=b'9' => (true, true),
-            b'a'..=b'z' | b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'$' | b',' | b':' => (true, false),
-            _ => (false, false),
-        };
-        token = if is_token { token + 1 } else { 0 };
-        capitals = if is_capital { capitals + 1 } else { 0 };
+        token = if is_token(byte) { token + 1 } else { 0 };
+        capitals = if byte.is_ascii_uppercase() || byte.is_ascii_digit() { capitals + 1 } else { 0 };
         dots += usize::from(byte == b'.');
         if token >= TOKEN_BYTES_MIN || capitals >= CAPITALS_BYTES_MIN {
             return true;
         }
     }
-    (dots >= 3 && signs.digits >= 4) || (signs.digits >= 6 && has_capitals_then_digit(text))
+    (dots >= 3 && signs.digits >= 4) || (signs.digits >= 5 && has_capitals_then_digit(text))
 }
 
 /// Two capitals, perhaps a blank, a digit: how a National Insurance number begins.
@@ -49,7 +67,13 @@ fn has_capitals_then_digit(text: &[u8]) -> bool {
 /// A word for a secret right before `:` or `=`, or anything that may name a passport. The other keywords
 /// lead to numbers of `NUMBER_DIGITS_MIN` digits.
 fn has_keyword(text: &[u8]) -> bool {
-    let secret = memchr::memchr2_iter(b':', b'=', text).any(|at| {
+    has_secret_word(text)
+        || memchr::memchr2_iter(b'p', b'P', text)
+            .any(|at| text.get(at..at + 3).is_some_and(|word| word.eq_ignore_ascii_case(b"pas")))
+}
+
+fn has_secret_word(text: &[u8]) -> bool {
+    memchr::memchr2_iter(b':', b'=', text).any(|at| {
         let before = text.get(..at).unwrap_or_default();
         let before = before.strip_suffix(b" ").unwrap_or(before);
         let before = before.strip_suffix(b"\"").or_else(|| before.strip_suffix(b"'")).unwrap_or(before);
@@ -60,10 +84,7 @@ fn has_keyword(text: &[u8]) -> bool {
                 .and_then(|start| before.get(start..))
                 .is_some_and(|end| end.eq_ignore_ascii_case(word))
         })
-    });
-    secret
-        || memchr::memchr2_iter(b'p', b'P', text)
-            .any(|at| text.get(at..at + 3).is_some_and(|word| word.eq_ignore_ascii_case(b"pas")))
+    })
 }
 
 /// Fewest digits in a number that has no letters around it: an eight-character foreigner's number in Spain, a phone.

@@ -1,41 +1,57 @@
-//! Recognises sensitive values by themselves, without knowing where they come from.
+//! Recognises sensitive values by themselves, or with what their column says.
 //!
-//! Two entrances: [`Detectors::detect`] asks whether a value *is* something (all of it), and
-//! [`Detectors::find_in_text`] where something stands inside longer text. Both first look at the bytes'
-//! classes (a few nanoseconds, decides for most values), then run one `RegexSet` over the value, then
-//! the checksums of the shapes that matched.
+//! Entrances: [`Detectors::detect`] asks whether a value *is* something (all of it), [`Detectors::detect_in`] the same
+//! of a value whose column is known, [`Detectors::examine`] what it may be at best (for evidence about a column), and
+//! [`Detectors::find_in_text`] where something stands inside longer text.
+//!
+//! All first look at the bytes' classes (a few nanoseconds, decides for most values). Bare numbers go to a table by
+//! length, words to dictionaries of names, and the rest to one small `RegexSet` of the shapes that pass the same first
+//! look, then to the checksums of the shapes that matched.
 //!
 //! Time is linear in the value and memory does not depend on it, so values of any length are searched
 //! without cutting them into windows. Whole values above `WHOLE_BYTES_MAX` are not recognised by
 //! `detect` (nothing but a private key is that long); `find_in_text` still sees what is in them.
 
+mod address;
 mod checksum;
+mod context;
 mod first_look;
+mod kind;
+mod names;
 mod national;
+mod numbers;
 mod shapes;
+mod signs;
+mod starts;
 mod text;
+mod user;
+mod wallet;
+
+pub use context::ColumnContext;
+pub use kind::DetectorId;
+pub use user::{
+    Checksum, UserDetector, UserDetectorError, UserDetectorProblem, UserMatch, check_user_defined,
+};
+
+pub(super) use context::{NAME_WORDS_MAX, word_digest};
+pub(super) use kind::Kind;
+pub(super) use names::{Look as NameLook, look as look_at_name};
 
 use crate::engine::model::Category;
+use context::Best;
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
-use shapes::{SHAPES, Shape};
+use shapes::{ALONE_PERCENT_MIN, Group, Shape};
+use signs::{Plain, Signs};
 use std::ops::Range;
-
-/// Names a detector; [`Detectors::name`] has its word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DetectorId(pub u16);
-
-impl DetectorId {
-    fn of(category: Category) -> Self {
-        Self(category as u16)
-    }
-}
+use user::UserDetectors;
 
 /// What a value is, and how sure that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub detector: DetectorId,
     pub category: Category,
-    /// 0 to 100: shape alone is about 50, shape with strong checksum or maker's prefix above 90.
+    /// 0 to 100: shape alone is about 50, shape with strong checksum or maker's prefix above 90. Below 50 the value
+    /// alone says too little.
     pub confidence_percent: u8,
 }
 
@@ -49,86 +65,286 @@ pub struct DetectorError(#[from] regex::Error);
 /// would take turns at a lock for every search.
 #[derive(Clone)]
 pub struct Detectors {
-    shapes: Vec<Shape>,
-    /// Every shape, anchored at both ends.
-    whole: RegexSet,
+    mail: ShapeSet,
+    token: ShapeSet,
+    id: ShapeSet,
+    /// Those that count in context only.
+    weak_id: ShapeSet,
+    place: ShapeSet,
     text: text::TextSearch,
+    user: UserDetectors,
+}
+
+/// Shapes that pass the same first look, anchored at both ends.
+#[derive(Clone)]
+struct ShapeSet {
+    shapes: Vec<Shape>,
+    any: RegexSet,
+}
+
+impl ShapeSet {
+    fn new(shapes: &[Shape], wanted: impl Fn(&Shape) -> bool) -> Result<Self, regex::Error> {
+        let shapes: Vec<Shape> = shapes.iter().filter(|shape| wanted(shape)).copied().collect();
+        let any = set(shapes.iter().map(|shape| format!("^(?:{})$", shape.pattern)))?;
+        Ok(Self { shapes, any })
+    }
+
+    /// The shapes that the value has and whose check holds.
+    fn each(&self, value: &[u8], put: &mut impl FnMut(DetectorId, Category, u8)) {
+        if !self.any.is_match(value) {
+            return;
+        }
+        for at in &self.any.matches(value) {
+            if let Some(shape) = self.shapes.get(at)
+                && (shape.check)(value)
+            {
+                put(shape.kind.into(), shape.kind.category(), shape.confidence_percent);
+            }
+        }
+    }
+}
+
+/// How closely to look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// For what counts by itself.
+    Alone,
+    /// For what counts in context too.
+    Context,
 }
 
 impl Detectors {
     /// Compiles the built-in shapes.
     pub fn new() -> Result<Self, DetectorError> {
-        Self::with_shapes(SHAPES)
+        Self::with_shapes(&shapes::all())
+    }
+
+    /// The built-in ones and what the operator defined.
+    pub fn with_user_defined(defined: Vec<UserDetector>) -> Result<Self, UserDetectorError> {
+        let mut detectors = Self::new().map_err(|error| UserDetectorError {
+            name: String::new(),
+            problem: UserDetectorProblem::Pattern(error.to_string()),
+        })?;
+        detectors.user = UserDetectors::compile(defined)?;
+        Ok(detectors)
     }
 
     fn with_shapes(shapes: &[Shape]) -> Result<Self, DetectorError> {
-        let whole = set(shapes.iter().map(|shape| format!("^(?:{})$", shape.pattern)))?;
-        Ok(Self { shapes: shapes.to_vec(), whole, text: text::TextSearch::new(shapes)? })
+        let strong = |shape: &Shape| shape.confidence_percent >= ALONE_PERCENT_MIN;
+        let group = |wanted: Group| ShapeSet::new(shapes, |shape| shape.group == wanted && strong(shape));
+        Ok(Self {
+            mail: group(Group::Mail)?,
+            token: group(Group::Token)?,
+            id: group(Group::Id)?,
+            weak_id: ShapeSet::new(shapes, |shape| !strong(shape))?,
+            place: group(Group::Place)?,
+            text: text::TextSearch::new(shapes)?,
+            user: UserDetectors::default(),
+        })
+    }
+
+    /// The name of a detector, as findings and configuration spell it; empty where there is none of that number.
+    pub fn name(&self, id: DetectorId) -> &str {
+        match (id.kind(), id.user_index()) {
+            (Some(kind), _) => kind.name(),
+            (None, Some(index)) => self.user.name(index),
+            (None, None) => "",
+        }
+    }
+
+    /// All detectors: number, name and category.
+    pub fn list(&self) -> impl Iterator<Item = (DetectorId, &str, Category)> {
+        let built_in = Kind::ALL.iter().map(|&kind| (DetectorId::from(kind), kind.name(), kind.category()));
+        built_in.chain(self.user.list())
     }
 
     /// What the whole value is, blanks around it aside; `None` where it is nothing known, or longer
     /// than `WHOLE_BYTES_MAX` bytes. `value` need not be UTF-8.
     pub fn detect(&self, value: &[u8]) -> Option<Finding> {
-        let value = value.trim_ascii();
-        if value.len() < WHOLE_BYTES_MIN {
-            return None;
-        }
-        if value.len() > WHOLE_BYTES_MAX {
-            let key =
-                value.starts_with(b"-----BEGIN ") && memchr::memmem::find(value, b"PRIVATE KEY").is_some();
-            let (category, detector) = (Category::Credential, DetectorId::of(Category::Credential));
-            return key.then_some(Finding { detector, category, confidence_percent: 99 });
-        }
-        let signs = Signs::of(value);
-        let long_enough_for_token = value.len() >= 16;
-        if !signs.has_at() && signs.digits < 4 && !signs.has_colon() && !long_enough_for_token {
-            return None;
-        }
-        if signs.is_prose() && !value.starts_with(b"-----BEGIN ") || signs.is_small_number(value) {
-            return None;
-        }
-        if !self.whole.is_match(value) {
-            return None;
-        }
-        self.whole.matches(value).iter().find_map(|at| {
-            let shape = self.shapes.get(at)?;
-            let detector = DetectorId::of(shape.category);
-            (shape.check)(value).then_some(Finding {
-                detector,
-                category: shape.category,
-                confidence_percent: shape.confidence_percent,
-            })
-        })
+        let mut best = Best::default();
+        self.look(ColumnContext::UNKNOWN, value, Depth::Alone, &mut |detector, category, confidence| {
+            best.offer(detector, category, confidence);
+        });
+        best.0.filter(|finding| finding.confidence_percent >= ALONE_PERCENT_MIN)
     }
 
-    /// The word for a detector.
-    pub fn name(&self, id: DetectorId) -> &str {
-        Category::ALL.get(usize::from(id.0)).map_or("unknown", |category| category.as_str())
+    /// What the whole value is, with what its column says: a hint in the name lifts weak shapes, the name of a
+    /// reference lowers what arithmetic alone says.
+    pub fn detect_in(&self, context: ColumnContext, value: &[u8]) -> Option<Finding> {
+        let depth = if context.lifts() { Depth::Context } else { Depth::Alone };
+        let mut best = Best::default();
+        self.look(context, value, depth, &mut |detector, category, confidence_percent| {
+            let finding = Finding { detector, category, confidence_percent };
+            best.offer(detector, category, context.weigh(finding));
+        });
+        best.0.filter(|finding| finding.confidence_percent >= ALONE_PERCENT_MIN)
+    }
+
+    /// The most that the whole value may be, weak as it may be: for evidence about its column, not for masking.
+    pub fn examine(&self, value: &[u8]) -> Option<Finding> {
+        let mut best = Best::default();
+        self.examine_all(value, &mut |finding| {
+            best.offer(finding.detector, finding.category, finding.confidence_percent);
+        });
+        best.0
+    }
+
+    /// Everything that the whole value may be.
+    pub(super) fn examine_all(&self, value: &[u8], put: &mut impl FnMut(Finding)) {
+        self.look(
+            ColumnContext::UNKNOWN,
+            value,
+            Depth::Context,
+            &mut |detector, category, confidence_percent| {
+                put(Finding { detector, category, confidence_percent });
+            },
+        );
+    }
+
+    /// The year of a value that is a date, and whether a time stands behind it.
+    pub(super) fn date_of(value: &[u8]) -> Option<(u16, bool)> {
+        let value = value.trim_ascii();
+        match signs::plain(value, &Signs::of(value)) {
+            Some(Plain::Date { year, has_time }) => Some((year, has_time)),
+            _ => None,
+        }
+    }
+
+    fn look(
+        &self,
+        context: ColumnContext,
+        value: &[u8],
+        depth: Depth,
+        put: &mut impl FnMut(DetectorId, Category, u8),
+    ) {
+        let value = value.trim_ascii();
+        let deep = depth == Depth::Context;
+        if value.len() < if deep { NAME_BYTES_MIN } else { WHOLE_BYTES_MIN } {
+            self.user.look(context, value, put);
+            return;
+        }
+        if value.len() > WHOLE_BYTES_MAX {
+            if value.starts_with(b"-----BEGIN ") && memchr::memmem::find(value, b"PRIVATE KEY").is_some() {
+                put(Kind::PrivateKey.into(), Category::Credential, 99);
+            }
+            return;
+        }
+        self.user.look(context, value, put);
+        let signs = Signs::of(value);
+        if signs.digits == value.len() {
+            for number in numbers::of_length(value.len()) {
+                if (deep || number.confidence_percent >= ALONE_PERCENT_MIN) && number.holds(value) {
+                    put(number.kind.into(), number.kind.category(), number.confidence_percent);
+                }
+            }
+            return;
+        }
+        if signs.digits == 0
+            && (signs.has_blank() && signs.has_capital() || deep)
+            && let Some((kind, confidence)) = names::look(value).name
+        {
+            put(kind.into(), kind.category(), confidence);
+        }
+        // A key in PEM and the stripe of a card have blanks, and begin like nothing else.
+        let is_key = value.starts_with(b"-----BEGIN ") || value.starts_with(b"%B");
+        if signs.has_blank() && signs.digits > 0 && !is_key {
+            let has_parts = (signs.has_comma() || value.contains(&b'\n')) && signs.digits >= 2
+                || value.starts_with(b"P")
+                || value.contains(&0xb0);
+            if has_parts && value.len() <= PLACE_BYTES_MAX {
+                self.place.each(value, put);
+            }
+            if signs.has_capital() && !signs.has_at() {
+                let confidence = address::judge(value);
+                if confidence > 0 {
+                    put(Kind::Address.into(), Category::Address, confidence);
+                }
+            }
+        }
+        if signs.is_prose() && !is_key {
+            return;
+        }
+        match signs::plain(value, &signs) {
+            None => {}
+            Some(Plain::Date { year, has_time: false }) if deep && BIRTH_YEARS.contains(&year) => {
+                put(Kind::BirthDate.into(), Category::BirthDate, 30);
+                return;
+            }
+            Some(_) => return,
+        }
+        if signs.has_at() && !signs.has_blank() {
+            self.mail.each(value, put);
+        }
+        if value.len() >= TOKEN_BYTES_MIN && !signs.has_blank() || is_key {
+            self.token.each(value, put);
+        }
+        if value.len() <= ID_BYTES_MAX {
+            // Bank codes, Italian numbers of which letters stand for the digits, vehicles and network cards.
+            let may_be_letters =
+                signs.has_capital() && matches!(value.len(), 8 | 11 | 16) || value.len() == 17;
+            if signs.digits >= 4
+                || signs.has_colon()
+                || signs.digits > 0 && signs.has_capital()
+                || may_be_letters
+            {
+                self.id.each(value, put);
+            }
+            if deep {
+                self.weak_id.each(value, put);
+            }
+        }
     }
 
     /// Appends every finding inside `text` as a byte range, sorted and without overlaps.
     ///
     /// Looks for e-mail, cards, IBANs, identity numbers with separators or letters, phones with `+`
-    /// or North American grouping, credentials, IPv4, and values after words such as `password:`.
+    /// or North American grouping, credentials, IPv4, full names, streets with a number, values after words such as
+    /// `password:`, and what the operator defined.
     pub fn find_in_text(&self, text: &[u8], out: &mut Vec<(Range<usize>, Category)>) {
         let signs = Signs::of(text);
-        if !signs.has_at() && signs.digits < 2 && !signs.has_mark() || signs.is_small_number(text) {
+        // What is one number, date, digest or short word has nothing inside: the whole of it is for `detect`.
+        let is_whole = signs.digits == text.len() || signs.is_one_word() && text.len() < TOKEN_BYTES_MIN;
+        if is_whole || signs::plain(text, &signs).is_some() {
+            self.user.find(text, out);
             return;
         }
         let from = out.len();
-        self.text.find(text, &signs, out);
+        self.user.find(text, out);
+        let pairs = if signs.has_capital() && signs.has_blank() {
+            names::pairs(text)
+        } else {
+            names::Pairs::default()
+        };
+        if pairs.of_capitals {
+            let before = out.len();
+            names::find(text, |range| out.push((range, Category::PersonName)));
+            if out.len() > before && names::look(text).organisation {
+                // A company that is called after its owner.
+                out.truncate(before);
+            }
+        }
+        if pairs.with_number {
+            address::find(text, |range| out.push((range, Category::Address)));
+        }
+        let numbers = signs.has_at() || signs.digits >= 2 || signs.has_mark();
+        if numbers {
+            self.text.find(text, &signs, out);
+        }
         merge(out, from);
     }
 }
 
 impl std::fmt::Debug for Detectors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Detectors").field("shapes_count", &self.shapes.len()).finish_non_exhaustive()
+        f.debug_struct("Detectors").field("count", &self.list().count()).finish_non_exhaustive()
     }
 }
 
 /// Sorts the findings from `from` on and joins those that touch; the earlier one names the category.
 fn merge(findings: &mut Vec<(Range<usize>, Category)>, from: usize) {
+    if findings.len() <= from + 1 {
+        return;
+    }
     let mut fresh = findings.split_off(from);
     fresh.sort_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)));
     for (range, category) in fresh {
@@ -136,49 +352,6 @@ fn merge(findings: &mut Vec<(Range<usize>, Category)>, from: usize) {
             Some((last, _)) if range.start < last.end => last.end = last.end.max(range.end),
             _ => findings.push((range, category)),
         }
-    }
-}
-
-/// Which classes of bytes a value has: the cheap first look.
-struct Signs {
-    classes: u8,
-    digits: usize,
-}
-
-impl Signs {
-    #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
-    fn of(value: &[u8]) -> Self {
-        let mut signs = Self { classes: 0, digits: 0 };
-        for &byte in value {
-            let class = BYTE_CLASS[usize::from(byte)];
-            signs.classes |= class;
-            signs.digits += usize::from(class & DIGIT);
-        }
-        signs
-    }
-
-    fn has_at(&self) -> bool {
-        self.classes & AT != 0
-    }
-
-    fn has_colon(&self) -> bool {
-        self.classes & COLON != 0
-    }
-
-    /// Blanks, and a byte that no value with blanks has: a sentence or a statement, not a value. Postal
-    /// addresses may have any byte, and a comma; a private key is for the caller to know.
-    fn is_prose(&self) -> bool {
-        self.classes & (BLANK | PROSE | COMMA) == BLANK | PROSE
-    }
-
-    /// Digits only, and fewer than any shape made of digits alone: most keys of most tables.
-    fn is_small_number(&self, value: &[u8]) -> bool {
-        value.len() < BARE_DIGITS_MIN && self.digits == value.len()
-    }
-
-    /// Some sign that credentials without digits have: `:`, `=`, `$`, `-`, `_`, `.`, `/`.
-    fn has_mark(&self) -> bool {
-        self.classes & (COLON | MARK) != 0
     }
 }
 
@@ -196,47 +369,20 @@ fn single(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).unicode(false).size_limit(DFA_BYTES_MAX).dfa_size_limit(DFA_BYTES_MAX).build()
 }
 
-#[expect(
-    clippy::indexing_slicing,
-    reason = "a byte is always inside a table of 256; checked at compile time"
-)]
-const fn byte_classes() -> [u8; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < table.len() {
-        table[byte] = match byte as u8 {
-            b'0'..=b'9' => DIGIT,
-            b'A'..=b'Z' | b'a'..=b'z' | b'+' | b'(' | b')' => 0,
-            b'-' | b'.' | b'/' => MARK,
-            b'=' | b'$' | b'_' => MARK | PROSE,
-            b'@' => AT | PROSE,
-            b':' => COLON | PROSE,
-            b',' => COMMA,
-            b' ' => BLANK,
-            _ => PROSE,
-        };
-        byte += 1;
-    }
-    table
-}
-
-/// A digit's class is 1 so that counting needs no branch.
-const DIGIT: u8 = 1;
-const AT: u8 = 2;
-const COLON: u8 = 4;
-const MARK: u8 = 8;
-const BLANK: u8 = 16;
-const COMMA: u8 = 32;
-/// Not in any value that has blanks: not a letter or digit, nor one of ` ,+-()./`.
-const PROSE: u8 = 64;
-static BYTE_CLASS: [u8; 256] = byte_classes();
-
 /// Longest value that `detect` recognises as a whole, in bytes. Past it only private keys count.
 pub const WHOLE_BYTES_MAX: usize = 1024;
 /// Nothing shorter is told apart from a word or a small number.
 const WHOLE_BYTES_MIN: usize = 6;
-/// Fewest digits of a number without any other sign: a mobile phone's in several countries.
-const BARE_DIGITS_MIN: usize = 10;
+/// Shortest name.
+const NAME_BYTES_MIN: usize = 2;
+/// Shortest token of a known maker, or hash.
+const TOKEN_BYTES_MIN: usize = 15;
+/// Longest number with letters and separators: a line of a machine-readable zone, a long IBAN with blanks.
+const ID_BYTES_MAX: usize = 64;
+/// Longest postal address that a pattern is tried on.
+const PLACE_BYTES_MAX: usize = 160;
+/// Years in which living people were born; a date of them is weak evidence.
+const BIRTH_YEARS: std::ops::RangeInclusive<u16> = 1910..=2015;
 /// Ceiling of each lazy DFA's cache per thread, in bytes. A ceiling, not a reservation.
 const DFA_BYTES_MAX: usize = 64 * 1024 * 1024;
 

@@ -2,13 +2,15 @@
 //!
 //! E-mail addresses grow from each `@`; IBANs from each country code, to the length their country
 //! prescribes; cards are tried at each length issuers use, since a security code may follow; every
-//! other shape is searched by its own pattern once the set has said that it occurs at all.
+//! other shape is searched by its own pattern once it is known to occur at all: credentials by one set of
+//! their patterns, which may begin anywhere, the rest where a word begins (`starts.rs`).
 //!
 //! Linear: a candidate is bounded in length or can no longer be refused, and the search goes on behind
 //! the place where it began.
 
 use super::shapes::{Shape, card, email_fits, iban, iban_length};
-use super::{Signs, first_look, set, single};
+use super::starts::Starts;
+use super::{ShapeSet, Signs, first_look, set, single};
 use crate::engine::model::Category;
 use memchr::memchr_iter;
 use regex::bytes::{Regex, RegexSet};
@@ -18,11 +20,21 @@ type Found = Vec<(Range<usize>, Category)>;
 
 #[derive(Clone)]
 pub(super) struct TextSearch {
-    /// The patterns of `finders`, in the same order.
-    pub(super) any: RegexSet,
-    finders: Vec<Finder>,
+    /// Credentials and values behind their keywords.
+    pub(super) anywhere: RegexSet,
+    /// Those of `anywhere`, in the same order.
+    secrets: Vec<Finder>,
+    /// [`CARD`], [`IBAN`], and the patterns of `alone`.
+    starts: Starts,
+    /// What counts only where it stands alone, in the order of the bits of `starts` behind the first two.
+    alone: Vec<Finder>,
+    /// Shapes that are runs of letters and digits.
+    runs: ShapeSet,
     card: Regex,
     iban: Regex,
+    /// Every pattern in one set: what the search was, and is tested against.
+    #[cfg(test)]
+    pub(super) any: RegexSet,
 }
 
 #[derive(Clone)]
@@ -36,43 +48,117 @@ struct Finder {
 
 impl TextSearch {
     pub(super) fn new(shapes: &[Shape]) -> Result<Self, regex::Error> {
-        let mut patterns = Vec::new();
-        let mut finders = Vec::new();
-        for shape in shapes.iter().filter(|shape| shape.in_text) {
-            patterns.push(shape.pattern.to_owned());
-            finders.push(Finder {
-                pattern: single(shape.pattern)?,
-                category: shape.category,
-                check: shape.check,
-                keyword: false,
-            });
+        let runs = ShapeSet::new(shapes, |shape| shape.in_text && shape.is_run())?;
+        let shapes = shapes.iter().filter(|shape| shape.in_text && !shape.is_run()).map(|shape| {
+            (shape.pattern, Finder::new(shape.pattern, shape.kind.category(), shape.check, false))
+        });
+        let keywords = KEYWORDS
+            .iter()
+            .map(|(category, pattern)| (*pattern, Finder::new(pattern, *category, |_| true, true)));
+        let (mut secrets, mut alone) = (Vec::new(), Vec::new());
+        let (mut anywhere, mut starts) = (Vec::new(), vec![CARD, IBAN]);
+        for (pattern, finder) in shapes.chain(keywords) {
+            let finder = finder?;
+            if finder.category == Category::Credential {
+                anywhere.push(pattern.to_owned());
+                secrets.push(finder);
+            } else {
+                starts.push(pattern);
+                alone.push(finder);
+            }
         }
-        for (category, pattern) in KEYWORDS {
-            patterns.push((*pattern).to_owned());
-            finders.push(Finder {
-                pattern: single(pattern)?,
-                category: *category,
-                check: |_| true,
-                keyword: true,
-            });
-        }
-        Ok(Self { any: set(patterns.into_iter())?, finders, card: single(CARD)?, iban: single(IBAN)? })
+        Ok(Self {
+            #[cfg(test)]
+            any: set(anywhere.iter().cloned().chain(starts.iter().skip(2).map(|p| (*p).to_owned())))?,
+            anywhere: set(anywhere.into_iter())?,
+            secrets,
+            starts: Starts::new(starts.into_iter())?,
+            alone,
+            runs,
+            card: single(CARD)?,
+            iban: single(IBAN)?,
+        })
     }
 
     pub(super) fn find(&self, text: &[u8], signs: &Signs, out: &mut Found) {
         if signs.has_at() {
             emails(text, out);
         }
-        if signs.digits >= 14 {
-            self.cards(text, out);
-            self.ibans(text, out);
+        if signs.digits >= 2 {
+            self.runs(text, out);
         }
-        if !first_look::may_match(text, signs) || !self.any.is_match(text) {
+        let patterns = first_look::may_match(text, signs);
+        if signs.digits < 14 && !patterns {
             return;
         }
-        for at in &self.any.matches(text) {
-            if let Some(finder) = self.finders.get(at) {
+        let found = self.starts.find(text);
+        if signs.digits >= 14 {
+            if found & 1 != 0 {
+                self.cards(text, out);
+            }
+            if found & 2 != 0 {
+                self.ibans(text, out);
+            }
+        }
+        if !patterns {
+            return;
+        }
+        // Asking whether any matches is several times cheaper than asking which.
+        if first_look::may_hold_secret(text) && self.anywhere.is_match(text) {
+            for at in &self.anywhere.matches(text) {
+                if let Some(finder) = self.secrets.get(at) {
+                    finder.find(text, out);
+                }
+            }
+        }
+        let mut rest = found >> 2;
+        while rest != 0 {
+            if let Some(finder) = self.alone.get(rest.trailing_zeros() as usize) {
                 finder.find(text, out);
+            }
+            rest &= rest - 1;
+        }
+    }
+
+    /// The same by every pattern's own search, without any look before.
+    #[cfg(test)]
+    pub(super) fn find_plainly(&self, text: &[u8], signs: &Signs, out: &mut Found) {
+        emails(text, out);
+        self.cards(text, out);
+        self.ibans(text, out);
+        if signs.digits >= 2 {
+            self.runs(text, out);
+        }
+        self.secrets.iter().chain(&self.alone).for_each(|finder| finder.find(text, out));
+    }
+
+    /// Runs of letters and digits that stand alone and have both.
+    fn runs(&self, text: &[u8], out: &mut Found) {
+        let mut at = 0;
+        while let Some(&byte) = text.get(at) {
+            if !is_run_byte(byte) {
+                at += 1;
+                continue;
+            }
+            let (start, mut digits) = (at, 0);
+            while let Some(&byte) = text.get(at).filter(|&&b| is_run_byte(b)) {
+                digits += usize::from(byte.is_ascii_digit());
+                at += 1;
+            }
+            let mixed = digits > 0 && digits < at - start || at - start == CN_RESIDENT_ID_BYTES;
+            if !mixed
+                || !RUN_BYTES.contains(&(at - start))
+                || text.get(..start).is_some_and(ends_in_word)
+                || starts_in_word(text, at)
+            {
+                continue;
+            }
+            let mut found = None;
+            self.runs.each(text.get(start..at).unwrap_or(&[]), &mut |_, category, _| {
+                found = found.or(Some(category))
+            });
+            if let Some(category) = found {
+                out.push((start..at, category));
             }
         }
     }
@@ -116,6 +202,15 @@ impl TextSearch {
 }
 
 impl Finder {
+    fn new(
+        pattern: &str,
+        category: Category,
+        check: fn(&[u8]) -> bool,
+        keyword: bool,
+    ) -> Result<Self, regex::Error> {
+        Ok(Self { pattern: single(pattern)?, category, check, keyword })
+    }
+
     fn find(&self, text: &[u8], out: &mut Found) {
         let mut from = 0;
         while from <= text.len() {
@@ -166,6 +261,10 @@ fn emails(text: &[u8], out: &mut Found) {
             out.push((range, Category::Email));
         }
     }
+}
+
+fn is_run_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'<'
 }
 
 /// Braces are legal in a local part but in practice enclose one: `{a@example.com}` is an array.
@@ -225,6 +324,10 @@ fn starts_in_digit(text: &[u8], at: usize) -> bool {
     text.get(at).is_some_and(u8::is_ascii_alphanumeric)
 }
 
+/// Shortest and longest run of letters and digits that is looked at: a Japanese or Irish number, a long wallet.
+const RUN_BYTES: std::ops::RangeInclusive<usize> = 8..=76;
+/// The one number without a letter that is looked for in text.
+const CN_RESIDENT_ID_BYTES: usize = 18;
 const CARD: &str = r"[2-6][0-9]{3}(?:[ -]?[0-9]){10,15}";
 const IBAN: &str = r"[A-Za-z]{2}[0-9]{2}";
 
@@ -237,6 +340,18 @@ pub(super) const KEYWORDS: &[(Category, &str)] = &[
     (
         Category::NationalId,
         r"(?i)\b(?:ssn|social security|bsn|burgerservicenummer|aadhaar|aadhar|pesel|cpf|nif|tax id|steuer-?id|national id|sozialversicherungsnummer)(?: ?(?:number|no\.?|nr\.?|nummer))?(?: is| ist)?[ :=#]{1,3}([0-9](?:[ .-]?[0-9]){6,13})",
+    ),
+    (
+        Category::Phone,
+        r"(?i)\b(?:tel|telephone|telefon|telefono|phone|phone number|mobile|cell|handy|whatsapp|fax|call(?: back)?(?: me| us| him| her| them)?(?: on| at)?|ring|dial|rufnummer|sms)(?: ?(?:number|no\.?|nr\.?|nummer))?(?: is| ist)?[ .:=#]{1,3}(\+?\(?[0-9](?:[ .()/-]?[0-9]){6,14})",
+    ),
+    (
+        Category::Health,
+        r"(?i)\b(?:mrn|medical record|patient id|nhs)(?: ?(?:number|no\.?|nr\.?))?(?: is)?[ :=#]{1,3}([0-9](?:[ -]?[0-9]){6,9})",
+    ),
+    (
+        Category::BirthDate,
+        r"(?i)\b(?:dob|d\.o\.b\.|born(?: on)?|birth ?date|date of birth|birthday|geboren(?: am)?|geburtsdatum|nee? le|date de naissance|fecha de nacimiento|nacido el|nata? il)(?: is| ist)?[ :=]{1,3}([0-3][0-9][-./][01][0-9][-./](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[-./][01][0-9][-./][0-3][0-9]|[01][0-9]/[0-3][0-9]/(?:19|20)[0-9]{2})",
     ),
     (
         Category::Passport,

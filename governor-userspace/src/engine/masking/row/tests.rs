@@ -5,7 +5,7 @@ use crate::engine::masking::masker::tests::{MASKER, broken_masker};
 use proptest::prelude::*;
 
 fn column(action: ColumnAction, type_oid: u32, format: Format) -> ColumnPlan {
-    ColumnPlan { action, type_oid, type_modifier: -1, format }
+    ColumnPlan { action, type_oid, type_modifier: -1, format, context: ColumnContext::UNKNOWN }
 }
 
 fn body(values: &[Option<&[u8]>]) -> Vec<u8> {
@@ -211,6 +211,7 @@ fn any_plan() -> impl Strategy<Value = ColumnPlan> {
             type_oid,
             type_modifier,
             format: if binary { Format::Binary } else { Format::Text },
+            context: ColumnContext::UNKNOWN,
         }
     })
 }
@@ -269,6 +270,7 @@ fn a_broken_array_becomes_null_without_leftovers() {
             type_oid: 1009,
             type_modifier: -1,
             format: Format::Text,
+            context: ColumnContext::UNKNOWN,
         }],
         ..RowPlan::default()
     };

@@ -17,6 +17,7 @@ mod record;
 pub(super) mod xml;
 
 use super::classify::could_carry;
+use super::detector::ColumnContext;
 use super::pg_type::{TEXT, TypeClass};
 use super::row::{ColumnAction, ColumnPlan, Replaced};
 use super::transform::{Format, Masked};
@@ -50,6 +51,7 @@ impl Leaf<'_> {
             type_oid: self.type_oid,
             type_modifier: self.type_modifier,
             format: Format::Text,
+            context: ColumnContext::UNKNOWN,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Values made of others, in both formats.
 
 use crate::engine::masking::masker::tests::MASKER;
-use crate::engine::masking::{ColumnAction, ColumnPlan, Format, RowPlan, mask_row};
+use crate::engine::masking::{ColumnAction, ColumnContext, ColumnPlan, Format, RowPlan, mask_row};
 use crate::engine::model::{Category, MaskStyle, RowField, TypeShape, Types};
 use proptest::prelude::*;
 use std::sync::{Arc, LazyLock};
@@ -33,7 +33,7 @@ static TYPES: LazyLock<Arc<Types>> = LazyLock::new(|| {
 });
 
 fn run(action: ColumnAction, type_oid: u32, format: Format, value: &[u8]) -> Option<Option<Vec<u8>>> {
-    let column = ColumnPlan { action, type_oid, type_modifier: -1, format };
+    let column = ColumnPlan { action, type_oid, type_modifier: -1, format, context: ColumnContext::UNKNOWN };
     let plan = RowPlan { columns: vec![column], types: TYPES.clone(), ..RowPlan::default() };
     let mut body = vec![0, 1];
     body.extend((value.len() as i32).to_be_bytes());
@@ -242,7 +242,13 @@ fn an_array_says_that_it_has_nulls() {
     let colours = array(COLOUR, &[Some(b"alice@example.com"), Some(b"red")]);
     let mut types = (**TYPES).clone();
     types.add(20_100, TypeShape::Array { element: COLOUR, delimiter: b',' });
-    let column = ColumnPlan { action: Detect, type_oid: 20_100, type_modifier: -1, format: Format::Binary };
+    let column = ColumnPlan {
+        action: Detect,
+        type_oid: 20_100,
+        type_modifier: -1,
+        format: Format::Binary,
+        context: ColumnContext::UNKNOWN,
+    };
     let plan = RowPlan { columns: vec![column], types: Arc::new(types), ..RowPlan::default() };
     let mut body = vec![0, 1];
     put(Some(&colours), &mut body);
@@ -270,8 +276,13 @@ fn bounds_of_depth_and_length_hold() {
     many.extend([0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 1].repeat(2));
     assert_eq!(run(Detect, 1009, Format::Binary, &many), Some(None));
     let bit = |modifier| {
-        let column =
-            ColumnPlan { action: REDACT, type_oid: 1560, type_modifier: modifier, format: Format::Text };
+        let column = ColumnPlan {
+            action: REDACT,
+            type_oid: 1560,
+            type_modifier: modifier,
+            format: Format::Text,
+            context: ColumnContext::UNKNOWN,
+        };
         let plan = RowPlan { columns: vec![column], ..RowPlan::default() };
         let mut out = Vec::new();
         mask_row(&plan, &MASKER, b"\0\x01\0\0\0\x011", &mut out).unwrap();

@@ -5,6 +5,7 @@
 //! or mask need one.
 
 mod codes;
+mod documents;
 mod labels;
 mod query;
 mod reader;

@@ -282,6 +282,11 @@ impl Catalogue {
         if let Some(category) = found.next() {
             return Some(if as_it_is(flow).is_some() { category } else { Category::Other });
         }
+        let relation = self.data.relation(column.0)?;
+        let type_oid = relation.attribute(column.1)?.type_oid;
+        if let Some(category) = self.of_documents(flow, type_oid) {
+            return Some(category);
+        }
         flow.unknown?;
         // What the definition names bounds what is not known.
         let carries = match &view.statement {

@@ -189,7 +189,7 @@ impl Counted {
     pub fn value(&mut self, value: &[u8], detectors: &Detectors, ranges: &mut Vec<(Range<usize>, Category)>) {
         self.values = self.values.saturating_add(1);
         let finding = detectors.detect(value);
-        self.evidence.note(finding);
+        self.evidence.observe_whole(detectors, value);
         if let Some(finding) = finding {
             self.add_known(finding.detector, finding.category, 1);
             return;

@@ -320,3 +320,46 @@ fn a_column_that_the_command_fills_is_masked_by_what_goes_in() {
         assert_eq!(String::from_utf8_lossy(&s.to_client).contains("plain words"), shown, "{text}");
     }
 }
+
+/// An expression over a document may hide both the key and the value that would tell.
+#[test]
+fn pieces_of_documents_are_judged_by_the_keys_that_lead_to_them() {
+    for (text, clear) in [
+        ("SELECT doc ->> 'ssn' AS x FROM people", false),
+        ("SELECT substr(doc ->> 'ssn', 1, 6) AS x FROM people", false),
+        ("SELECT doc -> 'person' -> 0 ->> 'email' AS x FROM people", false),
+        ("SELECT doc #>> '{person,email}' AS x FROM people", false),
+        ("SELECT doc['ssn']::text AS x FROM people", false),
+        ("SELECT reverse(doc::text) AS x FROM people", false),
+        ("SELECT upper(doc ->> 'colour') AS x FROM people", true),
+        ("SELECT doc #>> '{items,0,colour}' AS x FROM people", true),
+        ("SELECT substr(x, 2) AS x FROM (SELECT doc ->> 'ssn' AS x FROM people) t", false),
+        ("SELECT upper(note) AS x FROM people", true),
+    ] {
+        let mut s = Stage::ready_with(Class::Agent, &[&["c", "20000", "4", "doc", "3802"]]);
+        s.client(&query(text));
+        s.server(&[row_description(&[("x", 0, 0)]), data_row(&["not recognisable"])].concat());
+        let shown = String::from_utf8_lossy(&s.to_client).contains("not recognisable");
+        assert_eq!(shown, clear, "{text}");
+    }
+}
+
+#[test]
+fn places_that_the_operator_names_are_hidden_and_expressions_over_them_too() {
+    use crate::engine::masking::{Category, JsonPath};
+    use crate::engine::session::{ColumnPattern, Labels};
+    let column = ColumnPattern { schema: "public".into(), relation: "people".into(), column: "doc".into() };
+    let paths = vec![(column, JsonPath::parse("$.a.b").unwrap(), Category::Other)];
+    for (text, column, value, wanted) in [
+        ("SELECT doc FROM people", ("doc", 20000, 4), r#"{"a": {"b": "x1", "c": "y1"}}"#, "y1"),
+        ("SELECT doc #>> '{a,c}' AS x FROM people", ("x", 0, 0), "x1", "[masked]"),
+    ] {
+        let mut s = Stage::new(Class::Agent);
+        s.governance.labels = std::sync::Arc::new(Labels { paths: paths.clone(), ..Labels::default() });
+        s.connect_with(&[&["c", "20000", "4", "doc", "25"]]);
+        s.client(&query(text));
+        s.server(&[row_description(&[column]), data_row(&[value])].concat());
+        let told = String::from_utf8_lossy(&s.to_client).into_owned();
+        assert!(told.contains(wanted) && !told.contains("x1"), "{text}: {told:?}");
+    }
+}

@@ -91,7 +91,7 @@ impl Stage {
         self.connect_with(&[]);
     }
 
-    fn connect_with(&mut self, more: &[&[&str]]) {
+    pub fn connect_with(&mut self, more: &[&[&str]]) {
         self.client(&startup(&[("user", "app"), ("database", "shop")]));
         self.input(Input::Connected);
         self.server(&message(b'R', &0u32.to_be_bytes()));

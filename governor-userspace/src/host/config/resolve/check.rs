@@ -7,7 +7,9 @@ use super::{
     ColumnPattern, Config, ConfigError, DEFAULT_PATH, DiscoverySettings, Identity, Inference, Limits, Log,
     Masking, MaskingKeys, Metrics, Overrides, Policy, ServerKey, Tls,
 };
-use crate::engine::masking::{Category, JsonPath, TransformSettings};
+use crate::engine::masking::{
+    Category, JsonPath, TransformSettings, UserDetector, UserDetectorError, UserMatch, check_user_defined,
+};
 use crate::engine::policy::Pack;
 use crate::host::identity::agents::line_of;
 use crate::host::identity::{IdentityRules, KnownAgents};
@@ -245,6 +247,7 @@ impl Source<'_> {
             mask_from: u8::try_from(mask_from).unwrap_or(100),
         };
         let inference = self.inference(written.inference)?;
+        let detectors = self.detectors(written.detectors)?;
         let d = TransformSettings::default();
         let days = self.count(written.shift_days, "masking.shift_days", d.shift_days.into(), 1..=3650)?;
         let width = usize::try_from(d.range_width).unwrap_or(usize::MAX);
@@ -262,6 +265,7 @@ impl Source<'_> {
             keys: self.masking_keys(written.keys)?,
             inference,
             discovery,
+            detectors,
         })
     }
 
@@ -304,6 +308,42 @@ impl Source<'_> {
             deny_bits: written.deny_bits.unwrap_or(default.deny_bits),
             approvers: written.approvers.unwrap_or(default.approvers),
         })
+    }
+
+    fn detectors(&self, written: Vec<Spanned<file::MaskingDetector>>) -> Checked<Vec<UserDetector>> {
+        let mut detectors = Vec::with_capacity(written.len());
+        let mut places = Vec::with_capacity(written.len());
+        for block in written {
+            places.push(block.span());
+            let (at, it) = (block.span(), block.into_inner());
+            let missing = |key: &str, reason: &str| {
+                self.fail_at(at.clone(), &format!("masking.detectors.{key}"), reason)
+            };
+            let matches = match (it.pattern, it.dictionary) {
+                (Some(pattern), None) => UserMatch::Pattern(pattern),
+                (None, Some(file::Dictionary::Words(words))) => UserMatch::Dictionary(words),
+                (None, Some(file::Dictionary::File(name))) => {
+                    let path = self.path.parent().unwrap_or(Path::new("/")).join(name);
+                    let text = read_dictionary(&path)
+                        .map_err(|reason| missing("dictionary", &format!("{}: {reason}", path.display())))?;
+                    UserMatch::Dictionary(text.lines().map(str::to_owned).collect())
+                }
+                _ => return Err(missing("pattern", "give either a pattern or a dictionary")),
+            };
+            detectors.push(UserDetector {
+                name: it.name.ok_or_else(|| missing("name", "is missing: every detector has a name"))?,
+                category: it.category.unwrap_or(Category::Other),
+                matches,
+                checksum: it.checksum,
+                confidence_percent: it.confidence.unwrap_or(DETECTOR_PERCENT),
+                context: it.context,
+            });
+        }
+        check_user_defined(&detectors).map_err(|(index, UserDetectorError { name, problem })| {
+            let at = places.get(index).cloned().unwrap_or(0..0);
+            self.fail_at(at, "masking.detectors", format!("{name:?}: {problem}"))
+        })?;
+        Ok(detectors)
     }
 
     fn path(&self, value: &Spanned<String>) -> Checked<JsonPath> {
@@ -516,6 +556,15 @@ impl Source<'_> {
     }
 }
 
+/// The words of a dictionary; no device and nothing endless is read.
+fn read_dictionary(path: &Path) -> Result<String, String> {
+    let size = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !size.is_file() || size.len() > DICTIONARY_BYTES_MAX {
+        return Err(format!("is no file of at most {DICTIONARY_BYTES_MAX} bytes"));
+    }
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
 /// The key that a parser's position is at: the table's header and what stands before `=` on the line.
 fn key_at(text: &str, at: usize) -> String {
     let before = text.get(..at).unwrap_or(text);
@@ -584,6 +633,9 @@ fn duration_text(time: Duration) -> String {
     }
 }
 
+/// Confidence of an operator's detector that names none.
+const DETECTOR_PERCENT: u8 = 80;
+const DICTIONARY_BYTES_MAX: u64 = 8 << 20;
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;

@@ -1,6 +1,7 @@
 //! What the file says and what is refused, with line and key.
 
 use super::*;
+use crate::engine::masking::UserMatch;
 use crate::engine::model::Class;
 use crate::host::config::file;
 
@@ -45,6 +46,7 @@ fn the_sample_is_the_default_and_shows_every_key() {
         ("masking.keys", file::MaskingKeys::KEYS),
         ("masking.inference", file::Inference::KEYS),
         ("masking.discovery", file::MaskingDiscovery::KEYS),
+        ("masking.detectors", file::MaskingDetector::KEYS),
         ("approvals", file::Approvals::KEYS),
         ("audit", file::Audit::KEYS),
         ("metrics", file::Metrics::KEYS),
@@ -79,6 +81,8 @@ fn the_examples_of_the_sample_parse() {
     assert_eq!(got.capture.own_cgroup.unwrap().as_str(), "/system.slice/governor.service");
     assert_eq!(got.identity.rules.assignments[0].class, Some(Class::Service));
     assert_eq!(got.identity.rules.assignments[0].uid, Some(990));
+    assert_eq!(got.masking.detectors.len(), 2);
+    assert_eq!(got.masking.detectors[0].confidence_percent, 80);
     assert_eq!(got.masking.columns[0].column.relation, "customers");
     let members = vec![Approver::User("alice".into()), Approver::Uid(1001), Approver::Group("dbas".into())];
     assert_eq!(got.approvals.groups["dba"], members);
@@ -244,4 +248,53 @@ fn one_source_may_have_half_of_all_connections_unless_written() {
     assert_eq!(of("[limits]\nconnections_max = 1\n"), 1);
     assert_eq!(of("[limits]\nconnections_per_source_max = 7\n"), 7);
     assert_eq!(config("[limits]\npeer_timeout = '0s'\n").unwrap().limits.peer_timeout, None);
+}
+
+#[test]
+fn detectors_that_cannot_work_are_refused_with_their_line() {
+    let rows = [
+        ("name = 'x'", "give either a pattern or a dictionary"),
+        ("name = 'x'\npattern = 'a'\ndictionary = ['abc']", "give either a pattern or a dictionary"),
+        ("pattern = 'a'", "is missing"),
+        ("name = 'us_ssn'\npattern = 'a'", "the name is taken"),
+        ("name = 'X'\npattern = 'a'", "small letter"),
+        ("name = 'x'\npattern = 'a('", "cannot be compiled"),
+        ("name = 'x'\npattern = 'a*'", "empty value"),
+        ("name = 'x'\npattern = '(?:[a-z]{1000}){1000}'", "bound its repetitions"),
+        ("name = 'x'\ndictionary = []", "dictionary is empty"),
+        ("name = 'x'\ndictionary = ['ab']", "shorter than"),
+        ("name = 'x'\ndictionary = 'no/such/file'", "No such file"),
+        ("name = 'x'\npattern = 'a'\nconfidence = 0", "between 1 and 100"),
+        ("name = 'x'\npattern = 'a'\ncontext = ['a b']", "one word"),
+        ("name = 'x'\npattern = 'a'\nchecksum = 'crc'", "unknown variant"),
+    ];
+    for (block, reason) in rows {
+        let text = format!("[masking]\ndetect_values = true\n[[masking.detectors]]\n{block}\n");
+        match config(&text).unwrap_err() {
+            ConfigError::Invalid { line, key, reason: told, .. } => {
+                assert!(told.contains(reason), "{block}: {told}");
+                assert!(key.starts_with("masking.detectors"), "{block}: {key}");
+                assert!(line >= 3, "{block}: line {line}");
+            }
+            other => panic!("{block}: {other}"),
+        }
+    }
+    let twice =
+        "[[masking.detectors]]\nname='x'\npattern='a'\n[[masking.detectors]]\nname='x'\npattern='b'\n";
+    match config(twice).unwrap_err() {
+        ConfigError::Invalid { line, reason, .. } => {
+            assert!(line == 4 && reason.contains("taken"), "{line} {reason}")
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_dictionary_is_read_from_a_file_beside_the_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("words.txt"), "Blue Falcon\n\nNightfall\n").unwrap();
+    let text = "[[masking.detectors]]\nname = 'project'\ndictionary = 'words.txt'\ncategory = 'financial'\n";
+    let got = parse(text, &dir.path().join("governor.toml"), Overrides::default()).unwrap();
+    let expected = UserMatch::Dictionary(vec!["Blue Falcon".into(), String::new(), "Nightfall".into()]);
+    assert_eq!(got.masking.detectors[0].matches, expected);
 }

@@ -9,6 +9,7 @@ use super::value::{UNNAMED, Value};
 use super::{Analysis, Doubt};
 use crate::engine::model::{Form, FunctionName};
 use crate::engine::sql::postgres::children::untyped;
+use crate::engine::sql::postgres::setting::constant;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{A_Expr, A_Indirection, JsonAggConstructor, SubLink};
@@ -255,6 +256,9 @@ impl<'t> Analysis<'_, 't> {
             }
         }
         let (left, right) = (node.lexpr(), node.rexpr());
+        if matches!(name, "->" | "->>" | "#>" | "#>>") {
+            note_keys(right, total);
+        }
         let chooses = Part::Chooses(choice_of(node.kind, name));
         let (left_part, right_part) = match node.kind {
             E::AEXPR_NULLIF => (part.computed(), chooses),
@@ -397,11 +401,14 @@ impl<'t> Analysis<'_, 't> {
         for step in path.indirection() {
             match step {
                 Node::A_Indices(indices) => {
+                    note_keys(indices.uidx(), total);
                     work.push((indices.lidx(), Part::Chooses(Form::Choice)));
                     work.push((indices.uidx(), Part::Chooses(Form::Choice)));
                 }
                 Node::String(name) => {
-                    let function = FunctionName { schema: None, name: name.sval().unwrap_or(UNNAMED).into() };
+                    let name = name.sval().unwrap_or(UNNAMED);
+                    total.key(name);
+                    let function = FunctionName { schema: None, name: name.into() };
                     if !self.shared.names.catalogue.user_functions(&function, self.path).is_empty() {
                         total.doubt(Some(Doubt::Function));
                     }
@@ -411,6 +418,15 @@ impl<'t> Analysis<'_, 't> {
             }
         }
     }
+}
+
+/// The keys in a constant behind an operator that takes a piece out of a document: a name, or a path `{a,b}`.
+fn note_keys(constant_key: Node<'_>, total: &mut Value) {
+    let Some(text) = constant(constant_key) else { return };
+    let words = text.trim_matches(['{', '}']).split(',').map(|word| word.trim().trim_matches('"'));
+    // Places in lists are no keys.
+    let names = words.filter(|word| !word.is_empty() && word.parse::<i64>().is_err());
+    names.for_each(|name| total.key(name));
 }
 
 /// A part that may be missing.

@@ -13,6 +13,9 @@ pub(super) struct Value {
     pub sources: Set,
     pub implicit: Set,
     pub exact: bool,
+    /// Few values have any, and there are many on the stack.
+    #[expect(clippy::box_collection, reason = "an empty set costs 24 bytes of each value, this one 8")]
+    pub keys: Option<Box<BTreeSet<Arc<str>>>>,
     pub unknown: Option<Doubt>,
 }
 
@@ -35,7 +38,18 @@ impl Value {
     pub(super) fn add(&mut self, other: &Self) {
         self.sources.extend(&other.sources);
         self.implicit.extend(&other.implicit);
+        if let Some(keys) = &other.keys {
+            self.keys.get_or_insert_default().extend(keys.iter().cloned());
+        }
         self.doubt(other.unknown);
+    }
+
+    /// It takes a piece out of a document by this name.
+    pub(super) fn key(&mut self, name: &str) {
+        let keys = self.keys.get_or_insert_default();
+        if keys.len() < KEYS_COUNT_MAX {
+            keys.insert(name.into());
+        }
     }
 
     /// `other` chooses what flows in.
@@ -62,7 +76,7 @@ impl Value {
 
     /// What it costs to merge it.
     pub(super) fn size(&self) -> usize {
-        1 + self.sources.len() + self.implicit.len()
+        1 + self.sources.len() + self.implicit.len() + self.keys.as_ref().map_or(0, |keys| keys.len())
     }
 }
 
@@ -152,6 +166,7 @@ impl Rows {
             sources: value.sources,
             implicit: value.implicit,
             exact: value.exact,
+            keys: value.keys.map(|keys| *keys).unwrap_or_default(),
             unknown: value.unknown,
         };
         Lineage::Columns(self.columns.into_iter().map(flow).collect())
@@ -160,3 +175,4 @@ impl Rows {
 
 /// Stands for a name that is not certain; no column can have it.
 pub(super) const UNNAMED: &str = "";
+const KEYS_COUNT_MAX: usize = 64;

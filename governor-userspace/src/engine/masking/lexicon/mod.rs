@@ -1,8 +1,11 @@
-//! What column names mean, in English, German, French and Spanish: data only.
+//! What column names mean, in English, German, French and Spanish (and in `more.rs` Italian, Portuguese, Dutch and
+//! Polish): data only.
 //!
 //! A phrase is one or more words in the order in which they stand in the name; see `classify.rs` for
 //! how a name is cut into words (accents are folded: `teléfono` is `telefono`, `straße` is `strasse`).
 //! The longest phrase in a name wins, so a harmless long phrase overrules a sensitive short one.
+
+mod more;
 
 use crate::engine::model::Category::{self, *};
 
@@ -18,8 +21,13 @@ pub(super) enum Place {
 }
 use Place::*;
 
-/// (category or `None` for harmless, place, phrases). Words in a phrase are separated by one space.
-pub(super) const PHRASES: &[(Option<Category>, Place, &[&str])] = &[
+/// All phrases: (category or `None` for harmless, place, phrases).
+pub(super) fn phrases() -> impl Iterator<Item = &'static (Option<Category>, Place, &'static [&'static str])> {
+    PHRASES.iter().chain(more::PHRASES)
+}
+
+/// Words in a phrase are separated by one space.
+const PHRASES: &[(Option<Category>, Place, &[&str])] = &[
     (
         Some(Email),
         Anywhere,

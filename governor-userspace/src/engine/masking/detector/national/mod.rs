@@ -4,6 +4,10 @@
 //! check digits. Numbers that have neither (or one check digit over bare digits) are not here: they
 //! count only where a column's name, or a keyword right before them, says what they are.
 
+pub(super) mod america;
+pub(super) mod asia;
+pub(super) mod europe;
+
 use super::checksum::{digits, ean13, isbn10, luhn, mod11_10, number, verhoeff, weighted};
 
 /// United States SSN: area not 000, 666 or 9xx, group not 00, serial not 0000.

@@ -1,0 +1,188 @@
+//! Postal addresses by their parts: a street word, a house number, a postal code, capitals.
+//!
+//! Addresses have no checksum and as many forms as countries; what they share is a word for a street in the local
+//! language beside a small number. `shapes/places.rs` knows the forms that are fixed enough for a pattern.
+
+use super::names::is_street_word;
+use std::ops::Range;
+
+/// Confidence that a whole value is a postal address; 0 where it is none.
+pub(super) fn judge(value: &[u8]) -> u8 {
+    if !(8..=ADDRESS_BYTES_MAX).contains(&value.len()) {
+        return 0;
+    }
+    let (mut street, mut house, mut code, mut capitals, mut words, mut odd) =
+        (false, false, false, 0_u32, 0_u32, 0_u32);
+    let (mut end, mut small) = (0, 0);
+    for word in value.split(|&b| matches!(b, b' ' | b'\n' | b'\r' | b',' | b';')) {
+        end += word.len() + 1;
+        if word.is_empty() {
+            continue;
+        }
+        words += 1;
+        // Sentences have many small words; addresses a few particles.
+        small += u32::from(word.len() > 3 && word.first().is_some_and(u8::is_ascii_lowercase));
+        if words > WORDS_MAX || small > SMALL_WORDS_MAX {
+            return 0;
+        }
+        // A house number comes first, or ends its part.
+        let placed =
+            words == 1 || end > value.len() || value.get(end - 1).is_some_and(|b| matches!(b, b',' | b'\n'));
+        let digits = word.iter().filter(|b| b.is_ascii_digit()).count();
+        if digits == 0 {
+            street |= is_street_word(word);
+            capitals += u32::from(word.first().is_some_and(|b| b.is_ascii_uppercase() || *b >= 0xc3));
+            odd += u32::from(word.iter().any(|b| {
+                matches!(b, b'=' | b'{' | b'}' | b'<' | b'>' | b'@' | b'"' | b'_' | b'$' | b'?' | b'!')
+            }));
+        } else if digits == word.len() && (4..=6).contains(&digits) || is_lettered_code(word) {
+            code = true;
+            house |= digits == 4 && placed;
+        } else {
+            house |= digits <= 4 && word.len() <= 7 && placed;
+        }
+    }
+    if odd > 0 || capitals == 0 {
+        return 0;
+    }
+    match (street, house, code, capitals) {
+        (true, true, true, _) => 75,
+        (true, false, true, 2..) => 60,
+        (true, true, false, 2..) if words <= 8 => 55,
+        (true, true, false, 1) if words <= 4 => 50,
+        (true, true, false, _) => 30,
+        (false, true, true, 2..) if value.contains(&b',') || value.contains(&b'\n') => 40,
+        _ => 0,
+    }
+}
+
+/// British, Dutch, Canadian and Swedish codes, or half of one.
+fn is_lettered_code(word: &[u8]) -> bool {
+    let letters = word.iter().filter(|b| b.is_ascii_uppercase()).count();
+    let digits = word.iter().filter(|b| b.is_ascii_digit()).count();
+    letters + digits == word.len() && (2..=4).contains(&word.len()) && letters >= 1 && digits >= 1
+        || matches!(word, [a, b'-', rest @ ..] if a.is_ascii_uppercase() && rest.len() == 4 && rest.iter().all(u8::is_ascii_digit))
+}
+
+/// Appends where a house number and a street stand in running text: `777 Marquez Overpass`, `Henkstr. 80`.
+pub(super) fn find(text: &[u8], mut found: impl FnMut(Range<usize>)) {
+    let mut at = 0;
+    // Start of the number, or of the first capitalised word, that an address may begin with.
+    let mut number: Option<usize> = None;
+    let mut street: Option<Range<usize>> = None;
+    let mut between = 0;
+    while at < text.len() {
+        let length = text.get(at..).unwrap_or(&[]).iter().take_while(|&&b| is_word_byte(b)).count();
+        if length == 0 {
+            match text.get(at) {
+                Some(b' ' | b',') => {}
+                // The end of a sentence, or of `Hauptstr.`.
+                Some(b'.') => number = None,
+                _ => (number, street) = (None, None),
+            }
+            at += 1;
+            continue;
+        }
+        let range = at..at + length;
+        at = range.end;
+        let word = text.get(range.clone()).unwrap_or(&[]);
+        let digits = word.iter().filter(|b| b.is_ascii_digit()).count();
+        let is_number = digits > 0
+            && digits <= 5
+            && word.len() <= digits + 3
+            && word.first().is_some_and(u8::is_ascii_digit);
+        if is_number {
+            if let Some(named) = street.take() {
+                found(named.start..range.end);
+                number = None;
+                continue;
+            }
+            number = (digits <= 5).then_some(range.start);
+            between = 0;
+            continue;
+        }
+        let capital = word.first().is_some_and(|b| b.is_ascii_uppercase() || *b >= 0xc3)
+            && word.get(1).is_some_and(|b| b.is_ascii_lowercase() || *b >= 128);
+        if !capital {
+            (number, street) = (None, None);
+            continue;
+        }
+        let is_street = is_street_word(word);
+        if let (Some(start), true, true) = (number, is_street, between > 0) {
+            found(start..range.end);
+            (number, street) = (None, None);
+            continue;
+        }
+        // A street written as one word, with its number behind it.
+        street = (is_street && word.len() > 6).then_some(range);
+        between += 1;
+        if between > 3 {
+            number = None;
+        }
+    }
+}
+
+fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte >= 128 || matches!(byte, b'-' | b'\'' | b'/')
+}
+
+const ADDRESS_BYTES_MAX: usize = 160;
+const WORDS_MAX: u32 = 18;
+const SMALL_WORDS_MAX: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_many_countries_are_known() {
+        for address in [
+            "777 Marquez Overpass",
+            "Studio 2, Moore Forest, Greenfort, W6A 4LF",
+            "Henkstr. 80/21, 58592 Miltenberg",
+            "12, rue de la Paix, 75002 Paris",
+            "80, avenue Benard\n28372 Sainte Thibaut",
+            "Calle de Alcalá 45, 28014 Madrid",
+            "Via Roma 12, 00184 Roma",
+            "Herengracht 182, 1016 BR Amsterdam",
+            "ul. Marszałkowska 10, 00-590 Warszawa",
+            "Rua Augusta 120, 01304-000 São Paulo",
+            "Franz-Josef-Werner-Gasse 2/6, 75458 Paderborn",
+            "425 James Unions Suite 387, South Markville, IL 13079",
+            "10 Downing Street, London SW1A 2AA",
+        ] {
+            assert!(judge(address.as_bytes()) >= 50, "{address}: {}", judge(address.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_addresses() {
+        for text in [
+            "Shipment delayed 3 days",
+            "ORD-2020-803626 shipped",
+            "2022-01-11 06:14:12",
+            "Version 6.30 of the server",
+            "Room 12",
+            "Cup Relationship",
+            "v16.3.17 build 12",
+            "Buy 2 get 1 free",
+            "order 4975002924966824",
+            "SELECT 1 FROM t WHERE place = 'Park'",
+            "Chapter 12 The End of the Road",
+        ] {
+            assert!(judge(text.as_bytes()) < 50, "{text}: {}", judge(text.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn streets_stand_in_text() {
+        let found = |text: &str| {
+            let mut ranges = Vec::new();
+            find(text.as_bytes(), |range| ranges.push(text[range].to_owned()));
+            ranges
+        };
+        assert_eq!(found("living at 777 Marquez Overpass; see notes"), ["777 Marquez Overpass"]);
+        assert_eq!(found("wohnt Hauptstraße 12 in Bonn"), ["Hauptstraße 12"]);
+        assert_eq!(found("Please escalate. 3 items, order 12. See Park"), Vec::<String>::new());
+    }
+}

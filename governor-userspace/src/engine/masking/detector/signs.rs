@@ -1,0 +1,174 @@
+//! The first look at a value: which classes of bytes it has, and what it surely is not.
+
+/// Which classes of bytes a value has, counted in one pass.
+pub(super) struct Signs {
+    classes: u16,
+    pub(super) digits: usize,
+}
+
+impl Signs {
+    #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
+    pub(super) fn of(value: &[u8]) -> Self {
+        let mut signs = Self { classes: 0, digits: 0 };
+        for &byte in value {
+            let class = BYTE_CLASS[usize::from(byte)];
+            signs.classes |= class;
+            signs.digits += usize::from(class & DIGIT);
+        }
+        signs
+    }
+
+    pub(super) fn has_at(&self) -> bool {
+        self.classes & AT != 0
+    }
+
+    pub(super) fn has_colon(&self) -> bool {
+        self.classes & COLON != 0
+    }
+
+    pub(super) fn has_blank(&self) -> bool {
+        self.classes & BLANK != 0
+    }
+
+    pub(super) fn has_comma(&self) -> bool {
+        self.classes & COMMA != 0
+    }
+
+    pub(super) fn has_capital(&self) -> bool {
+        self.classes & CAPITAL != 0
+    }
+
+    /// Blanks, and a byte that no value with blanks has: a sentence or a statement, not a value. Names and postal
+    /// addresses may have any byte; a private key is for the caller to know.
+    pub(super) fn is_prose(&self) -> bool {
+        self.classes & (BLANK | PROSE) == BLANK | PROSE
+    }
+
+    /// Letters, digits and marks between them: no blank, comma, colon or other byte that might end a value.
+    pub(super) fn is_one_word(&self) -> bool {
+        self.classes & (BLANK | COMMA | AT | COLON | PROSE | BRACKET) == 0
+    }
+
+    /// Some sign that credentials without digits have: `:`, `=`, `$`, `-`, `_`, `.`, `/`.
+    pub(super) fn has_mark(&self) -> bool {
+        self.classes & (COLON | MARK) != 0
+    }
+
+    /// Digits, and nothing but marks and blanks between them.
+    fn is_digits_and_marks(&self) -> bool {
+        self.classes & !(DIGIT | MARK) == 0
+    }
+}
+
+/// What no detector looks for, told by its form alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plain {
+    /// `2024-10-27`, perhaps with a time behind it: the year.
+    Date {
+        year: u16,
+        has_time: bool,
+    },
+    /// `5918.68`
+    Decimal,
+    Uuid,
+    /// Hexadecimal digits in one case, as many as a digest has.
+    Digest,
+}
+
+/// The form of a value that is no finding whatever it says; `None` where detectors have to look.
+pub(super) fn plain(value: &[u8], signs: &Signs) -> Option<Plain> {
+    match value {
+        [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, rest @ ..]
+            if signs.digits >= 8 && [y1, y2, y3, y4, m1, m2, d1, d2].iter().all(|b| b.is_ascii_digit()) =>
+        {
+            let year = [y1, y2, y3, y4].iter().fold(0, |year, b| year * 10 + u16::from(*b - b'0'));
+            let month = (m1 - b'0') * 10 + (m2 - b'0');
+            let day = (d1 - b'0') * 10 + (d2 - b'0');
+            let ends = matches!(rest.first(), None | Some(b' ' | b'T'));
+            (ends && (1..=12).contains(&month) && (1..=31).contains(&day))
+                .then_some(Plain::Date { year, has_time: !rest.is_empty() })
+        }
+        _ if signs.digits + 1 == value.len() && signs.is_digits_and_marks() && value.contains(&b'.') => {
+            Some(Plain::Decimal)
+        }
+        _ if value.len() == 36 && [8, 13, 18, 23].iter().all(|&at| value.get(at) == Some(&b'-')) => {
+            value.iter().all(|b| b.is_ascii_hexdigit() || *b == b'-').then_some(Plain::Uuid)
+        }
+        _ if matches!(value.len(), 32 | 40 | 56 | 64 | 96 | 128)
+            && signs.classes & !(DIGIT | CAPITAL) == 0 =>
+        {
+            let small = value.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));
+            let large = || value.iter().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(b));
+            (small || large()).then_some(Plain::Digest)
+        }
+        _ => None,
+    }
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a byte is always inside a table of 256; checked at compile time"
+)]
+const fn byte_classes() -> [u16; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = match byte as u8 {
+            b'0'..=b'9' => DIGIT,
+            b'A'..=b'Z' => CAPITAL,
+            b'a'..=b'z' => 0,
+            b'+' | b'(' | b')' => BRACKET,
+            b'-' | b'.' => MARK,
+            b'/' => MARK | BRACKET,
+            b'=' | b'$' | b'_' => MARK | PROSE,
+            b'@' => AT | PROSE,
+            b':' => COLON | PROSE,
+            b',' => COMMA,
+            b' ' => BLANK,
+            _ => PROSE,
+        };
+        byte += 1;
+    }
+    table
+}
+
+/// A digit's class is 1 so that counting needs no branch.
+const DIGIT: u16 = 1;
+const AT: u16 = 2;
+const COLON: u16 = 4;
+const MARK: u16 = 8;
+const BLANK: u16 = 16;
+const COMMA: u16 = 32;
+/// Not in any value that has blanks: not a letter or digit, nor one of ` ,+-()./`.
+const PROSE: u16 = 64;
+const CAPITAL: u16 = 128;
+/// May stand around a value.
+const BRACKET: u16 = 256;
+static BYTE_CLASS: [u16; 256] = byte_classes();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_forms_are_known() {
+        let form = |value: &str| plain(value.as_bytes(), &Signs::of(value.as_bytes()));
+        assert_eq!(form("1966-10-10"), Some(Plain::Date { year: 1966, has_time: false }));
+        assert_eq!(form("2022-01-11 06:14:12"), Some(Plain::Date { year: 2022, has_time: true }));
+        assert_eq!(form("5918.68"), Some(Plain::Decimal));
+        assert_eq!(form("-5918.6"), None);
+        assert_eq!(form("d2f322a4-47fd-440d-9d2e-53b551a90266"), Some(Plain::Uuid));
+        assert_eq!(form("de421393b811cfa90ffcd8d56f373826"), Some(Plain::Digest));
+        for value in [
+            "1966-13-10",
+            "1966-10-10x",
+            "415-252-9165",
+            "f3ER5725+Ws3tJm5H4J41eHZ83iR12FFwJdK/P7B",
+            "79927398713",
+            "x",
+            "6.30.57.20",
+        ] {
+            assert_eq!(form(value), None, "{value}");
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! Detectors that the operator defines: a pattern or a list of words, a checksum, words that must stand in the name.
+//!
+//! Compiled once, at start; what cannot be compiled, fits the empty value, grows too large or takes a name that is
+//! taken is refused there, with the reason. Patterns run by the same engine as the built-in ones: in time linear in
+//! the value, with bounded memory.
+
+use super::checksum::{digits, iban_mod97, luhn, verhoeff, weighted};
+use super::context::{ColumnContext, word_digest};
+use super::kind::{DetectorId, Kind};
+use crate::engine::model::Category;
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use regex::bytes::{Regex, RegexBuilder};
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::ops::Range;
+
+/// One detector as the operator wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserDetector {
+    pub name: String,
+    pub category: Category,
+    pub matches: UserMatch,
+    pub checksum: Option<Checksum>,
+    /// 50 counts wherever the value stands; less counts only where most of a column's values are found.
+    pub confidence_percent: u8,
+    /// Words of which one must stand in the column's name, or shortly before the value in text. None: anywhere.
+    pub context: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserMatch {
+    /// A regular expression over the whole value, and inside text where it stands alone.
+    Pattern(String),
+    /// Words, compared without regard to ASCII case.
+    Dictionary(Vec<String>),
+}
+
+/// What the digits of a match must also satisfy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Checksum {
+    Luhn,
+    /// ISO 7064 MOD 97-10, letters counted as 10 to 35: remainder 1.
+    Mod97,
+    /// Weights from the right 1, 2, 3 …: a multiple of 11.
+    Mod11,
+    Verhoeff,
+}
+
+/// Why a detector is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("detector {name:?}: {problem}")]
+pub struct UserDetectorError {
+    pub name: String,
+    pub problem: UserDetectorProblem,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UserDetectorProblem {
+    #[error(
+        "a name is a small letter, then small letters, digits and _, at most {NAME_BYTES_MAX} characters"
+    )]
+    Name,
+    #[error("the name is taken")]
+    Taken,
+    #[error("the pattern cannot be compiled: {0}")]
+    Pattern(String),
+    #[error("the pattern fits the empty value, so it fits everything")]
+    MatchesEmpty,
+    #[error("the pattern would take more than {PATTERN_BYTES_MAX} bytes compiled: bound its repetitions")]
+    TooLarge,
+    #[error("the dictionary is empty")]
+    NoWords,
+    #[error("a word of the dictionary is shorter than {WORD_BYTES_MIN} bytes: {0:?}")]
+    ShortWord(String),
+    #[error("the dictionary has more than {WORDS_MAX} words, or more than {WORDS_BYTES_MAX} bytes of them")]
+    ManyWords,
+    #[error("the confidence is between 1 and 100")]
+    Confidence,
+    #[error("a context word is one word, of at most {NAME_BYTES_MAX} bytes: {0:?}")]
+    Context(String),
+    #[error("there are more than {DETECTORS_MAX} detectors")]
+    Many,
+}
+
+/// Whether the detectors can be used; otherwise the place of the first that cannot, and why.
+pub fn check_user_defined(defined: &[UserDetector]) -> Result<(), (usize, UserDetectorError)> {
+    let mut names = built_in_names();
+    defined.iter().enumerate().try_for_each(|(at, detector)| {
+        Compiled::new(detector.clone(), at, &mut names).map(|_| ()).map_err(|error| (at, error))
+    })
+}
+
+#[derive(Clone, Default)]
+pub(super) struct UserDetectors {
+    compiled: Vec<Compiled>,
+}
+
+#[derive(Clone)]
+struct Compiled {
+    name: String,
+    category: Category,
+    confidence_percent: u8,
+    checksum: Option<Checksum>,
+    context: Vec<String>,
+    context_digests: Vec<u32>,
+    search: Search,
+}
+
+#[derive(Clone)]
+enum Search {
+    /// The pattern anchored at both ends, and free.
+    Pattern {
+        whole: Regex,
+        anywhere: Regex,
+    },
+    Words(AhoCorasick),
+}
+
+impl UserDetectors {
+    pub(super) fn compile(defined: Vec<UserDetector>) -> Result<Self, UserDetectorError> {
+        let mut names = built_in_names();
+        let compiled =
+            defined.into_iter().enumerate().map(|(at, detector)| Compiled::new(detector, at, &mut names));
+        Ok(Self { compiled: compiled.collect::<Result<_, _>>()? })
+    }
+
+    pub(super) fn name(&self, index: usize) -> &str {
+        self.compiled.get(index).map_or("", |detector| &detector.name)
+    }
+
+    pub(super) fn list(&self) -> impl Iterator<Item = (DetectorId, &str, Category)> {
+        self.compiled.iter().enumerate().map(|(at, it)| (DetectorId::user(at), it.name.as_str(), it.category))
+    }
+
+    /// Those that the whole value satisfies.
+    pub(super) fn look(
+        &self,
+        context: ColumnContext,
+        value: &[u8],
+        put: &mut impl FnMut(DetectorId, Category, u8),
+    ) {
+        for (at, detector) in self.compiled.iter().enumerate() {
+            let fits = match &detector.search {
+                Search::Pattern { whole, .. } => whole.is_match(value),
+                Search::Words(words) => {
+                    words.find(value).is_some_and(|found| found.range() == (0..value.len()))
+                }
+            };
+            if fits && detector.checks(value) {
+                let placed = detector.context.is_empty() || context.has_word(&detector.context_digests);
+                let confidence = detector.confidence_percent;
+                put(
+                    DetectorId::user(at),
+                    detector.category,
+                    if placed { confidence } else { confidence.min(ELSEWHERE_PERCENT) },
+                );
+            }
+        }
+    }
+
+    /// Appends where the certain ones stand alone inside text.
+    pub(super) fn find(&self, text: &[u8], out: &mut Vec<(Range<usize>, Category)>) {
+        for detector in self.compiled.iter().filter(|it| it.confidence_percent >= super::ALONE_PERCENT_MIN) {
+            let mut put = |range: Range<usize>| {
+                let alone =
+                    !is_word(text.get(..range.start).and_then(<[u8]>::last)) && !is_word(text.get(range.end));
+                let checked = || text.get(range.clone()).is_some_and(|value| detector.checks(value));
+                if alone && detector.is_announced(text, range.start) && checked() {
+                    out.push((range, detector.category));
+                }
+            };
+            match &detector.search {
+                Search::Pattern { anywhere, .. } => {
+                    anywhere.find_iter(text).for_each(|found| put(found.range()))
+                }
+                Search::Words(words) => words.find_iter(text).for_each(|found| put(found.range())),
+            }
+        }
+    }
+}
+
+impl Compiled {
+    fn new(
+        detector: UserDetector,
+        at: usize,
+        names: &mut HashSet<String>,
+    ) -> Result<Self, UserDetectorError> {
+        let UserDetector { name, category, matches, checksum, confidence_percent, context } = detector;
+        let fail = |problem| UserDetectorError { name: name.clone(), problem };
+        if at >= DETECTORS_MAX {
+            return Err(fail(UserDetectorProblem::Many));
+        }
+        if !is_name(&name) {
+            return Err(fail(UserDetectorProblem::Name));
+        }
+        if !names.insert(name.clone()) {
+            return Err(fail(UserDetectorProblem::Taken));
+        }
+        if !(1..=100).contains(&confidence_percent) {
+            return Err(fail(UserDetectorProblem::Confidence));
+        }
+        let odd = |word: &&String| {
+            word.is_empty() || word.len() > NAME_BYTES_MAX || !word.chars().all(char::is_alphanumeric)
+        };
+        if let Some(word) = context.iter().find(odd) {
+            return Err(fail(UserDetectorProblem::Context(word.clone())));
+        }
+        let search = match matches {
+            UserMatch::Pattern(pattern) => of_pattern(&pattern),
+            UserMatch::Dictionary(words) => of_words(&words),
+        }
+        .map_err(fail)?;
+        let context: Vec<String> = context.iter().map(|word| word.to_lowercase()).collect();
+        let context_digests = context.iter().map(|word| word_digest(word)).collect();
+        Ok(Self { name, category, confidence_percent, checksum, context, context_digests, search })
+    }
+
+    /// One of the words it asks for stands shortly before `at`.
+    fn is_announced(&self, text: &[u8], at: usize) -> bool {
+        let before = text.get(at.saturating_sub(ANNOUNCED_BYTES_MAX)..at).unwrap_or(&[]).to_ascii_lowercase();
+        self.context.is_empty()
+            || self.context.iter().any(|word| memchr::memmem::find(&before, word.as_bytes()).is_some())
+    }
+
+    fn checks(&self, value: &[u8]) -> bool {
+        match self.checksum {
+            None => true,
+            Some(Checksum::Luhn) => luhn(&digits(value)),
+            Some(Checksum::Verhoeff) => verhoeff(&digits(value)),
+            Some(Checksum::Mod11) => {
+                let d = digits(value).reversed();
+                let weights: [u32; 32] = std::array::from_fn(|at| u32::try_from(at).unwrap_or(0) + 1);
+                d.iter().any(|&digit| digit != 0) && weighted(&d, &weights).is_multiple_of(11)
+            }
+            Some(Checksum::Mod97) => {
+                let mut plain: Vec<u8> =
+                    value.iter().filter(|b| b.is_ascii_alphanumeric()).map(u8::to_ascii_uppercase).collect();
+                // `iban_mod97` moves the first four characters to the end: undo that.
+                let moved = plain.len().min(4);
+                plain.rotate_right(moved);
+                iban_mod97(&plain)
+            }
+        }
+    }
+}
+
+fn built_in_names() -> HashSet<String> {
+    Kind::ALL.iter().map(|kind| kind.name().to_owned()).collect()
+}
+
+fn of_pattern(pattern: &str) -> Result<Search, UserDetectorProblem> {
+    let build = |pattern: &str| {
+        RegexBuilder::new(pattern)
+            .size_limit(PATTERN_BYTES_MAX)
+            .dfa_size_limit(PATTERN_DFA_BYTES_MAX)
+            .build()
+            .map_err(|error| match error {
+                regex::Error::CompiledTooBig(_) => UserDetectorProblem::TooLarge,
+                other => UserDetectorProblem::Pattern(last_line(&other.to_string())),
+            })
+    };
+    // Alone first: `a)|(b` must not compile because of the brackets around it.
+    let anywhere = build(pattern)?;
+    let whole = build(&format!("^(?:{pattern})$"))?;
+    if whole.is_match(b"") || anywhere.is_match(b"") {
+        return Err(UserDetectorProblem::MatchesEmpty);
+    }
+    Ok(Search::Pattern { whole, anywhere })
+}
+
+/// The reason without the drawing of the pattern above it.
+fn last_line(text: &str) -> String {
+    text.lines().last().unwrap_or(text).trim_start_matches("error: ").to_owned()
+}
+
+fn of_words(words: &[String]) -> Result<Search, UserDetectorProblem> {
+    let words: Vec<&str> = words.iter().map(|word| word.trim()).filter(|word| !word.is_empty()).collect();
+    if words.is_empty() {
+        return Err(UserDetectorProblem::NoWords);
+    }
+    if words.len() > WORDS_MAX || words.iter().map(|word| word.len()).sum::<usize>() > WORDS_BYTES_MAX {
+        return Err(UserDetectorProblem::ManyWords);
+    }
+    if let Some(short) = words.iter().find(|word| word.len() < WORD_BYTES_MIN) {
+        return Err(UserDetectorProblem::ShortWord((*short).to_owned()));
+    }
+    AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .match_kind(MatchKind::LeftmostLongest)
+        // A table of states would multiply the words' bytes by 256.
+        .kind(Some(AhoCorasickKind::ContiguousNFA))
+        .build(&words)
+        .map(Search::Words)
+        .map_err(|error| UserDetectorProblem::Pattern(error.to_string()))
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= NAME_BYTES_MAX
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+fn is_word(byte: Option<&u8>) -> bool {
+    byte.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b >= 128)
+}
+
+/// Confidence of a value whose column has none of the words that its detector asks for: weak evidence.
+const ELSEWHERE_PERCENT: u8 = 30;
+/// How far before a value in text its words may stand.
+const ANNOUNCED_BYTES_MAX: usize = 48;
+/// Each is asked about every value.
+pub const DETECTORS_MAX: usize = 64;
+const NAME_BYTES_MAX: usize = 64;
+/// Compiled size of one pattern: enough for a thousand characters, too little for `.{1000}{1000}`.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+const PATTERN_DFA_BYTES_MAX: usize = 8 << 20;
+const WORD_BYTES_MIN: usize = 3;
+const WORDS_MAX: usize = 100_000;
+const WORDS_BYTES_MAX: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests;
