@@ -2,10 +2,10 @@
 
 use super::checks::{luhn, text, weighed};
 use super::locales::LOCALES;
-use super::random::Random;
+use super::random::{Maker, Random};
 
 /// Clear name of the column and maker.
-pub const HARMLESS: &[(&str, fn(&mut Random) -> String)] = &[
+pub const HARMLESS: &[(&str, Maker)] = &[
     ("id", |r| r.between(1, 90_000_000).to_string()),
     ("bigint_id", |r| r.between(100_000_000_000_000_000, 999_999_999_999_999_999).to_string()),
     ("uuid", uuid),

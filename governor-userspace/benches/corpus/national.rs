@@ -3,9 +3,7 @@
 //! From the issuers' public descriptions of each number.
 
 use super::checks::{digits, luhn, mod_11_10, text, verhoeff, weighed};
-use super::random::Random;
-
-type Maker = fn(&mut Random) -> String;
+use super::random::{Maker, Random};
 
 /// Label, clear names of such a column, maker.
 pub const NUMBERS: &[(&str, &[&str], Maker)] = &[

@@ -6,6 +6,9 @@
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
+/// Makes one value of a kind.
+pub type Maker = fn(&mut Random) -> String;
+
 impl Random {
     pub fn new(seed: u64) -> Self {
         Self(seed)

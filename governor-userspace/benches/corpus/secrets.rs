@@ -2,7 +2,7 @@
 //!
 //! All of it is made up here; prefixes are put together from pieces, so that no scanner takes this file for a leak.
 
-use super::random::Random;
+use super::random::{Maker, Random};
 
 const BASE64: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const BASE64_URL: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -10,7 +10,7 @@ const WORD: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 const CAPITALS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// Clear name of the column and maker.
-pub const SECRETS: &[(&str, fn(&mut Random) -> String)] = &[
+pub const SECRETS: &[(&str, Maker)] = &[
     ("jwt", jwt),
     ("aws_access_key_id", |r| format!("{}{}", r.pick(&["AKIA", "ASIA"]), r.of(CAPITALS, 16))),
     ("aws_secret_access_key", |r| mixed(r, BASE64, 40)),

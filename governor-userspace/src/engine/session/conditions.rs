@@ -283,7 +283,7 @@ fn keys_written(statement: &Statement, catalogue: &Catalogue, path: &SearchPath)
 /// Its answer is about rows, its own or those of what it prepares, declares or plans.
 fn is_about_rows(statement: &Statement) -> bool {
     use StatementKind as K;
-    !matches!(
+    let answers_nothing = matches!(
         statement.kind,
         K::Empty
             | K::Show
@@ -302,7 +302,9 @@ fn is_about_rows(statement: &Statement) -> bool {
             | K::Administration
             | K::CopyIn
             | K::Unknown
-    ) && !(statement.kind == K::Ddl && !matches!(statement.tag.as_str(), "CREATE VIEW" | "CREATE TABLE AS"))
+    );
+    !answers_nothing
+        && (statement.kind != K::Ddl || matches!(statement.tag.as_str(), "CREATE VIEW" | "CREATE TABLE AS"))
         && !(statement.kind == K::Cursor && statement.inner.is_none())
 }
 

@@ -260,7 +260,11 @@ fn bits(millibits: u64) -> String {
 
 fn hours(limits: &InferenceLimits) -> String {
     let minutes = limits.window_ns / 60_000_000_000;
-    if minutes >= 60 && minutes % 60 == 0 { format!("{} h", minutes / 60) } else { format!("{minutes} min") }
+    if minutes >= 60 && minutes.is_multiple_of(60) {
+        format!("{} h", minutes / 60)
+    } else {
+        format!("{minutes} min")
+    }
 }
 
 fn refusal(stake: &Stake, level: u64, limit: u64, limits: &InferenceLimits, verdict: Verdict) -> Decision {

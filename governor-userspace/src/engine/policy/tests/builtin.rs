@@ -263,7 +263,7 @@ fn conditions_on_masked_columns_are_denied_to_agents_and_named() {
         assert_eq!(run(class, &around(std::slice::from_ref(&condition))).verdict, Verdict::Allow);
     }
     assert_eq!(run(Class::Agent, &around(&[])).verdict, Verdict::Allow);
-    let denied = run(Class::Agent, &around(&[condition.clone()]));
+    let denied = run(Class::Agent, &around(std::slice::from_ref(&condition)));
     assert_eq!((denied.verdict, ids(&denied)), (Verdict::Deny, vec!["agents-conditions-denied"]));
     assert!(denied.reasons[0].text.ends_with("public.people.ssn in WHERE (pattern)"), "{denied:?}");
     assert_eq!(run(Class::Agent, &around(&[unknown])).verdict, Verdict::Deny);
