@@ -7,7 +7,8 @@
 //!
 //! An operator may name places beside: what is below one of them is hidden, yes and no too.
 //!
-//! Invariant: on `Ok`, valid JSON in gives valid JSON out. Memory: one byte per level of nesting.
+//! Invariant: on `Ok`, valid JSON in gives valid JSON out. Memory: some hundred bytes for each of at most [`DEPTH_MAX`]
+//! levels; deeper is not understood.
 
 mod keys;
 mod path;
@@ -21,6 +22,9 @@ use crate::engine::model::Category;
 use path::NOT_MET;
 use std::borrow::Cow;
 use std::ops::Range;
+
+/// Levels of nesting; text that only looks like a document may have millions.
+const DEPTH_MAX: usize = 1024;
 
 /// Why the masked document ends where it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +89,7 @@ impl Walker<'_> {
             match byte {
                 b'"' => self.string(out)?,
                 b'-' | b'0'..=b'9' => self.number(out),
+                b'{' | b'[' if self.levels.len() > DEPTH_MAX => return Err(JsonStop::Malformed),
                 b'{' | b'[' => {
                     let above = self.levels.last().ok_or(JsonStop::Malformed)?;
                     let sensitive = above.sensitive || above.key_sensitive;

@@ -345,8 +345,8 @@ impl Asker<'_> {
         match self.see(SeeColumn { column: Some(name), category }) {
             ColumnAction::Mask { style, category, .. } => {
                 let style = wanted.map_or(style, |wanted| wanted.stricter(style));
-                // Of what was computed nobody knows what a transform would leave.
-                let style = if is_derived && style.is_transform() { MaskStyle::Redact } else { style };
+                // Of what was computed nobody knows what a transform, or a part of it, would leave.
+                let style = if is_derived && style != MaskStyle::Null { MaskStyle::Redact } else { style };
                 ColumnAction::Mask { style, category, tweak }
             }
             other => other,

@@ -254,6 +254,11 @@ fn column_action(
             _ => Sight::Nothing,
         };
         return match (own, put) {
+            // What was put there is more than a column as it is: no part of it is harmless.
+            (
+                Some(ColumnAction::Mask { .. }),
+                Sight::Masked(put @ ColumnAction::Mask { style: MaskStyle::Redact | MaskStyle::Null, .. }),
+            ) => put,
             (Some(own @ ColumnAction::Mask { .. }), _) => own,
             (_, Sight::Masked(action)) => action,
             (Some(own), _) => own,

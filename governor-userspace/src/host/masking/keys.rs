@@ -43,6 +43,11 @@ pub enum MaskingKeyError {
     Owner { path: PathBuf, uid: u32 },
     #[error("the masking keys {}:{line}: {reason}", path.display())]
     Malformed { path: PathBuf, line: usize, reason: &'static str },
+    #[error(
+        "the masking keys {} are more than {} KiB, so no key can be added: take out keys whose tokens nobody needs any \
+         more, the oldest first", path.display(), FILE_BYTES_MAX >> 10
+    )]
+    TooLarge { path: PathBuf },
     #[error("the masking keys {} hold no key", path.display())]
     Empty { path: PathBuf },
     #[error("the masking keys come from a credential, and governor was not started by systemd with one")]
@@ -153,8 +158,11 @@ fn text(path: &Path, forbidden: u32) -> Result<Zeroizing<String>, MaskingKeyErro
         return Err(MaskingKeyError::Owner { path: path.into(), uid });
     }
     // Room for all of it at once: what a vector grows out of is not wiped.
-    let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX));
-    file.take(FILE_BYTES_MAX as u64).read_to_string(&mut text).map_err(failed)?;
+    let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX + 1));
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() > FILE_BYTES_MAX {
+        return Err(MaskingKeyError::TooLarge { path: path.into() });
+    }
     Ok(text)
 }
 
@@ -188,6 +196,9 @@ fn parse(path: &Path, text: &str) -> Result<Parsed, MaskingKeyError> {
 /// Writes the file anew with one key more; whole or not at all.
 fn add(path: &Path, before: &str, now: Timestamp) -> Result<KeyId, MaskingKeyError> {
     let failed = |source| MaskingKeyError::Io { path: path.into(), source };
+    if before.len() + LINE_BYTES_MAX > FILE_BYTES_MAX {
+        return Err(MaskingKeyError::TooLarge { path: path.into() });
+    }
     let mut root = Zeroizing::new([0; ROOT_BYTES]);
     getrandom::fill(&mut *root).map_err(|error| failed(io::Error::other(error.to_string())))?;
     let key = MaskingKey::derive(&root).map_err(|error| failed(io::Error::other(error)))?;
@@ -216,3 +227,5 @@ const FIRST_LINES: &str = "\
 ";
 /// Some hundred keys.
 const FILE_BYTES_MAX: usize = 64 << 10;
+/// Key, time, name and what is between them.
+const LINE_BYTES_MAX: usize = 160;

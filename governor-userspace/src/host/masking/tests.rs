@@ -69,6 +69,21 @@ fn what_is_wrong_in_the_file_is_told_with_its_line() {
     }
 }
 
+/// Nothing is cut off: a key beyond the bound is refused before it is made.
+#[test]
+fn no_more_keys_than_the_file_may_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(KEY_FILE);
+    let keys = open(dir.path()).unwrap();
+    let first = fs::read_to_string(&file).unwrap();
+    let note = format!("# {}\n", "n".repeat((64 << 10) - first.len() - 100));
+    fs::write(&file, format!("{note}{first}")).unwrap();
+    assert!(matches!(keys.rotate(clock::now()), Err(MaskingKeyError::TooLarge { .. })));
+    assert_eq!(open(dir.path()).unwrap().list().len(), 1);
+    fs::write(&file, format!("{note}{note}{first}")).unwrap();
+    assert!(matches!(open(dir.path()), Err(MaskingKeyError::TooLarge { .. })));
+}
+
 #[test]
 fn a_credential_is_read_and_never_written() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
 //! Detectors that the operator defines: a pattern or a list of words, a checksum, words that must stand in the name.
 //!
 //! Compiled once, at start; what cannot be compiled, fits the empty value, grows too large or takes a name that is
-//! taken is refused there, with the reason. Patterns run by the same engine as the built-in ones: in time linear in
-//! the value, with bounded memory.
+//! taken is refused there, with the reason. Patterns run by the same engine as the built-in ones, with bounded memory,
+//! and fit no more than so many bytes, so that time is linear in the value.
 
 use super::checksum::{digits, iban_mod97, luhn, verhoeff, weighted};
 use super::context::{ColumnContext, word_digest};
@@ -69,6 +69,10 @@ pub enum UserDetectorProblem {
     MatchesEmpty,
     #[error("the pattern would take more than {PATTERN_BYTES_MAX} bytes compiled: bound its repetitions")]
     TooLarge,
+    #[error(
+        "the pattern fits values of any length, so a search could take too long: bound its repetitions, as in [0-9]{{1,20}}; at most {PATTERN_FITS_BYTES_MAX} bytes"
+    )]
+    Unbounded,
     #[error("the dictionary is empty")]
     NoWords,
     #[error("a word of the dictionary is shorter than {WORD_BYTES_MIN} bytes: {0:?}")]
@@ -266,6 +270,11 @@ fn of_pattern(pattern: &str) -> Result<Search, UserDetectorProblem> {
     if whole.is_match(b"") || anywhere.is_match(b"") {
         return Err(UserDetectorProblem::MatchesEmpty);
     }
+    // Each search is linear in the text, but a text may hold many starts of what has no end.
+    let longest = regex_syntax::parse(pattern).ok().and_then(|hir| hir.properties().maximum_len());
+    if longest.is_none_or(|bytes| bytes > PATTERN_FITS_BYTES_MAX) {
+        return Err(UserDetectorProblem::Unbounded);
+    }
     Ok(Search::Pattern { whole, anywhere })
 }
 
@@ -315,6 +324,8 @@ const NAME_BYTES_MAX: usize = 64;
 /// Compiled size of one pattern: enough for a thousand characters, too little for `.{1000}{1000}`.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 const PATTERN_DFA_BYTES_MAX: usize = 8 << 20;
+/// Longest value that a pattern may fit: what one start in a text can cost.
+const PATTERN_FITS_BYTES_MAX: usize = 1024;
 const WORD_BYTES_MIN: usize = 3;
 const WORDS_MAX: usize = 100_000;
 const WORDS_BYTES_MAX: usize = 4 << 20;

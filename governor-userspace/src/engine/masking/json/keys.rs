@@ -24,6 +24,9 @@ struct Known {
 
 /// The meaning of a key below another key, both without escapes.
 pub(super) fn meaning(parent: &[u8], key: &[u8]) -> KeyMeaning {
+    // Each key asks about its parent again: what is looked at must not grow with it.
+    let cut = |name: &'_ [u8]| name.len().min(NAME_BYTES_MAX);
+    let (parent, key) = (parent.get(..cut(parent)).unwrap_or(&[]), key.get(..cut(key)).unwrap_or(&[]));
     if parent.len() + key.len() > KEY_BYTES_MAX {
         return judge(parent, key);
     }
@@ -61,6 +64,8 @@ thread_local! {
 /// Keys that are remembered, and how long both names together may be: a hundred kilobytes at most.
 const KEYS_MAX: usize = 1024;
 const KEY_BYTES_MAX: usize = 96;
+/// More of a name than its words are taken from, in any encoding.
+const NAME_BYTES_MAX: usize = 512;
 
 #[cfg(test)]
 mod tests {

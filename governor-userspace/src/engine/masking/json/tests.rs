@@ -83,3 +83,12 @@ fn places_that_are_named_are_hidden_with_everything_below_them() {
 fn a_key_with_escapes_counts_like_one_without() {
     assert_eq!(masked(r#"{"\u0073sn": "9"}"#), Ok((1, r#"{"\u0073sn": "[masked]"}"#.into())));
 }
+
+#[test]
+fn nesting_is_bounded() {
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    assert_eq!(masked(&deep(1024)).map(|(count, _)| count), Ok(0));
+    for endless in [deep(1025), "[".repeat(1 << 20), r#"{"a":"#.repeat(1 << 18)] {
+        assert_eq!(masked(&endless).map(|(count, _)| count), Err(JsonStop::Malformed));
+    }
+}

@@ -82,16 +82,18 @@ fn context_words_stand_in_the_name_or_before_the_value() {
 #[test]
 fn every_reason_to_refuse_is_told() {
     use UserDetectorProblem as P;
-    assert_eq!(problem(vec![pattern("Badge", "a+")]), P::Name);
-    assert_eq!(problem(vec![pattern("", "a+")]), P::Name);
-    assert_eq!(problem(vec![pattern("us_ssn", "a+")]), P::Taken, "a built-in name");
-    assert_eq!(problem(vec![pattern("badge", "a+"), pattern("badge", "b+")]), P::Taken);
+    assert_eq!(problem(vec![pattern("Badge", "a{1,9}")]), P::Name);
+    assert_eq!(problem(vec![pattern("", "a{1,9}")]), P::Name);
+    assert_eq!(problem(vec![pattern("us_ssn", "a{1,9}")]), P::Taken, "a built-in name");
+    assert_eq!(problem(vec![pattern("badge", "a{1,9}"), pattern("badge", "b{1,9}")]), P::Taken);
     assert!(matches!(problem(vec![pattern("badge", "a(")]), P::Pattern(_)));
     assert!(matches!(problem(vec![pattern("badge", "a)|(b")]), P::Pattern(_)));
     assert!(matches!(problem(vec![pattern("badge", r"(a)\1")]), P::Pattern(_)), "no back references");
     assert_eq!(problem(vec![pattern("badge", "a*")]), P::MatchesEmpty);
     assert_eq!(problem(vec![pattern("badge", "(?:)|x")]), P::MatchesEmpty);
     assert_eq!(problem(vec![pattern("badge", "(?:[a-z]{1000}){1000}")]), P::TooLarge);
+    assert_eq!(problem(vec![pattern("badge", r"ACME-\d{1,9}(?:.*secret)?")]), P::Unbounded);
+    assert_eq!(problem(vec![pattern("badge", "[a-z]{2000}")]), P::Unbounded);
     assert_eq!(problem(vec![words("badge", &[" "])]), P::NoWords);
     assert_eq!(problem(vec![words("badge", &["ab"])]), P::ShortWord("ab".into()));
     assert_eq!(problem(vec![words("badge", &["word"; WORDS_MAX + 1])]), P::ManyWords);
