@@ -114,10 +114,13 @@ impl Session {
     }
 }
 
-/// The name of a time zone that the server has. One with digits may be made up: `<anything>-3` is valid.
+/// The name of a time zone that the server has. One with digits may be made up: `<anything>-3` and `ANYTHING/X3` are
+/// valid.
 fn is_zone(name: &str, value: &str) -> bool {
-    let listed = value.contains('/') || !value.bytes().any(|b| b.is_ascii_digit());
-    name.eq_ignore_ascii_case("timezone") && listed && !value.contains('<')
+    let hours = value.strip_prefix("Etc/GMT").and_then(|rest| rest.strip_prefix(['+', '-']));
+    let plain = |text: &str| !text.bytes().any(|b| b.is_ascii_digit() || b == b'<');
+    let listed = plain(value) || hours.is_some_and(|n| n.len() <= 2 && n.bytes().all(|b| b.is_ascii_digit()));
+    name.eq_ignore_ascii_case("timezone") && listed
 }
 
 /// Settings that the server reports and that hold what somebody wrote; the others are words of a list, or numbers.
