@@ -164,7 +164,7 @@ impl<'t> Analysis<'_, 't> {
             Node::FuncCall(call) => self.call(call, part, total, work)?,
             Node::A_Indirection(path) => match self.field(path)? {
                 Some(value) => self.take(total, part, &value)?,
-                None => self.path(path, part, total, work),
+                None => self.path(path, part, total, work)?,
             },
             Node::XmlExpr(xml) => {
                 work.extend(xml.named_args().iter().map(|node| (node, part.computed())));
@@ -262,8 +262,15 @@ impl<'t> Analysis<'_, 't> {
         let chooses = Part::Chooses(choice_of(node.kind, name));
         let (left_part, right_part) = match node.kind {
             E::AEXPR_NULLIF => (part.computed(), chooses),
+            E::AEXPR_OP if name == "||" && !self.is_made_by_users(name) => {
+                let operands = total::joined(node);
+                let keeps = self.are_short(operands.clone())?;
+                let part = if keeps { part } else { part.computed() };
+                work.extend(operands.into_iter().map(|operand| (operand, part)));
+                return Ok(());
+            }
             E::AEXPR_OP if !compares(name) || matches!(left, Node::None) => {
-                let keeps = !self.is_made_by_users(name) && total::operator(name, left, right);
+                let keeps = !self.is_made_by_users(name) && self.is_total_operator(name, left, right)?;
                 let part = if keeps { part } else { part.computed() };
                 (part, part)
             }
@@ -393,10 +400,16 @@ impl<'t> Analysis<'_, 't> {
     }
 
     /// Subscripts choose; what is behind a dot is part of what stands in front, or a function of it.
-    fn path(&mut self, path: &'t A_Indirection, part: Part, total: &mut Value, work: &mut Work<'t>) {
-        // A bare column's length shows, as NULL does; what was cut out of a value tells the value.
+    fn path(
+        &mut self,
+        path: &'t A_Indirection,
+        part: Part,
+        total: &mut Value,
+        work: &mut Work<'t>,
+    ) -> Result<(), Doubt> {
+        // A stored column's length shows, as NULL does; what was cut out of a value tells the value.
         let cuts = path.indirection().iter().any(|step| matches!(step, Node::A_Indices(_)));
-        let plain = matches!(path.arg(), Node::ColumnRef(_));
+        let plain = self.is_stored(path.arg())?;
         work.push((path.arg(), if cuts && !plain { part.computed() } else { part }));
         for step in path.indirection() {
             match step {
@@ -417,6 +430,7 @@ impl<'t> Analysis<'_, 't> {
                 _ => total.doubt(Some(Doubt::Syntax)),
             }
         }
+        Ok(())
     }
 }
 

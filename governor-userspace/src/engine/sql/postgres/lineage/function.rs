@@ -46,7 +46,7 @@ impl<'t> Analysis<'_, 't> {
             self.shared.condenses();
         }
         let arguments = match what {
-            Known::Passes if self.is_total(&name, call) => part,
+            Known::Passes if self.is_total(&name, call)? => part,
             Known::Passes => part.computed(),
             Known::Nothing | Known::Counts => Part::Chooses(Form::Computation),
             Known::Setting => {
@@ -58,7 +58,7 @@ impl<'t> Analysis<'_, 't> {
         };
         for argument in call.args() {
             // How many values there are shows no value, nor does which kind it is.
-            if what == Known::Counts && matches!(argument, Node::ColumnRef(_)) {
+            if what == Known::Counts && (self.is_stored(argument)? || self.is_row(argument)?) {
                 if call.agg_distinct {
                     let value = self.value(argument)?;
                     self.note_in(Clause::Distinct, &value, Form::Grouping);
@@ -162,6 +162,17 @@ impl<'t> Analysis<'_, 't> {
             }
             _ => Ok(Known::Passes),
         }
+    }
+
+    /// `p` or `p.*`, the row of an item of FROM: it is there whatever is in it.
+    fn is_row(&self, node: Node<'t>) -> Result<bool, Doubt> {
+        let Node::ColumnRef(reference) = node else { return Ok(false) };
+        let fields = reference.fields();
+        if matches!(fields.iter().next_back(), Some(Node::A_Star(_))) {
+            return Ok(true);
+        }
+        let (1, Some(name)) = (fields.len(), fields.first().and_then(Node::as_str)) else { return Ok(false) };
+        Ok(!self.is_column(name)? && self.item(None, name).is_some())
     }
 
     /// The server may convert any operand by a cast that is not in the text.

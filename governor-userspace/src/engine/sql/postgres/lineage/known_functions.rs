@@ -10,7 +10,7 @@ pub(super) enum Known {
     Passes,
     /// The result is not made of them, but they may choose it.
     Nothing,
-    /// The same, and a bare column does not choose either: its values are only counted.
+    /// The same, and a stored column does not choose either: its values are only counted.
     Counts,
     /// The value of a setting: data may have been put into one that users name.
     Setting,

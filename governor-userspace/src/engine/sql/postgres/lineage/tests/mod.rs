@@ -98,7 +98,8 @@ fn catalogue() -> Catalogue {
 
 const IMMUTABLE: &str = "upper lower reverse substr substring length md5 encode repeat position left right btrim abs \
      round ascii chr unnest json_array_elements json_array_elements_text jsonb_each json_each_text string_to_array \
-     regexp_split_to_table generate_series jsonb_path_query array_append lag lead first_value row_number rank overlay";
+     regexp_split_to_table generate_series jsonb_path_query array_append lag lead first_value row_number rank overlay \
+     replace";
 const STABLE: &str = "now to_char format concat row_to_json to_json to_jsonb json_build_object array_to_string \
      array_to_json current_setting pg_get_expr json_agg timezone date_trunc pg_stat_get_activity json_to_recordset extract";
 const AGGREGATES: &str = "count max min sum avg array_agg string_agg bool_and percentile_disc mode";
