@@ -24,6 +24,23 @@ impl Shared<'_> {
         let mut conditions = self.conditions.borrow_mut();
         conditions.doubt = conditions.doubt.or(value.unknown);
         conditions.note(value.all(), condition, times);
+        drop(conditions);
+        if matches!(condition.form, Form::Comparison | Form::Pattern) {
+            self.note_sides(&value.sources, &value.sources);
+        }
+    }
+
+    /// Columns of two relations are compared: a table of guesses answers for each of its rows.
+    fn note_sides(&self, left: &Set, right: &Set) {
+        let mut conditions = self.conditions.borrow_mut();
+        let is_many = |set: &Set| set.len() > JOINED_MAX;
+        if (is_many(left) || is_many(right)) && left.iter().any(|one| right.iter().any(|o| o.0 != one.0)) {
+            conditions.makes_rows = true;
+        }
+        for one in left.iter().take(JOINED_MAX) {
+            let others = right.iter().take(JOINED_MAX).filter(|other| other.0 != one.0);
+            conditions.joins.extend(others.map(|other| (*one, *other)));
+        }
     }
 
     /// A relation is read.
@@ -123,9 +140,22 @@ impl<'t> Analysis<'_, 't> {
         if let (Form::Join, [left, right]) = (form, values) {
             self.note_join(left, right);
         }
+        if let ([left, right @ ..], Node::A_Expr(e), Form::Comparison | Form::Pattern) = (values, node, form)
+            && !self.is_with_one_value(e)
+        {
+            right.iter().for_each(|other| self.shared.note_sides(&left.sources, &other.sources));
+        }
         for value in values {
             self.shared.note(value, Condition { clause: self.clause, form }, times);
         }
+    }
+
+    /// A query of one value beside the only relation that it may depend on.
+    fn is_with_one_value(&self, e: &A_Expr) -> bool {
+        let is_one =
+            |node| matches!(node, Node::SubLink(sub) if sub.sub_link_type == SubLinkType::EXPR_SUBLINK);
+        let is_alone = matches!(self.levels.as_slice(), [level] if level.items.len() == 1);
+        is_alone && (is_one(e.lexpr()) || is_one(e.rexpr()))
     }
 
     /// Two columns have to equal each other.
