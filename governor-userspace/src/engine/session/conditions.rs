@@ -364,10 +364,11 @@ fn names_somebody(category: Category) -> bool {
 }
 
 /// Definitions that read rows, and what may have one inside.
-const READING_TAGS: [&str; 7] = [
+const READING_TAGS: [&str; 8] = [
     "CREATE VIEW",
     "CREATE TABLE AS",
     "CREATE MATERIALIZED VIEW",
+    "CREATE INDEX",
     "SELECT INTO",
     "SELECT",
     "EXPLAIN",

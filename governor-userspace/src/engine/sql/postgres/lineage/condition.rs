@@ -24,21 +24,18 @@ impl Shared<'_> {
         let mut conditions = self.conditions.borrow_mut();
         conditions.doubt = conditions.doubt.or(value.unknown);
         conditions.note(value.all(), condition, times);
-        drop(conditions);
-        if matches!(condition.form, Form::Comparison | Form::Pattern) {
-            self.note_sides(&value.sources, &value.sources);
-        }
     }
 
-    /// Columns of two relations are compared: a table of guesses answers for each of its rows.
-    fn note_sides(&self, left: &Set, right: &Set) {
+    /// A condition on columns of two relations: a table of guesses answers for each of its rows.
+    fn note_sides(&self, columns: &Set) {
         let mut conditions = self.conditions.borrow_mut();
-        let is_many = |set: &Set| set.len() > JOINED_MAX;
-        if (is_many(left) || is_many(right)) && left.iter().any(|one| right.iter().any(|o| o.0 != one.0)) {
+        let first = columns.first().map(|column| column.0);
+        if columns.len() > SIDES_MAX && columns.iter().any(|column| Some(column.0) != first) {
             conditions.makes_rows = true;
+            return;
         }
-        for one in left.iter().take(JOINED_MAX) {
-            let others = right.iter().take(JOINED_MAX).filter(|other| other.0 != one.0);
+        for one in columns {
+            let others = columns.iter().filter(|other| other.0 != one.0);
             conditions.joins.extend(others.map(|other| (*one, *other)));
         }
     }
@@ -84,6 +81,9 @@ impl<'t> Analysis<'_, 't> {
 
     pub(super) fn note_in(&self, clause: Clause, value: &Value, form: Form) {
         self.shared.note(value, Condition { clause, form }, 1);
+        if compares_sides(form) {
+            self.shared.note_sides(&value.all());
+        }
     }
 
     /// Arguments of a function that gives rows: how many may tell the value itself.
@@ -140,10 +140,8 @@ impl<'t> Analysis<'_, 't> {
         if let (Form::Join, [left, right]) = (form, values) {
             self.note_join(left, right);
         }
-        if let ([left, right @ ..], Node::A_Expr(e), Form::Comparison | Form::Pattern) = (values, node, form)
-            && !self.is_with_one_value(e)
-        {
-            right.iter().for_each(|other| self.shared.note_sides(&left.sources, &other.sources));
+        if compares_sides(form) && !self.is_with_one_value(node) {
+            self.shared.note_sides(&values.iter().flat_map(Value::all).collect());
         }
         for value in values {
             self.shared.note(value, Condition { clause: self.clause, form }, times);
@@ -151,7 +149,8 @@ impl<'t> Analysis<'_, 't> {
     }
 
     /// A query of one value beside the only relation that it may depend on.
-    fn is_with_one_value(&self, e: &A_Expr) -> bool {
+    fn is_with_one_value(&self, node: Node<'t>) -> bool {
+        let Node::A_Expr(e) = node else { return false };
         let is_one =
             |node| matches!(node, Node::SubLink(sub) if sub.sub_link_type == SubLinkType::EXPR_SUBLINK);
         let is_alone = matches!(self.levels.as_slice(), [level] if level.items.len() == 1);
@@ -260,6 +259,13 @@ impl<'t> Analysis<'_, 't> {
     }
 }
 
+/// What two relations may have a say in together, row by row.
+fn compares_sides(form: Form) -> bool {
+    matches!(form, Form::Comparison | Form::Pattern)
+}
+
+/// Columns of one condition that are told apart.
+const SIDES_MAX: usize = 32;
 /// Columns behind one side of a join that are told apart.
 const JOINED_MAX: usize = 16;
 
