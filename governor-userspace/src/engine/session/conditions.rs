@@ -85,6 +85,14 @@ pub(super) enum More {
 }
 
 impl Stake {
+    /// What has to be left in the budget before it runs. One row may hold the answers of many.
+    pub fn foreseen_millibits(&self) -> u64 {
+        match self.more {
+            More::ByRow => self.least_millibits.max(ROWS_MILLIBITS_MAX),
+            More::Nothing | More::ByChoice | More::ByPlace => self.least_millibits,
+        }
+    }
+
     /// What the answer told at most, given the rows that came.
     pub fn told_millibits(&self, rows: u64) -> u64 {
         let more = match (self.more, self.rows_estimate) {
@@ -304,7 +312,7 @@ fn is_about_rows(statement: &Statement) -> bool {
             | K::Unknown
     );
     !answers_nothing
-        && (statement.kind != K::Ddl || matches!(statement.tag.as_str(), "CREATE VIEW" | "CREATE TABLE AS"))
+        && (statement.kind != K::Ddl || READING_TAGS.contains(&statement.tag.as_str()))
         && !(statement.kind == K::Cursor && statement.inner.is_none())
 }
 
@@ -355,6 +363,17 @@ fn names_somebody(category: Category) -> bool {
     )
 }
 
+/// Definitions that read rows, and what may have one inside.
+const READING_TAGS: [&str; 8] = [
+    "CREATE VIEW",
+    "CREATE TABLE AS",
+    "CREATE MATERIALIZED VIEW",
+    "CREATE INDEX",
+    "SELECT INTO",
+    "SELECT",
+    "EXPLAIN",
+    "PREPARE",
+];
 /// A yes or a no.
 const ANSWER_MILLIBITS: u64 = 1_000;
 /// A whole value that whoever asks knows already.
@@ -390,6 +409,12 @@ mod tests {
         ] {
             assert_eq!(stake.told_millibits(rows), told, "{stake:?} {rows}");
         }
+    }
+
+    #[test]
+    fn rows_that_answer_one_by_one_need_room_before() {
+        assert_eq!(stake(More::ByRow, None).foreseen_millibits(), 64_000);
+        assert_eq!(stake(More::ByChoice, Some(1_024)).foreseen_millibits(), 1_000);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! over the window. Thresholds warn, hold and deny; `conditions.rs` says what an answer is worth.
 //!
 //! A statement is charged the least that it can tell before it runs, and the rest when it is known how many rows came.
+//! Where each row answers a question of its own, there has to be room for all of them before. Statements of one text are
+//! weighed together.
 //! Bounded: the account that was used longest ago makes room.
 
 use super::action::Actions;
@@ -18,6 +20,7 @@ use super::{Session, hold::Approval};
 use crate::engine::model::{Class, Decision, Endpoint, Hold, Reason, StatementKind, Timestamp, Verdict};
 use crate::engine::wire::postgres::encode::{self, Severity};
 use lru::LruCache;
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -190,11 +193,16 @@ impl Session {
             return;
         }
         let inference = &governance.inference;
+        // What those before tell of a column, when all of them run.
+        let mut before: HashMap<Arc<str>, u64> = HashMap::new();
         for one in judged.iter_mut().filter(|one| one.decision.verdict == Verdict::Allow) {
             let mut strictest: Option<Decision> = None;
             for stake in self.at_stake(one, limits) {
                 let (level, _) = inference.add(&self.account(stake), limits, 0, now);
-                let after = level.saturating_add(stake.least_millibits);
+                let told = before.entry(stake.column.clone()).or_default();
+                let level = level.saturating_add(*told);
+                *told = told.saturating_add(stake.foreseen_millibits());
+                let after = level.saturating_add(stake.foreseen_millibits());
                 let over = |limit: Option<u64>| limit.filter(|limit| after > *limit);
                 if let Some(limit) = over(limits.deny_millibits) {
                     strictest = Some(refusal(stake, level, limit, limits, Verdict::Deny));

@@ -26,6 +26,20 @@ impl Shared<'_> {
         conditions.note(value.all(), condition, times);
     }
 
+    /// A condition on columns of two relations: a table of guesses answers for each of its rows.
+    fn note_sides(&self, columns: &Set) {
+        let mut conditions = self.conditions.borrow_mut();
+        let first = columns.first().map(|column| column.0);
+        if columns.len() > SIDES_MAX && columns.iter().any(|column| Some(column.0) != first) {
+            conditions.makes_rows = true;
+            return;
+        }
+        for one in columns {
+            let others = columns.iter().filter(|other| other.0 != one.0);
+            conditions.joins.extend(others.map(|other| (*one, *other)));
+        }
+    }
+
     /// A relation is read.
     pub(super) fn reads(&self, relation: Oid) {
         self.conditions.borrow_mut().relations.insert(relation);
@@ -67,6 +81,9 @@ impl<'t> Analysis<'_, 't> {
 
     pub(super) fn note_in(&self, clause: Clause, value: &Value, form: Form) {
         self.shared.note(value, Condition { clause, form }, 1);
+        if compares_sides(form) {
+            self.shared.note_sides(&value.all());
+        }
     }
 
     /// Arguments of a function that gives rows: how many may tell the value itself.
@@ -123,9 +140,21 @@ impl<'t> Analysis<'_, 't> {
         if let (Form::Join, [left, right]) = (form, values) {
             self.note_join(left, right);
         }
+        if compares_sides(form) && !self.is_with_one_value(node) {
+            self.shared.note_sides(&values.iter().flat_map(Value::all).collect());
+        }
         for value in values {
             self.shared.note(value, Condition { clause: self.clause, form }, times);
         }
+    }
+
+    /// A query of one value beside the only relation that it may depend on.
+    fn is_with_one_value(&self, node: Node<'t>) -> bool {
+        let Node::A_Expr(e) = node else { return false };
+        let is_one =
+            |node| matches!(node, Node::SubLink(sub) if sub.sub_link_type == SubLinkType::EXPR_SUBLINK);
+        let is_alone = matches!(self.levels.as_slice(), [level] if level.items.len() == 1);
+        is_alone && (is_one(e.lexpr()) || is_one(e.rexpr()))
     }
 
     /// Two columns have to equal each other.
@@ -230,6 +259,13 @@ impl<'t> Analysis<'_, 't> {
     }
 }
 
+/// What two relations may have a say in together, row by row.
+fn compares_sides(form: Form) -> bool {
+    matches!(form, Form::Comparison | Form::Pattern)
+}
+
+/// Columns of one condition that are told apart.
+const SIDES_MAX: usize = 32;
 /// Columns behind one side of a join that are told apart.
 const JOINED_MAX: usize = 16;
 

@@ -2,9 +2,9 @@
 
 use super::value::{Rows, Set, Value};
 use super::{Analysis, Doubt};
-use crate::engine::model::Clause;
+use crate::engine::model::{Clause, Form};
 use pg_raw_parse::Node;
-use pg_raw_parse::nodes::{CopyStmt, IntoClause, SelectStmt};
+use pg_raw_parse::nodes::{CopyStmt, IndexStmt, IntoClause, SelectStmt};
 use pg_raw_parse::raw::ObjectType;
 
 /// Commands that may stand where a query may, and have rows through RETURNING.
@@ -68,6 +68,12 @@ impl<'t> Analysis<'_, 't> {
                     rows
                 }))
             }
+            Node::IndexStmt(index) => {
+                self.levels.push(super::Level::default());
+                let result = self.index(index);
+                self.levels.pop();
+                result.map(|()| None)
+            }
             Node::CopyStmt(copy) if !copy.is_from => self.copy(copy).map(Some),
             // What they show is not of a table; what they may run has no rows here.
             Node::ExplainStmt(explain) => {
@@ -96,6 +102,25 @@ impl<'t> Analysis<'_, 't> {
         self.shared.spend(rows.size())?;
         self.shared.copies(&Set::new(), &rows.whole());
         Ok(())
+    }
+
+    /// An index is made of every row: whether that fails, and how large it gets, tells of its expressions, of what it
+    /// leaves out, and of what is there twice.
+    fn index(&mut self, index: &'t IndexStmt) -> Result<(), Doubt> {
+        let Some(range) = index.relation() else { return Err(Doubt::Syntax) };
+        let item = self.target(range)?;
+        self.level().push(item);
+        for key in index.index_params() {
+            match key.name() {
+                None => drop(self.as_one(Clause::Result, Form::Computation, key.expr())?),
+                Some(name) if index.unique => {
+                    let value = self.bare_name(name)?;
+                    self.note_in(Clause::Result, &value, Form::Computation);
+                }
+                Some(_) => {}
+            }
+        }
+        self.predicate(Clause::Where, index.where_clause())
     }
 
     fn inner(&mut self, node: Node<'t>) -> Result<Option<Rows>, Doubt> {
