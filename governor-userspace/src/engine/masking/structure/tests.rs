@@ -169,11 +169,14 @@ fn xml_loses_texts_and_attributes() {
         ),
         ("<!DOCTYPE a [<!ENTITY e 'alice@example.com'>]><a>&e;</a>", Some("<masked/>")),
         ("<a>plain &lt; text</a> tail", None),
-        ("<a", None),
+        ("<a", Some("<masked/>")),
+        ("<!DOCTYPE a [<!ENTITY e 'plain'>]><a><ssn>&e;</ssn></a>", Some("<masked/>")),
         ("alice@example.com", Some("<masked/>")),
     ] {
         assert_eq!(text(Detect, 142, value).as_deref(), wanted, "{value}");
     }
+    let deep = "<a>".repeat(1025) + "<ssn>9</ssn>" + &"</a>".repeat(1025);
+    assert_eq!(text(Detect, 142, &deep).as_deref(), Some("<masked/>"));
 }
 
 fn array(element: u32, values: &[Option<&[u8]>]) -> Vec<u8> {

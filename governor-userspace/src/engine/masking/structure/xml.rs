@@ -4,8 +4,8 @@
 //! sensitive. What is written with entities is resolved before it is searched, so `&#64;` hides no address; what is found in it
 //! hides the whole text.
 //!
-//! Invariant: well-formed in gives well-formed out. A declaration of a document type may define anything: then something
-//! found anywhere hides the whole value.
+//! Invariant: well-formed in gives well-formed out. A declaration of a document type may define anything: such a value is
+//! hidden as a whole, like every one that is not understood.
 
 use crate::engine::masking::classify::classify_column;
 use crate::engine::masking::json::mask_ranges;
@@ -13,7 +13,7 @@ use crate::engine::masking::masker::Masker;
 use crate::engine::masking::pg_type::TEXT;
 use crate::engine::masking::row::Replaced;
 use crate::engine::masking::transform::{MARKER, Masked};
-use crate::engine::model::Category;
+use crate::engine::model::{Category, MaskDoubt};
 
 use super::constant::XML_MARKER;
 
@@ -23,11 +23,8 @@ pub(in crate::engine::masking) fn mask_xml(masker: &Masker, value: &[u8], out: &
     let mut walker = Walker { masker, masked: 0, open: Vec::new() };
     if walker.walk(value, out).is_none() {
         out.truncate(from);
-        if is_found(masker, value) || is_found(masker, &resolved(value)) {
-            out.extend_from_slice(XML_MARKER);
-            return Replaced::Yes(Masked::Value, Category::Other);
-        }
-        return Replaced::No;
+        out.extend_from_slice(XML_MARKER);
+        return Replaced::InDoubt(Masked::Value, MaskDoubt::NotUnderstood);
     }
     match walker.masked {
         0 => Replaced::No,
