@@ -63,6 +63,14 @@ impl Shared<'_> {
         }
     }
 
+    /// An INSERT leaves those rows out whose key is there.
+    pub(super) fn tries(&self, rows: u32) {
+        if !self.is_past.get() {
+            let mut conditions = self.conditions.borrow_mut();
+            conditions.tried = conditions.tried.saturating_add(rows);
+        }
+    }
+
     /// Fewer rows come than fit.
     pub(super) fn condenses(&self) {
         self.conditions.borrow_mut().condenses = true;

@@ -195,6 +195,19 @@ fn an_index_reads_its_table() {
 }
 
 #[test]
+fn rows_that_try_a_key_are_counted() {
+    for (sql, tried) in [
+        ("INSERT INTO letters VALUES ('a', 1), ('b', 2)", 0),
+        ("INSERT INTO letters VALUES ('a', 1), ('b', 2) ON CONFLICT DO NOTHING", 2),
+        ("INSERT INTO letters SELECT 'a', 1 ON CONFLICT DO NOTHING", 1),
+        ("INSERT INTO letters SELECT unnest(ARRAY['a']), 1 ON CONFLICT DO NOTHING", u32::MAX),
+        ("INSERT INTO letters SELECT name, id FROM people ON CONFLICT DO NOTHING", u32::MAX),
+    ] {
+        assert_eq!(conditions(sql).tried, tried, "{sql}");
+    }
+}
+
+#[test]
 fn tables_of_guesses_are_seen() {
     let joined = |sql: &str| {
         let of = |(a, b): &(ColumnId, ColumnId)| format!("{}={}", column_text(a), column_text(b));
