@@ -134,6 +134,8 @@ pub struct Conditions {
     pub copies: BTreeSet<(Option<ColumnId>, ColumnId)>,
     /// Rows that the statement makes up itself (VALUES, a series): each may be a guess of its own.
     pub makes_rows: bool,
+    /// Rows that INSERT tries, going on where a key is taken already; of a query, more than can be.
+    pub tried: u32,
     /// Aggregates, LIMIT: how many rows come does not say how many fit.
     pub condenses: bool,
     /// Why there may be more; `None` where this is all. What is not known of the result's own values is in its

@@ -134,9 +134,14 @@ impl Session {
             return asks;
         };
         let mut found: BTreeMap<(ColumnId, Condition), u32> = BTreeMap::new();
+        let mut tried = 1;
         if reads_sensitive && is_about_rows(statement) && statement.unknown.is_none() {
             let flows = governance.flows.of(&statement.text, &catalogue, state);
             let conditions: &Conditions = &flows.conditions;
+            tried = match conditions.doubt {
+                Some(_) if goes_on_at_conflicts(statement) => u32::MAX,
+                _ => conditions.tried,
+            };
             // A function that cannot be read may fail, or give NULL, as the data is.
             if conditions.doubt.is_some() || flows.lineage.doubt().is_some() {
                 asks.conditions.insert(unknown());
@@ -158,8 +163,15 @@ impl Session {
         let keys = keys_written(statement, &catalogue, &state.search_path);
         if !keys.is_empty() {
             let condition = Condition { clause: Clause::Key, form: Form::Key };
-            let found = keys.into_iter().map(|column| ((column, condition), 1)).collect();
-            self.masked_of(&found, &Conditions::default(), &catalogue, governance, &mut asks);
+            let is_known = tried != u32::MAX;
+            let times = if is_known { tried.max(1) } else { 1 };
+            let found = keys.into_iter().map(|column| ((column, condition), times)).collect();
+            let mut of_keys = Asks::default();
+            self.masked_of(&found, &Conditions::default(), &catalogue, governance, &mut of_keys);
+            if !is_known {
+                of_keys.stakes.iter_mut().for_each(|stake| stake.more = More::ByRow);
+            }
+            asks.add(of_keys);
         }
         asks
     }
@@ -223,26 +235,36 @@ impl Session {
                     form: condition.form,
                 });
             }
-            if condition.clause == Clause::View {
-                // The same for everybody who reads the view: nobody chose it to ask.
-                continue;
+            // Mostly the same for everybody who reads the view; but it may depend on a setting, or on another table.
+            let is_view = condition.clause == Clause::View;
+            let least_millibits =
+                if is_view { LOOKUP_MILLIBITS } else { least(condition.form, *category, *times) };
+            // Through whatever view, it is the same column that is asked about.
+            for base in catalogue.bases_of(*id) {
+                let Some(column) = catalogue.column(base.0, base.1) else { continue };
+                let stake = Stake {
+                    column: column.name.to_string().into(),
+                    least_millibits,
+                    more: if is_view { More::Nothing } else { more(condition.form) },
+                    rows_estimate: catalogue
+                        .data
+                        .relation(base.0)
+                        .and_then(|relation| relation.rows_estimate),
+                };
+                asks.add(Asks { stakes: vec![stake], ..Asks::default() });
             }
-            let stake = Stake {
-                column: name.to_string().into(),
-                least_millibits: least(condition.form, *category, *times),
-                more: more(condition.form),
-                rows_estimate: catalogue.data.relation(id.0).and_then(|relation| relation.rows_estimate),
-            };
-            asks.add(Asks { stakes: vec![stake], ..Asks::default() });
         }
         // A table of guesses is as good as a list.
         let is_masked = |id: &ColumnId| masked.get(id).is_some_and(Option::is_some);
         for (left, right) in &of.joins {
             for (id, other) in [(left, right), (right, left)] {
-                if let Some(Some((name, _))) = masked.get(id)
-                    && !is_masked(other)
+                if !is_masked(id) || is_masked(other) {
+                    continue;
+                }
+                for column in
+                    catalogue.bases_of(*id).iter().filter_map(|base| catalogue.column(base.0, base.1))
                 {
-                    let name = name.to_string();
+                    let name = column.name.to_string();
                     let stakes = asks.stakes.iter_mut().filter(|stake| *stake.column == *name);
                     stakes.for_each(|stake| stake.more = More::ByRow);
                 }
@@ -286,6 +308,12 @@ fn keys_written(statement: &Statement, catalogue: &Catalogue, path: &SearchPath)
     }
     found.retain(|(oid, column)| catalogue.category(*oid, *column).is_some());
     found
+}
+
+/// An INSERT with ON CONFLICT: what it does to the rows that are there is a change of its own.
+fn goes_on_at_conflicts(statement: &Statement) -> bool {
+    let has = |kind| statement.changes.iter().any(|change| change.kind == kind);
+    has(StatementKind::Insert) && has(StatementKind::Update)
 }
 
 /// Its answer is about rows, its own or those of what it prepares, declares or plans.

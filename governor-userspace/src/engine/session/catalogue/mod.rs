@@ -139,6 +139,13 @@ impl Catalogue {
         self.views.base_of(column)
     }
 
+    /// The sensitive columns of tables that a view's column draws from; any other is itself.
+    pub(super) fn bases_of(&self, column: ColumnId) -> BTreeSet<ColumnId> {
+        let mut bases = self.views.bases_of(column);
+        bases.retain(|(relation, attribute)| self.category(*relation, *attribute).is_some());
+        if bases.is_empty() { BTreeSet::from([column]) } else { bases }
+    }
+
     /// Why the values of a column of this name are sensitive; `None` where nothing says so.
     pub fn category_of(&self, name: &ColumnName) -> Option<Category> {
         self.sensitivity.category(self.column_id(name)?)

@@ -9,7 +9,7 @@ use crate::engine::model::{
     SearchPath, Statement,
 };
 use crate::engine::sql::{SqlDialect, ViewFlows};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Sensitive columns only: what is not in it is not known to be.
@@ -331,6 +331,13 @@ impl Views {
         let flows = ViewFlows::of(data);
         let views = data.relations().filter_map(|view| View::of(view, &flows, dialect)).collect();
         Self { flows, views }
+    }
+
+    /// As [`Catalogue::bases_of`].
+    pub fn bases_of(&self, column: ColumnId) -> BTreeSet<ColumnId> {
+        let Some(flow) = self.flows.of_column(column) else { return BTreeSet::from([column]) };
+        let flow = self.flows.expand(flow);
+        flow.sources.into_iter().chain(flow.implicit).collect()
     }
 
     /// As [`Catalogue::base_of`].

@@ -28,6 +28,9 @@ impl Shared<'_> {
 
     /// A condition on columns of two relations: a table of guesses answers for each of its rows.
     fn note_sides(&self, columns: &Set) {
+        if self.is_past.get() {
+            return;
+        }
         let mut conditions = self.conditions.borrow_mut();
         let first = columns.first().map(|column| column.0);
         if columns.len() > SIDES_MAX && columns.iter().any(|column| Some(column.0) != first) {
@@ -60,6 +63,14 @@ impl Shared<'_> {
         }
     }
 
+    /// An INSERT leaves those rows out whose key is there.
+    pub(super) fn tries(&self, rows: u32) {
+        if !self.is_past.get() {
+            let mut conditions = self.conditions.borrow_mut();
+            conditions.tried = conditions.tried.saturating_add(rows);
+        }
+    }
+
     /// Fewer rows come than fit.
     pub(super) fn condenses(&self) {
         self.conditions.borrow_mut().condenses = true;
@@ -84,6 +95,19 @@ impl<'t> Analysis<'_, 't> {
         if compares_sides(form) {
             self.shared.note_sides(&value.all());
         }
+    }
+
+    /// A comparison within a value; its sides are noted one by one.
+    pub(super) fn note_sides_of(&mut self, e: &'t A_Expr) -> Result<(), Doubt> {
+        let node = Node::A_Expr(e);
+        if self.is_noted || self.is_with_one_value(node) {
+            return Ok(());
+        }
+        let outer = self.shared.is_past.replace(true);
+        let value = self.unnoted(node);
+        self.shared.is_past.set(outer);
+        self.shared.note_sides(&value?.all());
+        Ok(())
     }
 
     /// Arguments of a function that gives rows: how many may tell the value itself.

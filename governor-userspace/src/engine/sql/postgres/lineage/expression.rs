@@ -286,7 +286,10 @@ impl<'t> Analysis<'_, 't> {
             | E::AEXPR_BETWEEN
             | E::AEXPR_NOT_BETWEEN
             | E::AEXPR_BETWEEN_SYM
-            | E::AEXPR_NOT_BETWEEN_SYM => (chooses, chooses),
+            | E::AEXPR_NOT_BETWEEN_SYM => {
+                self.note_sides_of(node)?;
+                (chooses, chooses)
+            }
             _ => (part.computed(), part.computed()),
         };
         work.push((left, left_part));

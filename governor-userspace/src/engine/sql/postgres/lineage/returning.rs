@@ -4,6 +4,7 @@
 //! word for it is the column's name either way.
 
 use super::scope::{Item, Level};
+use super::total::is_given;
 use super::value::{Rows, Set, UNNAMED, Value};
 use super::{Analysis, Doubt};
 use crate::engine::model::Clause;
@@ -16,6 +17,22 @@ use pg_raw_parse::nodes::{
 use pg_raw_parse::raw::{CmdType, ReturningOptionKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// How many rows a text puts in itself; of a query, more than can be.
+fn rows_given(source: Node<'_>) -> u32 {
+    let Node::SelectStmt(select) = source else { return 1 };
+    let is_value = |target: &ResTarget| is_given(target.val());
+    match select.values_lists().len() {
+        0 if select.from_clause().is_empty()
+            && select.larg().is_none()
+            && select.target_list().iter().all(is_value) =>
+        {
+            1
+        }
+        0 => u32::MAX,
+        rows => u32::try_from(rows).unwrap_or(u32::MAX),
+    }
+}
 
 /// What a command puts into its target.
 #[derive(Debug, Default)]
@@ -67,6 +84,9 @@ impl<'t> Analysis<'_, 't> {
             Node::None => Rows::default(),
             select => self.query(select)?,
         };
+        if insert.on_conflict_clause().is_some() {
+            self.shared.tries(rows_given(insert.select_stmt()));
+        }
         self.on_target(insert.relation(), |this, columns| {
             let mut written = Written::default();
             let named: Vec<Arc<str>> = insert.cols().iter().filter_map(target_name).map(Into::into).collect();

@@ -219,6 +219,54 @@ fn constants_are_counted_and_rows_of_guesses_are_seen() {
 }
 
 #[test]
+fn an_index_reads_its_table() {
+    check(&[
+        ("CREATE INDEX ON people (id)", "-"),
+        ("CREATE INDEX ON people (ssn)", "-"),
+        ("CREATE UNIQUE INDEX ON people (ssn)", "the result computation"),
+        ("CREATE INDEX ON people ((1 / nullif(ascii(ssn), 53)))", "the result computation"),
+        ("CREATE INDEX ON people (id) WHERE ssn LIKE '5%'", "WHERE pattern"),
+    ]);
+}
+
+#[test]
+fn rows_that_try_a_key_are_counted() {
+    for (sql, tried) in [
+        ("INSERT INTO letters VALUES ('a', 1), ('b', 2)", 0),
+        ("INSERT INTO letters VALUES ('a', 1), ('b', 2) ON CONFLICT DO NOTHING", 2),
+        ("INSERT INTO letters SELECT 'a', 1 ON CONFLICT DO NOTHING", 1),
+        ("INSERT INTO letters SELECT unnest(ARRAY['a']), 1 ON CONFLICT DO NOTHING", u32::MAX),
+        ("INSERT INTO letters SELECT name, id FROM people ON CONFLICT DO NOTHING", u32::MAX),
+    ] {
+        assert_eq!(conditions(sql).tried, tried, "{sql}");
+    }
+}
+
+#[test]
+fn tables_of_guesses_are_seen() {
+    let joined = |sql: &str| {
+        let of = |(a, b): &(ColumnId, ColumnId)| format!("{}={}", column_text(a), column_text(b));
+        conditions(sql).joins.iter().map(of).any(|join| join == "people.ssn=letters.ch")
+    };
+    for sql in [
+        "SELECT 1 FROM people p JOIN letters c ON p.ssn = c.ch",
+        "SELECT 1 FROM people p JOIN letters c ON substr(p.ssn, 1, 1) = c.ch",
+        "SELECT 1 FROM people p, letters c WHERE p.ssn LIKE c.ch || '%'",
+        "SELECT 1 FROM people p, letters c WHERE p.ssn || c.ch LIKE '%x'",
+        "SELECT p.ssn > c.ch FROM people p, letters c",
+        "SELECT 1 FROM people p, letters c WHERE p.ssn > (SELECT c.ch)",
+    ] {
+        assert!(joined(sql), "{sql}");
+    }
+    for sql in [
+        "SELECT 1 FROM people p JOIN letters c ON c.n = p.id WHERE p.ssn LIKE 'x%' AND c.ch = 'x'",
+        "SELECT 1 FROM people WHERE ssn > (SELECT max(ch) FROM letters)",
+    ] {
+        assert!(!joined(sql), "{sql}");
+    }
+}
+
+#[test]
 fn definitions_of_views_have_conditions() {
     let catalogue = catalogue();
     let flows = ViewFlows::of(&catalogue);
