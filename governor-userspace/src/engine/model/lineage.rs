@@ -40,6 +40,10 @@ pub struct Flow {
     pub implicit: BTreeSet<ColumnId>,
     /// Every value is one of a source, unchanged (or a constant).
     pub exact: bool,
+    /// A source is in it as a whole, not only by a piece that a key leads to.
+    pub bare: bool,
+    /// An operation over such a source may have dropped or renamed the keys in it.
+    pub reshaped: bool,
     /// Constant keys by which it takes pieces out of documents: `document ->> 'ssn'`.
     pub keys: BTreeSet<Arc<str>>,
     /// Why there may be more behind it; `None` where the sets are complete.

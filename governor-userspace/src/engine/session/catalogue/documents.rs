@@ -7,23 +7,30 @@ use crate::engine::model::{ColumnId, FIRST_USER_OID, Flow, Oid, TypeShape};
 
 impl Catalogue {
     /// What a value may be that an expression makes out of documents; `None` where it shows what it is itself: a document as it
-    /// is, another one, or the piece under keys that name nothing sensitive.
+    /// is, another one with its keys, or the piece under keys that name nothing sensitive.
+    ///
+    /// A key that tells counts for every source: text may hold a document too.
     pub fn of_documents(&self, flow: &Flow, type_oid: u32) -> Option<Category> {
-        if flow.exact || !flow.sources.iter().any(|id| self.is_document(*id)) {
+        if flow.exact || !flow.sources.iter().any(|(relation, _)| *relation >= FIRST_USER_OID) {
             return None;
         }
         let named = flow.keys.iter().find_map(|key| classify_column("", key, TEXT));
-        let shows_itself =
-            !flow.keys.is_empty() || self.has_names(type_oid, 0) || is_number_or_flag(type_oid);
-        named.or((!shows_itself).then_some(Category::Other))
+        if named.is_some() || !flow.sources.iter().any(|id| self.is_document(*id)) {
+            return named;
+        }
+        // Within another document it is only a text.
+        let is_text_within = type_oid != XML && flow.sources.iter().any(|id| self.type_of(*id) == Some(XML));
+        let shows_itself = !flow.reshaped && (!flow.bare || self.has_names(type_oid, 0) && !is_text_within);
+        (!shows_itself).then_some(Category::Other)
     }
 
-    fn is_document(&self, (relation, attribute): ColumnId) -> bool {
-        if relation < FIRST_USER_OID {
-            return false;
-        }
-        let column = self.data.relation(relation).and_then(|relation| relation.attribute(attribute));
-        column.is_some_and(|column| self.has_names(column.type_oid, 0))
+    fn is_document(&self, id: ColumnId) -> bool {
+        id.0 >= FIRST_USER_OID && self.type_of(id).is_some_and(|type_oid| self.has_names(type_oid, 0))
+    }
+
+    fn type_of(&self, (relation, attribute): ColumnId) -> Option<Oid> {
+        let column = self.data.relation(relation)?.attribute(attribute)?;
+        Some(self.data.types().base(column.type_oid))
     }
 
     /// Its values are made of parts that have names: documents, pairs, rows; and lists of such.
@@ -38,12 +45,8 @@ impl Catalogue {
     }
 }
 
-/// Types that hold no text.
-fn is_number_or_flag(type_oid: u32) -> bool {
-    type_oid != 0 && !crate::engine::masking::could_carry(type_oid)
-}
-
 const TEXT: u32 = 25;
+const XML: u32 = 142;
 /// json, xml, jsonb.
 const DOCUMENTS: [u32; 3] = [114, 142, 3802];
 /// Lists of lists.

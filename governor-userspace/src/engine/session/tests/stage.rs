@@ -339,12 +339,17 @@ pub fn data_row(values: &[&str]) -> Vec<u8> {
 
 /// Columns of text type: name, relation, attribute.
 pub fn row_description(columns: &[(&str, u32, i16)]) -> Vec<u8> {
+    row_description_of(columns, 25)
+}
+
+/// With columns of another type than text.
+pub fn row_description_of(columns: &[(&str, u32, i16)], type_oid: u32) -> Vec<u8> {
     let mut body = (columns.len() as u16).to_be_bytes().to_vec();
     for (name, relation, attribute) in columns {
         body.extend(format!("{name}\0").bytes());
         body.extend(relation.to_be_bytes());
         body.extend(attribute.to_be_bytes());
-        body.extend(25u32.to_be_bytes());
+        body.extend(type_oid.to_be_bytes());
         body.extend((-1i16).to_be_bytes());
         body.extend((-1i32).to_be_bytes());
         body.extend(0i16.to_be_bytes());
@@ -353,7 +358,7 @@ pub fn row_description(columns: &[(&str, u32, i16)]) -> Vec<u8> {
 }
 
 /// Functions that the tests call: name and volatility.
-const SYSTEM_FUNCTIONS: [(&str, &str); 15] = [
+const SYSTEM_FUNCTIONS: [(&str, &str); 26] = [
     ("reverse", "i"),
     ("substr", "i"),
     ("string_agg", "i"),
@@ -369,4 +374,15 @@ const SYSTEM_FUNCTIONS: [(&str, &str); 15] = [
     ("generate_series", "i"),
     ("row_to_json", "s"),
     ("pg_terminate_backend", "v"),
+    ("concat", "i"),
+    ("replace", "i"),
+    ("ascii", "i"),
+    ("to_jsonb", "i"),
+    ("jsonb_agg", "i"),
+    ("jsonb_typeof", "i"),
+    ("jsonb_array_length", "i"),
+    ("jsonb_array_elements", "i"),
+    ("jsonb_path_query", "i"),
+    ("jsonb_each", "i"),
+    ("jsonb_to_record", "i"),
 ];

@@ -6,6 +6,7 @@
 use super::condition::{choice_of, compares};
 use super::total;
 use super::value::{UNNAMED, Value};
+use super::wholeness::Reach;
 use super::{Analysis, Doubt};
 use crate::engine::model::{Form, FunctionName};
 use crate::engine::sql::postgres::children::untyped;
@@ -61,9 +62,16 @@ impl<'t> Analysis<'_, 't> {
         }
         let mut total = Value::default();
         let mut work = vec![(node, Part::Flows)];
-        while let Some((node, part)) = work.pop() {
+        let mut reaches = vec![Reach::Whole];
+        while let (Some((node, part)), Some(reach)) = (work.pop(), reaches.pop()) {
             self.shared.spend(1)?;
-            self.part(node, part, &mut total, &mut work)?;
+            let mut own = Value::default();
+            self.part(node, part, &mut own, &mut work)?;
+            if work.len() > reaches.len() {
+                let below = self.below(node, reach)?;
+                reaches.resize(work.len(), below);
+            }
+            total.add(&own.reached(reach));
         }
         Ok(total)
     }
@@ -440,10 +448,13 @@ impl<'t> Analysis<'_, 't> {
 /// The keys in a constant behind an operator that takes a piece out of a document: a name, or a path `{a,b}`.
 fn note_keys(constant_key: Node<'_>, total: &mut Value) {
     let Some(text) = constant(constant_key) else { return };
+    keys_in(&text).for_each(|name| total.key(name));
+}
+
+pub(super) fn keys_in(text: &str) -> impl Iterator<Item = &str> {
     let words = text.trim_matches(['{', '}']).split(',').map(|word| word.trim().trim_matches('"'));
     // Places in lists are no keys.
-    let names = words.filter(|word| !word.is_empty() && word.parse::<i64>().is_err());
-    names.for_each(|name| total.key(name));
+    words.filter(|word| !word.is_empty() && word.parse::<i64>().is_err())
 }
 
 /// A part that may be missing.

@@ -3,6 +3,7 @@
 use super::function::Call;
 use super::scope::Item;
 use super::value::{Rows, Set, UNNAMED, Value};
+use super::wholeness::Reach;
 use super::{Analysis, Doubt};
 use crate::engine::model::{Clause, Form};
 use crate::engine::sql::postgres::children::untyped;
@@ -341,6 +342,7 @@ impl<'t> Analysis<'_, 't> {
         for namespace in table.namespaces() {
             whole.add(&self.value(namespace)?);
         }
+        let whole = whole.reached(Reach::Reshaped);
         let mut rows = Rows::default();
         for column in untyped(table.columns()) {
             let Node::RangeTableFuncCol(column) = column else { return Err(Doubt::Syntax) };
@@ -365,6 +367,7 @@ impl<'t> Analysis<'_, 't> {
         for argument in table.passing() {
             whole.add(&self.value(argument)?);
         }
+        let whole = whole.reached(Reach::Reshaped);
         let mut rows = Rows::default();
         let mut work: Vec<Node<'t>> = untyped(table.columns()).iter().collect();
         work.reverse();

@@ -7,6 +7,7 @@
 use super::expression::{Part, Work};
 use super::known_functions::{Known, known, out_columns, returns_a_set};
 use super::value::{Rows, Value};
+use super::wholeness::Reach;
 use super::{Analysis, Doubt, Shared, parse};
 use crate::engine::model::{
     Body, Clause, ColumnId, Form, Function, FunctionName, Oid, SearchPath, Temporary, Volatility,
@@ -126,11 +127,13 @@ impl<'t> Analysis<'_, 't> {
         arguments: &Value,
         total: &mut Value,
     ) -> Result<(), Doubt> {
-        match self.does(name, total)? {
-            Known::Passes => total.add(arguments),
+        let what = self.does(name, total)?;
+        let passed = arguments.clone().reached(self.of_function(name, Reach::Whole));
+        match what {
+            Known::Passes => total.add(&passed),
             Known::Nothing | Known::Counts => total.add_implicit(arguments),
             Known::Setting => {
-                total.add(arguments);
+                total.add(&passed);
                 total.doubt(Some(Doubt::Function));
             }
         }

@@ -31,6 +31,7 @@ mod temporary;
 mod total;
 mod value;
 mod views;
+mod wholeness;
 
 pub use views::ViewFlows;
 

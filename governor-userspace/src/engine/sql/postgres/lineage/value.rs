@@ -13,6 +13,8 @@ pub(super) struct Value {
     pub sources: Set,
     pub implicit: Set,
     pub exact: bool,
+    pub bare: bool,
+    pub reshaped: bool,
     /// Few values have any, and there are many on the stack.
     #[expect(clippy::box_collection, reason = "an empty set costs 24 bytes of each value, this one 8")]
     pub keys: Option<Box<BTreeSet<Arc<str>>>>,
@@ -27,7 +29,7 @@ impl Value {
 
     /// A column of a relation as it is.
     pub(super) fn column(id: ColumnId) -> Self {
-        Self { sources: Set::from([id]), exact: true, ..Self::default() }
+        Self { sources: Set::from([id]), exact: true, bare: true, ..Self::default() }
     }
 
     pub(super) fn unknown(why: Doubt) -> Self {
@@ -41,6 +43,8 @@ impl Value {
         if let Some(keys) = &other.keys {
             self.keys.get_or_insert_default().extend(keys.iter().cloned());
         }
+        self.bare |= other.bare;
+        self.reshaped |= other.reshaped;
         self.doubt(other.unknown);
     }
 
@@ -166,6 +170,8 @@ impl Rows {
             sources: value.sources,
             implicit: value.implicit,
             exact: value.exact,
+            bare: value.bare,
+            reshaped: value.reshaped,
             keys: value.keys.map(|keys| *keys).unwrap_or_default(),
             unknown: value.unknown,
         };

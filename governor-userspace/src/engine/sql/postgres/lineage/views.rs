@@ -85,6 +85,8 @@ impl ViewFlows {
                     work.extend(behind.sources.iter().map(|id| (*id, chooses)));
                     work.extend(behind.implicit.iter().map(|id| (*id, true)));
                     expanded.exact &= behind.exact;
+                    expanded.bare |= behind.bare;
+                    expanded.reshaped |= behind.reshaped;
                     expanded.keys.extend(behind.keys.iter().cloned());
                     expanded.unknown = expanded.unknown.or(behind.unknown);
                 }
