@@ -237,6 +237,9 @@ pub struct Change {
     pub pinned: Vec<(String, u32)>,
     /// Columns that an UPDATE assigns.
     pub sets: Vec<String>,
+    /// An INSERT with ON CONFLICT: a key that is there already is no error.
+    #[serde(default)]
+    pub goes_on: bool,
 }
 
 /// One parsed SQL command.

@@ -312,8 +312,7 @@ fn keys_written(statement: &Statement, catalogue: &Catalogue, path: &SearchPath)
 
 /// An INSERT with ON CONFLICT: what it does to the rows that are there is a change of its own.
 fn goes_on_at_conflicts(statement: &Statement) -> bool {
-    let has = |kind| statement.changes.iter().any(|change| change.kind == kind);
-    has(StatementKind::Insert) && has(StatementKind::Update)
+    statement.changes.iter().any(|change| change.goes_on)
 }
 
 /// Its answer is about rows, its own or those of what it prepares, declares or plans.

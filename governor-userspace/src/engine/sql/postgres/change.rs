@@ -4,7 +4,7 @@ use super::where_clause;
 use crate::engine::model::{Change, RelationName, StatementKind as Kind};
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{A_Expr, RangeVar, ResTarget};
-use pg_raw_parse::raw::{A_Expr_Kind as E, BoolExprType as B};
+use pg_raw_parse::raw::{A_Expr_Kind as E, BoolExprType as B, OnConflictAction};
 
 /// The changes of `command` to the relation that it names as its target.
 pub(super) fn changes(command: Node<'_>, relation: RelationName, range: &RangeVar, out: &mut Vec<Change>) {
@@ -17,18 +17,23 @@ pub(super) fn changes(command: Node<'_>, relation: RelationName, range: &RangeVa
             }
             (where_clause::restricts(condition), pinned)
         });
-        out.push(Change { relation: relation.clone(), kind, only, restricted, pinned, sets: Vec::new() });
+        let relation = relation.clone();
+        out.push(Change { relation, kind, only, restricted, pinned, sets: Vec::new(), goes_on: false });
     };
     match command {
         Node::InsertStmt(insert) => {
             add(Kind::Insert, None);
-            if insert.on_conflict_clause().is_some() {
-                add(Kind::Update, None);
-                if let Some(change) = out.last_mut() {
-                    // As many as are inserted, at most.
-                    change.restricted = true;
-                    change.sets =
-                        insert.on_conflict_clause().map_or(Vec::new(), |c| assigned(c.target_list().iter()));
+            if let Some(conflict) = insert.on_conflict_clause() {
+                if conflict.action != OnConflictAction::ONCONFLICT_NOTHING {
+                    add(Kind::Update, None);
+                    if let Some(change) = out.last_mut() {
+                        // As many as are inserted, at most.
+                        change.restricted = true;
+                        change.sets = assigned(conflict.target_list().iter());
+                    }
+                }
+                if let Some(change) = out.iter_mut().rev().find(|change| change.kind == Kind::Insert) {
+                    change.goes_on = true;
                 }
             }
         }
@@ -161,6 +166,7 @@ mod tests {
                 "INSERT INTO t VALUES (1) ON CONFLICT (id) DO UPDATE SET a = 2",
                 "insert t all [] []; update t [] [a]",
             ),
+            ("INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING", "insert t all [] []"),
             ("TRUNCATE t, u", "truncate t all [] []; truncate u all [] []"),
             ("COPY t FROM STDIN", "copy_in t all [] []"),
             ("WITH d AS (DELETE FROM t RETURNING 1) SELECT 1", "delete t all [] []"),
