@@ -39,6 +39,11 @@ impl<'t> Analysis<'_, 't> {
                 let is_plain = arguments().next().is_some_and(is_plain_template);
                 Ok(is_plain && self.are_short(arguments().skip(1).collect())?)
             }
+            // A range with an open end cannot end before it begins.
+            "int4range" | "int8range" | "numrange" | "daterange" | "tsrange" | "tstzrange" => {
+                let open = |node| matches!(node, Node::A_Const(literal) if literal.isnull);
+                Ok(call.args().len() == 2 && arguments().any(open))
+            }
             "json_build_object" | "jsonb_build_object" => Ok(arguments().step_by(2).all(is_given)),
             // With a pattern in place of a number it is a regular expression, which may find nothing.
             "substring" => Ok(arguments().skip(1).all(|node| match node {
