@@ -115,10 +115,11 @@ fn log2_milli(of: f64) -> u64 {
 
 impl Session {
     /// The masked columns that have a say in what `statement` answers. `reads_sensitive`: it reads a relation that has
-    /// such columns, as far as is known.
+    /// such columns, as far as is known. `reached`: with all that it reaches.
     pub(super) fn asks(
         &self,
         statement: &StatementRef,
+        reached: &Statement,
         state: &SessionState,
         reads_sensitive: bool,
         governance: &mut Governance,
@@ -143,7 +144,10 @@ impl Session {
                 _ => conditions.tried,
             };
             // A function that cannot be read may fail, or give NULL, as the data is.
-            if conditions.doubt.is_some() || flows.lineage.doubt().is_some() {
+            let in_doubt = conditions.doubt.is_some() || flows.lineage.doubt().is_some();
+            let is_free =
+                || self.trusted_catalogue(governance).is_some_and(|c| c.is_free_of_sensitive(reached));
+            if in_doubt && !is_free() {
                 asks.conditions.insert(unknown());
             }
             if conditions.doubt.is_some() {

@@ -239,7 +239,7 @@ impl Session {
         }
         let reached = governance.reach(statement, self.catalogue.as_deref(), &state.search_path);
         let reads_sensitive = sensitive(&reached.statement, governance);
-        let asked = self.asks(statement, state, reads_sensitive, governance);
+        let asked = self.asks(statement, &reached.statement, state, reads_sensitive, governance);
         let conditions = asked.shared_conditions();
         let copies_masked = asked.copies_masked;
         asks.add(asked);

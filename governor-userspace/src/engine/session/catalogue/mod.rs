@@ -296,6 +296,26 @@ impl Catalogue {
         })
     }
 
+    /// Everything that `reached` does is known, and no relation in it has sensitive columns or is chosen by some: what its
+    /// functions do with rows cannot depend on sensitive data, also where lineage does not follow them.
+    pub fn is_free_of_sensitive(&self, reached: &Statement) -> bool {
+        use model::StatementKind as K;
+        let anywhere = SearchPath::Unknown(String::new());
+        let is_free = |name: &RelationName| {
+            let found = self.data.resolve(name, &anywhere);
+            let free = |oid| !self.sensitivity.has(oid) && self.view_chosen_by(oid).is_empty();
+            match found.candidates() {
+                [] => is_system_name(name),
+                some => some.iter().all(|relation| free(relation.oid)),
+            }
+        };
+        let shows = |f: &FunctionName| SHOWS_VALUES_FUNCTIONS.contains(&f.name.as_str());
+        reached.unknown.is_none()
+            && !reached.kinds.iter().any(|k| matches!(k, K::Call | K::Do | K::Execute | K::Unknown))
+            && !reached.functions.iter().any(shows)
+            && reached.reads.iter().chain(&reached.writes).all(is_free)
+    }
+
     /// Whether the statement reads a relation that has, or may have, sensitive columns.
     pub fn reads_sensitive(&self, statement: &Statement) -> bool {
         let all = Mentions { columns: Vec::new(), every_column: true };

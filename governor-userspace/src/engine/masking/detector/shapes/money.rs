@@ -21,8 +21,16 @@ pub(super) const SHAPES: &[Shape] = &[
     ),
     // A bank code of letters alone may be a word: it needs its column.
     shape(K::Bic, Id, 70, false, r"[A-Z]{6}[A-Z0-9]{2}(?:XXX)", bic),
-    shape(K::Bic, Id, 60, false, r"[A-Z]{6}(?:[0-9][A-Z0-9]|[A-Z][0-9])(?:[A-Z0-9]{3})?", bic),
-    shape(K::Bic, Id, 35, false, r"[A-Z]{8}(?:[A-Z0-9]{3})?", bic),
+    shape(
+        K::Bic,
+        Id,
+        60,
+        false,
+        r"[A-Z]{6}(?:(?:[0-9][A-Z]|[A-Z][0-9])(?:[A-Z0-9]{3})?|[0-9]{2}[A-Z0-9]{3})",
+        bic,
+    ),
+    // A word, or a word and a number, looks the same: DENVER15.
+    shape(K::Bic, Id, 35, false, r"[A-Z]{6}(?:[A-Z]{2}(?:[A-Z0-9]{3})?|[0-9]{2})", bic),
     shape(K::BitcoinAddress, Token, 98, true, r"[13][1-9A-HJ-NP-Za-km-z]{25,34}", wallet::bitcoin),
     shape(K::BitcoinAddress, Token, 98, true, r"(?:bc|tb)1[02-9ac-hj-np-z]{36,71}", wallet::segwit),
     shape(K::LitecoinAddress, Token, 98, true, r"ltc1[02-9ac-hj-np-z]{36,71}", wallet::segwit),
