@@ -276,28 +276,11 @@ impl Driver {
                 };
                 return psql;
             }
-            Self::Psycopg | Self::Asyncpg | Self::Pg8000 => {
-                let mut python = program(&programs::python());
-                python.env("PYTHONDONTWRITEBYTECODE", "1").arg(source(match self {
-                    Self::Psycopg => "with_psycopg.py",
-                    Self::Asyncpg => "with_asyncpg.py",
-                    _ => "with_pg8000.py",
-                }));
-                python
-            }
-            Self::NodePostgres => {
-                let mut node = program(Path::new("node"));
-                node.env("NODE_NO_WARNINGS", "1")
-                    .env("NODE_PATH", programs::node_modules())
-                    .arg(source("with_node.js"));
-                node
-            }
-            Self::Pgjdbc => {
-                let mut java = program(Path::new("java"));
-                java.args(["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp"]).arg(programs::jdbc());
-                java.arg(source("Jdbc.java"));
-                java
-            }
+            Self::Psycopg => client::python(&source("with_psycopg.py"), port),
+            Self::Asyncpg => client::python(&source("with_asyncpg.py"), port),
+            Self::Pg8000 => client::python(&source("with_pg8000.py"), port),
+            Self::NodePostgres => client::node(&source("with_node.js"), port),
+            Self::Pgjdbc => client::java(&source("Jdbc.java"), port),
             Self::DbdPg => {
                 let mut perl = program(Path::new("/usr/bin/perl"));
                 perl.arg(source("dbd_pg.pl"));

@@ -399,29 +399,16 @@ impl Driver {
 
     fn command(self, port: u16) -> Command {
         let source = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("transforms").join(name);
-        let program = |program: &Path| client::outside(&program.to_string_lossy(), port);
         match self {
-            Self::Psycopg | Self::Asyncpg | Self::Pg8000 => {
-                let mut python = program(&programs::python());
-                python.env("PYTHONDONTWRITEBYTECODE", "1").arg(source(match self {
-                    Self::Psycopg => "with_psycopg.py",
-                    Self::Asyncpg => "with_asyncpg.py",
-                    _ => "with_pg8000.py",
-                }));
-                python
-            }
+            Self::Psycopg => client::python(&source("with_psycopg.py"), port),
+            Self::Asyncpg => client::python(&source("with_asyncpg.py"), port),
+            Self::Pg8000 => client::python(&source("with_pg8000.py"), port),
             Self::NodePostgres => {
-                let mut node = program(Path::new("node"));
-                node.env("NODE_PATH", programs::node_modules()).env("PGSSLMODE", "disable");
-                node.arg(source("with_node.js"));
+                let mut node = client::node(&source("with_node.js"), port);
+                node.env("PGSSLMODE", "disable");
                 node
             }
-            Self::Pgjdbc => {
-                let mut java = program(Path::new("java"));
-                java.args(["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp"]).arg(programs::jdbc());
-                java.arg(source("Transforms.java"));
-                java
-            }
+            Self::Pgjdbc => client::java(&source("Transforms.java"), port),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::cgroup::{self, Cgroup, Class};
 use crate::postgres::PASSWORD;
+use crate::programs;
 use anyhow::Result;
+use std::path::Path;
 use std::process::Command;
 
 /// A client program of PostgreSQL in the group of `class`, told to go to 127.0.0.1 and `port` by environment.
@@ -12,6 +14,27 @@ pub fn command(program: &str, group: &Cgroup, class: Class, port: u16) -> Result
     let mut command = outside(program, port);
     cgroup::enter(&mut command, &group.client(class))?;
     Ok(command)
+}
+
+/// A script run by the Python that has the drivers, outside of any captured group.
+pub fn python(script: &Path, port: u16) -> Command {
+    let mut python = outside(&programs::python().to_string_lossy(), port);
+    python.env("PYTHONDONTWRITEBYTECODE", "1").arg(script);
+    python
+}
+
+/// A script run by Node.js with its drivers.
+pub fn node(script: &Path, port: u16) -> Command {
+    let mut node = outside("node", port);
+    node.env("NODE_NO_WARNINGS", "1").env("NODE_PATH", programs::node_modules()).arg(script);
+    node
+}
+
+/// One source file run by Java with pgjdbc.
+pub fn java(source: &Path, port: u16) -> Command {
+    let mut java = outside("java", port);
+    java.args(["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp"]).arg(programs::jdbc()).arg(source);
+    java
 }
 
 /// The same client outside of any captured group: goes directly to the server.

@@ -17,6 +17,21 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// One of the engine's benches, which needs neither kernel programs nor a host.
+pub fn engine_bench(name: &str) -> Command {
+    let mut cargo = cargo();
+    cargo.args([
+        "bench",
+        "--quiet",
+        "--package",
+        "governor-userspace",
+        "--no-default-features",
+        "--bench",
+        name,
+    ]);
+    cargo
+}
+
 /// Runs in the repository and keeps both streams.
 pub fn capture(command: &mut Command) -> Result<Output> {
     command

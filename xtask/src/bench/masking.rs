@@ -31,17 +31,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    let mut cargo = shell::cargo();
-    cargo.args([
-        "bench",
-        "--quiet",
-        "--package",
-        "governor-userspace",
-        "--no-default-features",
-        "--bench",
-        "masking",
-    ]);
-    shell::run(&mut cargo)?;
+    shell::run(&mut shell::engine_bench("masking"))?;
     if options.engine_only {
         return Ok(());
     }

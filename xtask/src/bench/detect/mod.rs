@@ -108,17 +108,8 @@ struct AnswersWithColumns {
 
 /// Runs the bench of the engine, which has the detectors and the generator.
 fn bench(arguments: &[&str], out: &Path) -> Result<()> {
-    let mut cargo = shell::cargo();
-    cargo.args([
-        "bench",
-        "--quiet",
-        "--package",
-        "governor-userspace",
-        "--no-default-features",
-        "--bench",
-        "detect",
-        "--",
-    ]);
+    let mut cargo = shell::engine_bench("detect");
+    cargo.arg("--");
     shell::run(cargo.args(arguments).arg("--out").arg(out))
 }
 
