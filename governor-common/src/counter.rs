@@ -49,6 +49,9 @@ counters! {
     RefusedDeviceBound = "refused_device_bound",
     /// Events that the ring buffer had no room for.
     EventsDropped = "events_dropped",
+    /// Sockets made in namespaces without a listener, as far as they were told: a namespace at most once in
+    /// [`crate::limits::NAMESPACE_SEEN_INTERVAL_NS`].
+    NamespaceSeen = "namespace_seen",
 }
 
 /// Number of elements of the counter array.

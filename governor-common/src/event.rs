@@ -39,6 +39,9 @@ pub enum EventCause {
     /// The socket is bound to a device, and its owner may not unbind it (CAP_NET_RAW): it cannot
     /// reach the agent. Refused even where the rule fails open: a binding must be no way around.
     DeviceBound = 7,
+    /// Not a connection: a socket was made in a network namespace in which the agent has no listener. Its
+    /// `connect()` may follow.
+    NamespaceSeen = 8,
 }
 
 impl EventCause {
@@ -51,6 +54,7 @@ impl EventCause {
             5 => Self::BindRefused,
             6 => Self::PendingFailed,
             7 => Self::DeviceBound,
+            8 => Self::NamespaceSeen,
             _ => return None,
         })
     }

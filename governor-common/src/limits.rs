@@ -12,16 +12,23 @@ pub const RULES_COUNT_MAX: u32 = 4096;
 pub const PENDING_COUNT_MAX: u32 = 65_536;
 
 /// Listening sockets of the agent: namespaces × families × spread.
-pub const LISTENERS_COUNT_MAX: u32 = 8192;
+pub const LISTENERS_COUNT_MAX: u32 = 16_384;
 
 /// Namespaces × families.
 pub const LISTENER_GROUPS_COUNT_MAX: u32 = 2048;
 
 /// Ports that only the agent may bind.
-pub const GUARDED_PORTS_COUNT_MAX: u32 = 8192;
+pub const GUARDED_PORTS_COUNT_MAX: u32 = 16_384;
 
 /// Events of about 90 bytes; a power of two and a multiple of the page size.
 pub const EVENTS_BYTES: u32 = 256 * 1024;
 
 /// A wedged agent is noticed after this; several times the agent's beat.
 pub const HEARTBEAT_TIMEOUT_NS_DEFAULT: u64 = 10_000_000_000;
+
+/// Namespaces without a listener of which sockets were told lately; least recently used ones go first, and
+/// are told again.
+pub const NAMESPACES_SEEN_COUNT_MAX: u32 = 1024;
+
+/// A namespace without a listener is told at most so often: long enough for the agent to open one.
+pub const NAMESPACE_SEEN_INTERVAL_NS: u64 = 100_000_000;

@@ -66,3 +66,8 @@ pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS_C
 /// `emit` writes; agent consumes.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(limits::EVENTS_BYTES, 0);
+
+/// `announce_namespace` writes the time at which it told of a namespace, and compares. LRU.
+#[map]
+pub static NAMESPACES_SEEN: LruHashMap<u64, u64> =
+    LruHashMap::with_max_entries(limits::NAMESPACES_SEEN_COUNT_MAX, 0);

@@ -12,6 +12,7 @@ pub mod database;
 pub mod governor;
 pub mod http;
 pub mod model;
+pub mod namespace;
 pub mod pki;
 pub mod postgres;
 pub mod process;
@@ -26,6 +27,7 @@ pub mod wire;
 
 pub use cgroup::{Cgroup, Class};
 pub use governor::{Governor, Options};
+pub use namespace::Namespace;
 pub use postgres::{Auth, Postgres};
 pub use process::{Finished, Running};
 pub use site::Site;

@@ -2,10 +2,12 @@
 //!
 //! The server refuses to run as root, so as root everything runs as the user `postgres` that the package makes.
 
+use crate::namespace::Namespace;
 use crate::process::{self, Finished};
 use crate::programs::Programs;
 use crate::wait;
 use anyhow::{Context, Result, bail};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -39,6 +41,8 @@ pub struct Postgres {
     dir: TempDir,
     programs: Programs,
     port: u16,
+    /// The process whose network namespace the server runs in, and the port it has to take there.
+    place: Option<(u32, u16)>,
     child: Option<Child>,
 }
 
@@ -52,8 +56,22 @@ impl Postgres {
         Self::start_version(None, auth, settings)
     }
 
+    /// A server inside a network namespace, on a port that must be free there.
+    pub fn start_in(namespace: &Namespace, port: u16, auth: Auth, settings: &[&str]) -> Result<Self> {
+        Self::start_at(Some((namespace.pid(), port)), None, auth, settings)
+    }
+
     /// A server of this major version; the distribution's own where none is asked for.
     pub fn start_version(version: Option<u32>, auth: Auth, settings: &[&str]) -> Result<Self> {
+        Self::start_at(None, version, auth, settings)
+    }
+
+    fn start_at(
+        place: Option<(u32, u16)>,
+        version: Option<u32>,
+        auth: Auth,
+        settings: &[&str],
+    ) -> Result<Self> {
         let programs = Programs::find(version)?;
         let dir = tempfile::Builder::new().prefix("governor-pg-").tempdir()?;
         if let Some((uid, gid)) = server_user()? {
@@ -71,7 +89,7 @@ impl Postgres {
                  host all all ::1/128 {word}\n"
             ),
         )?;
-        let mut server = Self { dir, programs, port: 0, child: None };
+        let mut server = Self { dir, programs, port: 0, place, child: None };
         // Between choosing a free port and binding it, somebody else may take it.
         let mut last = None;
         for _ in 0..5 {
@@ -147,9 +165,18 @@ impl Postgres {
     }
 
     fn launch(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
-        self.port = free_port()?;
         let log = std::fs::File::create(self.log_path())?;
-        let mut command = as_server_user(&self.programs.bin.join("postgres"))?;
+        let program = self.programs.bin.join("postgres");
+        let mut command = match self.place {
+            Some((pid, port)) => {
+                self.port = port;
+                as_server_user_in(&program, pid)?
+            }
+            None => {
+                self.port = free_port()?;
+                as_server_user(&program)?
+            }
+        };
         command.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(self.dir.path());
         command.args(["-p", &self.port.to_string()]);
         let password_encryption =
@@ -218,6 +245,26 @@ pub fn free_port() -> Result<u16> {
 fn as_server_user(program: &Path) -> Result<Command> {
     let mut command = Command::new(program);
     run_as_server_user(&mut command)?;
+    Ok(command)
+}
+
+/// The same in the network namespace of another process. Entering takes root, which `Command` would have given
+/// up before.
+fn as_server_user_in(program: &Path, pid: u32) -> Result<Command> {
+    let mut command = Command::new(program);
+    command.env("LC_ALL", "C.UTF-8").current_dir("/");
+    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
+    let user = server_user()?.context("a network namespace takes root")?;
+    // SAFETY: plain system calls on numbers and an open descriptor, allowed between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            let done = libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) == 0
+                && libc::setgroups(0, std::ptr::null()) == 0
+                && libc::setgid(user.1) == 0
+                && libc::setuid(user.0) == 0;
+            if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+        });
+    }
     Ok(command)
 }
 

@@ -1,6 +1,7 @@
 //! The running agent behind the surface's handle, and its periodic work.
 
 use super::handle::{Agent, Handle, LedgerStatus, PolicyReload};
+use super::namespaces::Hints;
 use super::record;
 use crate::engine::approval::State;
 use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, HoldEnd};
@@ -10,7 +11,7 @@ use crate::host::clock;
 use crate::host::config::Config;
 use crate::host::discovery::{DataAsk, DataColumn, DataError, DataFilter, DiscoveryKeeper};
 use crate::host::glass::{self, GlassAnswer, GlassError, GlassKeeper, GlassRequest};
-use crate::host::kernel::{Kernel, KernelEvents};
+use crate::host::kernel::{EventCause, Kernel, KernelEvents};
 use crate::host::ledger::{Health, Ledger};
 use crate::host::masking::{KeyInfo, RevealAnswer, RevealError, RevealKeeper, RevealRequest, RotateError};
 use crate::host::policy::{PolicyStore, PolicyWatch};
@@ -191,6 +192,7 @@ pub(super) fn background(
     shared: &Arc<Shared>,
     data: &Arc<DiscoveryKeeper>,
     handle: &Handle,
+    hints: Option<Hints>,
 ) -> anyhow::Result<Background> {
     let stop = Arc::new(AtomicBool::new(false));
     let thread = {
@@ -232,7 +234,7 @@ pub(super) fn background(
                 }
             }
         }));
-        tasks.push(tokio::spawn(kernel_events(kernel.take_events()?)));
+        tasks.push(tokio::spawn(kernel_events(kernel.take_events()?, hints)));
     }
     drop(slot);
     let (ledger, policy, metrics) = (shared.ledger.clone(), shared.policy.clone(), shared.metrics.clone());
@@ -263,9 +265,19 @@ fn ledger_tick(shared: &Shared, handle: &Handle) {
     handle.metrics().audit_written(stats.records, stats.bytes, stats.last_seq);
 }
 
-async fn kernel_events(mut events: KernelEvents) {
+async fn kernel_events(mut events: KernelEvents, hints: Option<Hints>) {
     loop {
-        match events.next().await {
+        let event = events.next().await;
+        if let (Ok(event), Some(hints)) = (&event, &hints) {
+            hints.hear(event);
+        }
+        match event {
+            Ok(event) if event.cause == EventCause::NamespaceSeen => tracing::debug!(
+                pid = event.pid,
+                command = event.command,
+                netns_cookie = event.netns_cookie,
+                "a socket was made in a network namespace without a listener"
+            ),
             Ok(event) => tracing::warn!(
                 cause = ?event.cause,
                 passed = event.passed,

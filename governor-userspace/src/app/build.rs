@@ -2,6 +2,7 @@
 
 use super::agent::{KernelSlot, Running};
 use super::handle::{Handle, HandleParts};
+use super::namespaces::Means;
 use super::options::RunOptions;
 use crate::engine::masking::{Detectors, Masker};
 use crate::engine::model::Timestamp;
@@ -15,14 +16,14 @@ use crate::host::identity::Identifier;
 use crate::host::kernel::{CaptureRule, Kernel, KernelOptions, cgroup2_mount};
 use crate::host::ledger::{Ledger, LedgerOptions};
 use crate::host::masking::{KeySource, MaskingKeys, RevealKeeper};
+use crate::host::namespaces::Entrance;
 use crate::host::policy::PolicyStore;
-use crate::host::proxy::{self, CancelRegistry, Drain, PortRule, Shared, Sources};
+use crate::host::proxy::{self, CancelRegistry, Doors, Drain, PortRule, Shared, Sources};
 use crate::host::telemetry::Metrics;
 use crate::host::tls::{TLS_DIRECTORY, Tls, TlsOptions};
 use anyhow::Context as _;
 use parking_lot::Mutex;
 use std::net::TcpListener;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -62,13 +63,11 @@ pub(super) fn build(
     let identifier = Identifier::new(config.identity.rules.clone(), mount.clone())?;
     let mut kernel = Kernel::load(&kernel_options(state, config, &mount)?)?;
     let exemption = kernel.exemption()?;
-    let listeners = proxy::bind(&exemption)?;
-    for listener in &listeners {
-        kernel.serve_listener(listener.as_fd())?;
-    }
+    let listeners = proxy::serve(&mut kernel, proxy::bind(&exemption, config.capture.listeners, false)?)?;
     let shared = Arc::new(Shared {
         flows: kernel.flows()?,
         exemption,
+        entrance: Entrance::open().context("the thread that enters network namespaces")?,
         identifier,
         ledger: ledger.clone(),
         approvals: approvals.clone(),
@@ -135,7 +134,9 @@ fn open_discovery(file: &DiscoveryFile, config: &Config, now: Timestamp) -> anyh
              (`governor audit search --event data_ruling` has them); the file is kept as it was"
         );
     }
-    Ok(Arc::new(Discovery::new(config.masking.discovery, loaded.records)))
+    // A network namespace is known by numbers that mean another one after the host was booted.
+    let lasting = loaded.records.into_iter().filter(|record| record.place.server.namespace.is_none());
+    Ok(Arc::new(Discovery::new(config.masking.discovery, lasting.collect())))
 }
 
 /// Reads the certificates, and says once what a new CA means for clients.
@@ -217,6 +218,29 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
         own_cgroups: vec![own],
         pin_dir: Some(state.join("pins")),
         debug_log: config.log.level >= config::LogLevel::Debug,
+    })
+}
+
+/// What the keeper of network namespaces works with.
+pub(super) fn means(
+    config: &Config,
+    shared: &Shared,
+    kernel: &KernelSlot,
+    doors: Doors,
+) -> anyhow::Result<Means> {
+    let mount = cgroup2_mount()?;
+    let below = |directory: PathBuf| {
+        let path = directory.canonicalize().unwrap_or(directory);
+        format!("/{}", path.strip_prefix(&mount).unwrap_or(&path).display())
+    };
+    Ok(Means {
+        kernel: kernel.clone(),
+        exemption: shared.exemption.clone(),
+        doors,
+        metrics: shared.metrics.clone(),
+        cgroups: config.capture.rules.iter().map(|rule| below(rule.cgroup.directory(&mount))).collect(),
+        count_max: config.capture.namespaces_max,
+        listeners: config.capture.listeners,
     })
 }
 

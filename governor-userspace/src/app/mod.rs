@@ -8,6 +8,7 @@ mod agent;
 mod build;
 mod faces;
 pub mod handle;
+mod namespaces;
 mod options;
 mod signals;
 
@@ -15,6 +16,7 @@ pub use crate::host::config::Profile;
 pub use faces::{Faces, OpenFaces, Places};
 pub use options::RunOptions;
 
+use self::namespaces::Namespaces;
 use crate::engine::audit::{AuditEvent, AuditRecord};
 use crate::host::config::{self, Config, Overrides};
 use crate::host::proxy::{Door, Doors, Drain, Listener, Workers};
@@ -57,8 +59,9 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     let doors = Doors::new(workers.clone(), shared.metrics.clone(), stop_seen);
     let mut open_doors = Vec::new();
     for listener in listeners {
-        open_doors.push(doors.open(Listener::Tcp(listener), Door::Redirected)?);
+        open_doors.push(doors.open(Listener::Tcp(listener), Door::Redirected(None))?);
     }
+    let namespaces = Namespaces::keep(build::means(&config, &shared, &kernel, doors.clone())?)?;
     agent::record_start(&ledger, &config, &handle, &lost)?;
     reveal.record_created().map_err(anyhow::Error::msg)?;
     kernel.lock().as_mut().context("the kernel programs are gone")?.attach()?;
@@ -70,7 +73,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
             "the agent before this one ended without taking its kernel programs off"
         );
     }
-    let tasks = agent::background(&kernel, &shared, &data, &handle)?;
+    let tasks = agent::background(&kernel, &shared, &data, &handle, namespaces.hints())?;
     faces.serve(&handle);
     handle.set_ready();
     signals::tell_ready(options.ready_fd)?;
@@ -90,7 +93,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     let sessions_ended = drained(&drain, &workers, config.limits.drain_timeout, &mut signals).await;
     stop.send_replace(true);
     doors.closed().await;
-    drop((open_doors, tasks));
+    drop((open_doors, namespaces, tasks));
     if let (true, Ok(workers)) = (sessions_ended, Arc::try_unwrap(workers).map_err(|_| ())) {
         workers.join();
     }

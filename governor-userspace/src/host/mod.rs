@@ -9,6 +9,7 @@ pub mod identity;
 pub mod kernel;
 pub mod ledger;
 pub mod masking;
+pub mod namespaces;
 pub mod policy;
 pub mod ports;
 pub mod proxy;

@@ -31,7 +31,7 @@ pub use copy::{CopyFormat, CopyOptions};
 pub use decision::{
     Decision, DecisionId, Hold, LimitKind, Limits, MaskStyle, Obligations, Rate, Reason, Verdict,
 };
-pub use endpoint::{Claims, Endpoint, SessionId};
+pub use endpoint::{Claims, Endpoint, NetworkNamespace, SessionId};
 pub use lineage::{Doubt, Flow, Lineage, Temporary};
 pub use mask_doubt::MaskDoubt;
 pub use pattern::wildcard;

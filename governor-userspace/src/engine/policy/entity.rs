@@ -207,7 +207,9 @@ pub(super) fn column(
 }
 
 fn server_uid(types: &Types, endpoint: &Endpoint) -> EntityUid {
-    let canonical = Endpoint { address: endpoint.address.to_canonical(), ..endpoint.clone() };
+    // Policies name a server as clients dial it, in whatever network namespace they are.
+    let address = endpoint.address.to_canonical();
+    let canonical = Endpoint { address, namespace: None, ..endpoint.clone() };
     uid(types.server.clone(), &canonical.to_string())
 }
 

@@ -49,6 +49,8 @@ table!(File {
 table!(Capture {
     rules: Option<Vec<CaptureRule>>,
     own_cgroup: Value<String>,
+    namespaces_max: Value<u32>,
+    listeners: Value<u32>,
 });
 
 table!(CaptureRule {

@@ -48,6 +48,10 @@ pub struct Capture {
     pub rules: Vec<CaptureRule>,
     /// Where governor's own sockets live; `None` is the group that governor runs in.
     pub own_cgroup: Option<CgroupRef>,
+    /// Network namespaces beside governor's own that are served.
+    pub namespaces_max: usize,
+    /// Listeners for each address family in each namespace.
+    pub listeners: usize,
 }
 
 /// Ports captured in one cgroup and the groups below it. No two rules share cgroup and port.
@@ -374,7 +378,7 @@ impl LogLevel {
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { rules: vec![CaptureRule::default()], own_cgroup: None }
+        Self { rules: vec![CaptureRule::default()], own_cgroup: None, namespaces_max: 256, listeners: 4 }
     }
 }
 

@@ -7,7 +7,7 @@ use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
 use super::pins::{PinDirectory, Previous};
 use super::{KernelError, KernelEvents, KernelOptions, probe};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
-use aya::programs::{CgroupSockAddr, ProgramError, SockOps};
+use aya::programs::{CgroupSock, CgroupSockAddr, ProgramError, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use governor_common::capture::{GuardedPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings};
 use governor_common::flow::{FAMILY_V4, FAMILY_V6, FlowTuple};
@@ -28,6 +28,8 @@ pub struct Kernel {
     pub(super) links: Vec<HeldLink>,
     pub(super) pins: Option<PinDirectory>,
     pub(super) previous: Option<Previous>,
+    /// This kernel takes the program that tells of new namespaces.
+    pub(super) announces: bool,
     captured_ports: HashSet<u16>,
     listeners: SockHash<MapData, ListenerKey>,
     listener_counts: HashMap<MapData, ListenerGroup, u32>,
@@ -78,6 +80,14 @@ impl Kernel {
         }
         let found: &mut SockOps = program_mut(&mut ebpf, HAND_OVER)?;
         found.load().map_err(|error| program_error(HAND_OVER, &error))?;
+        let found: &mut CgroupSock = program_mut(&mut ebpf, ANNOUNCE_NAMESPACE)?;
+        let announces = found.load().map_err(|error| program_error(ANNOUNCE_NAMESPACE, &error));
+        if let Err(error) = &announces {
+            tracing::warn!(
+                %error,
+                "new network namespaces are found later than need be: their first connection may be refused"
+            );
+        }
         if let Some(pins) = pins {
             pins.pin_maps(&ebpf)?;
         }
@@ -99,6 +109,7 @@ impl Kernel {
             links: Vec::new(),
             pins: None,
             previous: None,
+            announces: announces.is_ok(),
             ebpf,
         };
         kernel.write_settings(HEARTBEAT_TIMEOUT_NS_DEFAULT, options.debug_log)?;
@@ -138,22 +149,43 @@ impl Kernel {
             IpAddr::V6(_) => u32::from(FAMILY_V6),
         };
 
-        // A slot whose socket is gone is used again.
-        let mut taken: Vec<u32> = Vec::new();
-        for key in self.listeners.keys() {
-            let key = key.map_err(broken("LISTENERS"))?;
-            if key.netns_cookie == netns_cookie && key.family == family {
-                taken.push(key.slot);
+        // A slot whose socket is gone is used again: the kernel has emptied it.
+        let mut slot = 0;
+        loop {
+            let key = ListenerKey { netns_cookie, family, slot };
+            match self.listeners.insert(key, listener, NO_EXIST) {
+                Ok(()) => break,
+                Err(error) if is_exists(&error) && slot < SLOTS_MAX => slot += 1,
+                Err(error) => return Err(broken("LISTENERS")(error)),
             }
         }
-        let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or(0);
-        let key = ListenerKey { netns_cookie, family, slot };
-        self.listeners.insert(key, listener, 0).map_err(broken("LISTENERS"))?;
         let guard = GuardedPort { netns_cookie, port: address.port().into(), reserved: 0 };
         self.guarded_ports.insert(guard, 1, 0).map_err(broken("GUARDED_PORTS"))?;
         let group = ListenerGroup { netns_cookie, family, reserved: 0 };
         let count = self.listener_counts.get(&group, 0).unwrap_or(0).max(slot + 1);
         self.listener_counts.insert(group, count, 0).map_err(broken("LISTENER_COUNTS"))
+    }
+
+    /// Takes the listeners of a network namespace back, before they are closed: connections there meet the
+    /// rule for an unknown namespace from now on.
+    pub fn withdraw_namespace(&mut self, netns_cookie: u64) -> Result<(), KernelError> {
+        for family in [FAMILY_V4, FAMILY_V6].map(u32::from) {
+            let group = ListenerGroup { netns_cookie, family, reserved: 0 };
+            let count = self.listener_counts.get(&group, 0).unwrap_or(0);
+            removed(self.listener_counts.remove(&group)).map_err(broken("LISTENER_COUNTS"))?;
+            for slot in 0..count {
+                let key = ListenerKey { netns_cookie, family, slot };
+                removed(self.listeners.remove(&key)).map_err(broken("LISTENERS"))?;
+            }
+        }
+        let mut guarded = Vec::new();
+        for key in self.guarded_ports.keys() {
+            guarded.push(key.map_err(broken("GUARDED_PORTS"))?);
+        }
+        for key in guarded.into_iter().filter(|key| key.netns_cookie == netns_cookie) {
+            removed(self.guarded_ports.remove(&key)).map_err(broken("GUARDED_PORTS"))?;
+        }
+        Ok(())
     }
 
     /// A handle to look up the flows of accepted sockets.
@@ -218,14 +250,10 @@ impl Kernel {
             let cgroup = Cgroup::open(&rule.cgroup)?;
             let flags = if rule.fail_open { Rule::FAIL_OPEN } else { 0 };
             rules.insert(RuleKey::new(cgroup.id, rule.port), Rule { flags }, NO_EXIST).map_err(|error| {
-                match error {
-                    MapError::SyscallError(ref failed)
-                        if failed.io_error.raw_os_error() == Some(libc::EEXIST) =>
-                    {
-                        KernelError::DuplicateRule { port: rule.port, cgroup: rule.cgroup.clone() }
-                    }
-                    error => broken("RULES")(error),
+                if is_exists(&error) {
+                    return KernelError::DuplicateRule { port: rule.port, cgroup: rule.cgroup.clone() };
                 }
+                broken("RULES")(error)
             })?;
             if !self.rule_cgroups.iter().any(|known| known.id == cgroup.id) {
                 self.rule_cgroups.push(cgroup);
@@ -239,9 +267,12 @@ impl Kernel {
 pub(super) const SOCKET_ADDRESS_PROGRAMS: [&str; 6] =
     ["getpeername4", "getpeername6", "bind4", "bind6", "connect4", "connect6"];
 pub(super) const HAND_OVER: &str = "hand_over";
+pub(super) const ANNOUNCE_NAMESPACE: &str = "announce_namespace";
 
 /// `BPF_NOEXIST`.
 const NO_EXIST: u64 = 1;
+/// Listeners of one family in one namespace.
+const SLOTS_MAX: u32 = 63;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/governor.bpf.o"));
 
@@ -263,6 +294,20 @@ pub(super) fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelErro
 
 fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError> {
     M::try_from(map(ebpf, name)?).map_err(broken(name))
+}
+
+/// Refused by [`NO_EXIST`].
+fn is_exists(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(failed) if failed.io_error.raw_os_error() == Some(libc::EEXIST))
+}
+
+/// An entry that is gone already is as good as removed.
+fn removed(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(failed)) if failed.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        other => other,
+    }
 }
 
 fn object_error(error: &EbpfError) -> KernelError {
@@ -298,8 +343,9 @@ pub(super) fn not_permitted(action: &str) -> KernelError {
     KernelError::NotPermitted { action: action.to_owned(), missing }
 }
 
-/// The number by which the kernel programs know the network namespace of a socket.
-fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, KernelError> {
+/// The number by which the kernel programs know the network namespace of a socket. Never used again while the
+/// host is up.
+pub fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, KernelError> {
     let mut cookie = 0_u64;
     let mut length = size_of::<u64>() as libc::socklen_t;
     // SAFETY: the buffer is eight bytes, as `length` says, and outlives the call.
@@ -314,7 +360,7 @@ fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, KernelError> {
     };
     if result != 0 {
         return Err(KernelError::System {
-            action: "asking for the network namespace of a listener (Linux 5.14)",
+            action: "asking for the network namespace of a socket (Linux 5.14)",
             source: io::Error::last_os_error(),
         });
     }

@@ -148,6 +148,8 @@ pub struct Counters {
     pub bind_refused: u64,
     /// Events lost because the ring buffer was full.
     pub events_dropped: u64,
+    /// Times that sockets in namespaces without a listener were told.
+    pub namespace_seen: u64,
 }
 
 impl Counters {
@@ -172,6 +174,7 @@ impl Counters {
             peer_shown: sum(Counter::PeerShown)?,
             bind_refused: sum(Counter::BindRefused)?,
             events_dropped: sum(Counter::EventsDropped)?,
+            namespace_seen: sum(Counter::NamespaceSeen)?,
         })
     }
 
@@ -193,6 +196,7 @@ impl Counters {
             (Counter::PeerShown.name(), self.peer_shown),
             (Counter::BindRefused.name(), self.bind_refused),
             (Counter::EventsDropped.name(), self.events_dropped),
+            (Counter::NamespaceSeen.name(), self.namespace_seen),
         ]
     }
 

@@ -23,7 +23,7 @@ pub use cgroup::cgroup2_mount;
 pub use error::KernelError;
 pub use events::{KernelEvent, KernelEvents};
 pub use governor_common::event::EventCause;
-pub use load::Kernel;
+pub use load::{Kernel, netns_cookie};
 pub use maps::{Counters, Exemption, Flow, FlowTable, Heartbeat};
 pub use pins::Previous;
 

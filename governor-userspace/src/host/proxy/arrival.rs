@@ -7,14 +7,19 @@ use super::socket::Socket;
 use super::worker::Shared;
 use crate::engine::model::Endpoint;
 use crate::host::identity::Attested;
+use crate::host::namespaces::Namespace;
 use crate::host::telemetry::RefusedReason;
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 /// What the connections of one listener have in common.
 #[derive(Clone, Debug)]
 pub enum Door {
-    /// The connect hooks send connections here: origin and identity lie on the accepted socket.
-    Redirected,
+    /// The connect hooks send connections here: origin and identity lie on the accepted socket. With the
+    /// network namespace that it listens in, where that is not governor's own.
+    Redirected(Option<Arc<Namespace>>),
 }
 
 /// A connection before its first byte.
@@ -31,18 +36,35 @@ pub(super) struct Arrival {
 #[derive(Clone, Debug)]
 pub(super) struct Route {
     pub destination: Endpoint,
+    /// Where it is dialled from, so that the client's own addresses, routes and loopback hold; `None` is
+    /// governor's own network namespace.
+    pub namespace: Option<Arc<Namespace>>,
+}
+
+impl Route {
+    /// Does `work` on this thread, or on another one in the route's network namespace.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+        match &self.namespace {
+            Some(namespace) => namespace.within(work),
+            None => Ok(work()),
+        }
+    }
 }
 
 impl Arrival {
     /// Who is there. `Err` where the connection does not belong here, which is a reason to close it.
     pub fn of(socket: &Socket, door: &Door, shared: &Shared) -> Result<Self, RefusedReason> {
         match door {
-            Door::Redirected => redirected(socket, shared),
+            Door::Redirected(namespace) => redirected(socket, shared, namespace.clone()),
         }
     }
 }
 
-fn redirected(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason> {
+fn redirected(
+    socket: &Socket,
+    shared: &Shared,
+    namespace: Option<Arc<Namespace>>,
+) -> Result<Arrival, RefusedReason> {
     let flow = match shared.flows.flow(socket.as_fd()) {
         Ok(Some(flow)) => flow,
         // Nobody was redirected here: whoever dials governor's own port gets nothing.
@@ -53,9 +75,13 @@ fn redirected(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason
         }
     };
     let peer = socket.tcp().and_then(|tcp| tcp.peer_addr().ok());
+    let endpoint = |address: SocketAddr| Endpoint {
+        namespace: namespace.as_ref().map(|namespace| namespace.id()),
+        ..Endpoint::tcp(address.ip().to_canonical(), address.port())
+    };
     Ok(Arrival {
-        client: peer.map(|peer| Endpoint::tcp(peer.ip().to_canonical(), peer.port())),
-        route: Route { destination: Endpoint::tcp(flow.original.ip().to_canonical(), flow.original.port()) },
+        client: peer.map(endpoint),
+        route: Route { destination: endpoint(flow.original), namespace: namespace.clone() },
         attested: Attested {
             tgid: flow.tgid,
             uid: flow.uid,

@@ -18,6 +18,7 @@ use crate::host::approvals::ApprovalStore;
 use crate::host::identity::Identifier;
 use crate::host::kernel::{Exemption, FlowTable};
 use crate::host::ledger::Ledger;
+use crate::host::namespaces::Entrance;
 use crate::host::policy::PolicyStore;
 use crate::host::telemetry::Metrics;
 use crate::host::tls::Tls;
@@ -44,6 +45,7 @@ pub enum Drain {
 pub struct Shared {
     pub flows: FlowTable,
     pub exemption: Exemption,
+    pub entrance: Entrance,
     pub identifier: Identifier,
     pub ledger: Ledger,
     pub approvals: Arc<ApprovalStore>,

@@ -3,7 +3,10 @@
 //! [`Metrics`](super::Metrics) is built from it and `docs/metrics.md` is generated from it, so what
 //! is exposed, what is documented and what is counted cannot differ.
 
-use super::labels::{Attempt, Cache, CancelResult, Closed, Direction, HoldResult, RefusedReason, words};
+use super::labels::{
+    Attempt, Cache, CancelResult, Closed, Direction, HoldResult, NamespaceFailure, NamespaceFound,
+    RefusedReason, words,
+};
 use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
@@ -151,6 +154,14 @@ pub static TABLE: &[Definition] = &[
         "Accepted connections for which the kernel had no identity. Each was refused."),
     row("governor_kernel_events_dropped_total", Kind::Counter, &[],
         "Kernel events lost because the ring buffer was full."),
+    row("governor_namespaces_served", Kind::Gauge, &[],
+        "Network namespaces beside governor's own in which it listens now."),
+    row("governor_namespaces_unserved", Kind::Gauge, &[],
+        "Network namespaces with captured processes in which it does not listen: what they connect is refused or passes."),
+    row("governor_namespaces_opened_total", Kind::Counter, &[label::<NamespaceFound>("found")],
+        "Network namespaces in which it began to listen, by what told of them. `refused`: a connection was lost first."),
+    row("governor_namespace_failures_total", Kind::Counter, &[label::<NamespaceFailure>("reason")],
+        "Attempts to listen in a network namespace that failed."),
 
     row("process_cpu_seconds_total", Kind::CounterFloat, &[],
         "User and system CPU time of the agent."),

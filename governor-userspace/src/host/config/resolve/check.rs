@@ -75,11 +75,16 @@ impl Source<'_> {
     fn capture(&self, written: file::Capture) -> Checked<Capture> {
         let own_cgroup =
             written.own_cgroup.map(|value| self.cgroup(&value, "capture.own_cgroup")).transpose()?;
-        let Some(rules) = written.rules else { return Ok(Capture { own_cgroup, ..Capture::default() }) };
+        let default = Capture::default();
+        let (max, key) = (default.namespaces_max, "capture.namespaces_max");
+        let namespaces_max = self.count(written.namespaces_max, key, max, 0..=1000)?;
+        let listeners = self.count(written.listeners, "capture.listeners", default.listeners, 1..=8)?;
+        let default = Capture { own_cgroup, namespaces_max, listeners, ..default };
+        let Some(rules) = written.rules else { return Ok(default) };
         let mut taken = HashSet::new();
         let rules =
             rules.into_iter().map(|rule| self.capture_rule(rule, &mut taken)).collect::<Checked<_>>()?;
-        Ok(Capture { rules, own_cgroup })
+        Ok(Capture { rules, ..default })
     }
 
     fn capture_rule(
