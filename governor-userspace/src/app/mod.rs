@@ -8,6 +8,7 @@ mod agent;
 mod build;
 mod faces;
 pub mod handle;
+mod open_connections;
 mod options;
 mod signals;
 
@@ -17,6 +18,7 @@ pub use options::RunOptions;
 
 use crate::engine::audit::{AuditEvent, AuditRecord};
 use crate::host::config::{self, Config, Overrides};
+use crate::host::kernel::cgroup2_mount;
 use crate::host::proxy::{Acceptor, Drain, Workers};
 use crate::host::{clock, telemetry};
 use anyhow::Context as _;
@@ -70,7 +72,15 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
             "the agent before this one ended without taking its kernel programs off"
         );
     }
-    let tasks = agent::background(&kernel, &shared, &data, &handle)?;
+    let mut tasks = agent::background(&kernel, &shared, &data, &handle)?;
+    let open = open_connections::OpenConnections::new(
+        &config,
+        &cgroup2_mount()?,
+        shared.exemption.clone(),
+        ledger.clone(),
+        shared.metrics.clone(),
+    );
+    tasks.also("governor-open", move |stop| open.watch(stop))?;
     faces.serve(&handle);
     handle.set_ready();
     signals::tell_ready(options.ready_fd)?;

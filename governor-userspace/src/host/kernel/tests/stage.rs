@@ -69,8 +69,7 @@ impl Stage {
         KernelOptions {
             rules: vec![CaptureRule { port, cgroup: self.clients.clone(), fail_open }],
             own_cgroups: vec![self.agent.clone()],
-            pin_dir: None,
-            debug_log: false,
+            ..KernelOptions::default()
         }
     }
 }
