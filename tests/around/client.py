@@ -243,8 +243,15 @@ def ring_fastopen():
     vector = ctypes.create_string_buffer(vector, 16)
     header = struct.pack('=QI4xQQQQi4x', ctypes.addressof(name), len(sockaddr()), ctypes.addressof(vector), 1, 0, 0, 0)
     header = ctypes.create_string_buffer(header, len(header))
-    ring.run(9, s.fileno(), ctypes.addressof(header), 1, 0, 0, MSG_FASTOPEN)
-    s.settimeout(20); s.started = True; s.keep = (ring, data, name, vector, header)
+    try:
+        ring.run(9, s.fileno(), ctypes.addressof(header), 1, 0, 0, MSG_FASTOPEN)
+        s.started = True
+    except OSError as error:
+        # Without a cookie the connection is under way, and the bytes are not.
+        if error.errno != errno.EINPROGRESS:
+            raise
+        select.select([], [s], [], 20)
+    s.settimeout(20); s.keep = (ring, data, name, vector, header)
     return s
 
 
