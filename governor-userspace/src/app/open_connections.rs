@@ -92,7 +92,7 @@ impl OpenConnections {
     /// One look into every namespace; answers how many connections stay ungoverned.
     fn look(&mut self) -> u64 {
         let mut left = match Diag::here() {
-            Ok(diag) => self.look_into(&diag),
+            Ok(diag) => self.look_into(&diag, None),
             Err(error) => {
                 tracing::error!(%error, "connections that were open before the start cannot be listed");
                 0
@@ -100,8 +100,9 @@ impl OpenConnections {
         };
         let mut blind = 0;
         for namespace in other_namespaces() {
+            let inode = namespace.metadata().ok().map(|metadata| metadata.ino());
             match Diag::of(namespace) {
-                Ok(diag) => left += self.look_into(&diag),
+                Ok(diag) => left += self.look_into(&diag, inode),
                 Err(_) => blind += 1,
             }
         }
@@ -115,7 +116,7 @@ impl OpenConnections {
         left
     }
 
-    fn look_into(&mut self, diag: &Diag) -> u64 {
+    fn look_into(&mut self, diag: &Diag, namespace: Option<u64>) -> u64 {
         let ports: HashSet<u16> = self.scopes.iter().flat_map(|scope| scope.ports.iter().copied()).collect();
         let mut found = Vec::new();
         for port in ports {
@@ -137,7 +138,8 @@ impl OpenConnections {
             if holder.is_some_and(|holder| self.is_own(holder)) {
                 continue;
             }
-            left += u64::from(!self.deal_with(diag, connection, holder, ends));
+            let is_gone = self.deal_with(diag, connection, holder, namespace, ends);
+            left += u64::from(!is_gone);
         }
         left
     }
@@ -148,6 +150,7 @@ impl OpenConnections {
         diag: &Diag,
         connection: &Connection,
         holder: Option<&Holder>,
+        namespace: Option<u64>,
         ends: bool,
     ) -> bool {
         let ended = ends.then(|| diag.end(connection));
@@ -164,8 +167,8 @@ impl OpenConnections {
         }
         self.metrics.open_connection(outcome);
         let told = OpenConnection {
-            client: endpoint(connection.local),
-            destination: endpoint(connection.remote),
+            client: endpoint(connection.local, namespace),
+            destination: endpoint(connection.remote, namespace),
             uid: connection.uid,
             pid: holder.map(|holder| holder.pid),
             command: holder.map(|holder| holder.command.clone()).unwrap_or_default(),
@@ -225,8 +228,8 @@ fn contains(directory: &Path, id: u64) -> bool {
     false
 }
 
-fn endpoint(address: SocketAddr) -> Endpoint {
-    Endpoint { address: address.ip(), port: address.port() }
+fn endpoint(address: SocketAddr, namespace: Option<u64>) -> Endpoint {
+    Endpoint { namespace, ..Endpoint::tcp(address.ip(), address.port()) }
 }
 
 const AGAIN: Duration = Duration::from_secs(5);
