@@ -70,7 +70,8 @@ fn nobody_takes_governors_port_while_it_is_away() {
             assert_eq!(squatter.go().outcome(), "accepted 0");
         }
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }
 
 /// Only the marker exempts, and only governor can reach the map of markers.
@@ -91,7 +92,8 @@ fn nobody_gets_governors_exemption() {
             assert_eq!(stolen.outcome(), "errno EPERM", "descriptor {descriptor}");
         }
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }
 
 /// Neither governor's name, nor its user, nor its cgroup is what exempts it.
@@ -114,7 +116,8 @@ fn governors_own_cgroup_exempts_nobody() {
         }
         stage.assert_governed(&stage.ask(User::Nobody, "plain", "127.0.0.1", &[]));
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }
 
 #[test]
@@ -146,7 +149,8 @@ fn a_flood_hides_no_statement_and_no_refusal() {
         let floods = statements.iter().filter(|record| field(record, "class") == "service").count();
         assert!(floods >= 4000, "{floods} of 4000 statements of the flood are on record");
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }
 
 const REFUSED: &str = r"

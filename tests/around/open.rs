@@ -91,7 +91,8 @@ fn connections_from_before_the_start_are_told_of() {
         let records = stage.site.governor.events("open_connection").unwrap();
         assert!(records.iter().all(|record| field(record, "pid").as_u64() != own), "{records:?}");
         assert_eq!(records.len(), 2);
-    });
+    })
+    .unwrap();
 }
 
 #[test]
@@ -112,5 +113,6 @@ fn connections_from_before_the_start_are_ended_where_the_rule_says_so() {
         assert!(answer.outcome().starts_with("rows "), "{answer:?}");
         // Whoever connects again is governed.
         stage.assert_governed(&stage.ask(User::Nobody, "plain", "127.0.0.1", &[]));
-    });
+    })
+    .unwrap();
 }

@@ -21,7 +21,8 @@ fn a_socket_made_before_the_hooks_is_governed_when_it_connects() {
             stage.assert_governed(&talk.go());
         }
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }
 
 /// Hooks follow the cgroup in which the socket was made; who may move is the kernel's business, and not everybody may.
@@ -43,7 +44,8 @@ fn moving_to_another_cgroup_takes_rights_and_takes_no_socket_along() {
         let answer = stage.ask(User::Root, "moves", "127.0.0.1", &[service.to_str().unwrap(), "later"]);
         stage.assert_recorded(&answer, answer.pid);
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }
 
 /// A socket that another process of the captured groups made, by SCM_RIGHTS: governed as whoever connects it.
@@ -64,7 +66,8 @@ fn a_descriptor_that_is_handed_over_keeps_its_capture() {
             give.go();
         }
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }
 
 fn start_with(stage: &Stage, cgroup: &std::path::Path, way: &str, channel: UnixStream, more: &str) -> Talk {
@@ -92,7 +95,8 @@ fn a_namespace_that_anybody_may_make_reaches_nothing() {
             assert_eq!(stage.heard(&answer.marker), 0);
         }
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }
 
 /// A namespace as a container has it: a cable to the host, and the server at the host's end.
@@ -147,7 +151,8 @@ fn another_network_namespace_is_governed_or_refused() {
             stage.assert_governed(&entered);
         }
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }
 
 /// Rewriting destinations takes CAP_NET_ADMIN in the namespace. The port that the program dials is what counts here; what
@@ -174,7 +179,8 @@ fn translated_addresses_are_governed_by_the_port_that_was_dialled() {
         assert!(set.status.success(), "{}", set.all());
         stage.assert_governed(&stage.ask(User::Nobody, "plain", "203.0.113.9", &[]));
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }
 
 /// A relay makes connections of its own: they are governed, as the relay's.
@@ -193,5 +199,6 @@ fn a_relay_on_the_host_is_governed_as_itself() {
         stage.assert_recorded(&answer, relay.pid());
         relay.go();
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }

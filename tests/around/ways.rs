@@ -49,7 +49,8 @@ fn every_way_to_connect_is_governed_under_its_own_process() {
         }
         assert!(governed >= 15, "only {governed} ways are on this kernel");
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }
 
 #[test]
@@ -78,7 +79,8 @@ fn every_name_of_the_server_is_governed() {
             }
         }
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }
 
 /// A binding to a device cannot be kept, because it would not reach governor: who may undo it is governed, others are refused.
@@ -100,7 +102,8 @@ fn a_device_a_mark_and_a_source_route_lead_nowhere_else() {
         assert_eq!(stage.heard(&routed.marker), stage.records_of(&routed.marker).len(), "{routed:?}");
         println!("a source route: {}", routed.outcome());
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }
 
 #[test]
@@ -119,5 +122,6 @@ fn sockets_that_are_no_tcp_connection_carry_none() {
         let sctp = stage.ask(User::Root, "sctp", "127.0.0.1", &[]);
         assert!(sctp.absent().is_some() || sctp.outcome() == "errno ECONNREFUSED", "{sctp:?}");
         stage.assert_nothing_went_around();
-    });
+    })
+    .unwrap();
 }

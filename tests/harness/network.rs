@@ -6,24 +6,26 @@
 //! runs itself again: one process for each test, in a namespace of its own from its first moment.
 
 use crate::{process, wait};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
 /// Runs the body of a `#[test]` in a network namespace that has only an open `lo`. The test has to have the name of
 /// the function around the closure, as libtest names it.
-pub fn alone<Body: FnOnce()>(body: Body) {
+pub fn alone<Body: FnOnce()>(body: Body) -> Result<()> {
     if std::env::var_os(INSIDE).is_some() {
-        up("lo").expect("lo goes up");
-        return body();
+        up("lo")?;
+        body();
+        return Ok(());
     }
     let name = test_name::<Body>();
-    let finished = again(&name).unwrap_or_else(|error| panic!("{name} in a namespace of its own: {error:#}"));
+    let finished = again(&name).with_context(|| format!("{name} in a namespace of its own"))?;
     // libtest shows this with a test that fails.
     println!("{}", finished.all());
-    assert!(finished.status.success(), "{name} failed in its own network namespace; what it said is above");
-    assert!(finished.out().contains("1 passed"), "the program has no test `{name}`");
+    ensure!(finished.status.success(), "{name} failed in its own network namespace; what it said is above");
+    ensure!(finished.out().contains("1 passed"), "the program has no test `{name}`");
+    Ok(())
 }
 
 fn again(name: &str) -> Result<process::Finished> {

@@ -172,19 +172,6 @@ pub(super) struct Background {
     _watch: Option<PolicyWatch>,
 }
 
-impl Background {
-    /// One more thread, which is told when to end.
-    pub fn also(
-        &mut self,
-        name: &str,
-        work: impl FnOnce(&AtomicBool) + Send + 'static,
-    ) -> std::io::Result<()> {
-        let stop = self.stop.clone();
-        self.threads.push(std::thread::Builder::new().name(name.into()).spawn(move || work(&stop))?);
-        Ok(())
-    }
-}
-
 impl Drop for Background {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);

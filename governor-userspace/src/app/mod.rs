@@ -16,6 +16,7 @@ pub use crate::host::config::Profile;
 pub use faces::{Faces, OpenFaces, Places};
 pub use options::RunOptions;
 
+use self::open_connections::OpenConnections;
 use crate::engine::audit::{AuditEvent, AuditRecord};
 use crate::host::config::{self, Config, Overrides};
 use crate::host::kernel::cgroup2_mount;
@@ -72,15 +73,15 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
             "the agent before this one ended without taking its kernel programs off"
         );
     }
-    let mut tasks = agent::background(&kernel, &shared, &data, &handle)?;
-    let open = open_connections::OpenConnections::new(
+    let tasks = agent::background(&kernel, &shared, &data, &handle)?;
+    let open_connections = OpenConnections::new(
         &config,
         &cgroup2_mount()?,
         shared.exemption.clone(),
         ledger.clone(),
         shared.metrics.clone(),
-    );
-    tasks.also("governor-open", move |stop| open.watch(stop))?;
+    )
+    .watch()?;
     faces.serve(&handle);
     handle.set_ready();
     signals::tell_ready(options.ready_fd)?;
@@ -90,6 +91,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     handle.drain();
     tracing::info!(reason, sessions = workers.active(), "draining");
     signals::tell_stopping();
+    drop(open_connections);
     // New connections are no longer redirected; those that already were are still accepted.
     if let Some(kernel) = kernel.lock().take()
         && let Err(error) = kernel.detach()

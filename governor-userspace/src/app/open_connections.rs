@@ -22,6 +22,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// One rule, as far as it matters here.
@@ -75,8 +76,17 @@ impl OpenConnections {
         }
     }
 
-    /// Looks now, then every [`AGAIN`], until two looks in a row found none.
-    pub fn watch(mut self, stop: &AtomicBool) {
+    /// Looks now, then every [`AGAIN`], until two looks in a row found none. Drop what is returned before the hooks go:
+    /// what connects directly then is no connection from before.
+    pub fn watch(self) -> std::io::Result<Watch> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = stop.clone();
+        let thread =
+            std::thread::Builder::new().name("governor-open".into()).spawn(move || self.run(&told))?;
+        Ok(Watch { stop, thread: Some(thread) })
+    }
+
+    fn run(mut self, stop: &AtomicBool) {
         let mut looked_for_nothing = 0;
         while looked_for_nothing < 2 && !stop.load(Ordering::Relaxed) {
             looked_for_nothing = if self.look() == 0 { looked_for_nothing + 1 } else { 0 };
@@ -195,6 +205,22 @@ impl OpenConnections {
     /// The marker is on the socket, so the socket itself is asked: a name or a cgroup could be imitated.
     fn is_own(&self, holder: &Holder) -> bool {
         duplicate(holder).is_ok_and(|socket| self.exemption.is_marked(socket.as_fd()))
+    }
+}
+
+/// The thread that looks; ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
