@@ -265,6 +265,8 @@ def given():
     s.settimeout(20)
     if MORE[1] == 'connect':
         s.connect(TO)
+    if 'stays' in MORE:
+        return again_on(s)
     return s
 
 
@@ -316,7 +318,10 @@ def new_namespace():
 
 def stays():
     """Asks once, waits, and asks the same again on the same connection."""
-    s = namespace() if MORE else plain()
+    return again_on(namespace() if MORE else plain())
+
+
+def again_on(s):
     print(ask(s), flush=True)
     wait_for_word()
     send_question(s)

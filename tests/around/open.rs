@@ -1,6 +1,6 @@
 //! Connections that were open before governor: told, and ended where the rule says so.
 
-use super::places::Container;
+use super::places::{Container, start_with};
 use super::stage::{Stage, Talk, User};
 use governor_tests::governor::field;
 use governor_tests::network::alone;
@@ -68,7 +68,15 @@ fn connections_from_before_the_start_are_told_of() {
         })
         .unwrap();
         assert_eq!(stage.metric("governor_open_connections_total"), 2);
-        assert!(stage.site.governor.cli(&["status"]).unwrap().out().contains("2 open from before the start"));
+        assert!(
+            stage
+                .site
+                .governor
+                .cli(&["status"])
+                .unwrap()
+                .out()
+                .contains("ungoverned  2 open, from before the start")
+        );
 
         // governor's own connections to the server are none of these.
         let governed = stage.site.wire(Class::Agent).unwrap();
@@ -91,6 +99,32 @@ fn connections_from_before_the_start_are_told_of() {
         let records = stage.site.governor.events("open_connection").unwrap();
         assert!(records.iter().all(|record| field(record, "pid").as_u64() != own), "{records:?}");
         assert_eq!(records.len(), 2);
+    })
+    .unwrap();
+}
+
+/// An accomplice outside of every captured group makes a socket and hands it over: no hook sees it connect.
+#[test]
+fn a_socket_from_elsewhere_is_found_and_ended_where_the_rule_says_so() {
+    alone(|| {
+        let mut stage = stopped_stage("end");
+        stage.site.governor.launch().unwrap();
+        let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (agents, elsewhere) = (stage.site.group.client(Class::Agent), stage.site.group.agent_host());
+        let give = start_with(&stage, &elsewhere, "gives", one, &["fresh"]).ready();
+        // It may be ended before it has its first answer.
+        let taker = start_with(&stage, &agents, "given", other, &["connect", "stays"]);
+        let record = stage
+            .site
+            .governor
+            .wait_for_record("open_connection", |record| {
+                field(record, "pid").as_u64() == Some(u64::from(taker.pid()))
+            })
+            .unwrap();
+        assert_eq!(field(&record, "ended"), true, "{record}");
+        let answer = taker.go();
+        assert_eq!(answer.outcome(), "errno ECONNABORTED", "{answer:?}");
+        give.go();
     })
     .unwrap();
 }

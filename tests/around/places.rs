@@ -57,9 +57,9 @@ fn a_descriptor_that_is_handed_over_keeps_its_capture() {
             (stage.site.group.client(Class::Agent), stage.site.group.client(Class::Service));
         for (state, then) in [("fresh", "connect"), ("connected", "use")] {
             let (one, other) = UnixStream::pair().unwrap();
-            let give = start_with(&stage, &services, "gives", one, state).ready();
+            let give = start_with(&stage, &services, "gives", one, &[state]).ready();
             let giver = give.pid();
-            let answer = start_with(&stage, &agents, "given", other, then).go();
+            let answer = start_with(&stage, &agents, "given", other, &[then]).go();
             let who = if then == "connect" { answer.pid } else { giver };
             // A connected one is its maker's session: the identity is of who connected.
             stage.assert_recorded(&answer, who);
@@ -70,13 +70,24 @@ fn a_descriptor_that_is_handed_over_keeps_its_capture() {
     .unwrap();
 }
 
-fn start_with(stage: &Stage, cgroup: &std::path::Path, way: &str, channel: UnixStream, more: &str) -> Talk {
+pub fn start_with(
+    stage: &Stage,
+    cgroup: &std::path::Path,
+    way: &str,
+    channel: UnixStream,
+    more: &[&str],
+) -> Talk {
     let number = {
         use std::os::fd::AsRawFd as _;
         channel.as_raw_fd().to_string()
     };
-    let (mut command, marker) =
-        stage.attacker(cgroup, User::Nobody, way, ("127.0.0.1", stage.port()), &[&number, more]);
+    let (mut command, marker) = stage.attacker(
+        cgroup,
+        User::Nobody,
+        way,
+        ("127.0.0.1", stage.port()),
+        &[&[number.as_str()], more].concat(),
+    );
     assert_eq!(inherit(&mut command, channel.into()), number);
     Talk::start(way, (command, marker))
 }

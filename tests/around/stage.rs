@@ -196,7 +196,8 @@ impl Talk {
 
     /// Gives the word and waits for the end.
     pub fn go(mut self) -> Answer {
-        self.stdin.write_all(b"\n").unwrap();
+        // It may have ended by itself.
+        self.stdin.write_all(b"\n").ok();
         let mut lines = std::mem::take(&mut self.lines);
         lines.extend(self.stdout.by_ref().lines().map(Result::unwrap));
         assert!(self.child.wait().unwrap().success(), "{}: {lines:?}", self.way);

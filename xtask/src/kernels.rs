@@ -5,7 +5,8 @@
 //! runs them. Emulation needs no hypervisor, so it runs everywhere; it is slow, so limits are generous.
 //!
 //! Images are downloaded once into `target/kernels`. A kernel that cannot be had is skipped with its reason; with `CI` set
-//! that is a failure.
+//! that is a failure. `GOVERNOR_KERNELS=6.1` names others than all of them; `none` is for machines that *are* the kernel
+//! that is tested.
 
 use crate::tally::Tally;
 use crate::{shell, workspace};
@@ -33,6 +34,9 @@ const PROMISES: [Promise; 2] = [
 
 /// Runs the tests on every kernel and adds what they said.
 pub fn run(tally: &mut Tally) {
+    if !PROMISES.iter().any(|promise| wanted(promise.name)) {
+        return tally.skip("kernel", &format!("{CHOICE} names none of them"));
+    }
     if !cfg!(target_arch = "x86_64") {
         return leave_out(tally, "kernel", "images are booted on x86_64 only");
     }
@@ -43,7 +47,7 @@ pub fn run(tally: &mut Tally) {
         Ok(root) => root,
         Err(error) => return tally.check("kernel: the guest's files", Err(error)),
     };
-    for promise in &PROMISES {
+    for promise in PROMISES.iter().filter(|promise| wanted(promise.name)) {
         let name = format!("kernel {}", promise.name);
         match image(promise) {
             Err(error) => leave_out(tally, &name, &format!("{error:#}")),
@@ -53,6 +57,11 @@ pub fn run(tally: &mut Tally) {
             },
         }
     }
+}
+
+/// All, unless the environment chooses.
+fn wanted(name: &str) -> bool {
+    std::env::var(CHOICE).map_or(true, |chosen| chosen.split([',', ' ']).any(|word| word == name))
 }
 
 fn leave_out(tally: &mut Tally, name: &str, reason: &str) {
@@ -284,6 +293,8 @@ fn directory() -> Result<PathBuf> {
     fs::create_dir_all(&directory)?;
     Ok(directory)
 }
+
+const CHOICE: &str = "GOVERNOR_KERNELS";
 
 const QEMU: &str = "qemu-system-x86_64";
 

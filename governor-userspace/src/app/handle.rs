@@ -137,7 +137,7 @@ pub struct Status {
     pub holds_pending: u64,
     pub ledger: LedgerStatus,
     pub kernel: Option<KernelCounters>,
-    /// To captured ports, from before the start: open still, and not governed.
+    /// To captured ports, open now and not governed: from before the start, or on sockets from elsewhere.
     #[serde(default)]
     pub open_connections: u64,
     pub metrics_address: Option<String>,

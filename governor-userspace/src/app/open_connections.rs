@@ -1,11 +1,11 @@
-//! Connections that were open before the hooks: found, told, and ended where the rule says so.
+//! Connections that no hook saw: found, told, and ended where the rule says so.
 //!
-//! The hooks act at `connect()`, so what was connected before them stays as it was: unread, unmasked, unrecorded. The
-//! kernel lists it all the same. A connection belongs to a rule where its socket was made in the rule's cgroup (what the
-//! hooks go by) or where a process of that cgroup holds it. governor's own connections carry its marker and are left out.
+//! The hooks act at `connect()`, and on sockets that were made in the rule's cgroup. What was connected before them stays
+//! as it was: unread, unmasked, unrecorded; so does what a process got as a socket from elsewhere. The kernel lists it all
+//! the same. A connection belongs to a rule where its socket was made in the rule's cgroup or where a process of that
+//! cgroup holds it. governor's own connections carry its marker and are left out.
 //!
-//! Looked at once right after attaching, then again while any is left: a `connect()` that was under way at that
-//! moment shows up in the second look.
+//! Looked at right after attaching, and again for as long as the hooks are on.
 
 use super::record;
 use crate::engine::audit::{AuditEvent, OpenConnection};
@@ -35,7 +35,7 @@ struct Scope {
     ends: bool,
 }
 
-/// Looks for open connections until none is left.
+/// Looks for connections that are not governed.
 pub(super) struct OpenConnections {
     scopes: Vec<Scope>,
     exemption: Exemption,
@@ -43,6 +43,8 @@ pub(super) struct OpenConnections {
     metrics: Arc<Metrics>,
     /// Cookies of those that were told.
     known: HashSet<u64>,
+    /// Cookies of those of the last look: what is gone is forgotten.
+    seen: HashSet<u64>,
     /// Namespaces that could not be looked at were told.
     blind_told: bool,
 }
@@ -76,8 +78,7 @@ impl OpenConnections {
         }
     }
 
-    /// Looks now, then every [`AGAIN`], until two looks in a row found none. Drop what is returned before the hooks go:
-    /// what connects directly then is no connection from before.
+    /// Looks now, then every [`AGAIN`]. Drop what is returned before the hooks go: what connects directly then may.
     pub fn watch(self) -> std::io::Result<Watch> {
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
@@ -87,9 +88,8 @@ impl OpenConnections {
     }
 
     fn run(mut self, stop: &AtomicBool) {
-        let mut looked_for_nothing = 0;
-        while looked_for_nothing < 2 && !stop.load(Ordering::Relaxed) {
-            looked_for_nothing = if self.look() == 0 { looked_for_nothing + 1 } else { 0 };
+        while !stop.load(Ordering::Relaxed) {
+            self.look();
             for _ in 0..AGAIN.as_millis() / STEP.as_millis() {
                 if stop.load(Ordering::Relaxed) {
                     return;
@@ -99,12 +99,12 @@ impl OpenConnections {
         }
     }
 
-    /// One look into every namespace; answers how many connections stay ungoverned.
-    fn look(&mut self) -> u64 {
+    /// One look into every namespace.
+    fn look(&mut self) {
         let mut left = match Diag::here() {
             Ok(diag) => self.look_into(&diag, None),
             Err(error) => {
-                tracing::error!(%error, "connections that were open before the start cannot be listed");
+                tracing::error!(%error, "connections that are not governed cannot be listed");
                 0
             }
         };
@@ -119,11 +119,12 @@ impl OpenConnections {
         if blind > 0 && !std::mem::replace(&mut self.blind_told, true) {
             tracing::warn!(
                 namespaces = blind,
-                "connections of other network namespaces that were open before the start cannot be listed (CAP_SYS_ADMIN)"
+                "connections of other network namespaces that are not governed cannot be listed (CAP_SYS_ADMIN)"
             );
         }
         self.metrics.open_connections(left);
-        left
+        let seen = std::mem::take(&mut self.seen);
+        self.known.retain(|cookie| seen.contains(cookie));
     }
 
     fn look_into(&mut self, diag: &Diag, namespace: Option<u64>) -> u64 {
@@ -133,7 +134,7 @@ impl OpenConnections {
             match diag.connections(port) {
                 Ok(connections) => found.extend(connections),
                 Err(error) => {
-                    tracing::error!(port, %error, "connections that were open before the start cannot be listed");
+                    tracing::error!(port, %error, "connections that are not governed cannot be listed");
                 }
             }
         }
@@ -172,6 +173,7 @@ impl OpenConnections {
             Some(Err(error)) => (OpenOutcome::Failed, error.to_string()),
         };
         let is_gone = outcome == OpenOutcome::Ended;
+        self.seen.insert(connection.cookie);
         if !self.known.insert(connection.cookie) && !is_gone {
             return false;
         }
@@ -194,10 +196,10 @@ impl OpenConnections {
             command = told.command,
             ended = told.ended,
             problem = told.problem,
-            "a connection was open before governor: it is not governed"
+            "a connection to a captured port is not governed: it was made before the hooks, or on a socket from elsewhere"
         );
         if let Err(error) = self.ledger.append(&[record(AuditEvent::OpenConnection(told))]) {
-            tracing::error!(%error, "cannot record a connection that was open before the start");
+            tracing::error!(%error, "cannot record a connection that is not governed");
         }
         is_gone
     }
@@ -258,5 +260,5 @@ fn endpoint(address: SocketAddr, namespace: Option<u64>) -> Endpoint {
     Endpoint { namespace, ..Endpoint::tcp(address.ip(), address.port()) }
 }
 
-const AGAIN: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(200);

@@ -64,7 +64,7 @@ pub enum AuditEvent {
     DataFinding(DataFinding),
     /// An operator said what a column holds, or that a finding is none.
     DataRuling(DataRuling),
-    /// A connection to a captured port was made before governor's hooks: it is not governed.
+    /// A connection to a captured port is not governed: made before governor's hooks, or on a socket from elsewhere.
     OpenConnection(OpenConnection),
     /// A cancel request was passed on, or refused.
     Cancel {

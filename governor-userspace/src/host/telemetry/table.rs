@@ -154,9 +154,9 @@ pub static TABLE: &[Definition] = &[
     row("governor_kernel_events_dropped_total", Kind::Counter, &[],
         "Kernel events lost because the ring buffer was full."),
     row("governor_open_connections", Kind::Gauge, &[],
-        "Connections to captured ports that were made before governor's hooks and are open still: not governed."),
+        "Open connections to captured ports that are not governed: made before governor's hooks, or on sockets from elsewhere."),
     row("governor_open_connections_total", Kind::Counter, &[label::<OpenOutcome>("outcome")],
-        "Connections that were open before the start, by what became of them."),
+        "Such connections, by what became of them."),
 
     row("process_cpu_seconds_total", Kind::CounterFloat, &[],
         "User and system CPU time of the agent."),

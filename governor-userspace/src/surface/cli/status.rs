@@ -90,7 +90,8 @@ fn page(status: &Status, paint: Paint) -> String {
         line("kernel", paint.yellow("not attached"));
     }
     if status.open_connections > 0 {
-        let text = format!("{} open from before the start: not governed", status.open_connections);
+        let text =
+            format!("{} open, from before the start or on sockets from elsewhere", status.open_connections);
         line("ungoverned", paint.yellow(&text));
     }
     if let Some(address) = &status.metrics_address {
