@@ -8,6 +8,7 @@ mod agent;
 mod build;
 mod faces;
 pub mod handle;
+mod open_connections;
 mod options;
 mod signals;
 
@@ -15,8 +16,10 @@ pub use crate::host::config::Profile;
 pub use faces::{Faces, OpenFaces, Places};
 pub use options::RunOptions;
 
+use self::open_connections::OpenConnections;
 use crate::engine::audit::{AuditEvent, AuditRecord};
 use crate::host::config::{self, Config, Overrides};
+use crate::host::kernel::cgroup2_mount;
 use crate::host::proxy::{Door, Doors, Drain, Listener, Workers};
 use crate::host::{clock, telemetry};
 use anyhow::Context as _;
@@ -71,6 +74,14 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         );
     }
     let tasks = agent::background(&kernel, &shared, &data, &handle)?;
+    let open_connections = OpenConnections::new(
+        &config,
+        &cgroup2_mount()?,
+        shared.exemption.clone(),
+        ledger.clone(),
+        shared.metrics.clone(),
+    )
+    .watch()?;
     faces.serve(&handle);
     handle.set_ready();
     signals::tell_ready(options.ready_fd)?;
@@ -80,6 +91,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     handle.drain();
     tracing::info!(reason, sessions = workers.active(), "draining");
     signals::tell_stopping();
+    drop(open_connections);
     // New connections are no longer redirected; those that already were are still accepted.
     if let Some(kernel) = kernel.lock().take()
         && let Err(error) = kernel.detach()

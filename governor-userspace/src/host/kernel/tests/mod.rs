@@ -5,4 +5,5 @@
 
 mod capture;
 mod lifecycle;
+mod sockets;
 mod stage;
