@@ -20,6 +20,8 @@ pub struct Options {
     pub profile: Option<&'static str>,
     /// `capture.rules.when_down`: `refuse` or `pass`.
     pub when_down: &'static str,
+    /// `capture.on_stop`: tests and the demo leave nothing unless they say so.
+    pub on_stop: &'static str,
     /// `capture.rules.tls`.
     pub tls: &'static str,
     /// `approvals.timeout`.
@@ -39,6 +41,7 @@ impl Default for Options {
         Self {
             profile: None,
             when_down: "refuse",
+            on_stop: "detach",
             tls: "terminate",
             approval_timeout: "30s",
             policies: vec![],
@@ -289,9 +292,10 @@ pub fn binary() -> Result<PathBuf> {
 
 fn config_text(group: &Cgroup, port: u16, options: &Options, policies: Option<&Path>) -> Result<String> {
     let mut text = format!(
-        "[capture]\nown_cgroup = {:?}\n\n[[capture.rules]]\ncgroup = {:?}\nports = [{port}]\n\
+        "[capture]\nown_cgroup = {:?}\non_stop = {:?}\n\n[[capture.rules]]\ncgroup = {:?}\nports = [{port}]\n\
          when_down = {:?}\ntls = {:?}\n\n",
         group.agent_host(),
+        options.on_stop,
         group.clients(),
         options.when_down,
         options.tls,

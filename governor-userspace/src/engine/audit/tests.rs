@@ -492,6 +492,31 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             bytes_from_client: 2,
             bytes_from_database: 3,
         }),
+        AuditEvent::AgentGap(Box::new(AgentGap {
+            from: "2026-01-01T00:00:00.000000Z".into(),
+            until: "2026-01-01T00:00:01.000000Z".into(),
+            duration_ms: 1000,
+            cause: GapCause::Killed,
+            reason: text.into(),
+            pid: Some(7),
+            version: Some(text.into()),
+            hooks: GapHooks::Kept,
+            refused: 2,
+            passed: 3,
+            events_lost: 4,
+        })),
+        AuditEvent::KernelEvent(Box::new(KernelEventRecord {
+            cause: "listener_gone".into(),
+            passed: false,
+            reason: text.into(),
+            destination: endpoint,
+            pid: 1,
+            uid: 2,
+            command: text.into(),
+            cgroup_id: 3,
+            netns_cookie: 4,
+        })),
+        AuditEvent::KernelEventsOmitted { count: 5, since: "2026-01-01T00:00:00.000000Z".into() },
     ]
 }
 

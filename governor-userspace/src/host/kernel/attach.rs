@@ -5,9 +5,9 @@ use super::cgroup::{Cgroup, topmost};
 use super::error::{chain, is_permission};
 use super::load::{HAND_OVER, Kernel, map, not_permitted, program_mut};
 use super::maps::broken;
-use super::pins::PinDirectory;
+use super::pins::{PinDirectory, PinnedFd};
 use aya::maps::MapData;
-use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSockAddr, ProgramError, SockOps};
 use governor_common::capture::Attachment;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ enum HeldFd {
     /// Goes with the process.
     Open(FdLink),
     /// Stays until the pin is removed.
-    Pinned(PinnedLink),
+    Pinned(PinnedFd),
 }
 
 impl Kernel {
@@ -38,6 +38,7 @@ impl Kernel {
         if !self.links.is_empty() {
             return Err(KernelError::Order("the kernel programs are attached already"));
         }
+        self.was_attached = true;
         let attached = self.attach_all().and_then(|()| match &mut self.pins {
             Some(pins) => pins.remove_previous(),
             None => Ok(None),
@@ -49,6 +50,7 @@ impl Kernel {
             }
             Err(error) => {
                 self.release_links();
+                self.was_attached = false;
                 Err(error)
             }
         }
@@ -61,6 +63,13 @@ impl Kernel {
             Some(pins) => pins.remove(),
             None => Ok(()),
         }
+    }
+
+    /// Ends this agent's part and leaves programs, links and maps pinned: from now on connections are refused,
+    /// or pass, as each rule says, until the next agent or [`super::remains`] removes them. Without pins
+    /// they go with this.
+    pub fn leave(mut self) -> Result<(), KernelError> {
+        self.forget_listeners()
     }
 
     fn attach_all(&mut self) -> Result<(), KernelError> {
@@ -105,11 +114,9 @@ impl Kernel {
     /// From the end: connect hooks first.
     fn release_links(&mut self) {
         while let Some(held) = self.links.pop() {
-            let released = match held.link {
-                HeldFd::Open(link) => Ok(link),
-                HeldFd::Pinned(pinned) => pinned.unpin(),
-            };
-            if let Err(error) = released {
+            if let HeldFd::Pinned(pinned) = held.link
+                && let Err(error) = pinned.unpin()
+            {
                 tracing::warn!(
                     program = held.program, cgroup = %held.cgroup.display(), %error,
                     "a pinned program could not be taken off"
@@ -120,9 +127,15 @@ impl Kernel {
 }
 
 impl Drop for Kernel {
-    /// Open links go in the right order; pinned ones stay, as they must when the agent dies.
+    /// Open links go in the right order; pinned ones stay, as they must when the agent dies. A load that
+    /// was never attached leaves nothing.
     fn drop(&mut self) {
         while self.links.pop().is_some() {}
+        if let Some(pins) = self.pins.take().filter(|_| !self.was_attached)
+            && let Err(error) = pins.remove()
+        {
+            tracing::warn!(%error, "pins of kernel programs that were never attached are left");
+        }
     }
 }
 

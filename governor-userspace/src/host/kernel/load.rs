@@ -28,6 +28,8 @@ pub struct Kernel {
     pub(super) links: Vec<HeldLink>,
     pub(super) pins: Option<PinDirectory>,
     pub(super) previous: Option<Previous>,
+    /// Something was attached once: from then on the pins stay until they are removed on purpose.
+    pub(super) was_attached: bool,
     captured_ports: HashSet<u16>,
     listeners: SockHash<MapData, ListenerKey>,
     listener_counts: HashMap<MapData, ListenerGroup, u32>,
@@ -99,6 +101,7 @@ impl Kernel {
             links: Vec::new(),
             pins: None,
             previous: None,
+            was_attached: false,
             ebpf,
         };
         kernel.write_settings(HEARTBEAT_TIMEOUT_NS_DEFAULT, options.debug_log)?;
@@ -154,6 +157,21 @@ impl Kernel {
         let group = ListenerGroup { netns_cookie, family, reserved: 0 };
         let count = self.listener_counts.get(&group, 0).unwrap_or(0).max(slot + 1);
         self.listener_counts.insert(group, count, 0).map_err(broken("LISTENER_COUNTS"))
+    }
+
+    /// Sends no further connections to the agent's listeners: they are refused, or pass, as each rule says.
+    /// Those that are on their way already still arrive.
+    pub fn forget_listeners(&mut self) -> Result<(), KernelError> {
+        let keys: Vec<ListenerKey> =
+            self.listeners.keys().collect::<Result<_, _>>().map_err(broken("LISTENERS"))?;
+        for key in keys {
+            match self.listeners.remove(&key) {
+                // The kernel was faster: the socket is closed.
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(broken("LISTENERS")(error)),
+            }
+        }
+        Ok(())
     }
 
     /// A handle to look up the flows of accepted sockets.

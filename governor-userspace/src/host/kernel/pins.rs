@@ -5,19 +5,49 @@
 //!
 //! The pin directory belongs to one instance: two living agents must not share it.
 
-use super::KernelError;
 use super::error::chain;
 use super::events::KernelEvent;
-use super::maps::{Counters, monotonic_ns};
+use super::maps::{Counters, broken, monotonic_ns};
+use super::{KernelError, sys};
 use aya::Ebpf;
-use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
-use aya::programs::links::{FdLink, PinnedLink};
+use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::links::FdLink;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use std::fmt::Display;
 use std::fs;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+/// A pinned link that this process holds as well: it stays attached while either is left.
+#[derive(Debug)]
+pub(super) struct PinnedFd {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl PinnedFd {
+    /// Takes the link off. A pin that is gone already (its file system was unmounted) is none.
+    pub fn unpin(self) -> io::Result<()> {
+        let removed = fs::remove_file(&self.path);
+        drop(self.fd);
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn is_pinned(&self) -> bool {
+        self.path.exists()
+    }
+
+    /// Pins it again where it was.
+    pub fn pin_again(&self) -> Result<(), KernelError> {
+        sys::pin(self.fd.as_fd(), &self.path).map_err(failed(&self.path))
+    }
+}
 
 /// What the programs of a dead predecessor saw while nobody listened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +56,8 @@ pub struct Previous {
     pub counters: Counters,
     /// Not read by it: since its death, as far as the buffer went.
     pub events: Vec<KernelEvent>,
+    /// Its last sign of life, CLOCK_MONOTONIC.
+    pub heartbeat_ns: u64,
 }
 
 /// The pin directory with this load's generation in it.
@@ -62,24 +94,19 @@ impl PinDirectory {
         Ok(())
     }
 
-    pub fn pin_link(&self, link: FdLink, program: &str, cgroup_id: u64) -> Result<PinnedLink, KernelError> {
-        let path = self.generation.join(format!("link_{program}_{cgroup_id}"));
-        link.pin(&path).map_err(|error| failed(&path)(chain(&error)))
+    pub fn pin_link(&self, link: FdLink, program: &str, cgroup_id: u64) -> Result<PinnedFd, KernelError> {
+        let path = self.generation.join(format!("{LINK_PREFIX}{program}_{cgroup_id}"));
+        let pinned = link.pin(&path).map_err(|error| failed(&path)(chain(&error)))?;
+        // Opened before the first one closes: the link is held all the time.
+        let fd = sys::open_pin(&path).map_err(failed(&path))?;
+        drop(pinned);
+        Ok(PinnedFd { fd, path })
     }
 
     /// Removes every other generation, and says what the newest of them saw.
     pub fn remove_previous(&mut self) -> Result<Option<Previous>, KernelError> {
-        let mut generations: Vec<(u64, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(&self.root).map_err(failed(&self.root))? {
-            let path = entry.map_err(failed(&self.root))?.path();
-            let started = path.file_name().and_then(|name| name.to_str()).and_then(started_ns);
-            if let Some(started_ns) = started
-                && path != self.generation
-            {
-                generations.push((started_ns, path));
-            }
-        }
-        generations.sort();
+        let mut generations = generations(&self.root)?;
+        generations.retain(|(_, path)| *path != self.generation);
         let previous = generations.last().and_then(|(_, path)| read_previous(path));
         for (_, path) in &generations {
             remove_generation(path)?;
@@ -90,11 +117,46 @@ impl PinDirectory {
     /// Removes this generation, and the bpffs if it is one that we mounted and nothing else is in it.
     pub fn remove(self) -> Result<(), KernelError> {
         remove_generation(&self.generation)?;
-        if !is_in_use(&self.root)? && is_our_mount(&self.root) {
-            umount2(&self.root, MntFlags::MNT_DETACH).map_err(failed(&self.root))?;
-        }
-        Ok(())
+        unmount_if_ours(&self.root)
     }
+}
+
+/// Where nothing is pinned any more. Without the right to unmount (CAP_SYS_ADMIN) an empty bpffs stays, which
+/// holds nothing.
+pub(super) fn unmount_if_ours(root: &Path) -> Result<(), KernelError> {
+    if is_in_use(root)? || !is_our_mount(root) {
+        return Ok(());
+    }
+    match umount2(root, MntFlags::MNT_DETACH) {
+        Ok(()) | Err(nix::errno::Errno::EPERM) => Ok(()),
+        Err(error) => Err(failed(root)(error)),
+    }
+}
+
+/// Generations in a pin directory, oldest first, with the time that orders them.
+pub(super) fn generations(root: &Path) -> Result<Vec<(u64, PathBuf)>, KernelError> {
+    let mut found: Vec<(u64, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(root).map_err(failed(root))? {
+        let path = entry.map_err(failed(root))?.path();
+        if let Some(at) = path.file_name().and_then(|name| name.to_str()).and_then(started_ns) {
+            found.push((at, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Pins of links in a generation.
+pub(super) fn link_pins(generation: &Path) -> Result<Vec<PathBuf>, KernelError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(generation).map_err(failed(generation))? {
+        let entry = entry.map_err(failed(generation))?;
+        if entry.file_name().to_string_lossy().starts_with(LINK_PREFIX) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The part of a generation's name that orders them: `PID_NANOSECONDS`.
@@ -105,7 +167,7 @@ fn started_ns(name: &str) -> Option<u64> {
 }
 
 /// Connect hooks first here too: while they go one by one, no connection may lose its identity.
-fn remove_generation(path: &Path) -> Result<(), KernelError> {
+pub(super) fn remove_generation(path: &Path) -> Result<(), KernelError> {
     let mut pins: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(path).map_err(failed(path))? {
         pins.push(entry.map_err(failed(path))?.path());
@@ -128,7 +190,9 @@ fn read_previous(generation: &Path) -> Option<Previous> {
     while let Some(item) = ring.next() {
         events.extend(KernelEvent::from_bytes(&item));
     }
-    Some(Previous { counters: Counters::read(&counters).ok()?, events })
+    let heartbeat = Array::<_, u64>::try_from(Map::from_map_data(open("HEARTBEAT")?).ok()?).ok()?;
+    let heartbeat_ns = heartbeat.get(&0, 0).map_err(broken("HEARTBEAT")).ok()?;
+    Some(Previous { counters: Counters::read(&counters).ok()?, events, heartbeat_ns })
 }
 
 /// Whether somebody pinned something. The kernel puts `maps.debug` and `progs.debug` into every
@@ -155,5 +219,6 @@ fn failed<E: Display>(path: &Path) -> impl Fn(E) -> KernelError {
 }
 
 /// Source field of a bpffs that we mounted: the mark by which we know to unmount it.
-const MOUNT_SOURCE: &str = "governor";
+pub(super) const MOUNT_SOURCE: &str = "governor";
 const MAP_PREFIX: &str = "map_";
+const LINK_PREFIX: &str = "link_";
