@@ -2,7 +2,7 @@
 
 use super::handle::{Agent, Gaps, Handle, LedgerStatus, PolicyReload};
 use super::kernel_events::EventRecorder;
-use super::life::{GapLog, LifeKeeper};
+use super::life::{GapLog, LifeKeeper, Trouble};
 use super::record;
 use crate::engine::approval::State;
 use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, HoldEnd};
@@ -37,6 +37,7 @@ pub(super) struct Running {
     pub data: Arc<DiscoveryKeeper>,
     pub shared: Arc<Shared>,
     pub gaps: GapLog,
+    pub trouble: Trouble,
 }
 
 impl Agent for Running {
@@ -126,6 +127,10 @@ impl Agent for Running {
             events_dropped: counters.events_dropped,
             passed: counters.passed_open,
         })
+    }
+
+    fn kernel_trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
     }
 
     fn gaps(&self) -> Gaps {
@@ -239,6 +244,7 @@ pub(super) fn background(
             loop {
                 every.tick().await;
                 life.beat();
+                life.tend();
                 // A disk that hangs must not look like an agent that hangs: signs are left beside, one at a time.
                 if sign.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
                     let life = life.clone();

@@ -2,7 +2,7 @@
 
 use super::agent::{KernelSlot, Running};
 use super::handle::{Handle, HandleParts};
-use super::life::{GapLog, LifeKeeper};
+use super::life::{GapLog, LifeKeeper, Trouble};
 use super::options::RunOptions;
 use crate::engine::masking::{Detectors, Masker};
 use crate::engine::model::Timestamp;
@@ -104,7 +104,7 @@ pub(super) fn build(
     let glass = GlassKeeper { glass: shared.glass.clone(), ledger: ledger.clone(), metrics: metrics.clone() };
     let reveal = RevealKeeper { keys: masking_keys, ledger: ledger.clone() };
     let data = Arc::new(DiscoveryKeeper::new(discovery, discovery_file, ledger.clone(), metrics.clone()));
-    let gaps = GapLog::default();
+    let (gaps, trouble) = (GapLog::default(), Trouble::default());
     let agent = Running {
         capture: capture_lines(config),
         policy,
@@ -115,6 +115,7 @@ pub(super) fn build(
         data: data.clone(),
         shared: shared.clone(),
         gaps: gaps.clone(),
+        trouble: trouble.clone(),
     };
     let handle = Handle::new(HandleParts {
         profile: config.policy.profile.as_str().into(),
@@ -124,7 +125,8 @@ pub(super) fn build(
         approver_rules: approver_rules(config),
         metrics,
     });
-    let life = Arc::new(LifeKeeper::new(state, kernel.clone(), ledger, shared.metrics.clone(), gaps));
+    let life =
+        Arc::new(LifeKeeper::new(state, kernel.clone(), ledger, shared.metrics.clone(), gaps, trouble));
     Ok(Built { handle, listeners, shared, kernel, data, lost, reveal, life })
 }
 

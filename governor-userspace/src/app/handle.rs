@@ -35,6 +35,10 @@ pub trait Agent: Send + Sync {
     fn gaps(&self) -> Gaps {
         Gaps::default()
     }
+    /// What is wrong with the kernel programs or their pins now.
+    fn kernel_trouble(&self) -> Option<String> {
+        None
+    }
     /// `None` before the kernel programs are attached.
     fn kernel(&self) -> Option<KernelCounters>;
     /// Breaks the glass for the login of this process, by the control socket's word; who may was checked.
@@ -299,6 +303,8 @@ impl Handle {
         if self.phase() == Phase::Ready && self.shared.agent.kernel().is_none() {
             problems.push("kernel programs: not attached".into());
         }
+        problems
+            .extend(self.shared.agent.kernel_trouble().map(|trouble| format!("kernel programs: {trouble}")));
         Health { healthy: problems.is_empty(), problems }
     }
 

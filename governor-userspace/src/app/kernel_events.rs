@@ -75,7 +75,7 @@ impl EventRecorder {
             cause: event.cause.name().into(),
             passed: event.passed,
             reason,
-            destination: Endpoint { address: event.original.ip(), port: event.original.port() },
+            destination: Endpoint::tcp(event.original.ip(), event.original.port()),
             pid: event.tgid,
             uid: event.uid,
             command: event.command.clone(),

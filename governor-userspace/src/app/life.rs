@@ -5,8 +5,9 @@ use super::handle::Gaps;
 use super::record;
 use crate::engine::audit::{AgentGap, AuditEvent, GapHooks};
 use crate::host::clock::Moment;
+use crate::host::kernel::Kernel;
 use crate::host::ledger::Ledger;
-use crate::host::life::{Ending, LifeFile, Remains, SignOfLife, gap_before, wedged};
+use crate::host::life::{Ending, LifeFile, Remains, SignOfLife, detached, gap_before, wedged};
 use crate::host::telemetry::Metrics;
 use parking_lot::Mutex;
 use std::path::Path;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 /// What status shows of gaps; shared with the handle.
 pub(super) type GapLog = Arc<Mutex<Gaps>>;
+pub(super) type Trouble = Arc<Mutex<Option<String>>>;
 
 /// Leaves the signs and writes gaps down. Dropped before its end was told, it says that the agent failed.
 pub(super) struct LifeKeeper {
@@ -24,6 +26,8 @@ pub(super) struct LifeKeeper {
     metrics: Arc<Metrics>,
     gaps: GapLog,
     last: Mutex<Last>,
+    /// What is wrong with hooks or pins now; health tells it.
+    trouble: Trouble,
 }
 
 struct Last {
@@ -32,6 +36,8 @@ struct Last {
     ended: bool,
     /// The last sign could not be left: said once.
     failing: bool,
+    /// When hooks and pins were looked at last, CLOCK_MONOTONIC.
+    tended_ns: Option<u64>,
 }
 
 impl LifeKeeper {
@@ -41,9 +47,10 @@ impl LifeKeeper {
         ledger: Ledger,
         metrics: Arc<Metrics>,
         gaps: GapLog,
+        trouble: Trouble,
     ) -> Self {
-        let last = Mutex::new(Last { beat: None, ended: false, failing: false });
-        Self { file: LifeFile::new(state_dir), kernel, ledger, metrics, gaps, last }
+        let last = Mutex::new(Last { beat: None, ended: false, failing: false, tended_ns: None });
+        Self { file: LifeFile::new(state_dir), kernel, ledger, metrics, gaps, last, trouble }
     }
 
     /// Once, right after the hooks are on: what was between the agent before and this one.
@@ -84,6 +91,44 @@ impl LifeKeeper {
                 if let Err(error) = self.note(gap) {
                     tracing::error!(%error, "cannot record a time without governance");
                 }
+            }
+        }
+    }
+
+    /// Puts back what was lost of hooks and pins, and writes down what that meant. With every beat.
+    pub fn tend(&self) {
+        let Some(result) = self.kernel.lock().as_mut().map(Kernel::tend) else { return };
+        let now = Moment::now();
+        let trouble = match &result {
+            Ok(mended) if mended.cgroups_gone.is_empty() => None,
+            Ok(mended) => Some(format!(
+                "captured cgroups are gone: {}; they are captured again when they are there again",
+                names(&mended.cgroups_gone).join(", ")
+            )),
+            Err(error) => {
+                Some(format!("{error}; connections may go direct, now or after a kill, until that is mended"))
+            }
+        };
+        self.metrics.kernel_whole(trouble.is_none());
+        // The programs were on when this was looked at last.
+        let before = self.last.lock().tended_ns.replace(now.monotonic_ns);
+        // Said once, not with every beat.
+        if std::mem::replace(&mut *self.trouble.lock(), trouble.clone()) != trouble
+            && let Some(trouble) = trouble
+        {
+            tracing::error!("hooks or pins were lost: {trouble}");
+        }
+        let Ok(mended) = result else { return };
+        if mended.pinned_again > 0 {
+            tracing::error!(
+                pins = mended.pinned_again,
+                "pins of the kernel programs were gone and are made again"
+            );
+        }
+        if !mended.attached_again.is_empty() {
+            let length = before.map_or(0, |before| now.monotonic_ns.saturating_sub(before));
+            if let Err(error) = self.note(detached(length, &now, &names(&mended.attached_again))) {
+                tracing::error!(%error, "cannot record a time without governance");
             }
         }
     }
@@ -157,6 +202,10 @@ impl Drop for LifeKeeper {
             self.end(Ending::Failed { reason: reason.into() });
         }
     }
+}
+
+fn names(paths: &[std::path::PathBuf]) -> Vec<String> {
+    paths.iter().map(|path| path.display().to_string()).collect()
 }
 
 /// As long as the kernel programs wait for a heartbeat.

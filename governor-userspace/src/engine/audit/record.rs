@@ -126,6 +126,8 @@ pub enum GapCause {
     Reboot,
     /// It was there, but did nothing for longer than the kernel waits.
     Wedged,
+    /// The kernel had taken the programs off a cgroup, because it was removed or by somebody's hand.
+    Detached,
     /// Nothing is left that tells.
     Unknown,
 }

@@ -3,9 +3,10 @@
 use super::KernelError;
 use super::cgroup::{Cgroup, topmost};
 use super::error::{chain, is_permission};
-use super::load::{HAND_OVER, Kernel, map, not_permitted, program_mut};
+use super::load::{HAND_OVER, Kernel, not_permitted, program_mut};
 use super::maps::broken;
 use super::pins::{PinDirectory, PinnedFd};
+use aya::Ebpf;
 use aya::maps::MapData;
 use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSockAddr, ProgramError, SockOps};
@@ -15,15 +16,15 @@ use std::path::{Path, PathBuf};
 /// One program on one cgroup.
 #[derive(Debug)]
 pub(super) struct HeldLink {
-    program: &'static str,
-    cgroup: PathBuf,
-    link: HeldFd,
+    pub program: &'static str,
+    pub cgroup: PathBuf,
+    pub link: HeldFd,
 }
 
 #[derive(Debug)]
-enum HeldFd {
+pub(super) enum HeldFd {
     /// Goes with the process.
-    Open(FdLink),
+    Open(#[expect(dead_code, reason = "held, not read")] FdLink),
     /// Stays until the pin is removed.
     Pinned(PinnedFd),
 }
@@ -73,17 +74,13 @@ impl Kernel {
     }
 
     fn attach_all(&mut self) -> Result<(), KernelError> {
-        let Self { ebpf, rule_cgroups, own_cgroups, links, pins, .. } = self;
+        let Self { ebpf, rule_cgroups, own_cgroups, links, pins, attachments, .. } = self;
         let pins = pins.as_ref();
         let (rules, own) = (rule_cgroups.as_slice(), own_cgroups.as_slice());
         let everywhere: Vec<&Cgroup> = covering(rules.iter().chain(own));
 
         for cgroup in &everywhere {
-            let program: &mut SockOps = program_mut(ebpf, HAND_OVER)?;
-            let attached = program
-                .attach(&cgroup.directory, CgroupAttachMode::Single)
-                .and_then(|id| program.take_link(id))
-                .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached));
+            let attached = attach_one(ebpf, HAND_OVER, cgroup)?;
             hold(links, pins, HAND_OVER, cgroup, attached)?;
         }
         let shown = covering(rules.iter());
@@ -95,14 +92,13 @@ impl Kernel {
             ("bind6", &everywhere),
         ] {
             for cgroup in cgroups {
-                let attached = attach_socket_address(program_mut(ebpf, program)?, cgroup);
+                let attached = attach_one(ebpf, program, cgroup)?;
                 hold(links, pins, program, cgroup, attached)?;
             }
         }
-        let mut attachments: AttachmentMap = AttachmentMap::take(map(ebpf, "ATTACHMENT")?)?;
-        for (program, attach_type) in [("connect4", INET4_CONNECT), ("connect6", INET6_CONNECT)] {
+        for (program, attach_type) in CONNECT_HOOKS {
             for cgroup in &connecting {
-                let attached = attach_socket_address(program_mut(ebpf, program)?, cgroup);
+                let attached = attach_one(ebpf, program, cgroup)?;
                 hold(links, pins, program, cgroup, attached)?;
                 // The storage comes into being with the attachment; until this write no rule matches.
                 attachments.write(cgroup.id, attach_type)?;
@@ -141,18 +137,33 @@ impl Drop for Kernel {
 
 /// The attachments' storage, in the form with a key for each attach type.
 #[allow(deprecated, reason = "only this kind is per attachment; its successor is per cgroup of the task")]
-struct AttachmentMap(aya::maps::CgroupStorage<MapData, Attachment>);
+pub(super) struct AttachmentMap(aya::maps::CgroupStorage<MapData, Attachment>);
 
 #[allow(deprecated, reason = "as above")]
 impl AttachmentMap {
-    fn take(map: aya::maps::Map) -> Result<Self, KernelError> {
+    pub fn take(map: aya::maps::Map) -> Result<Self, KernelError> {
         aya::maps::CgroupStorage::try_from(map).map(Self).map_err(broken("ATTACHMENT"))
     }
 
-    fn write(&mut self, cgroup_id: u64, attach_type: u32) -> Result<(), KernelError> {
+    pub fn write(&mut self, cgroup_id: u64, attach_type: u32) -> Result<(), KernelError> {
         let key = aya::maps::CgroupStorageKey::new(cgroup_id, attach_type);
         self.0.insert(key, Attachment { cgroup_id }, 0).map_err(broken("ATTACHMENT"))
     }
+}
+
+pub(super) fn attach_one(
+    ebpf: &mut Ebpf,
+    program: &'static str,
+    cgroup: &Cgroup,
+) -> Result<Result<FdLink, ProgramError>, KernelError> {
+    if program != HAND_OVER {
+        return Ok(attach_socket_address(program_mut(ebpf, program)?, cgroup));
+    }
+    let program: &mut SockOps = program_mut(ebpf, HAND_OVER)?;
+    Ok(program
+        .attach(&cgroup.directory, CgroupAttachMode::Single)
+        .and_then(|id| program.take_link(id))
+        .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached)))
 }
 
 fn attach_socket_address(program: &mut CgroupSockAddr, cgroup: &Cgroup) -> Result<FdLink, ProgramError> {
@@ -161,7 +172,7 @@ fn attach_socket_address(program: &mut CgroupSockAddr, cgroup: &Cgroup) -> Resul
     FdLink::try_from(program.take_link(id)?).map_err(|_| ProgramError::NotAttached)
 }
 
-fn hold(
+pub(super) fn hold(
     links: &mut Vec<HeldLink>,
     pins: Option<&PinDirectory>,
     program: &'static str,
@@ -192,3 +203,4 @@ fn covering<'a>(cgroups: impl Iterator<Item = &'a Cgroup>) -> Vec<&'a Cgroup> {
 /// `enum bpf_attach_type` of linux/bpf.h.
 const INET4_CONNECT: u32 = 10;
 const INET6_CONNECT: u32 = 11;
+pub(super) const CONNECT_HOOKS: [(&str, u32); 2] = [("connect4", INET4_CONNECT), ("connect6", INET6_CONNECT)];

@@ -18,6 +18,7 @@ mod pins;
 pub mod probe;
 pub mod remains;
 mod sys;
+mod tend;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ pub use governor_common::event::EventCause;
 pub use load::Kernel;
 pub use maps::{Counters, Exemption, Flow, FlowTable, Heartbeat};
 pub use pins::Previous;
+pub use tend::Mended;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -39,6 +39,11 @@ impl PinnedFd {
         }
     }
 
+    /// The cgroup that the link is on, by the kernel's word; 0 where it was taken off.
+    pub fn cgroup_id(&self) -> io::Result<u64> {
+        Ok(sys::link_info(self.fd.as_fd())?.target)
+    }
+
     pub fn is_pinned(&self) -> bool {
         self.path.exists()
     }
@@ -65,6 +70,7 @@ pub struct Previous {
 pub(super) struct PinDirectory {
     root: PathBuf,
     generation: PathBuf,
+    maps: Vec<PinnedFd>,
 }
 
 impl PinDirectory {
@@ -72,17 +78,14 @@ impl PinDirectory {
     pub fn open(root: &Path) -> Result<Self, KernelError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed(root))?;
         let root = fs::canonicalize(root).map_err(failed(root))?;
-        if statfs(&root).map_err(failed(&root))?.filesystem_type() != BPF_FS_MAGIC {
-            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-            mount(Some(MOUNT_SOURCE), &root, Some("bpf"), flags, Some("mode=0700")).map_err(failed(&root))?;
-        }
+        mount_where_missing(&root)?;
         // A bpffs takes no dots in names.
         let generation = root.join(format!("{}_{}", std::process::id(), monotonic_ns()?));
         fs::DirBuilder::new().mode(0o700).create(&generation).map_err(failed(&generation))?;
-        Ok(Self { root, generation })
+        Ok(Self { root, generation, maps: Vec::new() })
     }
 
-    pub fn pin_maps(&self, ebpf: &Ebpf) -> Result<(), KernelError> {
+    pub fn pin_maps(&mut self, ebpf: &Ebpf) -> Result<(), KernelError> {
         for (name, map) in ebpf.maps() {
             // Constants and globals (".rodata", ".bss") go with their programs.
             if name.contains('.') {
@@ -90,6 +93,8 @@ impl PinDirectory {
             }
             let path = self.generation.join(format!("{MAP_PREFIX}{name}"));
             map.pin(&path).map_err(|error| failed(&path)(chain(&error)))?;
+            let fd = sys::open_pin(&path).map_err(failed(&path))?;
+            self.maps.push(PinnedFd { fd, path });
         }
         Ok(())
     }
@@ -101,6 +106,25 @@ impl PinDirectory {
         let fd = sys::open_pin(&path).map_err(failed(&path))?;
         drop(pinned);
         Ok(PinnedFd { fd, path })
+    }
+
+    /// Pins again what lost its pin, which happens when the file system is unmounted, or when somebody tidies up.
+    /// Answers how many these were.
+    pub fn pin_again<'a>(&'a self, links: impl Iterator<Item = &'a PinnedFd>) -> Result<usize, KernelError> {
+        let lost: Vec<&PinnedFd> = self.maps.iter().chain(links).filter(|pin| !pin.is_pinned()).collect();
+        if !lost.is_empty() {
+            mount_where_missing(&self.root)?;
+            if !self.generation.is_dir() {
+                fs::DirBuilder::new()
+                    .mode(0o700)
+                    .create(&self.generation)
+                    .map_err(failed(&self.generation))?;
+            }
+        }
+        for pin in &lost {
+            pin.pin_again()?;
+        }
+        Ok(lost.len())
     }
 
     /// Removes every other generation, and says what the newest of them saw.
@@ -119,6 +143,14 @@ impl PinDirectory {
         remove_generation(&self.generation)?;
         unmount_if_ours(&self.root)
     }
+}
+
+fn mount_where_missing(root: &Path) -> Result<(), KernelError> {
+    if statfs(root).map_err(failed(root))?.filesystem_type() != BPF_FS_MAGIC {
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        mount(Some(MOUNT_SOURCE), root, Some("bpf"), flags, Some("mode=0700")).map_err(failed(root))?;
+    }
+    Ok(())
 }
 
 /// Where nothing is pinned any more. Without the right to unmount (CAP_SYS_ADMIN) an empty bpffs stays, which

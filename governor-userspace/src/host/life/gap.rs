@@ -80,6 +80,15 @@ pub fn wedged(length_ns: u64, now: &Moment, refused: u64, passed: u64) -> AgentG
     describe(length_ns, now, GapCause::Wedged, why, Some((refused, passed)), 0, None)
 }
 
+/// A time in which the kernel programs were off some cgroups of the running agent.
+pub fn detached(length_ns: u64, now: &Moment, cgroups: &[String]) -> AgentGap {
+    let why = format!(
+        "the kernel programs were off {} (removed and made again, or taken off by somebody)",
+        cgroups.join(", ")
+    );
+    describe(length_ns, now, GapCause::Detached, &why, None, 0, None)
+}
+
 fn describe(
     length_ns: u64,
     now: &Moment,

@@ -8,5 +8,5 @@
 mod gap;
 mod sign;
 
-pub use gap::{Remains, gap_before, wedged};
+pub use gap::{Remains, detached, gap_before, wedged};
 pub use sign::{Ending, LIFE_FILE, LifeFile, SignOfLife};

@@ -128,7 +128,7 @@ closed!(Cache: Hit => "hit", Miss => "miss");
 closed!(HoldResult:
     Granted => "granted", Refused => "refused", Expired => "expired", Cancelled => "cancelled", Lost => "lost");
 closed!(GapCause:
-    Stopped => "stopped", Failed => "failed", Killed => "killed", Reboot => "reboot", Wedged => "wedged", Unknown => "unknown");
+    Stopped => "stopped", Failed => "failed", Killed => "killed", Reboot => "reboot", Wedged => "wedged", Detached => "detached", Unknown => "unknown");
 closed!(Attempt: Ok => "ok", Refused => "refused");
 closed!(LimitKind: Rate => "rate", Rows => "rows", Time => "time");
 closed!(DataChange: Found => "found", Drift => "drift", Masked => "masked");

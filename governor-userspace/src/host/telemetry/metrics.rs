@@ -92,6 +92,7 @@ pub struct Metrics {
     gaps: Counters<GapCause>,
     gap_seconds: Counter,
     life_errors: IntCounter,
+    kernel_whole: IntGauge,
     process_cpu: Counter,
     process_resident: IntGauge,
     process_virtual: IntGauge,
@@ -151,6 +152,7 @@ impl Metrics {
             kernel_events_omitted: build.counter("governor_kernel_events_omitted_total")?,
             gaps: Children::new(build.counters("governor_gaps_total")?).fill(),
             gap_seconds: build.counter_float("governor_gap_seconds_total")?,
+            kernel_whole: build.gauge("governor_kernel_whole")?,
             life_errors: build.counter("governor_life_errors_total")?,
             process_cpu: build.counter_float("process_cpu_seconds_total")?,
             process_resident: build.gauge("process_resident_memory_bytes")?,
@@ -322,6 +324,11 @@ impl Metrics {
     /// A kernel event was counted, not told.
     pub fn kernel_event_omitted(&self) {
         self.kernel_events_omitted.inc();
+    }
+
+    /// Whether hooks and pins are as they should be.
+    pub fn kernel_whole(&self, whole: bool) {
+        self.kernel_whole.set(whole.into());
     }
 
     /// A sign of life could not be left.

@@ -160,6 +160,8 @@ pub static TABLE: &[Definition] = &[
         "Times without governance that this agent found: the one before its start, and those in which it hung."),
     row("governor_gap_seconds_total", Kind::CounterFloat, &[],
         "How long these were."),
+    row("governor_kernel_whole", Kind::Gauge, &[],
+        "1 while every kernel program is where it was attached, and pinned."),
     row("governor_life_errors_total", Kind::Counter, &[],
         "Signs of life that could not be left in the state directory."),
 
