@@ -158,6 +158,22 @@ impl Governor {
         }
     }
 
+    /// SIGSTOP or another signal, as it is.
+    pub fn signal(&self, signal: libc::c_int) -> Result<()> {
+        process::send_signal(self.pid().context("governor is not running")?, signal)
+    }
+
+    /// How an agent ended that something else than this program killed.
+    pub fn wait_for_end(&mut self) -> Result<ExitStatus> {
+        let mut child = self.child.take().context("governor is not running")?;
+        wait::until("governor to end", wait::PATIENCE, || Ok(child.try_wait()?))
+    }
+
+    /// Removes what it left in the kernel, as an operator does.
+    pub fn detach(&self) -> Result<Finished> {
+        self.cli(&["detach"])?.ok()
+    }
+
     /// SIGTERM: drain and end.
     pub fn stop(&mut self) -> Result<Option<ExitStatus>> {
         self.child
@@ -255,6 +271,12 @@ impl Drop for Governor {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
             eprintln!("governor did not stop: {error:#}");
+        }
+        // A killed one, or one that keeps its hooks, leaves them: nothing of a test may stay.
+        if self.state_dir().join("pins").exists()
+            && let Err(error) = self.detach()
+        {
+            eprintln!("governor's hooks were not removed: {error:#}");
         }
         if std::thread::panicking() {
             eprintln!("--- governor's log\n{}", self.log());

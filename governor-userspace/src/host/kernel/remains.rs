@@ -61,6 +61,7 @@ impl Remains {
                 hooks.push(hook(&info, &programs, &holders));
             }
         }
+        hooks.sort_by_key(|hook| hook.link);
         Ok(Self { hooks, pins: Some(place).into_iter().filter(PinPlace::is_anything).collect() })
     }
 

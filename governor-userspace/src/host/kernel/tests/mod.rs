@@ -5,4 +5,5 @@
 
 mod capture;
 mod lifecycle;
+mod remains;
 mod stage;
