@@ -74,6 +74,7 @@ impl OpenConnections {
             ledger,
             metrics,
             known: HashSet::new(),
+            seen: HashSet::new(),
             blind_told: false,
         }
     }
