@@ -49,6 +49,8 @@ counters! {
     RefusedDeviceBound = "refused_device_bound",
     /// Events that the ring buffer had no room for.
     EventsDropped = "events_dropped",
+    /// Raw TCP sockets that were not made.
+    RawRefused = "raw_refused",
     /// Sockets made in namespaces without a listener, as far as they were told: a namespace at most once in
     /// [`crate::limits::NAMESPACE_SEEN_INTERVAL_NS`].
     NamespaceSeen = "namespace_seen",

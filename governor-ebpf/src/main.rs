@@ -6,10 +6,12 @@
 //! - [`origin`]: `sock_ops` hands the flow to the agent's accepted socket; `getpeername` shows the
 //!   client the destination that it asked for.
 //! - [`exempt`]: the agent's own sockets, and the ports that only it may bind.
+//! - [`create`]: refuses sockets that would carry TCP past the kernel's own.
 //! - [`namespace`]: tells of network namespaces that the agent does not serve yet.
 #![no_std]
 #![no_main]
 
+mod create;
 mod emit;
 mod exempt;
 mod maps;
@@ -54,6 +56,11 @@ pub fn bind6(ctx: SockAddrContext) -> i32 {
 #[sock_ops]
 pub fn hand_over(ctx: SockOpsContext) -> u32 {
     origin::hand_over(&ctx)
+}
+
+#[cgroup_sock(sock_create)]
+pub fn create_socket(ctx: SockContext) -> i32 {
+    create::socket(&ctx)
 }
 
 #[cgroup_sock(sock_create)]

@@ -13,6 +13,7 @@ pub mod governor;
 pub mod http;
 pub mod model;
 pub mod namespace;
+pub mod network;
 pub mod pki;
 pub mod postgres;
 pub mod process;

@@ -164,18 +164,27 @@ impl Postgres {
         self.dir.path().join("server.log")
     }
 
+    /// Ends the server and starts it again on its port and data.
+    pub fn restart(&mut self, auth: Auth) -> Result<()> {
+        self.stop()?;
+        self.launch_on(self.port, auth, &[])
+    }
+
     fn launch(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
+        let port = match self.place {
+            Some((_, port)) => port,
+            None => free_port()?,
+        };
+        self.launch_on(port, auth, settings)
+    }
+
+    fn launch_on(&mut self, port: u16, auth: Auth, settings: &[&str]) -> Result<()> {
+        self.port = port;
         let log = std::fs::File::create(self.log_path())?;
         let program = self.programs.bin.join("postgres");
         let mut command = match self.place {
-            Some((pid, port)) => {
-                self.port = port;
-                as_server_user_in(&program, pid)?
-            }
-            None => {
-                self.port = free_port()?;
-                as_server_user(&program)?
-            }
+            Some((pid, _)) => as_server_user_in(&program, pid)?,
+            None => as_server_user(&program)?,
         };
         command.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(self.dir.path());
         command.args(["-p", &self.port.to_string()]);

@@ -9,5 +9,5 @@ mod process;
 pub mod table;
 
 pub use build::MetricsError;
-pub use labels::{CancelResult, Direction, NamespaceFailure, NamespaceFound, RefusedReason};
+pub use labels::{CancelResult, Direction, NamespaceFailure, NamespaceFound, OpenOutcome, RefusedReason};
 pub use metrics::{KernelCounters, Metrics};

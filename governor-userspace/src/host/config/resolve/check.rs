@@ -79,7 +79,13 @@ impl Source<'_> {
         let (max, key) = (default.namespaces_max, "capture.namespaces_max");
         let namespaces_max = self.count(written.namespaces_max, key, max, 0..=1000)?;
         let listeners = self.count(written.listeners, "capture.listeners", default.listeners, 1..=8)?;
-        let default = Capture { own_cgroup, namespaces_max, listeners, ..default };
+        let default = Capture {
+            own_cgroup,
+            on_stop: written.on_stop.unwrap_or_default(),
+            namespaces_max,
+            listeners,
+            ..default
+        };
         let Some(rules) = written.rules else { return Ok(default) };
         let mut taken = HashSet::new();
         let rules =
@@ -120,6 +126,8 @@ impl Source<'_> {
             protocol: rule.protocol.unwrap_or_default(),
             when_down: rule.when_down.unwrap_or_default(),
             tls: rule.tls.unwrap_or_default(),
+            open_connections: rule.open_connections.unwrap_or_default(),
+            raw_sockets: rule.raw_sockets.unwrap_or_default(),
         })
     }
 
@@ -498,6 +506,12 @@ impl Source<'_> {
                 "limits.drain_timeout",
                 d.drain_timeout,
                 Duration::ZERO..=HOUR,
+            )?,
+            upgrade_timeout: self.time(
+                w.upgrade_timeout,
+                "limits.upgrade_timeout",
+                d.upgrade_timeout,
+                Duration::ZERO..=24 * HOUR,
             )?,
             peer_timeout: (!peer_timeout.is_zero()).then_some(peer_timeout),
             cancel_unknown: w.cancel_unknown.unwrap_or_default(),
