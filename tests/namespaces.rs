@@ -9,8 +9,10 @@ use governor_tests::client::{self, PSQL_ROWS};
 use governor_tests::governor::{field, text};
 use governor_tests::pki::Pki;
 use governor_tests::postgres::{Auth, Postgres, free_port};
-use governor_tests::{Cgroup, Class, Finished, Governor, Namespace, Options, Running, database, wait};
-use std::process::Command;
+use governor_tests::{
+    Cgroup, Class, Finished, Governor, Namespace, Options, Running, database, process, wait,
+};
+use std::process::{Command, Stdio};
 
 /// Governor and the captured group; servers and namespaces belong to the tests.
 struct Host {
@@ -212,6 +214,78 @@ fn namespaces_that_appear_later_are_found_and_those_that_end_are_left() {
     let held = held.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
     let held: Vec<_> = held.filter(|link| link.to_string_lossy().starts_with("net:[")).collect();
     assert!(held.len() <= 1, "only its own: {held:?}");
+}
+
+/// Moves into a new namespace and connects there: `at once`, `resolve` (with a socket for a name service a few
+/// milliseconds before).
+const NEWCOMER: &str = r"
+import collections, ctypes, errno, socket, sys, time
+port, rounds, tally = int(sys.argv[1]), int(sys.argv[2]), collections.Counter()
+for way in ('at once', 'resolve'):
+    for _ in range(rounds):
+        assert ctypes.CDLL(None).unshare(0x40000000) == 0
+        if way == 'resolve':
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close(); time.sleep(0.01)
+        try: socket.create_connection(('127.0.0.1', port))
+        except OSError as error: tally[way, errno.errorcode[error.errno]] += 1
+for (way, outcome), count in tally.items(): print(f'{way}|{outcome}|{count}')
+";
+
+/// The loopback of a new namespace is down, so what governor's hooks let pass is `ENETUNREACH`.
+#[test]
+fn the_first_connection_of_a_namespace_is_refused_or_governed_and_never_direct() {
+    let port = free_port().unwrap();
+    let host = Host::start(port, "");
+    let rounds = 20;
+    let mut newcomer = client::command("python3", &host.group, Class::Service, port).unwrap();
+    newcomer.args(["-ISc", NEWCOMER, &port.to_string(), &rounds.to_string()]);
+    let out = Running::start(newcomer, &[]).unwrap().finish(wait::PATIENCE).unwrap().ok().unwrap().out();
+    println!("of {rounds} each:\n{out}");
+    let mut total = 0;
+    for line in out.lines() {
+        let fields: Vec<&str> = line.split('|').collect();
+        assert!(matches!(fields[1], "EPERM" | "ENETUNREACH"), "{out}");
+        total += fields[2].parse::<u64>().unwrap();
+    }
+    assert_eq!(total, 2 * rounds);
+    // Each was found, if not before its first connection then by it.
+    wait::until("the namespaces to be left again", wait::PATIENCE, || {
+        Ok((host.metric("governor_namespaces_served") == 0).then_some(()))
+    })
+    .unwrap();
+}
+
+/// Holds this many connections until its input ends.
+const HOLDER: &str = r"
+import resource, socket, sys
+port, count = int(sys.argv[1]), int(sys.argv[2])
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+held = [socket.create_connection(('127.0.0.1', port)) for _ in range(count)]
+print('held', flush=True)
+sys.stdin.read()
+";
+
+#[test]
+fn a_container_has_more_connections_at_once_than_ephemeral_ports() {
+    let port = free_port().unwrap();
+    let container = Namespace::create().unwrap();
+    container.set("ipv4.ip_local_port_range", "40000 40999").unwrap();
+    let host = Host::start(port, "[limits]\nstartup_timeout = \"5m\"\n");
+    let count = 3_000;
+    host.psql_found(&container, Class::Service, "127.0.0.1", "SELECT 1;");
+    let mut holder = client::command("python3", &host.group, Class::Service, port).unwrap();
+    holder.args(["-ISc", HOLDER, &port.to_string(), &count.to_string()]);
+    holder.stdin(Stdio::piped()).stdout(Stdio::piped());
+    container.enter(&mut holder).unwrap();
+    let mut holder = process::spawn(holder, libc::SIGKILL).unwrap();
+    wait::until("governor to have all of them", wait::PATIENCE, || {
+        assert!(holder.try_wait()?.is_none(), "it could not make its connections");
+        Ok((host.metric("governor_connections_active") >= count).then_some(()))
+    })
+    .unwrap();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
 }
 
 #[test]

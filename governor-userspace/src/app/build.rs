@@ -229,6 +229,7 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
         raw_refused,
         pin_dir: Some(state.join("pins")),
         debug_log: config.log.level >= config::LogLevel::Debug,
+        pending_count_max: None,
     })
 }
 

@@ -39,11 +39,22 @@ use tokio::sync::watch;
 pub fn run(options: RunOptions, faces: &dyn Faces) -> anyhow::Result<ExitCode> {
     let config = config::load(options.config.as_deref(), Overrides { profile: options.profile })?;
     telemetry::log::init(config.log.level.as_str(), config.log.format)?;
+    raise_descriptors_max();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
     let result = runtime.block_on(govern(options, config, faces));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// A session takes two descriptors: as many as the host allows without asking are asked for.
+fn raise_descriptors_max() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open descriptors (ulimit -n) stays as it is");
+    }
 }
 
 async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyhow::Result<ExitCode> {

@@ -120,7 +120,7 @@ impl Hints {
 
 fn tell_execs(mut watch: ExecWatch, stop: &AtomicBool, hints: &Hints) {
     while !stop.load(Ordering::Relaxed) {
-        match watch.next() {
+        match watch.next_start() {
             Ok(Some(pid)) => hints.send(Hint { pid, found: NamespaceFound::Exec }),
             Ok(None) => {}
             Err(error) => {

@@ -11,7 +11,7 @@ use aya::programs::{CgroupSock, CgroupSockAddr, ProgramError, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use governor_common::capture::{GuardedPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings};
 use governor_common::flow::{FAMILY_V4, FAMILY_V6, FlowTuple};
-use governor_common::limits::HEARTBEAT_TIMEOUT_NS_DEFAULT;
+use governor_common::limits::{HEARTBEAT_TIMEOUT_NS_DEFAULT, PENDING_COUNT_MAX};
 use nix::sys::socket::{getsockopt, sockopt};
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -82,6 +82,7 @@ impl Kernel {
     fn load_programs(options: &KernelOptions, pins: Option<&mut PinDirectory>) -> Result<Self, KernelError> {
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::default())
+            .map_max_entries("PENDING", options.pending_count_max.unwrap_or(PENDING_COUNT_MAX))
             .load(OBJECT)
             .map_err(|error| object_error(&error))?;
         for program in SOCKET_ADDRESS_PROGRAMS {

@@ -64,4 +64,6 @@ pub struct KernelOptions {
     pub pin_dir: Option<PathBuf>,
     /// One line of log per decision of the connect hooks.
     pub debug_log: bool,
+    /// Connections between SYN and accept that are remembered; `None` is 65,536.
+    pub pending_count_max: Option<u32>,
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub struct ExecWatch(Socket);
 
 impl ExecWatch {
-    /// Subscribes. `next` answers at least every `pause`.
+    /// Subscribes. `next_start` answers at least every `pause`.
     pub fn open(pause: Duration) -> io::Result<Self> {
         let kind = Type::DGRAM;
         let socket =
@@ -31,7 +31,7 @@ impl ExecWatch {
     }
 
     /// The next program's process; `None` when nothing is told, which includes what was told too fast.
-    pub fn next(&mut self) -> io::Result<Option<u32>> {
+    pub fn next_start(&mut self) -> io::Result<Option<u32>> {
         let mut message = [0_u8; MESSAGE_BYTES_MAX];
         match self.0.read(&mut message) {
             Ok(length) => Ok(message.get(..length).and_then(started)),

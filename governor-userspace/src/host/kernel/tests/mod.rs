@@ -5,6 +5,7 @@
 
 mod capture;
 mod lifecycle;
+mod pressure;
 mod remains;
 mod sockets;
 mod stage;
