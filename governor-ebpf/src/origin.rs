@@ -8,6 +8,7 @@
 //! Invariant: an entry of PENDING goes away at the hand-over or, at the latest, when the client's
 //! socket closes.
 
+use crate::account;
 use crate::emit;
 use crate::maps;
 use crate::redirect::map_pointer;
@@ -21,6 +22,7 @@ use core::ptr::{addr_of, addr_of_mut, null_mut, read_volatile, write_volatile};
 use governor_common::counter::Counter;
 use governor_common::event::{Event, EventCause};
 use governor_common::flow::{FAMILY_V4, Flow, FlowTuple, mapped};
+use governor_common::totals::FlowTotals;
 
 /// `BPF_SOCK_OPS_TCP_CONNECT_CB`: before the SYN, source port known.
 const TCP_CONNECT: u32 = 3;
@@ -40,13 +42,37 @@ pub fn hand_over(ctx: &SockOpsContext) -> u32 {
     match ctx.op() {
         TCP_CONNECT => announce(ctx),
         PASSIVE_ESTABLISHED => take_over(ctx),
-        STATE_CHANGED if ctx.arg(1) == TCP_CLOSE => {
-            let _absent = maps::PENDING.remove(tuple(ctx, false));
-            emit::count(Counter::Closed);
-        }
+        STATE_CHANGED if ctx.arg(1) == TCP_CLOSE => closed(ctx),
         _ => {}
     }
     IGNORED
+}
+
+/// A socket that asked for it has closed: a captured client's, or one of the agent's two.
+#[inline(always)]
+fn closed(ctx: &SockOpsContext) {
+    let socket = socket(ctx);
+    if socket.is_null() {
+        return;
+    }
+    // SAFETY: map and socket are valid; no value is created.
+    let flow: *mut Flow =
+        unsafe { bpf_sk_storage_get(map_pointer(&maps::FLOWS), socket, null_mut(), 0) }.cast();
+    // SAFETY: checked for null; storage lives as long as the socket.
+    if !flow.is_null() && unsafe { (*flow).end } == Flow::END_ACCEPTED {
+        // SAFETY: as above.
+        account::closed(ctx, Some(unsafe { &*flow }));
+        return;
+    }
+    if account::is_upstream(socket) {
+        account::closed(ctx, None);
+        return;
+    }
+    if maps::PENDING.remove(tuple(ctx, false)).is_ok() {
+        // Nobody had taken it over: its SYN was lost, or it left before the agent's end was established.
+        emit::count(Counter::NotArrived);
+    }
+    emit::count(Counter::Closed);
 }
 
 /// The client's end: note the flow under the connection's tuple.
@@ -60,6 +86,9 @@ fn announce(ctx: &SockOpsContext) {
     let flow: *mut Flow =
         unsafe { bpf_sk_storage_get(map_pointer(&maps::FLOWS), socket, null_mut(), 0) }.cast();
     if flow.is_null() {
+        if account::is_upstream(socket) {
+            account::watch(ctx, FlowTotals::ROLE_UPSTREAM);
+        }
         return;
     }
     // SAFETY: checked for null; storage lives as long as the socket.
@@ -111,6 +140,7 @@ fn take_over(ctx: &SockOpsContext) {
     };
     if !stored.is_null() {
         emit::count(Counter::HandedOver);
+        account::watch(ctx, FlowTotals::ROLE_ACCEPTED);
     }
     let _present = maps::PENDING.remove(tuple);
 }

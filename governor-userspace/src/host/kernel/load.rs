@@ -5,13 +5,15 @@ use super::cgroup::Cgroup;
 use super::error::{chain, is_permission, log_tail};
 use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
 use super::pins::{PinDirectory, Previous};
+use super::totals::{self, ClosedSockets, ListenerTotals};
 use super::{KernelError, KernelEvents, KernelOptions, probe};
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf, SockHash};
 use aya::programs::{CgroupSockAddr, ProgramError, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use governor_common::capture::{GuardedPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings};
 use governor_common::flow::{FAMILY_V4, FAMILY_V6, FlowTuple};
 use governor_common::limits::HEARTBEAT_TIMEOUT_NS_DEFAULT;
+use governor_common::totals::{Totals, TotalsKey};
 use nix::sys::socket::{getsockopt, sockopt};
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -39,6 +41,8 @@ pub struct Kernel {
     exemption: Exemption,
     heartbeat: Heartbeat,
     events: Option<RingBuf<MapData>>,
+    closed_sockets: Option<RingBuf<MapData>>,
+    totals: PerCpuHashMap<MapData, TotalsKey, Totals>,
 }
 
 impl fmt::Debug for Kernel {
@@ -93,6 +97,8 @@ impl Kernel {
             exemption: Exemption::new(map(&mut ebpf, "EXEMPT")?)?,
             heartbeat: Heartbeat::new(map(&mut ebpf, "HEARTBEAT")?)?,
             events: Some(take(&mut ebpf, "EVENTS")?),
+            closed_sockets: Some(take(&mut ebpf, "FLOW_TOTALS")?),
+            totals: take(&mut ebpf, "TOTALS")?,
             captured_ports: options.rules.iter().map(|rule| rule.port).collect(),
             rule_cgroups: Vec::new(),
             own_cgroups: Vec::new(),
@@ -201,6 +207,18 @@ impl Kernel {
         let log = aya_log::EbpfLogger::init(&mut self.ebpf)
             .map_err(|error| KernelError::Map { map: "AYA_LOGS", reason: chain(&error) })?;
         KernelEvents::new(events, log)
+    }
+
+    /// What the kernel counted of governor's sockets that closed; once.
+    pub fn take_closed_sockets(&mut self) -> Result<ClosedSockets, KernelError> {
+        let ring =
+            self.closed_sockets.take().ok_or(KernelError::Order("the sockets' totals are taken already"))?;
+        Ok(ClosedSockets::new(ring))
+    }
+
+    /// The kernel's sums by listener, and by namespace for upstream sockets.
+    pub fn totals(&self) -> Result<Vec<ListenerTotals>, KernelError> {
+        totals::read(&self.totals)
     }
 
     pub(super) fn write_settings(

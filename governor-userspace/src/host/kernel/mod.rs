@@ -18,6 +18,7 @@ mod pins;
 pub mod probe;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 pub use cgroup::cgroup2_mount;
 pub use error::KernelError;
@@ -26,6 +27,7 @@ pub use governor_common::event::EventCause;
 pub use load::Kernel;
 pub use maps::{Counters, Exemption, Flow, FlowTable, Heartbeat};
 pub use pins::Previous;
+pub use totals::{ClosedSockets, Fin, ListenerTotals, SocketTotals, socket_cookie, unread_bytes};
 
 use std::path::PathBuf;
 

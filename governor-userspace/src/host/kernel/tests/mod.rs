@@ -6,3 +6,4 @@
 mod capture;
 mod lifecycle;
 mod stage;
+mod totals;
