@@ -26,6 +26,8 @@ use governor_common::totals::FlowTotals;
 
 /// `BPF_SOCK_OPS_TCP_CONNECT_CB`: before the SYN, source port known.
 const TCP_CONNECT: u32 = 3;
+/// `BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB`: on the connecting socket.
+const ACTIVE_ESTABLISHED: u32 = 4;
 /// `BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB`: on the accepted socket.
 const PASSIVE_ESTABLISHED: u32 = 5;
 /// `BPF_SOCK_OPS_STATE_CB`.
@@ -41,6 +43,7 @@ const IGNORED: u32 = 1;
 pub fn hand_over(ctx: &SockOpsContext) -> u32 {
     match ctx.op() {
         TCP_CONNECT => announce(ctx),
+        ACTIVE_ESTABLISHED => watch_upstream(ctx),
         PASSIVE_ESTABLISHED => take_over(ctx),
         STATE_CHANGED if ctx.arg(1) == TCP_CLOSE => closed(ctx),
         _ => {}
@@ -86,9 +89,6 @@ fn announce(ctx: &SockOpsContext) {
     let flow: *mut Flow =
         unsafe { bpf_sk_storage_get(map_pointer(&maps::FLOWS), socket, null_mut(), 0) }.cast();
     if flow.is_null() {
-        if account::is_upstream(socket) {
-            account::watch(ctx, FlowTotals::ROLE_UPSTREAM);
-        }
         return;
     }
     // SAFETY: checked for null; storage lives as long as the socket.
@@ -112,6 +112,15 @@ fn announce(ctx: &SockOpsContext) {
             cause: EventCause::PendingFailed as u16,
             passed: 0,
         });
+    }
+}
+
+/// A connection of the agent's own has come to be: count it.
+#[inline(always)]
+fn watch_upstream(ctx: &SockOpsContext) {
+    let socket = socket(ctx);
+    if !socket.is_null() && account::is_upstream(socket) {
+        account::watch(ctx, FlowTotals::ROLE_UPSTREAM);
     }
 }
 

@@ -1,9 +1,10 @@
 //! The running agent behind the surface's handle, and its periodic work.
 
+use super::completeness::Bookkeeper;
 use super::handle::{Agent, Handle, LedgerStatus, PolicyReload};
 use super::record;
 use crate::engine::approval::State;
-use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, HoldEnd};
+use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, Completeness, HoldEnd};
 use crate::engine::session::explain::{Explanation, Question, explain};
 use crate::host::approvals::Approval;
 use crate::host::clock;
@@ -34,6 +35,7 @@ pub(super) struct Running {
     pub reveal: RevealKeeper,
     pub data: Arc<DiscoveryKeeper>,
     pub shared: Arc<Shared>,
+    pub bookkeeper: Arc<Bookkeeper>,
 }
 
 impl Agent for Running {
@@ -114,6 +116,10 @@ impl Agent for Running {
         LedgerStatus { sequence: self.ledger.stats().last_seq, error }
     }
 
+    fn completeness(&self) -> Option<Completeness> {
+        Some(self.bookkeeper.sums())
+    }
+
     fn kernel(&self) -> Option<KernelCounters> {
         let counters = self.kernel.lock().as_ref()?.counters().ok()?;
         Some(KernelCounters {
@@ -190,11 +196,13 @@ pub(super) fn background(
     kernel: &KernelSlot,
     shared: &Arc<Shared>,
     data: &Arc<DiscoveryKeeper>,
+    bookkeeper: &Arc<Bookkeeper>,
     handle: &Handle,
 ) -> anyhow::Result<Background> {
     let stop = Arc::new(AtomicBool::new(false));
     let thread = {
         let (stop, shared, handle) = (stop.clone(), shared.clone(), handle.clone());
+        let bookkeeper = bookkeeper.clone();
         let glass = GlassKeeper {
             glass: shared.glass.clone(),
             ledger: shared.ledger.clone(),
@@ -202,6 +210,8 @@ pub(super) fn background(
         };
         std::thread::Builder::new().name("governor-ledger".into()).spawn(move || {
             while !stop.load(Ordering::Relaxed) {
+                // First what the next checkpoint is to sign.
+                bookkeeper.tick(clock::now());
                 ledger_tick(&shared, &handle);
                 glass.tick(clock::now());
                 std::thread::sleep(LEDGER_TICK);

@@ -4,6 +4,7 @@
 //! socket of the data path, a map or a ledger segment. What needs those is behind [`Agent`].
 
 use crate::engine::approval::Answer;
+use crate::engine::audit::Completeness;
 use crate::engine::model::Timestamp;
 use crate::engine::session::explain::{Explanation, Question};
 use crate::host::approvals::{AnswerError, Approval, ApprovalStore, Approver, ApproverRules, NotAllowed};
@@ -30,6 +31,10 @@ pub trait Agent: Send + Sync {
     /// What the policy set in force answers. The error says what is wrong with the question.
     fn explain(&self, question: &Question) -> Result<Explanation, String>;
     fn ledger(&self) -> LedgerStatus;
+    /// What the kernel counted beside what records account for.
+    fn completeness(&self) -> Option<Completeness> {
+        None
+    }
     /// `None` before the kernel programs are attached.
     fn kernel(&self) -> Option<KernelCounters>;
     /// Breaks the glass for the login of this process, by the control socket's word; who may was checked.
@@ -137,6 +142,8 @@ pub struct Status {
     pub holds_pending: u64,
     pub ledger: LedgerStatus,
     pub kernel: Option<KernelCounters>,
+    #[serde(default)]
+    pub completeness: Option<Completeness>,
     pub metrics_address: Option<String>,
 }
 
@@ -272,6 +279,7 @@ impl Handle {
             holds_pending: shared.approvals.pending_count() as u64,
             ledger: shared.agent.ledger(),
             kernel: shared.agent.kernel(),
+            completeness: shared.agent.completeness(),
             metrics_address: shared.metrics_address.load().as_ref().clone(),
         }
     }

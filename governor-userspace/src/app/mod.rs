@@ -6,6 +6,7 @@
 
 mod agent;
 mod build;
+mod completeness;
 mod faces;
 pub mod handle;
 mod options;
@@ -49,7 +50,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         socket_group: config.approvals.socket_group.as_deref(),
         metrics: config.metrics.listen,
     })?;
-    let build::Built { handle, listeners, shared, kernel, data, lost, reveal } =
+    let build::Built { handle, listeners, shared, kernel, data, lost, reveal, bookkeeper } =
         build::build(&options, &config, drain_seen)?;
     let ledger = shared.ledger.clone();
 
@@ -70,7 +71,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
             "the agent before this one ended without taking its kernel programs off"
         );
     }
-    let tasks = agent::background(&kernel, &shared, &data, &handle)?;
+    let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, &handle)?;
     faces.serve(&handle);
     handle.set_ready();
     signals::tell_ready(options.ready_fd)?;
@@ -80,11 +81,9 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     handle.drain();
     tracing::info!(reason, sessions = workers.active(), "draining");
     signals::tell_stopping();
-    // New connections are no longer redirected; those that already were are still accepted.
-    if let Some(kernel) = kernel.lock().take()
-        && let Err(error) = kernel.detach()
-    {
-        tracing::error!(%error, "the kernel programs could not be taken off cleanly");
+    // New connections are no longer redirected; those that already were are still accepted, and counted.
+    if let Some(kernel) = kernel.lock().as_mut() {
+        kernel.stop_redirecting();
     }
     shared.approvals.withdraw_all("the agent stopped", clock::now());
     let sessions_ended = drained(&drain, &workers, config.limits.drain_timeout, &mut signals).await;
@@ -93,6 +92,12 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     drop((open_doors, tasks));
     if let (true, Ok(workers)) = (sessions_ended, Arc::try_unwrap(workers).map_err(|_| ())) {
         workers.join();
+    }
+    bookkeeper.finish(clock::now());
+    if let Some(kernel) = kernel.lock().take()
+        && let Err(error) = kernel.detach()
+    {
+        tracing::error!(%error, "the kernel programs could not be taken off cleanly");
     }
     data.tick();
     if let Err(error) = data.save() {

@@ -2,6 +2,7 @@
 
 pub mod approvals;
 pub mod clock;
+pub mod completeness;
 pub mod config;
 pub mod discovery;
 pub mod glass;

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 pub struct Completeness {
     pub capture: CaptureCount,
     /// Captured connections that governor accepted.
-    pub client: SideCount,
+    pub clients: SideCount,
     /// Connections that governor made to databases.
-    pub database: SideCount,
+    pub databases: SideCount,
     /// `completeness_mismatch` records so far.
     pub mismatches: u64,
     /// Sockets whose count the kernel had no room to keep.
@@ -48,7 +48,7 @@ pub struct SideCount {
     pub audited: Count,
     /// By governor: closed before there was a session (too many connections of one source and the like).
     pub refused: Count,
-    /// Arrived while or after governor closed the socket without having read to its end; nobody read it.
+    /// Arrived after governor had closed the socket; nobody could read it.
     pub late: u64,
     /// Arrived and was left unread when governor closed the socket.
     pub unread: u64,
@@ -96,7 +96,7 @@ impl Difference {
 impl Completeness {
     /// Everything that the kernel counted is accounted for.
     pub fn is_whole(&self) -> bool {
-        self.mismatches == 0 && self.client.difference.is_zero() && self.database.difference.is_zero()
+        self.mismatches == 0 && self.clients.difference.is_zero() && self.databases.difference.is_zero()
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! What equals what, for one socket:
 //! ```text
-//! received by the kernel  =  read + left unread (+ late, where governor closed before the peer's end)
+//! received by the kernel when governor closed  =  read + left unread;    what came after that is late
 //! acknowledged by the peer =  written − undelivered, and undelivered is 0 where the peer took everything
 //! ```
 //! Invariant: every socket that either told of ends in exactly one of: equal, refused, a mismatch.
@@ -24,8 +24,8 @@ pub struct SocketCount {
     /// Arrived, and left unread when governor closed it.
     pub unread: u64,
     pub written: u64,
-    /// The peer's last byte was read: nothing can have come after it.
-    pub at_end: bool,
+    /// What the kernel had received by then, counted as [`KernelCount::received`].
+    pub arrived: u64,
 }
 
 /// Whose count it became.
@@ -53,6 +53,12 @@ pub struct KernelCount {
     pub delivered: bool,
     pub pid: Option<u32>,
     pub uid: Option<u32>,
+}
+
+impl KernelCount {
+    fn is_empty(&self) -> bool {
+        self.acked == 0 && self.received <= u64::from(self.fin.unwrap_or(true))
+    }
 }
 
 /// A mismatch, and the session that it is about where there is one.
@@ -158,8 +164,14 @@ impl Reconciler {
             .map(|(cookie, _)| *cookie)
             .collect();
         for cookie in overdue {
-            if let Some((kernel, _)) = self.kernel.remove(&cookie) {
-                self.unaudited(None, &kernel);
+            match self.kernel.remove(&cookie) {
+                // A connection to a database that governor gave up while it was made: nothing went over it.
+                Some((kernel, _)) if kernel.side == Side::Database && kernel.is_empty() => {
+                    self.sums.databases.counted.add(0, 0);
+                    self.sums.databases.refused.add(0, 0);
+                }
+                Some((kernel, _)) => self.unaudited(None, &kernel),
+                None => {}
             }
         }
         while let Some((cookie, told)) = self.governor_by_age.front().copied() {
@@ -203,21 +215,19 @@ impl Reconciler {
             _ => None,
         };
         let side = side_mut(&mut self.sums, kernel.side);
-        // The peer's FIN is no byte that anybody could read.
         let accounted_in = count.read + count.unread;
-        let fin = match kernel.fin {
-            Some(fin) => fin,
-            None => kernel.received > accounted_in,
-        };
-        let received = kernel.received - u64::from(fin).min(kernel.received);
-        side.counted.add(received, kernel.acked);
+        // The peer's FIN comes last, and is no byte that anybody could read.
+        let late = kernel.received.saturating_sub(count.arrived);
+        let in_time = kernel.received - late;
+        let fin_is_late = late > 0 && kernel.fin.unwrap_or(true);
+        let fin_in_time = late == 0 && in_time > 0 && kernel.fin.unwrap_or(in_time > accounted_in);
+        let (late, in_time) = (late - u64::from(fin_is_late), in_time - u64::from(fin_in_time));
+        side.counted.add(in_time + late, kernel.acked);
         side.unread += count.unread;
-        let surplus = received.saturating_sub(accounted_in);
-        if surplus > 0 && !count.at_end {
-            side.late += surplus;
-        } else if received != accounted_in {
-            side.difference.bytes_in += signed(received) - signed(accounted_in);
-            let found = mismatch(MismatchKind::BytesIn, kernel.side, received, accounted_in, kernel.cookie);
+        side.late += late;
+        if in_time != accounted_in {
+            side.difference.bytes_in += signed(in_time) - signed(accounted_in);
+            let found = mismatch(MismatchKind::BytesIn, kernel.side, in_time, accounted_in, kernel.cookie);
             self.note(session.clone(), of(kernel, found));
         }
         let side = side_mut(&mut self.sums, kernel.side);
@@ -238,7 +248,10 @@ impl Reconciler {
         side.difference.bytes_in += signed(kernel.received);
         side.difference.bytes_out += signed(kernel.acked);
         let bytes = kernel.received.saturating_add(kernel.acked);
-        self.note(session, of(kernel, mismatch(MismatchKind::Unaudited, kernel.side, bytes, 0, kernel.cookie)));
+        self.note(
+            session,
+            of(kernel, mismatch(MismatchKind::Unaudited, kernel.side, bytes, 0, kernel.cookie)),
+        );
     }
 
     fn uncounted(&mut self, count: &SocketCount, accounted: Accounted) {
@@ -277,7 +290,8 @@ impl Reconciler {
 impl SideCount {
     /// Connections and bytes that the kernel counted, less all that is known of them.
     pub fn balance(&self) -> (i64, i64, i64) {
-        let known = |counted: u64, audited: u64, refused: u64| signed(counted) - signed(audited) - signed(refused);
+        let known =
+            |counted: u64, audited: u64, refused: u64| signed(counted) - signed(audited) - signed(refused);
         let Count { connections, bytes_in, bytes_out } = self.counted;
         let (audited, refused) = (self.audited, self.refused);
         (
@@ -297,7 +311,7 @@ fn index(side: Side) -> usize {
 }
 
 fn side_mut(sums: &mut Completeness, side: Side) -> &mut SideCount {
-    if side == Side::Database { &mut sums.database } else { &mut sums.client }
+    if side == Side::Database { &mut sums.databases } else { &mut sums.clients }
 }
 
 fn signed(bytes: u64) -> i64 {

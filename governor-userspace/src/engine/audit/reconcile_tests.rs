@@ -1,6 +1,7 @@
 //! What equals what, who waits for whom, and that the books balance whatever happens.
 
 use super::*;
+use crate::engine::audit::Difference;
 use proptest::prelude::*;
 
 fn at(seconds: u64) -> Timestamp {
@@ -12,7 +13,7 @@ fn session() -> SessionId {
 }
 
 fn governor(cookie: u64, read: u64, written: u64) -> SocketCount {
-    SocketCount { cookie, side: Side::Client, read, unread: 0, written, at_end: true }
+    SocketCount { cookie, side: Side::Client, read, unread: 0, written, arrived: u64::MAX }
 }
 
 fn kernel(cookie: u64, received: u64, acked: u64) -> KernelCount {
@@ -29,7 +30,11 @@ fn kernel(cookie: u64, received: u64, acked: u64) -> KernelCount {
 }
 
 fn reconciler() -> Reconciler {
-    Reconciler::new(ReconcileLimits { unknown_ns: 10_000_000_000, silent_ns: 100_000_000_000, waiting_max: 100 })
+    Reconciler::new(ReconcileLimits {
+        unknown_ns: 10_000_000_000,
+        silent_ns: 100_000_000_000,
+        waiting_max: 100,
+    })
 }
 
 #[test]
@@ -37,7 +42,7 @@ fn equal_counts_are_equal_in_either_order() {
     let mut books = reconciler();
     books.opened(Side::Client, 1);
     books.ended(at(1), governor(1, 30, 40), Accounted::Session(session()));
-    assert_eq!(books.sums().client.pending, 1);
+    assert_eq!(books.sums().clients.pending, 1);
     books.counted(at(2), KernelCount { fin: Some(true), ..kernel(1, 31, 40) });
     books.opened(Side::Client, 2);
     // The client went away first; the session may take its time.
@@ -50,15 +55,15 @@ fn equal_counts_are_equal_in_either_order() {
     assert!(books.tick(at(200)).is_empty());
     let sums = books.sums();
     assert!(sums.is_whole());
-    assert_eq!(sums.client.counted, Count { connections: 3, bytes_in: 35, bytes_out: 46 });
-    assert_eq!((sums.client.audited.connections, sums.client.refused.connections), (2, 1));
-    assert_eq!((sums.client.pending, sums.client.open), (0, 0));
+    assert_eq!(sums.clients.counted, Count { connections: 3, bytes_in: 35, bytes_out: 46 });
+    assert_eq!((sums.clients.audited.connections, sums.clients.refused.connections), (2, 1));
+    assert_eq!((sums.clients.pending, sums.clients.open), (0, 0));
 }
 
 #[test]
 fn what_was_left_unread_is_part_of_the_sum_and_what_came_late_is_told() {
     let mut books = reconciler();
-    let early = SocketCount { unread: 70, at_end: false, ..governor(1, 30, 0) };
+    let early = SocketCount { unread: 70, arrived: 100, ..governor(1, 30, 0) };
     books.ended(at(1), early.clone(), Accounted::Session(session()));
     books.counted(at(1), kernel(1, 100, 0));
     books.ended(at(1), SocketCount { cookie: 2, ..early.clone() }, Accounted::Session(session()));
@@ -67,8 +72,14 @@ fn what_was_left_unread_is_part_of_the_sum_and_what_came_late_is_told() {
     books.ended(at(1), SocketCount { cookie: 3, ..early }, Accounted::Session(session()));
     books.counted(at(1), KernelCount { fin: None, ..kernel(3, 101, 0) });
     assert!(books.tick(at(2)).is_empty());
-    assert_eq!((books.sums().client.unread, books.sums().client.late), (210, 8));
-    assert_eq!(books.sums().client.balance(), (0, 0, 0));
+    assert_eq!((books.sums().clients.unread, books.sums().clients.late), (210, 8));
+    assert_eq!(books.sums().clients.balance(), (0, 0, 0));
+    // What had arrived by then and was not read is no late byte.
+    let beside = SocketCount { cookie: 4, unread: 0, arrived: 100, ..governor(4, 30, 0) };
+    books.ended(at(3), beside, Accounted::Session(session()));
+    books.counted(at(3), KernelCount { fin: None, ..kernel(4, 101, 0) });
+    let found = books.tick(at(3));
+    assert_eq!((found[0].1.kind, found[0].1.counted, found[0].1.audited), (MismatchKind::BytesIn, 100, 30));
 }
 
 #[test]
@@ -81,7 +92,7 @@ fn bytes_past_the_engine_are_a_mismatch() {
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].1.kind, found[0].1.pid, &found[0].0), (kind, Some(7), &Some(session())));
         assert!(!books.sums().is_whole());
-        assert_eq!(books.sums().client.difference.bytes_in, received as i64 - read as i64);
+        assert_eq!(books.sums().clients.difference.bytes_in, received as i64 - read as i64);
     }
     // The peer acknowledged what governor did not write.
     let mut books = reconciler();
@@ -94,7 +105,7 @@ fn bytes_past_the_engine_are_a_mismatch() {
         books.ended(at(1), governor(1, 0, 10), Accounted::Session(session()));
         books.counted(at(1), KernelCount { delivered, ..kernel(1, 0, 3) });
         assert_eq!(books.tick(at(1)).len(), mismatches);
-        assert_eq!(books.sums().client.balance(), (0, 0, 0));
+        assert_eq!(books.sums().clients.balance(), (0, 0, 0));
     }
 }
 
@@ -105,13 +116,13 @@ fn a_connection_that_no_session_accounts_for_is_a_mismatch() {
     assert!(books.tick(at(9)).is_empty(), "it may still be on its way to a worker");
     let found = books.tick(at(11));
     assert_eq!((found[0].1.kind, found[0].1.counted), (MismatchKind::Unaudited, 320));
-    assert_eq!(books.sums().client.difference, Difference { connections: 1, bytes_in: 300, bytes_out: 20 });
+    assert_eq!(books.sums().clients.difference, Difference { connections: 1, bytes_in: 300, bytes_out: 20 });
     // A session that ended without a word.
     books.opened(Side::Client, 2);
     books.ended(at(12), governor(2, 3, 4), Accounted::Nowhere(session()));
     books.counted(at(12), kernel(2, 3, 4));
     assert_eq!(books.tick(at(12))[0].1.kind, MismatchKind::Unaudited);
-    assert_eq!(books.sums().client.difference.connections, 2);
+    assert_eq!(books.sums().clients.difference.connections, 2);
 }
 
 #[test]
@@ -124,7 +135,7 @@ fn a_socket_that_the_kernel_never_told_of_is_a_mismatch_unless_it_admits_a_loss(
     books.ended(at(103), governor(2, 3, 4), Accounted::Session(session()));
     assert_eq!(books.tick(at(103))[0].1.kind, MismatchKind::Lost);
     assert!(books.tick(at(300)).is_empty(), "told already");
-    assert_eq!((books.sums().lost, books.sums().client.difference.connections), (1, -2));
+    assert_eq!((books.sums().lost, books.sums().clients.difference.connections), (1, -2));
 }
 
 #[test]
@@ -143,17 +154,17 @@ proptest! {
     #[test]
     fn the_books_balance(
         sockets in prop::collection::vec(
-            (0_u64..2000, 0_u64..100, 0_u64..2000, any::<bool>(), any::<bool>(), 0_u64..2000, 0_u64..2000, 0_u8..3, 0_u8..6),
+            (0_u64..2000, 0_u64..100, 0_u64..2000, 0_u64..2000, any::<bool>(), 0_u64..2000, 0_u64..2000, 0_u8..3, 0_u8..6),
             1..60,
         )
     ) {
         let mut books = reconciler();
-        for (index, &(read, unread, written, at_end, delivered, received, acked, whose, order)) in
+        for (index, &(read, unread, written, arrived, delivered, received, acked, whose, order)) in
             sockets.iter().enumerate()
         {
             let cookie = index as u64;
             let side = if order % 2 == 0 { Side::Client } else { Side::Database };
-            let count = SocketCount { cookie, side, read, unread, written, at_end };
+            let count = SocketCount { cookie, side, read, unread, written, arrived };
             let accounted = match whose {
                 0 => Accounted::Session(session()),
                 1 => Accounted::Refused,
@@ -172,7 +183,7 @@ proptest! {
         }
         books.tick(at(1000));
         let sums = books.sums();
-        for side in [&sums.client, &sums.database] {
+        for side in [&sums.clients, &sums.databases] {
             prop_assert_eq!((side.pending, side.open), (0, 0));
             prop_assert_eq!(side.balance(), (0, 0, 0));
         }

@@ -20,6 +20,21 @@ pub(super) struct HeldLink {
     link: HeldFd,
 }
 
+impl HeldLink {
+    fn release(self) {
+        let released = match self.link {
+            HeldFd::Open(link) => Ok(link),
+            HeldFd::Pinned(pinned) => pinned.unpin(),
+        };
+        if let Err(error) = released {
+            tracing::warn!(
+                program = self.program, cgroup = %self.cgroup.display(), %error,
+                "a pinned program could not be taken off"
+            );
+        }
+    }
+}
+
 #[derive(Debug)]
 enum HeldFd {
     /// Goes with the process.
@@ -102,19 +117,19 @@ impl Kernel {
         Ok(())
     }
 
+    /// Takes the hooks off that send connections to governor. Those that it has already stay known and counted.
+    pub fn stop_redirecting(&mut self) {
+        let (redirecting, others) =
+            self.links.drain(..).partition(|held: &HeldLink| held.program.starts_with("connect"));
+        self.links = others;
+        let redirecting: Vec<HeldLink> = redirecting;
+        redirecting.into_iter().rev().for_each(HeldLink::release);
+    }
+
     /// From the end: connect hooks first.
     fn release_links(&mut self) {
         while let Some(held) = self.links.pop() {
-            let released = match held.link {
-                HeldFd::Open(link) => Ok(link),
-                HeldFd::Pinned(pinned) => pinned.unpin(),
-            };
-            if let Err(error) = released {
-                tracing::warn!(
-                    program = held.program, cgroup = %held.cgroup.display(), %error,
-                    "a pinned program could not be taken off"
-                );
-            }
+            held.release();
         }
     }
 }

@@ -27,7 +27,7 @@ pub use governor_common::event::EventCause;
 pub use load::Kernel;
 pub use maps::{Counters, Exemption, Flow, FlowTable, Heartbeat};
 pub use pins::Previous;
-pub use totals::{ClosedSockets, Fin, ListenerTotals, SocketTotals, socket_cookie, unread_bytes};
+pub use totals::{ClosedSockets, Fin, LastWord, ListenerTotals, SocketTotals, last_word, socket_cookie};
 
 use std::path::PathBuf;
 

@@ -145,14 +145,61 @@ pub fn socket_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
     if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Payload that arrived and was not read.
-pub fn unread_bytes(socket: BorrowedFd<'_>) -> io::Result<u64> {
+/// What the kernel says of a socket that is about to be closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastWord {
+    /// As [`SocketTotals::bytes_received`], so far.
+    pub bytes_received: u64,
+    /// Payload that arrived and was not read.
+    pub unread: u64,
+}
+
+/// Asks for both at one moment, as far as the peer lets it.
+pub fn last_word(socket: BorrowedFd<'_>) -> io::Result<LastWord> {
+    let mut word = LastWord { bytes_received: received(socket)?, unread: unread(socket)? };
+    for _ in 0..LAST_WORD_TRIES {
+        let bytes_received = received(socket)?;
+        if bytes_received == word.bytes_received {
+            break;
+        }
+        word = LastWord { bytes_received, unread: unread(socket)? };
+    }
+    Ok(word)
+}
+
+fn received(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    // struct tcp_info of linux/tcp.h, in which fields are only ever appended; libc's ends before this one.
+    let mut info = [0_u64; 32];
+    let mut length = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the buffer is as long as `length` says, and outlives the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // Linux 4.1.
+    let known = usize::try_from(length).unwrap_or(0) >= (TCPI_BYTES_RECEIVED + 1) * size_of::<u64>();
+    info.get(TCPI_BYTES_RECEIVED).copied().filter(|_| known).ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+fn unread(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: FIONREAD (SIOCINQ) writes one int, which outlives the call.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
     if result == 0 { Ok(u64::try_from(bytes).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Place of `tcpi_bytes_received`, in units of eight bytes.
+const TCPI_BYTES_RECEIVED: usize = 128 / 8;
+/// A peer may go on sending meanwhile.
+const LAST_WORD_TRIES: usize = 8;
 /// linux/tcp_states.h.
 const FIN_WAIT2: u16 = 5;
 const TIME_WAIT: u16 = 6;

@@ -12,7 +12,7 @@ use super::children::Children;
 use super::labels::{Attempt, Cache, CancelResult, Closed, Direction, HoldResult, RefusedReason};
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
-use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{Completeness, DataChange, MismatchKind, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::{InferenceCounts, Status};
@@ -83,6 +83,10 @@ pub struct Metrics {
     kernel_refused: IntCounter,
     kernel_identity_missing: IntCounter,
     kernel_events_dropped: IntCounter,
+    completeness_mismatches: Counters<MismatchKind>,
+    completeness_connections: Gauges<Side>,
+    completeness_difference: Gauges<Side>,
+    completeness_pending: Gauges<Side>,
     process_cpu: Counter,
     process_resident: IntGauge,
     process_virtual: IntGauge,
@@ -138,6 +142,13 @@ impl Metrics {
             kernel_refused: build.counter("governor_kernel_refused_total")?,
             kernel_identity_missing: build.counter("governor_kernel_identity_missing_total")?,
             kernel_events_dropped: build.counter("governor_kernel_events_dropped_total")?,
+            completeness_mismatches: Children::new(build.counters("governor_completeness_mismatches_total")?)
+                .fill(),
+            completeness_connections: Children::new(build.gauges("governor_completeness_connections")?)
+                .fill(),
+            completeness_difference: Children::new(build.gauges("governor_completeness_difference_bytes")?)
+                .fill(),
+            completeness_pending: Children::new(build.gauges("governor_completeness_pending")?).fill(),
             process_cpu: build.counter_float("process_cpu_seconds_total")?,
             process_resident: build.gauge("process_resident_memory_bytes")?,
             process_virtual: build.gauge("process_virtual_memory_bytes")?,
@@ -292,6 +303,30 @@ impl Metrics {
 
     pub fn audit_failed(&self) {
         self.audit_errors.inc();
+    }
+
+    /// Something that the kernel counted and governor's records do not account for, or the other way round.
+    pub fn completeness_mismatch(&self, kind: MismatchKind) {
+        add(self.completeness_mismatches.at(kind, (), ()), 1);
+    }
+
+    /// How the comparison stands.
+    pub fn completeness(&self, sums: &Completeness) {
+        for (side, count) in [(Side::Client, &sums.clients), (Side::Database, &sums.databases)] {
+            let set = |gauges: &Gauges<Side>, value: i64| {
+                if let Some(gauge) = gauges.at(side, (), ()) {
+                    gauge.set(value);
+                }
+            };
+            let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            set(&self.completeness_connections, whole(count.counted.connections));
+            let (bytes_in, bytes_out) = (count.difference.bytes_in, count.difference.bytes_out);
+            set(
+                &self.completeness_difference,
+                bytes_in.saturating_abs().saturating_add(bytes_out.saturating_abs()),
+            );
+            set(&self.completeness_pending, whole(count.pending));
+        }
     }
 
     pub fn policy_reload(&self, accepted: bool) {

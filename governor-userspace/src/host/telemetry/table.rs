@@ -4,7 +4,7 @@
 //! is exposed, what is documented and what is counted cannot differ.
 
 use super::labels::{Attempt, Cache, CancelResult, Closed, Direction, HoldResult, RefusedReason, words};
-use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{DataChange, MismatchKind, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::Status;
@@ -151,6 +151,15 @@ pub static TABLE: &[Definition] = &[
         "Accepted connections for which the kernel had no identity. Each was refused."),
     row("governor_kernel_events_dropped_total", Kind::Counter, &[],
         "Kernel events lost because the ring buffer was full."),
+
+    row("governor_completeness_mismatches_total", Kind::Counter, &[label::<MismatchKind>("kind")],
+        "Things that the kernel counted and governor's records do not account for, or the other way round. Each is on record."),
+    row("governor_completeness_connections", Kind::Gauge, &[label::<Side>("side")],
+        "Connections that the kernel counted and governor compared, since the start. `side`: client, database."),
+    row("governor_completeness_difference_bytes", Kind::Gauge, &[label::<Side>("side")],
+        "Bytes, both ways, that nothing accounts for, since the start. 0 unless something is wrong."),
+    row("governor_completeness_pending", Kind::Gauge, &[label::<Side>("side")],
+        "Sockets of whose end either the kernel or governor has not told yet."),
 
     row("process_cpu_seconds_total", Kind::CounterFloat, &[],
         "User and system CPU time of the agent."),

@@ -4,6 +4,7 @@ use super::client::{Client, ClientError};
 use super::globals::Globals;
 use super::text::{Paint, safe, span};
 use crate::app::handle::{Phase, Status};
+use crate::engine::audit::SideCount;
 use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -89,6 +90,23 @@ fn page(status: &Status, paint: Paint) -> String {
     } else {
         line("kernel", paint.yellow("not attached"));
     }
+    if let Some(sums) = &status.completeness {
+        let bytes = |side: &SideCount| side.counted.bytes_in + side.counted.bytes_out;
+        let text = format!(
+            "{} connections closed, {} bytes with clients, {} with databases",
+            sums.clients.counted.connections,
+            bytes(&sums.clients),
+            bytes(&sums.databases)
+        );
+        line(
+            "complete",
+            match sums.is_whole() {
+                true => format!("{text}: all accounted for"),
+                false => paint
+                    .red(&format!("{text}: {} MISMATCHES (governor audit completeness)", sums.mismatches)),
+            },
+        );
+    }
     if let Some(address) = &status.metrics_address {
         line("metrics", format!("http://{address}/metrics"));
     }
@@ -122,6 +140,7 @@ mod tests {
             holds_pending: 1,
             ledger: LedgerStatus { sequence: 9, error: Some("disk full\x1b[2J".into()) },
             kernel: None,
+            completeness: None,
             metrics_address: Some("127.0.0.1:9187".into()),
         };
         let page = page(&status, Paint { on: false });
