@@ -55,6 +55,8 @@ counters! {
     TotalsDropped = "totals_dropped",
     /// Sockets of the agent whose totals could not be kept.
     TotalsFailed = "totals_failed",
+    /// Raw TCP sockets that were not made.
+    RawRefused = "raw_refused",
 }
 
 /// Number of elements of the counter array.

@@ -15,6 +15,7 @@ use crate::host::kernel::{Kernel, KernelEvents};
 use crate::host::ledger::{Health, Ledger};
 use crate::host::masking::{KeyInfo, RevealAnswer, RevealError, RevealKeeper, RevealRequest, RotateError};
 use crate::host::policy::{PolicyStore, PolicyWatch};
+use crate::host::privileges;
 use crate::host::proxy::Shared;
 use crate::host::telemetry::KernelCounters;
 use parking_lot::Mutex;
@@ -209,6 +210,7 @@ pub(super) fn background(
             metrics: shared.metrics.clone(),
         };
         std::thread::Builder::new().name("governor-ledger".into()).spawn(move || {
+            privileges::confine_writer();
             while !stop.load(Ordering::Relaxed) {
                 // First what the next checkpoint is to sign.
                 bookkeeper.tick(clock::now());
@@ -222,6 +224,7 @@ pub(super) fn background(
     let data_thread = {
         let (stop, data) = (stop.clone(), data.clone());
         std::thread::Builder::new().name("governor-data".into()).spawn(move || {
+            privileges::confine_writer();
             while !stop.load(Ordering::Relaxed) {
                 data.tick();
                 std::thread::sleep(DATA_TICK);

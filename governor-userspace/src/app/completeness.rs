@@ -51,8 +51,8 @@ impl Bookkeeper {
 
     pub fn tick(&self, now: Timestamp) {
         let mut state = self.state.lock();
-        self.compare(&mut state, now);
-        if now.since_ns(state.recorded_at) >= self.every_ns {
+        let differs = self.compare(&mut state, now);
+        if differs || now.since_ns(state.recorded_at) >= self.every_ns {
             self.put_on_record(&mut state, now);
         }
     }
@@ -64,15 +64,17 @@ impl Bookkeeper {
         self.put_on_record(&mut state, now);
     }
 
-    fn compare(&self, state: &mut State, now: Timestamp) {
+    /// Whether something was found that does not add up.
+    fn compare(&self, state: &mut State, now: Timestamp) -> bool {
         if let Some(counters) = self.kernel.lock().as_ref().and_then(|kernel| kernel.counters().ok()) {
             state.counters = Some(counters);
         }
         let State { closed, counters, .. } = state;
-        for found in self.books.compare(now, closed, counters.as_ref()) {
-            self.tell(now, found);
-        }
+        let found = self.books.compare(now, closed, counters.as_ref());
+        let differs = !found.is_empty();
+        found.into_iter().for_each(|found| self.tell(now, found));
         self.metrics.completeness(&self.books.sums(None));
+        differs
     }
 
     /// One thing that does not add up: in the log, in the metrics, in the audit.

@@ -144,6 +144,9 @@ pub struct Status {
     pub kernel: Option<KernelCounters>,
     #[serde(default)]
     pub completeness: Option<Completeness>,
+    /// To captured ports, open now and not governed: from before the start, or on sockets from elsewhere.
+    #[serde(default)]
+    pub open_connections: u64,
     pub metrics_address: Option<String>,
 }
 
@@ -280,6 +283,7 @@ impl Handle {
             ledger: shared.agent.ledger(),
             kernel: shared.agent.kernel(),
             completeness: shared.agent.completeness(),
+            open_connections: shared.metrics.open_connections_left(),
             metrics_address: shared.metrics_address.load().as_ref().clone(),
         }
     }

@@ -9,6 +9,7 @@ mod build;
 mod completeness;
 mod faces;
 pub mod handle;
+mod open_connections;
 mod options;
 mod signals;
 
@@ -16,10 +17,12 @@ pub use crate::host::config::Profile;
 pub use faces::{Faces, OpenFaces, Places};
 pub use options::RunOptions;
 
+use self::open_connections::OpenConnections;
 use crate::engine::audit::{AuditEvent, AuditRecord};
 use crate::host::config::{self, Config, Overrides};
+use crate::host::kernel::cgroup2_mount;
 use crate::host::proxy::{Door, Doors, Drain, Listener, Workers};
-use crate::host::{clock, telemetry};
+use crate::host::{clock, privileges, telemetry};
 use anyhow::Context as _;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,6 +35,8 @@ use tokio::sync::watch;
 pub fn run(options: RunOptions, faces: &dyn Faces) -> anyhow::Result<ExitCode> {
     let config = config::load(options.config.as_deref(), Overrides { profile: options.profile })?;
     telemetry::log::init(config.log.level.as_str(), config.log.format)?;
+    privileges::check()?;
+    privileges::harden();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
     let result = runtime.block_on(govern(options, config, faces));
@@ -63,6 +68,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     agent::record_start(&ledger, &config, &handle, &lost)?;
     reveal.record_created().map_err(anyhow::Error::msg)?;
     kernel.lock().as_mut().context("the kernel programs are gone")?.attach()?;
+    privileges::settle();
     if let Some(previous) = kernel.lock().as_ref().and_then(|kernel| kernel.previous().cloned()) {
         let (refused, passed) = (previous.counters.refused(), previous.counters.passed_open);
         tracing::warn!(
@@ -72,6 +78,14 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         );
     }
     let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, &handle)?;
+    let open_connections = OpenConnections::new(
+        &config,
+        &cgroup2_mount()?,
+        shared.exemption.clone(),
+        ledger.clone(),
+        shared.metrics.clone(),
+    )
+    .watch()?;
     faces.serve(&handle);
     handle.set_ready();
     signals::tell_ready(options.ready_fd)?;
@@ -81,6 +95,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     handle.drain();
     tracing::info!(reason, sessions = workers.active(), "draining");
     signals::tell_stopping();
+    drop(open_connections);
     // New connections are no longer redirected; those that already were are still accepted, and counted.
     if let Some(kernel) = kernel.lock().as_mut() {
         kernel.stop_redirecting();

@@ -12,6 +12,8 @@ pub mod ledger;
 pub mod masking;
 pub mod policy;
 pub mod ports;
+pub mod privileges;
 pub mod proxy;
+pub mod sockdiag;
 pub mod telemetry;
 pub mod tls;

@@ -26,6 +26,8 @@ pub struct SocketCount {
     pub written: u64,
     /// What the kernel had received by then, counted as [`KernelCount::received`].
     pub arrived: u64,
+    /// TCP was done with it by then.
+    pub was_over: bool,
 }
 
 /// Whose count it became.
@@ -220,7 +222,8 @@ impl Reconciler {
         let late = kernel.received.saturating_sub(count.arrived);
         let in_time = kernel.received - late;
         let fin_is_late = late > 0 && kernel.fin.unwrap_or(true);
-        let fin_in_time = late == 0 && in_time > 0 && kernel.fin.unwrap_or(in_time > accounted_in);
+        let fin_in_time =
+            late == 0 && in_time > 0 && kernel.fin.unwrap_or(count.was_over && in_time > accounted_in);
         let (late, in_time) = (late - u64::from(fin_is_late), in_time - u64::from(fin_in_time));
         side.counted.add(in_time + late, kernel.acked);
         side.unread += count.unread;

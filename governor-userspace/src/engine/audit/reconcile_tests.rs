@@ -13,7 +13,7 @@ fn session() -> SessionId {
 }
 
 fn governor(cookie: u64, read: u64, written: u64) -> SocketCount {
-    SocketCount { cookie, side: Side::Client, read, unread: 0, written, arrived: u64::MAX }
+    SocketCount { cookie, side: Side::Client, read, unread: 0, written, arrived: u64::MAX, was_over: true }
 }
 
 fn kernel(cookie: u64, received: u64, acked: u64) -> KernelCount {
@@ -164,7 +164,7 @@ proptest! {
         {
             let cookie = index as u64;
             let side = if order % 2 == 0 { Side::Client } else { Side::Database };
-            let count = SocketCount { cookie, side, read, unread, written, arrived };
+            let count = SocketCount { cookie, side, read, unread, written, arrived, was_over: order == 0 };
             let accounted = match whose {
                 0 => Accounted::Session(session()),
                 1 => Accounted::Refused,

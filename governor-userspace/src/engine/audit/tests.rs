@@ -475,13 +475,23 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
         }),
         AuditEvent::DataRuling(DataRuling {
             ruling: "dismissed".into(),
-            server: endpoint,
+            server: endpoint.clone(),
             database: text.into(),
             column: text.into(),
             category: None,
             reason: text.into(),
             by: text.into(),
             uid: 7,
+        }),
+        AuditEvent::OpenConnection(OpenConnection {
+            client: endpoint.clone(),
+            destination: endpoint,
+            uid: 7,
+            pid: Some(9),
+            command: text.into(),
+            cgroup: text.into(),
+            ended: false,
+            problem: text.into(),
         }),
         AuditEvent::Cancel { forwarded: true, reason: text.into() },
         TlsOutcome::Declined.into(),
@@ -532,7 +542,7 @@ fn no_event_has_a_field_that_the_envelope_has() {
         names.insert(envelope.event.to_string());
         assert!(Row::parse(&json).is_some(), "{}", String::from_utf8_lossy(&json));
     }
-    assert_eq!(names.len(), 22, "every event is here: {names:?}");
+    assert_eq!(names.len(), 23, "every event is here: {names:?}");
 }
 
 #[test]

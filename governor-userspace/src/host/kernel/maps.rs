@@ -90,6 +90,11 @@ impl Exemption {
     pub fn mark(&self, socket: BorrowedFd<'_>) -> Result<(), KernelError> {
         self.sockets.lock().insert(&socket, MARK, 0).map_err(broken("EXEMPT"))
     }
+
+    /// Whether a socket is one of governor's own. Doubt is no.
+    pub fn is_marked(&self, socket: BorrowedFd<'_>) -> bool {
+        self.sockets.lock().get(&socket, 0).is_ok()
+    }
 }
 
 /// Tells the kernel side that the agent is alive.
@@ -154,6 +159,8 @@ pub struct Counters {
     pub totals_dropped: u64,
     /// Sockets of governor whose totals could not be kept.
     pub totals_failed: u64,
+    /// Raw TCP sockets that were refused to somebody with CAP_NET_RAW.
+    pub raw_refused: u64,
 }
 
 impl Counters {
@@ -181,6 +188,7 @@ impl Counters {
             not_arrived: sum(Counter::NotArrived)?,
             totals_dropped: sum(Counter::TotalsDropped)?,
             totals_failed: sum(Counter::TotalsFailed)?,
+            raw_refused: sum(Counter::RawRefused)?,
         })
     }
 
@@ -205,6 +213,7 @@ impl Counters {
             (Counter::NotArrived.name(), self.not_arrived),
             (Counter::TotalsDropped.name(), self.totals_dropped),
             (Counter::TotalsFailed.name(), self.totals_failed),
+            (Counter::RawRefused.name(), self.raw_refused),
         ]
     }
 

@@ -152,22 +152,27 @@ pub struct LastWord {
     pub bytes_received: u64,
     /// Payload that arrived and was not read.
     pub unread: u64,
+    /// TCP was done with it already: the peer's end had come, by FIN or reset.
+    pub is_over: bool,
 }
 
 /// Asks for both at one moment, as far as the peer lets it.
 pub fn last_word(socket: BorrowedFd<'_>) -> io::Result<LastWord> {
-    let mut word = LastWord { bytes_received: received(socket)?, unread: unread(socket)? };
+    let mut before = received(socket)?;
     for _ in 0..LAST_WORD_TRIES {
-        let bytes_received = received(socket)?;
-        if bytes_received == word.bytes_received {
-            break;
+        let unread = unread(socket)?;
+        let after = received(socket)?;
+        if before == after {
+            let (bytes_received, is_over) = after;
+            return Ok(LastWord { bytes_received, unread, is_over });
         }
-        word = LastWord { bytes_received, unread: unread(socket)? };
+        before = after;
     }
-    Ok(word)
+    Err(io::Error::other("its peer goes on sending"))
 }
 
-fn received(socket: BorrowedFd<'_>) -> io::Result<u64> {
+/// Bytes received, and whether TCP is done with the socket.
+fn received(socket: BorrowedFd<'_>) -> io::Result<(u64, bool)> {
     // struct tcp_info of linux/tcp.h, in which fields are only ever appended; libc's ends before this one.
     let mut info = [0_u64; 32];
     let mut length = size_of_val(&info) as libc::socklen_t;
@@ -186,7 +191,10 @@ fn received(socket: BorrowedFd<'_>) -> io::Result<u64> {
     }
     // Linux 4.1.
     let known = usize::try_from(length).unwrap_or(0) >= (TCPI_BYTES_RECEIVED + 1) * size_of::<u64>();
-    info.get(TCPI_BYTES_RECEIVED).copied().filter(|_| known).ok_or_else(|| io::ErrorKind::Unsupported.into())
+    let received = info.get(TCPI_BYTES_RECEIVED).filter(|_| known).ok_or(io::ErrorKind::Unsupported)?;
+    // Its first byte is the state.
+    let state = info.first().map_or(0, |first| first.to_ne_bytes()[0]);
+    Ok((*received, matches!(u16::from(state), CLOSED | TIME_WAIT)))
 }
 
 fn unread(socket: BorrowedFd<'_>) -> io::Result<u64> {
@@ -199,10 +207,11 @@ fn unread(socket: BorrowedFd<'_>) -> io::Result<u64> {
 /// Place of `tcpi_bytes_received`, in units of eight bytes.
 const TCPI_BYTES_RECEIVED: usize = 128 / 8;
 /// A peer may go on sending meanwhile.
-const LAST_WORD_TRIES: usize = 8;
+const LAST_WORD_TRIES: usize = 16;
 /// linux/tcp_states.h.
 const FIN_WAIT2: u16 = 5;
 const TIME_WAIT: u16 = 6;
+const CLOSED: u16 = 7;
 const CLOSE_WAIT: u16 = 8;
 const LAST_ACK: u16 = 9;
 const CLOSING: u16 = 11;

@@ -56,7 +56,8 @@ impl Account {
         match socket_cookie(tcp.as_fd()) {
             Ok(cookie) => {
                 self.0.books.opened(side, cookie);
-                let count = SocketCount { cookie, side, read: 0, unread: 0, written: 0, arrived: 0 };
+                let count =
+                    SocketCount { cookie, side, read: 0, unread: 0, written: 0, arrived: 0, was_over: false };
                 let (socket, account) = (Box::new(Socket::Tcp(tcp)), self.clone());
                 Socket::Metered(Metered { socket, count, account })
             }
@@ -113,7 +114,11 @@ pub(super) struct Metered {
 impl Drop for Metered {
     fn drop(&mut self) {
         match last_word(self.socket.as_fd()) {
-            Ok(word) => (self.count.arrived, self.count.unread) = (word.bytes_received, word.unread),
+            Ok(word) => {
+                self.count.arrived = word.bytes_received;
+                self.count.unread = word.unread;
+                self.count.was_over = word.is_over;
+            }
             // Then everything that the kernel counts counts as arrived: what was left unread shows as a difference.
             Err(error) => {
                 tracing::error!(%error, "a socket's last word is not known");

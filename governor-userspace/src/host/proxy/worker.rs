@@ -22,6 +22,7 @@ use crate::host::identity::Identifier;
 use crate::host::kernel::{Exemption, FlowTable};
 use crate::host::ledger::Ledger;
 use crate::host::policy::PolicyStore;
+use crate::host::privileges;
 use crate::host::telemetry::Metrics;
 use crate::host::tls::Tls;
 use std::cell::RefCell;
@@ -223,6 +224,7 @@ fn run(
     receiver: mpsc::UnboundedReceiver<Work>,
     others: Vec<mpsc::WeakUnboundedSender<Work>>,
 ) {
+    privileges::confine_worker();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

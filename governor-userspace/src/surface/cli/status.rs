@@ -107,6 +107,11 @@ fn page(status: &Status, paint: Paint) -> String {
             },
         );
     }
+    if status.open_connections > 0 {
+        let text =
+            format!("{} open, from before the start or on sockets from elsewhere", status.open_connections);
+        line("ungoverned", paint.yellow(&text));
+    }
     if let Some(address) = &status.metrics_address {
         line("metrics", format!("http://{address}/metrics"));
     }
@@ -141,6 +146,7 @@ mod tests {
             ledger: LedgerStatus { sequence: 9, error: Some("disk full\x1b[2J".into()) },
             kernel: None,
             completeness: None,
+            open_connections: 2,
             metrics_address: Some("127.0.0.1:9187".into()),
         };
         let page = page(&status, Paint { on: false });

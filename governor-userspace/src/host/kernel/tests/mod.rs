@@ -5,5 +5,6 @@
 
 mod capture;
 mod lifecycle;
+mod sockets;
 mod stage;
 mod totals;

@@ -50,7 +50,7 @@ impl Run {
     /// `whole`: everything is accounted for; `unknown`: nothing was compared; otherwise what is wrong.
     fn judge(&mut self) {
         let Some(sums) = &self.sums else {
-            self.verdict = "unknown";
+            self.verdict = if self.mismatches.is_empty() { "unknown" } else { "difference" };
             return;
         };
         self.verdict = if !sums.is_whole() || !self.mismatches.is_empty() {
