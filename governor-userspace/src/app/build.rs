@@ -3,6 +3,7 @@
 use super::agent::{KernelSlot, Running};
 use super::completeness::Bookkeeper;
 use super::handle::{Handle, HandleParts};
+use super::life::{GapLog, LifeKeeper, Trouble};
 use super::options::RunOptions;
 use crate::engine::masking::{Detectors, Masker};
 use crate::engine::model::Timestamp;
@@ -40,6 +41,7 @@ pub(super) struct Built {
     pub lost: Vec<Approval>,
     pub reveal: RevealKeeper,
     pub bookkeeper: Arc<Bookkeeper>,
+    pub life: Arc<LifeKeeper>,
 }
 
 /// Builds in an order in which nothing has to be undone on the host if a later step fails.
@@ -116,16 +118,19 @@ pub(super) fn build(
     let glass = GlassKeeper { glass: shared.glass.clone(), ledger: ledger.clone(), metrics: metrics.clone() };
     let reveal = RevealKeeper { keys: masking_keys, ledger: ledger.clone() };
     let data = Arc::new(DiscoveryKeeper::new(discovery, discovery_file, ledger.clone(), metrics.clone()));
+    let (gaps, trouble) = (GapLog::default(), Trouble::default());
     let agent = Running {
         capture: capture_lines(config),
         policy,
-        ledger,
+        ledger: ledger.clone(),
         kernel: kernel.clone(),
         glass,
         reveal: reveal.clone(),
         data: data.clone(),
         shared: shared.clone(),
         bookkeeper: bookkeeper.clone(),
+        gaps: gaps.clone(),
+        trouble: trouble.clone(),
     };
     let handle = Handle::new(HandleParts {
         profile: config.policy.profile.as_str().into(),
@@ -135,7 +140,9 @@ pub(super) fn build(
         approver_rules: approver_rules(config),
         metrics,
     });
-    Ok(Built { handle, listeners, shared, kernel, data, lost, reveal, bookkeeper })
+    let life =
+        Arc::new(LifeKeeper::new(state, kernel.clone(), ledger, shared.metrics.clone(), gaps, trouble));
+    Ok(Built { handle, listeners, shared, kernel, data, lost, reveal, life, bookkeeper })
 }
 
 /// What earlier runs knew of columns. Damage costs what is damaged, and is told.

@@ -4,7 +4,7 @@
 //! socket of the data path, a map or a ledger segment. What needs those is behind [`Agent`].
 
 use crate::engine::approval::Answer;
-use crate::engine::audit::Completeness;
+use crate::engine::audit::{AgentGap, Completeness};
 use crate::engine::model::Timestamp;
 use crate::engine::session::explain::{Explanation, Question};
 use crate::host::approvals::{AnswerError, Approval, ApprovalStore, Approver, ApproverRules, NotAllowed};
@@ -33,6 +33,14 @@ pub trait Agent: Send + Sync {
     fn ledger(&self) -> LedgerStatus;
     /// What the kernel counted beside what records account for.
     fn completeness(&self) -> Option<Completeness> {
+        None
+    }
+    /// Times without governance that this agent knows of.
+    fn gaps(&self) -> Gaps {
+        Gaps::default()
+    }
+    /// What is wrong with the kernel programs or their pins now.
+    fn kernel_trouble(&self) -> Option<String> {
         None
     }
     /// `None` before the kernel programs are attached.
@@ -103,6 +111,13 @@ pub struct LedgerStatus {
     pub error: Option<String>,
 }
 
+/// Times without governance: the one before this agent, and those in which it hung.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gaps {
+    pub count: u64,
+    pub last: Option<AgentGap>,
+}
+
 /// Where the agent is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -147,6 +162,8 @@ pub struct Status {
     /// To captured ports, open now and not governed: from before the start, or on sockets from elsewhere.
     #[serde(default)]
     pub open_connections: u64,
+    #[serde(default)]
+    pub gaps: Gaps,
     pub metrics_address: Option<String>,
 }
 
@@ -284,6 +301,7 @@ impl Handle {
             kernel: shared.agent.kernel(),
             completeness: shared.agent.completeness(),
             open_connections: shared.metrics.open_connections_left(),
+            gaps: shared.agent.gaps(),
             metrics_address: shared.metrics_address.load().as_ref().clone(),
         }
     }
@@ -296,6 +314,8 @@ impl Handle {
         if self.phase() == Phase::Ready && self.shared.agent.kernel().is_none() {
             problems.push("kernel programs: not attached".into());
         }
+        problems
+            .extend(self.shared.agent.kernel_trouble().map(|trouble| format!("kernel programs: {trouble}")));
         Health { healthy: problems.is_empty(), problems }
     }
 

@@ -9,6 +9,8 @@ mod build;
 mod completeness;
 mod faces;
 pub mod handle;
+mod kernel_events;
+mod life;
 mod open_connections;
 mod options;
 mod signals;
@@ -19,8 +21,9 @@ pub use options::RunOptions;
 
 use self::open_connections::OpenConnections;
 use crate::engine::audit::{AuditEvent, AuditRecord};
-use crate::host::config::{self, Config, Overrides};
+use crate::host::config::{self, Config, OnStop, Overrides};
 use crate::host::kernel::cgroup2_mount;
+use crate::host::life::Ending;
 use crate::host::proxy::{Door, Doors, Drain, Listener, Workers};
 use crate::host::{clock, privileges, telemetry};
 use anyhow::Context as _;
@@ -55,7 +58,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         socket_group: config.approvals.socket_group.as_deref(),
         metrics: config.metrics.listen,
     })?;
-    let build::Built { handle, listeners, shared, kernel, data, lost, reveal, bookkeeper } =
+    let build::Built { handle, listeners, shared, kernel, data, lost, reveal, life, bookkeeper } =
         build::build(&options, &config, drain_seen)?;
     let ledger = shared.ledger.clone();
 
@@ -69,15 +72,8 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     reveal.record_created().map_err(anyhow::Error::msg)?;
     kernel.lock().as_mut().context("the kernel programs are gone")?.attach()?;
     privileges::settle();
-    if let Some(previous) = kernel.lock().as_ref().and_then(|kernel| kernel.previous().cloned()) {
-        let (refused, passed) = (previous.counters.refused(), previous.counters.passed_open);
-        tracing::warn!(
-            refused,
-            passed,
-            "the agent before this one ended without taking its kernel programs off"
-        );
-    }
-    let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, &handle)?;
+    life.look_back()?;
+    let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, &handle, &life)?;
     let open_connections = OpenConnections::new(
         &config,
         &cgroup2_mount()?,
@@ -96,8 +92,16 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     tracing::info!(reason, sessions = workers.active(), "draining");
     signals::tell_stopping();
     drop(open_connections);
+    life.end(Ending::Stopped { reason: reason.into() });
     // New connections are no longer redirected; those that already were are still accepted, and counted.
-    if let Some(kernel) = kernel.lock().as_mut() {
+    let on_stop = config.capture.on_stop;
+    if on_stop == OnStop::Keep {
+        if let Some(kernel) = kernel.lock().take()
+            && let Err(error) = kernel.leave()
+        {
+            tracing::error!(%error, "the kernel programs could not be left as they should be");
+        }
+    } else if let Some(kernel) = kernel.lock().as_mut() {
         kernel.stop_redirecting();
     }
     shared.approvals.withdraw_all("the agent stopped", clock::now());

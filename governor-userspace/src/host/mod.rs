@@ -9,6 +9,7 @@ pub mod glass;
 pub mod identity;
 pub mod kernel;
 pub mod ledger;
+pub mod life;
 pub mod masking;
 pub mod policy;
 pub mod ports;

@@ -485,7 +485,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
         }),
         AuditEvent::OpenConnection(OpenConnection {
             client: endpoint.clone(),
-            destination: endpoint,
+            destination: endpoint.clone(),
             uid: 7,
             pid: Some(9),
             command: text.into(),
@@ -513,6 +513,31 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             pid: Some(4),
             uid: None,
         }),
+        AuditEvent::AgentGap(Box::new(AgentGap {
+            from: "2026-01-01T00:00:00.000000Z".into(),
+            until: "2026-01-01T00:00:01.000000Z".into(),
+            duration_ms: 1000,
+            cause: GapCause::Killed,
+            reason: text.into(),
+            pid: Some(7),
+            version: Some(text.into()),
+            hooks: GapHooks::Kept,
+            refused: 2,
+            passed: 3,
+            events_lost: 4,
+        })),
+        AuditEvent::KernelEvent(Box::new(KernelEventRecord {
+            cause: "listener_gone".into(),
+            passed: false,
+            reason: text.into(),
+            destination: endpoint,
+            pid: 1,
+            uid: 2,
+            command: text.into(),
+            cgroup_id: 3,
+            netns_cookie: 4,
+        })),
+        AuditEvent::KernelEventsOmitted { count: 5, since: "2026-01-01T00:00:00.000000Z".into() },
     ]
 }
 

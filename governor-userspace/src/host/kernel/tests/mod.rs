@@ -5,6 +5,7 @@
 
 mod capture;
 mod lifecycle;
+mod remains;
 mod sockets;
 mod stage;
 mod totals;
