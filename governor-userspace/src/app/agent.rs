@@ -1,8 +1,9 @@
 //! The running agent behind the surface's handle, and its periodic work.
 
 use super::completeness::Bookkeeper;
-use super::handle::{Agent, Gaps, Handle, LedgerStatus, PolicyReload};
+use super::handle::{Agent, Gaps, Handle, KernelSide, LedgerStatus, PolicyReload};
 use super::kernel_events::EventRecorder;
+use super::kernel_watch::{self, KernelWatch};
 use super::life::{GapLog, LifeKeeper, Trouble};
 use super::record;
 use crate::engine::approval::State;
@@ -119,6 +120,10 @@ impl Agent for Running {
             Health::Closed => Some("closed".into()),
         };
         LedgerStatus { sequence: self.ledger.stats().last_seq, error }
+    }
+
+    fn kernel_side(&self) -> KernelSide {
+        self.kernel.lock().as_ref().map(kernel_watch::kernel_side).unwrap_or_default()
     }
 
     fn completeness(&self) -> Option<Completeness> {
@@ -246,11 +251,14 @@ pub(super) fn background(
         })?
     };
     let mut tasks = vec![tokio::spawn(shared.approvals.clone().run_expiry())];
-    let mut slot = kernel.lock();
+    let kernel_slot = kernel;
+    let mut slot = kernel_slot.lock();
     if let Some(kernel) = slot.as_mut() {
         let heartbeat = kernel.heartbeat();
         heartbeat.beat()?;
         let life = life.clone();
+        let mut watch = KernelWatch::new(shared.metrics.clone());
+        let watched = kernel_slot.clone();
         tasks.push(tokio::spawn(async move {
             let mut every = tokio::time::interval(HEARTBEAT);
             let mut sign: Option<tokio::task::JoinHandle<()>> = None;
@@ -258,6 +266,9 @@ pub(super) fn background(
                 every.tick().await;
                 life.beat();
                 life.tend();
+                if let Some(kernel) = watched.lock().as_ref() {
+                    watch.look(kernel);
+                }
                 // A disk that hangs must not look like an agent that hangs: signs are left beside, one at a time.
                 if sign.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
                     let life = life.clone();

@@ -43,6 +43,10 @@ pub trait Agent: Send + Sync {
     fn kernel_trouble(&self) -> Option<String> {
         None
     }
+    /// What is attached where, and how full what it needs is.
+    fn kernel_side(&self) -> KernelSide {
+        KernelSide::default()
+    }
     /// `None` before the kernel programs are attached.
     fn kernel(&self) -> Option<KernelCounters>;
     /// Breaks the glass for the login of this process, by the control socket's word; who may was checked.
@@ -140,6 +144,40 @@ impl Phase {
     }
 }
 
+/// The kernel programs, as the agent holds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelSide {
+    pub hooks: Vec<StatusHook>,
+    pub maps: Vec<StatusMap>,
+    /// Programs of others that run for the same sockets.
+    pub foreign: Vec<StatusForeign>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusHook {
+    pub program: String,
+    pub cgroup: String,
+    /// It outlives the agent.
+    pub pinned: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusMap {
+    pub map: String,
+    pub entries: u64,
+    pub capacity: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusForeign {
+    pub hook: String,
+    /// The kernel's number of the program; `governor doctor` knows its name.
+    pub program_id: u32,
+    /// For whose sockets it runs.
+    pub cgroup: String,
+    pub consequence: String,
+}
+
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -159,6 +197,8 @@ pub struct Status {
     pub kernel: Option<KernelCounters>,
     #[serde(default)]
     pub completeness: Option<Completeness>,
+    #[serde(default)]
+    pub kernel_side: KernelSide,
     /// To captured ports, open now and not governed: from before the start, or on sockets from elsewhere.
     #[serde(default)]
     pub open_connections: u64,
@@ -300,6 +340,7 @@ impl Handle {
             ledger: shared.agent.ledger(),
             kernel: shared.agent.kernel(),
             completeness: shared.agent.completeness(),
+            kernel_side: shared.agent.kernel_side(),
             open_connections: shared.metrics.open_connections_left(),
             gaps: shared.agent.gaps(),
             metrics_address: shared.metrics_address.load().as_ref().clone(),

@@ -10,6 +10,7 @@ mod completeness;
 mod faces;
 pub mod handle;
 mod kernel_events;
+mod kernel_watch;
 mod life;
 mod open_connections;
 mod options;

@@ -133,6 +133,8 @@ impl Kernel {
         let (redirecting, others) =
             self.links.drain(..).partition(|held: &HeldLink| held.program.starts_with("connect"));
         self.links = others;
+        // Nor may they come back by themselves.
+        self.waiting.retain(|(program, _)| !program.starts_with("connect"));
         let redirecting: Vec<HeldLink> = redirecting;
         redirecting.into_iter().rev().for_each(HeldLink::release);
     }

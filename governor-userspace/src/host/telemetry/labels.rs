@@ -146,6 +146,20 @@ closed!(DataChange: Found => "found", Drift => "drift", Masked => "masked");
 closed!(Status:
     Clean => "clean", Mixed => "mixed", Found => "found", Masked => "masked", Confirmed => "confirmed",
     Labelled => "labelled", Dismissed => "dismissed");
+/// A map of the kernel programs whose size is a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelMap {
+    Rules,
+    Listeners,
+    ListenerCounts,
+    GuardedPorts,
+    Totals,
+    Pending,
+}
+closed!(KernelMap:
+    Rules => "RULES", Listeners => "LISTENERS", ListenerCounts => "LISTENER_COUNTS",
+    GuardedPorts => "GUARDED_PORTS", Totals => "TOTALS", Pending => "PENDING",
+);
 closed!(MismatchKind:
     Unaudited => "unaudited", BytesIn => "bytes_in", BytesOut => "bytes_out", Uncounted => "uncounted",
     Lost => "lost",
@@ -205,6 +219,7 @@ mod tests {
         positions_agree::<Status>();
         positions_agree::<MaskDoubt>();
         positions_agree::<MismatchKind>();
+        positions_agree::<KernelMap>();
     }
 
     /// A dashboard and a policy must be able to use the same word.

@@ -4,7 +4,7 @@
 //! is exposed, what is documented and what is counted cannot differ.
 
 use super::labels::{
-    Attempt, Cache, CancelResult, Closed, Direction, HoldResult, OpenOutcome, RefusedReason, words,
+    Attempt, Cache, CancelResult, Closed, Direction, HoldResult, KernelMap, OpenOutcome, RefusedReason, words,
 };
 use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
@@ -157,6 +157,13 @@ pub static TABLE: &[Definition] = &[
         "Open connections to captured ports that are not governed: made before governor's hooks, or on sockets from elsewhere."),
     row("governor_open_connections_total", Kind::Counter, &[label::<OpenOutcome>("outcome")],
         "Such connections, by what became of them."),
+
+    row("governor_kernel_foreign_programs", Kind::Gauge, &[],
+        "Kernel programs of others on hooks that governor uses, for sockets that it governs. `governor doctor` names them."),
+    row("governor_kernel_map_entries", Kind::Gauge, &[label::<KernelMap>("map")],
+        "Entries of a map of the kernel programs."),
+    row("governor_kernel_map_capacity", Kind::Gauge, &[label::<KernelMap>("map")],
+        "Entries that it can hold."),
 
     row("governor_completeness_mismatches_total", Kind::Counter, &[label::<MismatchKind>("kind")],
         "Things that the kernel counted and governor's records do not account for, or the other way round. Each is on record."),
