@@ -146,8 +146,18 @@ impl Postgres {
         self.dir.path().join("server.log")
     }
 
+    /// Ends the server and starts it again on its port and data.
+    pub fn restart(&mut self, auth: Auth) -> Result<()> {
+        self.stop()?;
+        self.launch_on(self.port, auth, &[])
+    }
+
     fn launch(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
-        self.port = free_port()?;
+        self.launch_on(free_port()?, auth, settings)
+    }
+
+    fn launch_on(&mut self, port: u16, auth: Auth, settings: &[&str]) -> Result<()> {
+        self.port = port;
         let log = std::fs::File::create(self.log_path())?;
         let mut command = as_server_user(&self.programs.bin.join("postgres"))?;
         command.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(self.dir.path());
