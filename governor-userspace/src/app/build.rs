@@ -1,15 +1,17 @@
 //! From the checked configuration to the parts of a running agent.
 
 use super::agent::{KernelSlot, Running};
+use super::completeness::Bookkeeper;
 use super::handle::{Handle, HandleParts};
 use super::life::{GapLog, LifeKeeper, Trouble};
-use super::namespaces::Means;
+use super::namespaces::{Board, Means};
 use super::options::RunOptions;
 use crate::engine::masking::{Detectors, Masker};
 use crate::engine::model::Timestamp;
 use crate::engine::session::{Discovery, EngineLimits, InferenceLimits, Labels, TlsMode};
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
 use crate::host::clock;
+use crate::host::completeness::Books;
 use crate::host::config::{self, Approver, CancelUnknown, Config};
 use crate::host::discovery::{DiscoveryFile, DiscoveryKeeper};
 use crate::host::glass::GlassKeeper;
@@ -19,6 +21,7 @@ use crate::host::ledger::{Ledger, LedgerOptions};
 use crate::host::masking::{KeySource, MaskingKeys, RevealKeeper};
 use crate::host::namespaces::Entrance;
 use crate::host::policy::PolicyStore;
+use crate::host::privileges;
 use crate::host::proxy::{self, CancelRegistry, Doors, Drain, PortRule, Shared, Sources};
 use crate::host::telemetry::Metrics;
 use crate::host::tls::{TLS_DIRECTORY, Tls, TlsOptions};
@@ -31,6 +34,7 @@ use tokio::sync::watch;
 
 /// Everything, not yet running.
 pub(super) struct Built {
+    pub board: Board,
     pub handle: Handle,
     pub listeners: Vec<TcpListener>,
     pub shared: Arc<Shared>,
@@ -39,6 +43,7 @@ pub(super) struct Built {
     /// Holds that an earlier run left unanswered.
     pub lost: Vec<Approval>,
     pub reveal: RevealKeeper,
+    pub bookkeeper: Arc<Bookkeeper>,
     pub life: Arc<LifeKeeper>,
 }
 
@@ -69,7 +74,7 @@ pub(super) fn build(
     let shared = Arc::new(Shared {
         flows: kernel.flows()?,
         exemption,
-        entrance: Entrance::open().context("the thread that enters network namespaces")?,
+        entrance: Entrance::open(privileges::settle).context("the thread that enters network namespaces")?,
         identifier,
         ledger: ledger.clone(),
         approvals: approvals.clone(),
@@ -77,6 +82,7 @@ pub(super) fn build(
         tls: Arc::new(tls),
         retries: proxy::Retries::default(),
         metrics: metrics.clone(),
+        books: Arc::new(Books::default()),
         masker: Masker {
             detectors: Arc::new(Detectors::with_user_defined(config.masking.detectors.clone())?),
             keys: masking_keys.ring(),
@@ -99,13 +105,25 @@ pub(super) fn build(
         connections_per_source_max: config.limits.connections_per_source_max,
         drain,
     });
+    let closed_sockets = kernel.take_closed_sockets()?;
     let kernel: KernelSlot = Arc::new(Mutex::new(Some(kernel)));
+    let bookkeeper = Arc::new(Bookkeeper::new(
+        shared.books.clone(),
+        closed_sockets,
+        kernel.clone(),
+        ledger.clone(),
+        metrics.clone(),
+        u64::try_from(config.audit.checkpoint_interval.as_nanos()).unwrap_or(u64::MAX),
+        now,
+    ));
     let glass = GlassKeeper { glass: shared.glass.clone(), ledger: ledger.clone(), metrics: metrics.clone() };
     let reveal = RevealKeeper { keys: masking_keys, ledger: ledger.clone() };
     let data = Arc::new(DiscoveryKeeper::new(discovery, discovery_file, ledger.clone(), metrics.clone()));
     let (gaps, trouble) = (GapLog::default(), Trouble::default());
+    let board = Board::default();
     let agent = Running {
         capture: capture_lines(config),
+        namespaces: board.clone(),
         policy,
         ledger: ledger.clone(),
         kernel: kernel.clone(),
@@ -113,6 +131,7 @@ pub(super) fn build(
         reveal: reveal.clone(),
         data: data.clone(),
         shared: shared.clone(),
+        bookkeeper: bookkeeper.clone(),
         gaps: gaps.clone(),
         trouble: trouble.clone(),
     };
@@ -126,7 +145,7 @@ pub(super) fn build(
     });
     let life =
         Arc::new(LifeKeeper::new(state, kernel.clone(), ledger, shared.metrics.clone(), gaps, trouble));
-    Ok(Built { handle, listeners, shared, kernel, data, lost, reveal, life })
+    Ok(Built { handle, listeners, shared, kernel, data, lost, reveal, life, bookkeeper, board })
 }
 
 /// What earlier runs knew of columns. Damage costs what is damaged, and is told.
@@ -239,6 +258,7 @@ pub(super) fn means(
     shared: &Shared,
     kernel: &KernelSlot,
     doors: Doors,
+    board: Board,
 ) -> anyhow::Result<Means> {
     let mount = cgroup2_mount()?;
     let below = |directory: PathBuf| {
@@ -253,6 +273,7 @@ pub(super) fn means(
         cgroups: config.capture.rules.iter().map(|rule| below(rule.cgroup.directory(&mount))).collect(),
         count_max: config.capture.namespaces_max,
         listeners: config.capture.listeners,
+        board,
     })
 }
 

@@ -10,8 +10,10 @@
 use super::agent::KernelSlot;
 use crate::host::kernel::{EventCause, Exemption, KernelError, KernelEvent};
 use crate::host::namespaces::{self, ExecWatch, Namespace};
+use crate::host::privileges;
 use crate::host::proxy::{self, Door, Doors, Listener, OpenDoor};
-use crate::host::telemetry::{Metrics, NamespaceFailure, NamespaceFound};
+use crate::host::telemetry::{Closed as _, Metrics, NamespaceFailure, NamespaceFound};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -32,6 +34,17 @@ pub(super) struct Means {
     pub count_max: usize,
     /// Listeners for each address family.
     pub listeners: usize,
+    pub board: Board,
+}
+
+/// What is told of it in `governor status`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Board(Arc<Mutex<Vec<String>>>);
+
+impl Board {
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lock().clone()
+    }
 }
 
 /// The running keeper; dropping it closes its doors.
@@ -119,6 +132,7 @@ impl Hints {
 }
 
 fn tell_execs(mut watch: ExecWatch, stop: &AtomicBool, hints: &Hints) {
+    privileges::settle();
     while !stop.load(Ordering::Relaxed) {
         match watch.next_start() {
             Ok(Some(pid)) => hints.send(Hint { pid, found: NamespaceFound::Exec }),
@@ -157,6 +171,7 @@ struct Failed {
 
 impl Keeper {
     fn run(mut self, told: &Receiver<Hint>, stop: &AtomicBool) {
+        privileges::settle();
         let mut next_walk = Instant::now() + WALK_INTERVAL;
         while !stop.load(Ordering::Relaxed) {
             let now = Instant::now();
@@ -230,6 +245,17 @@ impl Keeper {
 
     fn report(&self) {
         self.means.metrics.namespaces(self.served.len(), self.failed.len());
+        let mut lines = Vec::new();
+        if !self.served.is_empty() {
+            let served = self.served.values().map(|served| served.namespace.to_string());
+            lines.push(format!("network namespaces beside governor's own: {}", shortened(served)));
+        }
+        if !self.failed.is_empty() {
+            let failed = self.failed.iter();
+            let failed = failed.map(|(inode, failed)| format!("net:[{inode}] ({})", failed.reason.word()));
+            lines.push(format!("network namespaces that are not served: {}", shortened(failed)));
+        }
+        *self.means.board.0.lock() = lines;
     }
 
     fn open(&mut self, inode: u64, pid: u32, found: NamespaceFound) {
@@ -343,6 +369,17 @@ impl Keeper {
         }
     }
 }
+
+/// Their number, and the first few.
+fn shortened(names: impl ExactSizeIterator<Item = String>) -> String {
+    let count = names.len();
+    let mut first: Vec<String> = names.take(NAMES_MAX).collect();
+    first.sort();
+    let more = if count > NAMES_MAX { ", …" } else { "" };
+    format!("{count} ({}{more})", first.join(", "))
+}
+
+const NAMES_MAX: usize = 8;
 
 fn loopback_is_up(namespace: &Namespace) -> bool {
     let is_up = || {

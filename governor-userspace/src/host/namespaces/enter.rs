@@ -65,33 +65,37 @@ fn thread_namespace() -> Option<u64> {
     namespace_of(u32::try_from(nix::unistd::gettid().as_raw()).ok()?)
 }
 
-/// Makes sockets in namespaces for threads that may not leave their own.
+/// Works in namespaces for threads that may not leave their own, and that have not the right to.
 #[derive(Clone, Debug)]
 pub struct Entrance(mpsc::UnboundedSender<Ask>);
 
-#[derive(Debug)]
 struct Ask {
     namespace: Arc<Namespace>,
-    domain: Domain,
-    answer: oneshot::Sender<io::Result<Socket>>,
+    errand: Errand,
+}
+
+enum Errand {
+    Socket(Domain, oneshot::Sender<io::Result<Socket>>),
+    /// Told whether the namespace was entered.
+    Work(Box<dyn FnOnce(io::Result<()>) + Send>),
 }
 
 impl Entrance {
-    /// Starts the thread that enters; it ends with the last clone.
-    pub fn open() -> io::Result<Self> {
+    /// Starts the thread that enters; it ends with the last clone. `confine` is the first that it does.
+    pub fn open(confine: fn()) -> io::Result<Self> {
         let (asks, mut asked) = mpsc::unbounded_channel::<Ask>();
         let own = File::open("/proc/self/ns/net")?;
         thread::Builder::new().name("governor-entrance".into()).spawn(move || {
-            while let Some(Ask { namespace, domain, answer }) = asked.blocking_recv() {
-                let made = setns(&namespace.handle, CloneFlags::CLONE_NEWNET)
-                    .map_err(io::Error::from)
-                    .and_then(|()| Socket::new(domain, Type::STREAM, None));
-                // Wherever this thread stays, the next request enters its own: going home only lets go.
-                if let Err(error) = setns(&own, CloneFlags::CLONE_NEWNET) {
-                    tracing::warn!(%error, "a thread cannot come back from a network namespace");
+            confine();
+            while let Some(Ask { namespace, errand }) = asked.blocking_recv() {
+                match errand {
+                    Errand::Socket(domain, answer) => {
+                        // The connection that asked may have ended.
+                        let _ = answer.send(socket_in(&namespace, domain, &own));
+                    }
+                    // May take a while: others must not wait for it.
+                    Errand::Work(work) => work_in(namespace, work),
                 }
-                // The connection that asked may have ended.
-                let _ = answer.send(made);
             }
         })?;
         Ok(Self(asks))
@@ -100,10 +104,53 @@ impl Entrance {
     /// A TCP socket in the namespace, non-blocking.
     pub async fn socket(&self, namespace: Arc<Namespace>, domain: Domain) -> io::Result<Socket> {
         let (answer, made) = oneshot::channel();
-        let gone = || io::Error::other("the thread that enters network namespaces is gone");
-        self.0.send(Ask { namespace, domain, answer }).map_err(|_| gone())?;
+        self.ask(namespace, Errand::Socket(domain, answer))?;
         let socket = made.await.map_err(|_| gone())??;
         socket.set_nonblocking(true)?;
         Ok(socket)
+    }
+
+    /// Does `work` on a thread of its own inside the namespace.
+    pub async fn within<T: Send + 'static>(
+        &self,
+        namespace: Arc<Namespace>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let (answer, done) = oneshot::channel();
+        let work = move |entered: io::Result<()>| {
+            // Whoever asked may have ended.
+            let _ = answer.send(entered.map(|()| work()));
+        };
+        self.ask(namespace, Errand::Work(Box::new(work)))?;
+        done.await.map_err(|_| gone())?
+    }
+
+    fn ask(&self, namespace: Arc<Namespace>, errand: Errand) -> io::Result<()> {
+        self.0.send(Ask { namespace, errand }).map_err(|_| gone())
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the thread that enters network namespaces is gone")
+}
+
+fn socket_in(namespace: &Namespace, domain: Domain, own: &File) -> io::Result<Socket> {
+    let made = setns(&namespace.handle, CloneFlags::CLONE_NEWNET)
+        .map_err(io::Error::from)
+        .and_then(|()| Socket::new(domain, Type::STREAM, None));
+    // Wherever this thread stays, the next request enters its own: going home only lets go.
+    if let Err(error) = setns(own, CloneFlags::CLONE_NEWNET) {
+        tracing::warn!(%error, "a thread cannot come back from a network namespace");
+    }
+    made
+}
+
+fn work_in(namespace: Arc<Namespace>, work: Box<dyn FnOnce(io::Result<()>) + Send>) {
+    let started = thread::Builder::new().name("governor-netns".into()).spawn(move || {
+        work(setns(&namespace.handle, CloneFlags::CLONE_NEWNET).map_err(io::Error::from));
+    });
+    // The work is gone with the thread that could not start: whoever asked hears that.
+    if let Err(error) = started {
+        tracing::warn!(%error, "no thread for work in a network namespace");
     }
 }

@@ -3,13 +3,13 @@
 //! A door is a listener and what its connections have in common. What the relay needs to know of a connection
 //! before its first byte is the same behind every door.
 
+use super::account::Account;
 use super::socket::Socket;
 use super::worker::Shared;
 use crate::engine::model::Endpoint;
 use crate::host::identity::Attested;
 use crate::host::namespaces::Namespace;
 use crate::host::telemetry::RefusedReason;
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -20,6 +20,15 @@ pub enum Door {
     /// The connect hooks send connections here: origin and identity lie on the accepted socket. With the
     /// network namespace that it listens in, where that is not governor's own.
     Redirected(Option<Arc<Namespace>>),
+}
+
+impl Door {
+    /// The kernel counts the sockets that were accepted here, so governor must too.
+    pub(super) fn is_counted(&self) -> bool {
+        match self {
+            Self::Redirected(_) => true,
+        }
+    }
 }
 
 /// A connection before its first byte.
@@ -39,16 +48,8 @@ pub(super) struct Route {
     /// Where it is dialled from, so that the client's own addresses, routes and loopback hold; `None` is
     /// governor's own network namespace.
     pub namespace: Option<Arc<Namespace>>,
-}
-
-impl Route {
-    /// Does `work` on this thread, or on another one in the route's network namespace.
-    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
-        match &self.namespace {
-            Some(namespace) => namespace.within(work),
-            None => Ok(work()),
-        }
-    }
+    /// Accounts for every connection that is made this way.
+    pub account: Account,
 }
 
 impl Arrival {
@@ -81,7 +82,11 @@ fn redirected(
     };
     Ok(Arrival {
         client: peer.map(endpoint),
-        route: Route { destination: endpoint(flow.original), namespace: namespace.clone() },
+        route: Route {
+            destination: endpoint(flow.original),
+            namespace: namespace.clone(),
+            account: Account::new(shared.books.clone()),
+        },
         attested: Attested {
             tgid: flow.tgid,
             uid: flow.uid,

@@ -242,9 +242,14 @@ async fn show(
 ) -> Result<(ShownCertificate, Arc<CertifiedKey>), Failure> {
     let verified = witness.certificate().is_some_and(|certificate| certificate.verified);
     let (tls, chain, route) = (shared.tls.clone(), witness.chain().to_vec(), route.clone());
-    let shown =
-        tokio::task::spawn_blocking(move || route.within(|| tls.shown(&route.destination, &chain, verified)));
-    shown.await.map_err(own)?.map_err(own)?.map_err(own)
+    let namespace = route.namespace.clone();
+    let look = move || tls.shown(&route.destination, &chain, verified);
+    let shown = match namespace {
+        // A server in the client's network namespace is found from there.
+        Some(namespace) => shared.entrance.within(namespace, look).await.map_err(own)?,
+        None => tokio::task::spawn_blocking(look).await.map_err(own)?,
+    };
+    shown.map_err(own)
 }
 
 fn described(witness: &ServerWitness, server: &ServerSide<Socket>) -> Result<UpstreamTls, Failure> {

@@ -9,5 +9,7 @@ mod process;
 pub mod table;
 
 pub use build::MetricsError;
-pub use labels::{CancelResult, Direction, NamespaceFailure, NamespaceFound, OpenOutcome, RefusedReason};
+pub use labels::{
+    CancelResult, Closed, Direction, NamespaceFailure, NamespaceFound, OpenOutcome, RefusedReason,
+};
 pub use metrics::{KernelCounters, Metrics};

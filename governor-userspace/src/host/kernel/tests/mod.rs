@@ -9,3 +9,4 @@ mod pressure;
 mod remains;
 mod sockets;
 mod stage;
+mod totals;
