@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod discovery;
 pub mod glass;
+pub mod handover;
 pub mod identity;
 pub mod kernel;
 pub mod ledger;
