@@ -39,6 +39,8 @@ pub enum EventCause {
     /// The socket is bound to a device, and its owner may not unbind it (CAP_NET_RAW): it cannot
     /// reach the agent. Refused even where the rule fails open: a binding must be no way around.
     DeviceBound = 7,
+    /// Somebody asked for a raw socket that carries TCP past the connect hooks.
+    RawRefused = 8,
 }
 
 impl EventCause {
@@ -52,6 +54,7 @@ impl EventCause {
             Self::BindRefused => "bind_refused",
             Self::PendingFailed => "pending_failed",
             Self::DeviceBound => "device_bound",
+            Self::RawRefused => "raw_refused",
         }
     }
 
@@ -64,6 +67,7 @@ impl EventCause {
             5 => Self::BindRefused,
             6 => Self::PendingFailed,
             7 => Self::DeviceBound,
+            8 => Self::RawRefused,
             _ => return None,
         })
     }

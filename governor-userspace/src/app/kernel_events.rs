@@ -134,6 +134,7 @@ impl Allowance {
 fn sentence(event: &KernelEvent) -> String {
     let what = match (event.cause, event.passed) {
         (EventCause::BindRefused, _) => "kept governor's port",
+        (EventCause::RawRefused, _) => "refused a raw socket",
         (_, true) => "passed a connection ungoverned",
         (EventCause::PendingFailed, false) => "lost the identity of a connection",
         (_, false) => "refused a connection",
@@ -147,6 +148,7 @@ fn sentence(event: &KernelEvent) -> String {
         EventCause::StorageFailed => "no kernel memory for the flow",
         EventCause::BindRefused => "it is for governor alone",
         EventCause::PendingFailed => "no room to note it",
+        EventCause::RawRefused => "it could carry TCP past the connect hooks",
         EventCause::DeviceBound => "its socket is bound to a device and cannot be unbound",
     };
     format!("{what} to {} of {} (pid {}): {why}", event.original, event.command, event.tgid)

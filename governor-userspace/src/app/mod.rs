@@ -10,6 +10,7 @@ mod faces;
 pub mod handle;
 mod kernel_events;
 mod life;
+mod open_connections;
 mod options;
 mod signals;
 
@@ -17,8 +18,10 @@ pub use crate::host::config::Profile;
 pub use faces::{Faces, OpenFaces, Places};
 pub use options::RunOptions;
 
+use self::open_connections::OpenConnections;
 use crate::engine::audit::{AuditEvent, AuditRecord};
 use crate::host::config::{self, Config, OnStop, Overrides};
+use crate::host::kernel::cgroup2_mount;
 use crate::host::life::Ending;
 use crate::host::proxy::{Door, Doors, Drain, Listener, Workers};
 use crate::host::{clock, telemetry};
@@ -67,6 +70,14 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     kernel.lock().as_mut().context("the kernel programs are gone")?.attach()?;
     life.look_back()?;
     let tasks = agent::background(&kernel, &shared, &data, &handle, &life)?;
+    let open_connections = OpenConnections::new(
+        &config,
+        &cgroup2_mount()?,
+        shared.exemption.clone(),
+        ledger.clone(),
+        shared.metrics.clone(),
+    )
+    .watch()?;
     faces.serve(&handle);
     handle.set_ready();
     signals::tell_ready(options.ready_fd)?;
@@ -76,6 +87,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     handle.drain();
     tracing::info!(reason, sessions = workers.active(), "draining");
     signals::tell_stopping();
+    drop(open_connections);
     // New connections are no longer redirected; those that already were are still accepted.
     life.end(Ending::Stopped { reason: reason.into() });
     let (taken, on_stop) = (kernel.lock().take(), config.capture.on_stop);

@@ -14,5 +14,6 @@ pub mod masking;
 pub mod policy;
 pub mod ports;
 pub mod proxy;
+pub mod sockdiag;
 pub mod telemetry;
 pub mod tls;

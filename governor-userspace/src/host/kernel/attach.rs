@@ -3,13 +3,13 @@
 use super::KernelError;
 use super::cgroup::{Cgroup, topmost};
 use super::error::{chain, is_permission};
-use super::load::{HAND_OVER, Kernel, not_permitted, program_mut};
+use super::load::{CREATE_SOCKET, HAND_OVER, Kernel, not_permitted, program_mut};
 use super::maps::broken;
 use super::pins::{PinDirectory, PinnedFd};
 use aya::Ebpf;
 use aya::maps::MapData;
 use aya::programs::links::FdLink;
-use aya::programs::{CgroupAttachMode, CgroupSockAddr, ProgramError, SockOps};
+use aya::programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr, ProgramError, SockOps};
 use governor_common::capture::Attachment;
 use std::path::{Path, PathBuf};
 
@@ -74,7 +74,7 @@ impl Kernel {
     }
 
     fn attach_all(&mut self) -> Result<(), KernelError> {
-        let Self { ebpf, rule_cgroups, own_cgroups, links, pins, attachments, .. } = self;
+        let Self { ebpf, rule_cgroups, own_cgroups, raw_refused, links, pins, attachments, .. } = self;
         let pins = pins.as_ref();
         let (rules, own) = (rule_cgroups.as_slice(), own_cgroups.as_slice());
         let everywhere: Vec<&Cgroup> = covering(rules.iter().chain(own));
@@ -95,6 +95,14 @@ impl Kernel {
                 let attached = attach_one(ebpf, program, cgroup)?;
                 hold(links, pins, program, cgroup, attached)?;
             }
+        }
+        for cgroup in covering(raw_refused.iter()) {
+            let program: &mut CgroupSock = program_mut(ebpf, CREATE_SOCKET)?;
+            let attached = program
+                .attach(&cgroup.directory, CgroupAttachMode::Single)
+                .and_then(|id| program.take_link(id))
+                .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached));
+            hold(links, pins, CREATE_SOCKET, cgroup, attached)?;
         }
         for (program, attach_type) in CONNECT_HOOKS {
             for cgroup in &connecting {

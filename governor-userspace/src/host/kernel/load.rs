@@ -7,7 +7,7 @@ use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
 use super::pins::{PinDirectory, Previous};
 use super::{CaptureRule, KernelError, KernelEvents, KernelOptions, probe};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
-use aya::programs::{CgroupSockAddr, ProgramError, SockOps};
+use aya::programs::{CgroupSock, CgroupSockAddr, ProgramError, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use governor_common::capture::{GuardedPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings};
 use governor_common::flow::{FAMILY_V4, FAMILY_V6, FlowTuple};
@@ -25,6 +25,7 @@ pub struct Kernel {
     /// Opened cgroups of the rules, each once.
     pub(super) rule_cgroups: Vec<Cgroup>,
     pub(super) own_cgroups: Vec<Cgroup>,
+    pub(super) raw_refused: Vec<Cgroup>,
     /// In order of attachment; released from the end.
     pub(super) links: Vec<HeldLink>,
     /// Programs whose cgroup is gone: attached again when it is there again.
@@ -87,6 +88,8 @@ impl Kernel {
         }
         let found: &mut SockOps = program_mut(&mut ebpf, HAND_OVER)?;
         found.load().map_err(|error| program_error(HAND_OVER, &error))?;
+        let found: &mut CgroupSock = program_mut(&mut ebpf, CREATE_SOCKET)?;
+        found.load().map_err(|error| program_error(CREATE_SOCKET, &error))?;
         if let Some(pins) = pins {
             pins.pin_maps(&ebpf)?;
         }
@@ -108,6 +111,7 @@ impl Kernel {
             captured_ports: options.rules.iter().map(|rule| rule.port).collect(),
             rule_cgroups: Vec::new(),
             own_cgroups: Vec::new(),
+            raw_refused: Vec::new(),
             links: Vec::new(),
             waiting: Vec::new(),
             pins: None,
@@ -120,6 +124,9 @@ impl Kernel {
         kernel.write_rules(options)?;
         for path in &options.own_cgroups {
             kernel.own_cgroups.push(Cgroup::open(path)?);
+        }
+        for path in &options.raw_refused {
+            kernel.raw_refused.push(Cgroup::open(path)?);
         }
         Ok(kernel)
     }
@@ -269,6 +276,7 @@ pub(super) fn rule_value(rule: &CaptureRule) -> Rule {
 pub(super) const SOCKET_ADDRESS_PROGRAMS: [&str; 6] =
     ["getpeername4", "getpeername6", "bind4", "bind6", "connect4", "connect6"];
 pub(super) const HAND_OVER: &str = "hand_over";
+pub(super) const CREATE_SOCKET: &str = "create_socket";
 
 /// `BPF_NOEXIST`.
 const NO_EXIST: u64 = 1;

@@ -89,6 +89,11 @@ fn page(status: &Status, paint: Paint) -> String {
     } else {
         line("kernel", paint.yellow("not attached"));
     }
+    if status.open_connections > 0 {
+        let text =
+            format!("{} open, from before the start or on sockets from elsewhere", status.open_connections);
+        line("ungoverned", paint.yellow(&text));
+    }
     let gaps = match &status.gaps.last {
         None => "none".to_owned(),
         Some(last) => {
@@ -135,6 +140,7 @@ mod tests {
             holds_pending: 1,
             ledger: LedgerStatus { sequence: 9, error: Some("disk full\x1b[2J".into()) },
             kernel: None,
+            open_connections: 2,
             gaps: Gaps::default(),
             metrics_address: Some("127.0.0.1:9187".into()),
         };

@@ -6,4 +6,5 @@
 mod capture;
 mod lifecycle;
 mod remains;
+mod sockets;
 mod stage;
