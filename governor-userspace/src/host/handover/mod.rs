@@ -38,6 +38,8 @@ pub enum HandoverError {
     Socket { path: std::path::PathBuf, source: std::io::Error },
     #[error("the other agent broke off the hand-over: {0}")]
     Io(#[from] std::io::Error),
+    #[error("the hand-over socket is closed: the agent is stopping")]
+    Closed,
     #[error("the other agent refused: {0}")]
     Refused(String),
     #[error("the other agent sent what was not due: {0}")]

@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Where a new agent knocks.
@@ -19,6 +20,7 @@ pub struct Doorway {
     path: PathBuf,
     /// Device and inode of our own file, so that only that is removed.
     file: (u64, u64),
+    closed: AtomicBool,
 }
 
 impl Doorway {
@@ -40,14 +42,18 @@ impl Doorway {
             Ok((socket.into(), (found.dev(), found.ino())))
         };
         match listen() {
-            Ok((listener, file)) => Ok(Self { listener, path, file }),
+            Ok((listener, file)) => Ok(Self { listener, path, file, closed: AtomicBool::new(false) }),
             Err(source) => Err(HandoverError::Socket { path, source }),
         }
     }
 
     /// Waits for a new agent and tells it where this one's pins are. Blocks, at most `STEP_MAX` once somebody knocked.
     pub fn admit(&self, generation: &Path) -> Result<Heir, HandoverError> {
-        let (mut stream, _) = self.listener.accept()?;
+        let accepted = self.listener.accept();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(HandoverError::Closed);
+        }
+        let (mut stream, _) = accepted?;
         stream.set_read_timeout(Some(STEP_MAX))?;
         stream.set_write_timeout(Some(STEP_MAX))?;
         let peer = getsockopt(&stream, PeerCredentials).map_err(io::Error::from)?;
@@ -76,8 +82,15 @@ impl Doorway {
     }
 }
 
-impl Drop for Doorway {
-    fn drop(&mut self) {
+impl Doorway {
+    /// Nobody is admitted any more, and who waits in [`Doorway::admit`] returns.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        // Ends an accept that waits; the error that this may give says that none does.
+        let _ = nix::sys::socket::shutdown(
+            std::os::fd::AsRawFd::as_raw_fd(&self.listener),
+            nix::sys::socket::Shutdown::Both,
+        );
         if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.file) {
             let _ = fs::remove_file(&self.path);
         }

@@ -162,6 +162,10 @@ impl Ledger {
         Ok(())
     }
 
+    pub fn is_handed_over(&self) -> bool {
+        self.0.lock.lock().is_none()
+    }
+
     /// Another agent has the chain: everything goes there from now on.
     pub fn follow(&self, successor: Arc<dyn Successor>) {
         self.0.whereabouts.set(Place::Elsewhere(successor));
