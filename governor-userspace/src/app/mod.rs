@@ -123,6 +123,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         approvals: shared.approvals.clone(),
         kernel: kernel.clone(),
         life: life.clone(),
+        cancels: shared.cancels.clone(),
     };
     let (reason, upgraded) = loop {
         tokio::select! {
@@ -189,7 +190,8 @@ async fn take_over(
 ) -> anyhow::Result<()> {
     let before = predecessor.welcome().clone();
     shared.metrics.predecessor(true);
-    let (ledger, gone) = (shared.ledger.clone(), (shared.clone(), kernel.clone()));
+    let (ledger, cancels) = (shared.ledger.clone(), shared.cancels.clone());
+    let gone = (shared.clone(), kernel.clone());
     let gone = move || {
         let (shared, kernel) = gone;
         tracing::info!(pid = before.pid, "the agent before this one is gone");
@@ -203,7 +205,7 @@ async fn take_over(
         }
         shared.metrics.predecessor(false);
     };
-    tokio::task::spawn_blocking(move || predecessor.attached(ledger, gone)).await??;
+    tokio::task::spawn_blocking(move || predecessor.attached(ledger, &cancels, gone)).await??;
     Ok(())
 }
 

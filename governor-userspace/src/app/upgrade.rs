@@ -12,6 +12,7 @@ use crate::host::clock;
 use crate::host::discovery::DiscoveryKeeper;
 use crate::host::handover::{Doorway, HandoverError, Heir};
 use crate::host::ledger::{Ledger, LedgerError};
+use crate::host::proxy::CancelRegistry;
 use anyhow::Context as _;
 use parking_lot::Mutex;
 use std::ffi::OsString;
@@ -31,6 +32,7 @@ pub(super) struct Estate<'a> {
     pub approvals: Arc<ApprovalStore>,
     pub kernel: KernelSlot,
     pub life: Arc<LifeKeeper>,
+    pub cancels: CancelRegistry,
 }
 
 /// How a hand-over went.
@@ -49,7 +51,7 @@ impl Estate<'_> {
         tracing::info!(pid, version, "another agent takes over");
         serving.leave().await;
         let (ledger, data, approvals) = (self.ledger.clone(), self.data.clone(), self.approvals.clone());
-        let (kernel, life) = (self.kernel.clone(), self.life.clone());
+        let (kernel, life, cancels) = (self.kernel.clone(), self.life.clone(), self.cancels.clone());
         let given = tokio::task::spawn_blocking(move || -> Result<(), GiveError> {
             let mut heir = heir;
             data.tick();
@@ -70,7 +72,7 @@ impl Estate<'_> {
             life.pass_on();
             super::signals::tell_successor(pid);
             // From here on there is no way back: if it is gone now, connections are refused as by any dead agent.
-            match heir.yours() {
+            match heir.yours(cancels) {
                 Ok(records) => ledger.follow(Arc::new(records)),
                 Err(error) => tracing::error!(%error, pid, "the new agent is gone right after it took over"),
             }

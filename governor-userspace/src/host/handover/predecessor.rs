@@ -3,6 +3,7 @@
 use super::frame::{self, Kind};
 use super::{HandoverError, PROTOCOL, SOCKET_FILE, beside};
 use crate::host::ledger::Ledger;
+use crate::host::proxy::{CancelRegistry, Elsewhere};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -32,6 +33,8 @@ pub struct Welcome {
 pub struct Predecessor {
     stream: UnixStream,
     welcome: Welcome,
+    /// Where this agent asks about sessions of the other.
+    questions: Option<UnixStream>,
 }
 
 impl Predecessor {
@@ -49,7 +52,7 @@ impl Predecessor {
         if welcome.protocol != PROTOCOL {
             return Err(HandoverError::Version { ours: PROTOCOL, theirs: welcome.protocol });
         }
-        Ok(Self { stream, welcome })
+        Ok(Self { stream, welcome, questions: None })
     }
 
     pub fn welcome(&self) -> &Welcome {
@@ -59,6 +62,9 @@ impl Predecessor {
     /// Asks for what only one agent may have. When this returns it can be opened.
     pub fn prepare(&mut self) -> Result<(), HandoverError> {
         frame::send(&mut self.stream, Kind::Prepare, &[])?;
+        let (ours, theirs) = UnixStream::pair()?;
+        beside::pass(&self.stream, &theirs)?;
+        self.questions = Some(ours);
         frame::expect(&mut self.stream, Kind::Prepared).map(drop)
     }
 
@@ -67,16 +73,25 @@ impl Predecessor {
     pub fn attached(
         mut self,
         ledger: Ledger,
+        cancels: &CancelRegistry,
         gone: impl FnOnce() + Send + 'static,
     ) -> Result<(), HandoverError> {
         frame::send(&mut self.stream, Kind::Attached, &[])?;
         frame::expect(&mut self.stream, Kind::Yours)?;
         self.stream.set_read_timeout(None)?;
+        if let Some(questions) = self.questions.take() {
+            let questions = beside::Questions::new(questions)?;
+            cancels.ask_elsewhere(Some(Elsewhere::new(move |destination, process, secret| {
+                questions.cancel(destination, process, secret)
+            })));
+        }
         let pid = self.welcome.pid;
+        let asked = cancels.clone();
         std::thread::Builder::new().name("governor-before".into()).spawn(move || {
             if let Err(error) = beside::record_for(self.stream, &ledger) {
                 tracing::error!(%error, pid, "the agent before this one broke off while it had sessions");
             }
+            asked.ask_elsewhere(None);
             gone();
         })?;
         Ok(())

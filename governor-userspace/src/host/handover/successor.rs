@@ -2,7 +2,8 @@
 
 use super::frame::{self, Kind};
 use super::predecessor::{Hello, Welcome};
-use super::{HandoverError, PROTOCOL, Records, SOCKET_FILE};
+use super::{HandoverError, PROTOCOL, Records, SOCKET_FILE, beside};
+use crate::host::proxy::CancelRegistry;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs;
@@ -76,9 +77,10 @@ impl Doorway {
         // It loads its kernel programs meanwhile.
         stream.set_read_timeout(Some(LOAD_MAX))?;
         frame::expect(&mut stream, Kind::Prepare)?;
+        let questions = beside::take_passed(&stream)?;
         stream.set_read_timeout(Some(STEP_MAX))?;
         // The number that the kernel gives, not the one that was said.
-        Ok(Heir { stream, pid: peer.pid(), version: hello.version })
+        Ok(Heir { stream, questions, pid: peer.pid(), version: hello.version })
     }
 }
 
@@ -101,6 +103,7 @@ impl Doorway {
 #[derive(Debug)]
 pub struct Heir {
     stream: UnixStream,
+    questions: UnixStream,
     pub pid: i32,
     pub version: String,
 }
@@ -118,7 +121,13 @@ impl Heir {
     }
 
     /// New connections are the new agent's. What this one still records goes to it by what is returned.
-    pub fn yours(mut self) -> Result<Records, HandoverError> {
+    /// Questions about this one's sessions are answered by a thread.
+    pub fn yours(mut self, cancels: CancelRegistry) -> Result<Records, HandoverError> {
+        let questions = self.questions;
+        std::thread::Builder::new().name("governor-asked".into()).spawn(move || {
+            // The other end closes when the new agent ends.
+            let _ = beside::answer_questions(questions, &cancels);
+        })?;
         frame::send(&mut self.stream, Kind::Yours, &[])?;
         Ok(Records::new(self.stream)?)
     }

@@ -25,7 +25,7 @@ mod upstream;
 mod worker;
 
 pub use arrival::Door;
-pub use cancel::CancelRegistry;
+pub use cancel::{CancelRegistry, Elsewhere};
 pub use listener::{Doors, ListenError, Listener, bind};
 pub use retries::Retries;
 pub use sources::Sources;
