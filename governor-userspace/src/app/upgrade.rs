@@ -11,6 +11,7 @@ use crate::host::approvals::ApprovalStore;
 use crate::host::clock;
 use crate::host::discovery::DiscoveryKeeper;
 use crate::host::handover::{Doorway, HandoverError, Heir};
+use crate::host::kernel::Kernel;
 use crate::host::ledger::{Ledger, LedgerError};
 use crate::host::proxy::CancelRegistry;
 use anyhow::Context as _;
@@ -112,7 +113,14 @@ impl Estate<'_> {
         }
         loop {
             match self.faces.open(&self.places) {
-                Ok(opened) => return Ok(opened.serve(&self.handle)),
+                Ok(opened) => {
+                    // The places are free, so the other agent is gone; its hooks may be left.
+                    let removed = self.kernel.lock().as_mut().map(Kernel::remove_strangers);
+                    if let Some(Err(error)) = removed {
+                        tracing::error!(%error, "kernel programs of the other agent are left");
+                    }
+                    return Ok(opened.serve(&self.handle));
+                }
                 Err(_) if Instant::now() < deadline => tokio::time::sleep(TAKE_BACK_RETRY).await,
                 Err(error) => return Err(error),
             }

@@ -95,6 +95,12 @@ impl Kernel {
         }
     }
 
+    /// Removes pins of agents that came and went while this one was there.
+    pub fn remove_strangers(&mut self) -> Result<(), KernelError> {
+        let beside = self.beside.clone();
+        self.pins.as_mut().map_or(Ok(()), |pins| pins.remove_previous(beside.as_deref()).map(drop))
+    }
+
     /// Where this load's pins are.
     pub fn generation(&self) -> Option<&Path> {
         self.pins.as_ref().map(PinDirectory::generation)

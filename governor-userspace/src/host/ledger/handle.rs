@@ -149,6 +149,7 @@ impl Ledger {
     /// returns. Appends wait until [`Ledger::follow`] or [`Ledger::take_back`]. On an error the chain is still
     /// this agent's.
     pub fn hand_over(&self, now: Timestamp) -> Result<(), LedgerError> {
+        self.flush()?;
         self.0.whereabouts.set(Place::Between);
         let signed = self.sign(now, true);
         if let Err(error) = signed {
