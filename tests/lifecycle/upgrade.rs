@@ -158,14 +158,18 @@ fn no_connection_is_refused_and_no_record_lost_while_governor_is_upgraded_twice(
     assert!(page.contains(&refused("no_origin")) && page.contains(&refused("no_identity")), "{page}");
 }
 
-/// Only connects, as fast as it can. The first error ends it.
+/// Connects, says that it has nothing to say, and waits for governor's end: a connection that is refused, or reset in the
+/// queue of a listener that closes, is an error and ends it.
 const HAMMER: &str = "
 import select, socket, sys
 done = 0
-while done % 100 or not select.select([sys.stdin], [], [], 0)[0]:
+while not select.select([sys.stdin], [], [], 0)[0]:
     sock = socket.socket()
     sock.settimeout(30)
-    try: sock.connect(('127.0.0.1', int(sys.argv[1])))
+    try:
+        sock.connect(('127.0.0.1', int(sys.argv[1])))
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(1000): pass
     except OSError as error:
         print('failed', done, error)
         sys.exit(1)
@@ -199,7 +203,7 @@ fn a_hammer_of_connections_finds_no_moment_refused_or_ungoverned() {
         total += finish_loop(Loop { running, name: "hammer".into() }, stop);
     }
     println!("hammer: {total} connections, three upgrades");
-    assert!(total > 1000, "{total}");
+    assert!(total > 300, "{total}");
     assert_eq!(direct.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "past governor");
     governor.wait_for_retired().unwrap();
     let page = governor.metrics().unwrap();

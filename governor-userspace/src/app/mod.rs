@@ -6,9 +6,11 @@
 
 mod agent;
 mod build;
+mod completeness;
 mod faces;
 pub mod handle;
 mod kernel_events;
+mod kernel_watch;
 mod life;
 mod open_connections;
 mod options;
@@ -27,7 +29,7 @@ use crate::host::handover::Predecessor;
 use crate::host::kernel::{Kernel, cgroup2_mount};
 use crate::host::life::Ending;
 use crate::host::proxy::{Door, Doors, Drain, Listener, Shared, Workers};
-use crate::host::{clock, telemetry};
+use crate::host::{clock, privileges, telemetry};
 use anyhow::Context as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -41,6 +43,8 @@ use tokio::sync::watch;
 pub fn run(options: RunOptions, faces: &dyn Faces) -> anyhow::Result<ExitCode> {
     let config = config::load(options.config.as_deref(), Overrides { profile: options.profile })?;
     telemetry::log::init(config.log.level.as_str(), config.log.format)?;
+    privileges::check()?;
+    privileges::harden();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
     let result = runtime.block_on(govern(options, config, faces));
@@ -75,7 +79,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
             (Some(predecessor), build::build(&options, &config, prepared, drain_seen)?, opened)
         }
     };
-    let build::Built { handle, listeners, shared, kernel, data, lost, reveal, life } = built;
+    let build::Built { handle, listeners, shared, kernel, data, lost, reveal, life, bookkeeper } = built;
     let ledger = shared.ledger.clone();
 
     let workers = Arc::new(Workers::start(config.limits.workers.unwrap_or_else(cores), shared.clone())?);
@@ -97,7 +101,8 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         None => life.look_back()?,
         Some(predecessor) => take_over(predecessor, &shared, &kernel).await?,
     }
-    let tasks = agent::background(&kernel, &shared, &data, &handle, &life)?;
+    privileges::settle();
+    let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, &handle, &life)?;
     let open_connections = OpenConnections::new(
         &config,
         &cgroup2_mount()?,
@@ -147,14 +152,16 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         signals::tell_stopping();
         // New connections are no longer redirected; those that already were are still accepted.
         life.end(Ending::Stopped { reason: reason.into() });
-        let (taken, on_stop) = (kernel.lock().take(), config.capture.on_stop);
-        if let Some(kernel) = taken
-            && let Err(error) = match on_stop {
-                OnStop::Detach => kernel.detach(),
-                OnStop::Keep => kernel.leave(),
+        let on_stop = config.capture.on_stop;
+        if on_stop == OnStop::Keep {
+            let taken = kernel.lock().take();
+            if let Some(kernel) = taken
+                && let Err(error) = kernel.leave()
+            {
+                tracing::error!(%error, "the kernel programs could not be left as they should be");
             }
-        {
-            tracing::error!(%error, "the kernel programs could not be left as they should be");
+        } else if let Some(kernel) = kernel.lock().as_mut() {
+            kernel.stop_redirecting();
         }
     }
     shared.approvals.withdraw_all("the agent stopped", clock::now());
@@ -165,12 +172,12 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     if let (true, Ok(workers)) = (sessions_ended, Arc::try_unwrap(workers).map_err(|_| ())) {
         workers.join();
     }
-    // After an upgrade: what carried the identity of this agent's own connections.
+    bookkeeper.finish(clock::now());
     let taken = kernel.lock().take();
     if let Some(kernel) = taken
         && let Err(error) = kernel.detach()
     {
-        tracing::error!(%error, "the last kernel programs of this agent could not be taken off");
+        tracing::error!(%error, "the kernel programs could not be taken off cleanly");
     }
     data.tick();
     if let Err(error) = data.save() {

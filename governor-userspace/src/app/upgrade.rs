@@ -183,10 +183,12 @@ impl Drop for Porter {
 }
 
 /// Starts the new agent: the program as it is installed now, with this one's arguments.
+///
+/// A thread of its own does it, which is there before this process gives its capabilities away: what is executed
+/// has no more than the thread that executes it.
 #[derive(Debug)]
 pub(super) struct Launcher {
-    program: PathBuf,
-    arguments: Vec<OsString>,
+    orders: std::sync::mpsc::Sender<std::sync::mpsc::Sender<Result<u32, String>>>,
     state: Arc<Mutex<LaunchState>>,
 }
 
@@ -202,32 +204,47 @@ impl Launcher {
     pub fn of_this_process() -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot tell where this program is")?;
         let arguments = again(std::env::args_os().skip(1));
-        Ok(Self { program, arguments, state: Arc::default() })
+        let state: Arc<Mutex<LaunchState>> = Arc::default();
+        let (orders, inbox) = std::sync::mpsc::channel::<std::sync::mpsc::Sender<Result<u32, String>>>();
+        let noted = state.clone();
+        std::thread::Builder::new().name("governor-launch".into()).spawn(move || {
+            for answer in inbox {
+                let mut command = Command::new(&program);
+                command.args(&arguments).stdin(Stdio::null());
+                match command.spawn() {
+                    Err(error) => {
+                        noted.lock().running = false;
+                        let _ = answer.send(Err(format!("cannot start {}: {error}", program.display())));
+                    }
+                    Ok(mut child) => {
+                        let pid = child.id();
+                        tracing::info!(pid, program = %program.display(), "started the new agent");
+                        let _ = answer.send(Ok(pid));
+                        // Waited for even while nobody asks. After a take-over this process ends first.
+                        let how =
+                            child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                        let failure = format!("the new agent (pid {pid}) ended: {how}; the log says why");
+                        *noted.lock() = LaunchState { running: false, failure: Some(failure) };
+                    }
+                }
+            }
+        })?;
+        Ok(Self { orders, state })
     }
 
     /// Answers the new agent's process id. It takes over, or ends and says why in the log.
     pub fn launch(&self) -> Result<u32, String> {
-        let mut state = self.state.lock();
-        if state.running {
-            return Err("an upgrade is under way already".into());
+        {
+            let mut state = self.state.lock();
+            if state.running {
+                return Err("an upgrade is under way already".into());
+            }
+            *state = LaunchState { running: true, failure: None };
         }
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdin(Stdio::null());
-        let mut child =
-            command.spawn().map_err(|error| format!("cannot start {}: {error}", self.program.display()))?;
-        let pid = child.id();
-        *state = LaunchState { running: true, failure: None };
-        drop(state);
-        tracing::info!(pid, program = %self.program.display(), "started the new agent");
-        let shared = self.state.clone();
-        // A thread, because it must be waited for even while nobody asks.
-        let watch = std::thread::Builder::new().name("governor-child".into()).spawn(move || {
-            let ended = child.wait();
-            let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
-            let failure = format!("the new agent (pid {pid}) ended: {how}; the log says why");
-            *shared.lock() = LaunchState { running: false, failure: Some(failure) };
-        });
-        watch.map(|_| pid).map_err(|error| error.to_string())
+        let (answer, answered) = std::sync::mpsc::channel();
+        let gone = |_| "this agent is stopping".to_owned();
+        self.orders.send(answer).map_err(|_| gone(()))?;
+        answered.recv().map_err(|_| gone(()))?
     }
 
     /// Why the last upgrade came to nothing.
