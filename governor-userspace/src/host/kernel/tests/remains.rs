@@ -156,12 +156,16 @@ fn a_cgroup_that_is_removed_and_made_again_is_captured_again() {
     client(&stage.clients, "127.0.0.1", port, 1).only(&governed, 1);
     assert!(wait_for(|| fs::remove_dir(&stage.clients).is_ok()));
     // The kernel takes its links off a little later.
-    assert!(wait_for(|| kernel.tend().unwrap().cgroups_gone == [stage.clients.clone()]));
-    assert_eq!(kernel.tend().unwrap().cgroups_gone, [stage.clients.clone()], "still, and without an error");
+    assert!(wait_for(|| kernel.tend().unwrap().cgroups_gone == std::slice::from_ref(&stage.clients)));
+    assert_eq!(
+        kernel.tend().unwrap().cgroups_gone,
+        std::slice::from_ref(&stage.clients),
+        "still, and without an error"
+    );
 
     fs::create_dir(&stage.clients).unwrap();
     client(&stage.clients, "127.0.0.1", port, 1).only(&format!("d|127.0.0.1|{port}"), 1);
-    assert_eq!(kernel.tend().unwrap().attached_again, [stage.clients.clone()]);
+    assert_eq!(kernel.tend().unwrap().attached_again, std::slice::from_ref(&stage.clients));
     client(&stage.clients, "127.0.0.1", port, 3).only(&governed, 3);
     assert_eq!(kernel.tend().unwrap(), Mended::default());
     kernel.detach().unwrap();
@@ -180,7 +184,7 @@ fn a_program_that_somebody_takes_off_is_put_back() {
     sys::link_detach(link.as_fd()).unwrap();
     drop(link);
     client(&stage.clients, "127.0.0.1", port, 1).only(&format!("d|127.0.0.1|{port}"), 1);
-    assert_eq!(kernel.tend().unwrap().attached_again, [stage.clients.clone()]);
+    assert_eq!(kernel.tend().unwrap().attached_again, std::slice::from_ref(&stage.clients));
     client(&stage.clients, "127.0.0.1", port, 3).only(&format!("g|127.0.0.1|{port}"), 3);
     kernel.detach().unwrap();
     assert!(here(&stage).is_empty());
