@@ -3,6 +3,7 @@
 //! A door is a listener and what its connections have in common. What the relay needs to know of a connection
 //! before its first byte is the same behind every door.
 
+use super::account::Account;
 use super::socket::Socket;
 use super::worker::Shared;
 use crate::engine::model::Endpoint;
@@ -15,6 +16,15 @@ use std::os::fd::AsFd;
 pub enum Door {
     /// The connect hooks send connections here: origin and identity lie on the accepted socket.
     Redirected,
+}
+
+impl Door {
+    /// The kernel counts the sockets that were accepted here, so governor must too.
+    pub(super) fn is_counted(&self) -> bool {
+        match self {
+            Self::Redirected => true,
+        }
+    }
 }
 
 /// A connection before its first byte.
@@ -31,6 +41,8 @@ pub(super) struct Arrival {
 #[derive(Clone, Debug)]
 pub(super) struct Route {
     pub destination: Endpoint,
+    /// Accounts for every connection that is made this way.
+    pub account: Account,
 }
 
 impl Arrival {
@@ -55,7 +67,10 @@ fn redirected(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason
     let peer = socket.tcp().and_then(|tcp| tcp.peer_addr().ok());
     Ok(Arrival {
         client: peer.map(|peer| Endpoint::tcp(peer.ip().to_canonical(), peer.port())),
-        route: Route { destination: Endpoint::tcp(flow.original.ip().to_canonical(), flow.original.port()) },
+        route: Route {
+            destination: Endpoint::tcp(flow.original.ip().to_canonical(), flow.original.port()),
+            account: Account::new(shared.books.clone()),
+        },
         attested: Attested {
             tgid: flow.tgid,
             uid: flow.uid,
