@@ -362,8 +362,11 @@ impl Metrics {
     }
 
     /// Something that the kernel counted and governor's records do not account for, or the other way round.
-    pub fn completeness_mismatch(&self, kind: MismatchKind) {
-        add(self.completeness_mismatches.at(kind, (), ()), 1);
+    /// `count` is of all since the start.
+    pub fn completeness_mismatches(&self, kind: MismatchKind, count: u64) {
+        if let Some(counter) = self.completeness_mismatches.at(kind, (), ()) {
+            advance(counter, count);
+        }
     }
 
     /// How the comparison stands.
