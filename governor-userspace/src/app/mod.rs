@@ -23,7 +23,7 @@ pub use options::RunOptions;
 use self::open_connections::OpenConnections;
 use crate::engine::audit::{AuditEvent, AuditRecord};
 use crate::host::config::{self, Config, OnStop, Overrides};
-use crate::host::kernel::cgroup2_mount;
+use crate::host::kernel::{Kernel, cgroup2_mount};
 use crate::host::life::Ending;
 use crate::host::proxy::{Door, Doors, Drain, Listener, Workers};
 use crate::host::{clock, privileges, telemetry};
@@ -74,6 +74,9 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     kernel.lock().as_mut().context("the kernel programs are gone")?.attach()?;
     privileges::settle();
     life.look_back()?;
+    if let Some(previous) = kernel.lock().as_ref().and_then(Kernel::previous) {
+        bookkeeper.look_back(previous);
+    }
     let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, &handle, &life)?;
     let open_connections = OpenConnections::new(
         &config,

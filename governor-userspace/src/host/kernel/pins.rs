@@ -8,6 +8,7 @@
 use super::error::chain;
 use super::events::KernelEvent;
 use super::maps::{Counters, broken, monotonic_ns};
+use super::totals::{ClosedSockets, SocketTotals};
 use super::{KernelError, sys};
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
@@ -63,6 +64,8 @@ pub struct Previous {
     pub events: Vec<KernelEvent>,
     /// Its last sign of life, CLOCK_MONOTONIC.
     pub heartbeat_ns: u64,
+    /// Its sockets whose end it did not live to compare, as far as the buffer went.
+    pub sockets: Vec<SocketTotals>,
 }
 
 /// The pin directory with this load's generation in it.
@@ -224,7 +227,18 @@ fn read_previous(generation: &Path) -> Option<Previous> {
     }
     let heartbeat = Array::<_, u64>::try_from(Map::from_map_data(open("HEARTBEAT")?).ok()?).ok()?;
     let heartbeat_ns = heartbeat.get(&0, 0).map_err(broken("HEARTBEAT")).ok()?;
-    Some(Previous { counters: Counters::read(&counters).ok()?, events, heartbeat_ns })
+    Some(Previous {
+        counters: Counters::read(&counters).ok()?,
+        events,
+        heartbeat_ns,
+        // An agent of before there were counts has none.
+        sockets: read_sockets(open("FLOW_TOTALS")).unwrap_or_default(),
+    })
+}
+
+fn read_sockets(ring: Option<MapData>) -> Option<Vec<SocketTotals>> {
+    let mut ring = ClosedSockets::new(RingBuf::try_from(Map::from_map_data(ring?).ok()?).ok()?);
+    Some(std::iter::from_fn(|| ring.take()).collect())
 }
 
 /// Whether somebody pinned something. The kernel puts `maps.debug` and `progs.debug` into every
