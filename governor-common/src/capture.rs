@@ -92,6 +92,7 @@ pub struct Settings {
     pub heartbeat_timeout_ns: u64,
     /// Not 0: one log line per decision of the connect hooks.
     pub debug_log: u32,
-    pub reserved: u32,
+    /// Value of the marker on this agent's own sockets: in an upgrade two agents mark sockets in one map.
+    pub mark: u32,
 }
 assert_layout!(Settings, 16, align 8);

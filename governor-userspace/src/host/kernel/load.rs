@@ -4,7 +4,7 @@ use super::attach::{AttachmentMap, HeldFd, HeldLink};
 use super::cgroup::Cgroup;
 use super::error::{chain, is_permission, log_tail};
 use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
-use super::pins::{PinDirectory, Previous};
+use super::pins::{self, PinDirectory, Previous};
 use super::totals::{self, ClosedSockets, ListenerTotals};
 use super::{CaptureRule, KernelError, KernelEvents, KernelOptions, inspect, probe};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf, SockHash};
@@ -32,6 +32,10 @@ pub struct Kernel {
     pub(super) links: Vec<HeldLink>,
     /// Programs whose cgroup is gone: attached again when it is there again.
     pub(super) waiting: Vec<(&'static str, PathBuf)>,
+    /// Pins of the living agent that this one took over from.
+    pub(super) beside: Option<PathBuf>,
+    /// Another agent captures now.
+    pub(super) yielded: bool,
     pub(super) pins: Option<PinDirectory>,
     pub(super) previous: Option<Previous>,
     /// Something was attached once: from then on the pins stay until they are removed on purpose.
@@ -82,10 +86,13 @@ impl Kernel {
     }
 
     fn load_programs(options: &KernelOptions, pins: Option<&mut PinDirectory>) -> Result<Self, KernelError> {
-        let mut ebpf = EbpfLoader::new()
-            .verifier_log_level(VerifierLogLevel::default())
-            .load(OBJECT)
-            .map_err(|error| object_error(&error))?;
+        let mut loader = EbpfLoader::new();
+        loader.verifier_log_level(VerifierLogLevel::default());
+        if let Some(beside) = &options.beside {
+            // Otherwise each of the two agents would capture what the other dials.
+            loader.map_pin_path("EXEMPT", pins::map_pin(beside, "EXEMPT")?);
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|error| object_error(&error))?;
         for program in SOCKET_ADDRESS_PROGRAMS {
             let found: &mut CgroupSockAddr = program_mut(&mut ebpf, program)?;
             found.load().map_err(|error| program_error(program, &error))?;
@@ -106,7 +113,7 @@ impl Kernel {
             counters: take(&mut ebpf, "COUNTERS")?,
             pending: take(&mut ebpf, "PENDING")?,
             flows: FlowTable::new(map(&mut ebpf, "FLOWS")?)?,
-            exemption: Exemption::new(map(&mut ebpf, "EXEMPT")?)?,
+            exemption: Exemption::new(map(&mut ebpf, "EXEMPT")?, mark()?)?,
             heartbeat: Heartbeat::new(map(&mut ebpf, "HEARTBEAT")?)?,
             events: Some(take(&mut ebpf, "EVENTS")?),
             closed_sockets: Some(take(&mut ebpf, "FLOW_TOTALS")?),
@@ -120,6 +127,8 @@ impl Kernel {
             raw_refused: Vec::new(),
             links: Vec::new(),
             waiting: Vec::new(),
+            beside: options.beside.clone(),
+            yielded: false,
             pins: None,
             previous: None,
             was_attached: false,
@@ -310,7 +319,8 @@ impl Kernel {
         heartbeat_timeout_ns: u64,
         debug_log: bool,
     ) -> Result<(), KernelError> {
-        let settings = Settings { heartbeat_timeout_ns, debug_log: debug_log.into(), reserved: 0 };
+        let settings =
+            Settings { heartbeat_timeout_ns, debug_log: debug_log.into(), mark: self.exemption.value() };
         self.settings.set(0, settings, 0).map_err(broken("SETTINGS"))
     }
 
@@ -384,6 +394,11 @@ pub(super) fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelErro
 
 fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError> {
     M::try_from(map(ebpf, name)?).map_err(broken(name))
+}
+
+/// Another number for each load.
+fn mark() -> Result<u32, KernelError> {
+    Ok((super::maps::monotonic_ns()? >> 10) as u32 | 1)
 }
 
 fn object_error(error: &EbpfError) -> KernelError {

@@ -77,18 +77,24 @@ impl FlowTable {
 #[derive(Clone, Debug)]
 pub struct Exemption {
     sockets: Arc<Mutex<SkStorage<MapData, u32>>>,
+    /// Presence is what exempts; whose it is counts for the proof of completeness.
+    mark: u32,
 }
 
 impl Exemption {
-    pub(super) fn new(map: Map) -> Result<Self, KernelError> {
+    pub(super) fn new(map: Map, mark: u32) -> Result<Self, KernelError> {
         let sockets = SkStorage::try_from(map).map_err(broken("EXEMPT"))?;
-        Ok(Self { sockets: Arc::new(Mutex::new(sockets)) })
+        Ok(Self { sockets: Arc::new(Mutex::new(sockets)), mark })
+    }
+
+    pub(super) fn value(&self) -> u32 {
+        self.mark
     }
 
     /// Marks a socket for the rest of its life. Call before `connect()`, and before `bind()` where
     /// it takes over a port that governor listened on.
     pub fn mark(&self, socket: BorrowedFd<'_>) -> Result<(), KernelError> {
-        self.sockets.lock().insert(&socket, MARK, 0).map_err(broken("EXEMPT"))
+        self.sockets.lock().insert(&socket, self.mark, 0).map_err(broken("EXEMPT"))
     }
 
     /// Whether a socket is one of governor's own. Doubt is no.
@@ -256,6 +262,3 @@ pub(super) fn command(process: &ProcessIdentity) -> String {
 pub(super) fn broken(map: &'static str) -> impl Fn(MapError) -> KernelError {
     move |error| KernelError::Map { map, reason: chain(&error) }
 }
-
-/// Any value: presence is what counts.
-const MARK: u32 = 1;

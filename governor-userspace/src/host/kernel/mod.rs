@@ -65,6 +65,9 @@ pub struct KernelOptions {
     /// Directory for pins. A bpffs is mounted there if it is none. With pins the hooks outlive a
     /// killed agent and refuse (or pass, per rule); without them they vanish with it.
     pub pin_dir: Option<PathBuf>,
+    /// Pins of a living agent that is taken over from, in the same pin directory: its marked sockets are this
+    /// agent's too, and its pins stay.
+    pub beside: Option<PathBuf>,
     /// One line of log per decision of the connect hooks.
     pub debug_log: bool,
 }

@@ -26,7 +26,7 @@ mod upstream;
 mod worker;
 
 pub use arrival::Door;
-pub use cancel::CancelRegistry;
+pub use cancel::{CancelRegistry, Elsewhere};
 pub use listener::{Doors, ListenError, Listener, bind};
 pub use retries::Retries;
 pub use sources::Sources;
