@@ -92,6 +92,8 @@ pub struct Settings {
     pub heartbeat_timeout_ns: u64,
     /// Not 0: one log line per decision of the connect hooks.
     pub debug_log: u32,
-    pub reserved: u32,
+    /// What this agent writes on its own sockets. Two agents, one of which takes over, know each other's by any mark, and
+    /// count only their own.
+    pub mark: u32,
 }
 assert_layout!(Settings, 16, align 8);

@@ -39,11 +39,17 @@ pub fn watch(ctx: &SockOpsContext, role: u16) {
     }
 }
 
-/// Whether the socket carries the agent's marker.
+/// Whether the socket carries the marker of this very agent: another one, which takes over, counts its own.
 #[inline(always)]
 pub fn is_upstream(socket: *mut c_void) -> bool {
     // SAFETY: map and socket are valid; no value is created.
-    !unsafe { bpf_sk_storage_get(map_pointer(&maps::EXEMPT), socket, null_mut(), 0) }.is_null()
+    let mark = unsafe { bpf_sk_storage_get(map_pointer(&maps::EXEMPT), socket, null_mut(), 0) }.cast::<u32>();
+    if mark.is_null() {
+        return false;
+    }
+    // SAFETY: checked for null; storage lives as long as the socket.
+    let mark = unsafe { read_volatile(mark) };
+    maps::SETTINGS.get(0).is_some_and(|settings| settings.mark == mark)
 }
 
 /// A watched socket has closed. `flow` is that of an accepted one.

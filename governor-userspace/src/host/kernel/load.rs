@@ -3,7 +3,7 @@
 use super::attach::{AttachmentMap, HeldFd, HeldLink};
 use super::cgroup::Cgroup;
 use super::error::{chain, is_permission, log_tail};
-use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
+use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken, own_mark};
 use super::pins::{self, PinDirectory, Previous};
 use super::totals::{self, ClosedSockets, ListenerTotals};
 use super::{CaptureRule, KernelError, KernelEvents, KernelOptions, inspect, probe};
@@ -319,7 +319,7 @@ impl Kernel {
         heartbeat_timeout_ns: u64,
         debug_log: bool,
     ) -> Result<(), KernelError> {
-        let settings = Settings { heartbeat_timeout_ns, debug_log: debug_log.into(), reserved: 0 };
+        let settings = Settings { heartbeat_timeout_ns, debug_log: debug_log.into(), mark: own_mark() };
         self.settings.set(0, settings, 0).map_err(broken("SETTINGS"))
     }
 

@@ -88,7 +88,7 @@ impl Exemption {
     /// Marks a socket for the rest of its life. Call before `connect()`, and before `bind()` where
     /// it takes over a port that governor listened on.
     pub fn mark(&self, socket: BorrowedFd<'_>) -> Result<(), KernelError> {
-        self.sockets.lock().insert(&socket, MARK, 0).map_err(broken("EXEMPT"))
+        self.sockets.lock().insert(&socket, own_mark(), 0).map_err(broken("EXEMPT"))
     }
 
     /// Whether a socket is one of governor's own. Doubt is no.
@@ -257,5 +257,7 @@ pub(super) fn broken(map: &'static str) -> impl Fn(MapError) -> KernelError {
     move |error| KernelError::Map { map, reason: chain(&error) }
 }
 
-/// Any value: presence is what counts.
-const MARK: u32 = 1;
+/// Presence is what keeps a socket from being captured; the value says whose count it is part of.
+pub(super) fn own_mark() -> u32 {
+    std::process::id()
+}
