@@ -39,6 +39,10 @@ pub enum EventCause {
     /// The socket is bound to a device, and its owner may not unbind it (CAP_NET_RAW): it cannot
     /// reach the agent. Refused even where the rule fails open: a binding must be no way around.
     DeviceBound = 7,
+    /// An arriving connection to a captured port, with a heartbeat that is too old. No process is known.
+    InboundHeartbeatStale = 8,
+    /// An arriving connection to a captured port, with no listener to steer it to. No process is known.
+    InboundListenerGone = 9,
 }
 
 impl EventCause {
@@ -51,6 +55,8 @@ impl EventCause {
             5 => Self::BindRefused,
             6 => Self::PendingFailed,
             7 => Self::DeviceBound,
+            8 => Self::InboundHeartbeatStale,
+            9 => Self::InboundListenerGone,
             _ => return None,
         })
     }

@@ -5,6 +5,7 @@
 //! - [`redirect`]: `connect4`/`connect6` send a captured connection to the agent.
 //! - [`origin`]: `sock_ops` hands the flow to the agent's accepted socket; `getpeername` shows the
 //!   client the destination that it asked for.
+//! - [`steer`]: `sk_lookup` sends connections that arrive for a captured server to the agent.
 //! - [`exempt`]: the agent's own sockets, and the ports that only it may bind.
 #![no_std]
 #![no_main]
@@ -15,9 +16,10 @@ mod maps;
 mod origin;
 mod process;
 mod redirect;
+mod steer;
 
-use aya_ebpf::macros::{cgroup_sock_addr, sock_ops};
-use aya_ebpf::programs::{SockAddrContext, SockOpsContext};
+use aya_ebpf::macros::{cgroup_sock_addr, sk_lookup, sock_ops};
+use aya_ebpf::programs::{SkLookupContext, SockAddrContext, SockOpsContext};
 
 #[cgroup_sock_addr(connect4)]
 pub fn connect4(ctx: SockAddrContext) -> i32 {
@@ -52,6 +54,11 @@ pub fn bind6(ctx: SockAddrContext) -> i32 {
 #[sock_ops]
 pub fn hand_over(ctx: SockOpsContext) -> u32 {
     origin::hand_over(&ctx)
+}
+
+#[sk_lookup]
+pub fn steer(ctx: SkLookupContext) -> u32 {
+    steer::steer(&ctx)
 }
 
 #[cfg(not(test))]

@@ -18,9 +18,10 @@ use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use aya_ebpf::programs::{SockAddrContext, SockOpsContext};
 use core::ffi::c_void;
 use core::ptr::{addr_of, addr_of_mut, null_mut, read_volatile, write_volatile};
+use governor_common::capture::InboundPort;
 use governor_common::counter::Counter;
 use governor_common::event::{Event, EventCause};
-use governor_common::flow::{FAMILY_V4, Flow, FlowTuple, mapped};
+use governor_common::flow::{Address, FAMILY_V4, Flow, FlowTuple, UpstreamEnd, mapped};
 
 /// `BPF_SOCK_OPS_TCP_CONNECT_CB`: before the SYN, source port known.
 const TCP_CONNECT: u32 = 3;
@@ -40,16 +41,14 @@ pub fn hand_over(ctx: &SockOpsContext) -> u32 {
     match ctx.op() {
         TCP_CONNECT => announce(ctx),
         PASSIVE_ESTABLISHED => take_over(ctx),
-        STATE_CHANGED if ctx.arg(1) == TCP_CLOSE => {
-            let _absent = maps::PENDING.remove(tuple(ctx, false));
-            emit::count(Counter::Closed);
-        }
+        STATE_CHANGED if ctx.arg(1) == TCP_CLOSE => closed(ctx),
         _ => {}
     }
     IGNORED
 }
 
-/// The client's end: note the flow under the connection's tuple.
+/// The client's end: note the flow under the connection's tuple. The agent's end towards a captured server: note the
+/// tuple itself, so that `steer` lets it through.
 #[inline(always)]
 fn announce(ctx: &SockOpsContext) {
     let socket = socket(ctx);
@@ -60,7 +59,7 @@ fn announce(ctx: &SockOpsContext) {
     let flow: *mut Flow =
         unsafe { bpf_sk_storage_get(map_pointer(&maps::FLOWS), socket, null_mut(), 0) }.cast();
     if flow.is_null() {
-        return;
+        return announce_own(ctx, socket);
     }
     // SAFETY: checked for null; storage lives as long as the socket.
     let flow = unsafe { &*flow };
@@ -86,7 +85,41 @@ fn announce(ctx: &SockOpsContext) {
     }
 }
 
-/// The agent's end: move the flow from PENDING to the accepted socket.
+#[inline(always)]
+fn announce_own(ctx: &SockOpsContext, socket: *mut c_void) {
+    // SAFETY: map and socket are valid; no value is created.
+    if unsafe { bpf_sk_storage_get(map_pointer(&maps::EXEMPT), socket, null_mut(), 0) }.is_null() {
+        return;
+    }
+    let tuple = tuple(ctx, false);
+    let port = InboundPort::new(tuple.netns_cookie, tuple.listener_port);
+    // SAFETY: only presence is read.
+    if unsafe { maps::INBOUND_PORTS.get(port) }.is_none() {
+        return;
+    }
+    // The closing callback first here too.
+    if ctx.set_cb_flags((ctx.cb_flags() | STATE_FLAG) as i32).is_err()
+        || maps::UPSTREAMS.insert(tuple, 1, 0).is_err()
+    {
+        emit::count(Counter::InboundOwnFailed);
+    }
+}
+
+/// A connection that was noted is over: what is left of its notes goes.
+#[inline(always)]
+fn closed(ctx: &SockOpsContext) {
+    let tuple = tuple(ctx, false);
+    if maps::UPSTREAMS.remove(tuple).is_ok() {
+        let end = UpstreamEnd::new(tuple.netns_cookie, tuple.client_address, tuple.client_port);
+        let _taken = maps::CLIENTS.remove(end);
+        return;
+    }
+    let _absent = maps::PENDING.remove(tuple);
+    emit::count(Counter::Closed);
+}
+
+/// The agent's end: move the flow from PENDING to the accepted socket. A server's end of a connection that the agent
+/// made: move the client from CLIENTS to it, before the server can accept it.
 #[inline(always)]
 fn take_over(ctx: &SockOpsContext) {
     let socket = socket(ctx);
@@ -95,7 +128,7 @@ fn take_over(ctx: &SockOpsContext) {
     }
     let tuple = tuple(ctx, true);
     let Some(pending) = maps::PENDING.get_ptr(tuple) else {
-        return;
+        return take_client(socket, &tuple);
     };
     // SAFETY: the entry was just found; only this connection's two ends touch it.
     let mut flow = unsafe { *pending };
@@ -115,35 +148,69 @@ fn take_over(ctx: &SockOpsContext) {
     let _present = maps::PENDING.remove(tuple);
 }
 
-/// Shows the client the peer that it asked for.
+#[inline(always)]
+fn take_client(socket: *mut c_void, tuple: &FlowTuple) {
+    let end = UpstreamEnd::new(tuple.netns_cookie, tuple.client_address, tuple.client_port);
+    let Some(client) = maps::CLIENTS.get_ptr(end) else {
+        return;
+    };
+    // SAFETY: the entry was just found; only this connection's two ends touch it.
+    let mut client = unsafe { *client };
+    // SAFETY: map and socket are valid; the value is copied.
+    let stored = unsafe {
+        bpf_sk_storage_get(
+            map_pointer(&maps::SHOWN),
+            socket,
+            addr_of_mut!(client).cast(),
+            BPF_SK_STORAGE_GET_F_CREATE.into(),
+        )
+    };
+    // An entry that stays tells the agent that the server would not see the client.
+    if !stored.is_null() && maps::CLIENTS.remove(end).is_ok() {
+        emit::count(Counter::ClientShown);
+    }
+}
+
+/// Shows the client the peer that it asked for, and the server the client that came. `accept()` asks here too.
 #[inline(always)]
 pub fn getpeername<const V6: bool>(ctx: &SockAddrContext) -> i32 {
     // SAFETY: the context's socket is valid for the run of the program; no value is created.
-    let flow = unsafe { maps::FLOWS.get_ptr_mut(ctx) };
+    let (flow, client) = unsafe { (maps::FLOWS.get_ptr_mut(ctx), maps::SHOWN.get_ptr_mut(ctx)) };
+    if !client.is_null() {
+        // SAFETY: checked for null; storage lives as long as the socket.
+        let client = unsafe { *client };
+        show::<V6>(ctx, &client.address, client.port);
+        return 1;
+    }
     if flow.is_null() {
         return 1;
     }
     // SAFETY: checked for null; storage lives as long as the socket.
     let flow = unsafe { &*flow };
-    if flow.end != Flow::END_CLIENT {
+    // Where the destination was not rewritten there is nothing to hide.
+    if flow.end != Flow::END_CLIENT || flow.listener_port == flow.original.port {
         return 1;
     }
-    let address = ctx.sock_addr;
-    let original = &flow.original;
-    // SAFETY: writable fields of the context; each hook writes only those of its own family.
-    unsafe {
-        write_volatile(addr_of_mut!((*address).user_port), original.port.to_be().into());
-        if V6 {
-            write_volatile(addr_of_mut!((*address).user_ip6[0]), original.address[0]);
-            write_volatile(addr_of_mut!((*address).user_ip6[1]), original.address[1]);
-            write_volatile(addr_of_mut!((*address).user_ip6[2]), original.address[2]);
-            write_volatile(addr_of_mut!((*address).user_ip6[3]), original.address[3]);
-        } else {
-            write_volatile(addr_of_mut!((*address).user_ip4), original.address[3]);
-        }
-    }
+    show::<V6>(ctx, &flow.original.address, flow.original.port);
     emit::count(Counter::PeerShown);
     1
+}
+
+#[inline(always)]
+fn show<const V6: bool>(ctx: &SockAddrContext, peer: &Address, port: u16) {
+    let address = ctx.sock_addr;
+    // SAFETY: writable fields of the context; each hook writes only those of its own family.
+    unsafe {
+        write_volatile(addr_of_mut!((*address).user_port), port.to_be().into());
+        if V6 {
+            write_volatile(addr_of_mut!((*address).user_ip6[0]), peer[0]);
+            write_volatile(addr_of_mut!((*address).user_ip6[1]), peer[1]);
+            write_volatile(addr_of_mut!((*address).user_ip6[2]), peer[2]);
+            write_volatile(addr_of_mut!((*address).user_ip6[3]), peer[3]);
+        } else {
+            write_volatile(addr_of_mut!((*address).user_ip4), peer[3]);
+        }
+    }
 }
 
 /// The connection as the client sees it. On the accepting end (`swap`) local is the listener.

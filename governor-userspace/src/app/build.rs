@@ -216,6 +216,7 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
         rules,
         own_cgroups: vec![own],
         pin_dir: Some(state.join("pins")),
+        inbound: None,
         debug_log: config.log.level >= config::LogLevel::Debug,
     })
 }

@@ -3,7 +3,7 @@
 use super::KernelError;
 use super::cgroup::{Cgroup, topmost};
 use super::error::{chain, is_permission};
-use super::load::{HAND_OVER, Kernel, map, not_permitted, program_mut};
+use super::load::{HAND_OVER, Kernel, STEER, map, not_permitted, program_mut};
 use super::maps::broken;
 use super::pins::PinDirectory;
 use aya::maps::MapData;
@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 /// One program on one cgroup.
 #[derive(Debug)]
 pub(super) struct HeldLink {
-    program: &'static str,
-    cgroup: PathBuf,
+    pub(super) program: &'static str,
+    /// A cgroup's directory, or a network namespace.
+    pub(super) place: PathBuf,
     link: HeldFd,
 }
 
@@ -64,10 +65,10 @@ impl Kernel {
     }
 
     fn attach_all(&mut self) -> Result<(), KernelError> {
-        let Self { ebpf, rule_cgroups, own_cgroups, links, pins, .. } = self;
+        let Self { ebpf, rule_cgroups, own_cgroups, client_cgroups, links, pins, .. } = self;
         let pins = pins.as_ref();
         let (rules, own) = (rule_cgroups.as_slice(), own_cgroups.as_slice());
-        let everywhere: Vec<&Cgroup> = covering(rules.iter().chain(own));
+        let everywhere: Vec<&Cgroup> = covering(rules.iter().chain(own).chain(client_cgroups.iter()));
 
         for cgroup in &everywhere {
             let program: &mut SockOps = program_mut(ebpf, HAND_OVER)?;
@@ -75,10 +76,11 @@ impl Kernel {
                 .attach(&cgroup.directory, CgroupAttachMode::Single)
                 .and_then(|id| program.take_link(id))
                 .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached));
-            hold(links, pins, HAND_OVER, cgroup, attached)?;
+            hold(links, pins, HAND_OVER, &cgroup.path, cgroup.id, attached)?;
         }
         let shown = covering(rules.iter());
-        let connecting: Vec<&Cgroup> = rules.iter().collect();
+        let known = |cgroup: &&Cgroup| rules.iter().all(|rule| rule.id != cgroup.id);
+        let connecting: Vec<&Cgroup> = rules.iter().chain(client_cgroups.iter().filter(known)).collect();
         for (program, cgroups) in [
             ("getpeername4", &shown),
             ("getpeername6", &shown),
@@ -87,34 +89,50 @@ impl Kernel {
         ] {
             for cgroup in cgroups {
                 let attached = attach_socket_address(program_mut(ebpf, program)?, cgroup);
-                hold(links, pins, program, cgroup, attached)?;
+                hold(links, pins, program, &cgroup.path, cgroup.id, attached)?;
             }
         }
         let mut attachments: AttachmentMap = AttachmentMap::take(map(ebpf, "ATTACHMENT")?)?;
         for (program, attach_type) in [("connect4", INET4_CONNECT), ("connect6", INET6_CONNECT)] {
             for cgroup in &connecting {
                 let attached = attach_socket_address(program_mut(ebpf, program)?, cgroup);
-                hold(links, pins, program, cgroup, attached)?;
+                hold(links, pins, program, &cgroup.path, cgroup.id, attached)?;
                 // The storage comes into being with the attachment; until this write no rule matches.
                 attachments.write(cgroup.id, attach_type)?;
             }
         }
-        Ok(())
+        if self.steers { self.attach_steer() } else { Ok(()) }
     }
 
-    /// From the end: connect hooks first.
+    /// What steers and redirects first.
     fn release_links(&mut self) {
+        self.links.sort_by_key(HeldLink::redirects);
         while let Some(held) = self.links.pop() {
-            let released = match held.link {
-                HeldFd::Open(link) => Ok(link),
-                HeldFd::Pinned(pinned) => pinned.unpin(),
-            };
-            if let Err(error) = released {
-                tracing::warn!(
-                    program = held.program, cgroup = %held.cgroup.display(), %error,
-                    "a pinned program could not be taken off"
-                );
-            }
+            held.release();
+        }
+    }
+}
+
+impl HeldLink {
+    /// 0 where connections keep going where they went; more is taken off earlier.
+    fn redirects(&self) -> u8 {
+        match self.program {
+            STEER => 2,
+            "connect4" | "connect6" => 1,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn release(self) {
+        let released = match self.link {
+            HeldFd::Open(link) => Ok(link),
+            HeldFd::Pinned(pinned) => pinned.unpin(),
+        };
+        if let Err(error) = released {
+            tracing::warn!(
+                program = self.program, place = %self.place.display(), %error,
+                "a pinned program could not be taken off"
+            );
         }
     }
 }
@@ -122,6 +140,7 @@ impl Kernel {
 impl Drop for Kernel {
     /// Open links go in the right order; pinned ones stay, as they must when the agent dies.
     fn drop(&mut self) {
+        self.links.sort_by_key(HeldLink::redirects);
         while self.links.pop().is_some() {}
     }
 }
@@ -142,30 +161,35 @@ impl AttachmentMap {
     }
 }
 
-fn attach_socket_address(program: &mut CgroupSockAddr, cgroup: &Cgroup) -> Result<FdLink, ProgramError> {
+pub(super) fn attach_socket_address(
+    program: &mut CgroupSockAddr,
+    cgroup: &Cgroup,
+) -> Result<FdLink, ProgramError> {
     // "Single" is the only mode that cgroup links take; they may be many on a cgroup all the same.
     let id = program.attach(&cgroup.directory, CgroupAttachMode::Single)?;
     FdLink::try_from(program.take_link(id)?).map_err(|_| ProgramError::NotAttached)
 }
 
-fn hold(
+/// Keeps a link: pinned where there is a pin directory. `id` makes the pin's name.
+pub(super) fn hold(
     links: &mut Vec<HeldLink>,
     pins: Option<&PinDirectory>,
     program: &'static str,
-    cgroup: &Cgroup,
+    place: &Path,
+    id: u64,
     attached: Result<FdLink, ProgramError>,
 ) -> Result<(), KernelError> {
     let link = attached.map_err(|error| {
         if is_permission(&error) {
             return not_permitted(&format!("attach {program}"));
         }
-        KernelError::Attach { program, cgroup: cgroup.path.clone(), reason: chain(&error) }
+        KernelError::Attach { program, place: place.to_path_buf(), reason: chain(&error) }
     })?;
     let link = match pins {
-        Some(pins) => HeldFd::Pinned(pins.pin_link(link, program, cgroup.id)?),
+        Some(pins) => HeldFd::Pinned(pins.pin_link(link, program, id)?),
         None => HeldFd::Open(link),
     };
-    links.push(HeldLink { program, cgroup: cgroup.path.clone(), link });
+    links.push(HeldLink { program, place: place.to_path_buf(), link });
     Ok(())
 }
 

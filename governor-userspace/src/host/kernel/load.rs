@@ -5,11 +5,13 @@ use super::cgroup::Cgroup;
 use super::error::{chain, is_permission, log_tail};
 use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
 use super::pins::{PinDirectory, Previous};
-use super::{KernelError, KernelEvents, KernelOptions, probe};
+use super::{Clients, KernelError, KernelEvents, KernelOptions, probe};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
 use aya::programs::{CgroupSockAddr, ProgramError, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
-use governor_common::capture::{GuardedPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings};
+use governor_common::capture::{
+    GuardedPort, InboundPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings,
+};
 use governor_common::flow::{FAMILY_V4, FAMILY_V6, FlowTuple};
 use governor_common::limits::HEARTBEAT_TIMEOUT_NS_DEFAULT;
 use nix::sys::socket::{getsockopt, sockopt};
@@ -24,6 +26,10 @@ pub struct Kernel {
     /// Opened cgroups of the rules, each once.
     pub(super) rule_cgroups: Vec<Cgroup>,
     pub(super) own_cgroups: Vec<Cgroup>,
+    /// Whose processes are known when they connect to a port that is captured where it arrives.
+    pub(super) client_cgroups: Vec<Cgroup>,
+    /// `steer` is to be attached.
+    pub(super) steers: bool,
     /// In order of attachment; released from the end.
     pub(super) links: Vec<HeldLink>,
     pub(super) pins: Option<PinDirectory>,
@@ -35,6 +41,11 @@ pub struct Kernel {
     settings: Array<MapData, Settings>,
     counters: PerCpuArray<MapData, u64>,
     pending: HashMap<MapData, FlowTuple, governor_common::flow::Flow>,
+    pub(super) inbound_namespace: Array<MapData, u64>,
+    pub(super) inbound_ports: HashMap<MapData, InboundPort, Rule>,
+    pub(super) inbound_listeners: SockHash<MapData, ListenerKey>,
+    pub(super) upstreams: HashMap<MapData, FlowTuple, u8>,
+    pub(super) clients: Clients,
     flows: FlowTable,
     exemption: Exemption,
     heartbeat: Heartbeat,
@@ -89,6 +100,11 @@ impl Kernel {
             settings: take(&mut ebpf, "SETTINGS")?,
             counters: take(&mut ebpf, "COUNTERS")?,
             pending: take(&mut ebpf, "PENDING")?,
+            inbound_namespace: take(&mut ebpf, "INBOUND_NAMESPACE")?,
+            inbound_ports: take(&mut ebpf, "INBOUND_PORTS")?,
+            inbound_listeners: take(&mut ebpf, "INBOUND_LISTENERS")?,
+            upstreams: take(&mut ebpf, "UPSTREAMS")?,
+            clients: Clients::new(map(&mut ebpf, "CLIENTS")?)?,
             flows: FlowTable::new(map(&mut ebpf, "FLOWS")?)?,
             exemption: Exemption::new(map(&mut ebpf, "EXEMPT")?)?,
             heartbeat: Heartbeat::new(map(&mut ebpf, "HEARTBEAT")?)?,
@@ -96,6 +112,8 @@ impl Kernel {
             captured_ports: options.rules.iter().map(|rule| rule.port).collect(),
             rule_cgroups: Vec::new(),
             own_cgroups: Vec::new(),
+            client_cgroups: Vec::new(),
+            steers: options.inbound.is_some(),
             links: Vec::new(),
             pins: None,
             previous: None,
@@ -107,6 +125,9 @@ impl Kernel {
         for path in &options.own_cgroups {
             kernel.own_cgroups.push(Cgroup::open(path)?);
         }
+        if let Some(inbound) = &options.inbound {
+            kernel.write_inbound(inbound)?;
+        }
         Ok(kernel)
     }
 
@@ -116,19 +137,7 @@ impl Kernel {
     ///
     /// The socket must listen on a loopback address and on a port that no rule captures.
     pub fn serve_listener(&mut self, listener: BorrowedFd<'_>) -> Result<(), KernelError> {
-        let refuse = |reason: &str| KernelError::Listener { reason: reason.to_owned() };
-        let socket = socket2::SockRef::from(&listener);
-        let address: SocketAddr = socket
-            .local_addr()
-            .ok()
-            .and_then(|address| address.as_socket())
-            .ok_or_else(|| refuse("not a TCP socket"))?;
-        if !getsockopt(&listener, sockopt::AcceptConn).unwrap_or(false) {
-            return Err(refuse("it does not listen"));
-        }
-        if !address.ip().is_loopback() {
-            return Err(refuse("it listens on an address other than loopback, which others could reach"));
-        }
+        let address = listening_address(listener)?;
         if self.captured_ports.contains(&address.port()) {
             return Err(KernelError::ListenerPortCaptured { port: address.port() });
         }
@@ -239,6 +248,7 @@ impl Kernel {
 pub(super) const SOCKET_ADDRESS_PROGRAMS: [&str; 6] =
     ["getpeername4", "getpeername6", "bind4", "bind6", "connect4", "connect6"];
 pub(super) const HAND_OVER: &str = "hand_over";
+pub(super) const STEER: &str = "steer";
 
 /// `BPF_NOEXIST`.
 const NO_EXIST: u64 = 1;
@@ -272,7 +282,7 @@ fn object_error(error: &EbpfError) -> KernelError {
     KernelError::Object { reason: chain(error) }
 }
 
-fn program_error(program: &'static str, error: &ProgramError) -> KernelError {
+pub(super) fn program_error(program: &'static str, error: &ProgramError) -> KernelError {
     match error {
         ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
             not_permitted(&format!("load program {program}"))
@@ -298,8 +308,26 @@ pub(super) fn not_permitted(action: &str) -> KernelError {
     KernelError::NotPermitted { action: action.to_owned(), missing }
 }
 
+/// The address of a socket that the programs may send connections to.
+pub(super) fn listening_address(listener: BorrowedFd<'_>) -> Result<SocketAddr, KernelError> {
+    let refuse = |reason: &str| KernelError::Listener { reason: reason.to_owned() };
+    let socket = socket2::SockRef::from(&listener);
+    let address: SocketAddr = socket
+        .local_addr()
+        .ok()
+        .and_then(|address| address.as_socket())
+        .ok_or_else(|| refuse("not a TCP socket"))?;
+    if !getsockopt(&listener, sockopt::AcceptConn).unwrap_or(false) {
+        return Err(refuse("it does not listen"));
+    }
+    if !address.ip().is_loopback() {
+        return Err(refuse("it listens on an address other than loopback, which others could reach"));
+    }
+    Ok(address)
+}
+
 /// The number by which the kernel programs know the network namespace of a socket.
-fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, KernelError> {
+pub(super) fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, KernelError> {
     let mut cookie = 0_u64;
     let mut length = size_of::<u64>() as libc::socklen_t;
     // SAFETY: the buffer is eight bytes, as `length` says, and outlives the call.

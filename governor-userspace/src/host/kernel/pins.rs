@@ -62,8 +62,8 @@ impl PinDirectory {
         Ok(())
     }
 
-    pub fn pin_link(&self, link: FdLink, program: &str, cgroup_id: u64) -> Result<PinnedLink, KernelError> {
-        let path = self.generation.join(format!("link_{program}_{cgroup_id}"));
+    pub fn pin_link(&self, link: FdLink, program: &str, place_id: u64) -> Result<PinnedLink, KernelError> {
+        let path = self.generation.join(format!("link_{program}_{place_id}"));
         link.pin(&path).map_err(|error| failed(&path)(chain(&error)))
     }
 
@@ -104,14 +104,16 @@ fn started_ns(name: &str) -> Option<u64> {
     started_ns.parse().ok()
 }
 
-/// Connect hooks first here too: while they go one by one, no connection may lose its identity.
+/// What steers and redirects first here too: while they go one by one, no connection may lose its identity.
 fn remove_generation(path: &Path) -> Result<(), KernelError> {
     let mut pins: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(path).map_err(failed(path))? {
         pins.push(entry.map_err(failed(path))?.path());
     }
-    pins.sort_by_key(|pin| {
-        !pin.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("link_connect"))
+    pins.sort_by_key(|pin| match pin.file_name().and_then(|name| name.to_str()) {
+        Some(name) if name.starts_with("link_steer") => 0,
+        Some(name) if name.starts_with("link_connect") => 1,
+        _ => 2,
     });
     for pin in pins {
         fs::remove_file(&pin).map_err(failed(&pin))?;

@@ -4,5 +4,6 @@
 //! there they fail.
 
 mod capture;
+mod inbound;
 mod lifecycle;
 mod stage;
