@@ -158,7 +158,7 @@ fn run(conversation: &Conversation<'_>, step: usize) -> (Vec<u8>, Vec<u8>) {
         id: SessionId("s".into()),
         principal: Arc::new(principal(class(conversation))),
         client: None,
-        destination: Endpoint { address: [127, 0, 0, 1].into(), port: 5432 },
+        destination: Endpoint::tcp([127, 0, 0, 1].into(), 5432),
         tls: TlsMode::Decline,
     };
     let mut out = Actions::default();

@@ -127,7 +127,7 @@ impl Asker {
             cache: DecisionCache::new(NonZeroUsize::new(16_384).unwrap()),
             who: PolicyPrincipal::new(Arc::new(principal)),
             claims: Claims { user: "app".into(), database: "shop".into(), application_name: "agent".into() },
-            to: Endpoint { address: [127, 0, 0, 1].into(), port: 5432 },
+            to: Endpoint::tcp([127, 0, 0, 1].into(), 5432),
             statement: PostgresDialect::default().script(WRITE).statements.remove(0),
             around: RunContext {
                 bare_schemas: Some(Arc::from(["public".to_owned()])),

@@ -199,7 +199,7 @@ fn request() -> ApprovalRequest {
             ancestors: vec![],
         },
         claims: Claims { user: "app".into(), database: "shop".into(), application_name: "psql".into() },
-        destination: Endpoint { address: [127, 0, 0, 1].into(), port: 5432 },
+        destination: Endpoint::tcp([127, 0, 0, 1].into(), 5432),
         statements: vec![statement],
         parameters: vec![].into(),
         reasons: vec![Reason {

@@ -17,7 +17,7 @@ pub use options::RunOptions;
 
 use crate::engine::audit::{AuditEvent, AuditRecord};
 use crate::host::config::{self, Config, Overrides};
-use crate::host::proxy::{Acceptor, Drain, Workers};
+use crate::host::proxy::{Door, Doors, Drain, Listener, Workers};
 use crate::host::{clock, telemetry};
 use anyhow::Context as _;
 use std::process::ExitCode;
@@ -54,10 +54,10 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     let ledger = shared.ledger.clone();
 
     let workers = Arc::new(Workers::start(config.limits.workers.unwrap_or_else(cores), shared.clone())?);
-    let mut acceptors = Vec::new();
+    let doors = Doors::new(workers.clone(), shared.metrics.clone(), stop_seen);
+    let mut open_doors = Vec::new();
     for listener in listeners {
-        let acceptor = Acceptor::new(listener, workers.clone(), shared.metrics.clone())?;
-        acceptors.push(tokio::spawn(acceptor.run(stop_seen.clone())));
+        open_doors.push(doors.open(Listener::Tcp(listener), Door::Redirected)?);
     }
     agent::record_start(&ledger, &config, &handle, &lost)?;
     reveal.record_created().map_err(anyhow::Error::msg)?;
@@ -89,10 +89,8 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     shared.approvals.withdraw_all("the agent stopped", clock::now());
     let sessions_ended = drained(&drain, &workers, config.limits.drain_timeout, &mut signals).await;
     stop.send_replace(true);
-    for acceptor in acceptors {
-        let _ = acceptor.await;
-    }
-    drop(tasks);
+    doors.closed().await;
+    drop((open_doors, tasks));
     if let (true, Ok(workers)) = (sessions_ended, Arc::try_unwrap(workers).map_err(|_| ())) {
         workers.join();
     }

@@ -41,7 +41,7 @@ impl Play {
             id: SessionId("s".into()),
             principal: Arc::new(principal(class)),
             client: None,
-            destination: Endpoint { address: [127, 0, 0, 1].into(), port: 5432 },
+            destination: Endpoint::tcp([127, 0, 0, 1].into(), 5432),
             tls: TlsMode::Decline,
         };
         let mut out = Actions::default();

@@ -371,7 +371,7 @@ fn statement(text: &str, user: &str, decision: &str) -> StatementRecord {
 
 fn every_event(text: &str) -> Vec<AuditEvent> {
     let decision = DecisionId("S1.1".into());
-    let endpoint = Endpoint { address: "::1".parse().unwrap(), port: 5432 };
+    let endpoint = Endpoint::tcp("::1".parse().unwrap(), 5432);
     let principal = Principal {
         class: Class::Person,
         class_evidence: vec![text.into()],
@@ -409,8 +409,8 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
         AuditEvent::PolicyRefused { reason: text.into() },
         AuditEvent::SessionStart(Box::new(SessionStart {
             principal,
-            client: Some(endpoint),
-            destination: endpoint,
+            client: Some(endpoint.clone()),
+            destination: endpoint.clone(),
         })),
         AuditEvent::SessionDecision(SessionDecision {
             decision: decision.clone(),
@@ -463,7 +463,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
         AuditEvent::BreakGlassEnd { id: "B1".into(), reason: "expired".into() },
         AuditEvent::DataFinding(DataFinding {
             change: DataChange::Drift,
-            server: endpoint,
+            server: endpoint.clone(),
             database: text.into(),
             column: text.into(),
             category: Some(Category::Iban),

@@ -2,18 +2,39 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// A TCP endpoint as text-free data: an IP address (IPv4 or IPv6) and a port in host order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Where a server is reached: an IP address (IPv4 or IPv6) and a port in host order, or a unix socket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Endpoint {
-    pub address: std::net::IpAddr,
+    /// Of a unix socket: loopback, as nobody else can be behind it.
+    pub address: IpAddr,
+    /// Of a unix socket: the port that its name carries.
     pub port: u16,
+    /// Path of the unix socket.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub socket: Option<Arc<str>>,
+    /// Network namespace (its inode number) that the address belongs to, where it is not governor's own:
+    /// 127.0.0.1 is another server in each.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub namespace: Option<u64>,
+}
+
+impl Endpoint {
+    /// A server that is reached by TCP in governor's own network namespace.
+    pub const fn tcp(address: IpAddr, port: u16) -> Self {
+        Self { address, port, socket: None, namespace: None }
+    }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        std::net::SocketAddr::new(self.address, self.port).fmt(f)
+        if let Some(path) = &self.socket {
+            return f.write_str(path);
+        }
+        SocketAddr::new(self.address, self.port).fmt(f)?;
+        self.namespace.map_or(Ok(()), |inode| write!(f, " in net:[{inode}]"))
     }
 }
 

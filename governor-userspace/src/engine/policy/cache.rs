@@ -250,7 +250,7 @@ impl SessionRef<'_> {
     }
 
     fn to_owned(&self) -> SessionKey {
-        SessionKey { who: self.who, claims: self.claims.clone(), to: *self.to }
+        SessionKey { who: self.who, claims: self.claims.clone(), to: self.to.clone() }
     }
 }
 

@@ -207,7 +207,7 @@ pub(super) fn column(
 }
 
 fn server_uid(types: &Types, endpoint: &Endpoint) -> EntityUid {
-    let canonical = Endpoint { address: endpoint.address.to_canonical(), port: endpoint.port };
+    let canonical = Endpoint { address: endpoint.address.to_canonical(), ..endpoint.clone() };
     uid(types.server.clone(), &canonical.to_string())
 }
 

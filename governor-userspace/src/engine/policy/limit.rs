@@ -93,7 +93,7 @@ mod tests {
         .unwrap();
         let limits = |class, kind| {
             let who = PolicyPrincipal::new(principal(class).into());
-            let to = crate::engine::model::Endpoint { address: [127, 0, 0, 1].into(), port: 5432 };
+            let to = crate::engine::model::Endpoint::tcp([127, 0, 0, 1].into(), 5432);
             let run = set.run(&who, &Default::default(), &to, &statement(kind), &RunContext::default());
             run.obligations.limits
         };

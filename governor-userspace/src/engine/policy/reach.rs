@@ -82,7 +82,7 @@ mod tests {
 
     fn masks(set: &PolicySet, class: Class) -> bool {
         let who = PolicyPrincipal::new(principal(class).into());
-        set.may_mask(&who, &Claims::default(), &Endpoint { address: [127, 0, 0, 1].into(), port: 5432 })
+        set.may_mask(&who, &Claims::default(), &Endpoint::tcp([127, 0, 0, 1].into(), 5432))
     }
 
     fn restricts(set: &PolicySet, class: Class) -> bool {

@@ -368,7 +368,7 @@ impl To {
     }
 
     pub fn destination(&self) -> Endpoint {
-        self.server.map_or(LOCAL, |server| Endpoint { address: server.ip(), port: server.port() })
+        self.server.map_or(LOCAL, |server| Endpoint::tcp(server.ip(), server.port()))
     }
 }
 
@@ -390,7 +390,7 @@ pub fn column_named(text: &str, category: Option<Category>) -> Result<SeeColumn,
 }
 
 const PLAIN_UID: u32 = 1000;
-const LOCAL: Endpoint = Endpoint { address: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port: 5432 };
+const LOCAL: Endpoint = Endpoint::tcp(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5432);
 
 #[cfg(test)]
 mod tests {

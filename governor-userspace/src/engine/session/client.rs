@@ -258,8 +258,8 @@ impl Session {
         if !self.restricted {
             return false;
         }
-        let (destination, database) = (self.setup.destination, self.claims.database.clone());
-        if let Some(newest) = governance.catalogue(destination, &database) {
+        let (destination, database) = (self.setup.destination.clone(), self.claims.database.clone());
+        if let Some(newest) = governance.catalogue(destination.clone(), &database) {
             // Perhaps one that another session has read.
             self.catalogue = Some(newest);
         }
@@ -381,8 +381,8 @@ impl Session {
         out: &mut Actions,
     ) {
         self.catalogue_outdated = true;
-        let (destination, database) = (self.setup.destination, self.claims.database.clone());
-        governance.outdate_catalogue(destination, &database, now);
+        let (destination, database) = (self.setup.destination.clone(), self.claims.database.clone());
+        governance.outdate_catalogue(destination.clone(), &database, now);
         out.requests.push(Request::CatalogueOutdated { destination, database });
     }
 

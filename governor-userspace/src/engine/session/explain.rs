@@ -113,7 +113,7 @@ pub fn explain(set: &PolicySet, question: &Question) -> Result<Explanation, Stri
         break_glass: question.break_glass.as_deref().map(Into::into),
     };
     let principal = Arc::new(question.principal.clone());
-    let rehearsal = Rehearsal::new(set, principal, claims.clone(), destination, around);
+    let rehearsal = Rehearsal::new(set, principal, claims.clone(), destination.clone(), around);
     let known = Known {
         approved: question.approved,
         reads_sensitive: question.reads_sensitive,

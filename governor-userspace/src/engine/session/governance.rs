@@ -156,12 +156,12 @@ impl Governance {
 
     /// A catalogue under the rulings that hold now.
     fn ruled(&self, key: &(Endpoint, String), catalogue: Arc<Catalogue>) -> Arc<Catalogue> {
-        let rulings = self.discovery.rulings(key.0, &key.1);
+        let rulings = self.discovery.rulings(key.0.clone(), &key.1);
         if catalogue.rulings_version() == rulings.version {
             return catalogue;
         }
         let ruled = Arc::new(catalogue.ruled(&self.all_labels(), &rulings));
-        self.discovery.know(key.0, &key.1, &ruled);
+        self.discovery.know(key.0.clone(), &key.1, &ruled);
         ruled
     }
 
@@ -235,7 +235,7 @@ impl Governance {
         self.readings.pop(&key);
         if self.changes.get(&key).is_none_or(|changed| catalogue.began.monotonic_ns >= changed.monotonic_ns) {
             let catalogue = self.ruled(&key, catalogue);
-            self.discovery.know(key.0, &key.1, &catalogue);
+            self.discovery.know(key.0.clone(), &key.1, &catalogue);
             self.catalogues.put(key, catalogue);
         }
     }
@@ -256,7 +256,7 @@ impl Governance {
     /// reads it already. Whoever is told so does.
     pub(super) fn wants_catalogue(&mut self, destination: Endpoint, database: &str, now: Timestamp) -> bool {
         let age_max = self.limits.catalogue_age_ns_max;
-        let Some(known) = self.catalogue(destination, database) else { return true };
+        let Some(known) = self.catalogue(destination.clone(), database) else { return true };
         if now.since_ns(known.loaded) <= age_max {
             return false;
         }

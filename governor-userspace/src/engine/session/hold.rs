@@ -111,7 +111,7 @@ impl Session {
             approvers: approvers.clone(),
             principal: (*self.setup.principal).clone(),
             claims: self.shown_claims(governance),
-            destination: self.setup.destination,
+            destination: self.setup.destination.clone(),
             // What people read, and what is kept, goes the way of records; what was approved is compared with `texts`.
             statements: reached
                 .iter()

@@ -172,7 +172,7 @@ impl Session {
     fn account(&self, stake: &Stake) -> AccountKey {
         AccountKey {
             who: RateKey::of(&self.setup.principal),
-            destination: self.setup.destination,
+            destination: self.setup.destination.clone(),
             database: self.names.database.clone(),
             column: stake.column.clone(),
         }

@@ -384,8 +384,8 @@ impl Session {
         };
         let start = SessionStart {
             principal: (*session.setup.principal).clone(),
-            client: session.setup.client,
-            destination: session.setup.destination,
+            client: session.setup.client.clone(),
+            destination: session.setup.destination.clone(),
         };
         session.record(out, now, AuditEvent::SessionStart(Box::new(start)));
         session
@@ -611,7 +611,7 @@ impl Session {
         }
         self.rulings_version = version;
         if let Some(mine) = &self.catalogue
-            && let Some(newest) = governance.catalogue(self.setup.destination, &self.claims.database)
+            && let Some(newest) = governance.catalogue(self.setup.destination.clone(), &self.claims.database)
             && newest.reading == mine.reading
         {
             self.catalogue = Some(newest);
@@ -639,7 +639,7 @@ impl Session {
     fn asker<'a>(&'a self, governance: &'a mut Governance) -> governance::Asker<'a> {
         let break_glass = self.broken.as_ref().map(|broken| broken.reason.clone());
         let around = SessionContext { at: self.now, break_glass };
-        governance.asker(&self.policy_principal, &self.claims, self.setup.destination, around)
+        governance.asker(&self.policy_principal, &self.claims, self.setup.destination.clone(), around)
     }
 
     fn next_decision(&mut self) -> DecisionId {

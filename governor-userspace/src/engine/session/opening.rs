@@ -233,9 +233,9 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> bool {
-        let destination = self.setup.destination;
-        self.catalogue = governance.catalogue(destination, &self.claims.database);
-        if self.restricted && governance.wants_catalogue(destination, &self.claims.database, now) {
+        let destination = &self.setup.destination;
+        self.catalogue = governance.catalogue(destination.clone(), &self.claims.database);
+        if self.restricted && governance.wants_catalogue(destination.clone(), &self.claims.database, now) {
             self.phase = Phase::ReadingCatalogue { ready: Some(Bytes::copy_from_slice(ready)) };
             self.read_catalogue(now, out);
             return false;
@@ -256,7 +256,7 @@ impl Session {
     pub(super) fn catalogue_read(&mut self, now: Timestamp, governance: &mut Governance, out: &mut Actions) {
         let dialect = crate::engine::sql::PostgresDialect::default();
         if let Some(data) = self.catalogue_reader.take().and_then(|reader| reader.finish()) {
-            let rulings = governance.discovery.rulings(self.setup.destination, &self.claims.database);
+            let rulings = governance.discovery.rulings(self.setup.destination.clone(), &self.claims.database);
             let labels = governance.all_labels();
             let mut read = catalogue::Catalogue::new(data, &labels, &rulings, &dialect, now);
             read.began = self.catalogue_asked;
@@ -264,8 +264,8 @@ impl Session {
             let read = std::sync::Arc::new(read);
             self.catalogue_outdated = false;
             self.views_made = false;
-            let (destination, database) = (self.setup.destination, self.claims.database.clone());
-            governance.learn_catalogue(destination, database.clone(), read.clone());
+            let (destination, database) = (self.setup.destination.clone(), self.claims.database.clone());
+            governance.learn_catalogue(destination.clone(), database.clone(), read.clone());
             out.requests.push(Request::Catalogue { destination, database, catalogue: read.clone() });
             self.catalogue = Some(read);
         } else {

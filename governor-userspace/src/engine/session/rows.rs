@@ -41,7 +41,7 @@ impl Session {
             return;
         }
         let Some(catalogue) = &self.catalogue else { return };
-        let source = Source { server: self.setup.destination, database: &self.claims.database, catalogue };
+        let source = Source { server: &self.setup.destination, database: &self.claims.database, catalogue };
         let Governance { collector, masker, .. } = governance;
         collector.row(&plan.watched, body, source, &masker.detectors);
     }

@@ -374,7 +374,7 @@ impl Session {
     /// The catalogue, unless definitions changed since it was read: then everything is in doubt.
     pub(super) fn trusted_catalogue(&self, governance: &Governance) -> Option<&Arc<super::Catalogue>> {
         let mine = self.catalogue.as_ref().filter(|_| !self.catalogue_outdated)?;
-        governance.is_newest(self.setup.destination, &self.claims.database, mine).then_some(mine)
+        governance.is_newest(self.setup.destination.clone(), &self.claims.database, mine).then_some(mine)
     }
 
     /// The first row of a result: how are its rows treated?

@@ -48,7 +48,7 @@ pub(crate) fn request() -> ApprovalRequest {
             ancestors: vec![Ancestor { pid: 4700, start_ticks: 90, executable: "/usr/bin/claude".into() }],
         },
         claims: Claims { user: "app".into(), database: "shop".into(), application_name: "psql".into() },
-        destination: Endpoint { address: "127.0.0.1".parse().unwrap(), port: 5432 },
+        destination: Endpoint::tcp("127.0.0.1".parse().unwrap(), 5432),
         statements: vec![Statement::unknown(text.into(), Unknown::TooDeep)],
         parameters: vec![Some("10".into()), None].into(),
         reasons: vec![Reason {

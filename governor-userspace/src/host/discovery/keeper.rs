@@ -260,7 +260,7 @@ impl DiscoveryKeeper {
 fn ruling(place: &ColumnPlace, said: &Said) -> DataRuling {
     DataRuling {
         ruling: word(said.what).into(),
-        server: place.server,
+        server: place.server.clone(),
         database: place.database.clone(),
         column: place.column.to_string(),
         category: said.category,

@@ -36,7 +36,7 @@ pub(super) fn find(discovery: &Discovery, typed: &Typed<'_>) -> Result<ColumnPla
     }
     for (server, database, catalogue) in discovery.catalogues() {
         for column in catalogue.columns().take(COLUMNS_LOOKED_AT_MAX) {
-            look(ColumnPlace { server, database: database.clone(), column });
+            look(ColumnPlace { server: server.clone(), database: database.clone(), column });
         }
     }
     match found.len() {

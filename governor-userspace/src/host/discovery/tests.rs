@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 
 fn place(database: &str, column: &str) -> ColumnPlace {
     ColumnPlace {
-        server: Endpoint { address: [127, 0, 0, 1].into(), port: 5432 },
+        server: Endpoint::tcp([127, 0, 0, 1].into(), 5432),
         database: database.into(),
         column: ColumnName { schema: "public".into(), relation: "orders".into(), column: column.into() },
     }

@@ -25,7 +25,7 @@ fn principal(class: &str) -> PolicyPrincipal {
 }
 
 fn server() -> Endpoint {
-    Endpoint { address: "127.0.0.1".parse().unwrap(), port: 5432 }
+    Endpoint::tcp("127.0.0.1".parse().unwrap(), 5432)
 }
 
 fn connect(store: &PolicyStore) -> Verdict {

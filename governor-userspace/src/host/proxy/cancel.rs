@@ -52,26 +52,26 @@ pub struct Unread(CancelRegistry, Endpoint);
 impl CancelRegistry {
     pub fn register(
         &self,
-        destination: Endpoint,
+        destination: &Endpoint,
         process: u32,
         secret: Vec<u8>,
         target: Arc<CancelTarget>,
     ) -> Registration {
-        let key = (destination, process, secret);
+        let key = (destination.clone(), process, secret);
         self.0.lock().by_key.entry(key.clone()).or_default().push(target.clone());
         Registration { registry: self.clone(), key, target }
     }
 
-    pub fn pass_unread(&self, destination: Endpoint) -> Unread {
-        *self.0.lock().unread.entry(destination).or_default() += 1;
-        Unread(self.clone(), destination)
+    pub fn pass_unread(&self, destination: &Endpoint) -> Unread {
+        *self.0.lock().unread.entry(destination.clone()).or_default() += 1;
+        Unread(self.clone(), destination.clone())
     }
 
     /// Which session a request means; a hold of it is told to end.
-    pub fn find(&self, destination: Endpoint, process: u32, secret: &[u8]) -> CancelMatch {
+    pub fn find(&self, destination: &Endpoint, process: u32, secret: &[u8]) -> CancelMatch {
         let live = self.0.lock();
-        let Some(targets) = live.by_key.get(&(destination, process, secret.to_vec())) else {
-            return CancelMatch::Unknown { unread: live.unread.contains_key(&destination) };
+        let Some(targets) = live.by_key.get(&(destination.clone(), process, secret.to_vec())) else {
+            return CancelMatch::Unknown { unread: live.unread.contains_key(destination) };
         };
         let mut runs = false;
         let mut held = false;
@@ -121,20 +121,20 @@ mod tests {
     const UNKNOWN: CancelMatch = CancelMatch::Unknown { unread: false };
 
     fn endpoint(port: u16) -> Endpoint {
-        Endpoint { address: [127, 0, 0, 1].into(), port }
+        Endpoint::tcp([127, 0, 0, 1].into(), port)
     }
 
     #[test]
     fn only_the_right_key_of_a_live_session_matches() {
         let registry = CancelRegistry::default();
-        let registration = registry.register(endpoint(5432), 7, b"key!".to_vec(), Arc::default());
-        assert_eq!(registry.find(endpoint(5432), 7, b"key!"), CancelMatch::Live);
-        assert_eq!(registry.find(endpoint(5433), 7, b"key!"), UNKNOWN, "another server's");
-        assert_eq!(registry.find(endpoint(5432), 7, b"kex!"), UNKNOWN);
-        assert_eq!(registry.find(endpoint(5432), 7, b"key!x"), UNKNOWN);
-        assert_eq!(registry.find(endpoint(5432), 8, b"key!"), UNKNOWN);
+        let registration = registry.register(&endpoint(5432), 7, b"key!".to_vec(), Arc::default());
+        assert_eq!(registry.find(&endpoint(5432), 7, b"key!"), CancelMatch::Live);
+        assert_eq!(registry.find(&endpoint(5433), 7, b"key!"), UNKNOWN, "another server's");
+        assert_eq!(registry.find(&endpoint(5432), 7, b"kex!"), UNKNOWN);
+        assert_eq!(registry.find(&endpoint(5432), 7, b"key!x"), UNKNOWN);
+        assert_eq!(registry.find(&endpoint(5432), 8, b"key!"), UNKNOWN);
         drop(registration);
-        assert_eq!(registry.find(endpoint(5432), 7, b"key!"), UNKNOWN, "replayed after the session's end");
+        assert_eq!(registry.find(&endpoint(5432), 7, b"key!"), UNKNOWN, "replayed after the session's end");
         assert!(registry.0.lock().by_key.is_empty());
     }
 
@@ -142,12 +142,12 @@ mod tests {
     fn a_hold_is_told_and_the_server_only_where_it_works() {
         let registry = CancelRegistry::default();
         let target = Arc::new(CancelTarget::default());
-        let _registration = registry.register(endpoint(5432), 7, b"key!".to_vec(), target.clone());
+        let _registration = registry.register(&endpoint(5432), 7, b"key!".to_vec(), target.clone());
         target.held.store(true, Ordering::Release);
-        assert_eq!(registry.find(endpoint(5432), 7, b"key!"), CancelMatch::Held { runs: false });
+        assert_eq!(registry.find(&endpoint(5432), 7, b"key!"), CancelMatch::Held { runs: false });
         assert!(target.pending.load(Ordering::Acquire));
         target.runs.store(true, Ordering::Release);
-        assert_eq!(registry.find(endpoint(5432), 7, b"key!"), CancelMatch::Held { runs: true });
+        assert_eq!(registry.find(&endpoint(5432), 7, b"key!"), CancelMatch::Held { runs: true });
     }
 
     #[test]
@@ -155,23 +155,23 @@ mod tests {
         let registry = CancelRegistry::default();
         let held = Arc::new(CancelTarget::default());
         held.held.store(true, Ordering::Release);
-        let first = registry.register(endpoint(5432), 7, b"key!".to_vec(), Arc::default());
-        let second = registry.register(endpoint(5432), 7, b"key!".to_vec(), held.clone());
-        assert_eq!(registry.find(endpoint(5432), 7, b"key!"), CancelMatch::Held { runs: true });
+        let first = registry.register(&endpoint(5432), 7, b"key!".to_vec(), Arc::default());
+        let second = registry.register(&endpoint(5432), 7, b"key!".to_vec(), held.clone());
+        assert_eq!(registry.find(&endpoint(5432), 7, b"key!"), CancelMatch::Held { runs: true });
         drop(second);
-        assert_eq!(registry.find(endpoint(5432), 7, b"key!"), CancelMatch::Live);
+        assert_eq!(registry.find(&endpoint(5432), 7, b"key!"), CancelMatch::Live);
         drop(first);
-        assert_eq!(registry.find(endpoint(5432), 7, b"key!"), UNKNOWN);
+        assert_eq!(registry.find(&endpoint(5432), 7, b"key!"), UNKNOWN);
     }
 
     #[test]
     fn unread_sessions_are_counted_while_they_live() {
         let registry = CancelRegistry::default();
-        let (first, second) = (registry.pass_unread(endpoint(5432)), registry.pass_unread(endpoint(5432)));
+        let (first, second) = (registry.pass_unread(&endpoint(5432)), registry.pass_unread(&endpoint(5432)));
         drop(first);
-        assert_eq!(registry.find(endpoint(5432), 7, b"key!"), CancelMatch::Unknown { unread: true });
-        assert_eq!(registry.find(endpoint(5433), 7, b"key!"), UNKNOWN);
+        assert_eq!(registry.find(&endpoint(5432), 7, b"key!"), CancelMatch::Unknown { unread: true });
+        assert_eq!(registry.find(&endpoint(5433), 7, b"key!"), UNKNOWN);
         drop(second);
-        assert_eq!(registry.find(endpoint(5432), 7, b"key!"), UNKNOWN);
+        assert_eq!(registry.find(&endpoint(5432), 7, b"key!"), UNKNOWN);
     }
 }

@@ -10,6 +10,8 @@
 //! The server comes first because what the client may be shown depends on it. Nothing but a TLS handshake
 //! reaches the server before the connection was decided.
 
+use super::arrival::Route;
+use super::socket::Socket;
 use super::stream::Stream;
 use super::upstream;
 use super::worker::Shared;
@@ -23,7 +25,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream as ServerSide;
 use tokio_rustls::server::TlsStream as ClientSide;
 use tokio_rustls::{StartHandshake, TlsConnector, TlsStream};
@@ -64,27 +65,27 @@ impl From<Failure> for Negotiated {
 /// One negotiation. `hello` is what was read from the client already: the beginning of its TLS if `direct`.
 pub(super) async fn negotiate(
     shared: &Shared,
-    destination: Endpoint,
-    client: TcpStream,
+    route: &Route,
+    client: Socket,
     hello: &[u8],
     direct: bool,
 ) -> Negotiated {
-    let server = match open(shared, destination, direct).await {
+    let server = match open(shared, route, direct).await {
         Ok((server, true)) => server,
         Ok((server, false)) => {
             return Negotiated::Declined { client: Stream::Plain(client), server: Stream::Plain(server) };
         }
         Err(error) => return Negotiated::Unreachable { client: Stream::Plain(client), error },
     };
-    match establish(shared, destination, client, server, hello, direct).await {
+    match establish(shared, route, client, server, hello, direct).await {
         Ok(negotiated) => negotiated,
         Err(failure) => failure.into(),
     }
 }
 
 /// A connection to the server, and whether it speaks TLS on it.
-async fn open(shared: &Shared, destination: Endpoint, direct: bool) -> io::Result<(TcpStream, bool)> {
-    let mut server = upstream::dial(destination, &shared.exemption, shared.connect_timeout).await?;
+async fn open(shared: &Shared, route: &Route, direct: bool) -> io::Result<(Socket, bool)> {
+    let mut server = upstream::dial(shared, route).await?;
     if direct {
         return Ok((server, true));
     }
@@ -104,9 +105,9 @@ async fn open(shared: &Shared, destination: Endpoint, direct: bool) -> io::Resul
 
 async fn establish(
     shared: &Shared,
-    destination: Endpoint,
-    mut client: TcpStream,
-    server: TcpStream,
+    route: &Route,
+    mut client: Socket,
+    server: Socket,
     hello: &[u8],
     direct: bool,
 ) -> Result<Negotiated, Failure> {
@@ -119,7 +120,7 @@ async fn establish(
     let server_name = asked.server_name().map(str::to_owned);
     let alpn: Vec<Vec<u8>> = asked.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
     let asking =
-        Asking { destination, direct, name: upstream_name(server_name.as_deref(), destination), alpn };
+        Asking { route, direct, name: upstream_name(server_name.as_deref(), &route.destination), alpn };
     // Until the client's own handshake has begun, an alert is all that it understands.
     let prepared = async {
         if direct && !asking.alpn.iter().any(|name| name == ALPN) {
@@ -127,7 +128,7 @@ async fn establish(
             return Err(Failure(Side::Client, "direct TLS without the ALPN name \"postgresql\"".into()));
         }
         let (witness, server) = asking.handshake(shared, server, None).await?;
-        let (shown, key) = show(shared, destination, &witness).await?;
+        let (shown, key) = show(shared, &route.destination, &witness).await?;
         let client_witness = witness.asked().map(|hints| shared.tls.client_witness(hints.to_vec()));
         let alpn = server.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         let config = shared.tls.server_config(key, alpn, client_witness.clone()).map_err(own)?;
@@ -142,7 +143,7 @@ async fn establish(
         }
     };
     let accepting = StartHandshake::from_parts(accepted, client).into_stream(config);
-    let client: ClientSide<TcpStream> = accepting.await.map_err(|error| explain(&error, shown))?;
+    let client: ClientSide<Socket> = accepting.await.map_err(|error| explain(&error, shown))?;
     let (witness, server) = match reissued(shared, client_witness.as_deref()).map_err(own)? {
         None => (witness, server),
         Some(key) => asking.again(shared, &witness, key).await?,
@@ -166,16 +167,13 @@ async fn establish(
 
 /// A connection to the server with TLS where it speaks that, for a client that goes on in clear because its own TLS
 /// could not be carried: what leaves this host stays encrypted. The client asked for no verification, so none is made.
-pub(super) async fn secure(
-    shared: &Shared,
-    destination: Endpoint,
-) -> io::Result<(Stream, Option<Box<UpstreamTls>>)> {
-    let (server, speaks_tls) = open(shared, destination, false).await?;
+pub(super) async fn secure(shared: &Shared, route: &Route) -> io::Result<(Stream, Option<Box<UpstreamTls>>)> {
+    let (server, speaks_tls) = open(shared, route, false).await?;
     if !speaks_tls {
         return Ok((Stream::Plain(server), None));
     }
     let asking =
-        Asking { destination, direct: false, name: upstream_name(None, destination), alpn: Vec::new() };
+        Asking { route, direct: false, name: upstream_name(None, &route.destination), alpn: Vec::new() };
     let failed = |Failure(_, reason): Failure| io::Error::other(reason);
     let (witness, server) = asking.handshake(shared, server, None).await.map_err(failed)?;
     let tls = described(&witness, &server).map_err(failed)?;
@@ -183,21 +181,21 @@ pub(super) async fn secure(
 }
 
 /// What the client asks for, and so governor of the server.
-struct Asking {
-    destination: Endpoint,
+struct Asking<'a> {
+    route: &'a Route,
     direct: bool,
     name: ServerName<'static>,
     alpn: Vec<Vec<u8>>,
 }
 
-type Server = (Arc<ServerWitness>, ServerSide<TcpStream>);
+type Server = (Arc<ServerWitness>, ServerSide<Socket>);
 
-impl Asking {
+impl Asking<'_> {
     /// A handshake with the server; `own` is shown where it asks for a certificate.
     async fn handshake(
         &self,
         shared: &Shared,
-        server: TcpStream,
+        server: Socket,
         certificate: Option<Arc<CertifiedKey>>,
     ) -> Result<Server, Failure> {
         let failed = |reason: String| Failure(Side::Database, reason);
@@ -224,7 +222,7 @@ impl Asking {
     ) -> Result<Server, Failure> {
         let failed = |reason: String| Failure(Side::Database, reason);
         let (fresh, speaks_tls) =
-            open(shared, self.destination, self.direct).await.map_err(|error| failed(error.to_string()))?;
+            open(shared, self.route, self.direct).await.map_err(|error| failed(error.to_string()))?;
         if !speaks_tls {
             return Err(failed("it declined TLS on a second connection".into()));
         }
@@ -239,16 +237,16 @@ impl Asking {
 /// What the client is shown. Looks into /proc and at files, so on a thread that may wait for them.
 async fn show(
     shared: &Shared,
-    destination: Endpoint,
+    destination: &Endpoint,
     witness: &ServerWitness,
 ) -> Result<(ShownCertificate, Arc<CertifiedKey>), Failure> {
     let verified = witness.certificate().is_some_and(|certificate| certificate.verified);
-    let (tls, chain) = (shared.tls.clone(), witness.chain().to_vec());
-    let shown = tokio::task::spawn_blocking(move || tls.shown(destination, &chain, verified));
+    let (tls, chain, destination) = (shared.tls.clone(), witness.chain().to_vec(), destination.clone());
+    let shown = tokio::task::spawn_blocking(move || tls.shown(&destination, &chain, verified));
     shown.await.map_err(own)?.map_err(own)
 }
 
-fn described(witness: &ServerWitness, server: &ServerSide<TcpStream>) -> Result<UpstreamTls, Failure> {
+fn described(witness: &ServerWitness, server: &ServerSide<Socket>) -> Result<UpstreamTls, Failure> {
     let (version, cipher) = spoken(server.get_ref().1);
     let certificate = witness
         .certificate()
@@ -262,7 +260,7 @@ fn own(error: impl std::fmt::Display) -> Failure {
 }
 
 /// The client's ClientHello: what it asks for, before it is answered. rustls bounds its length.
-async fn read_hello(client: &mut TcpStream, already: &[u8]) -> Result<Accepted, Failure> {
+async fn read_hello(client: &mut Socket, already: &[u8]) -> Result<Accepted, Failure> {
     let mut acceptor = Acceptor::default();
     let mut bytes = already.to_vec();
     loop {
@@ -300,7 +298,7 @@ fn reissued(shared: &Shared, client: Option<&ClientWitness>) -> Result<Option<Ar
 }
 
 /// The name to ask the server for: the client's, or none at all, which an address stands for.
-fn upstream_name(asked: Option<&str>, destination: Endpoint) -> ServerName<'static> {
+fn upstream_name(asked: Option<&str>, destination: &Endpoint) -> ServerName<'static> {
     asked
         .and_then(|name| ServerName::try_from(name.to_owned()).ok())
         .unwrap_or_else(|| ServerName::from(SocketAddr::new(destination.address, destination.port).ip()))

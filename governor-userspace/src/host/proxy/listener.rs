@@ -1,15 +1,19 @@
-//! The socket that the kernel redirects captured connections to.
+//! The listeners that captured connections arrive at.
 
+use super::arrival::Door;
+use super::socket::StdSocket;
 use super::worker::Workers;
 use crate::host::kernel::Exemption;
 use crate::host::telemetry::{Metrics, RefusedReason};
+use parking_lot::Mutex;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// The listener could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -54,41 +58,105 @@ fn open(address: SocketAddr, exemption: &Exemption) -> Result<StdListener, Liste
     attempt().map_err(|source| ListenError { address, source })
 }
 
-/// Accepts until told to stop.
+/// A socket that listens, before it is part of a runtime. Must be non-blocking, as [`bind`] makes it.
 #[derive(Debug)]
-pub struct Acceptor {
-    listener: TcpListener,
-    workers: Arc<Workers>,
-    metrics: Arc<Metrics>,
+pub enum Listener {
+    Tcp(StdListener),
+    Unix(std::os::unix::net::UnixListener),
 }
 
-impl Acceptor {
-    /// `listener` must be non-blocking, as [`bind`] makes it. Called within a tokio runtime.
-    pub fn new(listener: StdListener, workers: Arc<Workers>, metrics: Arc<Metrics>) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::from_std(listener)?, workers, metrics })
+/// Every listener that governor accepts on, each with its [`Door`]. Opened and closed while it runs.
+#[derive(Clone, Debug)]
+pub struct Doors {
+    workers: Arc<Workers>,
+    metrics: Arc<Metrics>,
+    stop: watch::Receiver<bool>,
+    accepting: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+/// An open door: dropping it closes its listener. What was accepted goes on.
+#[derive(Debug)]
+pub struct OpenDoor(AbortHandle);
+
+impl Drop for OpenDoor {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Doors {
+    /// All doors close when `stop` becomes true.
+    pub fn new(workers: Arc<Workers>, metrics: Arc<Metrics>, stop: watch::Receiver<bool>) -> Self {
+        Self { workers, metrics, stop, accepting: Arc::default() }
     }
 
-    /// Hands each connection to a worker; returns when `stop` becomes true.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        loop {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop) => return,
-            };
-            match accepted.and_then(|(stream, _)| stream.into_std()) {
-                Ok(stream) => {
-                    if self.workers.give(stream).is_err() {
-                        self.metrics.connection_refused(RefusedReason::Limit);
-                        tracing::warn!(
-                            "closed a connection: more than the configured number are open, and clients are being told so"
-                        );
-                    }
+    /// Accepts on `listener` from now on. Called within a tokio runtime. Keep what is returned for as long as
+    /// the door is to be open.
+    pub fn open(&self, listener: Listener, door: Door) -> io::Result<OpenDoor> {
+        let listener = match listener {
+            Listener::Tcp(tcp) => Accepting::Tcp(TcpListener::from_std(tcp)?),
+            Listener::Unix(unix) => Accepting::Unix(UnixListener::from_std(unix)?),
+        };
+        let (workers, metrics) = (self.workers.clone(), self.metrics.clone());
+        let task = tokio::spawn(accept(listener, Arc::new(door), workers, metrics, self.stop.clone()));
+        let open = OpenDoor(task.abort_handle());
+        let mut accepting = self.accepting.lock();
+        accepting.retain(|task| !task.is_finished());
+        accepting.push(task);
+        Ok(open)
+    }
+
+    /// Waits until the doors are closed, after `stop` has become true.
+    pub async fn closed(self) {
+        let tasks = std::mem::take(&mut *self.accepting.lock());
+        for task in tasks {
+            // A door that was closed before was aborted.
+            let _ = task.await;
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Accepting {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Accepting {
+    async fn accept(&self) -> io::Result<StdSocket> {
+        Ok(match self {
+            Self::Tcp(tcp) => StdSocket::Tcp(tcp.accept().await?.0.into_std()?),
+            Self::Unix(unix) => StdSocket::Unix(unix.accept().await?.0.into_std()?),
+        })
+    }
+}
+
+/// Hands each connection to a worker; returns when `stop` becomes true.
+async fn accept(
+    listener: Accepting,
+    door: Arc<Door>,
+    workers: Arc<Workers>,
+    metrics: Arc<Metrics>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok(socket) => {
+                if workers.give(socket, door.clone()).is_err() {
+                    metrics.connection_refused(RefusedReason::Limit);
+                    tracing::warn!(
+                        "closed a connection: more than the configured number are open, and clients are being told so"
+                    );
                 }
-                Err(error) => {
-                    // Out of descriptors or memory: the kernel keeps the connection in its queue.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+            }
+            Err(error) => {
+                // Out of descriptors or memory: the kernel keeps the connection in its queue.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }

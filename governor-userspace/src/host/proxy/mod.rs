@@ -1,7 +1,7 @@
 //! Accepts captured connections and relays them through the session machine.
 //!
 //! ```text
-//! listener ─ accept ─▶ workers (one thread each) ─▶ relay: one task per connection
+//! door ─ accept ─▶ workers (one thread each) ─▶ relay: one task per connection
 //!                                                     │ leg (client)  leg (database)
 //!                                                     ├ handshake: TLS on both legs (`host/tls`)
 //!                                                     └ ledger · approvals · cancel registry
@@ -9,6 +9,7 @@
 //!
 //! A connection stays on one thread for its whole life: no hop between threads on any statement.
 
+mod arrival;
 mod cancel;
 mod handshake;
 mod keepalive;
@@ -17,13 +18,15 @@ mod listener;
 mod observe;
 mod relay;
 mod retries;
+mod socket;
 mod sources;
 mod stream;
 mod upstream;
 mod worker;
 
+pub use arrival::Door;
 pub use cancel::CancelRegistry;
-pub use listener::{Acceptor, ListenError, bind};
+pub use listener::{Doors, ListenError, Listener, bind};
 pub use retries::Retries;
 pub use sources::Sources;
 pub use worker::{Drain, Shared, Workers};

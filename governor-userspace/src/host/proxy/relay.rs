@@ -4,27 +4,27 @@
 mod carry;
 mod unread;
 
+use super::arrival::{Arrival, Door, Route};
 use super::cancel::{CancelTarget, Registration, Unread};
 use super::handshake::{Negotiated, negotiate};
 use super::leg::Leg;
 use super::observe::Observer;
+use super::socket::Socket;
 use super::sources::Entered;
 use super::stream::Stream;
 use super::worker::{Drain, Local};
 use crate::engine::approval::Answer;
-use crate::engine::model::{Endpoint, SessionId, Timestamp, UpstreamTls};
+use crate::engine::model::{SessionId, Timestamp, UpstreamTls};
 use crate::engine::session::{
     Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TlsMode, TooMany,
 };
 use crate::host::approvals::{SubmitError, Submitted};
 use crate::host::clock;
-use crate::host::identity::Attested;
 use crate::host::telemetry::metrics::ActiveSession;
 use crate::host::telemetry::{CancelResult, Direction, RefusedReason};
 use bytes::Bytes;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,46 +32,33 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
 /// Serves one accepted connection until it ends.
-pub(super) async fn serve(stream: TcpStream, local: Rc<Local>, over_limit: bool) {
+pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, over_limit: bool) {
     let shared = &local.shared;
     let metrics = shared.metrics.clone();
     let _active = metrics.connection_accepted();
-    let flow = match local.shared.flows.flow(stream.as_fd()) {
-        Ok(Some(flow)) => flow,
-        // Nobody was redirected here: whoever dials governor's own port gets nothing.
-        Ok(None) => return metrics.connection_refused(RefusedReason::NoOrigin),
-        Err(error) => {
-            tracing::error!(%error, "cannot read a connection's identity");
-            return metrics.connection_refused(RefusedReason::NoIdentity);
-        }
+    let Arrival { attested, client, route } = match Arrival::of(&socket, &door, shared) {
+        Ok(arrival) => arrival,
+        Err(reason) => return metrics.connection_refused(reason),
     };
-    let of_source = shared.sources.enter((flow.uid, flow.cgroup_id));
+    drop(door);
+    let of_source = shared.sources.enter((attested.uid, attested.cgroup_id));
     let per_source_max = shared.connections_per_source_max;
     if of_source.count > per_source_max + REFUSALS_PER_SOURCE_MAX {
         return metrics.connection_refused(RefusedReason::SourceLimit);
     }
     local.shared.identifier.want_executable_hashes(local.shared.policy.current().wants_executable_hash());
-    let principal = local.shared.identifier.identify(&Attested {
-        tgid: flow.tgid,
-        uid: flow.uid,
-        gid: flow.gid,
-        command: flow.command.clone(),
-        cgroup_id: flow.cgroup_id,
-        connected_ns: flow.connected_ns,
-    });
-    let destination = Endpoint { address: flow.original.ip().to_canonical(), port: flow.original.port() };
-    let rule = local.shared.ports.iter().find(|rule| rule.port == destination.port);
+    let principal = local.shared.identifier.identify(&attested);
+    let rule = local.shared.ports.iter().find(|rule| rule.port == route.destination.port);
     let setup = SessionSetup {
         id: SessionId(clock::session_id().into()),
         principal: Arc::new(principal),
-        client: stream.peer_addr().ok().map(|a| Endpoint { address: a.ip().to_canonical(), port: a.port() }),
-        destination,
+        client,
+        destination: route.destination.clone(),
         tls: rule.map_or(TlsMode::Refuse, |rule| rule.tls),
     };
     let class = setup.principal.class;
@@ -82,7 +69,7 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>, over_limit: bool)
     } else if of_source.count > per_source_max {
         session.refuse(TooMany::OfSource { max: per_source_max });
     }
-    shared.watch(Some(&stream), "a client");
+    shared.watch(Some(&socket), "a client");
     let deadline = Box::pin(tokio::time::sleep(shared.startup_timeout));
     let mut relay = Relay {
         _session_gauge: metrics.session_started(class),
@@ -91,7 +78,7 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>, over_limit: bool)
         observer: Observer::new(class),
         session,
         actions,
-        client: Leg::new(Stream::Plain(stream)),
+        client: Leg::new(Stream::Plain(socket)),
         server: None,
         dialling: None,
         negotiating: None,
@@ -102,7 +89,7 @@ pub(super) async fn serve(stream: TcpStream, local: Rc<Local>, over_limit: bool)
         cancel: Arc::default(),
         drain: local.shared.drain.clone(),
         draining: Drain::No,
-        destination,
+        route,
         closing: false,
         lingering: false,
         pass_unread: false,
@@ -146,7 +133,7 @@ struct Relay {
     waiting_cancel: Option<Bytes>,
     drain: watch::Receiver<Drain>,
     draining: Drain,
-    destination: Endpoint,
+    route: Route,
     closing: bool,
     /// The time for the last bytes is running.
     lingering: bool,
@@ -218,7 +205,7 @@ impl Relay {
                 Event::ClientClosed => Input::ClientClosed,
                 Event::ServerClosed => Input::ServerClosed,
                 Event::Dialled(Ok((stream, secured))) => {
-                    self.local.shared.watch(stream.tcp(), "a database");
+                    self.local.shared.watch(stream.socket(), "a database");
                     self.server = Some(Leg::new(stream));
                     if let Some(upstream) = secured {
                         self.handle(Input::UpstreamSecured(upstream));
@@ -266,7 +253,7 @@ impl Relay {
         let shared = self.local.shared.clone();
         let mut drain = self.drain.clone();
         let negotiated = tokio::select! {
-            negotiated = negotiate(&shared, self.destination, client, &hello, direct) => negotiated,
+            negotiated = negotiate(&shared, &self.route, client, &hello, direct) => negotiated,
             () = self.deadline.as_mut() => return self.handle(Input::Stop(StopReason::StartupTimeout)),
             _ = drain.wait_for(|drain| *drain > Drain::No) => return self.handle(Input::Stop(StopReason::Draining)),
         };
@@ -537,7 +524,7 @@ const REFUSALS_PER_SOURCE_MAX: usize = 32;
 mod tests {
     use super::*;
 
-    fn result_bytes<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+    fn result_bytes<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
         size_of::<F>()
     }
 

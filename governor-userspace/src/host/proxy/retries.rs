@@ -20,13 +20,13 @@ impl Default for Retries {
 
 impl Retries {
     /// TLS of this process to `destination` was refused.
-    pub(super) fn note(&self, principal: &Principal, destination: Endpoint) {
-        self.0.lock().put((principal.pid, principal.start_ticks, destination), Instant::now());
+    pub(super) fn note(&self, principal: &Principal, destination: &Endpoint) {
+        self.0.lock().put((principal.pid, principal.start_ticks, destination.clone()), Instant::now());
     }
 
     /// Whether a connection in clear may be the retry of one that was refused.
-    pub(super) fn may_be(&self, principal: &Principal, destination: Endpoint) -> bool {
-        let key = (principal.pid, principal.start_ticks, destination);
+    pub(super) fn may_be(&self, principal: &Principal, destination: &Endpoint) -> bool {
+        let key = (principal.pid, principal.start_ticks, destination.clone());
         self.0.lock().get(&key).is_some_and(|since| since.elapsed() < RETRY_WITHIN)
     }
 }

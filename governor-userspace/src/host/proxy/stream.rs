@@ -1,35 +1,35 @@
-//! The transport of one leg: TCP in clear, or TLS over it. Everything above reads and writes the same way.
+//! The transport of one leg: a socket in clear, or TLS over it. Everything above reads and writes the same way.
 
+use super::socket::Socket;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 #[derive(Debug)]
 pub(super) enum Stream {
-    Plain(TcpStream),
+    Plain(Socket),
     /// Boxed: most connections are in clear and should not carry the room for it.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
     /// A handshake holds the socket, or it is closed.
     Gone,
 }
 
 impl Stream {
     /// The socket itself.
-    pub fn tcp(&self) -> Option<&TcpStream> {
+    pub fn socket(&self) -> Option<&Socket> {
         match self {
-            Self::Plain(tcp) => Some(tcp),
+            Self::Plain(socket) => Some(socket),
             Self::Tls(tls) => Some(tls.get_ref().0),
             Self::Gone => None,
         }
     }
 
     /// Takes the socket out for a handshake; `None` where it is not in clear.
-    pub fn take_plain(&mut self) -> Option<TcpStream> {
+    pub fn take_plain(&mut self) -> Option<Socket> {
         match std::mem::replace(self, Self::Gone) {
-            Self::Plain(tcp) => Some(tcp),
+            Self::Plain(socket) => Some(socket),
             other => {
                 *self = other;
                 None
@@ -50,7 +50,7 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Self::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
             Self::Tls(tls) => match Pin::new(tls).poll_read(cx, buffer) {
                 // Clients of PostgreSQL often close without TLS's goodbye. Messages carry their length, so
                 // a stream that was cut is noticed above.
@@ -67,7 +67,7 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
             Self::Gone => Poll::Ready(Err(gone())),
         }
@@ -79,7 +79,7 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
             Self::Gone => Poll::Ready(Err(gone())),
         }
@@ -91,7 +91,7 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
             Self::Gone => Poll::Ready(Ok(())),
         }
@@ -99,7 +99,7 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
             Self::Gone => Poll::Ready(Ok(())),
         }

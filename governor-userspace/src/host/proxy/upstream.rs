@@ -1,26 +1,24 @@
 //! Connects to the original destination, past governor's own capture.
 
+use super::arrival::Route;
+use super::socket::Socket;
 use super::stream::Stream;
-use crate::engine::model::Endpoint;
-use crate::host::kernel::Exemption;
+use super::worker::Shared;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 
 /// A connection to the database; the socket is marked before it connects, so the hooks let it pass.
-pub(super) async fn dial(
-    destination: Endpoint,
-    exemption: &Exemption,
-    limit: Duration,
-) -> io::Result<TcpStream> {
-    let address = SocketAddr::new(destination.address, destination.port);
+pub(super) async fn dial(shared: &Shared, route: &Route) -> io::Result<Socket> {
+    let limit = shared.connect_timeout;
+    let address = SocketAddr::new(route.destination.address, route.destination.port);
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    exemption.mark(socket.as_fd()).map_err(io::Error::other)?;
+    shared.exemption.mark(socket.as_fd()).map_err(io::Error::other)?;
     match tokio::time::timeout(limit, socket.connect(address)).await {
-        Ok(result) => result,
+        Ok(result) => result.map(Socket::Tcp),
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"))),
     }
 }

@@ -1,10 +1,12 @@
 //! Worker threads: each runs its connections on one thread with its own caches.
 
 use super::PortRule;
+use super::arrival::Door;
 use super::cancel::CancelRegistry;
 use super::keepalive::keep_alive;
 use super::leg::Scratch;
 use super::relay;
+use super::socket::{Socket, StdSocket};
 use super::sources::Sources;
 use crate::engine::masking::{Detectors, Masker};
 use crate::engine::model::Endpoint;
@@ -24,7 +26,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
 /// How far a shutdown has come.
@@ -71,8 +72,8 @@ pub struct Shared {
 
 impl Shared {
     /// Lets the kernel find out whether a silent peer is still there.
-    pub(super) fn watch(&self, stream: Option<&TcpStream>, whom: &str) {
-        if let (Some(limit), Some(stream)) = (self.peer_timeout, stream)
+    pub(super) fn watch(&self, socket: Option<&Socket>, whom: &str) {
+        if let (Some(limit), Some(stream)) = (self.peer_timeout, socket.and_then(Socket::tcp))
             && let Err(error) = keep_alive(stream, limit)
         {
             tracing::warn!(%error, "cannot watch whether {whom} is still there");
@@ -108,15 +109,16 @@ pub(super) struct Local {
 /// What a worker is sent.
 #[derive(Debug)]
 pub(super) enum Work {
-    Connection(TcpStreamParts),
+    Connection(Accepted),
     Catalogue(Endpoint, String, Arc<Catalogue>),
     CatalogueOutdated(Endpoint, String),
 }
 
 /// An accepted connection on its way to the worker's own runtime.
 #[derive(Debug)]
-pub(super) struct TcpStreamParts {
-    stream: std::net::TcpStream,
+pub(super) struct Accepted {
+    socket: StdSocket,
+    door: Arc<Door>,
     slot: Slot,
     /// As many as are served are open already: this one is only told so.
     over_limit: bool,
@@ -166,21 +168,21 @@ impl Workers {
 
     /// Gives a connection to the worker that has fewest. Beyond the limit a client is told so; `Err`
     /// gives the connection back: even those that are told are too many.
-    pub(super) fn give(&self, stream: std::net::TcpStream) -> Result<(), std::net::TcpStream> {
+    pub(super) fn give(&self, socket: StdSocket, door: Arc<Door>) -> Result<(), StdSocket> {
         let open = self.active.load(Ordering::Acquire);
         if open >= self.connections_max + REFUSALS_MAX {
-            return Err(stream);
+            return Err(socket);
         }
         let Some((queue, load)) = self.queues.iter().min_by_key(|(_, load)| load.load(Ordering::Acquire))
         else {
-            return Err(stream);
+            return Err(socket);
         };
         load.fetch_add(1, Ordering::AcqRel);
         self.active.fetch_add(1, Ordering::AcqRel);
         let slot = Slot(load.clone(), self.active.clone());
         // A worker that is gone closes the connection with the message.
         let over_limit = open >= self.connections_max;
-        let _ = queue.send(Work::Connection(TcpStreamParts { stream, slot, over_limit }));
+        let _ = queue.send(Work::Connection(Accepted { socket, door, slot, over_limit }));
         Ok(())
     }
 
@@ -231,11 +233,12 @@ async fn take_work(local: Rc<Local>, mut receiver: mpsc::UnboundedReceiver<Work>
     loop {
         tokio::select! {
             work = receiver.recv() => match work {
-                Some(Work::Connection(parts)) => match TcpStream::from_std(parts.stream) {
-                    Ok(stream) => {
-                        let (local, slot, over_limit) = (local.clone(), parts.slot, parts.over_limit);
+                Some(Work::Connection(accepted)) => match Socket::from_std(accepted.socket) {
+                    Ok(socket) => {
+                        let Accepted { door, slot, over_limit, .. } = accepted;
+                        let local = local.clone();
                         running.spawn_local(async move {
-                            relay::serve(stream, local, over_limit).await;
+                            relay::serve(socket, door, local, over_limit).await;
                             drop(slot);
                         });
                     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Certificate and key of the server that listens at `destination`. `None` where that is no PostgreSQL of this
 /// host, or its files cannot be found. Reads `/proc`, so it may take milliseconds.
-pub(super) fn server_key(destination: Endpoint) -> Option<(PathBuf, PathBuf)> {
+pub(super) fn server_key(destination: &Endpoint) -> Option<(PathBuf, PathBuf)> {
     if !is_local(destination.address) {
         return None;
     }
@@ -42,7 +42,7 @@ fn is_local(address: IpAddr) -> bool {
 }
 
 /// Inodes of the sockets that listen at this endpoint, or at its port of every address.
-fn listening(destination: Endpoint) -> Vec<String> {
+fn listening(destination: &Endpoint) -> Vec<String> {
     let mut inodes = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let text = read_text(Path::new(table)).unwrap_or_default();
@@ -282,7 +282,7 @@ mod tests {
     fn a_listener_is_found_by_its_endpoint() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let local = listener.local_addr().unwrap();
-        let inodes = listening(Endpoint { address: local.ip(), port: local.port() });
+        let inodes = listening(&Endpoint::tcp(local.ip(), local.port()));
         assert!(holds(Path::new("/proc/self"), &inodes));
         assert!(!is_postmaster(Path::new("/proc/self")));
         assert!(!is_local([192, 0, 2, 1].into()));

@@ -61,7 +61,7 @@ impl ServerKeys {
     }
 
     /// The key of the certificate that the server at `destination` presented.
-    pub fn find(&self, destination: Endpoint, leaf: &CertificateDer<'_>) -> Option<Arc<CertifiedKey>> {
+    pub fn find(&self, destination: &Endpoint, leaf: &CertificateDer<'_>) -> Option<Arc<CertifiedKey>> {
         let fits = |key: &Arc<CertifiedKey>| key.cert.first().is_some_and(|own| own == leaf);
         let configured = self.configured.iter().find_map(|files| files.current(&self.provider).filter(fits));
         if configured.is_some() {

@@ -92,7 +92,7 @@ impl Tls {
     /// Reads files, so it may block for a moment.
     pub fn shown(
         &self,
-        destination: Endpoint,
+        destination: &Endpoint,
         chain: &[CertificateDer<'static>],
         verified: bool,
     ) -> Result<(ShownCertificate, Arc<CertifiedKey>), TlsError> {

@@ -53,7 +53,7 @@ impl World {
 }
 
 fn endpoint() -> Endpoint {
-    Endpoint { address: [192, 0, 2, 1].into(), port: 5432 }
+    Endpoint::tcp([192, 0, 2, 1].into(), 5432)
 }
 
 fn chain(path: &Path) -> Vec<CertificateDer<'static>> {
@@ -97,7 +97,7 @@ async fn a_verified_server_is_vouched_for_with_its_own_names() {
     world.server("db");
     let tls = Tls::open(&world.options()).unwrap();
     assert!(judged(&tls, world.pair("db")).await.verified);
-    let (shown, key) = tls.shown(endpoint(), &chain(&world.path("db.crt")), true).unwrap();
+    let (shown, key) = tls.shown(&endpoint(), &chain(&world.path("db.crt")), true).unwrap();
     assert_eq!(shown, ShownCertificate::LocalCa);
     let ca = world.path("tls/ca.crt");
     client_accepts(&tls, key.clone(), &ca, "db.test").await.unwrap();
@@ -119,7 +119,7 @@ async fn a_server_that_is_not_verified_is_vouched_for_by_nobody() {
     let tls = Tls::open(&TlsOptions { upstream_roots: vec![], ..world.options() }).unwrap();
     let certificate = judged(&tls, world.pair("db")).await;
     assert!(!certificate.verified && !certificate.reason.is_empty(), "{certificate:?}");
-    let (shown, key) = tls.shown(endpoint(), &chain(&world.path("db.crt")), false).unwrap();
+    let (shown, key) = tls.shown(&endpoint(), &chain(&world.path("db.crt")), false).unwrap();
     assert_eq!(shown, ShownCertificate::Unverified);
     assert!(client_accepts(&tls, key, &world.path("tls/ca.crt"), "db.test").await.is_err());
 }
@@ -134,7 +134,7 @@ async fn a_held_key_shows_the_servers_own_certificate() {
         ..world.options()
     })
     .unwrap();
-    let (shown, key) = tls.shown(endpoint(), &chain(&world.path("db.crt")), false).unwrap();
+    let (shown, key) = tls.shown(&endpoint(), &chain(&world.path("db.crt")), false).unwrap();
     assert_eq!((shown, &key.cert), (ShownCertificate::ServerKey, &chain(&world.path("db.crt"))));
     client_accepts(&tls, key, &world.path("root.pem"), "db.test").await.unwrap();
 }
@@ -145,7 +145,7 @@ fn a_changed_key_is_read_again_and_a_bad_one_leaves_the_one_before() {
     world.server("db");
     let tls = Tls::open(&TlsOptions { server_keys: vec![world.pair("db")], ..world.options() }).unwrap();
     let first = chain(&world.path("db.crt"));
-    let shown = |chain: &[CertificateDer<'static>]| tls.shown(endpoint(), chain, true).unwrap().0;
+    let shown = |chain: &[CertificateDer<'static>]| tls.shown(&endpoint(), chain, true).unwrap().0;
     assert_eq!(shown(&first), ShownCertificate::ServerKey);
     let key_before = std::fs::read(world.path("db.key")).unwrap();
     world.server("db");
@@ -241,7 +241,7 @@ async fn a_clients_certificate_is_seen_and_judged_and_issued_anew() {
         ..world.options()
     };
     let tls = Tls::open(&options).unwrap();
-    let (_, shown) = tls.shown(endpoint(), &chain(&world.path("db.crt")), true).unwrap();
+    let (_, shown) = tls.shown(&endpoint(), &chain(&world.path("db.crt")), true).unwrap();
     let witness = tls.client_witness(vec![]);
     let acceptor = TlsAcceptor::from(tls.server_config(shown, None, Some(witness.clone())).unwrap());
     let mut roots = rustls::RootCertStore::empty();
@@ -317,7 +317,7 @@ fn names_that_cannot_be_copied_are_vouched_for_by_nobody() {
     let bmp = DnValue::BmpString(rcgen::string::BmpString::try_from("alice").unwrap());
     issue(&world, "odd", &named(&[(DnType::CommonName, bmp)]));
     let odd = chain(&world.path("odd.crt"));
-    assert_eq!(tls.shown(endpoint(), &odd, true).unwrap().0, ShownCertificate::Unverified);
+    assert_eq!(tls.shown(&endpoint(), &odd, true).unwrap().0, ShownCertificate::Unverified);
     assert!(tls.reissued(&odd[0]).is_err(), "somebody without a name is somebody else");
     issue(
         &world,
@@ -325,13 +325,13 @@ fn names_that_cannot_be_copied_are_vouched_for_by_nobody() {
         &named(&[(DnType::OrganizationName, "o".into()), (DnType::CommonName, "alice".into())]),
     );
     let plain = chain(&world.path("plain.crt"));
-    assert_eq!(tls.shown(endpoint(), &plain, true).unwrap().0, ShownCertificate::LocalCa);
+    assert_eq!(tls.shown(&endpoint(), &plain, true).unwrap().0, ShownCertificate::LocalCa);
     let reissued = tls.reissued(&plain[0]).unwrap().unwrap();
     assert_eq!(names::subject(&reissued.cert[0]), names::subject(&plain[0]));
     let serial = |chain: &[CertificateDer<'_>]| {
         x509_parser::parse_x509_certificate(&chain[0]).unwrap().1.raw_serial().to_vec()
     };
-    let (_, shown) = tls.shown(endpoint(), &plain, true).unwrap();
+    let (_, shown) = tls.shown(&endpoint(), &plain, true).unwrap();
     assert_ne!(serial(&shown.cert), serial(&reissued.cert), "one serial number for each");
 }
 
@@ -356,7 +356,7 @@ async fn certificates_of_version_1_are_read_and_judged() {
     let stranger = TlsOptions { upstream_roots: vec![], ..world.options() };
     assert!(!judged(&Tls::open(&stranger).unwrap(), world.pair("db")).await.verified);
     let holding = TlsOptions { server_keys: vec![world.pair("db")], ..world.options() };
-    let shown = Tls::open(&holding).unwrap().shown(endpoint(), &parsed, false).unwrap().0;
+    let shown = Tls::open(&holding).unwrap().shown(&endpoint(), &parsed, false).unwrap().0;
     assert_eq!(shown, ShownCertificate::ServerKey);
 }
 

@@ -84,7 +84,7 @@ fn environments_hold_destinations() {
         LABELS,
     );
     let connects = |address: &str, port, database: &str| {
-        let to = Endpoint { address: address.parse().unwrap(), port };
+        let to = Endpoint::tcp(address.parse().unwrap(), port);
         let claims = Claims { database: database.into(), ..claims() };
         set.connect(&who(Class::Person), &claims, &to, &SessionContext::default()).verdict == Verdict::Allow
     };

@@ -52,7 +52,7 @@ pub fn claims() -> Claims {
 }
 
 pub fn server() -> Endpoint {
-    Endpoint { address: "10.0.0.5".parse().unwrap(), port: 5432 }
+    Endpoint::tcp("10.0.0.5".parse().unwrap(), 5432)
 }
 
 /// A statement of one kind that touches public.people, as the SQL module would describe it.

@@ -206,12 +206,12 @@ fn facts_reach_policy() {
 #[test]
 fn mapped_addresses_are_the_same_server() {
     let set = set("permit (principal, action, resource in Governor::Server::\"10.0.0.5:5432\");");
-    let to = Endpoint { address: "::ffff:10.0.0.5".parse().unwrap(), port: 5432 };
+    let to = Endpoint::tcp("::ffff:10.0.0.5".parse().unwrap(), 5432);
     assert_eq!(
         set.connect(&who(Class::Person), &claims(), &to, &SessionContext::default()).verdict,
         Verdict::Allow
     );
-    let other = Endpoint { address: "::1".parse().unwrap(), port: 5432 };
+    let other = Endpoint::tcp("::1".parse().unwrap(), 5432);
     assert_eq!(
         set.connect(&who(Class::Person), &claims(), &other, &SessionContext::default()).verdict,
         Verdict::Deny

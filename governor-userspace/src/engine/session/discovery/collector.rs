@@ -22,7 +22,7 @@ pub(in super::super) struct Collector {
 /// Where the rows come from.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Source<'a> {
-    pub server: Endpoint,
+    pub server: &'a Endpoint,
     pub database: &'a str,
     pub catalogue: &'a Catalogue,
 }
@@ -79,7 +79,7 @@ fn sight(watched: Watched, source: Source<'_>) -> Option<ColumnSight> {
     Some(ColumnSight {
         neighbours: others.take(NEIGHBOURS_COUNT_MAX).map(|column| column.name.clone()).collect(),
         place: ColumnPlace {
-            server: source.server,
+            server: source.server.clone(),
             database: source.database.to_owned(),
             column: known.name,
         },

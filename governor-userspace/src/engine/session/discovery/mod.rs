@@ -175,7 +175,7 @@ impl Discovery {
     /// What is known of a column, by its values or an operator.
     pub fn record(&self, place: &ColumnPlace) -> Option<ColumnRecord> {
         let columns = self.columns();
-        let known = columns.by_database.get(&(place.server, place.database.clone()))?;
+        let known = columns.by_database.get(&(place.server.clone(), place.database.clone()))?;
         Some(known.get(&place.column)?.record.clone())
     }
 
@@ -204,7 +204,10 @@ impl Discovery {
     /// Databases whose catalogue is known, with it.
     pub fn catalogues(&self) -> Vec<(Endpoint, String, Arc<Catalogue>)> {
         let known = self.catalogues.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().map(|((server, name), catalogue)| (*server, name.clone(), catalogue.clone())).collect()
+        known
+            .iter()
+            .map(|((server, name), catalogue)| (server.clone(), name.clone(), catalogue.clone()))
+            .collect()
     }
 
     fn columns(&self) -> MutexGuard<'_, Columns> {
@@ -216,7 +219,7 @@ impl Discovery {
 impl Columns {
     /// The column, made where it is new. `None` where there is no room.
     fn of(&mut self, place: &ColumnPlace, at_unix_s: u64) -> Option<&mut Column> {
-        let database = (place.server, place.database.clone());
+        let database = (place.server.clone(), place.database.clone());
         let known = self.by_database.get(&database).is_some_and(|known| known.contains_key(&place.column));
         if !known {
             if self.count >= COLUMNS_COUNT_MAX {
@@ -231,7 +234,7 @@ impl Columns {
     }
 
     fn put(&mut self, record: ColumnRecord) {
-        let database = (record.place.server, record.place.database.clone());
+        let database = (record.place.server.clone(), record.place.database.clone());
         let known = self.by_database.entry(database).or_default();
         if known.insert(record.place.column.clone(), Column::new(record)).is_none() {
             self.count += 1;
@@ -276,7 +279,7 @@ impl Columns {
 fn finding(record: &ColumnRecord, change: DataChange, is_masked: bool) -> DataFinding {
     DataFinding {
         change,
-        server: record.place.server,
+        server: record.place.server.clone(),
         database: record.place.database.clone(),
         column: record.place.column.to_string(),
         category: record.found.as_ref().map(|found| found.category),

@@ -10,7 +10,7 @@ const NOTE: [(&str, u32, i16); 1] = [("note", 20000, 3)];
 
 fn place(column: &str) -> ColumnPlace {
     ColumnPlace {
-        server: Endpoint { address: [127, 0, 0, 1].into(), port: 5432 },
+        server: Endpoint::tcp([127, 0, 0, 1].into(), 5432),
         database: "shop".into(),
         column: ColumnName { schema: "public".into(), relation: "people".into(), column: column.into() },
     }
@@ -255,7 +255,7 @@ fn a_catalogue_made_under_older_rulings_is_not_taken_as_it_is() {
     late.discovery = s.governance.discovery.clone();
     let (server, database, old) = s.governance.discovery.catalogues().remove(0);
     s.governance.discovery.say(&place("note"), said(Saying::Labelled, Some(Category::Other), &[]));
-    late.learn_catalogue(server, database.clone(), old);
+    late.learn_catalogue(server.clone(), database.clone(), old);
     let taken = late.catalogue(server, &database).unwrap();
     assert_eq!(taken.category(20000, 3), Some(Category::Other));
 }

@@ -273,7 +273,7 @@ fn numbers_stay_masked_while_the_catalogue_is_out_of_date() {
     s.server(&[complete("BEGIN"), ready(b'T')].concat());
     // Another session changed definitions.
     s.governance.outdate_catalogue(
-        Endpoint { address: [127, 0, 0, 1].into(), port: 5432 },
+        Endpoint::tcp([127, 0, 0, 1].into(), 5432),
         "shop",
         Timestamp { unix_ns: 0, monotonic_ns: 0 },
     );

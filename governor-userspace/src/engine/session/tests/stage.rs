@@ -47,7 +47,7 @@ impl Stage {
             id: SessionId("s1".into()),
             principal: Arc::new(crate::engine::policy::tests::principal(class)),
             client: None,
-            destination: Endpoint { address: [127, 0, 0, 1].into(), port: 5432 },
+            destination: Endpoint::tcp([127, 0, 0, 1].into(), 5432),
             tls,
         };
         let mut out = Actions::default();

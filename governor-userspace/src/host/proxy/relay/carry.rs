@@ -56,7 +56,7 @@ impl Relay {
         self.actions.clear();
         if let Some(reason) = close {
             if reason == CloseReason::ChannelBinding {
-                shared.retries.note(self.session.principal(), self.destination);
+                shared.retries.note(self.session.principal(), &self.route.destination);
             }
             if let Some(refused) = refused(&reason) {
                 shared.metrics.connection_refused(refused);
@@ -107,19 +107,19 @@ impl Relay {
         let shared = self.local.shared.clone();
         match request {
             Request::Dial => {
-                let destination = self.destination;
+                let route = self.route.clone();
                 // The connecting has a limit of its own.
                 let limit = shared.connect_timeout + shared.authentication_timeout;
                 self.deadline.as_mut().reset(tokio::time::Instant::now() + limit);
-                let retry = shared.retries.may_be(self.session.principal(), destination);
-                self.dialling = Some(match self.prepared.take() {
-                    Some(stream) => Box::pin(std::future::ready(Ok((stream, None)))),
-                    None if retry => Box::pin(async move { secure(&shared, destination).await }),
-                    None => Box::pin(async move {
-                        let dialled = upstream::dial(destination, &shared.exemption, shared.connect_timeout);
-                        Ok((Stream::Plain(dialled.await?), None))
-                    }),
-                });
+                let retry = shared.retries.may_be(self.session.principal(), &route.destination);
+                self.dialling =
+                    Some(match self.prepared.take() {
+                        Some(stream) => Box::pin(std::future::ready(Ok((stream, None)))),
+                        None if retry => Box::pin(async move { secure(&shared, &route).await }),
+                        None => Box::pin(async move {
+                            Ok((Stream::Plain(upstream::dial(&shared, &route).await?), None))
+                        }),
+                    });
             }
             Request::NegotiateTls { direct } => self.negotiating = Some(direct),
             // The queue writes to disk: not on the thread that serves other sessions.
@@ -136,38 +136,42 @@ impl Relay {
                 }));
             }
             Request::CancelKey { process, secret } => {
-                self.registration =
-                    Some(shared.cancels.register(self.destination, process, secret, self.cancel.clone()));
+                self.registration = Some(shared.cancels.register(
+                    &self.route.destination,
+                    process,
+                    secret,
+                    self.cancel.clone(),
+                ));
             }
             Request::MatchCancel { process, secret } => {
-                self.matched = Some(shared.cancels.find(self.destination, process, &secret));
+                self.matched = Some(shared.cancels.find(&self.route.destination, process, &secret));
             }
             Request::Cancel { packet, permit: _permit } => self.waiting_cancel = Some(packet),
             Request::CancelOwn { packet, permit: _permit } => {
-                let destination = self.destination;
+                let route = self.route.clone();
                 self.cancelling = Some(Box::pin(async move {
-                    let limit = shared.connect_timeout;
                     let sent = async {
-                        let dialled = upstream::dial(destination, &shared.exemption, limit).await?;
-                        upstream::cancel(Stream::Plain(dialled), &packet, limit).await
+                        let dialled = upstream::dial(&shared, &route).await?;
+                        upstream::cancel(Stream::Plain(dialled), &packet, shared.connect_timeout).await
                     };
                     if let Err(error) = sent.await {
-                        tracing::warn!(%error, %destination, "a statement over its limit could not be cancelled");
+                        tracing::warn!(%error, destination = %route.destination, "a statement over its limit could not be cancelled");
                     }
                 }));
             }
             Request::PassUnread => {
-                self.unread = Some(shared.cancels.pass_unread(self.destination));
+                self.unread = Some(shared.cancels.pass_unread(&self.route.destination));
                 self.pass_unread = true;
             }
             Request::CatalogueOutdated { destination, database } => {
                 for other in self.local.others.iter().filter_map(|o| o.upgrade()) {
-                    let _ = other.send(Work::CatalogueOutdated(destination, database.clone()));
+                    let _ = other.send(Work::CatalogueOutdated(destination.clone(), database.clone()));
                 }
             }
             Request::Catalogue { destination, database, catalogue } => {
                 for other in self.local.others.iter().filter_map(|o| o.upgrade()) {
-                    let _ = other.send(Work::Catalogue(destination, database.clone(), catalogue.clone()));
+                    let _ =
+                        other.send(Work::Catalogue(destination.clone(), database.clone(), catalogue.clone()));
                 }
             }
         }
@@ -180,14 +184,14 @@ impl Relay {
         let pass = async {
             let stream = match prepared {
                 Some(stream) => stream,
-                None => Stream::Plain(upstream::dial(self.destination, &shared.exemption, limit).await?),
+                None => Stream::Plain(upstream::dial(shared, &self.route).await?),
             };
             upstream::cancel(stream, packet, limit).await
         };
         match pass.await {
             Ok(()) => CancelResult::Forwarded,
             Err(error) => {
-                tracing::warn!(%error, destination = %self.destination, "a cancel request did not reach the server");
+                tracing::warn!(%error, destination = %self.route.destination, "a cancel request did not reach the server");
                 CancelResult::Failed
             }
         }

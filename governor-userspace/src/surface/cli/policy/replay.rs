@@ -171,7 +171,7 @@ impl<'a> Replay<'a> {
         if let Some(claims) = &entry.claims {
             let who = PolicyPrincipal::new(recorded.principal.clone()).cache_key();
             let Claims { user, database, application_name } = claims;
-            let to = recorded.destination;
+            let to = recorded.destination.clone();
             recorded.identity =
                 format!("{who:x}\u{0}{to}\u{0}{user}\u{0}{database}\u{0}{application_name}").into();
         }
@@ -299,7 +299,7 @@ fn rehearsal<'a>(
 ) -> Option<Rehearsal<'a>> {
     let around = SessionContext { at: moment(time), break_glass: glass.map(Into::into) };
     let claims = recorded.claims.clone()?;
-    Some(Rehearsal::new(set, recorded.principal.clone(), claims, recorded.destination, around))
+    Some(Rehearsal::new(set, recorded.principal.clone(), claims, recorded.destination.clone(), around))
 }
 
 fn moment(time: &str) -> Option<Moment> {

@@ -289,10 +289,11 @@ fn record_sessions(state: &std::path::Path) {
         ledger.append(&[record]).unwrap();
         ms += 1;
     };
-    let destination = Endpoint { address: "10.0.0.5".parse().unwrap(), port: 5432 };
+    let destination = Endpoint::tcp("10.0.0.5".parse().unwrap(), 5432);
     for (session, class) in [("S", Class::Service), ("A", Class::Agent)] {
         let actor = Actor { class: Some(class), user: Some("app".into()), ..Actor::default() };
-        let start = SessionStart { principal: actor.principal(), client: None, destination };
+        let start =
+            SessionStart { principal: actor.principal(), client: None, destination: destination.clone() };
         append(session, AuditEvent::SessionStart(Box::new(start)));
         let claims = Claims { user: "app".into(), database: "shop".into(), application_name: String::new() };
         let decision = SessionDecision {

@@ -1,0 +1,68 @@
+//! How a connection came to governor: through which door, made by whom, and which way its database is.
+//!
+//! A door is a listener and what its connections have in common. What the relay needs to know of a connection
+//! before its first byte is the same behind every door.
+
+use super::socket::Socket;
+use super::worker::Shared;
+use crate::engine::model::Endpoint;
+use crate::host::identity::Attested;
+use crate::host::telemetry::RefusedReason;
+use std::os::fd::AsFd;
+
+/// What the connections of one listener have in common.
+#[derive(Clone, Debug)]
+pub enum Door {
+    /// The connect hooks send connections here: origin and identity lie on the accepted socket.
+    Redirected,
+}
+
+/// A connection before its first byte.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub attested: Attested,
+    /// The client's end.
+    pub client: Option<Endpoint>,
+    pub route: Route,
+}
+
+/// Which way the database of a connection is: for its session, and for what goes with it (a second handshake,
+/// cancel requests).
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    pub destination: Endpoint,
+}
+
+impl Arrival {
+    /// Who is there. `Err` where the connection does not belong here, which is a reason to close it.
+    pub fn of(socket: &Socket, door: &Door, shared: &Shared) -> Result<Self, RefusedReason> {
+        match door {
+            Door::Redirected => redirected(socket, shared),
+        }
+    }
+}
+
+fn redirected(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason> {
+    let flow = match shared.flows.flow(socket.as_fd()) {
+        Ok(Some(flow)) => flow,
+        // Nobody was redirected here: whoever dials governor's own port gets nothing.
+        Ok(None) => return Err(RefusedReason::NoOrigin),
+        Err(error) => {
+            tracing::error!(%error, "cannot read a connection's identity");
+            return Err(RefusedReason::NoIdentity);
+        }
+    };
+    let peer = socket.tcp().and_then(|tcp| tcp.peer_addr().ok());
+    Ok(Arrival {
+        client: peer.map(|peer| Endpoint::tcp(peer.ip().to_canonical(), peer.port())),
+        route: Route { destination: Endpoint::tcp(flow.original.ip().to_canonical(), flow.original.port()) },
+        attested: Attested {
+            tgid: flow.tgid,
+            uid: flow.uid,
+            gid: flow.gid,
+            command: flow.command,
+            cgroup_id: flow.cgroup_id,
+            connected_ns: flow.connected_ns,
+        },
+    })
+}
