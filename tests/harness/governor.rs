@@ -32,6 +32,8 @@ pub struct Options {
     pub server_settings: Vec<&'static str>,
     /// Major version of the server; `None` is the distribution's own.
     pub server_version: Option<u32>,
+    /// Path of the network namespace that the agent runs in; `None` is this program's own.
+    pub network: Option<String>,
 }
 
 impl Default for Options {
@@ -45,6 +47,7 @@ impl Default for Options {
             more: String::new(),
             server_settings: vec![],
             server_version: None,
+            network: None,
         }
     }
 }
@@ -55,6 +58,7 @@ pub struct Governor {
     dir: TempDir,
     host_group: PathBuf,
     profile: Option<&'static str>,
+    network: Option<String>,
     child: Option<Child>,
 }
 
@@ -76,7 +80,13 @@ impl Governor {
                 std::fs::write(policies.join(name), text)?;
             }
         }
-        let governor = Self { dir, host_group: group.agent_host(), profile: options.profile, child: None };
+        let governor = Self {
+            dir,
+            host_group: group.agent_host(),
+            profile: options.profile,
+            network: options.network.clone(),
+            child: None,
+        };
         let policy_dir = (!options.policies.is_empty()).then_some(policies);
         std::fs::write(
             governor.config_path(),
@@ -117,7 +127,14 @@ impl Governor {
 
     /// `governor run …` in its cgroup, as [`Self::launch`] starts it but without the ready descriptor.
     pub fn run_command(&self) -> Result<Command> {
-        let mut command = Command::new(binary()?);
+        let mut command = match &self.network {
+            Some(network) => {
+                let mut nsenter = Command::new("nsenter");
+                nsenter.arg(format!("--net={network}")).arg(binary()?);
+                nsenter
+            }
+            None => Command::new(binary()?),
+        };
         command.arg("run").arg("--config").arg(self.config_path());
         command.arg("--state-dir").arg(self.state_dir());
         if let Some(profile) = self.profile {

@@ -10,6 +10,7 @@ use crate::host::clock;
 use crate::host::config::Config;
 use crate::host::discovery::{DataAsk, DataColumn, DataError, DataFilter, DiscoveryKeeper};
 use crate::host::glass::{self, GlassAnswer, GlassError, GlassKeeper, GlassRequest};
+use crate::host::inbound::ServerKeeper;
 use crate::host::kernel::{Kernel, KernelEvents};
 use crate::host::ledger::{Health, Ledger};
 use crate::host::masking::{KeyInfo, RevealAnswer, RevealError, RevealKeeper, RevealRequest, RotateError};
@@ -190,6 +191,7 @@ pub(super) fn background(
     kernel: &KernelSlot,
     shared: &Arc<Shared>,
     data: &Arc<DiscoveryKeeper>,
+    servers: Option<Arc<ServerKeeper>>,
     handle: &Handle,
 ) -> anyhow::Result<Background> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -218,6 +220,16 @@ pub(super) fn background(
             }
         })?
     };
+    let mut threads = vec![thread, data_thread];
+    if let Some(servers) = servers {
+        let stop = stop.clone();
+        threads.push(std::thread::Builder::new().name("governor-servers".into()).spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                servers.tick();
+                std::thread::sleep(SERVERS_TICK);
+            }
+        })?);
+    }
     let mut tasks = vec![tokio::spawn(shared.approvals.clone().run_expiry())];
     let mut slot = kernel.lock();
     if let Some(kernel) = slot.as_mut() {
@@ -251,7 +263,7 @@ pub(super) fn background(
             None
         }
     };
-    Ok(Background { stop, threads: vec![thread, data_thread], tasks, _watch: watch })
+    Ok(Background { stop, threads, tasks, _watch: watch })
 }
 
 fn ledger_tick(shared: &Shared, handle: &Handle) {
@@ -284,6 +296,7 @@ async fn kernel_events(mut events: KernelEvents) {
 }
 
 const LEDGER_TICK: Duration = Duration::from_millis(100);
+const SERVERS_TICK: Duration = Duration::from_millis(500);
 const DATA_TICK: Duration = Duration::from_millis(200);
 /// The kernel side refuses after ten seconds without.
 const HEARTBEAT: Duration = Duration::from_secs(1);

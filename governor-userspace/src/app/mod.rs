@@ -49,7 +49,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         socket_group: config.approvals.socket_group.as_deref(),
         metrics: config.metrics.listen,
     })?;
-    let build::Built { handle, listeners, shared, kernel, data, lost, reveal } =
+    let build::Built { handle, listeners, inbound_listeners, servers, shared, kernel, data, lost, reveal } =
         build::build(&options, &config, drain_seen)?;
     let ledger = shared.ledger.clone();
 
@@ -59,9 +59,19 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     for listener in listeners {
         open_doors.push(doors.open(Listener::Tcp(listener), Door::Redirected)?);
     }
+    for listener in inbound_listeners {
+        open_doors.push(doors.open(Listener::Tcp(listener), Door::Inbound)?);
+    }
     agent::record_start(&ledger, &config, &handle, &lost)?;
     reveal.record_created().map_err(anyhow::Error::msg)?;
+    // Servers that are named by their unit or cgroup: their ports are captured from the first moment on.
+    if let Some(servers) = &servers {
+        servers.look_again();
+    }
     kernel.lock().as_mut().context("the kernel programs are gone")?.attach()?;
+    if let Some(servers) = &servers {
+        servers.look_again();
+    }
     if let Some(previous) = kernel.lock().as_ref().and_then(|kernel| kernel.previous().cloned()) {
         let (refused, passed) = (previous.counters.refused(), previous.counters.passed_open);
         tracing::warn!(
@@ -70,7 +80,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
             "the agent before this one ended without taking its kernel programs off"
         );
     }
-    let tasks = agent::background(&kernel, &shared, &data, &handle)?;
+    let tasks = agent::background(&kernel, &shared, &data, servers, &handle)?;
     faces.serve(&handle);
     handle.set_ready();
     signals::tell_ready(options.ready_fd)?;
@@ -80,6 +90,9 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     handle.drain();
     tracing::info!(reason, sessions = workers.active(), "draining");
     signals::tell_stopping();
+    if let Some(inbound) = shared.inbound.get() {
+        inbound.off.store(true, std::sync::atomic::Ordering::Release);
+    }
     // New connections are no longer redirected; those that already were are still accepted.
     if let Some(kernel) = kernel.lock().take()
         && let Err(error) = kernel.detach()

@@ -6,6 +6,7 @@ pub mod config;
 pub mod discovery;
 pub mod glass;
 pub mod identity;
+pub mod inbound;
 pub mod kernel;
 pub mod ledger;
 pub mod masking;

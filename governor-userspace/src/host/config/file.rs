@@ -48,12 +48,23 @@ table!(File {
 
 table!(Capture {
     rules: Option<Vec<CaptureRule>>,
+    inbound: Vec<Spanned<CaptureInbound>>,
     own_cgroup: Value<String>,
 });
 
 table!(CaptureRule {
     cgroup: Value<String>,
     ports: Value<Vec<u16>>,
+    protocol: Option<Protocol>,
+    when_down: Option<WhenDown>,
+    tls: Option<TlsMode>,
+});
+
+table!(CaptureInbound {
+    ports: Value<Vec<u16>>,
+    unit: Option<Glob>,
+    cgroup: Option<Glob>,
+    clients: Value<String>,
     protocol: Option<Protocol>,
     when_down: Option<WhenDown>,
     tls: Option<TlsMode>,
@@ -84,6 +95,8 @@ table!(Assign {
     uid: Option<u32>,
     user: Option<String>,
     unit: Option<Glob>,
+    address: Value<String>,
+    certificate: Option<Glob>,
     class: Option<Class>,
     groups: Vec<String>,
 });

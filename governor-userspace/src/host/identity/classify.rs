@@ -13,7 +13,8 @@ use super::facts::Facts;
 use super::glob::Glob;
 use super::procfs::Executable;
 use super::workload::Workload;
-use crate::engine::model::Class;
+use crate::engine::model::{Class, RemoteClient};
+use ipnet::IpNet;
 
 /// `[[identity.assign]]`: class and groups for processes that meet all the conditions given.
 ///
@@ -28,6 +29,10 @@ pub struct Assignment {
     pub user: Option<String>,
     /// systemd unit; of a user's own manager `user@UID.service/UNIT`.
     pub unit: Option<Glob>,
+    /// Of a client on another host.
+    pub address: Option<IpNet>,
+    /// Subject of the verified TLS certificate of a client on another host.
+    pub certificate: Option<Glob>,
     pub class: Option<Class>,
     pub groups: Vec<String>,
 }
@@ -161,6 +166,9 @@ fn assigned_groups(scene: &Scene<'_>, rules: &[Assignment]) -> Vec<String> {
 /// A path that is not the host's own file counts only for a rule that is `strict`: whoever can make a mount
 /// namespace, and that is everybody, can give a program any path.
 fn matching(scene: &Scene<'_>, rule: &Assignment, strict: bool) -> Option<String> {
+    if rule.address.is_some() || rule.certificate.is_some() {
+        return None;
+    }
     let mut by = Vec::new();
     if let Some(glob) = &rule.cgroup {
         by.push(format!("cgroup {}", scene.cgroup.filter(|path| glob.matches(path))?));
@@ -178,6 +186,54 @@ fn matching(scene: &Scene<'_>, rule: &Assignment, strict: bool) -> Option<String
     if let Some(glob) = &rule.unit {
         let unit = scene.workload.unit.as_deref().filter(|unit| glob.matches(unit))?;
         by.push(format!("unit {unit}"));
+    }
+    (!by.is_empty()).then(|| by.join(", "))
+}
+
+/// A client on another host. Nothing tells persons and programs there apart, so it counts as a person until the
+/// configuration says more: the same address may be anybody's.
+pub(super) fn classify_remote(client: &RemoteClient, rules: &[Assignment]) -> Classified {
+    let matched = |rule: &Assignment, strict| matching_remote(client, rule, strict);
+    let assigned = rules.iter().enumerate().find_map(|(at, rule)| {
+        let class = rule.class?;
+        let by = matched(rule, class == Class::Agent)?;
+        Some((class, format!("assigned by the configuration, identity.assign {}: {by}", at + 1)))
+    });
+    let class = assigned.as_ref().map_or(Class::Person, |(class, _)| *class);
+    let mut evidence: Vec<String> = assigned.map(|(_, why)| why).into_iter().collect();
+    evidence
+        .push(format!("a client on another host, at {}: nothing is known of its process", client.address));
+    if let Some(shown) = &client.certificate {
+        let doubt = if shown.verified { "" } else { ", which leads to no root of tls.client_roots" };
+        evidence.push(format!("TLS certificate {}{doubt}", shown.subject));
+    }
+    let mut groups: Vec<String> = Vec::new();
+    for group in rules.iter().filter(|rule| matched(rule, false).is_some()).flat_map(|rule| &rule.groups) {
+        if !groups.contains(group) {
+            groups.push(group.clone());
+        }
+    }
+    Classified { class, evidence, groups }
+}
+
+/// What a rule matched by; `None` where a condition does not hold, or one is about processes.
+fn matching_remote(client: &RemoteClient, rule: &Assignment, strict: bool) -> Option<String> {
+    let of_processes = rule.cgroup.is_some()
+        || rule.executable.is_some()
+        || rule.uid.is_some()
+        || rule.user.is_some()
+        || rule.unit.is_some();
+    if of_processes {
+        return None;
+    }
+    let mut by = Vec::new();
+    if let Some(network) = &rule.address {
+        by.push(network.contains(&client.address).then(|| format!("address {network}"))?);
+    }
+    if let Some(glob) = &rule.certificate {
+        // Anybody can make a certificate that says anything.
+        let shown = client.certificate.as_ref().filter(|shown| shown.verified || strict)?;
+        by.push(glob.matches(&shown.subject).then(|| format!("certificate {}", shown.subject))?);
     }
     (!by.is_empty()).then(|| by.join(", "))
 }

@@ -10,6 +10,7 @@ use aya::maps::MapData;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{CgroupAttachMode, CgroupSockAddr, ProgramError, SockOps};
 use governor_common::capture::Attachment;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// One program on one cgroup.
@@ -18,6 +19,8 @@ pub(super) struct HeldLink {
     pub(super) program: &'static str,
     /// A cgroup's directory, or a network namespace.
     pub(super) place: PathBuf,
+    /// cgroup id, or netns cookie.
+    id: u64,
     link: HeldFd,
 }
 
@@ -36,7 +39,7 @@ impl Kernel {
     /// Links that a dead predecessor pinned are removed after our own are in place, so that a
     /// captured port is never open in between. On an error nothing of ours stays attached.
     pub fn attach(&mut self) -> Result<(), KernelError> {
-        if !self.links.is_empty() {
+        if self.attached {
             return Err(KernelError::Order("the kernel programs are attached already"));
         }
         let attached = self.attach_all().and_then(|()| match &mut self.pins {
@@ -46,6 +49,7 @@ impl Kernel {
         match attached {
             Ok(previous) => {
                 self.previous = previous;
+                self.attached = true;
                 Ok(())
             }
             Err(error) => {
@@ -123,6 +127,11 @@ impl HeldLink {
         }
     }
 
+    /// Whether the cgroup that it is on is still there: one of the same name may be another.
+    pub(super) fn is_in_force(&self) -> bool {
+        self.program == STEER || std::fs::metadata(&self.place).is_ok_and(|now| now.ino() == self.id)
+    }
+
     pub(super) fn release(self) {
         let released = match self.link {
             HeldFd::Open(link) => Ok(link),
@@ -189,7 +198,7 @@ pub(super) fn hold(
         Some(pins) => HeldFd::Pinned(pins.pin_link(link, program, id)?),
         None => HeldFd::Open(link),
     };
-    links.push(HeldLink { program, place: place.to_path_buf(), link });
+    links.push(HeldLink { program, place: place.to_path_buf(), id, link });
     Ok(())
 }
 

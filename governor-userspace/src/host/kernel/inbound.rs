@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,8 +69,12 @@ impl Kernel {
     }
 
     /// From now on a server whose sockets were made in this cgroup sees the clients of the connections that the agent
-    /// makes to it. Answers whether anything had to be done.
+    /// makes to it. Answers whether anything had to be done; before the programs are attached
+    /// nothing is.
     pub fn show_clients_to(&mut self, server: &Path) -> Result<bool, KernelError> {
+        if !self.attached {
+            return Ok(false);
+        }
         let cgroup = Cgroup::open(server)?;
         self.forget_removed_cgroups();
         let mut changed = false;
@@ -149,7 +153,7 @@ impl Kernel {
     /// The kernel has taken the programs off a cgroup that was removed; its links are of no more use.
     fn forget_removed_cgroups(&mut self) {
         let (gone, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.links).into_iter().partition(|held| !held.place.exists());
+            std::mem::take(&mut self.links).into_iter().partition(|held| !held.is_in_force());
         self.links = kept;
         for held in gone {
             held.release();
@@ -174,6 +178,8 @@ impl fmt::Debug for Clients {
 pub struct Announced {
     clients: Clients,
     end: UpstreamEnd,
+    /// Keeps the port, and so the entry, this connection's own.
+    _upstream: OwnedFd,
 }
 
 impl Clients {
@@ -183,7 +189,7 @@ impl Clients {
     }
 
     /// The server that `upstream` connects to will be shown `client` as its peer. `upstream` must be bound, and not yet
-    /// connected; keep what is returned until it is, and drop it before `upstream`.
+    /// connected; keep what is returned until it is.
     pub fn announce(&self, upstream: BorrowedFd<'_>, client: SocketAddr) -> Result<Announced, KernelError> {
         let source = socket2::SockRef::from(&upstream)
             .local_addr()
@@ -191,10 +197,13 @@ impl Clients {
             .and_then(|address| address.as_socket())
             .filter(|address| address.port() != 0)
             .ok_or(KernelError::Order("a client is announced for a socket that is not bound"))?;
+        let upstream_kept = upstream
+            .try_clone_to_owned()
+            .map_err(|source| KernelError::System { action: "keeping a socket", source })?;
         let end = UpstreamEnd::new(netns_cookie(upstream)?, words(source.ip()), source.port());
         let client = ShownClient { address: words(client.ip()), port: client.port(), reserved: 0 };
         self.entries.lock().insert(end, client, 0).map_err(broken("CLIENTS"))?;
-        Ok(Announced { clients: self.clone(), end })
+        Ok(Announced { clients: self.clone(), end, _upstream: upstream_kept })
     }
 
     /// Whether the peer of this accepted socket is the agent itself, on its way to a server: it was steered back because

@@ -30,6 +30,7 @@ pub struct Kernel {
     pub(super) client_cgroups: Vec<Cgroup>,
     /// `steer` is to be attached.
     pub(super) steers: bool,
+    pub(super) attached: bool,
     /// In order of attachment; released from the end.
     pub(super) links: Vec<HeldLink>,
     pub(super) pins: Option<PinDirectory>,
@@ -114,6 +115,7 @@ impl Kernel {
             own_cgroups: Vec::new(),
             client_cgroups: Vec::new(),
             steers: options.inbound.is_some(),
+            attached: false,
             links: Vec::new(),
             pins: None,
             previous: None,

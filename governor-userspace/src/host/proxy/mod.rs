@@ -12,6 +12,7 @@
 mod arrival;
 mod cancel;
 mod handshake;
+mod inbound;
 mod keepalive;
 mod leg;
 mod listener;
@@ -26,6 +27,7 @@ mod worker;
 
 pub use arrival::Door;
 pub use cancel::CancelRegistry;
+pub use inbound::{Inbound, InboundPorts};
 pub use listener::{Doors, ListenError, Listener, bind};
 pub use retries::Retries;
 pub use sources::Sources;

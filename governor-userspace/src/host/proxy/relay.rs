@@ -4,20 +4,18 @@
 mod carry;
 mod unread;
 
-use super::arrival::{Arrival, Door, Route};
+use super::arrival::{Arrival, Door, Route, Who};
 use super::cancel::{CancelTarget, Registration, Unread};
 use super::handshake::{Negotiated, negotiate};
 use super::leg::Leg;
 use super::observe::Observer;
 use super::socket::Socket;
-use super::sources::Entered;
+use super::sources::{Entered, Source};
 use super::stream::Stream;
 use super::worker::{Drain, Local};
 use crate::engine::approval::Answer;
-use crate::engine::model::{SessionId, Timestamp, UpstreamTls};
-use crate::engine::session::{
-    Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TlsMode, TooMany,
-};
+use crate::engine::model::{RemoteClient, SessionId, Timestamp, UpstreamTls};
+use crate::engine::session::{Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TooMany};
 use crate::host::approvals::{SubmitError, Submitted};
 use crate::host::clock;
 use crate::host::telemetry::metrics::ActiveSession;
@@ -41,25 +39,29 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     let shared = &local.shared;
     let metrics = shared.metrics.clone();
     let _active = metrics.connection_accepted();
-    let Arrival { attested, client, route } = match Arrival::of(&socket, &door, shared) {
+    let Arrival { who, client, tls, route } = match Arrival::of(&socket, &door, shared) {
         Ok(arrival) => arrival,
         Err(reason) => return metrics.connection_refused(reason),
     };
     drop(door);
-    let of_source = shared.sources.enter((attested.uid, attested.cgroup_id));
+    let of_source = shared.sources.enter(Source::of(&who));
     let per_source_max = shared.connections_per_source_max;
     if of_source.count > per_source_max + REFUSALS_PER_SOURCE_MAX {
         return metrics.connection_refused(RefusedReason::SourceLimit);
     }
     local.shared.identifier.want_executable_hashes(local.shared.policy.current().wants_executable_hash());
-    let principal = local.shared.identifier.identify(&attested);
-    let rule = local.shared.ports.iter().find(|rule| rule.port == route.destination.port);
+    let principal = match who {
+        Who::Process(attested) => shared.identifier.identify(&attested),
+        Who::Remote(address) => {
+            shared.identifier.identify_remote(RemoteClient { address, certificate: None })
+        }
+    };
     let setup = SessionSetup {
         id: SessionId(clock::session_id().into()),
         principal: Arc::new(principal),
         client,
         destination: route.destination.clone(),
-        tls: rule.map_or(TlsMode::Refuse, |rule| rule.tls),
+        tls,
     };
     let class = setup.principal.class;
     let mut actions = Actions::default();

@@ -36,6 +36,7 @@ fn the_sample_is_the_default_and_shows_every_key() {
     let sections: [(&str, &[&str]); 18] = [
         ("capture", file::Capture::KEYS),
         ("capture.rules", file::CaptureRule::KEYS),
+        ("capture.inbound", file::CaptureInbound::KEYS),
         ("tls", file::Tls::KEYS),
         ("tls.server_keys", file::ServerKey::KEYS),
         ("identity", file::Identity::KEYS),
