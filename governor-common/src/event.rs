@@ -39,10 +39,12 @@ pub enum EventCause {
     /// The socket is bound to a device, and its owner may not unbind it (CAP_NET_RAW): it cannot
     /// reach the agent. Refused even where the rule fails open: a binding must be no way around.
     DeviceBound = 7,
+    /// Somebody asked for a raw socket that carries TCP past the connect hooks.
+    RawRefused = 8,
     /// An arriving connection to a captured port, with a heartbeat that is too old. No process is known.
-    InboundHeartbeatStale = 8,
+    InboundHeartbeatStale = 9,
     /// An arriving connection to a captured port, with no listener to steer it to. No process is known.
-    InboundListenerGone = 9,
+    InboundListenerGone = 10,
 }
 
 impl EventCause {
@@ -55,8 +57,9 @@ impl EventCause {
             5 => Self::BindRefused,
             6 => Self::PendingFailed,
             7 => Self::DeviceBound,
-            8 => Self::InboundHeartbeatStale,
-            9 => Self::InboundListenerGone,
+            8 => Self::RawRefused,
+            9 => Self::InboundHeartbeatStale,
+            10 => Self::InboundListenerGone,
             _ => return None,
         })
     }

@@ -7,9 +7,11 @@
 //!   client the destination that it asked for.
 //! - [`steer`]: `sk_lookup` sends connections that arrive for a captured server to the agent.
 //! - [`exempt`]: the agent's own sockets, and the ports that only it may bind.
+//! - [`create`]: refuses sockets that would carry TCP past the kernel's own.
 #![no_std]
 #![no_main]
 
+mod create;
 mod emit;
 mod exempt;
 mod maps;
@@ -18,8 +20,8 @@ mod process;
 mod redirect;
 mod steer;
 
-use aya_ebpf::macros::{cgroup_sock_addr, sk_lookup, sock_ops};
-use aya_ebpf::programs::{SkLookupContext, SockAddrContext, SockOpsContext};
+use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, sk_lookup, sock_ops};
+use aya_ebpf::programs::{SkLookupContext, SockAddrContext, SockContext, SockOpsContext};
 
 #[cgroup_sock_addr(connect4)]
 pub fn connect4(ctx: SockAddrContext) -> i32 {
@@ -54,6 +56,11 @@ pub fn bind6(ctx: SockAddrContext) -> i32 {
 #[sock_ops]
 pub fn hand_over(ctx: SockOpsContext) -> u32 {
     origin::hand_over(&ctx)
+}
+
+#[cgroup_sock(sock_create)]
+pub fn create_socket(ctx: SockContext) -> i32 {
+    create::socket(&ctx)
 }
 
 #[sk_lookup]

@@ -9,7 +9,7 @@
 
 use crate::cgroup::{self, Cgroup, Class};
 use crate::governor::{Governor, Options};
-use crate::network::Network;
+use crate::held_network::Network;
 use crate::postgres::{Auth, Place, Postgres};
 use crate::process::{self, Finished, Running};
 use crate::{client, database, wait};

@@ -11,6 +11,7 @@ pub mod client;
 pub mod database;
 pub mod database_host;
 pub mod governor;
+pub mod held_network;
 pub mod http;
 pub mod model;
 pub mod network;

@@ -217,7 +217,7 @@ fn ledger_options(state: &Path, config: &Config) -> LedgerOptions {
 }
 
 fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result<KernelOptions> {
-    let mut rules = Vec::new();
+    let (mut rules, mut raw_refused) = (Vec::new(), Vec::new());
     for rule in &config.capture.rules {
         let cgroup = rule.cgroup.directory(mount);
         anyhow::ensure!(
@@ -225,6 +225,9 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
             "the configuration captures the cgroup {}, which does not exist: make it first, or name another",
             cgroup.display()
         );
+        if rule.raw_sockets == config::RawSockets::Refuse {
+            raw_refused.push(cgroup.clone());
+        }
         for port in &rule.ports {
             let fail_open = rule.when_down == config::WhenDown::Pass;
             rules.push(CaptureRule { port: *port, cgroup: cgroup.clone(), fail_open });
@@ -238,6 +241,7 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
     Ok(KernelOptions {
         rules,
         own_cgroups: vec![own],
+        raw_refused,
         pin_dir: Some(state.join("pins")),
         inbound,
         debug_log: config.log.level >= config::LogLevel::Debug,

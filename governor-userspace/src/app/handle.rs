@@ -137,6 +137,9 @@ pub struct Status {
     pub holds_pending: u64,
     pub ledger: LedgerStatus,
     pub kernel: Option<KernelCounters>,
+    /// To captured ports, open now and not governed: from before the start, or on sockets from elsewhere.
+    #[serde(default)]
+    pub open_connections: u64,
     pub metrics_address: Option<String>,
 }
 
@@ -272,6 +275,7 @@ impl Handle {
             holds_pending: shared.approvals.pending_count() as u64,
             ledger: shared.agent.ledger(),
             kernel: shared.agent.kernel(),
+            open_connections: shared.metrics.open_connections_left(),
             metrics_address: shared.metrics_address.load().as_ref().clone(),
         }
     }

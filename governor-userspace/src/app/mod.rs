@@ -8,6 +8,7 @@ mod agent;
 mod build;
 mod faces;
 pub mod handle;
+mod open_connections;
 mod options;
 mod signals;
 
@@ -15,8 +16,10 @@ pub use crate::host::config::Profile;
 pub use faces::{Faces, OpenFaces, Places};
 pub use options::RunOptions;
 
+use self::open_connections::OpenConnections;
 use crate::engine::audit::{AuditEvent, AuditRecord};
 use crate::host::config::{self, Config, Overrides};
+use crate::host::kernel::cgroup2_mount;
 use crate::host::proxy::{Door, Doors, Drain, Listener, Workers};
 use crate::host::{clock, telemetry};
 use anyhow::Context as _;
@@ -81,6 +84,14 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         );
     }
     let tasks = agent::background(&kernel, &shared, &data, servers, &handle)?;
+    let open_connections = OpenConnections::new(
+        &config,
+        &cgroup2_mount()?,
+        shared.exemption.clone(),
+        ledger.clone(),
+        shared.metrics.clone(),
+    )
+    .watch()?;
     faces.serve(&handle);
     handle.set_ready();
     signals::tell_ready(options.ready_fd)?;
@@ -90,6 +101,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     handle.drain();
     tracing::info!(reason, sessions = workers.active(), "draining");
     signals::tell_stopping();
+    drop(open_connections);
     if let Some(inbound) = shared.inbound.get() {
         inbound.off.store(true, std::sync::atomic::Ordering::Release);
     }

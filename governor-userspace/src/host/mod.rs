@@ -13,5 +13,6 @@ pub mod masking;
 pub mod policy;
 pub mod ports;
 pub mod proxy;
+pub mod sockdiag;
 pub mod telemetry;
 pub mod tls;

@@ -64,6 +64,8 @@ pub enum AuditEvent {
     DataFinding(DataFinding),
     /// An operator said what a column holds, or that a finding is none.
     DataRuling(DataRuling),
+    /// A connection to a captured port is not governed: made before governor's hooks, or on a socket from elsewhere.
+    OpenConnection(OpenConnection),
     /// A cancel request was passed on, or refused.
     Cancel {
         forwarded: bool,
@@ -271,6 +273,25 @@ pub struct DataRuling {
     pub reason: String,
     pub by: String,
     pub uid: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenConnection {
+    pub client: Endpoint,
+    pub destination: Endpoint,
+    /// Owner of the socket.
+    pub uid: u32,
+    /// A process that holds the socket; absent where none could be found.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pid: Option<u32>,
+    pub command: String,
+    /// Of that process, below the cgroup v2 mount.
+    pub cgroup: String,
+    /// It was closed, as `capture.rules.open_connections` asks.
+    pub ended: bool,
+    /// Why it could not be.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub problem: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,8 @@
 //! their position, so that an error can name the line.
 
 use super::resolve::{
-    CancelUnknown, ClientCertificates, LogFormat, LogLevel, Profile, Protocol, TlsMode, WhenDown,
+    CancelUnknown, ClientCertificates, LogFormat, LogLevel, OpenConnections, Profile, Protocol, RawSockets,
+    TlsMode, WhenDown,
 };
 use super::units::{Bytes, Span};
 use crate::engine::masking::{Category, Checksum, DateRange};
@@ -58,6 +59,8 @@ table!(CaptureRule {
     protocol: Option<Protocol>,
     when_down: Option<WhenDown>,
     tls: Option<TlsMode>,
+    open_connections: Option<OpenConnections>,
+    raw_sockets: Option<RawSockets>,
 });
 
 table!(CaptureInbound {

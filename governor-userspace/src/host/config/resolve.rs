@@ -60,6 +60,8 @@ pub struct CaptureRule {
     pub protocol: Protocol,
     pub when_down: WhenDown,
     pub tls: TlsMode,
+    pub open_connections: OpenConnections,
+    pub raw_sockets: RawSockets,
 }
 
 /// A server of this host, by its ports, its unit or its cgroup: at least one of them.
@@ -93,6 +95,26 @@ pub enum Protocol {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenDown {
+    #[default]
+    Refuse,
+    Pass,
+}
+
+/// What happens at the start to connections that were made before anything governed them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OpenConnections {
+    /// Each is reported; it goes on, unread.
+    #[default]
+    Report,
+    /// Each is reported and ended: its client connects again, through governor.
+    End,
+}
+
+/// What happens to raw sockets that carry TCP, for which their owner needs CAP_NET_RAW.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawSockets {
     #[default]
     Refuse,
     Pass,
@@ -402,6 +424,8 @@ impl Default for CaptureRule {
             protocol: Protocol::default(),
             when_down: WhenDown::default(),
             tls: TlsMode::default(),
+            open_connections: OpenConnections::default(),
+            raw_sockets: RawSockets::default(),
         }
     }
 }

@@ -3,12 +3,12 @@
 use super::KernelError;
 use super::cgroup::{Cgroup, topmost};
 use super::error::{chain, is_permission};
-use super::load::{HAND_OVER, Kernel, STEER, map, not_permitted, program_mut};
+use super::load::{CREATE_SOCKET, HAND_OVER, Kernel, STEER, map, not_permitted, program_mut};
 use super::maps::broken;
 use super::pins::PinDirectory;
 use aya::maps::MapData;
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::{CgroupAttachMode, CgroupSockAddr, ProgramError, SockOps};
+use aya::programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr, ProgramError, SockOps};
 use governor_common::capture::Attachment;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ impl Kernel {
     }
 
     fn attach_all(&mut self) -> Result<(), KernelError> {
-        let Self { ebpf, rule_cgroups, own_cgroups, client_cgroups, links, pins, .. } = self;
+        let Self { ebpf, rule_cgroups, own_cgroups, client_cgroups, raw_refused, links, pins, .. } = self;
         let pins = pins.as_ref();
         let (rules, own) = (rule_cgroups.as_slice(), own_cgroups.as_slice());
         let everywhere: Vec<&Cgroup> = covering(rules.iter().chain(own).chain(client_cgroups.iter()));
@@ -95,6 +95,14 @@ impl Kernel {
                 let attached = attach_socket_address(program_mut(ebpf, program)?, cgroup);
                 hold(links, pins, program, &cgroup.path, cgroup.id, attached)?;
             }
+        }
+        for cgroup in covering(raw_refused.iter()) {
+            let program: &mut CgroupSock = program_mut(ebpf, CREATE_SOCKET)?;
+            let attached = program
+                .attach(&cgroup.directory, CgroupAttachMode::Single)
+                .and_then(|id| program.take_link(id))
+                .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached));
+            hold(links, pins, CREATE_SOCKET, &cgroup.path, cgroup.id, attached)?;
         }
         let mut attachments: AttachmentMap = AttachmentMap::take(map(ebpf, "ATTACHMENT")?)?;
         for (program, attach_type) in [("connect4", INET4_CONNECT), ("connect6", INET6_CONNECT)] {

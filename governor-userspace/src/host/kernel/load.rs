@@ -7,7 +7,7 @@ use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
 use super::pins::{PinDirectory, Previous};
 use super::{Clients, KernelError, KernelEvents, KernelOptions, probe};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
-use aya::programs::{CgroupSockAddr, ProgramError, SockOps};
+use aya::programs::{CgroupSock, CgroupSockAddr, ProgramError, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use governor_common::capture::{
     GuardedPort, InboundPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings,
@@ -26,6 +26,7 @@ pub struct Kernel {
     /// Opened cgroups of the rules, each once.
     pub(super) rule_cgroups: Vec<Cgroup>,
     pub(super) own_cgroups: Vec<Cgroup>,
+    pub(super) raw_refused: Vec<Cgroup>,
     /// Whose processes are known when they connect to a port that is captured where it arrives.
     pub(super) client_cgroups: Vec<Cgroup>,
     /// `steer` is to be attached.
@@ -90,6 +91,8 @@ impl Kernel {
         }
         let found: &mut SockOps = program_mut(&mut ebpf, HAND_OVER)?;
         found.load().map_err(|error| program_error(HAND_OVER, &error))?;
+        let found: &mut CgroupSock = program_mut(&mut ebpf, CREATE_SOCKET)?;
+        found.load().map_err(|error| program_error(CREATE_SOCKET, &error))?;
         if let Some(pins) = pins {
             pins.pin_maps(&ebpf)?;
         }
@@ -113,6 +116,7 @@ impl Kernel {
             captured_ports: options.rules.iter().map(|rule| rule.port).collect(),
             rule_cgroups: Vec::new(),
             own_cgroups: Vec::new(),
+            raw_refused: Vec::new(),
             client_cgroups: Vec::new(),
             steers: options.inbound.is_some(),
             attached: false,
@@ -126,6 +130,9 @@ impl Kernel {
         kernel.write_rules(options)?;
         for path in &options.own_cgroups {
             kernel.own_cgroups.push(Cgroup::open(path)?);
+        }
+        for path in &options.raw_refused {
+            kernel.raw_refused.push(Cgroup::open(path)?);
         }
         if let Some(inbound) = &options.inbound {
             kernel.write_inbound(inbound)?;
@@ -250,6 +257,7 @@ impl Kernel {
 pub(super) const SOCKET_ADDRESS_PROGRAMS: [&str; 6] =
     ["getpeername4", "getpeername6", "bind4", "bind6", "connect4", "connect6"];
 pub(super) const HAND_OVER: &str = "hand_over";
+pub(super) const CREATE_SOCKET: &str = "create_socket";
 pub(super) const STEER: &str = "steer";
 
 /// `BPF_NOEXIST`.

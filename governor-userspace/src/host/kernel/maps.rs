@@ -90,6 +90,11 @@ impl Exemption {
     pub fn mark(&self, socket: BorrowedFd<'_>) -> Result<(), KernelError> {
         self.sockets.lock().insert(&socket, MARK, 0).map_err(broken("EXEMPT"))
     }
+
+    /// Whether a socket is one of governor's own. Doubt is no.
+    pub fn is_marked(&self, socket: BorrowedFd<'_>) -> bool {
+        self.sockets.lock().get(&socket, 0).is_ok()
+    }
 }
 
 /// Tells the kernel side that the agent is alive.
@@ -148,6 +153,8 @@ pub struct Counters {
     pub bind_refused: u64,
     /// Events lost because the ring buffer was full.
     pub events_dropped: u64,
+    /// Raw TCP sockets that were refused to somebody with CAP_NET_RAW.
+    pub raw_refused: u64,
     /// Arriving connections steered to the agent.
     pub inbound_steered: u64,
     /// governor's own connections, let through to the server.
@@ -184,6 +191,7 @@ impl Counters {
             peer_shown: sum(Counter::PeerShown)?,
             bind_refused: sum(Counter::BindRefused)?,
             events_dropped: sum(Counter::EventsDropped)?,
+            raw_refused: sum(Counter::RawRefused)?,
             inbound_steered: sum(Counter::InboundSteered)?,
             inbound_own: sum(Counter::InboundOwn)?,
             inbound_refused_heartbeat_stale: sum(Counter::InboundRefusedHeartbeatStale)?,
@@ -212,6 +220,7 @@ impl Counters {
             (Counter::PeerShown.name(), self.peer_shown),
             (Counter::BindRefused.name(), self.bind_refused),
             (Counter::EventsDropped.name(), self.events_dropped),
+            (Counter::RawRefused.name(), self.raw_refused),
             (Counter::InboundSteered.name(), self.inbound_steered),
             (Counter::InboundOwn.name(), self.inbound_own),
             (Counter::InboundRefusedHeartbeatStale.name(), self.inbound_refused_heartbeat_stale),

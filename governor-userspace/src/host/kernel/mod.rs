@@ -50,6 +50,8 @@ pub struct KernelOptions {
     /// the cgroup of the *accepted* socket, so it must cover these too. A rule on an ancestor,
     /// such as the root, covers them already.
     pub own_cgroups: Vec<PathBuf>,
+    /// cgroups in which nobody gets a raw TCP socket, whatever rights they have.
+    pub raw_refused: Vec<PathBuf>,
     /// Directory for pins. A bpffs is mounted there if it is none. With pins the hooks outlive a
     /// killed agent and refuse (or pass, per rule); without them they vanish with it.
     pub pin_dir: Option<PathBuf>,

@@ -118,6 +118,16 @@ pub enum Attempt {
     Refused,
 }
 
+/// What became of a connection that was open before the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenOutcome {
+    /// It goes on, ungoverned.
+    Reported,
+    Ended,
+    /// The kernel did not end it.
+    Failed,
+}
+
 closed!(RefusedReason:
     NoOrigin => "no_origin", NoIdentity => "no_identity", Limit => "limit",
     SourceLimit => "source_limit", Draining => "draining",
@@ -127,6 +137,7 @@ closed!(Direction: ToServer => "to_server", ToClient => "to_client");
 closed!(Cache: Hit => "hit", Miss => "miss");
 closed!(HoldResult:
     Granted => "granted", Refused => "refused", Expired => "expired", Cancelled => "cancelled", Lost => "lost");
+closed!(OpenOutcome: Reported => "reported", Ended => "ended", Failed => "failed");
 closed!(Attempt: Ok => "ok", Refused => "refused");
 closed!(LimitKind: Rate => "rate", Rows => "rows", Time => "time");
 closed!(DataChange: Found => "found", Drift => "drift", Masked => "masked");

@@ -9,7 +9,9 @@
 
 use super::build::{Builder, MetricsError};
 use super::children::Children;
-use super::labels::{Attempt, Cache, CancelResult, Closed, Direction, HoldResult, RefusedReason};
+use super::labels::{
+    Attempt, Cache, CancelResult, Closed, Direction, HoldResult, OpenOutcome, RefusedReason,
+};
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
 use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
@@ -83,6 +85,8 @@ pub struct Metrics {
     kernel_refused: IntCounter,
     kernel_identity_missing: IntCounter,
     kernel_events_dropped: IntCounter,
+    open_connections: IntGauge,
+    open_outcomes: Counters<OpenOutcome>,
     process_cpu: Counter,
     process_resident: IntGauge,
     process_virtual: IntGauge,
@@ -138,6 +142,8 @@ impl Metrics {
             kernel_refused: build.counter("governor_kernel_refused_total")?,
             kernel_identity_missing: build.counter("governor_kernel_identity_missing_total")?,
             kernel_events_dropped: build.counter("governor_kernel_events_dropped_total")?,
+            open_connections: build.gauge("governor_open_connections")?,
+            open_outcomes: Children::new(build.counters("governor_open_connections_total")?).fill(),
             process_cpu: build.counter_float("process_cpu_seconds_total")?,
             process_resident: build.gauge("process_resident_memory_bytes")?,
             process_virtual: build.gauge("process_virtual_memory_bytes")?,
@@ -257,6 +263,19 @@ impl Metrics {
 
     pub fn masked_in_doubt(&self, cause: MaskDoubt, values: u64) {
         add(self.masked_in_doubt.at(cause, (), ()), values);
+    }
+
+    /// How many connections from before the start are left, now.
+    pub fn open_connections(&self, count: u64) {
+        self.open_connections.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub fn open_connections_left(&self) -> u64 {
+        u64::try_from(self.open_connections.get()).unwrap_or(0)
+    }
+
+    pub fn open_connection(&self, outcome: OpenOutcome) {
+        add(self.open_outcomes.at(outcome, (), ()), 1);
     }
 
     pub fn discovery_event(&self, change: DataChange) {

@@ -3,7 +3,9 @@
 //! [`Metrics`](super::Metrics) is built from it and `docs/metrics.md` is generated from it, so what
 //! is exposed, what is documented and what is counted cannot differ.
 
-use super::labels::{Attempt, Cache, CancelResult, Closed, Direction, HoldResult, RefusedReason, words};
+use super::labels::{
+    Attempt, Cache, CancelResult, Closed, Direction, HoldResult, OpenOutcome, RefusedReason, words,
+};
 use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
@@ -151,6 +153,10 @@ pub static TABLE: &[Definition] = &[
         "Accepted connections for which the kernel had no identity. Each was refused."),
     row("governor_kernel_events_dropped_total", Kind::Counter, &[],
         "Kernel events lost because the ring buffer was full."),
+    row("governor_open_connections", Kind::Gauge, &[],
+        "Open connections to captured ports that are not governed: made before governor's hooks, or on sockets from elsewhere."),
+    row("governor_open_connections_total", Kind::Counter, &[label::<OpenOutcome>("outcome")],
+        "Such connections, by what became of them."),
 
     row("process_cpu_seconds_total", Kind::CounterFloat, &[],
         "User and system CPU time of the agent."),

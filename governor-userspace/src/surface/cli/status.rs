@@ -89,6 +89,11 @@ fn page(status: &Status, paint: Paint) -> String {
     } else {
         line("kernel", paint.yellow("not attached"));
     }
+    if status.open_connections > 0 {
+        let text =
+            format!("{} open, from before the start or on sockets from elsewhere", status.open_connections);
+        line("ungoverned", paint.yellow(&text));
+    }
     if let Some(address) = &status.metrics_address {
         line("metrics", format!("http://{address}/metrics"));
     }
@@ -122,6 +127,7 @@ mod tests {
             holds_pending: 1,
             ledger: LedgerStatus { sequence: 9, error: Some("disk full\x1b[2J".into()) },
             kernel: None,
+            open_connections: 2,
             metrics_address: Some("127.0.0.1:9187".into()),
         };
         let page = page(&status, Paint { on: false });

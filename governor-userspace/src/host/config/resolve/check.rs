@@ -161,6 +161,8 @@ impl Source<'_> {
             protocol: rule.protocol.unwrap_or_default(),
             when_down: rule.when_down.unwrap_or_default(),
             tls: rule.tls.unwrap_or_default(),
+            open_connections: rule.open_connections.unwrap_or_default(),
+            raw_sockets: rule.raw_sockets.unwrap_or_default(),
         })
     }
 

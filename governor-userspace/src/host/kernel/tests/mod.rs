@@ -6,4 +6,5 @@
 mod capture;
 mod inbound;
 mod lifecycle;
+mod sockets;
 mod stage;
