@@ -67,7 +67,7 @@ pub(super) fn holders(listening: &Listening) -> Vec<Holder> {
             found.extend(held.into_iter().map(|port| Holder { pid, port, cgroup: cgroup.clone() }));
         }
     }
-    found.sort_by(|a, b| (a.port, a.pid).cmp(&(b.port, b.pid)));
+    found.sort_by_key(|holder: &Holder| (holder.port, holder.pid));
     found
 }
 

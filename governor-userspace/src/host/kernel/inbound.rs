@@ -139,7 +139,7 @@ impl Kernel {
         let attached = program
             .attach(&namespace)
             .and_then(|id| program.take_link(id))
-            .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached));
+            .map(FdLink::from);
         let cookie = self.own_netns_cookie()?;
         hold(&mut self.links, self.pins.as_ref(), STEER, &place, cookie, attached)
     }
