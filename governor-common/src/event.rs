@@ -48,6 +48,22 @@ pub enum EventCause {
 }
 
 impl EventCause {
+    /// Name in records, metrics and documentation.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HeartbeatStale => "heartbeat_stale",
+            Self::NamespaceUnknown => "namespace_unknown",
+            Self::ListenerGone => "listener_gone",
+            Self::StorageFailed => "storage_failed",
+            Self::BindRefused => "bind_refused",
+            Self::PendingFailed => "pending_failed",
+            Self::DeviceBound => "device_bound",
+            Self::RawRefused => "raw_refused",
+            Self::InboundHeartbeatStale => "inbound_heartbeat_stale",
+            Self::InboundListenerGone => "inbound_listener_gone",
+        }
+    }
+
     pub const fn from_u16(value: u16) -> Option<Self> {
         Some(match value {
             1 => Self::HeartbeatStale,

@@ -67,7 +67,6 @@ impl Postgres {
         // Between choosing a free port and binding it, somebody else may take it.
         let mut last = None;
         for _ in 0..5 {
-            server.port = free_port()?;
             match server.launch(auth, settings) {
                 Ok(()) => {
                     server.make_roles(auth)?;
@@ -82,15 +81,15 @@ impl Postgres {
     /// The distribution's own server, on this port of a place of its own.
     pub fn start_at(place: Place, port: u16, auth: Auth, settings: &[&str]) -> Result<Self> {
         let mut server = Self::prepare(None, auth)?;
-        (server.place, server.port) = (Some(place), port);
-        server.launch(auth, settings)?;
+        server.place = Some(place);
+        server.launch_on(port, auth, settings)?;
         server.make_roles(auth)?;
         Ok(server)
     }
 
     /// Starts it again after [`Self::stop`], on its port.
     pub fn start_again(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
-        self.launch(auth, settings)
+        self.launch_on(self.port, auth, settings)
     }
 
     /// A data directory without a server.
@@ -175,7 +174,18 @@ impl Postgres {
         self.dir.path().join("server.log")
     }
 
+    /// Ends the server and starts it again on its port and data.
+    pub fn restart(&mut self, auth: Auth) -> Result<()> {
+        self.stop()?;
+        self.launch_on(self.port, auth, &[])
+    }
+
     fn launch(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
+        self.launch_on(free_port()?, auth, settings)
+    }
+
+    fn launch_on(&mut self, port: u16, auth: Auth, settings: &[&str]) -> Result<()> {
+        self.port = port;
         let log = std::fs::File::create(self.log_path())?;
         let program = self.programs.bin.join("postgres");
         let mut command = match &self.place {

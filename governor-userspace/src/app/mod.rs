@@ -8,6 +8,8 @@ mod agent;
 mod build;
 mod faces;
 pub mod handle;
+mod kernel_events;
+mod life;
 mod open_connections;
 mod options;
 mod signals;
@@ -18,8 +20,9 @@ pub use options::RunOptions;
 
 use self::open_connections::OpenConnections;
 use crate::engine::audit::{AuditEvent, AuditRecord};
-use crate::host::config::{self, Config, Overrides};
+use crate::host::config::{self, Config, OnStop, Overrides};
 use crate::host::kernel::cgroup2_mount;
+use crate::host::life::Ending;
 use crate::host::proxy::{Door, Doors, Drain, Listener, Workers};
 use crate::host::{clock, telemetry};
 use anyhow::Context as _;
@@ -52,8 +55,18 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         socket_group: config.approvals.socket_group.as_deref(),
         metrics: config.metrics.listen,
     })?;
-    let build::Built { handle, listeners, inbound_listeners, servers, shared, kernel, data, lost, reveal } =
-        build::build(&options, &config, drain_seen)?;
+    let build::Built {
+        handle,
+        listeners,
+        inbound_listeners,
+        servers,
+        shared,
+        kernel,
+        data,
+        lost,
+        reveal,
+        life,
+    } = build::build(&options, &config, drain_seen)?;
     let ledger = shared.ledger.clone();
 
     let workers = Arc::new(Workers::start(config.limits.workers.unwrap_or_else(cores), shared.clone())?);
@@ -75,15 +88,8 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     if let Some(servers) = &servers {
         servers.look_again();
     }
-    if let Some(previous) = kernel.lock().as_ref().and_then(|kernel| kernel.previous().cloned()) {
-        let (refused, passed) = (previous.counters.refused(), previous.counters.passed_open);
-        tracing::warn!(
-            refused,
-            passed,
-            "the agent before this one ended without taking its kernel programs off"
-        );
-    }
-    let tasks = agent::background(&kernel, &shared, &data, servers, &handle)?;
+    life.look_back()?;
+    let tasks = agent::background(&kernel, &shared, &data, servers, &handle, &life)?;
     let open_connections = OpenConnections::new(
         &config,
         &cgroup2_mount()?,
@@ -102,14 +108,19 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     tracing::info!(reason, sessions = workers.active(), "draining");
     signals::tell_stopping();
     drop(open_connections);
-    if let Some(inbound) = shared.inbound.get() {
+    if let (Some(inbound), OnStop::Detach) = (shared.inbound.get(), config.capture.on_stop) {
         inbound.off.store(true, std::sync::atomic::Ordering::Release);
     }
     // New connections are no longer redirected; those that already were are still accepted.
-    if let Some(kernel) = kernel.lock().take()
-        && let Err(error) = kernel.detach()
+    life.end(Ending::Stopped { reason: reason.into() });
+    let (taken, on_stop) = (kernel.lock().take(), config.capture.on_stop);
+    if let Some(kernel) = taken
+        && let Err(error) = match on_stop {
+            OnStop::Detach => kernel.detach(),
+            OnStop::Keep => kernel.leave(),
+        }
     {
-        tracing::error!(%error, "the kernel programs could not be taken off cleanly");
+        tracing::error!(%error, "the kernel programs could not be left as they should be");
     }
     shared.approvals.withdraw_all("the agent stopped", clock::now());
     let sessions_ended = drained(&drain, &workers, config.limits.drain_timeout, &mut signals).await;

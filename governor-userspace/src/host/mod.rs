@@ -9,6 +9,7 @@ pub mod identity;
 pub mod inbound;
 pub mod kernel;
 pub mod ledger;
+pub mod life;
 pub mod masking;
 pub mod policy;
 pub mod ports;

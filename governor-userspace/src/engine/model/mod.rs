@@ -44,6 +44,6 @@ pub use statement::{
     Change, Cursor, CursorUse, FunctionName, Mentions, SessionEffect, Statement, StatementKind, Target,
     Unknown,
 };
-pub use time::Timestamp;
+pub use time::{Timestamp, rfc3339};
 pub use tls::{PeerCertificate, ShownCertificate, TlsSession, UpstreamTls};
 pub use types::{RowField, TypeShape, Types};

@@ -4,8 +4,8 @@
 //! their position, so that an error can name the line.
 
 use super::resolve::{
-    CancelUnknown, ClientCertificates, LogFormat, LogLevel, OpenConnections, Profile, Protocol, RawSockets,
-    TlsMode, WhenDown,
+    CancelUnknown, ClientCertificates, LogFormat, LogLevel, OnStop, OpenConnections, Profile, Protocol,
+    RawSockets, TlsMode, WhenDown,
 };
 use super::units::{Bytes, Span};
 use crate::engine::masking::{Category, Checksum, DateRange};
@@ -51,6 +51,7 @@ table!(Capture {
     rules: Option<Vec<CaptureRule>>,
     inbound: Vec<Spanned<CaptureInbound>>,
     own_cgroup: Value<String>,
+    on_stop: Option<OnStop>,
 });
 
 table!(CaptureRule {
@@ -199,6 +200,7 @@ table!(Limits {
     startup_timeout: Value<Span>,
     authentication_timeout: Value<Span>,
     upstream_connect_timeout: Value<Span>,
+    upgrade_timeout: Value<Span>,
     drain_timeout: Value<Span>,
     peer_timeout: Value<Span>,
     cancel_unknown: Option<CancelUnknown>,

@@ -10,7 +10,7 @@ mod units;
 pub use resolve::{
     Approvals, Approver, Audit, CancelUnknown, Capture, CaptureInbound, CaptureRule, CgroupRef,
     ClientCertificates, ColumnLabel, ColumnPattern, Config, ConfigError, DEFAULT_PATH, Identity, Inference,
-    Limits, Log, LogFormat, LogLevel, Masking, MaskingKeys, Metrics, OpenConnections, Overrides, Policy,
-    Profile, Protocol, RawSockets, ServerKey, Tls, TlsMode, WhenDown, load, parse,
+    Limits, Log, LogFormat, LogLevel, Masking, MaskingKeys, Metrics, OnStop, OpenConnections, Overrides,
+    Policy, Profile, Protocol, RawSockets, ServerKey, Tls, TlsMode, WhenDown, load, parse,
 };
 pub use units::{parse_bytes, parse_duration};

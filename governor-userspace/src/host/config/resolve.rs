@@ -49,6 +49,7 @@ pub struct Capture {
     pub inbound: Vec<CaptureInbound>,
     /// Where governor's own sockets live; `None` is the group that governor runs in.
     pub own_cgroup: Option<CgroupRef>,
+    pub on_stop: OnStop,
 }
 
 /// Ports captured in one cgroup and the groups below it. No two rules share cgroup and port.
@@ -90,8 +91,8 @@ pub enum Protocol {
     Postgres,
 }
 
-/// What happens to new connections that governor cannot take: it was killed, hangs, or has no listener in
-/// their network namespace. A clean stop takes the hooks off instead.
+/// What happens to new connections that governor cannot take: it was killed or stopped, hangs, or has no
+/// listener in their network namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenDown {
@@ -118,6 +119,17 @@ pub enum RawSockets {
     #[default]
     Refuse,
     Pass,
+}
+
+/// What a clean stop does with the kernel programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnStop {
+    /// They stay, and refuse or pass connections as each rule's `when_down` says.
+    #[default]
+    Keep,
+    /// They are taken off: connections go direct.
+    Detach,
 }
 
 /// What happens when a client asks for TLS.
@@ -307,6 +319,8 @@ pub struct Limits {
     pub authentication_timeout: Duration,
     pub upstream_connect_timeout: Duration,
     pub drain_timeout: Duration,
+    /// How long sessions of an agent that was upgraded may go on in its old process.
+    pub upgrade_timeout: Duration,
     /// A silent peer that does not answer the kernel's probes for so long is gone; `None`: never asked.
     pub peer_timeout: Option<Duration>,
     pub cancel_unknown: CancelUnknown,
@@ -412,7 +426,12 @@ impl LogLevel {
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { rules: vec![CaptureRule::default()], inbound: Vec::new(), own_cgroup: None }
+        Self {
+            rules: vec![CaptureRule::default()],
+            inbound: Vec::new(),
+            own_cgroup: None,
+            on_stop: OnStop::default(),
+        }
     }
 }
 
@@ -547,6 +566,7 @@ impl Default for Limits {
             authentication_timeout: Duration::from_secs(65),
             upstream_connect_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
+            upgrade_timeout: Duration::from_secs(600),
             peer_timeout: Some(Duration::from_secs(120)),
             cancel_unknown: CancelUnknown::default(),
             workers: None,

@@ -3,11 +3,12 @@
 use super::KernelError;
 use super::cgroup::{Cgroup, topmost};
 use super::error::{chain, is_permission};
-use super::load::{CREATE_SOCKET, HAND_OVER, Kernel, STEER, map, not_permitted, program_mut};
+use super::load::{CREATE_SOCKET, HAND_OVER, Kernel, STEER, not_permitted, program_mut};
 use super::maps::broken;
-use super::pins::PinDirectory;
+use super::pins::{PinDirectory, PinnedFd};
+use aya::Ebpf;
 use aya::maps::MapData;
-use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr, ProgramError, SockOps};
 use governor_common::capture::Attachment;
 use std::os::unix::fs::MetadataExt;
@@ -16,20 +17,22 @@ use std::path::{Path, PathBuf};
 /// One program on one cgroup.
 #[derive(Debug)]
 pub(super) struct HeldLink {
-    pub(super) program: &'static str,
+    pub program: &'static str,
     /// A cgroup's directory, or a network namespace.
-    pub(super) place: PathBuf,
+    pub place: PathBuf,
     /// cgroup id, or netns cookie.
-    id: u64,
-    link: HeldFd,
+    pub id: u64,
+    /// On the cgroup of a server of this host: its keeper looks after it.
+    pub of_server: bool,
+    pub link: HeldFd,
 }
 
 #[derive(Debug)]
-enum HeldFd {
+pub(super) enum HeldFd {
     /// Goes with the process.
-    Open(FdLink),
+    Open(#[expect(dead_code, reason = "held, not read")] FdLink),
     /// Stays until the pin is removed.
-    Pinned(PinnedLink),
+    Pinned(PinnedFd),
 }
 
 impl Kernel {
@@ -42,6 +45,7 @@ impl Kernel {
         if self.attached {
             return Err(KernelError::Order("the kernel programs are attached already"));
         }
+        self.was_attached = true;
         let attached = self.attach_all().and_then(|()| match &mut self.pins {
             Some(pins) => pins.remove_previous(),
             None => Ok(None),
@@ -54,6 +58,7 @@ impl Kernel {
             }
             Err(error) => {
                 self.release_links();
+                self.was_attached = false;
                 Err(error)
             }
         }
@@ -68,18 +73,31 @@ impl Kernel {
         }
     }
 
+    /// Ends this agent's part and leaves programs, links and maps pinned: from now on connections are refused,
+    /// or pass, as each rule says, until the next agent or [`super::remains`] removes them. Without pins
+    /// they go with this.
+    pub fn leave(mut self) -> Result<(), KernelError> {
+        self.forget_listeners()
+    }
+
     fn attach_all(&mut self) -> Result<(), KernelError> {
-        let Self { ebpf, rule_cgroups, own_cgroups, client_cgroups, raw_refused, links, pins, .. } = self;
+        let Self {
+            ebpf,
+            rule_cgroups,
+            own_cgroups,
+            client_cgroups,
+            raw_refused,
+            links,
+            pins,
+            attachments,
+            ..
+        } = self;
         let pins = pins.as_ref();
         let (rules, own) = (rule_cgroups.as_slice(), own_cgroups.as_slice());
         let everywhere: Vec<&Cgroup> = covering(rules.iter().chain(own).chain(client_cgroups.iter()));
 
         for cgroup in &everywhere {
-            let program: &mut SockOps = program_mut(ebpf, HAND_OVER)?;
-            let attached = program
-                .attach(&cgroup.directory, CgroupAttachMode::Single)
-                .and_then(|id| program.take_link(id))
-                .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached));
+            let attached = attach_one(ebpf, HAND_OVER, cgroup)?;
             hold(links, pins, HAND_OVER, &cgroup.path, cgroup.id, attached)?;
         }
         let shown = covering(rules.iter());
@@ -92,7 +110,7 @@ impl Kernel {
             ("bind6", &everywhere),
         ] {
             for cgroup in cgroups {
-                let attached = attach_socket_address(program_mut(ebpf, program)?, cgroup);
+                let attached = attach_one(ebpf, program, cgroup)?;
                 hold(links, pins, program, &cgroup.path, cgroup.id, attached)?;
             }
         }
@@ -104,10 +122,9 @@ impl Kernel {
                 .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached));
             hold(links, pins, CREATE_SOCKET, &cgroup.path, cgroup.id, attached)?;
         }
-        let mut attachments: AttachmentMap = AttachmentMap::take(map(ebpf, "ATTACHMENT")?)?;
-        for (program, attach_type) in [("connect4", INET4_CONNECT), ("connect6", INET6_CONNECT)] {
+        for (program, attach_type) in CONNECT_HOOKS {
             for cgroup in &connecting {
-                let attached = attach_socket_address(program_mut(ebpf, program)?, cgroup);
+                let attached = attach_one(ebpf, program, cgroup)?;
                 hold(links, pins, program, &cgroup.path, cgroup.id, attached)?;
                 // The storage comes into being with the attachment; until this write no rule matches.
                 attachments.write(cgroup.id, attach_type)?;
@@ -135,17 +152,24 @@ impl HeldLink {
         }
     }
 
-    /// Whether the cgroup that it is on is still there: one of the same name may be another.
+    /// Whether it is still on its cgroup, by the kernel's word, and that is still the one of its name.
     pub(super) fn is_in_force(&self) -> bool {
-        self.program == STEER || std::fs::metadata(&self.place).is_ok_and(|now| now.ino() == self.id)
+        self.is_on()
+            && (self.program == STEER || std::fs::metadata(&self.place).is_ok_and(|now| now.ino() == self.id))
+    }
+
+    /// Whether nobody took it off. A link whose state cannot be read is left alone.
+    pub(super) fn is_on(&self) -> bool {
+        match &self.link {
+            HeldFd::Open(_) => true,
+            HeldFd::Pinned(pinned) => pinned.is_on().unwrap_or(true),
+        }
     }
 
     pub(super) fn release(self) {
-        let released = match self.link {
-            HeldFd::Open(link) => Ok(link),
-            HeldFd::Pinned(pinned) => pinned.unpin(),
-        };
-        if let Err(error) = released {
+        if let HeldFd::Pinned(pinned) = self.link
+            && let Err(error) = pinned.unpin()
+        {
             tracing::warn!(
                 program = self.program, place = %self.place.display(), %error,
                 "a pinned program could not be taken off"
@@ -155,33 +179,51 @@ impl HeldLink {
 }
 
 impl Drop for Kernel {
-    /// Open links go in the right order; pinned ones stay, as they must when the agent dies.
+    /// Open links go in the right order; pinned ones stay, as they must when the agent dies. A load that
+    /// was never attached leaves nothing.
     fn drop(&mut self) {
         self.links.sort_by_key(HeldLink::redirects);
         while self.links.pop().is_some() {}
+        if let Some(pins) = self.pins.take().filter(|_| !self.was_attached)
+            && let Err(error) = pins.remove()
+        {
+            tracing::warn!(%error, "pins of kernel programs that were never attached are left");
+        }
     }
 }
 
 /// The attachments' storage, in the form with a key for each attach type.
 #[allow(deprecated, reason = "only this kind is per attachment; its successor is per cgroup of the task")]
-struct AttachmentMap(aya::maps::CgroupStorage<MapData, Attachment>);
+pub(super) struct AttachmentMap(aya::maps::CgroupStorage<MapData, Attachment>);
 
 #[allow(deprecated, reason = "as above")]
 impl AttachmentMap {
-    fn take(map: aya::maps::Map) -> Result<Self, KernelError> {
+    pub fn take(map: aya::maps::Map) -> Result<Self, KernelError> {
         aya::maps::CgroupStorage::try_from(map).map(Self).map_err(broken("ATTACHMENT"))
     }
 
-    fn write(&mut self, cgroup_id: u64, attach_type: u32) -> Result<(), KernelError> {
+    pub fn write(&mut self, cgroup_id: u64, attach_type: u32) -> Result<(), KernelError> {
         let key = aya::maps::CgroupStorageKey::new(cgroup_id, attach_type);
         self.0.insert(key, Attachment { cgroup_id }, 0).map_err(broken("ATTACHMENT"))
     }
 }
 
-pub(super) fn attach_socket_address(
-    program: &mut CgroupSockAddr,
+pub(super) fn attach_one(
+    ebpf: &mut Ebpf,
+    program: &'static str,
     cgroup: &Cgroup,
-) -> Result<FdLink, ProgramError> {
+) -> Result<Result<FdLink, ProgramError>, KernelError> {
+    if program != HAND_OVER {
+        return Ok(attach_socket_address(program_mut(ebpf, program)?, cgroup));
+    }
+    let program: &mut SockOps = program_mut(ebpf, HAND_OVER)?;
+    Ok(program
+        .attach(&cgroup.directory, CgroupAttachMode::Single)
+        .and_then(|id| program.take_link(id))
+        .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached)))
+}
+
+fn attach_socket_address(program: &mut CgroupSockAddr, cgroup: &Cgroup) -> Result<FdLink, ProgramError> {
     // "Single" is the only mode that cgroup links take; they may be many on a cgroup all the same.
     let id = program.attach(&cgroup.directory, CgroupAttachMode::Single)?;
     FdLink::try_from(program.take_link(id)?).map_err(|_| ProgramError::NotAttached)
@@ -206,7 +248,7 @@ pub(super) fn hold(
         Some(pins) => HeldFd::Pinned(pins.pin_link(link, program, id)?),
         None => HeldFd::Open(link),
     };
-    links.push(HeldLink { program, place: place.to_path_buf(), id, link });
+    links.push(HeldLink { program, place: place.to_path_buf(), id, of_server: false, link });
     Ok(())
 }
 
@@ -220,3 +262,4 @@ fn covering<'a>(cgroups: impl Iterator<Item = &'a Cgroup>) -> Vec<&'a Cgroup> {
 /// `enum bpf_attach_type` of linux/bpf.h.
 const INET4_CONNECT: u32 = 10;
 const INET6_CONNECT: u32 = 11;
+pub(super) const CONNECT_HOOKS: [(&str, u32); 2] = [("connect4", INET4_CONNECT), ("connect6", INET6_CONNECT)];

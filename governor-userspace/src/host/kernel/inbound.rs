@@ -5,13 +5,13 @@
 //! (`pg_hba.conf`) must never be decided by the agent's own. [`Announced::is_taken`] says which it is.
 
 use super::KernelError;
-use super::attach::{attach_socket_address, hold};
+use super::attach::{attach_one, hold};
 use super::cgroup::Cgroup;
 use super::load::{HAND_OVER, Kernel, STEER, listening_address, netns_cookie, program_mut};
 use super::maps::broken;
 use aya::maps::{HashMap, Map, MapData, MapError};
+use aya::programs::SkLookup;
 use aya::programs::links::FdLink;
-use aya::programs::{CgroupAttachMode, ProgramError, SkLookup, SockOps};
 use governor_common::capture::{InboundPort, ListenerKey, Rule};
 use governor_common::flow::{Address, FAMILY_V4, FAMILY_V6, ShownClient, UpstreamEnd};
 use parking_lot::Mutex;
@@ -79,21 +79,17 @@ impl Kernel {
         self.forget_removed_cgroups();
         let mut changed = false;
         for program in [HAND_OVER, "getpeername4", "getpeername6"] {
-            let covered =
-                self.links.iter().any(|held| held.program == program && cgroup.path.starts_with(&held.place));
+            let covered = self.links.iter().any(|held| {
+                held.program == program && held.is_in_force() && cgroup.path.starts_with(&held.place)
+            });
             if covered {
                 continue;
             }
-            let attached = if program == HAND_OVER {
-                let program: &mut SockOps = program_mut(&mut self.ebpf, program)?;
-                program
-                    .attach(&cgroup.directory, CgroupAttachMode::Single)
-                    .and_then(|id| program.take_link(id))
-                    .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached))
-            } else {
-                attach_socket_address(program_mut(&mut self.ebpf, program)?, &cgroup)
-            };
+            let attached = attach_one(&mut self.ebpf, program, &cgroup)?;
             hold(&mut self.links, self.pins.as_ref(), program, &cgroup.path, cgroup.id, attached)?;
+            if let Some(held) = self.links.last_mut() {
+                held.of_server = true;
+            }
             changed = true;
         }
         Ok(changed)
@@ -136,12 +132,22 @@ impl Kernel {
         let namespace = File::open(&place)
             .map_err(|source| KernelError::System { action: "opening the own network namespace", source })?;
         let program: &mut SkLookup = program_mut(&mut self.ebpf, STEER)?;
-        let attached = program
-            .attach(&namespace)
-            .and_then(|id| program.take_link(id))
-            .map(FdLink::from);
+        let attached = program.attach(&namespace).and_then(|id| program.take_link(id)).map(FdLink::from);
         let cookie = self.own_netns_cookie()?;
         hold(&mut self.links, self.pins.as_ref(), STEER, &place, cookie, attached)
+    }
+
+    /// As [`Kernel::forget_listeners`]; connections of the agent's own still pass.
+    pub(super) fn forget_inbound_listeners(&mut self) -> Result<(), KernelError> {
+        let keys: Vec<ListenerKey> =
+            self.inbound_listeners.keys().collect::<Result<_, _>>().map_err(broken("INBOUND_LISTENERS"))?;
+        for key in keys {
+            match self.inbound_listeners.remove(&key) {
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(broken("INBOUND_LISTENERS")(error)),
+            }
+        }
+        Ok(())
     }
 
     fn own_netns_cookie(&self) -> Result<u64, KernelError> {
@@ -150,10 +156,11 @@ impl Kernel {
         netns_cookie(unused.as_fd())
     }
 
-    /// The kernel has taken the programs off a cgroup that was removed; its links are of no more use.
+    /// The kernel has taken the programs off a server's cgroup that was removed; its links are of no more use.
     fn forget_removed_cgroups(&mut self) {
-        let (gone, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.links).into_iter().partition(|held| !held.is_in_force());
+        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.links)
+            .into_iter()
+            .partition(|held| held.of_server && !held.is_in_force());
         self.links = kept;
         for held in gone {
             held.release();

@@ -17,6 +17,9 @@ mod load;
 mod maps;
 mod pins;
 pub mod probe;
+pub mod remains;
+mod sys;
+mod tend;
 #[cfg(test)]
 mod tests;
 
@@ -28,8 +31,14 @@ pub use inbound::{Announced, Clients, InboundOptions, InboundRule};
 pub use load::Kernel;
 pub use maps::{Counters, Exemption, Flow, FlowTable, Heartbeat};
 pub use pins::Previous;
+pub use tend::Mended;
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// The kernel programs count an agent as dead that gave no heartbeat for so long.
+pub const HEARTBEAT_TIMEOUT: Duration =
+    Duration::from_nanos(governor_common::limits::HEARTBEAT_TIMEOUT_NS_DEFAULT);
 
 /// One port captured on one cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@
 //! Invariant: `ALL[i].index() == i`; the compiler refuses a variant that the list forgets.
 
 use crate::engine::approval::Answer;
-use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{DataChange, GapCause, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::Status;
@@ -138,6 +138,8 @@ closed!(Cache: Hit => "hit", Miss => "miss");
 closed!(HoldResult:
     Granted => "granted", Refused => "refused", Expired => "expired", Cancelled => "cancelled", Lost => "lost");
 closed!(OpenOutcome: Reported => "reported", Ended => "ended", Failed => "failed");
+closed!(GapCause:
+    Stopped => "stopped", Failed => "failed", Killed => "killed", Reboot => "reboot", Wedged => "wedged", Detached => "detached", Unknown => "unknown");
 closed!(Attempt: Ok => "ok", Refused => "refused");
 closed!(LimitKind: Rate => "rate", Rows => "rows", Time => "time");
 closed!(DataChange: Found => "found", Drift => "drift", Masked => "masked");
@@ -191,6 +193,7 @@ mod tests {
         positions_agree::<Verdict>();
         positions_agree::<Side>();
         positions_agree::<Outcome>();
+        positions_agree::<GapCause>();
         positions_agree::<TlsOutcome>();
         positions_agree::<StatementKind>();
         positions_agree::<Category>();

@@ -14,7 +14,7 @@ use super::labels::{
 };
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
-use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{DataChange, GapCause, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::{InferenceCounts, Status};
@@ -23,6 +23,7 @@ use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, Text
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 type Counters<A, B = (), C = ()> = Children<IntCounter, A, B, C>;
 type Gauges<A> = Children<IntGauge, A>;
@@ -39,6 +40,9 @@ pub struct KernelCounters {
     pub identity_missing: u64,
     /// Events lost because the ring buffer was full.
     pub events_dropped: u64,
+    /// Captured connections that went direct, ungoverned.
+    #[serde(default)]
+    pub passed: u64,
 }
 
 /// Every metric of the agent. Shared by reference; all methods are safe from any thread.
@@ -87,6 +91,12 @@ pub struct Metrics {
     kernel_events_dropped: IntCounter,
     open_connections: IntGauge,
     open_outcomes: Counters<OpenOutcome>,
+    kernel_passed: IntCounter,
+    kernel_events_omitted: IntCounter,
+    gaps: Counters<GapCause>,
+    gap_seconds: Counter,
+    life_errors: IntCounter,
+    kernel_whole: IntGauge,
     process_cpu: Counter,
     process_resident: IntGauge,
     process_virtual: IntGauge,
@@ -144,6 +154,12 @@ impl Metrics {
             kernel_events_dropped: build.counter("governor_kernel_events_dropped_total")?,
             open_connections: build.gauge("governor_open_connections")?,
             open_outcomes: Children::new(build.counters("governor_open_connections_total")?).fill(),
+            kernel_passed: build.counter("governor_kernel_passed_total")?,
+            kernel_events_omitted: build.counter("governor_kernel_events_omitted_total")?,
+            gaps: Children::new(build.counters("governor_gaps_total")?).fill(),
+            gap_seconds: build.counter_float("governor_gap_seconds_total")?,
+            kernel_whole: build.gauge("governor_kernel_whole")?,
+            life_errors: build.counter("governor_life_errors_total")?,
             process_cpu: build.counter_float("process_cpu_seconds_total")?,
             process_resident: build.gauge("process_resident_memory_bytes")?,
             process_virtual: build.gauge("process_virtual_memory_bytes")?,
@@ -318,6 +334,27 @@ impl Metrics {
         add(self.policy_reloads.at(result, (), ()), 1);
     }
 
+    /// A time without governance was found.
+    pub fn gap(&self, cause: GapCause, length: Duration) {
+        add(self.gaps.at(cause, (), ()), 1);
+        self.gap_seconds.inc_by(length.as_secs_f64());
+    }
+
+    /// A kernel event was counted, not told.
+    pub fn kernel_event_omitted(&self) {
+        self.kernel_events_omitted.inc();
+    }
+
+    /// Whether hooks and pins are as they should be.
+    pub fn kernel_whole(&self, whole: bool) {
+        self.kernel_whole.set(whole.into());
+    }
+
+    /// A sign of life could not be left.
+    pub fn life_failed(&self) {
+        self.life_errors.inc();
+    }
+
     /// Sessions open now, by class, for `governor status`.
     pub fn sessions_active(&self) -> Vec<(Class, u64)> {
         Class::ALL
@@ -353,6 +390,7 @@ impl Metrics {
             advance(&self.kernel_refused, kernel.refused);
             advance(&self.kernel_identity_missing, kernel.identity_missing);
             advance(&self.kernel_events_dropped, kernel.events_dropped);
+            advance(&self.kernel_passed, kernel.passed);
         }
         let usage = ProcessUsage::read();
         self.process_cpu.inc_by((usage.cpu_s - self.process_cpu.get()).max(0.0));

@@ -77,6 +77,7 @@ impl Source<'_> {
     fn capture(&self, written: file::Capture) -> Checked<Capture> {
         let own_cgroup =
             written.own_cgroup.map(|value| self.cgroup(&value, "capture.own_cgroup")).transpose()?;
+        let on_stop = written.on_stop.unwrap_or_default();
         let mut taken = HashSet::new();
         let inbound = written
             .inbound
@@ -84,12 +85,12 @@ impl Source<'_> {
             .map(|server| self.inbound(server, &mut taken))
             .collect::<Checked<_>>()?;
         let Some(rules) = written.rules else {
-            return Ok(Capture { own_cgroup, inbound, ..Capture::default() });
+            return Ok(Capture { own_cgroup, inbound, on_stop, ..Capture::default() });
         };
         let mut taken = HashSet::new();
         let rules =
             rules.into_iter().map(|rule| self.capture_rule(rule, &mut taken)).collect::<Checked<_>>()?;
-        Ok(Capture { rules, inbound, own_cgroup })
+        Ok(Capture { rules, inbound, own_cgroup, on_stop })
     }
 
     fn inbound(
@@ -573,6 +574,12 @@ impl Source<'_> {
                 "limits.drain_timeout",
                 d.drain_timeout,
                 Duration::ZERO..=HOUR,
+            )?,
+            upgrade_timeout: self.time(
+                w.upgrade_timeout,
+                "limits.upgrade_timeout",
+                d.upgrade_timeout,
+                Duration::ZERO..=24 * HOUR,
             )?,
             peer_timeout: (!peer_timeout.is_zero()).then_some(peer_timeout),
             cancel_unknown: w.cancel_unknown.unwrap_or_default(),

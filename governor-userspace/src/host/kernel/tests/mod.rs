@@ -6,5 +6,6 @@
 mod capture;
 mod inbound;
 mod lifecycle;
+mod remains;
 mod sockets;
 mod stage;
