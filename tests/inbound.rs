@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use governor_tests::database_host::{
-    DatabaseHost, PORT, REMOTE_V4, REMOTE_V6, SERVER_V4, SERVER_V6, psql_running,
+    self, DatabaseHost, PORT, REMOTE_V4, REMOTE_V6, SERVER_V4, SERVER_V6, psql_running,
 };
 use governor_tests::governor::{field, text};
-use governor_tests::{Auth, Class, Options, wait};
+use governor_tests::pki::Pki;
+use governor_tests::{Auth, Class, Options, Running, process, wait};
+use std::io::{BufRead, BufReader, Read};
 
 const PORTS: &str = "ports = [5432]";
 /// What the server says of this session's client: all true. (Addresses themselves are personal data to governor.)
@@ -194,4 +196,144 @@ fn classes_and_groups_are_assigned_by_address() {
     let record =
         site.governor.wait_for_record("statement", |record| text(record, "verdict") == "deny").unwrap();
     assert!(record.to_string().contains("no-drop"), "{record}");
+}
+
+/// A database host whose server speaks TLS, and asks for client certificates.
+fn secure(more: &str) -> (DatabaseHost, Pki) {
+    let pki = Pki::new().unwrap();
+    pki.server("server", &["db.test", SERVER_V4]).unwrap();
+    pki.client("billing").unwrap();
+    let settings = [
+        "ssl=on".to_owned(),
+        format!("ssl_cert_file={}", pki.path("server.crt").display()),
+        format!("ssl_key_file={}", pki.path("server.key").display()),
+        format!("ssl_ca_file={}", pki.root().display()),
+    ];
+    // They live as long as the program.
+    let settings = settings.map(|setting| &*setting.leak()).to_vec();
+    let more = format!("[tls]\nupstream_roots = [{0:?}]\nclient_roots = [{0:?}]\n{more}", pki.root());
+    let options = Options { server_settings: settings, more, ..Options::default() };
+    (DatabaseHost::start(PORTS, Auth::ScramSha256, &options).unwrap(), pki)
+}
+
+#[test]
+fn tls_is_with_the_servers_own_key_and_channel_binding_holds() {
+    let (site, pki) = secure("");
+    for server in [SERVER_V4, SERVER_V6] {
+        let mut psql = site.remote("psql", server).unwrap();
+        psql.env("PGSSLMODE", "verify-ca")
+            .env("PGSSLROOTCERT", pki.root())
+            .env("PGCHANNELBINDING", "require");
+        let who = format!(
+            "SELECT ssl AND client_addr = inet_client_addr() AND client_addr = '{}' \
+             FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE pid = pg_backend_pid()",
+            if server == SERVER_V4 { REMOTE_V4 } else { REMOTE_V6 }
+        );
+        assert_eq!(database_host::psql(psql, &who).unwrap().ok().unwrap().out(), "t\n", "{server}");
+    }
+    let shown: Vec<String> = site
+        .governor
+        .events("tls")
+        .unwrap()
+        .iter()
+        .map(|record| field(record, "tls")["shown"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(shown, ["server_key", "server_key"]);
+}
+
+#[test]
+fn a_clients_certificate_has_a_say_in_who_it_is() {
+    let (site, pki) = secure("[[identity.assign]]\ncertificate = \"CN=billing\"\nclass = \"service\"\n");
+    let secret = site.truth("SELECT email FROM people WHERE id = 1").unwrap();
+    let stranger = Pki::new().unwrap();
+    stranger.client("billing").unwrap();
+    let ask = |certificates: Option<&Pki>| {
+        let mut psql = site.remote("psql", SERVER_V4).unwrap();
+        psql.env("PGSSLMODE", "require");
+        if let Some(of) = certificates {
+            psql.env("PGSSLCERT", of.path("billing.crt")).env("PGSSLKEY", of.path("billing.key"));
+        }
+        database_host::psql(psql, "SELECT email FROM people WHERE id = 1").unwrap().ok().unwrap().out()
+    };
+    assert!(ask(Some(&pki)).contains(&secret), "a service by its certificate");
+    assert!(!ask(None).contains(&secret), "a person without one");
+    assert!(!ask(Some(&stranger)).contains(&secret), "a certificate that anybody can make");
+    let records = site.governor.events("tls").unwrap();
+    let principals: Vec<&serde_json::Value> =
+        records.iter().map(|record| field(record, "principal")).collect();
+    assert_eq!(principals[0]["class"], "service");
+    assert_eq!(principals[0]["remote"]["certificate"]["subject"], "CN=billing");
+    assert!(principals[1].is_null());
+    assert_eq!(principals[2]["class"], "person");
+    assert_eq!(principals[2]["remote"]["certificate"]["verified"], false);
+    let statement = site.governor.wait_for_record("statement", |_| true).unwrap();
+    assert_eq!(text(&statement, "class"), "service");
+}
+
+#[test]
+fn a_stranger_on_the_servers_port_gets_nothing() {
+    let mut site =
+        DatabaseHost::start("ports = [5432]\ncgroup = \"/**/server\"", Auth::Trust, &Options::default())
+            .unwrap();
+    site.remote_psql(SERVER_V4, "SELECT 1").unwrap().ok().unwrap();
+    site.postgres.stop().unwrap();
+    // Somebody else of this host takes the port while the server is away, and waits for passwords.
+    let mut squatter = std::process::Command::new("python3");
+    squatter.args([
+        "-c",
+        "import socket\ns = socket.create_server(('0.0.0.0', 5432), reuse_port=False)\nprint('up', flush=True)\n\
+         s.settimeout(60)\nwhile True:\n    c, _ = s.accept(); print('got', c.recv(9), flush=True)",
+    ]);
+    site.host.enter(&mut squatter).unwrap();
+    governor_tests::cgroup::enter(&mut squatter, &site.group.client(Class::Service)).unwrap();
+    squatter.stdout(std::process::Stdio::piped());
+    let mut squatter = process::spawn(squatter, libc::SIGKILL).unwrap();
+    let mut said = BufReader::new(squatter.stdout.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "up\n");
+    let done = site.remote_psql(SERVER_V4, "SELECT 1").unwrap();
+    assert!(!done.status.success(), "{}", done.all());
+    assert!(site.governor.log().contains("is not that server"), "{}", site.governor.log());
+    squatter.kill().unwrap();
+    squatter.wait().unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(!rest.lines().any(|line| line != "got b''"), "the stranger was sent something: {rest}");
+    site.postgres.start_again(Auth::Trust, &["listen_addresses=*"]).unwrap();
+    site.remote_psql(SERVER_V4, "SELECT 1").unwrap().ok().unwrap();
+}
+
+/// Many clients at once, each with its own address and port, as the server sees them.
+#[test]
+fn many_clients_at_once_are_told_apart() {
+    let site = site(PORTS);
+    let bench = |mut pgbench: std::process::Command| {
+        let script = site.governor.state_dir().join("who.sql");
+        // A division by zero ends the client: the server and the kernel's client port must agree on every connection.
+        std::fs::write(
+            &script,
+            "SELECT 1 / (client_addr = inet_client_addr() AND client_port = inet_client_port())::int \
+             FROM pg_stat_activity WHERE pid = pg_backend_pid();\n",
+        )
+        .unwrap();
+        pgbench.args(["-n", "-C", "-c", "8", "-j", "2", "-t", "50", "-f"]).arg(script).arg("shop");
+        Running::start(pgbench, &[]).unwrap()
+    };
+    let program = site.postgres.bin().join("pgbench");
+    let program = program.to_str().unwrap();
+    let remote = bench(site.remote(program, SERVER_V4).unwrap());
+    let remote_v6 = bench(site.remote(program, SERVER_V6).unwrap());
+    let local = bench(site.local(program, "127.0.0.1", Class::Service).unwrap());
+    for running in [remote, remote_v6, local] {
+        let done = running.finish(wait::PATIENCE * 4).unwrap().ok().unwrap();
+        assert!(done.out().contains("actually processed: 400/400"), "{}", done.all());
+    }
+    let starts = site.governor.events("session_start").unwrap();
+    let from =
+        |address: &str| starts.iter().filter(|start| field(start, "client")["address"] == address).count();
+    // pgbench makes one connection more, to look around.
+    assert_eq!((from(REMOTE_V4), from(REMOTE_V6), from("127.0.0.1")), (401, 401, 401));
+    let local = starts.iter().filter(|start| field(start, "principal")["class"] == "service").count();
+    assert_eq!(local, 401);
 }

@@ -4,7 +4,7 @@
 //!
 //! - [`redirect`]: `connect4`/`connect6` send a captured connection to the agent.
 //! - [`origin`]: `sock_ops` hands the flow to the agent's accepted socket; `getpeername` shows the
-//!   client the destination that it asked for.
+//!   client the destination that it asked for; `show_client` lets a server see the agent's client.
 //! - [`steer`]: `sk_lookup` sends connections that arrive for a captured server to the agent.
 //! - [`exempt`]: the agent's own sockets, and the ports that only it may bind.
 //! - [`create`]: refuses sockets that would carry TCP past the kernel's own.
@@ -61,6 +61,11 @@ pub fn hand_over(ctx: SockOpsContext) -> u32 {
 #[cgroup_sock(sock_create)]
 pub fn create_socket(ctx: SockContext) -> i32 {
     create::socket(&ctx)
+}
+
+#[sock_ops]
+pub fn show_client(ctx: SockOpsContext) -> u32 {
+    origin::show_client(&ctx)
 }
 
 #[sk_lookup]

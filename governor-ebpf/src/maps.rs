@@ -91,12 +91,12 @@ pub static INBOUND_LISTENERS: SockHash<ListenerKey> =
 pub static UPSTREAMS: HashMap<FlowTuple, u8> =
     HashMap::with_max_entries(limits::UPSTREAMS_COUNT_MAX, BPF_F_NO_PREALLOC);
 
-/// In whose name the agent connects. Agent writes before `connect()`; `hand_over` moves it to the server's socket, or
-/// removes it when the agent's socket closes.
+/// In whose name the agent connects. Agent writes before `connect()`; `show_client` moves it to the server's socket;
+/// `hand_over` removes it when the agent's socket closes.
 #[map]
 pub static CLIENTS: HashMap<UpstreamEnd, ShownClient> =
     HashMap::with_max_entries(limits::CLIENTS_COUNT_MAX, BPF_F_NO_PREALLOC);
 
-/// `hand_over` writes on the server's accepted socket; getpeername hooks read. Dies with the socket.
+/// `show_client` writes on the server's accepted socket; getpeername hooks read. Dies with the socket.
 #[btf_map]
 pub static SHOWN: SkStorage<ShownClient> = SkStorage::new();

@@ -118,8 +118,7 @@ fn closed(ctx: &SockOpsContext) {
     emit::count(Counter::Closed);
 }
 
-/// The agent's end: move the flow from PENDING to the accepted socket. A server's end of a connection that the agent
-/// made: move the client from CLIENTS to it, before the server can accept it.
+/// The agent's end: move the flow from PENDING to the accepted socket.
 #[inline(always)]
 fn take_over(ctx: &SockOpsContext) {
     let socket = socket(ctx);
@@ -128,7 +127,7 @@ fn take_over(ctx: &SockOpsContext) {
     }
     let tuple = tuple(ctx, true);
     let Some(pending) = maps::PENDING.get_ptr(tuple) else {
-        return take_client(socket, &tuple);
+        return;
     };
     // SAFETY: the entry was just found; only this connection's two ends touch it.
     let mut flow = unsafe { *pending };
@@ -146,6 +145,17 @@ fn take_over(ctx: &SockOpsContext) {
         emit::count(Counter::HandedOver);
     }
     let _present = maps::PENDING.remove(tuple);
+}
+
+/// A server's end of a connection that the agent made: move the client from CLIENTS to it, before the server can accept
+/// it. A program of its own, because it is attached to servers alone: another process on a server's port takes nothing.
+#[inline(always)]
+pub fn show_client(ctx: &SockOpsContext) -> u32 {
+    let socket = socket(ctx);
+    if ctx.op() == PASSIVE_ESTABLISHED && !socket.is_null() {
+        take_client(socket, &tuple(ctx, true));
+    }
+    IGNORED
 }
 
 #[inline(always)]

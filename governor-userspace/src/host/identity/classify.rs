@@ -247,3 +247,68 @@ fn executable_matches<'a>(executable: &'a Executable, glob: &Glob) -> Option<&'a
 const EVIDENCE_MAX: usize = 12;
 /// Of one kind; more of the same only fills records.
 const EVIDENCE_EACH_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::model::PeerCertificate;
+
+    fn client(address: &str, certificate: Option<(&str, bool)>) -> RemoteClient {
+        let certificate = certificate.map(|(subject, verified)| PeerCertificate {
+            subject: subject.into(),
+            sha256: "00".repeat(32),
+            verified,
+            reason: String::new(),
+        });
+        RemoteClient { address: address.parse().unwrap(), certificate }
+    }
+
+    fn by_address(network: &str, class: Class) -> Assignment {
+        Assignment { address: Some(network.parse().unwrap()), class: Some(class), ..Assignment::default() }
+    }
+
+    #[test]
+    fn a_client_on_another_host_is_a_person_until_it_is_assigned() {
+        let rules = [
+            Assignment {
+                user: Some("10.1.0.1".into()),
+                class: Some(Class::Service),
+                ..Assignment::default()
+            },
+            by_address("10.1.0.0/16", Class::Service),
+            by_address("fd00:1::/64", Class::Agent),
+        ];
+        let class = |address: &str| classify_remote(&client(address, None), &rules).class;
+        assert_eq!(class("10.2.0.1"), Class::Person);
+        assert_eq!(class("10.1.0.1"), Class::Service);
+        assert_eq!(class("fd00:1::9"), Class::Agent);
+        assert_eq!(class("fd00:2::9"), Class::Person);
+        let why = classify_remote(&client("10.1.0.1", None), &rules).evidence;
+        assert!(why[0].contains("identity.assign 2: address 10.1.0.0/16"), "{why:?}");
+        assert!(why[1].contains("nothing is known of its process"), "{why:?}");
+    }
+
+    #[test]
+    fn only_a_verified_certificate_makes_a_class_more_lenient() {
+        let rule = |class| Assignment {
+            certificate: Some(Glob::new("CN=billing*").unwrap()),
+            address: Some("10.0.0.0/8".parse().unwrap()),
+            class: Some(class),
+            groups: vec!["billing".into()],
+            ..Assignment::default()
+        };
+        let of = |address: &str, shown, class| {
+            let classified = classify_remote(&client(address, shown), &[rule(class)]);
+            (classified.class, classified.groups.len())
+        };
+        let verified = Some(("CN=billing,O=Example", true));
+        let forged = Some(("CN=billing,O=Example", false));
+        assert_eq!(of("10.0.0.1", verified, Class::Service), (Class::Service, 1));
+        assert_eq!(of("11.0.0.1", verified, Class::Service), (Class::Person, 0), "all conditions must hold");
+        assert_eq!(of("10.0.0.1", forged, Class::Service), (Class::Person, 0));
+        assert_eq!(of("10.0.0.1", None, Class::Service), (Class::Person, 0));
+        assert_eq!(of("10.0.0.1", Some(("CN=other", true)), Class::Service), (Class::Person, 0));
+        // Stricter is always possible.
+        assert_eq!(of("10.0.0.1", forged, Class::Agent), (Class::Agent, 0));
+    }
+}

@@ -3,7 +3,7 @@
 use super::KernelError;
 use super::cgroup::{Cgroup, topmost};
 use super::error::{chain, is_permission};
-use super::load::{CREATE_SOCKET, HAND_OVER, Kernel, STEER, not_permitted, program_mut};
+use super::load::{CREATE_SOCKET, HAND_OVER, Kernel, SHOW_CLIENT, STEER, not_permitted, program_mut};
 use super::maps::broken;
 use super::pins::{PinDirectory, PinnedFd};
 use aya::Ebpf;
@@ -213,10 +213,10 @@ pub(super) fn attach_one(
     program: &'static str,
     cgroup: &Cgroup,
 ) -> Result<Result<FdLink, ProgramError>, KernelError> {
-    if program != HAND_OVER {
+    if ![HAND_OVER, SHOW_CLIENT].contains(&program) {
         return Ok(attach_socket_address(program_mut(ebpf, program)?, cgroup));
     }
-    let program: &mut SockOps = program_mut(ebpf, HAND_OVER)?;
+    let program: &mut SockOps = program_mut(ebpf, program)?;
     Ok(program
         .attach(&cgroup.directory, CgroupAttachMode::Single)
         .and_then(|id| program.take_link(id))

@@ -7,7 +7,7 @@
 use super::KernelError;
 use super::attach::{attach_one, hold};
 use super::cgroup::Cgroup;
-use super::load::{HAND_OVER, Kernel, STEER, listening_address, netns_cookie, program_mut};
+use super::load::{Kernel, SHOW_CLIENT, STEER, listening_address, netns_cookie, program_mut};
 use super::maps::broken;
 use aya::maps::{HashMap, Map, MapData, MapError};
 use aya::programs::SkLookup;
@@ -78,7 +78,7 @@ impl Kernel {
         let cgroup = Cgroup::open(server)?;
         self.forget_removed_cgroups();
         let mut changed = false;
-        for program in [HAND_OVER, "getpeername4", "getpeername6"] {
+        for program in ["getpeername4", "getpeername6", SHOW_CLIENT] {
             let covered = self.links.iter().any(|held| {
                 held.program == program && held.is_in_force() && cgroup.path.starts_with(&held.place)
             });

@@ -98,8 +98,10 @@ impl Kernel {
             let found: &mut CgroupSockAddr = program_mut(&mut ebpf, program)?;
             found.load().map_err(|error| program_error(program, &error))?;
         }
-        let found: &mut SockOps = program_mut(&mut ebpf, HAND_OVER)?;
-        found.load().map_err(|error| program_error(HAND_OVER, &error))?;
+        for program in [HAND_OVER, SHOW_CLIENT] {
+            let found: &mut SockOps = program_mut(&mut ebpf, program)?;
+            found.load().map_err(|error| program_error(program, &error))?;
+        }
         let found: &mut CgroupSock = program_mut(&mut ebpf, CREATE_SOCKET)?;
         found.load().map_err(|error| program_error(CREATE_SOCKET, &error))?;
         if let Some(pins) = pins {
@@ -288,6 +290,7 @@ pub(super) const SOCKET_ADDRESS_PROGRAMS: [&str; 6] =
     ["getpeername4", "getpeername6", "bind4", "bind6", "connect4", "connect6"];
 pub(super) const HAND_OVER: &str = "hand_over";
 pub(super) const CREATE_SOCKET: &str = "create_socket";
+pub(super) const SHOW_CLIENT: &str = "show_client";
 pub(super) const STEER: &str = "steer";
 
 /// `BPF_NOEXIST`.

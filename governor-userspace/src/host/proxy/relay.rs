@@ -14,7 +14,7 @@ use super::sources::{Entered, Source};
 use super::stream::Stream;
 use super::worker::{Drain, Local};
 use crate::engine::approval::Answer;
-use crate::engine::model::{RemoteClient, SessionId, Timestamp, UpstreamTls};
+use crate::engine::model::{RemoteClient, SessionId, Timestamp, TlsSession, UpstreamTls};
 use crate::engine::session::{Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TooMany};
 use crate::host::approvals::{SubmitError, Submitted};
 use crate::host::clock;
@@ -74,7 +74,7 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     shared.watch(Some(&socket), "a client");
     let deadline = Box::pin(tokio::time::sleep(shared.startup_timeout));
     let mut relay = Relay {
-        _session_gauge: metrics.session_started(class),
+        session_gauge: metrics.session_started(class),
         _of_source: of_source,
         deadline,
         observer: Observer::new(class),
@@ -147,7 +147,7 @@ struct Relay {
     limit: Option<(Timestamp, Pin<Box<Sleep>>)>,
     /// Of start-up, then of authentication, at last of the last bytes.
     deadline: Pin<Box<Sleep>>,
-    _session_gauge: ActiveSession,
+    session_gauge: ActiveSession,
     _of_source: Entered,
 }
 
@@ -261,6 +261,7 @@ impl Relay {
         };
         let input = match negotiated {
             Negotiated::Established { client, server, tls } => {
+                self.identify_again(&tls);
                 self.client = Leg::new(client);
                 self.prepared = Some(server);
                 Input::TlsEstablished(tls)
@@ -280,6 +281,19 @@ impl Relay {
             }
         };
         self.handle(input);
+    }
+
+    /// A client on another host that presented a certificate: that has a say in who it is.
+    fn identify_again(&mut self, tls: &TlsSession) {
+        let (Some(remote), Some(shown)) = (&self.session.principal().remote, &tls.client_certificate) else {
+            return;
+        };
+        let client = RemoteClient { address: remote.address, certificate: Some(shown.clone()) };
+        let shared = &self.local.shared;
+        let principal = shared.identifier.identify_remote(client);
+        self.observer = Observer::new(principal.class);
+        self.session_gauge.becomes(principal.class);
+        self.handle(Input::Identified(Arc::new(principal)));
     }
 
     /// Closes the client's connection so that the last message arrives: a socket that is closed with
