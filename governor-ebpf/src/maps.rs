@@ -7,13 +7,16 @@
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
-use aya_ebpf::maps::{Array, CgroupStorage, HashMap, LruHashMap, PerCpuArray, RingBuf, SockHash};
+use aya_ebpf::maps::{
+    Array, CgroupStorage, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, SockHash,
+};
 use governor_common::capture::{
     Attachment, GuardedPort, InboundPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings,
 };
 use governor_common::counter::COUNTERS_COUNT;
 use governor_common::flow::{Flow, FlowTuple, ShownClient, UpstreamEnd};
 use governor_common::limits;
+use governor_common::totals::{Totals, TotalsKey};
 
 /// Agent writes after attaching; connect hooks read. Dies with the attachment.
 #[map]
@@ -68,6 +71,14 @@ pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS_C
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(limits::EVENTS_BYTES, 0);
 
+/// `account` writes when one of the agent's sockets closes; the agent consumes.
+#[map]
+pub static FLOW_TOTALS: RingBuf = RingBuf::with_byte_size(limits::FLOW_TOTALS_BYTES, 0);
+
+/// `account` adds; the agent reads. An entry for each listener that ever accepted, never reset.
+#[map]
+pub static TOTALS: PerCpuHashMap<TotalsKey, Totals> =
+    PerCpuHashMap::with_max_entries(limits::LISTENERS_COUNT_MAX, BPF_F_NO_PREALLOC);
 /// Netns cookie of the namespace that `steer` is attached to, which it cannot ask for. Agent writes before attaching;
 /// `steer` reads. One element.
 #[map]

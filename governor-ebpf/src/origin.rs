@@ -8,6 +8,7 @@
 //! Invariant: an entry of PENDING goes away at the hand-over or, at the latest, when the client's
 //! socket closes.
 
+use crate::account;
 use crate::emit;
 use crate::maps;
 use crate::redirect::map_pointer;
@@ -22,9 +23,12 @@ use governor_common::capture::InboundPort;
 use governor_common::counter::Counter;
 use governor_common::event::{Event, EventCause};
 use governor_common::flow::{Address, FAMILY_V4, Flow, FlowTuple, UpstreamEnd, mapped};
+use governor_common::totals::FlowTotals;
 
 /// `BPF_SOCK_OPS_TCP_CONNECT_CB`: before the SYN, source port known.
 const TCP_CONNECT: u32 = 3;
+/// `BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB`: on the connecting socket.
+const ACTIVE_ESTABLISHED: u32 = 4;
 /// `BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB`: on the accepted socket.
 const PASSIVE_ESTABLISHED: u32 = 5;
 /// `BPF_SOCK_OPS_STATE_CB`.
@@ -32,6 +36,7 @@ const STATE_CHANGED: u32 = 10;
 /// `BPF_SOCK_OPS_STATE_CB_FLAG`.
 const STATE_FLAG: u32 = 1 << 2;
 const TCP_CLOSE: u32 = 7;
+const TCP_SYN_SENT: u32 = 2;
 
 /// The hook's answer is ignored for these operations.
 const IGNORED: u32 = 1;
@@ -40,11 +45,52 @@ const IGNORED: u32 = 1;
 pub fn hand_over(ctx: &SockOpsContext) -> u32 {
     match ctx.op() {
         TCP_CONNECT => announce(ctx),
+        ACTIVE_ESTABLISHED => watch_upstream(ctx),
         PASSIVE_ESTABLISHED => take_over(ctx),
         STATE_CHANGED if ctx.arg(1) == TCP_CLOSE => closed(ctx),
         _ => {}
     }
     IGNORED
+}
+
+/// A socket that asked for it has closed: a captured client's, or one of the agent's two.
+#[inline(always)]
+fn closed(ctx: &SockOpsContext) {
+    let socket = socket(ctx);
+    if socket.is_null() {
+        return;
+    }
+    // SAFETY: map and socket are valid; no value is created.
+    let flow: *mut Flow =
+        unsafe { bpf_sk_storage_get(map_pointer(&maps::FLOWS), socket, null_mut(), 0) }.cast();
+    // SAFETY: checked for null; storage lives as long as the socket.
+    if !flow.is_null() && unsafe { (*flow).end } == Flow::END_ACCEPTED {
+        // SAFETY: as above.
+        account::closed(ctx, Some(unsafe { &*flow }));
+        return;
+    }
+    let tuple = tuple(ctx, false);
+    if account::is_upstream(socket) {
+        let _absent = maps::UPSTREAMS.remove(tuple);
+        let end = UpstreamEnd::new(tuple.netns_cookie, tuple.client_address, tuple.client_port);
+        let _taken = maps::CLIENTS.remove(end);
+        // One that never was established was not counted as opened.
+        if ctx.arg(0) != TCP_SYN_SENT {
+            account::closed(ctx, None);
+        }
+        return;
+    }
+    let was_pending = maps::PENDING.remove(tuple).is_ok();
+    // SAFETY: checked for null; storage lives as long as the socket.
+    if !flow.is_null() && unsafe { (*flow).listener_port == (*flow).original.port } {
+        // It was noted and not redirected: it may have gone anywhere.
+        return;
+    }
+    if was_pending {
+        // Nobody had taken it over: its SYN was lost, or it left before the agent's end was established.
+        emit::count(Counter::NotArrived);
+    }
+    emit::count(Counter::Closed);
 }
 
 /// The client's end: note the flow under the connection's tuple. The agent's end towards a captured server: note the
@@ -87,8 +133,7 @@ fn announce(ctx: &SockOpsContext) {
 
 #[inline(always)]
 fn announce_own(ctx: &SockOpsContext, socket: *mut c_void) {
-    // SAFETY: map and socket are valid; no value is created.
-    if unsafe { bpf_sk_storage_get(map_pointer(&maps::EXEMPT), socket, null_mut(), 0) }.is_null() {
+    if !account::is_upstream(socket) {
         return;
     }
     let tuple = tuple(ctx, false);
@@ -105,17 +150,13 @@ fn announce_own(ctx: &SockOpsContext, socket: *mut c_void) {
     }
 }
 
-/// A connection that was noted is over: what is left of its notes goes.
+/// A connection of the agent's own has come to be: count it.
 #[inline(always)]
-fn closed(ctx: &SockOpsContext) {
-    let tuple = tuple(ctx, false);
-    if maps::UPSTREAMS.remove(tuple).is_ok() {
-        let end = UpstreamEnd::new(tuple.netns_cookie, tuple.client_address, tuple.client_port);
-        let _taken = maps::CLIENTS.remove(end);
-        return;
+fn watch_upstream(ctx: &SockOpsContext) {
+    let socket = socket(ctx);
+    if !socket.is_null() && account::is_upstream(socket) {
+        account::watch(ctx, FlowTotals::ROLE_UPSTREAM);
     }
-    let _absent = maps::PENDING.remove(tuple);
-    emit::count(Counter::Closed);
 }
 
 /// The agent's end: move the flow from PENDING to the accepted socket.
@@ -143,6 +184,7 @@ fn take_over(ctx: &SockOpsContext) {
     };
     if !stored.is_null() {
         emit::count(Counter::HandedOver);
+        account::watch(ctx, FlowTotals::ROLE_ACCEPTED);
     }
     let _present = maps::PENDING.remove(tuple);
 }

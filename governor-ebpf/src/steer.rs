@@ -82,11 +82,11 @@ pub fn steer(ctx: &SkLookupContext) -> u32 {
     let now_ns = unsafe { bpf_ktime_get_ns() };
     let original = OriginalDestination { address: local, port, family: family as u16 };
     if redirect::is_heartbeat_stale(now_ns) {
-        return without_agent(rule, netns_cookie, now_ns, original, EventCause::InboundHeartbeatStale);
+        return without_agent(rule, &tuple, now_ns, original, EventCause::InboundHeartbeatStale);
     }
     let listener = ListenerKey { netns_cookie, family, slot: 0 };
     if maps::INBOUND_LISTENERS.redirect_sk_lookup(ctx, listener, 0).is_err() {
-        return without_agent(rule, netns_cookie, now_ns, original, EventCause::InboundListenerGone);
+        return without_agent(rule, &tuple, now_ns, original, EventCause::InboundListenerGone);
     }
     emit::count(Counter::InboundSteered);
     PASS
@@ -96,7 +96,7 @@ pub fn steer(ctx: &SkLookupContext) -> u32 {
 #[inline(always)]
 fn without_agent(
     rule: Rule,
-    netns_cookie: u64,
+    tuple: &FlowTuple,
     at_ns: u64,
     original: OriginalDestination,
     cause: EventCause,
@@ -109,11 +109,16 @@ fn without_agent(
     });
     emit::event(&Event {
         at_ns,
-        netns_cookie,
+        netns_cookie: tuple.netns_cookie,
         process: process::none(),
         original,
         cause: cause as u16,
         passed: passed as u16,
     });
-    if passed { PASS } else { DROP }
+    if !passed {
+        return DROP;
+    }
+    // Nobody of the agent's takes it over; the server's socket must not count as the agent's.
+    let _absent = maps::PENDING.remove(tuple);
+    PASS
 }

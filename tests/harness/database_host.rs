@@ -61,7 +61,11 @@ impl DatabaseHost {
         postgres.authenticate(&format!("host all all all {word}"))?;
         let mut more = options.more.clone();
         write!(more, "\n[[capture.inbound]]\n{inbound}\nclients = {:?}\n", group.clients())?;
-        let options = Options { more, network: Some(host.path()), ..options.clone() };
+        let options = Options {
+            more,
+            launcher: vec!["nsenter".into(), format!("--net={}", host.path())],
+            ..options.clone()
+        };
         // What is captured on the way out is another port.
         let governor = Governor::start(&group, PORT + 1, &options)?;
         Ok(Self { governor, postgres, group, host, remote })

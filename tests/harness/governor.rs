@@ -34,8 +34,8 @@ pub struct Options {
     pub server_settings: Vec<&'static str>,
     /// Major version of the server; `None` is the distribution's own.
     pub server_version: Option<u32>,
-    /// Path of the network namespace that the agent runs in; `None` is this program's own.
-    pub network: Option<String>,
+    /// A program and its arguments that start the agent, such as `setpriv …`.
+    pub launcher: Vec<String>,
 }
 
 impl Default for Options {
@@ -50,7 +50,7 @@ impl Default for Options {
             more: String::new(),
             server_settings: vec![],
             server_version: None,
-            network: None,
+            launcher: vec![],
         }
     }
 }
@@ -61,7 +61,7 @@ pub struct Governor {
     dir: TempDir,
     host_group: PathBuf,
     profile: Option<&'static str>,
-    network: Option<String>,
+    launcher: Vec<String>,
     child: Option<Child>,
 }
 
@@ -87,7 +87,7 @@ impl Governor {
             dir,
             host_group: group.agent_host(),
             profile: options.profile,
-            network: options.network.clone(),
+            launcher: options.launcher.clone(),
             child: None,
         };
         let policy_dir = (!options.policies.is_empty()).then_some(policies);
@@ -130,11 +130,11 @@ impl Governor {
 
     /// `governor run …` in its cgroup, as [`Self::launch`] starts it but without the ready descriptor.
     pub fn run_command(&self) -> Result<Command> {
-        let mut command = match &self.network {
-            Some(network) => {
-                let mut nsenter = Command::new("nsenter");
-                nsenter.arg(format!("--net={network}")).arg(binary()?);
-                nsenter
+        let mut command = match self.launcher.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary()?);
+                command
             }
             None => Command::new(binary()?),
         };

@@ -1,6 +1,7 @@
 //! From the checked configuration to the parts of a running agent.
 
 use super::agent::{KernelSlot, Running};
+use super::completeness::Bookkeeper;
 use super::handle::{Handle, HandleParts};
 use super::life::{GapLog, LifeKeeper, Trouble};
 use super::options::RunOptions;
@@ -9,6 +10,7 @@ use crate::engine::model::Timestamp;
 use crate::engine::session::{Discovery, EngineLimits, InferenceLimits, Labels, TlsMode};
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
 use crate::host::clock;
+use crate::host::completeness::Books;
 use crate::host::config::{self, Approver, CancelUnknown, Config};
 use crate::host::discovery::{DiscoveryFile, DiscoveryKeeper};
 use crate::host::glass::GlassKeeper;
@@ -27,8 +29,8 @@ use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use tokio::sync::watch;
+use std::sync::mpsc::Receiver;
+use tokio::sync::{oneshot, watch};
 
 /// Everything, not yet running.
 pub(super) struct Built {
@@ -36,15 +38,19 @@ pub(super) struct Built {
     pub listeners: Vec<TcpListener>,
     /// Of connections that arrive for servers of this host.
     pub inbound_listeners: Vec<TcpListener>,
-    pub servers: Option<Arc<ServerKeeper>>,
+    pub servers: Option<Servers>,
     pub shared: Arc<Shared>,
     pub kernel: KernelSlot,
     pub data: Arc<DiscoveryKeeper>,
     /// Holds that an earlier run left unanswered.
     pub lost: Vec<Approval>,
     pub reveal: RevealKeeper,
+    pub bookkeeper: Arc<Bookkeeper>,
     pub life: Arc<LifeKeeper>,
 }
+
+/// Who looks for servers of this host, and the requests to look again.
+pub(super) type Servers = (Arc<ServerKeeper>, Receiver<oneshot::Sender<()>>);
 
 /// Builds in an order in which nothing has to be undone on the host if a later step fails.
 pub(super) fn build(
@@ -89,6 +95,7 @@ pub(super) fn build(
         tls: Arc::new(tls),
         retries: proxy::Retries::default(),
         metrics: metrics.clone(),
+        books: Arc::new(Books::default()),
         masker: Masker {
             detectors: Arc::new(Detectors::with_user_defined(config.masking.detectors.clone())?),
             keys: masking_keys.ring(),
@@ -112,17 +119,26 @@ pub(super) fn build(
         connections_per_source_max: config.limits.connections_per_source_max,
         drain,
     });
+    let closed_sockets = kernel.take_closed_sockets()?;
     let kernel: KernelSlot = Arc::new(Mutex::new(Some(kernel)));
     let servers = (!config.capture.inbound.is_empty()).then(|| {
         let ports = inbound_ports(config);
         let servers = inbound_servers(config);
         let keeper = Arc::new(ServerKeeper::new(servers, mount.clone(), ports.clone(), kernel.clone()));
-        let looking = keeper.clone();
-        let look_again = Arc::new(move || looking.look_again());
+        let (look_again, asked) = std::sync::mpsc::channel();
         // It was not set before.
-        let _first = shared.inbound.set(Inbound { ports, clients, look_again, off: AtomicBool::new(false) });
-        keeper
+        let _first = shared.inbound.set(Inbound { ports, clients, look_again });
+        (keeper, asked)
     });
+    let bookkeeper = Arc::new(Bookkeeper::new(
+        shared.books.clone(),
+        closed_sockets,
+        kernel.clone(),
+        ledger.clone(),
+        metrics.clone(),
+        u64::try_from(config.audit.checkpoint_interval.as_nanos()).unwrap_or(u64::MAX),
+        now,
+    ));
     let glass = GlassKeeper { glass: shared.glass.clone(), ledger: ledger.clone(), metrics: metrics.clone() };
     let reveal = RevealKeeper { keys: masking_keys, ledger: ledger.clone() };
     let data = Arc::new(DiscoveryKeeper::new(discovery, discovery_file, ledger.clone(), metrics.clone()));
@@ -136,6 +152,7 @@ pub(super) fn build(
         reveal: reveal.clone(),
         data: data.clone(),
         shared: shared.clone(),
+        bookkeeper: bookkeeper.clone(),
         gaps: gaps.clone(),
         trouble: trouble.clone(),
     };
@@ -149,7 +166,19 @@ pub(super) fn build(
     });
     let life =
         Arc::new(LifeKeeper::new(state, kernel.clone(), ledger, shared.metrics.clone(), gaps, trouble));
-    Ok(Built { handle, listeners, inbound_listeners, servers, shared, kernel, data, lost, reveal, life })
+    Ok(Built {
+        handle,
+        listeners,
+        inbound_listeners,
+        servers,
+        shared,
+        kernel,
+        data,
+        lost,
+        reveal,
+        life,
+        bookkeeper,
+    })
 }
 
 /// What earlier runs knew of columns. Damage costs what is damaged, and is told.

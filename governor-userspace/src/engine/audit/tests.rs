@@ -502,6 +502,17 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             statements: 1,
             bytes_from_client: 2,
             bytes_from_database: 3,
+            sockets: Some(SessionSockets::default()),
+        }),
+        AuditEvent::Completeness(Box::default()),
+        AuditEvent::CompletenessMismatch(CompletenessMismatch {
+            kind: MismatchKind::Unaudited,
+            side: Side::Client,
+            counted: 1,
+            audited: 2,
+            socket: 3,
+            pid: Some(4),
+            uid: None,
         }),
         AuditEvent::AgentGap(Box::new(AgentGap {
             from: "2026-01-01T00:00:00.000000Z".into(),

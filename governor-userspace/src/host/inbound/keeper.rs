@@ -7,7 +7,10 @@ use crate::host::proxy::{InboundPorts, PortRule};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// A server as the configuration names it.
 #[derive(Clone, Debug)]
@@ -56,8 +59,23 @@ impl ServerKeeper {
         Self { servers, cgroup2_mount, ports, kernel, seen: Mutex::default() }
     }
 
+    /// Looks until `stop`, at once where somebody asks for it. Needs what it takes to attach programs.
+    pub fn run(&self, asked: &mpsc::Receiver<oneshot::Sender<()>>, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            match asked.recv_timeout(TICK) {
+                Ok(done) => {
+                    self.look_again();
+                    // Whoever asked may have left.
+                    let _ = done.send(());
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => self.tick(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
     /// Looks again where listening sockets have come or gone. Cheap where nothing has.
-    pub fn tick(&self) {
+    fn tick(&self) {
         let now = listening();
         if self.seen.lock().listening != now {
             self.look(now);
@@ -145,5 +163,7 @@ fn tell(told: &mut BTreeSet<String>, what: String, say: impl FnOnce()) {
     }
 }
 
+/// How soon a server that has come or gone is seen, where nobody asks.
+const TICK: Duration = Duration::from_millis(500);
 /// Things that are said once; more of them are not said.
 const TOLD_COUNT_MAX: usize = 256;

@@ -27,6 +27,19 @@ pub(super) struct HeldLink {
     pub link: HeldFd,
 }
 
+impl HeldLink {
+    pub(super) fn release(self) {
+        if let HeldFd::Pinned(pinned) = self.link
+            && let Err(error) = pinned.unpin()
+        {
+            tracing::warn!(
+                program = self.program, place = %self.place.display(), %error,
+                "a pinned program could not be taken off"
+            );
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum HeldFd {
     /// Goes with the process.
@@ -133,6 +146,17 @@ impl Kernel {
         if self.steers { self.attach_steer() } else { Ok(()) }
     }
 
+    /// Takes the hooks off that send connections to governor. Those that it has already stay known and counted.
+    pub fn stop_redirecting(&mut self) {
+        let (mut redirecting, others): (Vec<HeldLink>, Vec<HeldLink>) =
+            self.links.drain(..).partition(|held: &HeldLink| held.redirects() > 0);
+        self.links = others;
+        // Nor may they come back by themselves.
+        self.waiting.retain(|(program, _)| !program.starts_with("connect"));
+        redirecting.sort_by_key(HeldLink::redirects);
+        redirecting.into_iter().rev().for_each(HeldLink::release);
+    }
+
     /// What steers and redirects first.
     fn release_links(&mut self) {
         self.links.sort_by_key(HeldLink::redirects);
@@ -163,17 +187,6 @@ impl HeldLink {
         match &self.link {
             HeldFd::Open(_) => true,
             HeldFd::Pinned(pinned) => pinned.is_on().unwrap_or(true),
-        }
-    }
-
-    pub(super) fn release(self) {
-        if let HeldFd::Pinned(pinned) = self.link
-            && let Err(error) = pinned.unpin()
-        {
-            tracing::warn!(
-                program = self.program, place = %self.place.display(), %error,
-                "a pinned program could not be taken off"
-            );
         }
     }
 }

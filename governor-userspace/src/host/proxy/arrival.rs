@@ -3,6 +3,7 @@
 //! A door is a listener and what its connections have in common. What the relay needs to know of a connection
 //! before its first byte is the same behind every door.
 
+use super::account::Account;
 use super::inbound::{self, Ends};
 use super::socket::Socket;
 use super::worker::Shared;
@@ -31,12 +32,25 @@ pub(super) enum Who {
     Remote(IpAddr),
 }
 
+impl Door {
+    /// The kernel counts the sockets that were accepted here, so governor must too.
+    pub(super) fn is_counted(&self) -> bool {
+        match self {
+            Self::Redirected => true,
+            // Those that the kernel knows the process of: see `Arrival::counted`.
+            Self::Inbound => false,
+        }
+    }
+}
+
 /// A connection before its first byte.
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub who: Who,
     /// The client's end.
     pub client: Option<Endpoint>,
+    /// The kernel counts the accepted socket, so governor must too.
+    pub counted: bool,
     /// What its rule says of TLS.
     pub tls: TlsMode,
     pub route: Route,
@@ -49,6 +63,8 @@ pub(super) struct Route {
     pub destination: Endpoint,
     /// To a server of this host that has to see the client.
     pub ends: Option<Ends>,
+    /// Accounts for every connection that is made this way.
+    pub account: Account,
 }
 
 impl Arrival {
@@ -74,11 +90,13 @@ fn redirected(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason
     let peer = socket.tcp().and_then(|tcp| tcp.peer_addr().ok());
     let rule = shared.ports.iter().find(|rule| rule.port == flow.original.port());
     Ok(Arrival {
+        counted: true,
         tls: rule.map_or(TlsMode::Refuse, |rule| rule.tls),
         client: peer.map(|peer| Endpoint::tcp(peer.ip().to_canonical(), peer.port())),
         route: Route {
             destination: Endpoint::tcp(flow.original.ip().to_canonical(), flow.original.port()),
             ends: None,
+            account: Account::new(shared.books.clone()),
         },
         who: of_process(flow),
     })

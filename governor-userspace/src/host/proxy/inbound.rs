@@ -4,9 +4,11 @@
 //! address would be decided by governor's own.
 
 use super::PortRule;
+use super::account::Account;
 use super::arrival::{Arrival, Route, Who, of_process};
 use super::socket::Socket;
 use super::worker::Shared;
+use crate::engine::audit::Side;
 use crate::engine::model::Endpoint;
 use crate::host::kernel::{Announced, Clients};
 use crate::host::telemetry::RefusedReason;
@@ -15,10 +17,10 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// Ports of captured servers, as far as they are known. Ports are added while governor runs, and stay.
@@ -45,10 +47,9 @@ impl InboundPorts {
 pub struct Inbound {
     pub ports: Arc<InboundPorts>,
     pub clients: Clients,
-    /// Looks for servers whose sockets are in a cgroup that was not known. Blocks.
-    pub look_again: Arc<dyn Fn() + Send + Sync>,
-    /// The hooks are off: whoever connects now is not captured, and no server takes a client over.
-    pub off: AtomicBool,
+    /// Looks for servers whose sockets are in a cgroup that was not known.
+    /// Whoever connects may not do that itself: it asks, and is told when it is done.
+    pub look_again: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 impl fmt::Debug for Inbound {
@@ -100,10 +101,16 @@ pub(super) fn arrived(socket: &Socket, shared: &Shared) -> Result<Arrival, Refus
     };
     let endpoint = |of: SocketAddr| Endpoint::tcp(of.ip().to_canonical(), of.port());
     Ok(Arrival {
-        who,
         client: Some(endpoint(ends.client)),
+        // Of other hosts' clients the kernel side knows nothing.
+        counted: matches!(who, Who::Process(_)),
+        who,
         tls: rule.tls,
-        route: Route { destination: endpoint(ends.server), ends: Some(ends) },
+        route: Route {
+            destination: endpoint(ends.server),
+            ends: Some(ends),
+            account: Account::new(shared.books.clone()),
+        },
     })
 }
 
@@ -121,21 +128,26 @@ fn is_of_this_host(client: IpAddr, server: IpAddr) -> bool {
 }
 
 /// A connection to the server that it takes for the client's.
-pub(super) async fn dial(shared: &Shared, ends: Ends) -> io::Result<TcpStream> {
+pub(super) async fn dial(shared: &Shared, ends: Ends, account: &Account) -> io::Result<Socket> {
     let inbound = shared.inbound.get().ok_or(io::ErrorKind::Unsupported)?;
     let deadline = Instant::now() + shared.connect_timeout;
     let late =
         |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {:?}", shared.connect_timeout));
-    let (stream, announced) = timeout_at(deadline, connect(shared, inbound, ends)).await.map_err(late)??;
-    if inbound.off.load(Ordering::Acquire) || is_taken(&announced, Instant::now() + TAKEN_WITHIN).await? {
+    let (stream, announced) =
+        timeout_at(deadline, connect(shared, inbound, ends, account)).await.map_err(late)??;
+    if is_taken(&announced, Instant::now() + TAKEN_WITHIN).await? {
         return Ok(stream);
     }
     // A server that was started a moment ago, perhaps; or one whose queue is full. What its socket did not take over at
     // the handshake it takes no more.
     drop((announced, stream));
-    let look_again = inbound.look_again.clone();
-    tokio::task::spawn_blocking(move || look_again()).await.map_err(io::Error::other)?;
-    let (stream, announced) = timeout_at(deadline, connect(shared, inbound, ends)).await.map_err(late)??;
+    let (asked, done) = oneshot::channel();
+    if inbound.look_again.send(asked).is_ok() {
+        // An agent that stops does not look any more.
+        let _ = timeout_at(deadline, done).await;
+    }
+    let (stream, announced) =
+        timeout_at(deadline, connect(shared, inbound, ends, account)).await.map_err(late)??;
     if is_taken(&announced, deadline).await? {
         return Ok(stream);
     }
@@ -145,14 +157,20 @@ pub(super) async fn dial(shared: &Shared, ends: Ends) -> io::Result<TcpStream> {
     )))
 }
 
-async fn connect(shared: &Shared, inbound: &Inbound, ends: Ends) -> io::Result<(TcpStream, Announced)> {
+async fn connect(
+    shared: &Shared,
+    inbound: &Inbound,
+    ends: Ends,
+    account: &Account,
+) -> io::Result<(Socket, Announced)> {
     let socket = if ends.server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     shared.exemption.mark(socket.as_fd()).map_err(io::Error::other)?;
     let mut source = ends.server;
     source.set_port(0);
     socket.bind(source)?;
     let announced = inbound.clients.announce(socket.as_fd(), ends.client).map_err(io::Error::other)?;
-    Ok((socket.connect(ends.server).await?, announced))
+    let stream = socket.connect(ends.server).await?;
+    Ok((account.counted(Socket::Tcp(stream), Side::Database), announced))
 }
 
 /// Whether the server's end has taken the client over, which mostly it has when `connect()` returns.

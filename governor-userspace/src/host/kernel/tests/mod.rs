@@ -9,3 +9,4 @@ mod lifecycle;
 mod remains;
 mod sockets;
 mod stage;
+mod totals;
