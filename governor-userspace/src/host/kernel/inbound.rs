@@ -113,8 +113,6 @@ impl Kernel {
 
     /// Before anything is attached: rules, and the namespace that `steer` will be attached to.
     pub(super) fn write_inbound(&mut self, options: &InboundOptions) -> Result<(), KernelError> {
-        let program: &mut SkLookup = program_mut(&mut self.ebpf, STEER)?;
-        program.load().map_err(|error| super::load::program_error(STEER, &error))?;
         let cookie = self.own_netns_cookie()?;
         self.inbound_namespace.set(0, cookie, 0).map_err(broken("INBOUND_NAMESPACE"))?;
         for rule in &options.rules {

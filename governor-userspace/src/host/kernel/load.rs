@@ -8,7 +8,7 @@ use super::pins::{PinDirectory, Previous};
 use super::totals::{self, ClosedSockets, ListenerTotals};
 use super::{CaptureRule, Clients, KernelError, KernelEvents, KernelOptions, inspect, probe};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf, SockHash};
-use aya::programs::{CgroupSock, CgroupSockAddr, ProgramError, SockOps};
+use aya::programs::{CgroupSock, CgroupSockAddr, ProgramError, SkLookup, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use governor_common::capture::{
     GuardedPort, InboundPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings,
@@ -106,6 +106,8 @@ impl Kernel {
             let found: &mut SockOps = program_mut(&mut ebpf, program)?;
             found.load().map_err(|error| program_error(program, &error))?;
         }
+        let found: &mut SkLookup = program_mut(&mut ebpf, STEER)?;
+        found.load().map_err(|error| program_error(STEER, &error))?;
         let found: &mut CgroupSock = program_mut(&mut ebpf, CREATE_SOCKET)?;
         found.load().map_err(|error| program_error(CREATE_SOCKET, &error))?;
         if let Some(pins) = pins {
@@ -408,7 +410,7 @@ fn object_error(error: &EbpfError) -> KernelError {
     KernelError::Object { reason: chain(error) }
 }
 
-pub(super) fn program_error(program: &'static str, error: &ProgramError) -> KernelError {
+fn program_error(program: &'static str, error: &ProgramError) -> KernelError {
     match error {
         ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
             not_permitted(&format!("load program {program}"))
