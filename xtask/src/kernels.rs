@@ -163,8 +163,14 @@ fn guest_files() -> Result<PathBuf> {
     shell::run(Command::new("strip").arg("-o").arg(root.join("tests")).arg(&tests))?;
     let mut programs = vec![tests];
     for tool in TOOLS {
-        let Some(found) = shell::find(tool) else { continue };
-        // python3 is a link to python3.N, and the library's directory has that name.
+        // The distribution's own: one found on the PATH may be a version manager's wrapper.
+        let Some(found) = ["/usr/bin", "/usr/sbin", "/sbin"]
+            .map(|place| Path::new(place).join(tool))
+            .into_iter()
+            .find(|file| file.exists())
+        else {
+            continue;
+        };
         let real = fs::canonicalize(&found)?;
         fs::copy(&real, root.join("usr/bin").join(tool))?;
         programs.push(real);

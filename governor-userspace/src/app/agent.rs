@@ -7,6 +7,7 @@ use super::kernel_events::EventRecorder;
 use super::kernel_watch::{self, KernelWatch};
 use super::life::{GapLog, LifeKeeper, Trouble};
 use super::record;
+use super::upgrade::Launcher;
 use crate::engine::approval::State;
 use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, Completeness, HoldEnd};
 use crate::engine::session::explain::{Explanation, Question, explain};
@@ -43,6 +44,7 @@ pub(super) struct Running {
     pub bookkeeper: Arc<Bookkeeper>,
     pub gaps: GapLog,
     pub trouble: Trouble,
+    pub launcher: Launcher,
 }
 
 impl Agent for Running {
@@ -142,6 +144,14 @@ impl Agent for Running {
         })
     }
 
+    fn upgrade(&self) -> Result<u32, String> {
+        self.launcher.launch()
+    }
+
+    fn upgrade_failure(&self) -> Option<String> {
+        self.launcher.failure()
+    }
+
     fn kernel_trouble(&self) -> Option<String> {
         self.trouble.lock().clone()
     }
@@ -179,15 +189,23 @@ pub(super) fn record_start(
         profile: config.policy.profile.as_str().into(),
         policy: handle.status().policy_version,
     }))];
-    for approval in lost {
-        if let State::Ended { answer, .. } = &approval.state {
-            let end = HoldEnd { approval: approval.request.id.clone(), answer: answer.clone() };
-            let session = Some(approval.request.session.clone());
-            records.push(AuditRecord { session, ..record(AuditEvent::HoldEnd(end)) });
-        }
-    }
+    records.extend(lost_holds(lost));
     ledger.append(&records)?;
     Ok(())
+}
+
+/// Holds whose connection is gone with its agent.
+pub(super) fn lost_holds(lost: &[Approval]) -> Vec<AuditRecord> {
+    let ended = lost.iter().filter_map(|approval| match &approval.state {
+        State::Ended { answer, .. } => Some((approval, answer)),
+        State::Pending => None,
+    });
+    let records = ended.map(|(approval, answer)| {
+        let end = HoldEnd { approval: approval.request.id.clone(), answer: answer.clone() };
+        let session = Some(approval.request.session.clone());
+        AuditRecord { session, ..record(AuditEvent::HoldEnd(end)) }
+    });
+    records.collect()
 }
 
 /// Threads and tasks that run beside the data path; dropping it ends them.

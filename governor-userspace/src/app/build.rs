@@ -5,6 +5,7 @@ use super::completeness::Bookkeeper;
 use super::handle::{Handle, HandleParts};
 use super::life::{GapLog, LifeKeeper, Trouble};
 use super::options::RunOptions;
+use super::upgrade::Launcher;
 use crate::engine::masking::{Detectors, Masker};
 use crate::engine::model::Timestamp;
 use crate::engine::session::{Discovery, EngineLimits, InferenceLimits, Labels, TlsMode};
@@ -16,7 +17,9 @@ use crate::host::discovery::{DiscoveryFile, DiscoveryKeeper};
 use crate::host::glass::GlassKeeper;
 use crate::host::identity::Identifier;
 use crate::host::inbound::{InboundServer, ServerKeeper};
-use crate::host::kernel::{CaptureRule, InboundOptions, InboundRule, Kernel, KernelOptions, cgroup2_mount};
+use crate::host::kernel::{
+    CaptureRule, Exemption, InboundOptions, InboundRule, Kernel, KernelOptions, cgroup2_mount,
+};
 use crate::host::ledger::{Ledger, LedgerOptions};
 use crate::host::masking::{KeySource, MaskingKeys, RevealKeeper};
 use crate::host::policy::PolicyStore;
@@ -52,28 +55,35 @@ pub(super) struct Built {
 /// Who looks for servers of this host, and the requests to look again.
 pub(super) type Servers = (Arc<ServerKeeper>, Receiver<oneshot::Sender<()>>);
 
-/// Builds in an order in which nothing has to be undone on the host if a later step fails.
-pub(super) fn build(
+/// What two agents of one instance may have at the same time.
+pub(super) struct Prepared {
+    metrics: Arc<Metrics>,
+    policy: Arc<PolicyStore>,
+    masking_keys: Arc<MaskingKeys>,
+    tls: Tls,
+    identifier: Identifier,
+    detectors: Arc<Detectors>,
+    kernel: Kernel,
+    exemption: Exemption,
+    listeners: Vec<TcpListener>,
+    inbound_listeners: Vec<TcpListener>,
+}
+
+/// The slow part of a start, which changes nothing for anybody. `beside` are the pins of a living agent that is taken over
+/// from. Dropping the result undoes it.
+pub(super) fn prepare(
     options: &RunOptions,
     config: &Config,
-    drain: watch::Receiver<Drain>,
-) -> anyhow::Result<Built> {
-    let now = clock::now();
+    beside: Option<PathBuf>,
+) -> anyhow::Result<Prepared> {
     let state = options.state_dir.as_path();
-    let metrics = Arc::new(Metrics::new()?);
-    let ledger = Ledger::open(ledger_options(state, config), now)?;
     let policy = Arc::new(PolicyStore::open(config.policy.options())?);
-    let masking_keys = Arc::new(MaskingKeys::open(key_source(state, config), now)?);
-    let limits = ApprovalLimits { pending_max: config.approvals.pending_max, ..ApprovalLimits::default() };
+    let masking_keys = Arc::new(MaskingKeys::open(key_source(state, config), clock::now())?);
     let tls = open_tls(state, config)?;
-    let (approvals, lost) = ApprovalStore::open(state.join("approvals"), limits, metrics.clone(), now)?;
-    let approvals = Arc::new(approvals);
-    let discovery_file = DiscoveryFile::new(state.join("discovery.jsonl"));
-    let discovery = open_discovery(&discovery_file, config, now)?;
-
     let mount = cgroup2_mount()?;
     let identifier = Identifier::new(config.identity.rules.clone(), mount.clone())?;
-    let mut kernel = Kernel::load(&kernel_options(state, config, &mount)?)?;
+    let detectors = Arc::new(Detectors::with_user_defined(config.masking.detectors.clone())?);
+    let mut kernel = Kernel::load(&KernelOptions { beside, ..kernel_options(state, config, &mount)? })?;
     let exemption = kernel.exemption()?;
     let listeners = proxy::bind(&exemption)?;
     for listener in &listeners {
@@ -84,7 +94,50 @@ pub(super) fn build(
     for listener in &inbound_listeners {
         kernel.serve_inbound(listener.as_fd())?;
     }
-    let clients = kernel.clients();
+    Ok(Prepared {
+        metrics: Arc::new(Metrics::new()?),
+        policy,
+        masking_keys,
+        tls,
+        identifier,
+        detectors,
+        kernel,
+        exemption,
+        listeners,
+        inbound_listeners,
+    })
+}
+
+/// Opens what only one agent may have, and puts everything together.
+pub(super) fn build(
+    options: &RunOptions,
+    config: &Config,
+    prepared: Prepared,
+    drain: watch::Receiver<Drain>,
+) -> anyhow::Result<Built> {
+    let now = clock::now();
+    let state = options.state_dir.as_path();
+    let Prepared {
+        metrics,
+        policy,
+        masking_keys,
+        tls,
+        identifier,
+        detectors,
+        mut kernel,
+        exemption,
+        listeners,
+        inbound_listeners,
+    } = prepared;
+    let ledger = Ledger::open(ledger_options(state, config), now)?;
+    let limits = ApprovalLimits { pending_max: config.approvals.pending_max, ..ApprovalLimits::default() };
+    let approvals_dir = state.join("approvals");
+    let (approvals, lost) =
+        ApprovalStore::open_beside(approvals_dir, limits, metrics.clone(), now, options.take_over)?;
+    let approvals = Arc::new(approvals);
+    let discovery_file = DiscoveryFile::new(state.join("discovery.jsonl"));
+    let discovery = open_discovery(&discovery_file, config, now)?;
+    let (clients, mount) = (kernel.clients(), cgroup2_mount()?);
     let shared = Arc::new(Shared {
         flows: kernel.flows()?,
         exemption,
@@ -96,11 +149,7 @@ pub(super) fn build(
         retries: proxy::Retries::default(),
         metrics: metrics.clone(),
         books: Arc::new(Books::default()),
-        masker: Masker {
-            detectors: Arc::new(Detectors::with_user_defined(config.masking.detectors.clone())?),
-            keys: masking_keys.ring(),
-            settings: config.masking.transforms,
-        },
+        masker: Masker { detectors, keys: masking_keys.ring(), settings: config.masking.transforms },
         labels: Arc::new(labels(config)),
         engine_limits: engine_limits(config),
         rates: Arc::default(),
@@ -155,6 +204,7 @@ pub(super) fn build(
         bookkeeper: bookkeeper.clone(),
         gaps: gaps.clone(),
         trouble: trouble.clone(),
+        launcher: Launcher::of_this_process()?,
     };
     let handle = Handle::new(HandleParts {
         profile: config.policy.profile.as_str().into(),
@@ -280,6 +330,7 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
         raw_refused,
         pin_dir: Some(state.join("pins")),
         inbound,
+        beside: None,
         debug_log: config.log.level >= config::LogLevel::Debug,
     })
 }

@@ -73,13 +73,15 @@ impl Bookkeeper {
         let found = self.books.compare(now, closed, counters.as_ref());
         let differs = !found.is_empty();
         found.into_iter().for_each(|found| self.tell(now, found));
+        for (kind, count) in self.books.kinds() {
+            self.metrics.completeness_mismatches(kind, count);
+        }
         self.metrics.completeness(&self.books.sums(None));
         differs
     }
 
-    /// One thing that does not add up: in the log, in the metrics, in the audit.
+    /// One thing that does not add up: in the log and in the audit.
     fn tell(&self, now: Timestamp, (session, mismatch): Found) {
-        self.metrics.completeness_mismatch(mismatch.kind);
         tracing::error!(
             kind = mismatch.kind.as_str(),
             side = ?mismatch.side,

@@ -39,6 +39,14 @@ pub trait Agent: Send + Sync {
     fn gaps(&self) -> Gaps {
         Gaps::default()
     }
+    /// Starts the program that is installed now, which takes over from this one. Answers its process id.
+    fn upgrade(&self) -> Result<u32, String> {
+        Err("this agent cannot be upgraded".into())
+    }
+    /// Why the last upgrade came to nothing.
+    fn upgrade_failure(&self) -> Option<String> {
+        None
+    }
     /// What is wrong with the kernel programs or their pins now.
     fn kernel_trouble(&self) -> Option<String> {
         None
@@ -204,6 +212,9 @@ pub struct Status {
     pub open_connections: u64,
     #[serde(default)]
     pub gaps: Gaps,
+    /// Why the last upgrade came to nothing.
+    #[serde(default)]
+    pub upgrade_failure: Option<String>,
     pub metrics_address: Option<String>,
 }
 
@@ -343,6 +354,7 @@ impl Handle {
             kernel_side: shared.agent.kernel_side(),
             open_connections: shared.metrics.open_connections_left(),
             gaps: shared.agent.gaps(),
+            upgrade_failure: shared.agent.upgrade_failure(),
             metrics_address: shared.metrics_address.load().as_ref().clone(),
         }
     }
@@ -370,6 +382,11 @@ impl Handle {
         let result = self.shared.agent.reload_policy();
         self.shared.metrics.policy_reload(result.is_ok());
         result
+    }
+
+    /// See [`Agent::upgrade`].
+    pub fn upgrade(&self) -> Result<u32, String> {
+        self.shared.agent.upgrade()
     }
 
     /// See [`Agent::explain`].

@@ -4,7 +4,8 @@
 //! comparison itself runs beside the data path, several times a second.
 
 use crate::engine::audit::{
-    Accounted, CaptureCount, Completeness, Found, KernelCount, ReconcileLimits, Reconciler, Side, SocketCount,
+    Accounted, CaptureCount, Completeness, Found, KernelCount, MismatchKind, ReconcileLimits, Reconciler,
+    Side, SocketCount,
 };
 use crate::engine::model::Timestamp;
 use crate::host::kernel::{ClosedSockets, Counters, Fin, SocketTotals};
@@ -61,6 +62,11 @@ impl Books {
             books.lost(counters.totals_dropped.saturating_add(counters.totals_failed));
         }
         books.tick(now)
+    }
+
+    /// How many mismatches there were of each kind.
+    pub fn kinds(&self) -> Vec<(MismatchKind, u64)> {
+        self.reconciler.lock().kinds().collect()
     }
 
     /// The comparison as it stands.

@@ -6,6 +6,7 @@ pub mod completeness;
 pub mod config;
 pub mod discovery;
 pub mod glass;
+pub mod handover;
 pub mod identity;
 pub mod inbound;
 pub mod kernel;

@@ -79,6 +79,10 @@ pub struct Reconciler {
     /// Told by the kernel, not yet by governor.
     kernel: HashMap<u64, (KernelCount, Timestamp)>,
     found: Vec<Found>,
+    /// All that were found, by kind: more than are told one by one.
+    kinds: [u64; MismatchKind::ALL.len()],
+    /// Since when, and how many, are told one by one.
+    told: (Timestamp, usize),
     /// Lost by the kernel, and not yet matched by one that governor waits for in vain.
     lost_unmatched: u64,
     sums: Completeness,
@@ -109,6 +113,8 @@ impl Reconciler {
             governor_by_age: VecDeque::new(),
             kernel: HashMap::new(),
             found: Vec::new(),
+            kinds: [0; MismatchKind::ALL.len()],
+            told: (Timestamp::default(), 0),
             lost_unmatched: 0,
             sums: Completeness::default(),
         }
@@ -155,8 +161,17 @@ impl Reconciler {
         }
     }
 
+    /// How many there were of each kind, told one by one or not.
+    pub fn kinds(&self) -> impl Iterator<Item = (MismatchKind, u64)> {
+        MismatchKind::ALL.into_iter().zip(self.kinds)
+    }
+
     /// Gives up what has waited too long. Answers what did not add up since the last call.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Found> {
+        let (since, _) = self.told;
+        if now.since_ns(since) >= TOLD_NS {
+            self.told = (now, 0);
+        }
         let Self { kernel, open, limits, .. } = self;
         let overdue: Vec<u64> = kernel
             .iter()
@@ -279,7 +294,14 @@ impl Reconciler {
 
     fn note(&mut self, session: Option<SessionId>, mismatch: CompletenessMismatch) {
         self.sums.mismatches += 1;
-        if self.found.len() < FOUND_MAX {
+        let at = MismatchKind::ALL.iter().position(|kind| *kind == mismatch.kind);
+        if let Some(count) = at.and_then(|at| self.kinds.get_mut(at)) {
+            *count += 1;
+        }
+        // Who can cause one can cause many: a flood must not fill the audit.
+        let (_, told) = &mut self.told;
+        if *told < TOLD_MAX {
+            *told += 1;
             self.found.push((session, mismatch));
         }
     }
@@ -331,8 +353,9 @@ fn of(kernel: &KernelCount, mismatch: CompletenessMismatch) -> CompletenessMisma
 
 /// Ages of sockets that wait no more, kept before they are cleared away.
 const AGES_SPARE: usize = 1024;
-/// Records of one round; further ones are in the sums only.
-const FOUND_MAX: usize = 100;
+/// So many are told one by one in so long; further ones are in the sums only.
+const TOLD_MAX: usize = 100;
+const TOLD_NS: u64 = 60 * 1_000_000_000;
 
 #[cfg(test)]
 #[path = "reconcile_tests.rs"]

@@ -139,6 +139,26 @@ fn a_socket_that_the_kernel_never_told_of_is_a_mismatch_unless_it_admits_a_loss(
 }
 
 #[test]
+fn a_flood_is_counted_and_not_told_one_by_one() {
+    let mut books = reconciler();
+    let mut told = 0;
+    for cookie in 0..1000 {
+        books.ended(at(1), governor(cookie, 1, 1), Accounted::Session(session()));
+        books.counted(at(1), kernel(cookie, 2, 1));
+        told += books.tick(at(1)).len();
+    }
+    assert_eq!((told, books.sums().mismatches), (TOLD_MAX, 1000));
+    assert_eq!(
+        books.kinds().find(|(kind, _)| *kind == MismatchKind::BytesIn),
+        Some((MismatchKind::BytesIn, 1000))
+    );
+    books.tick(at(62));
+    books.ended(at(62), governor(2000, 1, 1), Accounted::Session(session()));
+    books.counted(at(62), kernel(2000, 2, 1));
+    assert_eq!(books.tick(at(62)).len(), 1);
+}
+
+#[test]
 fn what_waits_is_bounded() {
     let mut books = reconciler();
     for cookie in 0..1000 {

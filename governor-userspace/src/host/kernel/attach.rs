@@ -60,7 +60,7 @@ impl Kernel {
         }
         self.was_attached = true;
         let attached = self.attach_all().and_then(|()| match &mut self.pins {
-            Some(pins) => pins.remove_previous(),
+            Some(pins) => pins.remove_previous(self.beside.as_deref()),
             None => Ok(None),
         });
         match attached {
@@ -91,6 +91,34 @@ impl Kernel {
     /// they go with this.
     pub fn leave(mut self) -> Result<(), KernelError> {
         self.forget_listeners()
+    }
+
+    /// Takes the connect hooks off, and only them: another agent has its own on. Connections that these hooks sent
+    /// here keep the hooks that carry their identity, until [`Kernel::detach`].
+    pub fn yield_connections(&mut self) {
+        self.stop_redirecting();
+        self.waiting.clear();
+        self.yielded = true;
+    }
+
+    /// The agent that this one took over from is gone: so is what its kernel programs were still there for.
+    pub fn forget_predecessor(&mut self) -> Result<(), KernelError> {
+        self.beside = None;
+        match &mut self.pins {
+            Some(pins) if self.was_attached => pins.remove_previous(None).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes pins of agents that came and went while this one was there.
+    pub fn remove_strangers(&mut self) -> Result<(), KernelError> {
+        let beside = self.beside.clone();
+        self.pins.as_mut().map_or(Ok(()), |pins| pins.remove_previous(beside.as_deref()).map(drop))
+    }
+
+    /// Where this load's pins are.
+    pub fn generation(&self) -> Option<&Path> {
+        self.pins.as_ref().map(PinDirectory::generation)
     }
 
     fn attach_all(&mut self) -> Result<(), KernelError> {
@@ -128,11 +156,7 @@ impl Kernel {
             }
         }
         for cgroup in covering(raw_refused.iter()) {
-            let program: &mut CgroupSock = program_mut(ebpf, CREATE_SOCKET)?;
-            let attached = program
-                .attach(&cgroup.directory, CgroupAttachMode::Single)
-                .and_then(|id| program.take_link(id))
-                .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached));
+            let attached = attach_one(ebpf, CREATE_SOCKET, cgroup)?;
             hold(links, pins, CREATE_SOCKET, &cgroup.path, cgroup.id, attached)?;
         }
         for (program, attach_type) in CONNECT_HOOKS {
@@ -226,6 +250,13 @@ pub(super) fn attach_one(
     program: &'static str,
     cgroup: &Cgroup,
 ) -> Result<Result<FdLink, ProgramError>, KernelError> {
+    if program == CREATE_SOCKET {
+        let program: &mut CgroupSock = program_mut(ebpf, CREATE_SOCKET)?;
+        return Ok(program
+            .attach(&cgroup.directory, CgroupAttachMode::Single)
+            .and_then(|id| program.take_link(id))
+            .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached)));
+    }
     if ![HAND_OVER, SHOW_CLIENT].contains(&program) {
         return Ok(attach_socket_address(program_mut(ebpf, program)?, cgroup));
     }

@@ -4,7 +4,7 @@ use super::attach::{AttachmentMap, HeldFd, HeldLink};
 use super::cgroup::Cgroup;
 use super::error::{chain, is_permission, log_tail};
 use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
-use super::pins::{PinDirectory, Previous};
+use super::pins::{self, PinDirectory, Previous};
 use super::totals::{self, ClosedSockets, ListenerTotals};
 use super::{CaptureRule, Clients, KernelError, KernelEvents, KernelOptions, inspect, probe};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf, SockHash};
@@ -39,6 +39,10 @@ pub struct Kernel {
     pub(super) links: Vec<HeldLink>,
     /// Programs whose cgroup is gone: attached again when it is there again.
     pub(super) waiting: Vec<(&'static str, PathBuf)>,
+    /// Pins of the living agent that this one took over from.
+    pub(super) beside: Option<PathBuf>,
+    /// Another agent captures now.
+    pub(super) yielded: bool,
     pub(super) pins: Option<PinDirectory>,
     pub(super) previous: Option<Previous>,
     /// Something was attached once: from then on the pins stay until they are removed on purpose.
@@ -94,10 +98,13 @@ impl Kernel {
     }
 
     fn load_programs(options: &KernelOptions, pins: Option<&mut PinDirectory>) -> Result<Self, KernelError> {
-        let mut ebpf = EbpfLoader::new()
-            .verifier_log_level(VerifierLogLevel::default())
-            .load(OBJECT)
-            .map_err(|error| object_error(&error))?;
+        let mut loader = EbpfLoader::new();
+        loader.verifier_log_level(VerifierLogLevel::default());
+        if let Some(beside) = &options.beside {
+            // Otherwise each of the two agents would capture what the other dials.
+            loader.map_pin_path("EXEMPT", pins::map_pin(beside, "EXEMPT")?);
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|error| object_error(&error))?;
         for program in SOCKET_ADDRESS_PROGRAMS {
             let found: &mut CgroupSockAddr = program_mut(&mut ebpf, program)?;
             found.load().map_err(|error| program_error(program, &error))?;
@@ -144,6 +151,8 @@ impl Kernel {
             attached: false,
             links: Vec::new(),
             waiting: Vec::new(),
+            beside: options.beside.clone(),
+            yielded: false,
             pins: None,
             previous: None,
             was_attached: false,

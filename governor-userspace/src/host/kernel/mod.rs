@@ -69,6 +69,9 @@ pub struct KernelOptions {
     pub pin_dir: Option<PathBuf>,
     /// Capture of connections that arrive at this host's servers.
     pub inbound: Option<InboundOptions>,
+    /// Pins of a living agent that is taken over from, in the same pin directory: its marked sockets are this
+    /// agent's too, and its pins stay.
+    pub beside: Option<PathBuf>,
     /// One line of log per decision of the connect hooks.
     pub debug_log: bool,
 }

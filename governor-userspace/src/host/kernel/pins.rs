@@ -131,10 +131,14 @@ impl PinDirectory {
         Ok(lost.len())
     }
 
-    /// Removes every other generation, and says what the newest of them saw.
-    pub fn remove_previous(&mut self) -> Result<Option<Previous>, KernelError> {
+    pub fn generation(&self) -> &Path {
+        &self.generation
+    }
+
+    /// Removes every other generation but `kept`, and says what the newest of them saw.
+    pub fn remove_previous(&mut self, kept: Option<&Path>) -> Result<Option<Previous>, KernelError> {
         let mut generations = generations(&self.root)?;
-        generations.retain(|(_, path)| *path != self.generation);
+        generations.retain(|(_, path)| *path != self.generation && Some(path.as_path()) != kept);
         let previous = generations.last().and_then(|(_, path)| read_previous(path));
         for (_, path) in &generations {
             remove_generation(path)?;
@@ -180,6 +184,15 @@ pub(super) fn generations(root: &Path) -> Result<Vec<(u64, PathBuf)>, KernelErro
     }
     found.sort();
     Ok(found)
+}
+
+/// Where a map of a living agent is pinned; an error where it is not.
+pub(super) fn map_pin(generation: &Path, map: &str) -> Result<PathBuf, KernelError> {
+    let path = generation.join(format!("{MAP_PREFIX}{map}"));
+    match path.exists() {
+        true => Ok(path),
+        false => Err(failed(&path)("the agent that is taken over from has no such map")),
+    }
 }
 
 /// Pins of links in a generation.

@@ -294,6 +294,7 @@ fn failed(action: &'static str) -> impl Fn(std::io::Error) -> KernelError {
 }
 
 /// Maps whose names, beside `COUNTERS`, make a program governor's.
-const MARKS: [&str; 6] = ["FLOWS", "EXEMPT", "GUARDED_PORTS", "PENDING", "INBOUND_PORTS", "CLIENTS"];
+const MARKS: [&str; 7] =
+    ["FLOWS", "EXEMPT", "GUARDED_PORTS", "PENDING", "EVENTS", "INBOUND_PORTS", "CLIENTS"];
 /// A cgroup tree is never so deep; a loop cannot be in it.
 const CGROUP_DEPTH_MAX: usize = 32;

@@ -27,7 +27,7 @@ impl Kernel {
     /// Mends what was lost. Call it with every heartbeat. Without pins there is nothing to look at.
     pub fn tend(&mut self) -> Result<Mended, KernelError> {
         let mut mended = Mended::default();
-        if self.pins.is_none() {
+        if self.pins.is_none() || self.yielded {
             return Ok(mended);
         }
         let mut lost: Vec<(&'static str, PathBuf)> = self.waiting.clone();

@@ -27,7 +27,7 @@ mod upstream;
 mod worker;
 
 pub use arrival::Door;
-pub use cancel::CancelRegistry;
+pub use cancel::{CancelRegistry, Elsewhere};
 pub use inbound::{Inbound, InboundPorts};
 pub use listener::{Doors, ListenError, Listener, bind};
 pub use retries::Retries;

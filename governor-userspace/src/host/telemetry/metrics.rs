@@ -104,6 +104,7 @@ pub struct Metrics {
     gap_seconds: Counter,
     life_errors: IntCounter,
     kernel_whole: IntGauge,
+    predecessor: IntGauge,
     process_cpu: Counter,
     process_resident: IntGauge,
     process_virtual: IntGauge,
@@ -176,6 +177,7 @@ impl Metrics {
             gaps: Children::new(build.counters("governor_gaps_total")?).fill(),
             gap_seconds: build.counter_float("governor_gap_seconds_total")?,
             kernel_whole: build.gauge("governor_kernel_whole")?,
+            predecessor: build.gauge("governor_predecessor")?,
             life_errors: build.counter("governor_life_errors_total")?,
             process_cpu: build.counter_float("process_cpu_seconds_total")?,
             process_resident: build.gauge("process_resident_memory_bytes")?,
@@ -362,8 +364,11 @@ impl Metrics {
     }
 
     /// Something that the kernel counted and governor's records do not account for, or the other way round.
-    pub fn completeness_mismatch(&self, kind: MismatchKind) {
-        add(self.completeness_mismatches.at(kind, (), ()), 1);
+    /// `count` is of all since the start.
+    pub fn completeness_mismatches(&self, kind: MismatchKind, count: u64) {
+        if let Some(counter) = self.completeness_mismatches.at(kind, (), ()) {
+            advance(counter, count);
+        }
     }
 
     /// How the comparison stands.
@@ -404,6 +409,15 @@ impl Metrics {
     /// Whether hooks and pins are as they should be.
     pub fn kernel_whole(&self, whole: bool) {
         self.kernel_whole.set(whole.into());
+    }
+
+    /// Whether the agent that was taken over from is still there.
+    pub fn predecessor(&self, lives: bool) {
+        self.predecessor.set(lives.into());
+    }
+
+    pub fn predecessor_lives(&self) -> bool {
+        self.predecessor.get() > 0
     }
 
     /// A sign of life could not be left.
