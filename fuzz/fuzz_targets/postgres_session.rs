@@ -283,5 +283,6 @@ fn principal(class: Class) -> Principal {
         container_facts: Default::default(),
         terminal: None,
         ancestors: vec![],
+        remote: None,
     }
 }

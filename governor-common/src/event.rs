@@ -41,9 +41,13 @@ pub enum EventCause {
     DeviceBound = 7,
     /// Somebody asked for a raw socket that carries TCP past the connect hooks.
     RawRefused = 8,
+    /// An arriving connection to a captured port, with a heartbeat that is too old. No process is known.
+    InboundHeartbeatStale = 9,
+    /// An arriving connection to a captured port, with no listener to steer it to. No process is known.
+    InboundListenerGone = 10,
     /// Not a connection: a socket was made in a network namespace in which the agent has no listener. Its
     /// `connect()` may follow.
-    NamespaceSeen = 9,
+    NamespaceSeen = 11,
 }
 
 impl EventCause {
@@ -58,6 +62,8 @@ impl EventCause {
             Self::PendingFailed => "pending_failed",
             Self::DeviceBound => "device_bound",
             Self::RawRefused => "raw_refused",
+            Self::InboundHeartbeatStale => "inbound_heartbeat_stale",
+            Self::InboundListenerGone => "inbound_listener_gone",
             Self::NamespaceSeen => "namespace_seen",
         }
     }
@@ -72,7 +78,9 @@ impl EventCause {
             6 => Self::PendingFailed,
             7 => Self::DeviceBound,
             8 => Self::RawRefused,
-            9 => Self::NamespaceSeen,
+            9 => Self::InboundHeartbeatStale,
+            10 => Self::InboundListenerGone,
+            11 => Self::NamespaceSeen,
             _ => return None,
         })
     }

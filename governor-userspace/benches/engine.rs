@@ -122,6 +122,7 @@ impl Asker {
             container_facts: Default::default(),
             terminal: None,
             ancestors: vec![],
+            remote: None,
         };
         Self {
             set: PolicySet::compile(&sources).unwrap(),

@@ -7,7 +7,6 @@ use crate::process::{self, Finished};
 use crate::programs::Programs;
 use crate::wait;
 use anyhow::{Context, Result, bail};
-use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -41,9 +40,16 @@ pub struct Postgres {
     dir: TempDir,
     programs: Programs,
     port: u16,
-    /// The process whose network namespace the server runs in, and the port it has to take there.
-    place: Option<(u32, u16)>,
+    place: Option<Place>,
     child: Option<Child>,
+}
+
+/// Where a server runs that is not to run beside this program.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Path of its network namespace.
+    pub network: String,
+    pub cgroup: PathBuf,
 }
 
 impl Postgres {
@@ -58,20 +64,43 @@ impl Postgres {
 
     /// A server inside a network namespace, on a port that must be free there.
     pub fn start_in(namespace: &Namespace, port: u16, auth: Auth, settings: &[&str]) -> Result<Self> {
-        Self::start_at(Some((namespace.pid(), port)), None, auth, settings)
+        let network = format!("/proc/{}/ns/net", namespace.pid());
+        Self::start_at(Place { network, cgroup: crate::cgroup::own()? }, port, auth, settings)
     }
 
     /// A server of this major version; the distribution's own where none is asked for.
     pub fn start_version(version: Option<u32>, auth: Auth, settings: &[&str]) -> Result<Self> {
-        Self::start_at(None, version, auth, settings)
+        let mut server = Self::prepare(version, auth)?;
+        // Between choosing a free port and binding it, somebody else may take it.
+        let mut last = None;
+        for _ in 0..5 {
+            match server.launch(auth, settings) {
+                Ok(()) => {
+                    server.make_roles(auth)?;
+                    return Ok(server);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("never tried")))
     }
 
-    fn start_at(
-        place: Option<(u32, u16)>,
-        version: Option<u32>,
-        auth: Auth,
-        settings: &[&str],
-    ) -> Result<Self> {
+    /// The distribution's own server, on this port of a place of its own.
+    pub fn start_at(place: Place, port: u16, auth: Auth, settings: &[&str]) -> Result<Self> {
+        let mut server = Self::prepare(None, auth)?;
+        server.place = Some(place);
+        server.launch_on(port, auth, settings)?;
+        server.make_roles(auth)?;
+        Ok(server)
+    }
+
+    /// Starts it again after [`Self::stop`], on its port.
+    pub fn start_again(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
+        self.launch_on(self.port, auth, settings)
+    }
+
+    /// A data directory without a server.
+    fn prepare(version: Option<u32>, auth: Auth) -> Result<Self> {
         let programs = Programs::find(version)?;
         let dir = tempfile::Builder::new().prefix("governor-pg-").tempdir()?;
         if let Some((uid, gid)) = server_user()? {
@@ -89,19 +118,7 @@ impl Postgres {
                  host all all ::1/128 {word}\n"
             ),
         )?;
-        let mut server = Self { dir, programs, port: 0, place, child: None };
-        // Between choosing a free port and binding it, somebody else may take it.
-        let mut last = None;
-        for _ in 0..5 {
-            match server.launch(auth, settings) {
-                Ok(()) => {
-                    server.make_roles(auth)?;
-                    return Ok(server);
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| anyhow::anyhow!("never tried")))
+        Ok(Self { dir, programs, port: 0, place: None, child: None })
     }
 
     pub fn port(&self) -> u16 {
@@ -171,19 +188,15 @@ impl Postgres {
     }
 
     fn launch(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
-        let port = match self.place {
-            Some((_, port)) => port,
-            None => free_port()?,
-        };
-        self.launch_on(port, auth, settings)
+        self.launch_on(free_port()?, auth, settings)
     }
 
     fn launch_on(&mut self, port: u16, auth: Auth, settings: &[&str]) -> Result<()> {
         self.port = port;
         let log = std::fs::File::create(self.log_path())?;
         let program = self.programs.bin.join("postgres");
-        let mut command = match self.place {
-            Some((pid, _)) => as_server_user_in(&program, pid)?,
+        let mut command = match &self.place {
+            Some(place) => as_server_user_at(&program, place)?,
             None => as_server_user(&program)?,
         };
         command.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(self.dir.path());
@@ -257,23 +270,15 @@ fn as_server_user(program: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// The same in the network namespace of another process. Entering takes root, which `Command` would have given
-/// up before.
-fn as_server_user_in(program: &Path, pid: u32) -> Result<Command> {
-    let mut command = Command::new(program);
+/// The same elsewhere: whoever enters a namespace must still be root.
+fn as_server_user_at(program: &Path, place: &Place) -> Result<Command> {
+    let (uid, gid) = server_user()?.context("only root can start a server in a namespace")?;
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net={}", place.network)).arg("setpriv");
+    command.args([format!("--reuid={uid}"), format!("--regid={gid}")]);
+    command.args(["--clear-groups", "--pdeathsig=INT"]).arg(program);
     command.env("LC_ALL", "C.UTF-8").current_dir("/");
-    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
-    let user = server_user()?.context("a network namespace takes root")?;
-    // SAFETY: plain system calls on numbers and an open descriptor, allowed between fork and exec.
-    unsafe {
-        command.pre_exec(move || {
-            let done = libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) == 0
-                && libc::setgroups(0, std::ptr::null()) == 0
-                && libc::setgid(user.1) == 0
-                && libc::setuid(user.0) == 0;
-            if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-        });
-    }
+    crate::cgroup::enter(&mut command, &place.cgroup)?;
     Ok(command)
 }
 

@@ -157,6 +157,9 @@ impl Phase {
 pub struct KernelSide {
     pub hooks: Vec<StatusHook>,
     pub maps: Vec<StatusMap>,
+    /// What the kernel counted, by listener of governor's, and by namespace for connections to databases.
+    #[serde(default)]
+    pub listeners: Vec<StatusListener>,
     /// Programs of others that run for the same sockets.
     pub foreign: Vec<StatusForeign>,
 }
@@ -174,6 +177,19 @@ pub struct StatusMap {
     pub map: String,
     pub entries: u64,
     pub capacity: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusListener {
+    /// The kernel's number of the network namespace.
+    pub netns_cookie: u64,
+    /// Of the listener; absent for connections to databases.
+    pub port: Option<u16>,
+    pub opened: u64,
+    pub closed: u64,
+    /// Of those that closed, as TCP counts: with SYNs and FINs.
+    pub bytes_received: u64,
+    pub bytes_acked: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -92,8 +92,20 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
             (Some(predecessor), build::build(&options, &config, prepared, drain_seen)?, opened)
         }
     };
-    let build::Built { handle, listeners, shared, kernel, data, lost, reveal, life, bookkeeper, board } =
-        built;
+    let build::Built {
+        handle,
+        listeners,
+        inbound_listeners,
+        servers,
+        shared,
+        kernel,
+        data,
+        lost,
+        reveal,
+        life,
+        bookkeeper,
+        board,
+    } = built;
     let ledger = shared.ledger.clone();
 
     let workers = Arc::new(Workers::start(config.limits.workers.unwrap_or_else(cores), shared.clone())?);
@@ -102,9 +114,16 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     for listener in listeners {
         open_doors.push(doors.open(Listener::Tcp(listener), Door::Redirected(None))?);
     }
+    for listener in inbound_listeners {
+        open_doors.push(doors.open(Listener::Tcp(listener), Door::Inbound)?);
+    }
     let namespaces = Namespaces::keep(build::means(&config, &shared, &kernel, doors.clone(), board)?)?;
     agent::record_start(&ledger, &config, &handle, &lost)?;
     reveal.record_created().map_err(anyhow::Error::msg)?;
+    // Servers that are named by their unit or cgroup: their ports are captured from the first moment on.
+    if let Some((servers, _)) = &servers {
+        servers.look_again();
+    }
     {
         let mut slot = kernel.lock();
         let kernel = slot.as_mut().context("the kernel programs are gone")?;
@@ -112,12 +131,21 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         kernel.beat()?;
         kernel.attach()?;
     }
+    if let Some((servers, _)) = &servers {
+        servers.look_again();
+    }
     match predecessor {
-        None => life.look_back()?,
+        None => {
+            life.look_back()?;
+            if let Some(previous) = kernel.lock().as_ref().and_then(Kernel::previous) {
+                bookkeeper.look_back(previous);
+            }
+        }
         Some(predecessor) => take_over(predecessor, &shared, &kernel).await?,
     }
     privileges::settle();
-    let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, &handle, &life, namespaces.hints())?;
+    let hints = namespaces.hints();
+    let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, servers, &handle, &life, hints)?;
     let open_connections = OpenConnections::new(
         &config,
         &cgroup2_mount()?,

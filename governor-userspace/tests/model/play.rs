@@ -266,6 +266,7 @@ pub fn principal(class: Class) -> Principal {
         container_facts: Default::default(),
         terminal: None,
         ancestors: vec![],
+        remote: None,
     }
 }
 

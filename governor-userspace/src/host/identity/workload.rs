@@ -40,6 +40,11 @@ impl Workload {
     }
 }
 
+/// The systemd unit that a cgroup belongs to.
+pub fn unit_of(cgroup: &str) -> Option<String> {
+    Workload::from_cgroup(cgroup).unit
+}
+
 /// `kubepods/burstable/podUID`, or `kubepods-burstable-podUID.slice`, in which systemd wants `_` for `-`.
 fn pod(components: &[&str]) -> Option<String> {
     let (last, above) = components.split_last()?;

@@ -4,13 +4,16 @@
 //! before its first byte is the same behind every door.
 
 use super::account::Account;
+use super::inbound::{self, Ends};
 use super::socket::Socket;
 use super::worker::Shared;
 use crate::engine::model::Endpoint;
+use crate::engine::session::TlsMode;
 use crate::host::identity::Attested;
+use crate::host::kernel::Flow;
 use crate::host::namespaces::Namespace;
 use crate::host::telemetry::RefusedReason;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -20,6 +23,16 @@ pub enum Door {
     /// The connect hooks send connections here: origin and identity lie on the accepted socket. With the
     /// network namespace that it listens in, where that is not governor's own.
     Redirected(Option<Arc<Namespace>>),
+    /// `sk_lookup` steers here what arrives for a server of this host: both ends are the client's own choice.
+    Inbound,
+}
+
+/// Who made a connection.
+#[derive(Debug)]
+pub(super) enum Who {
+    Process(Attested),
+    /// A client on another host, by its address.
+    Remote(IpAddr),
 }
 
 impl Door {
@@ -27,6 +40,8 @@ impl Door {
     pub(super) fn is_counted(&self) -> bool {
         match self {
             Self::Redirected(_) => true,
+            // Those that the kernel knows the process of: see `Arrival::counted`.
+            Self::Inbound => false,
         }
     }
 }
@@ -34,9 +49,13 @@ impl Door {
 /// A connection before its first byte.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    pub attested: Attested,
+    pub who: Who,
     /// The client's end.
     pub client: Option<Endpoint>,
+    /// The kernel counts the accepted socket, so governor must too.
+    pub counted: bool,
+    /// What its rule says of TLS.
+    pub tls: TlsMode,
     pub route: Route,
 }
 
@@ -48,6 +67,8 @@ pub(super) struct Route {
     /// Where it is dialled from, so that the client's own addresses, routes and loopback hold; `None` is
     /// governor's own network namespace.
     pub namespace: Option<Arc<Namespace>>,
+    /// To a server of this host that has to see the client.
+    pub ends: Option<Ends>,
     /// Accounts for every connection that is made this way.
     pub account: Account,
 }
@@ -57,6 +78,7 @@ impl Arrival {
     pub fn of(socket: &Socket, door: &Door, shared: &Shared) -> Result<Self, RefusedReason> {
         match door {
             Door::Redirected(namespace) => redirected(socket, shared, namespace.clone()),
+            Door::Inbound => inbound::arrived(socket, shared),
         }
     }
 }
@@ -80,20 +102,28 @@ fn redirected(
         namespace: namespace.as_ref().map(|namespace| namespace.id()),
         ..Endpoint::tcp(address.ip().to_canonical(), address.port())
     };
+    let rule = shared.ports.iter().find(|rule| rule.port == flow.original.port());
     Ok(Arrival {
+        counted: true,
+        tls: rule.map_or(TlsMode::Refuse, |rule| rule.tls),
         client: peer.map(endpoint),
         route: Route {
             destination: endpoint(flow.original),
             namespace: namespace.clone(),
+            ends: None,
             account: Account::new(shared.books.clone()),
         },
-        attested: Attested {
-            tgid: flow.tgid,
-            uid: flow.uid,
-            gid: flow.gid,
-            command: flow.command,
-            cgroup_id: flow.cgroup_id,
-            connected_ns: flow.connected_ns,
-        },
+        who: of_process(flow),
+    })
+}
+
+pub(super) fn of_process(flow: Flow) -> Who {
+    Who::Process(Attested {
+        tgid: flow.tgid,
+        uid: flow.uid,
+        gid: flow.gid,
+        command: flow.command,
+        cgroup_id: flow.cgroup_id,
+        connected_ns: flow.connected_ns,
     })
 }

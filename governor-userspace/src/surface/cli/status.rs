@@ -203,6 +203,7 @@ mod tests {
                     StatusMap { map: "RULES".into(), entries: 1, capacity: 4096 },
                     StatusMap { map: "PENDING".into(), entries: 60, capacity: 64 },
                 ],
+                listeners: vec![],
                 foreign: vec![StatusForeign {
                     hook: "cgroup/connect4".into(),
                     program_id: 9,
