@@ -9,8 +9,8 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 const REFUSED: &str = "error|1"; // EPERM
-/// connect4/6 and getpeername4/6 on the clients' cgroup; bind4/6 and hand_over on that and the agent's.
-const HOOKS_COUNT: usize = 10;
+/// connect4/6, getpeername4/6 and announce_namespace on the clients' cgroup; bind4/6 and hand_over on that and the agent's.
+const HOOKS_COUNT: usize = 11;
 
 /// A pin directory of this test's own, removed whatever happens.
 struct Pins {
