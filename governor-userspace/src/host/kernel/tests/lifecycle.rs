@@ -174,7 +174,7 @@ fn nobody_else_binds_governors_port() {
 }
 
 /// A failed test must not leave hooks behind: without the mount the pins go.
-struct Unmount(std::path::PathBuf);
+pub struct Unmount(pub std::path::PathBuf);
 
 impl Drop for Unmount {
     fn drop(&mut self) {
