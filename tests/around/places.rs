@@ -219,7 +219,7 @@ fn a_relay_on_the_host_is_governed_as_itself() {
 
 /// With capture at the server, the port that counts is the server's own: whatever was dialled, and whatever rewrote it.
 #[test]
-fn a_rewritten_port_is_governed_where_the_server_is() {
+fn a_rewritten_port_is_governed_or_closed_where_the_server_is() {
     let options = Options { server_settings: vec!["log_statement=all"], ..Options::default() };
     let site = DatabaseHost::start("ports = [5432]", Auth::Trust, &options).unwrap();
     let rules = format!(
