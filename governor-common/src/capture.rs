@@ -96,3 +96,21 @@ pub struct Settings {
     pub mark: u32,
 }
 assert_layout!(Settings, 16, align 8);
+
+/// A port of one network namespace whose connections are steered to the agent when they arrive.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct InboundPort {
+    pub netns_cookie: u64,
+    /// Host order.
+    pub port: u32,
+    pub reserved: u32,
+}
+assert_layout!(InboundPort, 16, align 8);
+
+impl InboundPort {
+    #[inline(always)]
+    pub const fn new(netns_cookie: u64, port: u16) -> Self {
+        Self { netns_cookie, port: port as u32, reserved: 0 }
+    }
+}

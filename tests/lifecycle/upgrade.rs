@@ -153,6 +153,8 @@ fn no_connection_is_refused_and_no_record_lost_while_governor_is_upgraded_twice(
     assert!(starts.iter().all(|start| start.to_string().contains("\"class\":\"service\"")));
     site.governor.cli(&["audit", "verify"]).unwrap().ok().unwrap();
     assert_eq!(generations(&site), 1, "pins of the agents before are left");
+    let mismatches = site.governor.events("completeness_mismatch").unwrap();
+    assert!(mismatches.is_empty(), "{mismatches:?}");
     let page = site.governor.metrics().unwrap();
     let refused = |reason: &str| format!("governor_connections_refused_total{{reason=\"{reason}\"}} 0");
     assert!(page.contains(&refused("no_origin")) && page.contains(&refused("no_identity")), "{page}");

@@ -1,5 +1,6 @@
 //! The running agent behind the surface's handle, and its periodic work.
 
+use super::build::Servers;
 use super::completeness::Bookkeeper;
 use super::handle::{Agent, Gaps, Handle, KernelSide, LedgerStatus, PolicyReload};
 use super::kernel_events::EventRecorder;
@@ -234,6 +235,7 @@ pub(super) fn background(
     shared: &Arc<Shared>,
     data: &Arc<DiscoveryKeeper>,
     bookkeeper: &Arc<Bookkeeper>,
+    servers: Option<Servers>,
     handle: &Handle,
     life: &Arc<LifeKeeper>,
 ) -> anyhow::Result<Background> {
@@ -268,6 +270,12 @@ pub(super) fn background(
             }
         })?
     };
+    let mut threads = vec![thread, data_thread];
+    if let Some((servers, asked)) = servers {
+        let stop = stop.clone();
+        let look = move || servers.run(&asked, &stop);
+        threads.push(std::thread::Builder::new().name("governor-servers".into()).spawn(look)?);
+    }
     let mut tasks = vec![tokio::spawn(shared.approvals.clone().run_expiry())];
     let kernel_slot = kernel;
     let mut slot = kernel_slot.lock();
@@ -320,7 +328,7 @@ pub(super) fn background(
             None
         }
     };
-    Ok(Background { stop, threads: vec![thread, data_thread], tasks, _watch: watch })
+    Ok(Background { stop, threads, tasks, _watch: watch })
 }
 
 fn ledger_tick(shared: &Shared, handle: &Handle) {

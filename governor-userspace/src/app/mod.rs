@@ -79,7 +79,19 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
             (Some(predecessor), build::build(&options, &config, prepared, drain_seen)?, opened)
         }
     };
-    let build::Built { handle, listeners, shared, kernel, data, lost, reveal, life, bookkeeper } = built;
+    let build::Built {
+        handle,
+        listeners,
+        inbound_listeners,
+        servers,
+        shared,
+        kernel,
+        data,
+        lost,
+        reveal,
+        life,
+        bookkeeper,
+    } = built;
     let ledger = shared.ledger.clone();
 
     let workers = Arc::new(Workers::start(config.limits.workers.unwrap_or_else(cores), shared.clone())?);
@@ -88,14 +100,24 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     for listener in listeners {
         open_doors.push(doors.open(Listener::Tcp(listener), Door::Redirected)?);
     }
+    for listener in inbound_listeners {
+        open_doors.push(doors.open(Listener::Tcp(listener), Door::Inbound)?);
+    }
     agent::record_start(&ledger, &config, &handle, &lost)?;
     reveal.record_created().map_err(anyhow::Error::msg)?;
+    // Servers that are named by their unit or cgroup: their ports are captured from the first moment on.
+    if let Some((servers, _)) = &servers {
+        servers.look_again();
+    }
     {
         let mut slot = kernel.lock();
         let kernel = slot.as_mut().context("the kernel programs are gone")?;
         // Loading may have taken long.
         kernel.beat()?;
         kernel.attach()?;
+    }
+    if let Some((servers, _)) = &servers {
+        servers.look_again();
     }
     match predecessor {
         None => {
@@ -107,7 +129,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         Some(predecessor) => take_over(predecessor, &shared, &kernel).await?,
     }
     privileges::settle();
-    let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, &handle, &life)?;
+    let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, servers, &handle, &life)?;
     let open_connections = OpenConnections::new(
         &config,
         &cgroup2_mount()?,

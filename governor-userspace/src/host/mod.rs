@@ -8,6 +8,7 @@ pub mod discovery;
 pub mod glass;
 pub mod handover;
 pub mod identity;
+pub mod inbound;
 pub mod kernel;
 pub mod ledger;
 pub mod life;

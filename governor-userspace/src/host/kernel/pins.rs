@@ -40,9 +40,13 @@ impl PinnedFd {
         }
     }
 
-    /// The cgroup that the link is on, by the kernel's word; 0 where it was taken off.
-    pub fn cgroup_id(&self) -> io::Result<u64> {
-        Ok(sys::link_info(self.fd.as_fd())?.target)
+    /// Whether the link is on something, by the kernel's word.
+    pub fn is_on(&self) -> io::Result<bool> {
+        let info = sys::link_info(self.fd.as_fd())?;
+        Ok(match info.kind {
+            sys::LINK_NETNS => sys::first_half(info.target) != 0,
+            _ => info.target != 0,
+        })
     }
 
     pub fn is_pinned(&self) -> bool {
@@ -102,8 +106,8 @@ impl PinDirectory {
         Ok(())
     }
 
-    pub fn pin_link(&self, link: FdLink, program: &str, cgroup_id: u64) -> Result<PinnedFd, KernelError> {
-        let path = self.generation.join(format!("{LINK_PREFIX}{program}_{cgroup_id}"));
+    pub fn pin_link(&self, link: FdLink, program: &str, place_id: u64) -> Result<PinnedFd, KernelError> {
+        let path = self.generation.join(format!("{LINK_PREFIX}{program}_{place_id}"));
         let pinned = link.pin(&path).map_err(|error| failed(&path)(chain(&error)))?;
         // Opened before the first one closes: the link is held all the time.
         let fd = sys::open_pin(&path).map_err(failed(&path))?;
@@ -214,14 +218,16 @@ fn started_ns(name: &str) -> Option<u64> {
     started_ns.parse().ok()
 }
 
-/// Connect hooks first here too: while they go one by one, no connection may lose its identity.
+/// What steers and redirects first here too: while they go one by one, no connection may lose its identity.
 pub(super) fn remove_generation(path: &Path) -> Result<(), KernelError> {
     let mut pins: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(path).map_err(failed(path))? {
         pins.push(entry.map_err(failed(path))?.path());
     }
-    pins.sort_by_key(|pin| {
-        !pin.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("link_connect"))
+    pins.sort_by_key(|pin| match pin.file_name().and_then(|name| name.to_str()) {
+        Some(name) if name.starts_with("link_steer") => 0,
+        Some(name) if name.starts_with("link_connect") => 1,
+        _ => 2,
     });
     for pin in pins {
         fs::remove_file(&pin).map_err(failed(&pin))?;

@@ -13,6 +13,7 @@ mod account;
 mod arrival;
 mod cancel;
 mod handshake;
+mod inbound;
 mod keepalive;
 mod leg;
 mod listener;
@@ -27,6 +28,7 @@ mod worker;
 
 pub use arrival::Door;
 pub use cancel::{CancelRegistry, Elsewhere};
+pub use inbound::{Inbound, InboundPorts};
 pub use listener::{Doors, ListenError, Listener, bind};
 pub use retries::Retries;
 pub use sources::Sources;

@@ -488,6 +488,18 @@ impl Drop for ActiveConnection {
 #[derive(Debug)]
 pub struct ActiveSession(Arc<Metrics>, Class);
 
+impl ActiveSession {
+    /// More is known of who it is: it is one of another class.
+    pub fn becomes(&mut self, class: Class) {
+        let of = |class: Class| self.0.sessions_active.at(class, (), ());
+        if let (Some(before), Some(now)) = (of(self.1), of(class)) {
+            before.dec();
+            now.inc();
+        }
+        self.1 = class;
+    }
+}
+
 impl Drop for ActiveSession {
     fn drop(&mut self) {
         if let Some(gauge) = self.0.sessions_active.at(self.1, (), ()) {
