@@ -6,42 +6,55 @@
 use super::names::{Street, street_word};
 use std::ops::Range;
 
-/// Confidence that a whole value is a postal address; 0 where it is none.
+/// Sentences have many small words; addresses a few particles. Nothing with so many of them is an address.
+pub(super) fn is_sentence(value: &[u8]) -> bool {
+    let (mut words, mut small) = (0, 0);
+    for word in words_of(value) {
+        words += u32::from(!word.is_empty());
+        small += u32::from(word.len() > 3 && word.first().is_some_and(u8::is_ascii_lowercase));
+        if words > WORDS_MAX || small > SMALL_WORDS_MAX {
+            return true;
+        }
+    }
+    false
+}
+
+fn words_of(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&b| matches!(b, b' ' | b'\n' | b'\r' | b',' | b';'))
+}
+
+/// Confidence that a whole value, which is no sentence, is a postal address; 0 where it is none.
 pub(super) fn judge(value: &[u8]) -> u8 {
     if !(8..=ADDRESS_BYTES_MAX).contains(&value.len()) {
         return 0;
     }
-    let (mut street, mut house, mut code, mut capitals, mut words, mut odd) =
-        (false, false, false, 0_u32, 0_u32, 0_u32);
-    let (mut end, mut small) = (0, 0);
+    let (mut street, mut house, mut code, mut capitals, mut words) = (false, false, false, 0_u32, 0_u32);
+    let mut end = 0;
     // A number of four digits is a house's or a town's code, not both.
     let mut either = false;
     // The word before is one for a street; a street whose word comes first was named.
     let (mut behind_street, mut named_street) = (false, false);
-    for word in value.split(|&b| matches!(b, b' ' | b'\n' | b'\r' | b',' | b';')) {
+    for word in words_of(value) {
         end += word.len() + 1;
         if word.is_empty() {
             continue;
         }
         words += 1;
-        // Sentences have many small words; addresses a few particles.
-        small += u32::from(word.len() > 3 && word.first().is_some_and(u8::is_ascii_lowercase));
-        if words > WORDS_MAX || small > SMALL_WORDS_MAX {
-            return 0;
-        }
         // A house number comes first, or ends its part.
         let placed =
             words == 1 || end > value.len() || value.get(end - 1).is_some_and(|b| matches!(b, b',' | b'\n'));
         let digits = word.iter().filter(|b| b.is_ascii_digit()).count();
         if digits == 0 {
+            if word.iter().any(|b| {
+                matches!(b, b'=' | b'{' | b'}' | b'<' | b'>' | b'@' | b'"' | b'_' | b'$' | b'?' | b'!')
+            }) {
+                return 0;
+            }
             let kind = street_word(word);
             behind_street = kind != Street::No;
             street |= behind_street;
             named_street |= kind == Street::First;
             capitals += u32::from(word.first().is_some_and(|b| b.is_ascii_uppercase() || *b >= 0xc3));
-            odd += u32::from(word.iter().any(|b| {
-                matches!(b, b'=' | b'{' | b'}' | b'<' | b'>' | b'@' | b'"' | b'_' | b'$' | b'?' | b'!')
-            }));
             continue;
         }
         // Behind everything a number is a house's where the street's name ends there: `Park Lane 12`, `Calle Mayor 5`.
@@ -62,7 +75,7 @@ pub(super) fn judge(value: &[u8]) -> u8 {
             house |= digits <= 4 && word.len() <= 7 && placed;
         }
     }
-    if odd > 0 || capitals == 0 {
+    if capitals == 0 {
         return 0;
     }
     if either && house {
