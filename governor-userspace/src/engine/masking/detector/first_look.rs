@@ -39,11 +39,22 @@ fn has_run(text: &[u8], length: usize, wanted: impl Fn(u8) -> bool) -> bool {
     let mut from = 0;
     while let Some(window) = text.get(from..from + length) {
         match window.iter().rposition(|&byte| !wanted(byte)) {
+            // A moment is as long as a token; a token that stands behind one is long enough by itself.
+            None if is_moment(window) => from += length,
             None => return true,
             Some(at) => from += at + 1,
         }
     }
     false
+}
+
+/// `2024-10-27T06:14:12`
+fn is_moment(window: &[u8]) -> bool {
+    window.len() == MOMENT.len()
+        && window.iter().zip(MOMENT).all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            mark => byte == mark,
+        })
 }
 
 /// What tokens are made of.
@@ -103,6 +114,8 @@ const NUMBER_DIGITS_MIN: usize = 7;
 const TOKEN_BYTES_MIN: usize = 19;
 /// Shortest number made of capitals and digits alone and of fewer than six digits: India's PAN.
 const CAPITALS_BYTES_MIN: usize = 10;
+
+const MOMENT: &[u8] = b"0000-00-00T00:00:00";
 
 /// Making one costs as much as a search of a short text.
 static SEARCHES: LazyLock<[Finder<'static>; 3]> =

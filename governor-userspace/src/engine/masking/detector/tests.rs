@@ -255,6 +255,11 @@ fn text_shows_where_values_stand() {
         ]
     );
     assert_eq!(found("<a@b.com>,(c@d.org)").len(), 2);
+    let token = "ghp_9bisEEt4FIMyJaUAXOUhsQV9KyqcJNmb8GPE";
+    for between in ["", "Z ", ".123456Z"] {
+        let text = format!("2024-10-27T06:14:12{between}{token}");
+        assert_eq!(found(&text), [(token, Credential)], "{text}");
+    }
     // A date in front is no reason to look no further.
     assert_eq!(found("2024-10-27 mail to bob@example.org"), [("bob@example.org", Email)]);
     assert_eq!(found("27.10.2024 SSN is 219-09-9999"), [("219-09-9999", NationalId)]);
