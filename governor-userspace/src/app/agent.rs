@@ -1,11 +1,15 @@
 //! The running agent behind the surface's handle, and its periodic work.
 
-use super::handle::{Agent, Gaps, Handle, LedgerStatus, PolicyReload};
+use super::build::Servers;
+use super::completeness::Bookkeeper;
+use super::handle::{Agent, Gaps, Handle, KernelSide, LedgerStatus, PolicyReload};
 use super::kernel_events::EventRecorder;
+use super::kernel_watch::{self, KernelWatch};
 use super::life::{GapLog, LifeKeeper, Trouble};
 use super::record;
+use super::upgrade::Launcher;
 use crate::engine::approval::State;
-use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, HoldEnd};
+use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, Completeness, HoldEnd};
 use crate::engine::session::explain::{Explanation, Question, explain};
 use crate::host::approvals::Approval;
 use crate::host::clock;
@@ -16,6 +20,7 @@ use crate::host::kernel::Kernel;
 use crate::host::ledger::{Health, Ledger};
 use crate::host::masking::{KeyInfo, RevealAnswer, RevealError, RevealKeeper, RevealRequest, RotateError};
 use crate::host::policy::{PolicyStore, PolicyWatch};
+use crate::host::privileges;
 use crate::host::proxy::Shared;
 use crate::host::telemetry::KernelCounters;
 use parking_lot::Mutex;
@@ -36,8 +41,10 @@ pub(super) struct Running {
     pub reveal: RevealKeeper,
     pub data: Arc<DiscoveryKeeper>,
     pub shared: Arc<Shared>,
+    pub bookkeeper: Arc<Bookkeeper>,
     pub gaps: GapLog,
     pub trouble: Trouble,
+    pub launcher: Launcher,
 }
 
 impl Agent for Running {
@@ -118,6 +125,14 @@ impl Agent for Running {
         LedgerStatus { sequence: self.ledger.stats().last_seq, error }
     }
 
+    fn kernel_side(&self) -> KernelSide {
+        self.kernel.lock().as_ref().map(kernel_watch::kernel_side).unwrap_or_default()
+    }
+
+    fn completeness(&self) -> Option<Completeness> {
+        Some(self.bookkeeper.sums())
+    }
+
     fn kernel(&self) -> Option<KernelCounters> {
         let counters = self.kernel.lock().as_ref()?.counters().ok()?;
         Some(KernelCounters {
@@ -127,6 +142,14 @@ impl Agent for Running {
             events_dropped: counters.events_dropped,
             passed: counters.passed_open,
         })
+    }
+
+    fn upgrade(&self) -> Result<u32, String> {
+        self.launcher.launch()
+    }
+
+    fn upgrade_failure(&self) -> Option<String> {
+        self.launcher.failure()
     }
 
     fn kernel_trouble(&self) -> Option<String> {
@@ -166,15 +189,23 @@ pub(super) fn record_start(
         profile: config.policy.profile.as_str().into(),
         policy: handle.status().policy_version,
     }))];
-    for approval in lost {
-        if let State::Ended { answer, .. } = &approval.state {
-            let end = HoldEnd { approval: approval.request.id.clone(), answer: answer.clone() };
-            let session = Some(approval.request.session.clone());
-            records.push(AuditRecord { session, ..record(AuditEvent::HoldEnd(end)) });
-        }
-    }
+    records.extend(lost_holds(lost));
     ledger.append(&records)?;
     Ok(())
+}
+
+/// Holds whose connection is gone with its agent.
+pub(super) fn lost_holds(lost: &[Approval]) -> Vec<AuditRecord> {
+    let ended = lost.iter().filter_map(|approval| match &approval.state {
+        State::Ended { answer, .. } => Some((approval, answer)),
+        State::Pending => None,
+    });
+    let records = ended.map(|(approval, answer)| {
+        let end = HoldEnd { approval: approval.request.id.clone(), answer: answer.clone() };
+        let session = Some(approval.request.session.clone());
+        AuditRecord { session, ..record(AuditEvent::HoldEnd(end)) }
+    });
+    records.collect()
 }
 
 /// Threads and tasks that run beside the data path; dropping it ends them.
@@ -203,19 +234,25 @@ pub(super) fn background(
     kernel: &KernelSlot,
     shared: &Arc<Shared>,
     data: &Arc<DiscoveryKeeper>,
+    bookkeeper: &Arc<Bookkeeper>,
+    servers: Option<Servers>,
     handle: &Handle,
     life: &Arc<LifeKeeper>,
 ) -> anyhow::Result<Background> {
     let stop = Arc::new(AtomicBool::new(false));
     let thread = {
         let (stop, shared, handle) = (stop.clone(), shared.clone(), handle.clone());
+        let bookkeeper = bookkeeper.clone();
         let glass = GlassKeeper {
             glass: shared.glass.clone(),
             ledger: shared.ledger.clone(),
             metrics: shared.metrics.clone(),
         };
         std::thread::Builder::new().name("governor-ledger".into()).spawn(move || {
+            privileges::confine_writer();
             while !stop.load(Ordering::Relaxed) {
+                // First what the next checkpoint is to sign.
+                bookkeeper.tick(clock::now());
                 ledger_tick(&shared, &handle);
                 glass.tick(clock::now());
                 std::thread::sleep(LEDGER_TICK);
@@ -226,18 +263,28 @@ pub(super) fn background(
     let data_thread = {
         let (stop, data) = (stop.clone(), data.clone());
         std::thread::Builder::new().name("governor-data".into()).spawn(move || {
+            privileges::confine_writer();
             while !stop.load(Ordering::Relaxed) {
                 data.tick();
                 std::thread::sleep(DATA_TICK);
             }
         })?
     };
+    let mut threads = vec![thread, data_thread];
+    if let Some((servers, asked)) = servers {
+        let stop = stop.clone();
+        let look = move || servers.run(&asked, &stop);
+        threads.push(std::thread::Builder::new().name("governor-servers".into()).spawn(look)?);
+    }
     let mut tasks = vec![tokio::spawn(shared.approvals.clone().run_expiry())];
-    let mut slot = kernel.lock();
+    let kernel_slot = kernel;
+    let mut slot = kernel_slot.lock();
     if let Some(kernel) = slot.as_mut() {
         let heartbeat = kernel.heartbeat();
         heartbeat.beat()?;
         let life = life.clone();
+        let mut watch = KernelWatch::new(shared.metrics.clone());
+        let watched = kernel_slot.clone();
         tasks.push(tokio::spawn(async move {
             let mut every = tokio::time::interval(HEARTBEAT);
             let mut sign: Option<tokio::task::JoinHandle<()>> = None;
@@ -245,6 +292,9 @@ pub(super) fn background(
                 every.tick().await;
                 life.beat();
                 life.tend();
+                if let Some(kernel) = watched.lock().as_ref() {
+                    watch.look(kernel);
+                }
                 // A disk that hangs must not look like an agent that hangs: signs are left beside, one at a time.
                 if sign.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
                     let life = life.clone();
@@ -278,7 +328,7 @@ pub(super) fn background(
             None
         }
     };
-    Ok(Background { stop, threads: vec![thread, data_thread], tasks, _watch: watch })
+    Ok(Background { stop, threads, tasks, _watch: watch })
 }
 
 fn ledger_tick(shared: &Shared, handle: &Handle) {

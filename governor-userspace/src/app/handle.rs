@@ -4,7 +4,7 @@
 //! socket of the data path, a map or a ledger segment. What needs those is behind [`Agent`].
 
 use crate::engine::approval::Answer;
-use crate::engine::audit::AgentGap;
+use crate::engine::audit::{AgentGap, Completeness};
 use crate::engine::model::Timestamp;
 use crate::engine::session::explain::{Explanation, Question};
 use crate::host::approvals::{AnswerError, Approval, ApprovalStore, Approver, ApproverRules, NotAllowed};
@@ -31,13 +31,29 @@ pub trait Agent: Send + Sync {
     /// What the policy set in force answers. The error says what is wrong with the question.
     fn explain(&self, question: &Question) -> Result<Explanation, String>;
     fn ledger(&self) -> LedgerStatus;
+    /// What the kernel counted beside what records account for.
+    fn completeness(&self) -> Option<Completeness> {
+        None
+    }
     /// Times without governance that this agent knows of.
     fn gaps(&self) -> Gaps {
         Gaps::default()
     }
+    /// Starts the program that is installed now, which takes over from this one. Answers its process id.
+    fn upgrade(&self) -> Result<u32, String> {
+        Err("this agent cannot be upgraded".into())
+    }
+    /// Why the last upgrade came to nothing.
+    fn upgrade_failure(&self) -> Option<String> {
+        None
+    }
     /// What is wrong with the kernel programs or their pins now.
     fn kernel_trouble(&self) -> Option<String> {
         None
+    }
+    /// What is attached where, and how full what it needs is.
+    fn kernel_side(&self) -> KernelSide {
+        KernelSide::default()
     }
     /// `None` before the kernel programs are attached.
     fn kernel(&self) -> Option<KernelCounters>;
@@ -136,6 +152,56 @@ impl Phase {
     }
 }
 
+/// The kernel programs, as the agent holds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelSide {
+    pub hooks: Vec<StatusHook>,
+    pub maps: Vec<StatusMap>,
+    /// What the kernel counted, by listener of governor's, and by namespace for connections to databases.
+    #[serde(default)]
+    pub listeners: Vec<StatusListener>,
+    /// Programs of others that run for the same sockets.
+    pub foreign: Vec<StatusForeign>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusHook {
+    pub program: String,
+    pub cgroup: String,
+    /// It outlives the agent.
+    pub pinned: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusMap {
+    pub map: String,
+    pub entries: u64,
+    pub capacity: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusListener {
+    /// The kernel's number of the network namespace.
+    pub netns_cookie: u64,
+    /// Of the listener; absent for connections to databases.
+    pub port: Option<u16>,
+    pub opened: u64,
+    pub closed: u64,
+    /// Of those that closed, as TCP counts: with SYNs and FINs.
+    pub bytes_received: u64,
+    pub bytes_acked: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusForeign {
+    pub hook: String,
+    /// The kernel's number of the program; `governor doctor` knows its name.
+    pub program_id: u32,
+    /// For whose sockets it runs.
+    pub cgroup: String,
+    pub consequence: String,
+}
+
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -153,11 +219,18 @@ pub struct Status {
     pub holds_pending: u64,
     pub ledger: LedgerStatus,
     pub kernel: Option<KernelCounters>,
+    #[serde(default)]
+    pub completeness: Option<Completeness>,
+    #[serde(default)]
+    pub kernel_side: KernelSide,
     /// To captured ports, open now and not governed: from before the start, or on sockets from elsewhere.
     #[serde(default)]
     pub open_connections: u64,
     #[serde(default)]
     pub gaps: Gaps,
+    /// Why the last upgrade came to nothing.
+    #[serde(default)]
+    pub upgrade_failure: Option<String>,
     pub metrics_address: Option<String>,
 }
 
@@ -293,8 +366,11 @@ impl Handle {
             holds_pending: shared.approvals.pending_count() as u64,
             ledger: shared.agent.ledger(),
             kernel: shared.agent.kernel(),
+            completeness: shared.agent.completeness(),
+            kernel_side: shared.agent.kernel_side(),
             open_connections: shared.metrics.open_connections_left(),
             gaps: shared.agent.gaps(),
+            upgrade_failure: shared.agent.upgrade_failure(),
             metrics_address: shared.metrics_address.load().as_ref().clone(),
         }
     }
@@ -322,6 +398,11 @@ impl Handle {
         let result = self.shared.agent.reload_policy();
         self.shared.metrics.policy_reload(result.is_ok());
         result
+    }
+
+    /// See [`Agent::upgrade`].
+    pub fn upgrade(&self) -> Result<u32, String> {
+        self.shared.agent.upgrade()
     }
 
     /// See [`Agent::explain`].

@@ -4,6 +4,7 @@
 //! Values of parameters are masked before they get here. Field names are a public contract:
 //! they may be added to, never changed.
 
+use super::{Completeness, CompletenessMismatch, SessionSockets};
 use crate::engine::model::Category;
 use crate::engine::model::{
     Claims, Class, DecisionId, Endpoint, LimitKind, MaskDoubt, Principal, Reason, SessionId, StatementKind,
@@ -79,6 +80,10 @@ pub enum AuditEvent {
         message: String,
     },
     SessionEnd(SessionEnd),
+    /// What the kernel counted beside what sessions account for, since the agent's start.
+    Completeness(Box<Completeness>),
+    /// Something of that does not add up.
+    CompletenessMismatch(CompletenessMismatch),
     /// A time in which this instance governed nothing.
     AgentGap(Box<AgentGap>),
     /// The kernel programs refused a connection, let it pass ungoverned, or kept a port.
@@ -409,6 +414,9 @@ pub struct TlsRecord {
     /// The connection to the database, where that alone is encrypted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub upstream: Option<UpstreamTls>,
+    /// Who a client on another host is from now on, where its certificate has a say in that.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub principal: Option<Box<Principal>>,
 }
 
 impl From<TlsRecord> for AuditEvent {
@@ -425,7 +433,7 @@ impl From<TlsOutcome> for AuditEvent {
 
 impl From<TlsOutcome> for TlsRecord {
     fn from(outcome: TlsOutcome) -> Self {
-        Self { outcome, reason: String::new(), tls: None, upstream: None }
+        Self { outcome, reason: String::new(), tls: None, upstream: None, principal: None }
     }
 }
 
@@ -462,4 +470,7 @@ pub struct SessionEnd {
     pub statements: u64,
     pub bytes_from_client: u64,
     pub bytes_from_database: u64,
+    /// What its sockets carried, in the kernel's terms.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sockets: Option<SessionSockets>,
 }

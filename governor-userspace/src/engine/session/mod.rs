@@ -426,6 +426,10 @@ impl Session {
                 self.counts.bytes_from_database += (before - buffer.len()) as u64;
                 result.map_err(|violation| (Side::Database, violation))
             }
+            Input::Identified(principal) => {
+                self.identified(principal);
+                Ok(())
+            }
             Input::TlsEstablished(tls) => {
                 self.tls_established(now, *tls, out);
                 Ok(())
@@ -728,6 +732,8 @@ impl Session {
             statements: self.counts.statements,
             bytes_from_client: self.counts.bytes_from_client,
             bytes_from_database: self.counts.bytes_from_database,
+            // The host knows them when they are closed.
+            sockets: None,
         };
         self.complete(out, now, AuditEvent::SessionEnd(end));
         out.close = Some(reason);

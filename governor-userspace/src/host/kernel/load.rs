@@ -1,17 +1,21 @@
 //! Loads the embedded object and holds what was loaded.
 
-use super::attach::{AttachmentMap, HeldLink};
+use super::attach::{AttachmentMap, HeldFd, HeldLink};
 use super::cgroup::Cgroup;
 use super::error::{chain, is_permission, log_tail};
 use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
-use super::pins::{PinDirectory, Previous};
-use super::{CaptureRule, KernelError, KernelEvents, KernelOptions, probe};
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
-use aya::programs::{CgroupSock, CgroupSockAddr, ProgramError, SockOps};
+use super::pins::{self, PinDirectory, Previous};
+use super::totals::{self, ClosedSockets, ListenerTotals};
+use super::{CaptureRule, Clients, KernelError, KernelEvents, KernelOptions, inspect, probe};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf, SockHash};
+use aya::programs::{CgroupSock, CgroupSockAddr, ProgramError, SkLookup, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
-use governor_common::capture::{GuardedPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings};
+use governor_common::capture::{
+    GuardedPort, InboundPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings,
+};
 use governor_common::flow::{FAMILY_V4, FAMILY_V6, FlowTuple};
-use governor_common::limits::HEARTBEAT_TIMEOUT_NS_DEFAULT;
+use governor_common::limits::{self, HEARTBEAT_TIMEOUT_NS_DEFAULT};
+use governor_common::totals::{Totals, TotalsKey};
 use nix::sys::socket::{getsockopt, sockopt};
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -26,10 +30,19 @@ pub struct Kernel {
     pub(super) rule_cgroups: Vec<Cgroup>,
     pub(super) own_cgroups: Vec<Cgroup>,
     pub(super) raw_refused: Vec<Cgroup>,
+    /// Whose processes are known when they connect to a port that is captured where it arrives.
+    pub(super) client_cgroups: Vec<Cgroup>,
+    /// `steer` is to be attached.
+    pub(super) steers: bool,
+    pub(super) attached: bool,
     /// In order of attachment; released from the end.
     pub(super) links: Vec<HeldLink>,
     /// Programs whose cgroup is gone: attached again when it is there again.
     pub(super) waiting: Vec<(&'static str, PathBuf)>,
+    /// Pins of the living agent that this one took over from.
+    pub(super) beside: Option<PathBuf>,
+    /// Another agent captures now.
+    pub(super) yielded: bool,
     pub(super) pins: Option<PinDirectory>,
     pub(super) previous: Option<Previous>,
     /// Something was attached once: from then on the pins stay until they are removed on purpose.
@@ -45,10 +58,17 @@ pub struct Kernel {
     settings: Array<MapData, Settings>,
     counters: PerCpuArray<MapData, u64>,
     pending: HashMap<MapData, FlowTuple, governor_common::flow::Flow>,
+    pub(super) inbound_namespace: Array<MapData, u64>,
+    pub(super) inbound_ports: HashMap<MapData, InboundPort, Rule>,
+    pub(super) inbound_listeners: SockHash<MapData, ListenerKey>,
+    pub(super) upstreams: HashMap<MapData, FlowTuple, u8>,
+    pub(super) clients: Clients,
     flows: FlowTable,
     exemption: Exemption,
     heartbeat: Heartbeat,
     events: Option<RingBuf<MapData>>,
+    closed_sockets: Option<RingBuf<MapData>>,
+    totals: PerCpuHashMap<MapData, TotalsKey, Totals>,
 }
 
 impl fmt::Debug for Kernel {
@@ -78,16 +98,23 @@ impl Kernel {
     }
 
     fn load_programs(options: &KernelOptions, pins: Option<&mut PinDirectory>) -> Result<Self, KernelError> {
-        let mut ebpf = EbpfLoader::new()
-            .verifier_log_level(VerifierLogLevel::default())
-            .load(OBJECT)
-            .map_err(|error| object_error(&error))?;
+        let mut loader = EbpfLoader::new();
+        loader.verifier_log_level(VerifierLogLevel::default());
+        if let Some(beside) = &options.beside {
+            // Otherwise each of the two agents would capture what the other dials.
+            loader.map_pin_path("EXEMPT", pins::map_pin(beside, "EXEMPT")?);
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|error| object_error(&error))?;
         for program in SOCKET_ADDRESS_PROGRAMS {
             let found: &mut CgroupSockAddr = program_mut(&mut ebpf, program)?;
             found.load().map_err(|error| program_error(program, &error))?;
         }
-        let found: &mut SockOps = program_mut(&mut ebpf, HAND_OVER)?;
-        found.load().map_err(|error| program_error(HAND_OVER, &error))?;
+        for program in [HAND_OVER, SHOW_CLIENT] {
+            let found: &mut SockOps = program_mut(&mut ebpf, program)?;
+            found.load().map_err(|error| program_error(program, &error))?;
+        }
+        let found: &mut SkLookup = program_mut(&mut ebpf, STEER)?;
+        found.load().map_err(|error| program_error(STEER, &error))?;
         let found: &mut CgroupSock = program_mut(&mut ebpf, CREATE_SOCKET)?;
         found.load().map_err(|error| program_error(CREATE_SOCKET, &error))?;
         if let Some(pins) = pins {
@@ -101,10 +128,17 @@ impl Kernel {
             settings: take(&mut ebpf, "SETTINGS")?,
             counters: take(&mut ebpf, "COUNTERS")?,
             pending: take(&mut ebpf, "PENDING")?,
+            inbound_namespace: take(&mut ebpf, "INBOUND_NAMESPACE")?,
+            inbound_ports: take(&mut ebpf, "INBOUND_PORTS")?,
+            inbound_listeners: take(&mut ebpf, "INBOUND_LISTENERS")?,
+            upstreams: take(&mut ebpf, "UPSTREAMS")?,
+            clients: Clients::new(map(&mut ebpf, "CLIENTS")?)?,
             flows: FlowTable::new(map(&mut ebpf, "FLOWS")?)?,
-            exemption: Exemption::new(map(&mut ebpf, "EXEMPT")?)?,
+            exemption: Exemption::new(map(&mut ebpf, "EXEMPT")?, mark()?)?,
             heartbeat: Heartbeat::new(map(&mut ebpf, "HEARTBEAT")?)?,
             events: Some(take(&mut ebpf, "EVENTS")?),
+            closed_sockets: Some(take(&mut ebpf, "FLOW_TOTALS")?),
+            totals: take(&mut ebpf, "TOTALS")?,
             rules: options.rules.clone(),
             rule_map: take(&mut ebpf, "RULES")?,
             attachments: AttachmentMap::take(map(&mut ebpf, "ATTACHMENT")?)?,
@@ -112,14 +146,19 @@ impl Kernel {
             rule_cgroups: Vec::new(),
             own_cgroups: Vec::new(),
             raw_refused: Vec::new(),
+            client_cgroups: Vec::new(),
+            steers: options.inbound.is_some(),
+            attached: false,
             links: Vec::new(),
             waiting: Vec::new(),
+            beside: options.beside.clone(),
+            yielded: false,
             pins: None,
             previous: None,
             was_attached: false,
             ebpf,
         };
-        kernel.write_settings(HEARTBEAT_TIMEOUT_NS_DEFAULT, options.debug_log)?;
+        kernel.write_settings(HEARTBEAT_TIMEOUT_NS, options.debug_log)?;
         kernel.beat()?;
         kernel.write_rules(options)?;
         for path in &options.own_cgroups {
@@ -127,6 +166,9 @@ impl Kernel {
         }
         for path in &options.raw_refused {
             kernel.raw_refused.push(Cgroup::open(path)?);
+        }
+        if let Some(inbound) = &options.inbound {
+            kernel.write_inbound(inbound)?;
         }
         Ok(kernel)
     }
@@ -137,19 +179,7 @@ impl Kernel {
     ///
     /// The socket must listen on a loopback address and on a port that no rule captures.
     pub fn serve_listener(&mut self, listener: BorrowedFd<'_>) -> Result<(), KernelError> {
-        let refuse = |reason: &str| KernelError::Listener { reason: reason.to_owned() };
-        let socket = socket2::SockRef::from(&listener);
-        let address: SocketAddr = socket
-            .local_addr()
-            .ok()
-            .and_then(|address| address.as_socket())
-            .ok_or_else(|| refuse("not a TCP socket"))?;
-        if !getsockopt(&listener, sockopt::AcceptConn).unwrap_or(false) {
-            return Err(refuse("it does not listen"));
-        }
-        if !address.ip().is_loopback() {
-            return Err(refuse("it listens on an address other than loopback, which others could reach"));
-        }
+        let address = listening_address(listener)?;
         if self.captured_ports.contains(&address.port()) {
             return Err(KernelError::ListenerPortCaptured { port: address.port() });
         }
@@ -189,7 +219,7 @@ impl Kernel {
                 Err(error) => return Err(broken("LISTENERS")(error)),
             }
         }
-        Ok(())
+        self.forget_inbound_listeners()
     }
 
     /// A handle to look up the flows of accepted sockets.
@@ -239,12 +269,73 @@ impl Kernel {
         KernelEvents::new(events, log)
     }
 
+    /// What the kernel counted of governor's sockets that closed; once.
+    pub fn take_closed_sockets(&mut self) -> Result<ClosedSockets, KernelError> {
+        let ring =
+            self.closed_sockets.take().ok_or(KernelError::Order("the sockets' totals are taken already"))?;
+        Ok(ClosedSockets::new(ring))
+    }
+
+    /// The kernel's sums by listener, and by namespace for upstream sockets.
+    pub fn totals(&self) -> Result<Vec<ListenerTotals>, KernelError> {
+        totals::read(&self.totals)
+    }
+
+    /// What is attached where, in order of attachment.
+    pub fn attached(&self) -> Vec<AttachedHook> {
+        let links = self.links.iter();
+        links
+            .map(|held| AttachedHook {
+                program: held.program,
+                cgroup: held.place.clone(),
+                pinned: matches!(held.link, HeldFd::Pinned(_)),
+            })
+            .collect()
+    }
+
+    /// How full the maps are whose size is a bound.
+    pub fn map_levels(&self) -> Result<Vec<MapLevel>, KernelError> {
+        let counters = self.counters()?;
+        // Counted rather than walked: it is large, and changes with every connection.
+        let pending = counters.pending.saturating_sub(counters.handed_over + counters.not_arrived);
+        let level = |map, entries: usize, capacity| MapLevel { map, entries: entries as u64, capacity };
+        Ok(vec![
+            level("RULES", self.rule_map.keys().count(), limits::RULES_COUNT_MAX),
+            level("LISTENERS", self.listeners.keys().count(), limits::LISTENERS_COUNT_MAX),
+            level("LISTENER_COUNTS", self.listener_counts.keys().count(), limits::LISTENER_GROUPS_COUNT_MAX),
+            level("GUARDED_PORTS", self.guarded_ports.keys().count(), limits::GUARDED_PORTS_COUNT_MAX),
+            level("TOTALS", self.totals.keys().count(), limits::LISTENERS_COUNT_MAX),
+            MapLevel { map: "PENDING", entries: pending, capacity: limits::PENDING_COUNT_MAX },
+        ])
+    }
+
+    /// Programs that are not this load's and run for sockets of the captured cgroups or of governor's own.
+    pub fn foreign(&self) -> Result<Vec<(&'static str, u32, PathBuf)>, KernelError> {
+        let own: HashSet<u32> = self
+            .ebpf
+            .programs()
+            .filter_map(|(_, program)| program.info().ok())
+            .map(|info| info.id())
+            .collect();
+        let mut found = Vec::new();
+        for cgroup in self.rule_cgroups.iter().chain(&self.own_cgroups) {
+            // One that was removed has no sockets.
+            for (hook, id) in inspect::foreign_on(&cgroup.path, &own).unwrap_or_default() {
+                if !found.iter().any(|(known, known_id, _)| (*known, *known_id) == (hook, id)) {
+                    found.push((hook, id, cgroup.path.clone()));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     pub(super) fn write_settings(
         &mut self,
         heartbeat_timeout_ns: u64,
         debug_log: bool,
     ) -> Result<(), KernelError> {
-        let settings = Settings { heartbeat_timeout_ns, debug_log: debug_log.into(), reserved: 0 };
+        let settings =
+            Settings { heartbeat_timeout_ns, debug_log: debug_log.into(), mark: self.exemption.value() };
         self.settings.set(0, settings, 0).map_err(broken("SETTINGS"))
     }
 
@@ -272,11 +363,33 @@ pub(super) fn rule_value(rule: &CaptureRule) -> Rule {
     Rule { flags: if rule.fail_open { Rule::FAIL_OPEN } else { 0 } }
 }
 
+/// One program on one cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachedHook {
+    pub program: &'static str,
+    pub cgroup: PathBuf,
+    /// It outlives the agent.
+    pub pinned: bool,
+}
+
+/// How full a map is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapLevel {
+    pub map: &'static str,
+    pub entries: u64,
+    pub capacity: u32,
+}
+
 /// The programs that are loaded as `cgroup/sock_addr`.
 pub(super) const SOCKET_ADDRESS_PROGRAMS: [&str; 6] =
     ["getpeername4", "getpeername6", "bind4", "bind6", "connect4", "connect6"];
 pub(super) const HAND_OVER: &str = "hand_over";
 pub(super) const CREATE_SOCKET: &str = "create_socket";
+pub(super) const SHOW_CLIENT: &str = "show_client";
+pub(super) const STEER: &str = "steer";
+
+/// Unit tests run on emulated machines too, where a client may take longer to start than an agent may be silent.
+const HEARTBEAT_TIMEOUT_NS: u64 = if cfg!(test) { 600_000_000_000 } else { HEARTBEAT_TIMEOUT_NS_DEFAULT };
 
 /// `BPF_NOEXIST`.
 const NO_EXIST: u64 = 1;
@@ -301,6 +414,11 @@ pub(super) fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelErro
 
 fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError> {
     M::try_from(map(ebpf, name)?).map_err(broken(name))
+}
+
+/// Another number for each load.
+fn mark() -> Result<u32, KernelError> {
+    Ok((super::maps::monotonic_ns()? >> 10) as u32 | 1)
 }
 
 fn object_error(error: &EbpfError) -> KernelError {
@@ -336,8 +454,26 @@ pub(super) fn not_permitted(action: &str) -> KernelError {
     KernelError::NotPermitted { action: action.to_owned(), missing }
 }
 
+/// The address of a socket that the programs may send connections to.
+pub(super) fn listening_address(listener: BorrowedFd<'_>) -> Result<SocketAddr, KernelError> {
+    let refuse = |reason: &str| KernelError::Listener { reason: reason.to_owned() };
+    let socket = socket2::SockRef::from(&listener);
+    let address: SocketAddr = socket
+        .local_addr()
+        .ok()
+        .and_then(|address| address.as_socket())
+        .ok_or_else(|| refuse("not a TCP socket"))?;
+    if !getsockopt(&listener, sockopt::AcceptConn).unwrap_or(false) {
+        return Err(refuse("it does not listen"));
+    }
+    if !address.ip().is_loopback() {
+        return Err(refuse("it listens on an address other than loopback, which others could reach"));
+    }
+    Ok(address)
+}
+
 /// The number by which the kernel programs know the network namespace of a socket.
-fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, KernelError> {
+pub(super) fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, KernelError> {
     let mut cookie = 0_u64;
     let mut length = size_of::<u64>() as libc::socklen_t;
     // SAFETY: the buffer is eight bytes, as `length` says, and outlives the call.

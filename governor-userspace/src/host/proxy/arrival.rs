@@ -3,11 +3,16 @@
 //! A door is a listener and what its connections have in common. What the relay needs to know of a connection
 //! before its first byte is the same behind every door.
 
+use super::account::Account;
+use super::inbound::{self, Ends};
 use super::socket::Socket;
 use super::worker::Shared;
 use crate::engine::model::Endpoint;
+use crate::engine::session::TlsMode;
 use crate::host::identity::Attested;
+use crate::host::kernel::Flow;
 use crate::host::telemetry::RefusedReason;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 
 /// What the connections of one listener have in common.
@@ -15,14 +20,39 @@ use std::os::fd::AsFd;
 pub enum Door {
     /// The connect hooks send connections here: origin and identity lie on the accepted socket.
     Redirected,
+    /// `sk_lookup` steers here what arrives for a server of this host: both ends are the client's own choice.
+    Inbound,
+}
+
+/// Who made a connection.
+#[derive(Debug)]
+pub(super) enum Who {
+    Process(Attested),
+    /// A client on another host, by its address.
+    Remote(IpAddr),
+}
+
+impl Door {
+    /// The kernel counts the sockets that were accepted here, so governor must too.
+    pub(super) fn is_counted(&self) -> bool {
+        match self {
+            Self::Redirected => true,
+            // Those that the kernel knows the process of: see `Arrival::counted`.
+            Self::Inbound => false,
+        }
+    }
 }
 
 /// A connection before its first byte.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    pub attested: Attested,
+    pub who: Who,
     /// The client's end.
     pub client: Option<Endpoint>,
+    /// The kernel counts the accepted socket, so governor must too.
+    pub counted: bool,
+    /// What its rule says of TLS.
+    pub tls: TlsMode,
     pub route: Route,
 }
 
@@ -31,6 +61,10 @@ pub(super) struct Arrival {
 #[derive(Clone, Debug)]
 pub(super) struct Route {
     pub destination: Endpoint,
+    /// To a server of this host that has to see the client.
+    pub ends: Option<Ends>,
+    /// Accounts for every connection that is made this way.
+    pub account: Account,
 }
 
 impl Arrival {
@@ -38,6 +72,7 @@ impl Arrival {
     pub fn of(socket: &Socket, door: &Door, shared: &Shared) -> Result<Self, RefusedReason> {
         match door {
             Door::Redirected => redirected(socket, shared),
+            Door::Inbound => inbound::arrived(socket, shared),
         }
     }
 }
@@ -53,16 +88,27 @@ fn redirected(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason
         }
     };
     let peer = socket.tcp().and_then(|tcp| tcp.peer_addr().ok());
+    let rule = shared.ports.iter().find(|rule| rule.port == flow.original.port());
     Ok(Arrival {
+        counted: true,
+        tls: rule.map_or(TlsMode::Refuse, |rule| rule.tls),
         client: peer.map(|peer| Endpoint::tcp(peer.ip().to_canonical(), peer.port())),
-        route: Route { destination: Endpoint::tcp(flow.original.ip().to_canonical(), flow.original.port()) },
-        attested: Attested {
-            tgid: flow.tgid,
-            uid: flow.uid,
-            gid: flow.gid,
-            command: flow.command,
-            cgroup_id: flow.cgroup_id,
-            connected_ns: flow.connected_ns,
+        route: Route {
+            destination: Endpoint::tcp(flow.original.ip().to_canonical(), flow.original.port()),
+            ends: None,
+            account: Account::new(shared.books.clone()),
         },
+        who: of_process(flow),
+    })
+}
+
+pub(super) fn of_process(flow: Flow) -> Who {
+    Who::Process(Attested {
+        tgid: flow.tgid,
+        uid: flow.uid,
+        gid: flow.gid,
+        command: flow.command,
+        cgroup_id: flow.cgroup_id,
+        connected_ns: flow.connected_ns,
     })
 }

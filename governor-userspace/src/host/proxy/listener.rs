@@ -47,6 +47,9 @@ fn open(address: SocketAddr, exemption: &Exemption) -> Result<StdListener, Liste
         let socket =
             socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
         exemption.mark(socket.as_fd()).map_err(io::Error::other)?;
+        // What is accepted for a server of this host sits on that server's own port, and inherits this: without it the
+        // server could not bind its port again after a restart.
+        socket.set_reuse_address(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
@@ -146,7 +149,8 @@ async fn accept(
         };
         match accepted {
             Ok(socket) => {
-                if workers.give(socket, door.clone()).is_err() {
+                if let Err(socket) = workers.give(socket, door.clone()) {
+                    workers.refuse(socket, &door);
                     metrics.connection_refused(RefusedReason::Limit);
                     tracing::warn!(
                         "closed a connection: more than the configured number are open, and clients are being told so"

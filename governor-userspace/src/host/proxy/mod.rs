@@ -9,9 +9,11 @@
 //!
 //! A connection stays on one thread for its whole life: no hop between threads on any statement.
 
+mod account;
 mod arrival;
 mod cancel;
 mod handshake;
+mod inbound;
 mod keepalive;
 mod leg;
 mod listener;
@@ -25,7 +27,8 @@ mod upstream;
 mod worker;
 
 pub use arrival::Door;
-pub use cancel::CancelRegistry;
+pub use cancel::{CancelRegistry, Elsewhere};
+pub use inbound::{Inbound, InboundPorts};
 pub use listener::{Doors, ListenError, Listener, bind};
 pub use retries::Retries;
 pub use sources::Sources;

@@ -4,20 +4,20 @@
 mod carry;
 mod unread;
 
-use super::arrival::{Arrival, Door, Route};
+use super::account::Account;
+use super::arrival::{Arrival, Door, Route, Who};
 use super::cancel::{CancelTarget, Registration, Unread};
 use super::handshake::{Negotiated, negotiate};
 use super::leg::Leg;
 use super::observe::Observer;
 use super::socket::Socket;
-use super::sources::Entered;
+use super::sources::{Entered, Source};
 use super::stream::Stream;
 use super::worker::{Drain, Local};
 use crate::engine::approval::Answer;
-use crate::engine::model::{SessionId, Timestamp, UpstreamTls};
-use crate::engine::session::{
-    Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TlsMode, TooMany,
-};
+use crate::engine::audit::{AuditEvent, AuditRecord, Side};
+use crate::engine::model::{RemoteClient, SessionId, Timestamp, TlsSession, UpstreamTls};
+use crate::engine::session::{Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TooMany};
 use crate::host::approvals::{SubmitError, Submitted};
 use crate::host::clock;
 use crate::host::telemetry::metrics::ActiveSession;
@@ -41,25 +41,36 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     let shared = &local.shared;
     let metrics = shared.metrics.clone();
     let _active = metrics.connection_accepted();
-    let Arrival { attested, client, route } = match Arrival::of(&socket, &door, shared) {
+    let Arrival { who, client, counted, tls, route } = match Arrival::of(&socket, &door, shared) {
         Ok(arrival) => arrival,
-        Err(reason) => return metrics.connection_refused(reason),
+        Err(reason) => {
+            // One without an origin is not the kernel's to count.
+            if door.is_counted() && reason == RefusedReason::NoIdentity {
+                drop(Account::new(shared.books.clone()).counted(socket, Side::Client));
+            }
+            return metrics.connection_refused(reason);
+        }
     };
+    let socket = if counted { route.account.counted(socket, Side::Client) } else { socket };
     drop(door);
-    let of_source = shared.sources.enter((attested.uid, attested.cgroup_id));
+    let of_source = shared.sources.enter(Source::of(&who));
     let per_source_max = shared.connections_per_source_max;
     if of_source.count > per_source_max + REFUSALS_PER_SOURCE_MAX {
         return metrics.connection_refused(RefusedReason::SourceLimit);
     }
     local.shared.identifier.want_executable_hashes(local.shared.policy.current().wants_executable_hash());
-    let principal = local.shared.identifier.identify(&attested);
-    let rule = local.shared.ports.iter().find(|rule| rule.port == route.destination.port);
+    let principal = match who {
+        Who::Process(attested) => shared.identifier.identify(&attested),
+        Who::Remote(address) => {
+            shared.identifier.identify_remote(RemoteClient { address, certificate: None })
+        }
+    };
     let setup = SessionSetup {
         id: SessionId(clock::session_id().into()),
         principal: Arc::new(principal),
         client,
         destination: route.destination.clone(),
-        tls: rule.map_or(TlsMode::Refuse, |rule| rule.tls),
+        tls,
     };
     let class = setup.principal.class;
     let mut actions = Actions::default();
@@ -72,7 +83,7 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     shared.watch(Some(&socket), "a client");
     let deadline = Box::pin(tokio::time::sleep(shared.startup_timeout));
     let mut relay = Relay {
-        _session_gauge: metrics.session_started(class),
+        session_gauge: metrics.session_started(class),
         _of_source: of_source,
         deadline,
         observer: Observer::new(class),
@@ -99,9 +110,12 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
         waiting_cancel: None,
         cancelling: None,
         limit: None,
+        last: None,
         local,
     };
+    relay.route.account.begin(relay.session.id().clone());
     relay.run().await;
+    relay.settle();
 }
 
 /// The connection to the database; where TLS on it was not the client's wish, what it is.
@@ -145,7 +159,9 @@ struct Relay {
     limit: Option<(Timestamp, Pin<Box<Sleep>>)>,
     /// Of start-up, then of authentication, at last of the last bytes.
     deadline: Pin<Box<Sleep>>,
-    _session_gauge: ActiveSession,
+    /// The record of the session's end, until its sockets are closed and counted.
+    last: Option<AuditRecord>,
+    session_gauge: ActiveSession,
     _of_source: Entered,
 }
 
@@ -245,6 +261,26 @@ impl Relay {
         Box::pin(self.say_goodbye()).await;
     }
 
+    /// Closes what is still open, and writes the session's last record with what its sockets carried.
+    fn settle(self) {
+        let Self { local, client, server, dialling, prepared, cancelling, route, last, session, .. } = self;
+        drop((client, server, dialling, prepared, cancelling));
+        let Some(mut record) = last else {
+            tracing::error!(session = %session.id(), "a session ended without its last record");
+            return;
+        };
+        if let AuditEvent::SessionEnd(end) = &mut record.event {
+            end.sockets = Some(route.account.sums());
+        }
+        record.at = clock::now();
+        match local.shared.ledger.append_lazy(&record) {
+            Ok(()) => route.account.settle(),
+            Err(error) => {
+                tracing::error!(%error, session = %session.id(), "cannot queue a session's last record")
+            }
+        }
+    }
+
     /// Sets TLS up on both connections, within the time that a start-up may take.
     async fn negotiate(&mut self, direct: bool) {
         let Some(client) = self.client.stream_mut().take_plain() else { return };
@@ -259,6 +295,7 @@ impl Relay {
         };
         let input = match negotiated {
             Negotiated::Established { client, server, tls } => {
+                self.identify_again(&tls);
                 self.client = Leg::new(client);
                 self.prepared = Some(server);
                 Input::TlsEstablished(tls)
@@ -278,6 +315,19 @@ impl Relay {
             }
         };
         self.handle(input);
+    }
+
+    /// A client on another host that presented a certificate: that has a say in who it is.
+    fn identify_again(&mut self, tls: &TlsSession) {
+        let (Some(remote), Some(shown)) = (&self.session.principal().remote, &tls.client_certificate) else {
+            return;
+        };
+        let client = RemoteClient { address: remote.address, certificate: Some(shown.clone()) };
+        let shared = &self.local.shared;
+        let principal = shared.identifier.identify_remote(client);
+        self.observer = Observer::new(principal.class);
+        self.session_gauge.becomes(principal.class);
+        self.handle(Input::Identified(Arc::new(principal)));
     }
 
     /// Closes the client's connection so that the last message arrives: a socket that is closed with

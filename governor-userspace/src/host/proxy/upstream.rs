@@ -1,9 +1,11 @@
 //! Connects to the original destination, past governor's own capture.
 
 use super::arrival::Route;
+use super::inbound;
 use super::socket::Socket;
 use super::stream::Stream;
 use super::worker::Shared;
+use crate::engine::audit::Side;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -13,12 +15,15 @@ use tokio::net::TcpSocket;
 
 /// A connection to the database; the socket is marked before it connects, so the hooks let it pass.
 pub(super) async fn dial(shared: &Shared, route: &Route) -> io::Result<Socket> {
+    if let Some(ends) = route.ends {
+        return inbound::dial(shared, ends, &route.account).await;
+    }
     let limit = shared.connect_timeout;
     let address = SocketAddr::new(route.destination.address, route.destination.port);
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     shared.exemption.mark(socket.as_fd()).map_err(io::Error::other)?;
     match tokio::time::timeout(limit, socket.connect(address)).await {
-        Ok(result) => result.map(Socket::Tcp),
+        Ok(result) => result.map(|tcp| route.account.counted(Socket::Tcp(tcp), Side::Database)),
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"))),
     }
 }

@@ -4,7 +4,9 @@
 //! there they fail.
 
 mod capture;
+mod inbound;
 mod lifecycle;
 mod remains;
 mod sockets;
 mod stage;
+mod totals;
