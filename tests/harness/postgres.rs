@@ -40,6 +40,10 @@ pub struct Postgres {
     programs: Programs,
     port: u16,
     child: Option<Child>,
+    /// Another directory with a socket of the server's, for what is tested.
+    public: Option<PathBuf>,
+    /// Of the last start.
+    settings: Vec<String>,
 }
 
 impl Postgres {
@@ -52,8 +56,22 @@ impl Postgres {
         Self::start_version(None, auth, settings)
     }
 
+    /// A server that also has a socket in `directory`, beside the one that stays the way past governor.
+    pub fn start_with_socket_in(directory: &Path, auth: Auth, settings: &[&str]) -> Result<Self> {
+        Self::launch_new(None, auth, settings, Some(directory.into()))
+    }
+
     /// A server of this major version; the distribution's own where none is asked for.
     pub fn start_version(version: Option<u32>, auth: Auth, settings: &[&str]) -> Result<Self> {
+        Self::launch_new(version, auth, settings, None)
+    }
+
+    fn launch_new(
+        version: Option<u32>,
+        auth: Auth,
+        settings: &[&str],
+        public: Option<PathBuf>,
+    ) -> Result<Self> {
         let programs = Programs::find(version)?;
         let dir = tempfile::Builder::new().prefix("governor-pg-").tempdir()?;
         if let Some((uid, gid)) = server_user()? {
@@ -71,7 +89,7 @@ impl Postgres {
                  host all all ::1/128 {word}\n"
             ),
         )?;
-        let mut server = Self { dir, programs, port: 0, child: None };
+        let mut server = Self { dir, programs, port: 0, child: None, public, settings: Vec::new() };
         // Between choosing a free port and binding it, somebody else may take it.
         let mut last = None;
         for _ in 0..5 {
@@ -135,6 +153,20 @@ impl Postgres {
         process::Running::start(psql, sql.as_bytes())?.finish(wait::PATIENCE * 2)
     }
 
+    /// The same server once more, on its port, after [`Self::stop`] or [`Self::kill`].
+    pub fn start_again(&mut self) -> Result<()> {
+        self.run()
+    }
+
+    /// SIGKILL: it cleans nothing up.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
     pub fn stop(&mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         // SIGINT is PostgreSQL's fast shutdown: sessions are ended, data is kept.
@@ -148,15 +180,28 @@ impl Postgres {
 
     fn launch(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
         self.port = free_port()?;
-        let log = std::fs::File::create(self.log_path())?;
-        let mut command = as_server_user(&self.programs.bin.join("postgres"))?;
-        command.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(self.dir.path());
-        command.args(["-p", &self.port.to_string()]);
+        std::fs::File::create(self.log_path())?;
+        self.settings.clear();
         let password_encryption =
             format!("password_encryption={}", if auth == Auth::Md5 { "md5" } else { "scram-sha-256" });
         for setting in
             SETTINGS.iter().copied().chain([password_encryption.as_str()]).chain(settings.iter().copied())
         {
+            self.settings.push(setting.to_owned());
+        }
+        self.run()
+    }
+
+    fn run(&mut self) -> Result<()> {
+        let log = std::fs::File::options().append(true).open(self.log_path())?;
+        let mut command = as_server_user(&self.programs.bin.join("postgres"))?;
+        let mut directories = self.dir.path().display().to_string();
+        if let Some(public) = &self.public {
+            directories = format!("{directories}, {}", public.display());
+        }
+        command.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(directories);
+        command.args(["-p", &self.port.to_string()]);
+        for setting in &self.settings {
             command.args(["-c", setting]);
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

@@ -316,5 +316,6 @@ fn capture_lines(config: &Config) -> Vec<String> {
             let ports: Vec<String> = rule.ports.iter().map(ToString::to_string).collect();
             format!("cgroup {} ports {} (postgres)", rule.cgroup.as_str(), ports.join(", "))
         })
+        .chain(config.capture.unix.iter().map(|socket| format!("unix {} (postgres)", socket.path.display())))
         .collect()
 }

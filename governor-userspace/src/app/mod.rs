@@ -10,6 +10,7 @@ mod faces;
 pub mod handle;
 mod options;
 mod signals;
+mod unix_sockets;
 
 pub use crate::host::config::Profile;
 pub use faces::{Faces, OpenFaces, Places};
@@ -71,6 +72,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         );
     }
     let tasks = agent::background(&kernel, &shared, &data, &handle)?;
+    let unix = unix_sockets::UnixSockets::start(&config, &options.state_dir, &doors, &shared)?;
     faces.serve(&handle);
     handle.set_ready();
     signals::tell_ready(options.ready_fd)?;
@@ -86,6 +88,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     {
         tracing::error!(%error, "the kernel programs could not be taken off cleanly");
     }
+    open_doors.extend(unix.end(true));
     shared.approvals.withdraw_all("the agent stopped", clock::now());
     let sessions_ended = drained(&drain, &workers, config.limits.drain_timeout, &mut signals).await;
     stop.send_replace(true);

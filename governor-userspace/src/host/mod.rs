@@ -14,3 +14,4 @@ pub mod ports;
 pub mod proxy;
 pub mod telemetry;
 pub mod tls;
+pub mod unix;

@@ -411,6 +411,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             principal,
             client: Some(endpoint.clone()),
             destination: endpoint.clone(),
+            attested_by: Some(Attestation::SoPeercred),
         })),
         AuditEvent::SessionDecision(SessionDecision {
             decision: decision.clone(),
@@ -491,6 +492,19 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             statements: 1,
             bytes_from_client: 2,
             bytes_from_database: 3,
+        }),
+        AuditEvent::UnixSocket(UnixSocketRecord {
+            socket: text.into(),
+            change: UnixSocketChange::GivenBack,
+            reason: text.into(),
+        }),
+        AuditEvent::DirectConnection(DirectConnection {
+            socket: text.into(),
+            pid: Some(7),
+            uid: None,
+            command: text.into(),
+            ended: false,
+            problem: text.into(),
         }),
     ]
 }

@@ -4,7 +4,8 @@
 //! their position, so that an error can name the line.
 
 use super::resolve::{
-    CancelUnknown, ClientCertificates, LogFormat, LogLevel, Profile, Protocol, TlsMode, WhenDown,
+    CancelUnknown, ClientCertificates, DirectConnections, LogFormat, LogLevel, Profile, Protocol, TlsMode,
+    WhenDown,
 };
 use super::units::{Bytes, Span};
 use crate::engine::masking::{Category, Checksum, DateRange};
@@ -49,6 +50,7 @@ table!(File {
 table!(Capture {
     rules: Option<Vec<CaptureRule>>,
     own_cgroup: Value<String>,
+    unix: Vec<Spanned<CaptureUnix>>,
 });
 
 table!(CaptureRule {
@@ -57,6 +59,14 @@ table!(CaptureRule {
     protocol: Option<Protocol>,
     when_down: Option<WhenDown>,
     tls: Option<TlsMode>,
+});
+
+table!(CaptureUnix {
+    path: Value<PathBuf>,
+    protocol: Option<Protocol>,
+    when_down: Option<WhenDown>,
+    direct_connections: Option<DirectConnections>,
+    mode: Value<String>,
 });
 
 table!(Tls {

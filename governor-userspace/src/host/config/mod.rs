@@ -8,9 +8,9 @@ mod resolve;
 mod units;
 
 pub use resolve::{
-    Approvals, Approver, Audit, CancelUnknown, Capture, CaptureRule, CgroupRef, ClientCertificates,
-    ColumnLabel, ColumnPattern, Config, ConfigError, DEFAULT_PATH, Identity, Inference, Limits, Log,
-    LogFormat, LogLevel, Masking, MaskingKeys, Metrics, Overrides, Policy, Profile, Protocol, ServerKey, Tls,
-    TlsMode, WhenDown, load, parse,
+    Approvals, Approver, Audit, CancelUnknown, Capture, CaptureRule, CaptureUnix, CgroupRef,
+    ClientCertificates, ColumnLabel, ColumnPattern, Config, ConfigError, DEFAULT_PATH, DirectConnections,
+    Identity, Inference, Limits, Log, LogFormat, LogLevel, Masking, MaskingKeys, Metrics, Overrides, Policy,
+    Profile, Protocol, ServerKey, Tls, TlsMode, WhenDown, load, parse,
 };
 pub use units::{parse_bytes, parse_duration};

@@ -48,6 +48,8 @@ pub struct Capture {
     pub rules: Vec<CaptureRule>,
     /// Where governor's own sockets live; `None` is the group that governor runs in.
     pub own_cgroup: Option<CgroupRef>,
+    /// Servers' sockets that are taken over. No two share a path.
+    pub unix: Vec<CaptureUnix>,
 }
 
 /// Ports captured in one cgroup and the groups below it. No two rules share cgroup and port.
@@ -59,6 +61,29 @@ pub struct CaptureRule {
     pub protocol: Protocol,
     pub when_down: WhenDown,
     pub tls: TlsMode,
+}
+
+/// A unix socket of a server on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureUnix {
+    /// Absolute; `*` in the file's name stands for any run of characters.
+    pub path: PathBuf,
+    pub protocol: Protocol,
+    pub when_down: WhenDown,
+    pub direct_connections: DirectConnections,
+    /// Permissions of governor's socket; `None`: those of the server's.
+    pub mode: Option<u32>,
+}
+
+/// What happens to connections to a server's own socket, past governor's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DirectConnections {
+    /// Each is reported; it goes on, unread.
+    #[default]
+    Report,
+    /// Each is reported and ended.
+    End,
 }
 
 /// A cgroup as written: below the cgroup v2 mount, or an absolute path in it.
@@ -374,7 +399,7 @@ impl LogLevel {
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { rules: vec![CaptureRule::default()], own_cgroup: None }
+        Self { rules: vec![CaptureRule::default()], own_cgroup: None, unix: Vec::new() }
     }
 }
 

@@ -8,13 +8,17 @@ use super::worker::Shared;
 use crate::engine::model::Endpoint;
 use crate::host::identity::Attested;
 use crate::host::telemetry::RefusedReason;
+use crate::host::unix::{Ids, Peer, Server};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 /// What the connections of one listener have in common.
 #[derive(Clone, Debug)]
 pub enum Door {
     /// The connect hooks send connections here: origin and identity lie on the accepted socket.
     Redirected,
+    /// At the path of a server's unix socket.
+    Unix(Arc<Server>),
 }
 
 /// A connection before its first byte.
@@ -31,6 +35,8 @@ pub(super) struct Arrival {
 #[derive(Clone, Debug)]
 pub(super) struct Route {
     pub destination: Endpoint,
+    /// The server behind a unix socket, and as whom it is to see the connection.
+    pub unix: Option<(Arc<Server>, Ids)>,
 }
 
 impl Arrival {
@@ -38,6 +44,7 @@ impl Arrival {
     pub fn of(socket: &Socket, door: &Door, shared: &Shared) -> Result<Self, RefusedReason> {
         match door {
             Door::Redirected => redirected(socket, shared),
+            Door::Unix(server) => unix(socket, server, shared),
         }
     }
 }
@@ -55,7 +62,10 @@ fn redirected(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason
     let peer = socket.tcp().and_then(|tcp| tcp.peer_addr().ok());
     Ok(Arrival {
         client: peer.map(|peer| Endpoint::tcp(peer.ip().to_canonical(), peer.port())),
-        route: Route { destination: Endpoint::tcp(flow.original.ip().to_canonical(), flow.original.port()) },
+        route: Route {
+            destination: Endpoint::tcp(flow.original.ip().to_canonical(), flow.original.port()),
+            unix: None,
+        },
         attested: Attested {
             tgid: flow.tgid,
             uid: flow.uid,
@@ -65,4 +75,15 @@ fn redirected(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason
             connected_ns: flow.connected_ns,
         },
     })
+}
+
+fn unix(socket: &Socket, server: &Arc<Server>, shared: &Shared) -> Result<Arrival, RefusedReason> {
+    let peer = Peer::of(socket.as_fd()).map_err(|error| {
+        tracing::error!(%error, "cannot read who is at the other end of a unix socket");
+        RefusedReason::NoIdentity
+    })?;
+    let Ids { uid, gid } = peer.ids;
+    let attested = shared.identifier.attest_peer(peer.pid, uid, gid, || peer.has_ended());
+    let route = Route { destination: server.endpoint(), unix: Some((server.clone(), peer.ids)) };
+    Ok(Arrival { client: None, route, attested })
 }

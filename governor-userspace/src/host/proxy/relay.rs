@@ -54,12 +54,15 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     local.shared.identifier.want_executable_hashes(local.shared.policy.current().wants_executable_hash());
     let principal = local.shared.identifier.identify(&attested);
     let rule = local.shared.ports.iter().find(|rule| rule.port == route.destination.port);
+    // A server has no TLS on its unix socket: who asks gets the server's own answer.
+    let tls =
+        if route.unix.is_some() { TlsMode::Terminate } else { rule.map_or(TlsMode::Refuse, |rule| rule.tls) };
     let setup = SessionSetup {
         id: SessionId(clock::session_id().into()),
         principal: Arc::new(principal),
         client,
         destination: route.destination.clone(),
-        tls: rule.map_or(TlsMode::Refuse, |rule| rule.tls),
+        tls,
     };
     let class = setup.principal.class;
     let mut actions = Actions::default();

@@ -1,7 +1,7 @@
 //! Connects to the original destination, past governor's own capture.
 
 use super::arrival::Route;
-use super::socket::Socket;
+use super::socket::{Socket, StdSocket};
 use super::stream::Stream;
 use super::worker::Shared;
 use std::io;
@@ -14,6 +14,10 @@ use tokio::net::TcpSocket;
 /// A connection to the database; the socket is marked before it connects, so the hooks let it pass.
 pub(super) async fn dial(shared: &Shared, route: &Route) -> io::Result<Socket> {
     let limit = shared.connect_timeout;
+    if let Some((server, client)) = &route.unix {
+        let connected = server.connect(*client, limit).await?;
+        return Socket::from_std(StdSocket::Unix(connected));
+    }
     let address = SocketAddr::new(route.destination.address, route.destination.port);
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     shared.exemption.mark(socket.as_fd()).map_err(io::Error::other)?;

@@ -9,7 +9,9 @@
 
 use super::build::{Builder, MetricsError};
 use super::children::Children;
-use super::labels::{Attempt, Cache, CancelResult, Closed, Direction, HoldResult, RefusedReason};
+use super::labels::{
+    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, RefusedReason,
+};
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
 use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
@@ -83,6 +85,9 @@ pub struct Metrics {
     kernel_refused: IntCounter,
     kernel_identity_missing: IntCounter,
     kernel_events_dropped: IntCounter,
+    unix_taken: IntGauge,
+    unix_takeovers: IntCounter,
+    unix_direct: Counters<DirectAction>,
     process_cpu: Counter,
     process_resident: IntGauge,
     process_virtual: IntGauge,
@@ -138,6 +143,9 @@ impl Metrics {
             kernel_refused: build.counter("governor_kernel_refused_total")?,
             kernel_identity_missing: build.counter("governor_kernel_identity_missing_total")?,
             kernel_events_dropped: build.counter("governor_kernel_events_dropped_total")?,
+            unix_taken: build.gauge("governor_unix_sockets_taken")?,
+            unix_takeovers: build.counter("governor_unix_takeovers_total")?,
+            unix_direct: Children::new(build.counters("governor_unix_direct_connections_total")?).fill(),
             process_cpu: build.counter_float("process_cpu_seconds_total")?,
             process_resident: build.gauge("process_resident_memory_bytes")?,
             process_virtual: build.gauge("process_virtual_memory_bytes")?,
@@ -183,6 +191,21 @@ impl Metrics {
     /// A statement met a bound of a policy.
     pub fn limit(&self, limit: LimitKind) {
         add(self.limits.at(limit, (), ()), 1);
+    }
+
+    /// A server's unix socket was taken over.
+    pub fn unix_taken(&self) {
+        self.unix_takeovers.inc();
+    }
+
+    /// So many are by now.
+    pub fn unix_sockets(&self, taken: usize) {
+        self.unix_taken.set(i64::try_from(taken).unwrap_or(i64::MAX));
+    }
+
+    /// Somebody is connected to a server past governor's socket.
+    pub fn unix_direct(&self, action: DirectAction) {
+        add(self.unix_direct.at(action, (), ()), 1);
     }
 
     /// The glass was broken; it is now for `active` persons.

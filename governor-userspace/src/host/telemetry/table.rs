@@ -3,7 +3,9 @@
 //! [`Metrics`](super::Metrics) is built from it and `docs/metrics.md` is generated from it, so what
 //! is exposed, what is documented and what is counted cannot differ.
 
-use super::labels::{Attempt, Cache, CancelResult, Closed, Direction, HoldResult, RefusedReason, words};
+use super::labels::{
+    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, RefusedReason, words,
+};
 use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
@@ -151,6 +153,13 @@ pub static TABLE: &[Definition] = &[
         "Accepted connections for which the kernel had no identity. Each was refused."),
     row("governor_kernel_events_dropped_total", Kind::Counter, &[],
         "Kernel events lost because the ring buffer was full."),
+
+    row("governor_unix_sockets_taken", Kind::Gauge, &[],
+        "Unix sockets of servers that governor is in front of now."),
+    row("governor_unix_takeovers_total", Kind::Counter, &[],
+        "Times that a server's unix socket was taken over: at the start, and whenever its server was started."),
+    row("governor_unix_direct_connections_total", Kind::Counter, &[label::<DirectAction>("action")],
+        "Connections to a server's unix socket that do not come through governor, by what was done about them."),
 
     row("process_cpu_seconds_total", Kind::CounterFloat, &[],
         "User and system CPU time of the agent."),
