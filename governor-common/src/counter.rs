@@ -49,6 +49,8 @@ counters! {
     RefusedDeviceBound = "refused_device_bound",
     /// Events that the ring buffer had no room for.
     EventsDropped = "events_dropped",
+    /// Raw TCP sockets that were not made.
+    RawRefused = "raw_refused",
 }
 
 /// Number of elements of the counter array.

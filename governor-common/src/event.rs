@@ -39,9 +39,25 @@ pub enum EventCause {
     /// The socket is bound to a device, and its owner may not unbind it (CAP_NET_RAW): it cannot
     /// reach the agent. Refused even where the rule fails open: a binding must be no way around.
     DeviceBound = 7,
+    /// Somebody asked for a raw socket that carries TCP past the connect hooks.
+    RawRefused = 8,
 }
 
 impl EventCause {
+    /// Name in records, metrics and documentation.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HeartbeatStale => "heartbeat_stale",
+            Self::NamespaceUnknown => "namespace_unknown",
+            Self::ListenerGone => "listener_gone",
+            Self::StorageFailed => "storage_failed",
+            Self::BindRefused => "bind_refused",
+            Self::PendingFailed => "pending_failed",
+            Self::DeviceBound => "device_bound",
+            Self::RawRefused => "raw_refused",
+        }
+    }
+
     pub const fn from_u16(value: u16) -> Option<Self> {
         Some(match value {
             1 => Self::HeartbeatStale,
@@ -51,6 +67,7 @@ impl EventCause {
             5 => Self::BindRefused,
             6 => Self::PendingFailed,
             7 => Self::DeviceBound,
+            8 => Self::RawRefused,
             _ => return None,
         })
     }

@@ -6,9 +6,11 @@
 //! - [`origin`]: `sock_ops` hands the flow to the agent's accepted socket; `getpeername` shows the
 //!   client the destination that it asked for.
 //! - [`exempt`]: the agent's own sockets, and the ports that only it may bind.
+//! - [`create`]: refuses sockets that would carry TCP past the kernel's own.
 #![no_std]
 #![no_main]
 
+mod create;
 mod emit;
 mod exempt;
 mod maps;
@@ -16,8 +18,8 @@ mod origin;
 mod process;
 mod redirect;
 
-use aya_ebpf::macros::{cgroup_sock_addr, sock_ops};
-use aya_ebpf::programs::{SockAddrContext, SockOpsContext};
+use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, sock_ops};
+use aya_ebpf::programs::{SockAddrContext, SockContext, SockOpsContext};
 
 #[cgroup_sock_addr(connect4)]
 pub fn connect4(ctx: SockAddrContext) -> i32 {
@@ -52,6 +54,11 @@ pub fn bind6(ctx: SockAddrContext) -> i32 {
 #[sock_ops]
 pub fn hand_over(ctx: SockOpsContext) -> u32 {
     origin::hand_over(&ctx)
+}
+
+#[cgroup_sock(sock_create)]
+pub fn create_socket(ctx: SockContext) -> i32 {
+    create::socket(&ctx)
 }
 
 #[cfg(not(test))]

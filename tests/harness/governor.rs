@@ -20,6 +20,8 @@ pub struct Options {
     pub profile: Option<&'static str>,
     /// `capture.rules.when_down`: `refuse` or `pass`.
     pub when_down: &'static str,
+    /// `capture.on_stop`: tests and the demo leave nothing unless they say so.
+    pub on_stop: &'static str,
     /// `capture.rules.tls`.
     pub tls: &'static str,
     /// `approvals.timeout`.
@@ -39,6 +41,7 @@ impl Default for Options {
         Self {
             profile: None,
             when_down: "refuse",
+            on_stop: "detach",
             tls: "terminate",
             approval_timeout: "30s",
             policies: vec![],
@@ -155,6 +158,22 @@ impl Governor {
         }
     }
 
+    /// SIGSTOP or another signal, as it is.
+    pub fn signal(&self, signal: libc::c_int) -> Result<()> {
+        process::send_signal(self.pid().context("governor is not running")?, signal)
+    }
+
+    /// How an agent ended that something else than this program killed.
+    pub fn wait_for_end(&mut self) -> Result<ExitStatus> {
+        let mut child = self.child.take().context("governor is not running")?;
+        wait::until("governor to end", wait::PATIENCE, || Ok(child.try_wait()?))
+    }
+
+    /// Removes what it left in the kernel, as an operator does.
+    pub fn detach(&self) -> Result<Finished> {
+        self.cli(&["detach"])?.ok()
+    }
+
     /// SIGTERM: drain and end.
     pub fn stop(&mut self) -> Result<Option<ExitStatus>> {
         self.child
@@ -253,6 +272,12 @@ impl Drop for Governor {
         if let Err(error) = self.stop() {
             eprintln!("governor did not stop: {error:#}");
         }
+        // A killed one, or one that keeps its hooks, leaves them: nothing of a test may stay.
+        if self.state_dir().join("pins").exists()
+            && let Err(error) = self.detach()
+        {
+            eprintln!("governor's hooks were not removed: {error:#}");
+        }
         if std::thread::panicking() {
             eprintln!("--- governor's log\n{}", self.log());
         }
@@ -289,9 +314,10 @@ pub fn binary() -> Result<PathBuf> {
 
 fn config_text(group: &Cgroup, port: u16, options: &Options, policies: Option<&Path>) -> Result<String> {
     let mut text = format!(
-        "[capture]\nown_cgroup = {:?}\n\n[[capture.rules]]\ncgroup = {:?}\nports = [{port}]\n\
+        "[capture]\nown_cgroup = {:?}\non_stop = {:?}\n\n[[capture.rules]]\ncgroup = {:?}\nports = [{port}]\n\
          when_down = {:?}\ntls = {:?}\n\n",
         group.agent_host(),
+        options.on_stop,
         group.clients(),
         options.when_down,
         options.tls,

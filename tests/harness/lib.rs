@@ -12,6 +12,7 @@ pub mod database;
 pub mod governor;
 pub mod http;
 pub mod model;
+pub mod network;
 pub mod pki;
 pub mod postgres;
 pub mod process;

@@ -178,6 +178,12 @@ impl Postgres {
         self.dir.path().join("server.log")
     }
 
+    /// Ends the server and starts it again on its port and data.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        self.run()
+    }
+
     fn launch(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
         self.port = free_port()?;
         std::fs::File::create(self.log_path())?;

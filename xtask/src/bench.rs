@@ -7,9 +7,11 @@
 //! - `way` runs a client on one of the ways and reads what it says;
 //! - `oltp` and `bulk` are the rows that every round measures; `connections` is what connections cost;
 //! - `detect` and `masking` are benches of their own: quality and speed of what masking is made of.
+//!   `connect` is another: what the kernel programs cost.
 //! - `samples` keeps figures and their ratios; `report` prints them, with the aims.
 
 mod bulk;
+mod connect;
 mod connections;
 mod detect;
 mod masking;
@@ -60,6 +62,8 @@ enum What {
     Detect(detect::Options),
     /// How fast rows are masked: in the engine, and through governor beside the same rows unmasked
     Masking(masking::Options),
+    /// What the kernel programs add to a connection, and that they add nothing to its packets
+    Connect(connect::Options),
 }
 
 /// What can be measured alone.
@@ -87,6 +91,7 @@ pub fn run(options: &Options) -> Result<()> {
     match &options.what {
         Some(What::Detect(options)) => return detect::run(options),
         Some(What::Masking(options)) => return masking::run(options),
+        Some(What::Connect(options)) => return connect::run(options),
         None => {}
     }
     if !options.no_build && !options.peers_only {

@@ -11,6 +11,7 @@ mod compile;
 mod conformance;
 mod demo;
 mod fuzz;
+mod kernels;
 mod root;
 mod setup;
 mod shell;

@@ -172,7 +172,7 @@ fn any_header(versions: std::ops::Range<u32>) -> bool {
 
 const BPF_PACKAGES: [&str; 4] = ["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "libpolly-22-dev"];
 
-const NEEDS: [Need; 15] = [
+const NEEDS: [Need; 17] = [
     Need {
         what: "a C compiler",
         packages: &["gcc", "g++", "libc6-dev"],
@@ -208,6 +208,18 @@ const NEEDS: [Need; 15] = [
         what: "ip, for tests in network namespaces",
         packages: &["iproute2"],
         present: || shell::has("ip"),
+        when: When::Test,
+    },
+    Need {
+        what: "nft, for attacks that rewrite destinations",
+        packages: &["nftables"],
+        present: || shell::has("nft"),
+        when: When::Test,
+    },
+    Need {
+        what: "QEMU, for the kernels that are not this one",
+        packages: &["qemu-system-x86", "xz-utils"],
+        present: || shell::has("qemu-system-x86_64") && shell::has("xz"),
         when: When::Test,
     },
     Need { what: "psql", packages: &["postgresql-client"], present: || shell::has("psql"), when: When::Test },

@@ -26,7 +26,12 @@ impl Tally {
             }
             Err(error) => (false, format!("{error:#}")),
         };
-        let mut counts = counts(&text);
+        self.report(name, success, &text, seconds, &shell::words(command));
+    }
+
+    /// The same for what has run already.
+    pub fn report(&mut self, name: &str, success: bool, text: &str, seconds: f32, command: &str) {
+        let mut counts = counts(text);
         if counts == Self::default() {
             counts.passed = u64::from(success);
         }
@@ -38,7 +43,7 @@ impl Tally {
         if success {
             println!("{} {name}: {sum} ({seconds:.1} s)", shell::green("ok  "));
         } else {
-            println!("{} {name}: {sum} ({seconds:.1} s)\n{}", shell::red("FAIL"), shell::words(command));
+            println!("{} {name}: {sum} ({seconds:.1} s)\n{command}", shell::red("FAIL"));
             println!("{text}");
         }
         self.add(counts);

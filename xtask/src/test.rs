@@ -1,14 +1,14 @@
 //! `cargo xtask test`: every check there is, cheapest first, with one sum at the end.
 
 use crate::tally::Tally;
-use crate::{compile, fuzz, root, setup, shell, tidy, workspace};
+use crate::{compile, fuzz, kernels, root, setup, shell, tidy, workspace};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Only these: fmt, tidy, clippy, engine, unit, doc, demo, fuzz, or a black-box suite
+    /// Only these: fmt, tidy, clippy, engine, unit, doc, kernel, demo, fuzz, or a black-box suite
     #[arg(value_name = "SUITE")]
     suites: Vec<String>,
     /// Go on without installing what is missing
@@ -48,7 +48,7 @@ pub fn run(options: &Options) -> Result<bool> {
         );
     }
     // Everything below compiles the agent, which embeds the kernel programs: they are built once, here.
-    if ["clippy", "unit", "doc", "demo"].iter().any(|step| wanted(step))
+    if ["clippy", "unit", "doc", "kernel", "demo"].iter().any(|step| wanted(step))
         || black_box.iter().any(|suite| wanted(suite))
     {
         let object = compile::kernel_programs();
@@ -118,6 +118,9 @@ pub fn run(options: &Options) -> Result<bool> {
         let mut doc = shell::cargo();
         doc.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--quiet", "--workspace", "--no-deps"]);
         tally.command("doc links", &mut doc);
+    }
+    if wanted("kernel") {
+        kernels::run(&mut tally);
     }
     for suite in black_box.iter().filter(|suite| wanted(suite)) {
         match &built {
@@ -200,7 +203,7 @@ fn cannot_capture() -> Option<String> {
     governor_tests::cgroup::mount_point().err().map(|error| format!("{error:#}"))
 }
 
-const STEPS: [&str; 8] = ["fmt", "tidy", "engine", "clippy", "unit", "doc", "demo", "fuzz"];
+const STEPS: [&str; 9] = ["fmt", "tidy", "engine", "clippy", "unit", "doc", "kernel", "demo", "fuzz"];
 
 /// For all targets together.
 const FUZZ_SECONDS: u64 = 60;

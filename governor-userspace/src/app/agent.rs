@@ -1,6 +1,8 @@
 //! The running agent behind the surface's handle, and its periodic work.
 
-use super::handle::{Agent, Handle, LedgerStatus, PolicyReload};
+use super::handle::{Agent, Gaps, Handle, LedgerStatus, PolicyReload};
+use super::kernel_events::EventRecorder;
+use super::life::{GapLog, LifeKeeper, Trouble};
 use super::record;
 use crate::engine::approval::State;
 use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, HoldEnd};
@@ -10,7 +12,7 @@ use crate::host::clock;
 use crate::host::config::Config;
 use crate::host::discovery::{DataAsk, DataColumn, DataError, DataFilter, DiscoveryKeeper};
 use crate::host::glass::{self, GlassAnswer, GlassError, GlassKeeper, GlassRequest};
-use crate::host::kernel::{Kernel, KernelEvents};
+use crate::host::kernel::Kernel;
 use crate::host::ledger::{Health, Ledger};
 use crate::host::masking::{KeyInfo, RevealAnswer, RevealError, RevealKeeper, RevealRequest, RotateError};
 use crate::host::policy::{PolicyStore, PolicyWatch};
@@ -34,6 +36,8 @@ pub(super) struct Running {
     pub reveal: RevealKeeper,
     pub data: Arc<DiscoveryKeeper>,
     pub shared: Arc<Shared>,
+    pub gaps: GapLog,
+    pub trouble: Trouble,
 }
 
 impl Agent for Running {
@@ -121,7 +125,16 @@ impl Agent for Running {
             refused: counters.refused(),
             identity_missing: counters.pending_failed,
             events_dropped: counters.events_dropped,
+            passed: counters.passed_open,
         })
+    }
+
+    fn kernel_trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
+    }
+
+    fn gaps(&self) -> Gaps {
+        self.gaps.lock().clone()
     }
 }
 
@@ -191,6 +204,7 @@ pub(super) fn background(
     shared: &Arc<Shared>,
     data: &Arc<DiscoveryKeeper>,
     handle: &Handle,
+    life: &Arc<LifeKeeper>,
 ) -> anyhow::Result<Background> {
     let stop = Arc::new(AtomicBool::new(false));
     let thread = {
@@ -223,16 +237,29 @@ pub(super) fn background(
     if let Some(kernel) = slot.as_mut() {
         let heartbeat = kernel.heartbeat();
         heartbeat.beat()?;
+        let life = life.clone();
         tasks.push(tokio::spawn(async move {
             let mut every = tokio::time::interval(HEARTBEAT);
+            let mut sign: Option<tokio::task::JoinHandle<()>> = None;
             loop {
                 every.tick().await;
+                life.beat();
+                life.tend();
+                // A disk that hangs must not look like an agent that hangs: signs are left beside, one at a time.
+                if sign.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
+                    let life = life.clone();
+                    sign = Some(tokio::task::spawn_blocking(move || life.leave_sign()));
+                }
                 if let Err(error) = heartbeat.beat() {
                     tracing::error!(%error, "the kernel was not told that the agent lives");
                 }
             }
         }));
-        tasks.push(tokio::spawn(kernel_events(kernel.take_events()?)));
+        let mut recorder = EventRecorder::new(shared.ledger.clone(), shared.metrics.clone());
+        if let Some(previous) = kernel.previous() {
+            recorder.previous(&previous.events);
+        }
+        tasks.push(tokio::spawn(recorder.run(kernel.take_events()?)));
     }
     drop(slot);
     let (ledger, policy, metrics) = (shared.ledger.clone(), shared.policy.clone(), shared.metrics.clone());
@@ -261,26 +288,6 @@ fn ledger_tick(shared: &Shared, handle: &Handle) {
     }
     let stats = shared.ledger.stats();
     handle.metrics().audit_written(stats.records, stats.bytes, stats.last_seq);
-}
-
-async fn kernel_events(mut events: KernelEvents) {
-    loop {
-        match events.next().await {
-            Ok(event) => tracing::warn!(
-                cause = ?event.cause,
-                passed = event.passed,
-                destination = %event.original,
-                pid = event.tgid,
-                uid = event.uid,
-                command = event.command,
-                "the kernel did not redirect a connection"
-            ),
-            Err(error) => {
-                tracing::error!(%error, "kernel events can no longer be read");
-                return;
-            }
-        }
-    }
 }
 
 const LEDGER_TICK: Duration = Duration::from_millis(100);

@@ -2,6 +2,7 @@
 
 use super::agent::{KernelSlot, Running};
 use super::handle::{Handle, HandleParts};
+use super::life::{GapLog, LifeKeeper, Trouble};
 use super::options::RunOptions;
 use crate::engine::masking::{Detectors, Masker};
 use crate::engine::model::Timestamp;
@@ -37,6 +38,7 @@ pub(super) struct Built {
     /// Holds that an earlier run left unanswered.
     pub lost: Vec<Approval>,
     pub reveal: RevealKeeper,
+    pub life: Arc<LifeKeeper>,
 }
 
 /// Builds in an order in which nothing has to be undone on the host if a later step fails.
@@ -102,15 +104,18 @@ pub(super) fn build(
     let glass = GlassKeeper { glass: shared.glass.clone(), ledger: ledger.clone(), metrics: metrics.clone() };
     let reveal = RevealKeeper { keys: masking_keys, ledger: ledger.clone() };
     let data = Arc::new(DiscoveryKeeper::new(discovery, discovery_file, ledger.clone(), metrics.clone()));
+    let (gaps, trouble) = (GapLog::default(), Trouble::default());
     let agent = Running {
         capture: capture_lines(config),
         policy,
-        ledger,
+        ledger: ledger.clone(),
         kernel: kernel.clone(),
         glass,
         reveal: reveal.clone(),
         data: data.clone(),
         shared: shared.clone(),
+        gaps: gaps.clone(),
+        trouble: trouble.clone(),
     };
     let handle = Handle::new(HandleParts {
         profile: config.policy.profile.as_str().into(),
@@ -120,7 +125,9 @@ pub(super) fn build(
         approver_rules: approver_rules(config),
         metrics,
     });
-    Ok(Built { handle, listeners, shared, kernel, data, lost, reveal })
+    let life =
+        Arc::new(LifeKeeper::new(state, kernel.clone(), ledger, shared.metrics.clone(), gaps, trouble));
+    Ok(Built { handle, listeners, shared, kernel, data, lost, reveal, life })
 }
 
 /// What earlier runs knew of columns. Damage costs what is damaged, and is told.
@@ -195,7 +202,7 @@ fn ledger_options(state: &Path, config: &Config) -> LedgerOptions {
 }
 
 fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result<KernelOptions> {
-    let mut rules = Vec::new();
+    let (mut rules, mut raw_refused) = (Vec::new(), Vec::new());
     for rule in &config.capture.rules {
         let cgroup = rule.cgroup.directory(mount);
         anyhow::ensure!(
@@ -203,6 +210,9 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
             "the configuration captures the cgroup {}, which does not exist: make it first, or name another",
             cgroup.display()
         );
+        if rule.raw_sockets == config::RawSockets::Refuse {
+            raw_refused.push(cgroup.clone());
+        }
         for port in &rule.ports {
             let fail_open = rule.when_down == config::WhenDown::Pass;
             rules.push(CaptureRule { port: *port, cgroup: cgroup.clone(), fail_open });
@@ -215,6 +225,7 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
     Ok(KernelOptions {
         rules,
         own_cgroups: vec![own],
+        raw_refused,
         pin_dir: Some(state.join("pins")),
         debug_log: config.log.level >= config::LogLevel::Debug,
     })

@@ -4,6 +4,7 @@
 //! socket of the data path, a map or a ledger segment. What needs those is behind [`Agent`].
 
 use crate::engine::approval::Answer;
+use crate::engine::audit::AgentGap;
 use crate::engine::model::Timestamp;
 use crate::engine::session::explain::{Explanation, Question};
 use crate::host::approvals::{AnswerError, Approval, ApprovalStore, Approver, ApproverRules, NotAllowed};
@@ -30,6 +31,14 @@ pub trait Agent: Send + Sync {
     /// What the policy set in force answers. The error says what is wrong with the question.
     fn explain(&self, question: &Question) -> Result<Explanation, String>;
     fn ledger(&self) -> LedgerStatus;
+    /// Times without governance that this agent knows of.
+    fn gaps(&self) -> Gaps {
+        Gaps::default()
+    }
+    /// What is wrong with the kernel programs or their pins now.
+    fn kernel_trouble(&self) -> Option<String> {
+        None
+    }
     /// `None` before the kernel programs are attached.
     fn kernel(&self) -> Option<KernelCounters>;
     /// Breaks the glass for the login of this process, by the control socket's word; who may was checked.
@@ -98,6 +107,13 @@ pub struct LedgerStatus {
     pub error: Option<String>,
 }
 
+/// Times without governance: the one before this agent, and those in which it hung.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gaps {
+    pub count: u64,
+    pub last: Option<AgentGap>,
+}
+
 /// Where the agent is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -137,6 +153,11 @@ pub struct Status {
     pub holds_pending: u64,
     pub ledger: LedgerStatus,
     pub kernel: Option<KernelCounters>,
+    /// To captured ports, open now and not governed: from before the start, or on sockets from elsewhere.
+    #[serde(default)]
+    pub open_connections: u64,
+    #[serde(default)]
+    pub gaps: Gaps,
     pub metrics_address: Option<String>,
 }
 
@@ -272,6 +293,8 @@ impl Handle {
             holds_pending: shared.approvals.pending_count() as u64,
             ledger: shared.agent.ledger(),
             kernel: shared.agent.kernel(),
+            open_connections: shared.metrics.open_connections_left(),
+            gaps: shared.agent.gaps(),
             metrics_address: shared.metrics_address.load().as_ref().clone(),
         }
     }
@@ -284,6 +307,8 @@ impl Handle {
         if self.phase() == Phase::Ready && self.shared.agent.kernel().is_none() {
             problems.push("kernel programs: not attached".into());
         }
+        problems
+            .extend(self.shared.agent.kernel_trouble().map(|trouble| format!("kernel programs: {trouble}")));
         Health { healthy: problems.is_empty(), problems }
     }
 

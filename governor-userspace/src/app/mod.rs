@@ -6,8 +6,12 @@
 
 mod agent;
 mod build;
+mod direct_connections;
 mod faces;
 pub mod handle;
+mod kernel_events;
+mod life;
+mod open_connections;
 mod options;
 mod signals;
 mod unix_sockets;
@@ -16,8 +20,11 @@ pub use crate::host::config::Profile;
 pub use faces::{Faces, OpenFaces, Places};
 pub use options::RunOptions;
 
+use self::open_connections::OpenConnections;
 use crate::engine::audit::{AuditEvent, AuditRecord};
-use crate::host::config::{self, Config, Overrides};
+use crate::host::config::{self, Config, OnStop, Overrides};
+use crate::host::kernel::cgroup2_mount;
+use crate::host::life::Ending;
 use crate::host::proxy::{Door, Doors, Drain, Listener, Workers};
 use crate::host::{clock, telemetry};
 use anyhow::Context as _;
@@ -50,7 +57,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         socket_group: config.approvals.socket_group.as_deref(),
         metrics: config.metrics.listen,
     })?;
-    let build::Built { handle, listeners, shared, kernel, data, lost, reveal } =
+    let build::Built { handle, listeners, shared, kernel, data, lost, reveal, life } =
         build::build(&options, &config, drain_seen)?;
     let ledger = shared.ledger.clone();
 
@@ -63,15 +70,16 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     agent::record_start(&ledger, &config, &handle, &lost)?;
     reveal.record_created().map_err(anyhow::Error::msg)?;
     kernel.lock().as_mut().context("the kernel programs are gone")?.attach()?;
-    if let Some(previous) = kernel.lock().as_ref().and_then(|kernel| kernel.previous().cloned()) {
-        let (refused, passed) = (previous.counters.refused(), previous.counters.passed_open);
-        tracing::warn!(
-            refused,
-            passed,
-            "the agent before this one ended without taking its kernel programs off"
-        );
-    }
-    let tasks = agent::background(&kernel, &shared, &data, &handle)?;
+    life.look_back()?;
+    let tasks = agent::background(&kernel, &shared, &data, &handle, &life)?;
+    let open_connections = OpenConnections::new(
+        &config,
+        &cgroup2_mount()?,
+        shared.exemption.clone(),
+        ledger.clone(),
+        shared.metrics.clone(),
+    )
+    .watch()?;
     let unix = unix_sockets::UnixSockets::start(&config, &options.state_dir, &doors, &shared)?;
     faces.serve(&handle);
     handle.set_ready();
@@ -82,13 +90,19 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     handle.drain();
     tracing::info!(reason, sessions = workers.active(), "draining");
     signals::tell_stopping();
+    drop(open_connections);
     // New connections are no longer redirected; those that already were are still accepted.
-    if let Some(kernel) = kernel.lock().take()
-        && let Err(error) = kernel.detach()
+    life.end(Ending::Stopped { reason: reason.into() });
+    let (taken, on_stop) = (kernel.lock().take(), config.capture.on_stop);
+    if let Some(kernel) = taken
+        && let Err(error) = match on_stop {
+            OnStop::Detach => kernel.detach(),
+            OnStop::Keep => kernel.leave(),
+        }
     {
-        tracing::error!(%error, "the kernel programs could not be taken off cleanly");
+        tracing::error!(%error, "the kernel programs could not be left as they should be");
     }
-    open_doors.extend(unix.end(true));
+    open_doors.extend(unix.end(on_stop));
     shared.approvals.withdraw_all("the agent stopped", clock::now());
     let sessions_ended = drained(&drain, &workers, config.limits.drain_timeout, &mut signals).await;
     stop.send_replace(true);

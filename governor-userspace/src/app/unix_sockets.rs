@@ -1,8 +1,9 @@
 //! Takes over unix sockets while the agent runs, and says what becomes of them: log, metrics, audit.
 
+use super::direct_connections::DirectConnections;
 use super::record;
 use crate::engine::audit::{AuditEvent, UnixSocketChange, UnixSocketRecord};
-use crate::host::config::Config;
+use crate::host::config::{Config, OnStop, WhenDown};
 use crate::host::ledger::Ledger;
 use crate::host::proxy::{Door, Doors, Listener, OpenDoor, Shared};
 use crate::host::telemetry::Metrics;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 /// The sockets that the configuration names.
 #[derive(Debug)]
 pub(super) struct UnixSockets {
-    keeper: Option<Keeper<OpenDoor>>,
+    keeper: Option<(Keeper<OpenDoor>, DirectConnections)>,
 }
 
 impl UnixSockets {
@@ -30,7 +31,11 @@ impl UnixSockets {
         if sockets.is_empty() {
             return Ok(Self { keeper: None });
         }
-        let captures = sockets.iter().map(|socket| Capture { path: socket.path.clone(), mode: socket.mode });
+        let captures = sockets.iter().map(|socket| Capture {
+            path: socket.path.clone(),
+            mode: socket.mode,
+            pass_when_down: socket.when_down == WhenDown::Pass,
+        });
         let (doors, runtime) = (doors.clone(), tokio::runtime::Handle::current());
         let open = move |listener, server| {
             // The keeper's thread is not one of the runtime's.
@@ -41,13 +46,19 @@ impl UnixSockets {
             Teller { ledger: shared.ledger.clone(), metrics: shared.metrics.clone(), taken: BTreeSet::new() };
         let keeper = Keeper::start(captures.collect(), state_dir, open, move |event| teller.tell(event))
             .context("a unix socket cannot be taken over (capture.unix)")?;
-        Ok(Self { keeper: Some(keeper) })
+        let (ledger, metrics) = (shared.ledger.clone(), shared.metrics.clone());
+        let direct =
+            DirectConnections::watch(config, keeper.servers(), shared.exemption.clone(), ledger, metrics)?;
+        Ok(Self { keeper: Some((keeper, direct)) })
     }
 
-    /// Gives the sockets back to their servers, or leaves them as they are. The doors go on accepting what was on its way
-    /// until they are dropped.
-    pub fn end(self, give_back: bool) -> Vec<OpenDoor> {
-        self.keeper.map_or_else(Vec::new, |keeper| keeper.end(give_back))
+    /// Gives the sockets back to their servers, or leaves them as they are: refused. The doors go on accepting what was
+    /// on its way until they are dropped.
+    pub fn end(self, on_stop: OnStop) -> Vec<OpenDoor> {
+        let Some((keeper, direct)) = self.keeper else { return Vec::new() };
+        // Whoever connects directly from now on may.
+        drop(direct);
+        keeper.end(on_stop == OnStop::Detach)
     }
 }
 

@@ -2,11 +2,39 @@
 
 use crate::engine::model::Timestamp;
 use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Wall and monotonic time, read now.
 pub fn now() -> Timestamp {
     Timestamp { unix_ns: read(ClockId::CLOCK_REALTIME), monotonic_ns: read(ClockId::CLOCK_MONOTONIC) }
+}
+
+/// A moment on every clock that a length of time may have to be told by.
+///
+/// The monotonic clock and the boot clock begin at the host's start and cannot be set; the boot clock counts
+/// suspended time too. The wall clock can be set at any time: it counts only between two starts of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Names one start of the host.
+    pub boot: String,
+    pub boottime_ns: u64,
+    pub monotonic_ns: u64,
+    pub unix_ns: u64,
+}
+
+impl Moment {
+    pub fn now() -> Self {
+        let Timestamp { unix_ns, monotonic_ns } = now();
+        Self { boot: boot_id(), boottime_ns: read(ClockId::CLOCK_BOOTTIME), monotonic_ns, unix_ns }
+    }
+}
+
+/// The kernel's random name for this start of the host; empty where it tells none.
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// Monotonic time alone, in nanoseconds.

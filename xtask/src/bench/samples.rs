@@ -78,7 +78,7 @@ fn ratio(figures: &Figures, row: &str, way: &'static str, other: &'static str) -
 }
 
 /// The middle one; of an even number the lower of the two.
-fn median(values: &[f64]) -> Option<f64> {
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len().checked_sub(1)? / 2).copied()

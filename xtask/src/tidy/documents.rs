@@ -105,7 +105,7 @@ pub fn commands(files: &[Source]) -> Vec<Finding> {
 fn test_exists(files: &[Source], name: &str) -> bool {
     let Some((place, function)) = name.rsplit_once("::") else { return false };
     let definition = format!("fn {function}(");
-    let suite = Path::new("tests").join(format!("{place}.rs"));
+    let suite = Path::new("tests").join(format!("{}.rs", place.replace("::", "/")));
     files.iter().filter(|file| is_rust(file)).any(|file| {
         let here = file.path == suite
             || (file.path.starts_with("governor-userspace") || file.path.starts_with("governor-common"))

@@ -64,6 +64,8 @@ pub enum AuditEvent {
     DataFinding(DataFinding),
     /// An operator said what a column holds, or that a finding is none.
     DataRuling(DataRuling),
+    /// A connection to a captured port is not governed: made before governor's hooks, or on a socket from elsewhere.
+    OpenConnection(OpenConnection),
     /// A cancel request was passed on, or refused.
     Cancel {
         forwarded: bool,
@@ -81,6 +83,85 @@ pub enum AuditEvent {
     UnixSocket(UnixSocketRecord),
     /// Somebody is connected to a server past governor's socket.
     DirectConnection(DirectConnection),
+    /// A time in which this instance governed nothing.
+    AgentGap(Box<AgentGap>),
+    /// The kernel programs refused a connection, let it pass ungoverned, or kept a port.
+    KernelEvent(Box<KernelEventRecord>),
+    /// More of these than records are written of.
+    KernelEventsOmitted {
+        count: u64,
+        /// RFC 3339.
+        since: String,
+    },
+}
+
+/// Found by the next start, or by the agent itself after it hung.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentGap {
+    /// Last sign of life, on today's wall clock (RFC 3339).
+    pub from: String,
+    pub until: String,
+    pub duration_ms: u64,
+    pub cause: GapCause,
+    /// All of it in one sentence.
+    pub reason: String,
+    /// Of the agent before.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub version: Option<String>,
+    pub hooks: GapHooks,
+    /// Captured connections that the kernel refused meanwhile.
+    pub refused: u64,
+    /// Captured connections that it let pass, ungoverned.
+    pub passed: u64,
+    /// Events of these that were lost; the counts are right all the same.
+    pub events_lost: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapCause {
+    /// It was told to stop.
+    Stopped,
+    /// It ended with an error of its own.
+    Failed,
+    /// It ended without a word: a signal, the out-of-memory killer, a fault.
+    Killed,
+    /// The host went down, or was started again.
+    Reboot,
+    /// It was there, but did nothing for longer than the kernel waits.
+    Wedged,
+    /// The kernel had taken the programs off a cgroup, because it was removed or by somebody's hand.
+    Detached,
+    /// Nothing is left that tells.
+    Unknown,
+}
+
+/// What the kernel programs did in a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapHooks {
+    /// They refused connections or let them pass, as the rules say, and counted.
+    Kept,
+    /// They were off: connections went direct and nobody counted them.
+    Off,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelEventRecord {
+    /// A word of the kernel programs, such as `listener_gone`.
+    pub cause: String,
+    /// It went direct, ungoverned; else it was refused.
+    pub passed: bool,
+    /// All of it in one sentence.
+    pub reason: String,
+    pub destination: Endpoint,
+    pub pid: u32,
+    pub uid: u32,
+    pub command: String,
+    pub cgroup_id: u64,
+    pub netns_cookie: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -330,6 +411,25 @@ pub struct DataRuling {
     pub reason: String,
     pub by: String,
     pub uid: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenConnection {
+    pub client: Endpoint,
+    pub destination: Endpoint,
+    /// Owner of the socket.
+    pub uid: u32,
+    /// A process that holds the socket; absent where none could be found.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pid: Option<u32>,
+    pub command: String,
+    /// Of that process, below the cgroup v2 mount.
+    pub cgroup: String,
+    /// It was closed, as `capture.rules.open_connections` asks.
+    pub ended: bool,
+    /// Why it could not be.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub problem: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

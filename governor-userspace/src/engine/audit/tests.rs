@@ -476,13 +476,23 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
         }),
         AuditEvent::DataRuling(DataRuling {
             ruling: "dismissed".into(),
-            server: endpoint,
+            server: endpoint.clone(),
             database: text.into(),
             column: text.into(),
             category: None,
             reason: text.into(),
             by: text.into(),
             uid: 7,
+        }),
+        AuditEvent::OpenConnection(OpenConnection {
+            client: endpoint.clone(),
+            destination: endpoint.clone(),
+            uid: 7,
+            pid: Some(9),
+            command: text.into(),
+            cgroup: text.into(),
+            ended: false,
+            problem: text.into(),
         }),
         AuditEvent::Cancel { forwarded: true, reason: text.into() },
         TlsOutcome::Declined.into(),
@@ -493,6 +503,31 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             bytes_from_client: 2,
             bytes_from_database: 3,
         }),
+        AuditEvent::AgentGap(Box::new(AgentGap {
+            from: "2026-01-01T00:00:00.000000Z".into(),
+            until: "2026-01-01T00:00:01.000000Z".into(),
+            duration_ms: 1000,
+            cause: GapCause::Killed,
+            reason: text.into(),
+            pid: Some(7),
+            version: Some(text.into()),
+            hooks: GapHooks::Kept,
+            refused: 2,
+            passed: 3,
+            events_lost: 4,
+        })),
+        AuditEvent::KernelEvent(Box::new(KernelEventRecord {
+            cause: "listener_gone".into(),
+            passed: false,
+            reason: text.into(),
+            destination: endpoint,
+            pid: 1,
+            uid: 2,
+            command: text.into(),
+            cgroup_id: 3,
+            netns_cookie: 4,
+        })),
+        AuditEvent::KernelEventsOmitted { count: 5, since: "2026-01-01T00:00:00.000000Z".into() },
         AuditEvent::UnixSocket(UnixSocketRecord {
             socket: text.into(),
             change: UnixSocketChange::GivenBack,
@@ -535,7 +570,7 @@ fn no_event_has_a_field_that_the_envelope_has() {
         names.insert(envelope.event.to_string());
         assert!(Row::parse(&json).is_some(), "{}", String::from_utf8_lossy(&json));
     }
-    assert_eq!(names.len(), 20, "every event is here: {names:?}");
+    assert_eq!(names.len(), 23, "every event is here: {names:?}");
 }
 
 #[test]

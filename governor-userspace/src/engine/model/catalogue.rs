@@ -7,7 +7,7 @@
 //! Invariant: what was not read is [`Resolved::Unknown`], never absent: an object may have been made a moment ago.
 
 use super::{FunctionName, RelationName, RowField, SearchPath, SideEffects, TypeShape, Types};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A number by which the server knows an object.
@@ -156,6 +156,8 @@ pub struct Catalogue {
     generated: Vec<(ColumnId, ColumnId)>,
     remote_columns: HashMap<ColumnId, Box<str>>,
     remote_tables: HashMap<Oid, Box<str>>,
+    /// Foreign tables that show files of the server, or what its programs print.
+    of_files: HashSet<Oid>,
     /// Composite types and the row types of relations: type oid → relation oid.
     row_types: HashMap<Oid, Oid>,
     types: Arc<Types>,
@@ -266,6 +268,11 @@ impl Catalogue {
             .then(|| (table.unwrap_or(&relation.name), name.unwrap_or(&column.name)))
     }
 
+    /// A foreign table that shows a file of the server, or what a program of it prints.
+    pub fn is_of_files(&self, relation: Oid) -> bool {
+        self.of_files.contains(&relation)
+    }
+
     /// What runs or changes without being named.
     pub fn effects(&self) -> &SideEffects {
         &self.effects
@@ -317,6 +324,11 @@ impl Builder {
     /// What a foreign table is called where its rows are.
     pub fn remote_table(&mut self, table: Oid, name: &str) {
         self.catalogue.remote_tables.insert(table, name.into());
+    }
+
+    /// A foreign table that shows a file of the server, or what a program of it prints.
+    pub fn reads_files(&mut self, table: Oid) {
+        self.catalogue.of_files.insert(table);
     }
 
     /// One copy of each name, however many columns have it.

@@ -5,6 +5,7 @@
 
 use super::{ColumnId, Doubt, Oid};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// One way in which a column has a say in the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -125,6 +126,8 @@ impl Form {
 pub struct Conditions {
     /// With how often each stands there; for an equality with how many constants.
     pub found: BTreeMap<(ColumnId, Condition), u32>,
+    /// Conditions on what stands under a key of a document in the column; [`ANY_KEY`] where it is not known which.
+    pub of_keys: BTreeSet<(ColumnId, Arc<str>, Condition)>,
     /// Columns that have to equal each other.
     pub joins: BTreeSet<(ColumnId, ColumnId)>,
     /// Relations that are read: a view's own definition has conditions, too.
@@ -156,12 +159,37 @@ impl Conditions {
         }
     }
 
+    /// The same on what stands under `keys` in them.
+    pub fn note_keys<'a>(
+        &mut self,
+        columns: &BTreeSet<ColumnId>,
+        keys: impl Iterator<Item = &'a Arc<str>>,
+        condition: Condition,
+    ) {
+        for key in keys {
+            for column in columns {
+                let is_full = self.of_keys.len() >= KEYS_COUNT_MAX;
+                let key = if is_full { ANY_KEY.into() } else { key.clone() };
+                self.of_keys.insert((*column, key, condition));
+            }
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.found.is_empty() && self.copies.is_empty() && self.relations.is_empty() && self.doubt.is_none()
     }
 
     /// What it costs to keep.
     pub fn size(&self) -> usize {
-        1 + self.found.len() + self.joins.len() + self.copies.len() + self.relations.len()
+        1 + self.found.len()
+            + self.of_keys.len()
+            + self.joins.len()
+            + self.copies.len()
+            + self.relations.len()
     }
 }
+
+/// Stands for whatever key a document has.
+pub const ANY_KEY: &str = "*";
+/// Keys of one statement that are told apart.
+const KEYS_COUNT_MAX: usize = 256;

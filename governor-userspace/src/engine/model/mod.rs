@@ -26,7 +26,7 @@ pub use catalogue::{
     RelationKind, Resolved, SystemFunction, Volatility,
 };
 pub use category::Category;
-pub use condition::{Clause, Condition, Conditions, Form};
+pub use condition::{ANY_KEY, Clause, Condition, Conditions, Form};
 pub use copy::{CopyFormat, CopyOptions};
 pub use decision::{
     Decision, DecisionId, Hold, LimitKind, Limits, MaskStyle, Obligations, Rate, Reason, Verdict,
@@ -44,6 +44,6 @@ pub use statement::{
     Change, Cursor, CursorUse, FunctionName, Mentions, SessionEffect, Statement, StatementKind, Target,
     Unknown,
 };
-pub use time::Timestamp;
+pub use time::{Timestamp, rfc3339};
 pub use tls::{PeerCertificate, ShownCertificate, TlsSession, UpstreamTls};
 pub use types::{RowField, TypeShape, Types};

@@ -154,6 +154,7 @@ impl Session {
                 asks.stakes.push(unknown_stake());
             }
             found.extend(conditions.found.iter().map(|(at, times)| (*at, *times)));
+            self.asks_under_keys(conditions, &catalogue, governance, &mut asks);
             let condition = Condition { clause: Clause::View, form: Form::Comparison };
             let of_views = conditions.relations.iter().flat_map(|oid| catalogue.view_chosen_by(*oid));
             found.extend(of_views.map(|column| ((*column, condition), 1)));
@@ -163,6 +164,10 @@ impl Session {
                 let kept = target.is_some_and(|to| catalogue.category(to.0, to.1) == Some(category));
                 !kept && self.hidden_column(*source, &catalogue, governance).is_some()
             });
+        }
+        if !reads_sensitive && is_about_rows(statement) && catalogue.reads_documents(statement) {
+            let flows = governance.flows.of(&statement.text, &catalogue, state);
+            self.asks_under_keys(&flows.conditions, &catalogue, governance, &mut asks);
         }
         let keys = keys_written(statement, &catalogue, &state.search_path);
         if !keys.is_empty() {
@@ -178,6 +183,37 @@ impl Session {
             asks.add(of_keys);
         }
         asks
+    }
+
+    /// What stands under a key of a document is masked by what the key says: a condition on it is one on that.
+    fn asks_under_keys(
+        &self,
+        conditions: &Conditions,
+        catalogue: &Catalogue,
+        governance: &mut Governance,
+        asks: &mut Asks,
+    ) {
+        for (id, key, condition) in &conditions.of_keys {
+            let Some(category) = catalogue.under_key(*id, key) else { continue };
+            let Some(column) = catalogue.column(id.0, id.1) else { continue };
+            let asked = SeeColumn { column: Some(column.name.clone()), category: Some(category) };
+            if !matches!(self.asker(governance).see(asked), ColumnAction::Mask { .. }) {
+                continue;
+            }
+            let stake = Stake {
+                column: column.name.to_string().into(),
+                least_millibits: least(condition.form, category, 1),
+                more: more(condition.form),
+                rows_estimate: catalogue.data.relation(id.0).and_then(|relation| relation.rows_estimate),
+            };
+            let hidden =
+                HiddenCondition { column: Some(column.name), clause: condition.clause, form: condition.form };
+            asks.add(Asks {
+                conditions: BTreeSet::from([hidden]),
+                stakes: vec![stake],
+                copies_masked: false,
+            });
+        }
     }
 
     /// There is no catalogue: whatever chooses may be sensitive.

@@ -4,8 +4,8 @@
 //! their position, so that an error can name the line.
 
 use super::resolve::{
-    CancelUnknown, ClientCertificates, DirectConnections, LogFormat, LogLevel, Profile, Protocol, TlsMode,
-    WhenDown,
+    CancelUnknown, ClientCertificates, DirectConnections, LogFormat, LogLevel, OnStop, OpenConnections,
+    Profile, Protocol, RawSockets, TlsMode, WhenDown,
 };
 use super::units::{Bytes, Span};
 use crate::engine::masking::{Category, Checksum, DateRange};
@@ -50,6 +50,7 @@ table!(File {
 table!(Capture {
     rules: Option<Vec<CaptureRule>>,
     own_cgroup: Value<String>,
+    on_stop: Option<OnStop>,
     unix: Vec<Spanned<CaptureUnix>>,
 });
 
@@ -59,6 +60,8 @@ table!(CaptureRule {
     protocol: Option<Protocol>,
     when_down: Option<WhenDown>,
     tls: Option<TlsMode>,
+    open_connections: Option<OpenConnections>,
+    raw_sockets: Option<RawSockets>,
 });
 
 table!(CaptureUnix {
@@ -193,6 +196,7 @@ table!(Limits {
     startup_timeout: Value<Span>,
     authentication_timeout: Value<Span>,
     upstream_connect_timeout: Value<Span>,
+    upgrade_timeout: Value<Span>,
     drain_timeout: Value<Span>,
     peer_timeout: Value<Span>,
     cancel_unknown: Option<CancelUnknown>,

@@ -10,7 +10,8 @@ mod units;
 pub use resolve::{
     Approvals, Approver, Audit, CancelUnknown, Capture, CaptureRule, CaptureUnix, CgroupRef,
     ClientCertificates, ColumnLabel, ColumnPattern, Config, ConfigError, DEFAULT_PATH, DirectConnections,
-    Identity, Inference, Limits, Log, LogFormat, LogLevel, Masking, MaskingKeys, Metrics, Overrides, Policy,
-    Profile, Protocol, ServerKey, Tls, TlsMode, WhenDown, load, parse,
+    Identity, Inference, Limits, Log, LogFormat, LogLevel, Masking, MaskingKeys, Metrics, OnStop,
+    OpenConnections, Overrides, Policy, Profile, Protocol, RawSockets, ServerKey, Tls, TlsMode, WhenDown,
+    load, parse,
 };
 pub use units::{parse_bytes, parse_duration};

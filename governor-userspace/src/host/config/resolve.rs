@@ -48,6 +48,7 @@ pub struct Capture {
     pub rules: Vec<CaptureRule>,
     /// Where governor's own sockets live; `None` is the group that governor runs in.
     pub own_cgroup: Option<CgroupRef>,
+    pub on_stop: OnStop,
     /// Servers' sockets that are taken over. No two share a path.
     pub unix: Vec<CaptureUnix>,
 }
@@ -61,6 +62,8 @@ pub struct CaptureRule {
     pub protocol: Protocol,
     pub when_down: WhenDown,
     pub tls: TlsMode,
+    pub open_connections: OpenConnections,
+    pub raw_sockets: RawSockets,
 }
 
 /// A unix socket of a server on this host.
@@ -97,14 +100,45 @@ pub enum Protocol {
     Postgres,
 }
 
-/// What happens to new connections that governor cannot take: it was killed, hangs, or has no listener in
-/// their network namespace. A clean stop takes the hooks off instead.
+/// What happens to new connections that governor cannot take: it was killed or stopped, hangs, or has no
+/// listener in their network namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenDown {
     #[default]
     Refuse,
     Pass,
+}
+
+/// What happens at the start to connections that were made before anything governed them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OpenConnections {
+    /// Each is reported; it goes on, unread.
+    #[default]
+    Report,
+    /// Each is reported and ended: its client connects again, through governor.
+    End,
+}
+
+/// What happens to raw sockets that carry TCP, for which their owner needs CAP_NET_RAW.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawSockets {
+    #[default]
+    Refuse,
+    Pass,
+}
+
+/// What a clean stop does with the kernel programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnStop {
+    /// They stay, and refuse or pass connections as each rule's `when_down` says.
+    #[default]
+    Keep,
+    /// They are taken off: connections go direct.
+    Detach,
 }
 
 /// What happens when a client asks for TLS.
@@ -294,6 +328,8 @@ pub struct Limits {
     pub authentication_timeout: Duration,
     pub upstream_connect_timeout: Duration,
     pub drain_timeout: Duration,
+    /// How long sessions of an agent that was upgraded may go on in its old process.
+    pub upgrade_timeout: Duration,
     /// A silent peer that does not answer the kernel's probes for so long is gone; `None`: never asked.
     pub peer_timeout: Option<Duration>,
     pub cancel_unknown: CancelUnknown,
@@ -399,7 +435,12 @@ impl LogLevel {
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { rules: vec![CaptureRule::default()], own_cgroup: None, unix: Vec::new() }
+        Self {
+            rules: vec![CaptureRule::default()],
+            own_cgroup: None,
+            on_stop: OnStop::default(),
+            unix: Vec::new(),
+        }
     }
 }
 
@@ -411,6 +452,8 @@ impl Default for CaptureRule {
             protocol: Protocol::default(),
             when_down: WhenDown::default(),
             tls: TlsMode::default(),
+            open_connections: OpenConnections::default(),
+            raw_sockets: RawSockets::default(),
         }
     }
 }
@@ -532,6 +575,7 @@ impl Default for Limits {
             authentication_timeout: Duration::from_secs(65),
             upstream_connect_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
+            upgrade_timeout: Duration::from_secs(600),
             peer_timeout: Some(Duration::from_secs(120)),
             cancel_unknown: CancelUnknown::default(),
             workers: None,

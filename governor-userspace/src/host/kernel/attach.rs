@@ -3,29 +3,30 @@
 use super::KernelError;
 use super::cgroup::{Cgroup, topmost};
 use super::error::{chain, is_permission};
-use super::load::{HAND_OVER, Kernel, map, not_permitted, program_mut};
+use super::load::{CREATE_SOCKET, HAND_OVER, Kernel, not_permitted, program_mut};
 use super::maps::broken;
-use super::pins::PinDirectory;
+use super::pins::{PinDirectory, PinnedFd};
+use aya::Ebpf;
 use aya::maps::MapData;
-use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::{CgroupAttachMode, CgroupSockAddr, ProgramError, SockOps};
+use aya::programs::links::FdLink;
+use aya::programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr, ProgramError, SockOps};
 use governor_common::capture::Attachment;
 use std::path::{Path, PathBuf};
 
 /// One program on one cgroup.
 #[derive(Debug)]
 pub(super) struct HeldLink {
-    program: &'static str,
-    cgroup: PathBuf,
-    link: HeldFd,
+    pub program: &'static str,
+    pub cgroup: PathBuf,
+    pub link: HeldFd,
 }
 
 #[derive(Debug)]
-enum HeldFd {
+pub(super) enum HeldFd {
     /// Goes with the process.
-    Open(FdLink),
+    Open(#[expect(dead_code, reason = "held, not read")] FdLink),
     /// Stays until the pin is removed.
-    Pinned(PinnedLink),
+    Pinned(PinnedFd),
 }
 
 impl Kernel {
@@ -38,6 +39,7 @@ impl Kernel {
         if !self.links.is_empty() {
             return Err(KernelError::Order("the kernel programs are attached already"));
         }
+        self.was_attached = true;
         let attached = self.attach_all().and_then(|()| match &mut self.pins {
             Some(pins) => pins.remove_previous(),
             None => Ok(None),
@@ -49,6 +51,7 @@ impl Kernel {
             }
             Err(error) => {
                 self.release_links();
+                self.was_attached = false;
                 Err(error)
             }
         }
@@ -63,18 +66,21 @@ impl Kernel {
         }
     }
 
+    /// Ends this agent's part and leaves programs, links and maps pinned: from now on connections are refused,
+    /// or pass, as each rule says, until the next agent or [`super::remains`] removes them. Without pins
+    /// they go with this.
+    pub fn leave(mut self) -> Result<(), KernelError> {
+        self.forget_listeners()
+    }
+
     fn attach_all(&mut self) -> Result<(), KernelError> {
-        let Self { ebpf, rule_cgroups, own_cgroups, links, pins, .. } = self;
+        let Self { ebpf, rule_cgroups, own_cgroups, raw_refused, links, pins, attachments, .. } = self;
         let pins = pins.as_ref();
         let (rules, own) = (rule_cgroups.as_slice(), own_cgroups.as_slice());
         let everywhere: Vec<&Cgroup> = covering(rules.iter().chain(own));
 
         for cgroup in &everywhere {
-            let program: &mut SockOps = program_mut(ebpf, HAND_OVER)?;
-            let attached = program
-                .attach(&cgroup.directory, CgroupAttachMode::Single)
-                .and_then(|id| program.take_link(id))
-                .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached));
+            let attached = attach_one(ebpf, HAND_OVER, cgroup)?;
             hold(links, pins, HAND_OVER, cgroup, attached)?;
         }
         let shown = covering(rules.iter());
@@ -86,14 +92,21 @@ impl Kernel {
             ("bind6", &everywhere),
         ] {
             for cgroup in cgroups {
-                let attached = attach_socket_address(program_mut(ebpf, program)?, cgroup);
+                let attached = attach_one(ebpf, program, cgroup)?;
                 hold(links, pins, program, cgroup, attached)?;
             }
         }
-        let mut attachments: AttachmentMap = AttachmentMap::take(map(ebpf, "ATTACHMENT")?)?;
-        for (program, attach_type) in [("connect4", INET4_CONNECT), ("connect6", INET6_CONNECT)] {
+        for cgroup in covering(raw_refused.iter()) {
+            let program: &mut CgroupSock = program_mut(ebpf, CREATE_SOCKET)?;
+            let attached = program
+                .attach(&cgroup.directory, CgroupAttachMode::Single)
+                .and_then(|id| program.take_link(id))
+                .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached));
+            hold(links, pins, CREATE_SOCKET, cgroup, attached)?;
+        }
+        for (program, attach_type) in CONNECT_HOOKS {
             for cgroup in &connecting {
-                let attached = attach_socket_address(program_mut(ebpf, program)?, cgroup);
+                let attached = attach_one(ebpf, program, cgroup)?;
                 hold(links, pins, program, cgroup, attached)?;
                 // The storage comes into being with the attachment; until this write no rule matches.
                 attachments.write(cgroup.id, attach_type)?;
@@ -105,11 +118,9 @@ impl Kernel {
     /// From the end: connect hooks first.
     fn release_links(&mut self) {
         while let Some(held) = self.links.pop() {
-            let released = match held.link {
-                HeldFd::Open(link) => Ok(link),
-                HeldFd::Pinned(pinned) => pinned.unpin(),
-            };
-            if let Err(error) = released {
+            if let HeldFd::Pinned(pinned) = held.link
+                && let Err(error) = pinned.unpin()
+            {
                 tracing::warn!(
                     program = held.program, cgroup = %held.cgroup.display(), %error,
                     "a pinned program could not be taken off"
@@ -120,26 +131,47 @@ impl Kernel {
 }
 
 impl Drop for Kernel {
-    /// Open links go in the right order; pinned ones stay, as they must when the agent dies.
+    /// Open links go in the right order; pinned ones stay, as they must when the agent dies. A load that
+    /// was never attached leaves nothing.
     fn drop(&mut self) {
         while self.links.pop().is_some() {}
+        if let Some(pins) = self.pins.take().filter(|_| !self.was_attached)
+            && let Err(error) = pins.remove()
+        {
+            tracing::warn!(%error, "pins of kernel programs that were never attached are left");
+        }
     }
 }
 
 /// The attachments' storage, in the form with a key for each attach type.
 #[allow(deprecated, reason = "only this kind is per attachment; its successor is per cgroup of the task")]
-struct AttachmentMap(aya::maps::CgroupStorage<MapData, Attachment>);
+pub(super) struct AttachmentMap(aya::maps::CgroupStorage<MapData, Attachment>);
 
 #[allow(deprecated, reason = "as above")]
 impl AttachmentMap {
-    fn take(map: aya::maps::Map) -> Result<Self, KernelError> {
+    pub fn take(map: aya::maps::Map) -> Result<Self, KernelError> {
         aya::maps::CgroupStorage::try_from(map).map(Self).map_err(broken("ATTACHMENT"))
     }
 
-    fn write(&mut self, cgroup_id: u64, attach_type: u32) -> Result<(), KernelError> {
+    pub fn write(&mut self, cgroup_id: u64, attach_type: u32) -> Result<(), KernelError> {
         let key = aya::maps::CgroupStorageKey::new(cgroup_id, attach_type);
         self.0.insert(key, Attachment { cgroup_id }, 0).map_err(broken("ATTACHMENT"))
     }
+}
+
+pub(super) fn attach_one(
+    ebpf: &mut Ebpf,
+    program: &'static str,
+    cgroup: &Cgroup,
+) -> Result<Result<FdLink, ProgramError>, KernelError> {
+    if program != HAND_OVER {
+        return Ok(attach_socket_address(program_mut(ebpf, program)?, cgroup));
+    }
+    let program: &mut SockOps = program_mut(ebpf, HAND_OVER)?;
+    Ok(program
+        .attach(&cgroup.directory, CgroupAttachMode::Single)
+        .and_then(|id| program.take_link(id))
+        .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached)))
 }
 
 fn attach_socket_address(program: &mut CgroupSockAddr, cgroup: &Cgroup) -> Result<FdLink, ProgramError> {
@@ -148,7 +180,7 @@ fn attach_socket_address(program: &mut CgroupSockAddr, cgroup: &Cgroup) -> Resul
     FdLink::try_from(program.take_link(id)?).map_err(|_| ProgramError::NotAttached)
 }
 
-fn hold(
+pub(super) fn hold(
     links: &mut Vec<HeldLink>,
     pins: Option<&PinDirectory>,
     program: &'static str,
@@ -179,3 +211,4 @@ fn covering<'a>(cgroups: impl Iterator<Item = &'a Cgroup>) -> Vec<&'a Cgroup> {
 /// `enum bpf_attach_type` of linux/bpf.h.
 const INET4_CONNECT: u32 = 10;
 const INET6_CONNECT: u32 = 11;
+pub(super) const CONNECT_HOOKS: [(&str, u32); 2] = [("connect4", INET4_CONNECT), ("connect6", INET6_CONNECT)];

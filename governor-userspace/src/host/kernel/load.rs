@@ -1,13 +1,13 @@
 //! Loads the embedded object and holds what was loaded.
 
-use super::attach::HeldLink;
+use super::attach::{AttachmentMap, HeldLink};
 use super::cgroup::Cgroup;
 use super::error::{chain, is_permission, log_tail};
 use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
 use super::pins::{PinDirectory, Previous};
-use super::{KernelError, KernelEvents, KernelOptions, probe};
+use super::{CaptureRule, KernelError, KernelEvents, KernelOptions, probe};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
-use aya::programs::{CgroupSockAddr, ProgramError, SockOps};
+use aya::programs::{CgroupSock, CgroupSockAddr, ProgramError, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use governor_common::capture::{GuardedPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings};
 use governor_common::flow::{FAMILY_V4, FAMILY_V6, FlowTuple};
@@ -16,6 +16,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::PathBuf;
 use std::{fmt, io};
 
 /// One loaded set of kernel programs.
@@ -24,10 +25,19 @@ pub struct Kernel {
     /// Opened cgroups of the rules, each once.
     pub(super) rule_cgroups: Vec<Cgroup>,
     pub(super) own_cgroups: Vec<Cgroup>,
+    pub(super) raw_refused: Vec<Cgroup>,
     /// In order of attachment; released from the end.
     pub(super) links: Vec<HeldLink>,
+    /// Programs whose cgroup is gone: attached again when it is there again.
+    pub(super) waiting: Vec<(&'static str, PathBuf)>,
     pub(super) pins: Option<PinDirectory>,
     pub(super) previous: Option<Previous>,
+    /// Something was attached once: from then on the pins stay until they are removed on purpose.
+    pub(super) was_attached: bool,
+    /// As they were asked for.
+    pub(super) rules: Vec<CaptureRule>,
+    pub(super) rule_map: HashMap<MapData, RuleKey, Rule>,
+    pub(super) attachments: AttachmentMap,
     captured_ports: HashSet<u16>,
     listeners: SockHash<MapData, ListenerKey>,
     listener_counts: HashMap<MapData, ListenerGroup, u32>,
@@ -53,8 +63,8 @@ impl fmt::Debug for Kernel {
 impl Kernel {
     /// Loads programs and rules. Nothing is attached yet: no connection changes.
     pub fn load(options: &KernelOptions) -> Result<Self, KernelError> {
-        let pins = options.pin_dir.as_deref().map(PinDirectory::open).transpose()?;
-        match (Self::load_programs(options, pins.as_ref()), pins) {
+        let mut pins = options.pin_dir.as_deref().map(PinDirectory::open).transpose()?;
+        match (Self::load_programs(options, pins.as_mut()), pins) {
             (Ok(mut kernel), pins) => {
                 kernel.pins = pins;
                 Ok(kernel)
@@ -67,7 +77,7 @@ impl Kernel {
         }
     }
 
-    fn load_programs(options: &KernelOptions, pins: Option<&PinDirectory>) -> Result<Self, KernelError> {
+    fn load_programs(options: &KernelOptions, pins: Option<&mut PinDirectory>) -> Result<Self, KernelError> {
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::default())
             .load(OBJECT)
@@ -78,6 +88,8 @@ impl Kernel {
         }
         let found: &mut SockOps = program_mut(&mut ebpf, HAND_OVER)?;
         found.load().map_err(|error| program_error(HAND_OVER, &error))?;
+        let found: &mut CgroupSock = program_mut(&mut ebpf, CREATE_SOCKET)?;
+        found.load().map_err(|error| program_error(CREATE_SOCKET, &error))?;
         if let Some(pins) = pins {
             pins.pin_maps(&ebpf)?;
         }
@@ -93,12 +105,18 @@ impl Kernel {
             exemption: Exemption::new(map(&mut ebpf, "EXEMPT")?)?,
             heartbeat: Heartbeat::new(map(&mut ebpf, "HEARTBEAT")?)?,
             events: Some(take(&mut ebpf, "EVENTS")?),
+            rules: options.rules.clone(),
+            rule_map: take(&mut ebpf, "RULES")?,
+            attachments: AttachmentMap::take(map(&mut ebpf, "ATTACHMENT")?)?,
             captured_ports: options.rules.iter().map(|rule| rule.port).collect(),
             rule_cgroups: Vec::new(),
             own_cgroups: Vec::new(),
+            raw_refused: Vec::new(),
             links: Vec::new(),
+            waiting: Vec::new(),
             pins: None,
             previous: None,
+            was_attached: false,
             ebpf,
         };
         kernel.write_settings(HEARTBEAT_TIMEOUT_NS_DEFAULT, options.debug_log)?;
@@ -106,6 +124,9 @@ impl Kernel {
         kernel.write_rules(options)?;
         for path in &options.own_cgroups {
             kernel.own_cgroups.push(Cgroup::open(path)?);
+        }
+        for path in &options.raw_refused {
+            kernel.raw_refused.push(Cgroup::open(path)?);
         }
         Ok(kernel)
     }
@@ -154,6 +175,21 @@ impl Kernel {
         let group = ListenerGroup { netns_cookie, family, reserved: 0 };
         let count = self.listener_counts.get(&group, 0).unwrap_or(0).max(slot + 1);
         self.listener_counts.insert(group, count, 0).map_err(broken("LISTENER_COUNTS"))
+    }
+
+    /// Sends no further connections to the agent's listeners: they are refused, or pass, as each rule says.
+    /// Those that are on their way already still arrive.
+    pub fn forget_listeners(&mut self) -> Result<(), KernelError> {
+        let keys: Vec<ListenerKey> =
+            self.listeners.keys().collect::<Result<_, _>>().map_err(broken("LISTENERS"))?;
+        for key in keys {
+            match self.listeners.remove(&key) {
+                // The kernel was faster: the socket is closed.
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(broken("LISTENERS")(error)),
+            }
+        }
+        Ok(())
     }
 
     /// A handle to look up the flows of accepted sockets.
@@ -213,19 +249,16 @@ impl Kernel {
     }
 
     fn write_rules(&mut self, options: &KernelOptions) -> Result<(), KernelError> {
-        let mut rules: HashMap<MapData, RuleKey, Rule> = take(&mut self.ebpf, "RULES")?;
         for rule in &options.rules {
             let cgroup = Cgroup::open(&rule.cgroup)?;
-            let flags = if rule.fail_open { Rule::FAIL_OPEN } else { 0 };
-            rules.insert(RuleKey::new(cgroup.id, rule.port), Rule { flags }, NO_EXIST).map_err(|error| {
-                match error {
-                    MapError::SyscallError(ref failed)
-                        if failed.io_error.raw_os_error() == Some(libc::EEXIST) =>
-                    {
-                        KernelError::DuplicateRule { port: rule.port, cgroup: rule.cgroup.clone() }
-                    }
-                    error => broken("RULES")(error),
+            let (key, value) = (RuleKey::new(cgroup.id, rule.port), rule_value(rule));
+            self.rule_map.insert(key, value, NO_EXIST).map_err(|error| match error {
+                MapError::SyscallError(ref failed)
+                    if failed.io_error.raw_os_error() == Some(libc::EEXIST) =>
+                {
+                    KernelError::DuplicateRule { port: rule.port, cgroup: rule.cgroup.clone() }
                 }
+                error => broken("RULES")(error),
             })?;
             if !self.rule_cgroups.iter().any(|known| known.id == cgroup.id) {
                 self.rule_cgroups.push(cgroup);
@@ -235,10 +268,15 @@ impl Kernel {
     }
 }
 
+pub(super) fn rule_value(rule: &CaptureRule) -> Rule {
+    Rule { flags: if rule.fail_open { Rule::FAIL_OPEN } else { 0 } }
+}
+
 /// The programs that are loaded as `cgroup/sock_addr`.
 pub(super) const SOCKET_ADDRESS_PROGRAMS: [&str; 6] =
     ["getpeername4", "getpeername6", "bind4", "bind6", "connect4", "connect6"];
 pub(super) const HAND_OVER: &str = "hand_over";
+pub(super) const CREATE_SOCKET: &str = "create_socket";
 
 /// `BPF_NOEXIST`.
 const NO_EXIST: u64 = 1;

@@ -90,6 +90,11 @@ impl Exemption {
     pub fn mark(&self, socket: BorrowedFd<'_>) -> Result<(), KernelError> {
         self.sockets.lock().insert(&socket, MARK, 0).map_err(broken("EXEMPT"))
     }
+
+    /// Whether a socket is one of governor's own. Doubt is no.
+    pub fn is_marked(&self, socket: BorrowedFd<'_>) -> bool {
+        self.sockets.lock().get(&socket, 0).is_ok()
+    }
 }
 
 /// Tells the kernel side that the agent is alive.
@@ -148,6 +153,8 @@ pub struct Counters {
     pub bind_refused: u64,
     /// Events lost because the ring buffer was full.
     pub events_dropped: u64,
+    /// Raw TCP sockets that were refused to somebody with CAP_NET_RAW.
+    pub raw_refused: u64,
 }
 
 impl Counters {
@@ -172,6 +179,7 @@ impl Counters {
             peer_shown: sum(Counter::PeerShown)?,
             bind_refused: sum(Counter::BindRefused)?,
             events_dropped: sum(Counter::EventsDropped)?,
+            raw_refused: sum(Counter::RawRefused)?,
         })
     }
 
@@ -193,6 +201,7 @@ impl Counters {
             (Counter::PeerShown.name(), self.peer_shown),
             (Counter::BindRefused.name(), self.bind_refused),
             (Counter::EventsDropped.name(), self.events_dropped),
+            (Counter::RawRefused.name(), self.raw_refused),
         ]
     }
 

@@ -16,6 +16,9 @@ mod load;
 mod maps;
 mod pins;
 pub mod probe;
+pub mod remains;
+mod sys;
+mod tend;
 #[cfg(test)]
 mod tests;
 
@@ -26,8 +29,14 @@ pub use governor_common::event::EventCause;
 pub use load::Kernel;
 pub use maps::{Counters, Exemption, Flow, FlowTable, Heartbeat};
 pub use pins::Previous;
+pub use tend::Mended;
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// The kernel programs count an agent as dead that gave no heartbeat for so long.
+pub const HEARTBEAT_TIMEOUT: Duration =
+    Duration::from_nanos(governor_common::limits::HEARTBEAT_TIMEOUT_NS_DEFAULT);
 
 /// One port captured on one cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +57,8 @@ pub struct KernelOptions {
     /// the cgroup of the *accepted* socket, so it must cover these too. A rule on an ancestor,
     /// such as the root, covers them already.
     pub own_cgroups: Vec<PathBuf>,
+    /// cgroups in which nobody gets a raw TCP socket, whatever rights they have.
+    pub raw_refused: Vec<PathBuf>,
     /// Directory for pins. A bpffs is mounted there if it is none. With pins the hooks outlive a
     /// killed agent and refuse (or pass, per rule); without them they vanish with it.
     pub pin_dir: Option<PathBuf>,

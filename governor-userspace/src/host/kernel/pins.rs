@@ -5,19 +5,54 @@
 //!
 //! The pin directory belongs to one instance: two living agents must not share it.
 
-use super::KernelError;
 use super::error::chain;
 use super::events::KernelEvent;
-use super::maps::{Counters, monotonic_ns};
+use super::maps::{Counters, broken, monotonic_ns};
+use super::{KernelError, sys};
 use aya::Ebpf;
-use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
-use aya::programs::links::{FdLink, PinnedLink};
+use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::links::FdLink;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use std::fmt::Display;
 use std::fs;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+/// A pinned link that this process holds as well: it stays attached while either is left.
+#[derive(Debug)]
+pub(super) struct PinnedFd {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl PinnedFd {
+    /// Takes the link off. A pin that is gone already (its file system was unmounted) is none.
+    pub fn unpin(self) -> io::Result<()> {
+        let removed = fs::remove_file(&self.path);
+        drop(self.fd);
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The cgroup that the link is on, by the kernel's word; 0 where it was taken off.
+    pub fn cgroup_id(&self) -> io::Result<u64> {
+        Ok(sys::link_info(self.fd.as_fd())?.target)
+    }
+
+    pub fn is_pinned(&self) -> bool {
+        self.path.exists()
+    }
+
+    /// Pins it again where it was.
+    pub fn pin_again(&self) -> Result<(), KernelError> {
+        sys::pin(self.fd.as_fd(), &self.path).map_err(failed(&self.path))
+    }
+}
 
 /// What the programs of a dead predecessor saw while nobody listened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +61,8 @@ pub struct Previous {
     pub counters: Counters,
     /// Not read by it: since its death, as far as the buffer went.
     pub events: Vec<KernelEvent>,
+    /// Its last sign of life, CLOCK_MONOTONIC.
+    pub heartbeat_ns: u64,
 }
 
 /// The pin directory with this load's generation in it.
@@ -33,6 +70,7 @@ pub struct Previous {
 pub(super) struct PinDirectory {
     root: PathBuf,
     generation: PathBuf,
+    maps: Vec<PinnedFd>,
 }
 
 impl PinDirectory {
@@ -40,17 +78,14 @@ impl PinDirectory {
     pub fn open(root: &Path) -> Result<Self, KernelError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed(root))?;
         let root = fs::canonicalize(root).map_err(failed(root))?;
-        if statfs(&root).map_err(failed(&root))?.filesystem_type() != BPF_FS_MAGIC {
-            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-            mount(Some(MOUNT_SOURCE), &root, Some("bpf"), flags, Some("mode=0700")).map_err(failed(&root))?;
-        }
+        mount_where_missing(&root)?;
         // A bpffs takes no dots in names.
         let generation = root.join(format!("{}_{}", std::process::id(), monotonic_ns()?));
         fs::DirBuilder::new().mode(0o700).create(&generation).map_err(failed(&generation))?;
-        Ok(Self { root, generation })
+        Ok(Self { root, generation, maps: Vec::new() })
     }
 
-    pub fn pin_maps(&self, ebpf: &Ebpf) -> Result<(), KernelError> {
+    pub fn pin_maps(&mut self, ebpf: &Ebpf) -> Result<(), KernelError> {
         for (name, map) in ebpf.maps() {
             // Constants and globals (".rodata", ".bss") go with their programs.
             if name.contains('.') {
@@ -58,28 +93,44 @@ impl PinDirectory {
             }
             let path = self.generation.join(format!("{MAP_PREFIX}{name}"));
             map.pin(&path).map_err(|error| failed(&path)(chain(&error)))?;
+            let fd = sys::open_pin(&path).map_err(failed(&path))?;
+            self.maps.push(PinnedFd { fd, path });
         }
         Ok(())
     }
 
-    pub fn pin_link(&self, link: FdLink, program: &str, cgroup_id: u64) -> Result<PinnedLink, KernelError> {
-        let path = self.generation.join(format!("link_{program}_{cgroup_id}"));
-        link.pin(&path).map_err(|error| failed(&path)(chain(&error)))
+    pub fn pin_link(&self, link: FdLink, program: &str, cgroup_id: u64) -> Result<PinnedFd, KernelError> {
+        let path = self.generation.join(format!("{LINK_PREFIX}{program}_{cgroup_id}"));
+        let pinned = link.pin(&path).map_err(|error| failed(&path)(chain(&error)))?;
+        // Opened before the first one closes: the link is held all the time.
+        let fd = sys::open_pin(&path).map_err(failed(&path))?;
+        drop(pinned);
+        Ok(PinnedFd { fd, path })
+    }
+
+    /// Pins again what lost its pin, which happens when the file system is unmounted, or when somebody tidies up.
+    /// Answers how many these were.
+    pub fn pin_again<'a>(&'a self, links: impl Iterator<Item = &'a PinnedFd>) -> Result<usize, KernelError> {
+        let lost: Vec<&PinnedFd> = self.maps.iter().chain(links).filter(|pin| !pin.is_pinned()).collect();
+        if !lost.is_empty() {
+            mount_where_missing(&self.root)?;
+            if !self.generation.is_dir() {
+                fs::DirBuilder::new()
+                    .mode(0o700)
+                    .create(&self.generation)
+                    .map_err(failed(&self.generation))?;
+            }
+        }
+        for pin in &lost {
+            pin.pin_again()?;
+        }
+        Ok(lost.len())
     }
 
     /// Removes every other generation, and says what the newest of them saw.
     pub fn remove_previous(&mut self) -> Result<Option<Previous>, KernelError> {
-        let mut generations: Vec<(u64, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(&self.root).map_err(failed(&self.root))? {
-            let path = entry.map_err(failed(&self.root))?.path();
-            let started = path.file_name().and_then(|name| name.to_str()).and_then(started_ns);
-            if let Some(started_ns) = started
-                && path != self.generation
-            {
-                generations.push((started_ns, path));
-            }
-        }
-        generations.sort();
+        let mut generations = generations(&self.root)?;
+        generations.retain(|(_, path)| *path != self.generation);
         let previous = generations.last().and_then(|(_, path)| read_previous(path));
         for (_, path) in &generations {
             remove_generation(path)?;
@@ -90,11 +141,54 @@ impl PinDirectory {
     /// Removes this generation, and the bpffs if it is one that we mounted and nothing else is in it.
     pub fn remove(self) -> Result<(), KernelError> {
         remove_generation(&self.generation)?;
-        if !is_in_use(&self.root)? && is_our_mount(&self.root) {
-            umount2(&self.root, MntFlags::MNT_DETACH).map_err(failed(&self.root))?;
-        }
-        Ok(())
+        unmount_if_ours(&self.root)
     }
+}
+
+fn mount_where_missing(root: &Path) -> Result<(), KernelError> {
+    if statfs(root).map_err(failed(root))?.filesystem_type() != BPF_FS_MAGIC {
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        mount(Some(MOUNT_SOURCE), root, Some("bpf"), flags, Some("mode=0700")).map_err(failed(root))?;
+    }
+    Ok(())
+}
+
+/// Where nothing is pinned any more. Without the right to unmount (CAP_SYS_ADMIN) an empty bpffs stays, which
+/// holds nothing.
+pub(super) fn unmount_if_ours(root: &Path) -> Result<(), KernelError> {
+    if is_in_use(root)? || !is_our_mount(root) {
+        return Ok(());
+    }
+    match umount2(root, MntFlags::MNT_DETACH) {
+        Ok(()) | Err(nix::errno::Errno::EPERM) => Ok(()),
+        Err(error) => Err(failed(root)(error)),
+    }
+}
+
+/// Generations in a pin directory, oldest first, with the time that orders them.
+pub(super) fn generations(root: &Path) -> Result<Vec<(u64, PathBuf)>, KernelError> {
+    let mut found: Vec<(u64, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(root).map_err(failed(root))? {
+        let path = entry.map_err(failed(root))?.path();
+        if let Some(at) = path.file_name().and_then(|name| name.to_str()).and_then(started_ns) {
+            found.push((at, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Pins of links in a generation.
+pub(super) fn link_pins(generation: &Path) -> Result<Vec<PathBuf>, KernelError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(generation).map_err(failed(generation))? {
+        let entry = entry.map_err(failed(generation))?;
+        if entry.file_name().to_string_lossy().starts_with(LINK_PREFIX) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The part of a generation's name that orders them: `PID_NANOSECONDS`.
@@ -105,7 +199,7 @@ fn started_ns(name: &str) -> Option<u64> {
 }
 
 /// Connect hooks first here too: while they go one by one, no connection may lose its identity.
-fn remove_generation(path: &Path) -> Result<(), KernelError> {
+pub(super) fn remove_generation(path: &Path) -> Result<(), KernelError> {
     let mut pins: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(path).map_err(failed(path))? {
         pins.push(entry.map_err(failed(path))?.path());
@@ -128,7 +222,9 @@ fn read_previous(generation: &Path) -> Option<Previous> {
     while let Some(item) = ring.next() {
         events.extend(KernelEvent::from_bytes(&item));
     }
-    Some(Previous { counters: Counters::read(&counters).ok()?, events })
+    let heartbeat = Array::<_, u64>::try_from(Map::from_map_data(open("HEARTBEAT")?).ok()?).ok()?;
+    let heartbeat_ns = heartbeat.get(&0, 0).map_err(broken("HEARTBEAT")).ok()?;
+    Some(Previous { counters: Counters::read(&counters).ok()?, events, heartbeat_ns })
 }
 
 /// Whether somebody pinned something. The kernel puts `maps.debug` and `progs.debug` into every
@@ -155,5 +251,6 @@ fn failed<E: Display>(path: &Path) -> impl Fn(E) -> KernelError {
 }
 
 /// Source field of a bpffs that we mounted: the mark by which we know to unmount it.
-const MOUNT_SOURCE: &str = "governor";
+pub(super) const MOUNT_SOURCE: &str = "governor";
 const MAP_PREFIX: &str = "map_";
+const LINK_PREFIX: &str = "link_";

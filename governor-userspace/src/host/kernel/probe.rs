@@ -132,9 +132,11 @@ fn capabilities() -> Check {
 fn programs() -> Check {
     let name = "program types";
     let mut unusable: Vec<String> = Vec::new();
-    for (kind, label) in
-        [(ProgramType::CgroupSockAddr, "cgroup/sock_addr"), (ProgramType::SockOps, "sock_ops")]
-    {
+    for (kind, label) in [
+        (ProgramType::CgroupSockAddr, "cgroup/sock_addr"),
+        (ProgramType::SockOps, "sock_ops"),
+        (ProgramType::CgroupSock, "cgroup/sock"),
+    ] {
         match is_program_supported(kind) {
             Ok(true) => {}
             Ok(false) => unusable.push(format!("{label}: not supported")),
@@ -142,7 +144,7 @@ fn programs() -> Check {
         }
     }
     if unusable.is_empty() {
-        return ok(name, "cgroup/sock_addr and sock_ops load".to_owned());
+        return ok(name, "cgroup/sock_addr, cgroup/sock and sock_ops load".to_owned());
     }
     fail(
         name,

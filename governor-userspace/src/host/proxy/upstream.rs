@@ -15,7 +15,7 @@ use tokio::net::TcpSocket;
 pub(super) async fn dial(shared: &Shared, route: &Route) -> io::Result<Socket> {
     let limit = shared.connect_timeout;
     if let Some((server, client)) = &route.unix {
-        let connected = server.connect(*client, limit).await?;
+        let connected = server.connect(*client, limit, &shared.exemption).await?;
         return Socket::from_std(StdSocket::Unix(connected));
     }
     let address = SocketAddr::new(route.destination.address, route.destination.port);

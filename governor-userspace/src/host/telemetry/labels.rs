@@ -7,7 +7,7 @@
 //! Invariant: `ALL[i].index() == i`; the compiler refuses a variant that the list forgets.
 
 use crate::engine::approval::Answer;
-use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{DataChange, GapCause, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::Status;
@@ -125,6 +125,16 @@ pub enum Attempt {
     Refused,
 }
 
+/// What became of a connection that was open before the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenOutcome {
+    /// It goes on, ungoverned.
+    Reported,
+    Ended,
+    /// The kernel did not end it.
+    Failed,
+}
+
 closed!(RefusedReason:
     NoOrigin => "no_origin", NoIdentity => "no_identity", Limit => "limit",
     SourceLimit => "source_limit", Draining => "draining",
@@ -134,6 +144,9 @@ closed!(Direction: ToServer => "to_server", ToClient => "to_client");
 closed!(Cache: Hit => "hit", Miss => "miss");
 closed!(HoldResult:
     Granted => "granted", Refused => "refused", Expired => "expired", Cancelled => "cancelled", Lost => "lost");
+closed!(OpenOutcome: Reported => "reported", Ended => "ended", Failed => "failed");
+closed!(GapCause:
+    Stopped => "stopped", Failed => "failed", Killed => "killed", Reboot => "reboot", Wedged => "wedged", Detached => "detached", Unknown => "unknown");
 closed!(Attempt: Ok => "ok", Refused => "refused");
 closed!(DirectAction: Reported => "reported", Ended => "ended");
 closed!(LimitKind: Rate => "rate", Rows => "rows", Time => "time");
@@ -189,6 +202,7 @@ mod tests {
         positions_agree::<Verdict>();
         positions_agree::<Side>();
         positions_agree::<Outcome>();
+        positions_agree::<GapCause>();
         positions_agree::<TlsOutcome>();
         positions_agree::<StatementKind>();
         positions_agree::<Category>();

@@ -10,11 +10,11 @@
 use super::build::{Builder, MetricsError};
 use super::children::Children;
 use super::labels::{
-    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, RefusedReason,
+    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, OpenOutcome, RefusedReason,
 };
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
-use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{DataChange, GapCause, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::{InferenceCounts, Status};
@@ -23,6 +23,7 @@ use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, Text
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 type Counters<A, B = (), C = ()> = Children<IntCounter, A, B, C>;
 type Gauges<A> = Children<IntGauge, A>;
@@ -39,6 +40,9 @@ pub struct KernelCounters {
     pub identity_missing: u64,
     /// Events lost because the ring buffer was full.
     pub events_dropped: u64,
+    /// Captured connections that went direct, ungoverned.
+    #[serde(default)]
+    pub passed: u64,
 }
 
 /// Every metric of the agent. Shared by reference; all methods are safe from any thread.
@@ -85,6 +89,14 @@ pub struct Metrics {
     kernel_refused: IntCounter,
     kernel_identity_missing: IntCounter,
     kernel_events_dropped: IntCounter,
+    open_connections: IntGauge,
+    open_outcomes: Counters<OpenOutcome>,
+    kernel_passed: IntCounter,
+    kernel_events_omitted: IntCounter,
+    gaps: Counters<GapCause>,
+    gap_seconds: Counter,
+    life_errors: IntCounter,
+    kernel_whole: IntGauge,
     unix_taken: IntGauge,
     unix_takeovers: IntCounter,
     unix_direct: Counters<DirectAction>,
@@ -143,6 +155,14 @@ impl Metrics {
             kernel_refused: build.counter("governor_kernel_refused_total")?,
             kernel_identity_missing: build.counter("governor_kernel_identity_missing_total")?,
             kernel_events_dropped: build.counter("governor_kernel_events_dropped_total")?,
+            open_connections: build.gauge("governor_open_connections")?,
+            open_outcomes: Children::new(build.counters("governor_open_connections_total")?).fill(),
+            kernel_passed: build.counter("governor_kernel_passed_total")?,
+            kernel_events_omitted: build.counter("governor_kernel_events_omitted_total")?,
+            gaps: Children::new(build.counters("governor_gaps_total")?).fill(),
+            gap_seconds: build.counter_float("governor_gap_seconds_total")?,
+            kernel_whole: build.gauge("governor_kernel_whole")?,
+            life_errors: build.counter("governor_life_errors_total")?,
             unix_taken: build.gauge("governor_unix_sockets_taken")?,
             unix_takeovers: build.counter("governor_unix_takeovers_total")?,
             unix_direct: Children::new(build.counters("governor_unix_direct_connections_total")?).fill(),
@@ -282,6 +302,19 @@ impl Metrics {
         add(self.masked_in_doubt.at(cause, (), ()), values);
     }
 
+    /// How many connections from before the start are left, now.
+    pub fn open_connections(&self, count: u64) {
+        self.open_connections.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub fn open_connections_left(&self) -> u64 {
+        u64::try_from(self.open_connections.get()).unwrap_or(0)
+    }
+
+    pub fn open_connection(&self, outcome: OpenOutcome) {
+        add(self.open_outcomes.at(outcome, (), ()), 1);
+    }
+
     pub fn discovery_event(&self, change: DataChange) {
         add(self.discovery_events.at(change, (), ()), 1);
     }
@@ -322,6 +355,27 @@ impl Metrics {
         add(self.policy_reloads.at(result, (), ()), 1);
     }
 
+    /// A time without governance was found.
+    pub fn gap(&self, cause: GapCause, length: Duration) {
+        add(self.gaps.at(cause, (), ()), 1);
+        self.gap_seconds.inc_by(length.as_secs_f64());
+    }
+
+    /// A kernel event was counted, not told.
+    pub fn kernel_event_omitted(&self) {
+        self.kernel_events_omitted.inc();
+    }
+
+    /// Whether hooks and pins are as they should be.
+    pub fn kernel_whole(&self, whole: bool) {
+        self.kernel_whole.set(whole.into());
+    }
+
+    /// A sign of life could not be left.
+    pub fn life_failed(&self) {
+        self.life_errors.inc();
+    }
+
     /// Sessions open now, by class, for `governor status`.
     pub fn sessions_active(&self) -> Vec<(Class, u64)> {
         Class::ALL
@@ -357,6 +411,7 @@ impl Metrics {
             advance(&self.kernel_refused, kernel.refused);
             advance(&self.kernel_identity_missing, kernel.identity_missing);
             advance(&self.kernel_events_dropped, kernel.events_dropped);
+            advance(&self.kernel_passed, kernel.passed);
         }
         let usage = ProcessUsage::read();
         self.process_cpu.inc_by((usage.cpu_s - self.process_cpu.get()).max(0.0));

@@ -4,9 +4,10 @@
 //! is exposed, what is documented and what is counted cannot differ.
 
 use super::labels::{
-    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, RefusedReason, words,
+    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, OpenOutcome, RefusedReason,
+    words,
 };
-use crate::engine::audit::{DataChange, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{DataChange, GapCause, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::Status;
@@ -153,6 +154,23 @@ pub static TABLE: &[Definition] = &[
         "Accepted connections for which the kernel had no identity. Each was refused."),
     row("governor_kernel_events_dropped_total", Kind::Counter, &[],
         "Kernel events lost because the ring buffer was full."),
+    row("governor_open_connections", Kind::Gauge, &[],
+        "Open connections to captured ports that are not governed: made before governor's hooks, or on sockets from elsewhere."),
+    row("governor_open_connections_total", Kind::Counter, &[label::<OpenOutcome>("outcome")],
+        "Such connections, by what became of them."),
+
+    row("governor_kernel_passed_total", Kind::Counter, &[],
+        "Captured connections that the kernel programs let pass, ungoverned."),
+    row("governor_kernel_events_omitted_total", Kind::Counter, &[],
+        "Kernel events that came too fast to be told one by one; the audit has their number."),
+    row("governor_gaps_total", Kind::Counter, &[label::<GapCause>("cause")],
+        "Times without governance that this agent found: the one before its start, and those in which it hung."),
+    row("governor_gap_seconds_total", Kind::CounterFloat, &[],
+        "How long these were."),
+    row("governor_kernel_whole", Kind::Gauge, &[],
+        "1 while every kernel program is where it was attached, and pinned."),
+    row("governor_life_errors_total", Kind::Counter, &[],
+        "Signs of life that could not be left in the state directory."),
 
     row("governor_unix_sockets_taken", Kind::Gauge, &[],
         "Unix sockets of servers that governor is in front of now."),

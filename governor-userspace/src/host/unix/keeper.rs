@@ -33,6 +33,8 @@ pub struct Capture {
     pub path: PathBuf,
     /// What clients may do with governor's socket, where it is not what the server lets them.
     pub mode: Option<u32>,
+    /// Where no governor is, clients reach the server itself. Else they are refused until one is there.
+    pub pass_when_down: bool,
 }
 
 /// What happens to a socket, for log, metrics and audit.
@@ -104,16 +106,16 @@ impl<D: Send + 'static> Keeper<D> {
         self.servers.clone()
     }
 
-    /// Ends the keeping. Sockets are given back, or left as they are: refused until governor is there again. Answers
-    /// with the doors, which go on accepting what was on its way until they are dropped.
-    pub fn end(mut self, give_back: bool) -> Vec<D> {
+    /// Ends the keeping. Sockets are given back where clients are to pass, and all of them with `detach`; others are left
+    /// as they are. Answers with the doors, which go on accepting what was on its way until they are dropped.
+    pub fn end(mut self, detach: bool) -> Vec<D> {
         self.stop.store(true, Ordering::Relaxed);
         let watch = self.thread.take().map(JoinHandle::join);
         let Some(Ok(watch)) = watch else {
             tracing::error!("the thread that keeps unix sockets panicked");
             return Vec::new();
         };
-        watch.end(give_back)
+        watch.end(detach)
     }
 }
 
@@ -282,13 +284,13 @@ impl<D> Watch<D> {
         }
     }
 
-    fn end(mut self, give_back: bool) -> Vec<D> {
+    fn end(mut self, detach: bool) -> Vec<D> {
         let mut doors: Vec<D> = self.retired.into_iter().map(|(_, door)| door).collect();
         for watched in self.watched {
             for socket in watched.sockets {
                 doors.extend(socket.door);
                 let path = socket.place.path().to_owned();
-                if !give_back {
+                if !detach && !watched.capture.pass_when_down {
                     (self.tell)(Event::Left { path });
                     continue;
                 }

@@ -9,12 +9,14 @@
 //!
 //! Source: credentials(7), capabilities(7) ("Effect of user ID changes on capabilities"), unix(7).
 
+use crate::host::kernel::Exemption;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities, set_thread_res_gid, set_thread_res_uid};
 use rustix::thread::{Gid, Uid};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// User and group that the other end is to see.
@@ -24,14 +26,22 @@ pub struct Ids {
     pub gid: u32,
 }
 
-/// Connects to `path` as `ids`, within `limit`. Called within a tokio runtime.
-pub(super) async fn connect_as(path: PathBuf, ids: Ids, limit: Duration) -> io::Result<UnixStream> {
+/// Connects to `path` as `ids`, within `limit`; the socket is marked as governor's own before. Called within a tokio
+/// runtime.
+pub(super) async fn connect_as(
+    path: &Path,
+    ids: Ids,
+    limit: Duration,
+    own: &Exemption,
+) -> io::Result<UnixStream> {
     let deadline = Instant::now() + limit;
     loop {
         let (answer, connected) = tokio::sync::oneshot::channel();
-        let path = path.clone();
+        let path = path.to_owned();
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        own.mark(socket.as_fd()).map_err(io::Error::other)?;
         spawn(move || {
-            let result = become_ids(ids).and_then(|()| connect(&path));
+            let result = become_ids(ids).and_then(|()| connect_on(socket, &path));
             // Whoever asked may be gone: then the connection closes.
             let _ = answer.send(result);
         })?;
@@ -52,7 +62,10 @@ pub(super) async fn connect_as(path: PathBuf, ids: Ids, limit: Duration) -> io::
 
 /// Connects without waiting: `WouldBlock` where the server's queue is full. The result is non-blocking.
 pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    connect_on(Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?, path)
+}
+
+fn connect_on(socket: Socket, path: &Path) -> io::Result<UnixStream> {
     socket.connect(&SockAddr::unix(path)?)?;
     Ok(socket.into())
 }

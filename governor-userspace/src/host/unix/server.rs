@@ -3,6 +3,7 @@
 use super::inode::Inode;
 use super::run_as::{self, Ids};
 use crate::engine::model::Endpoint;
+use crate::host::kernel::Exemption;
 use arc_swap::ArcSwapOption;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -31,6 +32,15 @@ impl Server {
         self.inode.load_full()
     }
 
+    pub fn path(&self) -> Arc<str> {
+        self.path.clone()
+    }
+
+    /// Device and inode number of the server's own socket file; `None` before there is one.
+    pub fn file(&self) -> Option<(u64, u64)> {
+        self.inode().map(|inode| (inode.id().device, inode.id().inode))
+    }
+
     /// Where clients think they connect.
     pub fn endpoint(&self) -> Endpoint {
         // `.s.PGSQL.5432`
@@ -39,12 +49,12 @@ impl Server {
         Endpoint { socket: Some(self.path.clone()), ..Endpoint::tcp(address, port) }
     }
 
-    /// A connection on which the server sees `ids` at the other end. Called within a tokio runtime; the result is
-    /// non-blocking.
-    pub async fn connect(&self, ids: Ids, limit: Duration) -> io::Result<UnixStream> {
+    /// A connection on which the server sees `ids` at the other end, marked as governor's own. Called within a tokio
+    /// runtime; the result is non-blocking.
+    pub async fn connect(&self, ids: Ids, limit: Duration, own: &Exemption) -> io::Result<UnixStream> {
         let Some(inode) = self.inode() else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no server has this socket"));
         };
-        run_as::connect_as(inode.path(), ids, limit).await
+        run_as::connect_as(&inode.path(), ids, limit, own).await
     }
 }

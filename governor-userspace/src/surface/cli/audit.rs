@@ -49,6 +49,12 @@ enum Verb {
         #[arg(long, default_value_t = 100, value_name = "N")]
         limit: usize,
     },
+    /// Show times in which nothing was governed, oldest first
+    Gaps {
+        /// Earliest time: RFC 3339, a date, or an age such as 90s, 15m, 2h, 7d
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+    },
     /// Show everything about one decision, session or approval, in order
     Show {
         /// Decision, session or approval id
@@ -70,7 +76,7 @@ enum Verb {
 }
 
 /// Which records; all that are given must hold.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct Conditions {
     /// Operating-system user or login user behind the connection
     #[arg(long, alias = "principal", value_name = "NAME")]
@@ -131,6 +137,14 @@ pub fn run(args: &AuditArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
             let mut out = io::BufWriter::new(io::stdout().lock());
             let limit = if *limit == 0 { usize::MAX } else { *limit };
             let found = find::newest(&AuditFiles::open(&dir)?, &conditions.filter()?, limit)?;
+            let printed = found.print(&mut out, &mut render::Style::of_stdout(globals));
+            printed.and_then(|()| out.flush()).map_err(Into::into).map(|()| ExitCode::SUCCESS)
+        }
+        Verb::Gaps { since } => {
+            let conditions =
+                Conditions { event: Some("agent_gap".into()), since: since.clone(), ..Conditions::default() };
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            let found = find::newest(&AuditFiles::open(&dir)?, &conditions.filter()?, usize::MAX)?;
             let printed = found.print(&mut out, &mut render::Style::of_stdout(globals));
             printed.and_then(|()| out.flush()).map_err(Into::into).map(|()| ExitCode::SUCCESS)
         }

@@ -9,6 +9,7 @@ pub mod break_glass;
 pub mod client;
 pub mod completions;
 pub mod data;
+pub mod detach;
 pub mod doctor;
 pub mod globals;
 pub mod keys;
@@ -66,6 +67,7 @@ pub enum Verb {
     Keys(keys::KeysArgs),
     /// The CA that clients have to trust where governor ends TLS
     Tls(tls::TlsArgs),
+    Detach(detach::DetachArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -88,6 +90,7 @@ pub fn main() -> ExitCode {
         Verb::Reveal(args) => reveal::run(args, &globals),
         Verb::Keys(args) => keys::run(&args, &globals),
         Verb::Tls(args) => tls::run(args, &globals),
+        Verb::Detach(args) => detach::run(&args, &globals),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),
     };

@@ -89,6 +89,24 @@ fn page(status: &Status, paint: Paint) -> String {
     } else {
         line("kernel", paint.yellow("not attached"));
     }
+    if status.open_connections > 0 {
+        let text =
+            format!("{} open, from before the start or on sockets from elsewhere", status.open_connections);
+        line("ungoverned", paint.yellow(&text));
+    }
+    let gaps = match &status.gaps.last {
+        None => "none".to_owned(),
+        Some(last) => {
+            let more = if status.gaps.count > 1 {
+                format!(" ({} in all)", status.gaps.count)
+            } else {
+                String::new()
+            };
+            let until = last.until.get(..19).unwrap_or(&last.until);
+            paint.yellow(&format!("{}, until {}Z{more}", safe(&last.reason), safe(until)))
+        }
+    };
+    line("gaps", gaps);
     if let Some(address) = &status.metrics_address {
         line("metrics", format!("http://{address}/metrics"));
     }
@@ -105,7 +123,7 @@ const WAIT_S_MAX: u64 = 24 * 3600;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::handle::LedgerStatus;
+    use crate::app::handle::{Gaps, LedgerStatus};
 
     #[test]
     fn a_page_says_what_is_wrong() {
@@ -122,6 +140,8 @@ mod tests {
             holds_pending: 1,
             ledger: LedgerStatus { sequence: 9, error: Some("disk full\x1b[2J".into()) },
             kernel: None,
+            open_connections: 2,
+            gaps: Gaps::default(),
             metrics_address: Some("127.0.0.1:9187".into()),
         };
         let page = page(&status, Paint { on: false });
@@ -133,6 +153,7 @@ mod tests {
             "holds       1 pending (governor approvals list)",
             "audit       disk full\\u{1b}[2J",
             "kernel      not attached",
+            "gaps        none",
             "metrics     http://127.0.0.1:9187/metrics",
         ] {
             assert!(page.lines().any(|found| found == line), "{line:?} not in\n{page}");

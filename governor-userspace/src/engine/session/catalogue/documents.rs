@@ -3,7 +3,7 @@
 
 use super::Catalogue;
 use crate::engine::masking::{Category, classify_column};
-use crate::engine::model::{ColumnId, FIRST_USER_OID, Flow, Oid, TypeShape};
+use crate::engine::model::{ANY_KEY, ColumnId, FIRST_USER_OID, Flow, Oid, SearchPath, Statement, TypeShape};
 
 impl Catalogue {
     /// What a value may be that an expression makes out of documents; `None` where it shows what it is itself: a document as it
@@ -22,6 +22,31 @@ impl Catalogue {
         let is_text_within = type_oid != XML && flow.sources.iter().any(|id| self.type_of(*id) == Some(XML));
         let shows_itself = !flow.reshaped && (!flow.bare || self.has_names(type_oid, 0) && !is_text_within);
         (!shows_itself).then_some(Category::Other)
+    }
+
+    /// It reads documents, or makes some of text, as far as is known.
+    pub fn reads_documents(&self, statement: &Statement) -> bool {
+        let anywhere = SearchPath::Unknown(String::new());
+        let makes = || statement.text.as_bytes().windows(4).any(|word| word.eq_ignore_ascii_case(b"json"));
+        let has = |name| {
+            self.data.resolve(name, &anywhere).candidates().iter().any(|relation| {
+                relation.columns.iter().any(|column| self.is_document((relation.oid, column.attribute)))
+            })
+        };
+        statement.reads.iter().chain(&statement.writes).any(has) || makes()
+    }
+
+    /// What stands under `key` of the documents in a column of which nothing is known; `None` for a column that is
+    /// sensitive itself, or cleared.
+    pub fn under_key(&self, id: ColumnId, key: &str) -> Option<Category> {
+        let is_judged = self.sensitivity.category(id).is_none() && !self.sensitivity.is_cleared(id);
+        if id.0 < FIRST_USER_OID || !is_judged {
+            return None;
+        }
+        if key == ANY_KEY {
+            return self.is_document(id).then_some(Category::Other);
+        }
+        classify_column("", key, TEXT)
     }
 
     fn is_document(&self, id: ColumnId) -> bool {

@@ -80,9 +80,10 @@ const STATEMENTS: [&str; BASE_RESULTS + 3] = [
     "SELECT 'n', a.attrelid, a.attnum, o.option_value FROM pg.pg_attribute a \
      CROSS JOIN LATERAL pg.pg_options_to_table(a.attfdwoptions) o \
      WHERE a.attfdwoptions IS NOT NULL AND o.option_name = 'column_name'",
-    "SELECT 'y', t.ftrelid, o.option_value FROM pg.pg_foreign_table t \
+    "SELECT CASE WHEN o.option_name = ANY ('{filename,program}'::pg.text[]) THEN 'h' ELSE 'y' END, \
+     t.ftrelid, o.option_value FROM pg.pg_foreign_table t \
      CROSS JOIN LATERAL pg.pg_options_to_table(t.ftoptions) o \
-     WHERE o.option_name = ANY ('{table_name,table}'::pg.text[])",
+     WHERE o.option_name = ANY ('{table_name,table,filename,program}'::pg.text[])",
     "SELECT 'w', COALESCE(a.adrelid, i.indrelid, t.tgrelid, d.objid), d.refobjid FROM pg.pg_depend d \
      LEFT JOIN pg.pg_trigger t ON d.classid = 'pg.pg_trigger'::pg.regclass AND t.oid = d.objid \
      LEFT JOIN pg.pg_attrdef a ON d.classid = 'pg.pg_attrdef'::pg.regclass AND a.oid = d.objid \

@@ -158,6 +158,7 @@ impl CatalogueReader {
             }
             b"n" => self.builder.remote_column((row.parse(1)?, row.parse(2)?), &row.text(3)?),
             b"y" => self.builder.remote_table(row.parse(1)?, &row.text(2)?),
+            b"h" => self.builder.reads_files(row.parse(1)?),
             b"w" => self.builder.effects.calls_on_write(row.parse(1)?, row.parse(2)?),
             b"d" => self.builder.effects.calls_on_read(row.parse(1)?, row.parse(2)?),
             b"i" => self.builder.effects.calls_in_function(row.parse(1)?, row.parse(2)?),

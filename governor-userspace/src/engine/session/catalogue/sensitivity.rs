@@ -81,6 +81,11 @@ impl Sensitivity {
         self.shown.contains(&column)
     }
 
+    /// The operator says that nothing in it is sensitive.
+    pub fn is_cleared(&self, column: ColumnId) -> bool {
+        self.cleared.contains(&column) || self.shown.contains(&column)
+    }
+
     /// What holds for one column, whatever its name says.
     fn rule(&mut self, column: ColumnId, ruling: Ruling) {
         match ruling {
@@ -127,6 +132,12 @@ impl Sensitivity {
                     // The operator's word is about the names here.
                     named(table, remote).filter(|_| !labels.is_clear(relation, &column.name))
                 });
+                // Nothing about such values is the database's own: a file's columns say nothing of what is in it.
+                let of_files = || {
+                    let hides = could_carry(column.type_oid) && data.is_of_files(relation.oid);
+                    (hides && !labels.is_clear(relation, &column.name)).then_some(Category::Other)
+                };
+                let category = category.or_else(of_files);
                 let id = (relation.oid, column.attribute);
                 if let Some(category) = category {
                     found.mark(id, category);

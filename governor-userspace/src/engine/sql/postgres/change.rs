@@ -15,7 +15,7 @@ pub(super) fn changes(command: Node<'_>, relation: RelationName, range: &RangeVa
             if alone {
                 pins(condition, &mut pinned);
             }
-            (where_clause::restricts(condition), pinned)
+            (where_clause::restricts(condition, Some(range)), pinned)
         });
         let relation = relation.clone();
         out.push(Change { relation, kind, only, restricted, pinned, sets: Vec::new(), goes_on: false });

@@ -142,11 +142,11 @@ impl<'a> Walk<'a> {
                 context = self.with(merge.with_clause(), context);
             }
             Node::UpdateStmt(update) => {
-                self.note_where(update.where_clause(), context);
+                self.note_where(update.where_clause(), update.relation(), context);
                 context = self.with(update.with_clause(), context);
             }
             Node::DeleteStmt(delete) => {
-                self.note_where(delete.where_clause(), context);
+                self.note_where(delete.where_clause(), delete.relation(), context);
                 context = self.with(delete.with_clause(), context);
             }
             Node::CopyStmt(copy) => {
@@ -285,9 +285,9 @@ impl<'a> Walk<'a> {
         context
     }
 
-    fn note_where(&mut self, clause: Node<'a>, context: Context) {
+    fn note_where(&mut self, clause: Node<'a>, target: Option<&'a RangeVar>, context: Context) {
         if context.time == Time::Now {
-            self.note_restricted(where_clause::restricts(clause), context);
+            self.note_restricted(where_clause::restricts(clause, target), context);
         }
     }
 

@@ -5,36 +5,44 @@
 //! for all rows at once, so it counts as true unless it is plainly false. A parameter's value is not
 //! known here: it may choose.
 //!
-//! A MERGE has no WHERE: what its WHENs are about counts instead.
+//! A MERGE has no WHERE: what its WHENs are about counts instead. A sub-select that has no condition of its own does
+//! not choose either where it holds what the row itself is of: `id IN (SELECT id FROM the_same)`, `EXISTS (SELECT …)`.
 //!
 //! Errs towards "does not restrict": so does a condition that is nested beyond [`DEPTH_MAX`].
 
 use super::children::{children, untyped};
 use super::same::same;
 use super::setting::constant;
-use pg_raw_parse::nodes::{A_Expr, MergeStmt};
+use pg_raw_parse::nodes::{A_Expr, MergeStmt, RangeVar, SelectStmt, SubLink};
 use pg_raw_parse::raw::{
     A_Expr_Kind as E, BoolExprType as B, BoolTestType as T, CmdType, MergeMatchKind, NullTestType,
+    SetOperation, SubLinkType,
 };
 use pg_raw_parse::{ConstValue, Node};
 use std::cell::Cell;
 
-/// `true`: the condition can leave rows out, or leaves out all.
-pub(super) fn restricts(condition: Node<'_>) -> bool {
-    let too_deep = Cell::new(false);
-    let truth = fold(condition, 0, &too_deep);
-    !matches!(condition, Node::None) && truth != Truth::True && !too_deep.get()
+/// `true`: the condition can leave rows of `target` out, or leaves out all.
+pub(super) fn restricts(condition: Node<'_>, target: Option<&RangeVar>) -> bool {
+    let folding = Folding { target, too_deep: Cell::new(false) };
+    let truth = fold(condition, 0, &folding);
+    !matches!(condition, Node::None) && truth != Truth::True && !folding.too_deep.get()
+}
+
+struct Folding<'a> {
+    target: Option<&'a RangeVar>,
+    too_deep: Cell<bool>,
 }
 
 /// `true`: every WHEN that updates or deletes can leave rows of the target out: by the join's condition, where it is
 /// about matched rows, or by its own.
 pub(super) fn merge_restricts(merge: &MergeStmt) -> bool {
-    let joined = restricts(merge.join_condition());
+    let target = merge.relation();
+    let joined = restricts(merge.join_condition(), target);
     untyped(merge.merge_when_clauses()).iter().all(|when| {
         let Node::MergeWhenClause(when) = when else { return false };
         let changes = matches!(when.command_type, CmdType::CMD_UPDATE | CmdType::CMD_DELETE);
         let about_matched = when.match_kind == MergeMatchKind::MERGE_WHEN_MATCHED;
-        !changes || (about_matched && joined) || restricts(when.condition())
+        !changes || (about_matched && joined) || restricts(when.condition(), target)
     })
 }
 
@@ -53,12 +61,12 @@ impl Truth {
     }
 }
 
-fn fold(node: Node<'_>, depth: u32, too_deep: &Cell<bool>) -> Truth {
+fn fold(node: Node<'_>, depth: u32, folding: &Folding<'_>) -> Truth {
     if depth > DEPTH_MAX {
-        too_deep.set(true);
+        folding.too_deep.set(true);
         return Truth::Varies;
     }
-    let below = |node| fold(node, depth + 1, too_deep);
+    let below = |node| fold(node, depth + 1, folding);
     match node {
         Node::A_Const(literal) => match literal.val() {
             None => Truth::Null,
@@ -116,10 +124,84 @@ fn fold(node: Node<'_>, depth: u32, too_deep: &Cell<bool>) -> Truth {
             });
             agreed(&results)
         }
+        Node::SubLink(sub) if holds_every_row(sub, folding.target) => Truth::True,
+        Node::A_Expr(any)
+            if any.kind == E::AEXPR_OP_ANY
+                && is_equals(any.name().iter())
+                && matches!(any.rexpr(), Node::SubLink(sub) if array_of_every_row(any.lexpr(), sub, folding.target)) =>
+        {
+            Truth::True
+        }
         Node::A_Expr(expression) => compare(expression).unwrap_or_else(|| if_constant(node)),
         Node::CurrentOfExpr(_) => Truth::Varies,
         other => if_constant(other),
     }
+}
+
+/// `EXISTS (SELECT …)` and `id IN (SELECT id FROM target)` without a condition inside: true for every row, or for none.
+fn holds_every_row(sub: &SubLink, target: Option<&RangeVar>) -> bool {
+    let Node::SelectStmt(query) = sub.subselect() else { return false };
+    match sub.sub_link_type {
+        SubLinkType::EXISTS_SUBLINK => takes_every_row(query),
+        SubLinkType::ANY_SUBLINK => {
+            is_equals(sub.oper_name().iter()) && lists_target(sub.testexpr(), query, target)
+        }
+        _ => false,
+    }
+}
+
+/// `id = ANY (ARRAY(SELECT id FROM target))`.
+fn array_of_every_row(left: Node<'_>, sub: &SubLink, target: Option<&RangeVar>) -> bool {
+    let Node::SelectStmt(query) = sub.subselect() else { return false };
+    sub.sub_link_type == SubLinkType::ARRAY_SUBLINK && lists_target(left, query, target)
+}
+
+/// IN is written without an operator.
+fn is_equals<'a>(mut name: impl DoubleEndedIterator<Item = Node<'a>>) -> bool {
+    name.next_back().is_none_or(|operator| operator.as_str() == Some("="))
+}
+
+/// The query's one column is what stands before IN, of every row of the target.
+fn lists_target(tested: Node<'_>, query: &SelectStmt, target: Option<&RangeVar>) -> bool {
+    let mut columns = untyped(query.target_list()).iter();
+    let (Some(target), Some(Node::ResTarget(column)), None) = (target, columns.next(), columns.next()) else {
+        return false;
+    };
+    let mut from = query.from_clause().iter();
+    let (Some(Node::RangeVar(range)), None) = (from.next(), from.next()) else { return false };
+    // Where only one of the two names a schema, they may be the same.
+    let same_schema = match (range.schemaname(), target.schemaname()) {
+        (Some(one), Some(other)) => one == other,
+        _ => true,
+    };
+    same_schema
+        && range.relname() == target.relname()
+        && takes_every_row(query)
+        && same_column(tested, column.val())
+}
+
+/// By its own name: within the query the relation may have another.
+fn same_column(tested: Node<'_>, listed: Node<'_>) -> bool {
+    let name = |node| match node {
+        Node::ColumnRef(column) => column.fields().iter().next_back().and_then(Node::as_str),
+        _ => None,
+    };
+    match (name(tested), name(listed)) {
+        (Some(tested), Some(listed)) => tested == listed,
+        _ => same(tested, listed),
+    }
+}
+
+/// A plain query of relations that leaves nothing out.
+fn takes_every_row(query: &SelectStmt) -> bool {
+    query.op == SetOperation::SETOP_NONE
+        && query.with_clause().is_none()
+        && matches!(query.where_clause(), Node::None)
+        && matches!(query.having_clause(), Node::None)
+        && matches!(query.limit_count(), Node::None)
+        && matches!(query.limit_offset(), Node::None)
+        && query.from_clause().iter().all(|from| matches!(from, Node::RangeVar(_)))
+        && !query.from_clause().is_empty()
 }
 
 /// All branches agree, or it varies.

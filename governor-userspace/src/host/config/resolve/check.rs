@@ -75,14 +75,15 @@ impl Source<'_> {
     fn capture(&self, written: file::Capture) -> Checked<Capture> {
         let own_cgroup =
             written.own_cgroup.map(|value| self.cgroup(&value, "capture.own_cgroup")).transpose()?;
+        let on_stop = written.on_stop.unwrap_or_default();
         let unix = self.unix(written.unix)?;
         let Some(rules) = written.rules else {
-            return Ok(Capture { own_cgroup, unix, ..Capture::default() });
+            return Ok(Capture { own_cgroup, on_stop, unix, ..Capture::default() });
         };
         let mut taken = HashSet::new();
         let rules =
             rules.into_iter().map(|rule| self.capture_rule(rule, &mut taken)).collect::<Checked<_>>()?;
-        Ok(Capture { rules, own_cgroup, unix })
+        Ok(Capture { rules, own_cgroup, on_stop, unix })
     }
 
     fn capture_rule(
@@ -118,6 +119,8 @@ impl Source<'_> {
             protocol: rule.protocol.unwrap_or_default(),
             when_down: rule.when_down.unwrap_or_default(),
             tls: rule.tls.unwrap_or_default(),
+            open_connections: rule.open_connections.unwrap_or_default(),
+            raw_sockets: rule.raw_sockets.unwrap_or_default(),
         })
     }
 
@@ -548,6 +551,12 @@ impl Source<'_> {
                 "limits.drain_timeout",
                 d.drain_timeout,
                 Duration::ZERO..=HOUR,
+            )?,
+            upgrade_timeout: self.time(
+                w.upgrade_timeout,
+                "limits.upgrade_timeout",
+                d.upgrade_timeout,
+                Duration::ZERO..=24 * HOUR,
             )?,
             peer_timeout: (!peer_timeout.is_zero()).then_some(peer_timeout),
             cancel_unknown: w.cancel_unknown.unwrap_or_default(),

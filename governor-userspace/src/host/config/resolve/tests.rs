@@ -92,7 +92,7 @@ fn the_examples_of_the_sample_parse() {
 #[test]
 fn values_arrive() {
     let got = config(
-        "[[capture.rules]]\ncgroup='/app'\nports=[5432, 6432]\nwhen_down='pass'\ntls='pass-unread'\n\
+        "[capture]\non_stop='detach'\n[[capture.rules]]\ncgroup='/app'\nports=[5432, 6432]\nwhen_down='pass'\ntls='pass-unread'\n\
          [[capture.rules]]\ncgroup='/b'\n\
          [policy]\nprofile='observe'\ndirectory='/p'\nbuiltin=false\ndisabled=['a']\npacks=['pci']\ntime_zone='Europe/Berlin'\n\
          [masking]\nclear=['*.*.id', '\"my.schema\".t.c']\ndetect_values=false\n\
@@ -102,7 +102,7 @@ fn values_arrive() {
          [metrics]\nlisten=''\n[limits]\nworkers=3\nstartup_timeout='250ms'\n[log]\nlevel='debug'\nformat='json'\n",
     )
     .unwrap();
-    assert_eq!(got.capture.rules.len(), 2);
+    assert_eq!((got.capture.rules.len(), got.capture.on_stop), (2, OnStop::Detach));
     assert_eq!(
         (got.capture.rules[0].when_down, got.capture.rules[0].tls),
         (WhenDown::Pass, TlsMode::PassUnread)

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 
 /// An agent that listens on 127.0.0.1 and ::1, attached.
-fn agent(options: &KernelOptions) -> (Kernel, [Service; 2]) {
+pub fn agent(options: &KernelOptions) -> (Kernel, [Service; 2]) {
     let mut kernel = Kernel::load(options).unwrap();
     let services = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(|address| {
         let listener = TcpListener::bind((address, 0)).unwrap();

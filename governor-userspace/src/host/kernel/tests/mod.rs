@@ -5,4 +5,6 @@
 
 mod capture;
 mod lifecycle;
+mod remains;
+mod sockets;
 mod stage;

@@ -69,8 +69,7 @@ impl Stage {
         KernelOptions {
             rules: vec![CaptureRule { port, cgroup: self.clients.clone(), fail_open }],
             own_cgroups: vec![self.agent.clone()],
-            pin_dir: None,
-            debug_log: false,
+            ..KernelOptions::default()
         }
     }
 }
@@ -89,9 +88,9 @@ pub fn cgroup_id(path: &Path) -> u64 {
     Cgroup::open(path).unwrap().id
 }
 
-/// Polls for up to two seconds.
+/// Polls for as long as a busy machine, or an emulated one, may take.
 pub fn wait_for(mut condition: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + Duration::from_secs(20);
     loop {
         if condition() {
             return true;

@@ -23,7 +23,10 @@ impl Shared<'_> {
         }
         let mut conditions = self.conditions.borrow_mut();
         conditions.doubt = conditions.doubt.or(value.unknown);
-        conditions.note(value.all(), condition, times);
+        let columns = value.all();
+        let keys = value.keys.iter().chain(&value.asked).flat_map(|keys| keys.iter());
+        conditions.note_keys(&columns, keys, condition);
+        conditions.note(columns, condition, times);
     }
 
     /// A condition on columns of two relations: a table of guesses answers for each of its rows.

@@ -4,6 +4,7 @@
 //! nodes below an expression wait on the heap, so its depth costs no stack.
 
 use super::condition::{choice_of, compares};
+use super::documents;
 use super::total;
 use super::value::{UNNAMED, Value};
 use super::wholeness::Reach;
@@ -267,6 +268,7 @@ impl<'t> Analysis<'_, 't> {
         if matches!(name, "->" | "->>" | "#>" | "#>>") {
             note_keys(right, total);
         }
+        documents::of_operator(name, left, right, total);
         let chooses = Part::Chooses(choice_of(node.kind, name));
         let (left_part, right_part) = match node.kind {
             E::AEXPR_NULLIF => (part.computed(), chooses),

@@ -4,6 +4,7 @@
 //! `known_functions.rs` says which do too, and why. Of functions that users made a body in SQL is read; others may
 //! return anything.
 
+use super::documents;
 use super::expression::{Part, Work};
 use super::known_functions::{Known, known, out_columns, returns_a_set};
 use super::value::{Rows, Value};
@@ -37,6 +38,7 @@ impl<'t> Analysis<'_, 't> {
     ) -> Result<(), Doubt> {
         let Some(name) = objects::function(call.funcname()) else { return Err(Doubt::Syntax) };
         let what = self.does(&name, total)?;
+        documents::of_call(&name.name, call, total);
         let aggregates = call.over().is_some()
             || call.agg_within_group
             || self.shared.names.catalogue.system_function(&name).is_none_or(|f| f.is_aggregate);

@@ -18,6 +18,7 @@
 
 mod column_name;
 mod condition;
+mod documents;
 mod expression;
 mod from;
 mod function;

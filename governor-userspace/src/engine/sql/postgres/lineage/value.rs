@@ -1,6 +1,6 @@
 //! What is passed around: where a value comes from, and rows of such values.
 
-use crate::engine::model::{ColumnId, Doubt, Flow, Lineage};
+use crate::engine::model::{ANY_KEY, ColumnId, Doubt, Flow, Lineage};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -18,6 +18,9 @@ pub(super) struct Value {
     /// Few values have any, and there are many on the stack.
     #[expect(clippy::box_collection, reason = "an empty set costs 24 bytes of each value, this one 8")]
     pub keys: Option<Box<BTreeSet<Arc<str>>>>,
+    /// Keys that it asks about without taking a piece out: `document @> '{"ssn": …}'`. [`ANY_KEY`] for any.
+    #[expect(clippy::box_collection, reason = "as above")]
+    pub asked: Option<Box<BTreeSet<Arc<str>>>>,
     pub unknown: Option<Doubt>,
 }
 
@@ -43,6 +46,9 @@ impl Value {
         if let Some(keys) = &other.keys {
             self.keys.get_or_insert_default().extend(keys.iter().cloned());
         }
+        if let Some(asked) = &other.asked {
+            self.asked.get_or_insert_default().extend(asked.iter().cloned());
+        }
         self.bare |= other.bare;
         self.reshaped |= other.reshaped;
         self.doubt(other.unknown);
@@ -54,6 +60,13 @@ impl Value {
         if keys.len() < KEYS_COUNT_MAX {
             keys.insert(name.into());
         }
+    }
+
+    /// It asks what a document has under this name.
+    pub(super) fn asks(&mut self, name: &str) {
+        let asked = self.asked.get_or_insert_default();
+        let name = if asked.len() < KEYS_COUNT_MAX { name } else { ANY_KEY };
+        asked.insert(name.into());
     }
 
     /// `other` chooses what flows in.
@@ -80,7 +93,10 @@ impl Value {
 
     /// What it costs to merge it.
     pub(super) fn size(&self) -> usize {
-        1 + self.sources.len() + self.implicit.len() + self.keys.as_ref().map_or(0, |keys| keys.len())
+        1 + self.sources.len()
+            + self.implicit.len()
+            + self.keys.as_ref().map_or(0, |keys| keys.len())
+            + self.asked.as_ref().map_or(0, |asked| asked.len())
     }
 }
 

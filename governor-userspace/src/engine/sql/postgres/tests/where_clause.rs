@@ -60,6 +60,14 @@ const TRIVIAL: &[&str] = &[
     "1 = 1 /* id = 5 */",
     "id = 5 OR (SELECT true)",
     "ARRAY[1] = ARRAY[1]",
+    "id IN (SELECT id FROM people)",
+    "id IN (SELECT p.id FROM public.people AS p ORDER BY 1)",
+    "people.id = ANY (SELECT id FROM people)",
+    "ctid = ANY (ARRAY(SELECT ctid FROM people))",
+    "lower(name) IN (SELECT lower(name) FROM people)",
+    "EXISTS (SELECT 1 FROM cards)",
+    "EXISTS (SELECT FROM people, cards)",
+    "id = 5 OR id IN (SELECT id FROM people)",
 ];
 
 const CHOOSING: &[&str] = &[
@@ -85,6 +93,13 @@ const CHOOSING: &[&str] = &[
     "id IN (1, 2, 3)",
     "id IN (SELECT id FROM cards)",
     "EXISTS (SELECT 1 FROM cards WHERE cards.id = people.id)",
+    "id IN (SELECT id FROM people WHERE name = 'x')",
+    "id IN (SELECT id FROM people ORDER BY id LIMIT 10)",
+    "id IN (SELECT boss FROM people)",
+    "id IN (SELECT id FROM other.people JOIN cards USING (id))",
+    "id > ANY (SELECT id FROM people)",
+    "id IN (SELECT id FROM people GROUP BY id HAVING count(*) > 1)",
+    "id = 5 AND id IN (SELECT id FROM people)",
     "CURRENT OF c",
     "id BETWEEN 1 AND 2",
     "id = ANY ($1)",

@@ -1,0 +1,265 @@
+//! Connections that no hook saw: found, told, and ended where the rule says so.
+//!
+//! The hooks act at `connect()`, and on sockets that were made in the rule's cgroup. What was connected before them stays
+//! as it was: unread, unmasked, unrecorded; so does what a process got as a socket from elsewhere. The kernel lists it all
+//! the same. A connection belongs to a rule where its socket was made in the rule's cgroup or where a process of that
+//! cgroup holds it. governor's own connections carry its marker and are left out.
+//!
+//! Looked at right after attaching, and again for as long as the hooks are on.
+
+use super::record;
+use crate::engine::audit::{AuditEvent, OpenConnection};
+use crate::engine::model::Endpoint;
+use crate::host::config::{Config, OpenConnections as Action};
+use crate::host::kernel::Exemption;
+use crate::host::ledger::Ledger;
+use crate::host::sockdiag::{Connection, Diag, Holder, duplicate, holders, other_namespaces};
+use crate::host::telemetry::{Metrics, OpenOutcome};
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// One rule, as far as it matters here.
+#[derive(Debug)]
+struct Scope {
+    cgroup: PathBuf,
+    /// The cgroup as the kernel names it: from the mount down.
+    name: String,
+    ports: Vec<u16>,
+    ends: bool,
+}
+
+/// Looks for connections that are not governed.
+pub(super) struct OpenConnections {
+    scopes: Vec<Scope>,
+    exemption: Exemption,
+    ledger: Ledger,
+    metrics: Arc<Metrics>,
+    /// Cookies of those that were told.
+    known: HashSet<u64>,
+    /// Cookies of those of the last look: what is gone is forgotten.
+    seen: HashSet<u64>,
+    /// Namespaces that could not be looked at were told.
+    blind_told: bool,
+}
+
+impl OpenConnections {
+    pub fn new(
+        config: &Config,
+        mount: &Path,
+        exemption: Exemption,
+        ledger: Ledger,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let rules = config.capture.rules.iter();
+        let scopes = rules.map(|rule| {
+            let cgroup = rule.cgroup.directory(mount);
+            let below = cgroup.strip_prefix(mount).unwrap_or(&cgroup).display().to_string();
+            Scope {
+                name: format!("/{}", below.trim_matches('/')),
+                cgroup,
+                ports: rule.ports.clone(),
+                ends: rule.open_connections == Action::End,
+            }
+        });
+        Self {
+            scopes: scopes.collect(),
+            exemption,
+            ledger,
+            metrics,
+            known: HashSet::new(),
+            seen: HashSet::new(),
+            blind_told: false,
+        }
+    }
+
+    /// Looks now, then every [`AGAIN`]. Drop what is returned before the hooks go: what connects directly then may.
+    pub fn watch(self) -> std::io::Result<Watch> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = stop.clone();
+        let thread =
+            std::thread::Builder::new().name("governor-open".into()).spawn(move || self.run(&told))?;
+        Ok(Watch { stop, thread: Some(thread) })
+    }
+
+    fn run(mut self, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            self.look();
+            for _ in 0..AGAIN.as_millis() / STEP.as_millis() {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                std::thread::sleep(STEP);
+            }
+        }
+    }
+
+    /// One look into every namespace.
+    fn look(&mut self) {
+        let mut left = match Diag::here() {
+            Ok(diag) => self.look_into(&diag, None),
+            Err(error) => {
+                tracing::error!(%error, "connections that are not governed cannot be listed");
+                0
+            }
+        };
+        let mut blind = 0;
+        for namespace in other_namespaces() {
+            let inode = namespace.metadata().ok().map(|metadata| metadata.ino());
+            match Diag::of(namespace) {
+                Ok(diag) => left += self.look_into(&diag, inode),
+                Err(_) => blind += 1,
+            }
+        }
+        if blind > 0 && !std::mem::replace(&mut self.blind_told, true) {
+            tracing::warn!(
+                namespaces = blind,
+                "connections of other network namespaces that are not governed cannot be listed (CAP_SYS_ADMIN)"
+            );
+        }
+        self.metrics.open_connections(left);
+        let seen = std::mem::take(&mut self.seen);
+        self.known.retain(|cookie| seen.contains(cookie));
+    }
+
+    fn look_into(&mut self, diag: &Diag, namespace: Option<u64>) -> u64 {
+        let ports: HashSet<u16> = self.scopes.iter().flat_map(|scope| scope.ports.iter().copied()).collect();
+        let mut found = Vec::new();
+        for port in ports {
+            match diag.connections(port) {
+                Ok(connections) => found.extend(connections),
+                Err(error) => {
+                    tracing::error!(port, %error, "connections that are not governed cannot be listed");
+                }
+            }
+        }
+        let holders = holders(&found.iter().map(|connection| connection.inode).collect());
+        let mut left = 0;
+        for connection in &found {
+            let holder = holders.get(&connection.inode);
+            let rules = self.scopes.iter().filter(|scope| scope.covers(connection, holder));
+            let Some(ends) = rules.map(|scope| scope.ends).reduce(|one, other| one || other) else {
+                continue;
+            };
+            if holder.is_some_and(|holder| self.is_own(holder)) {
+                continue;
+            }
+            let is_gone = self.deal_with(diag, connection, holder, namespace, ends);
+            left += u64::from(!is_gone);
+        }
+        left
+    }
+
+    /// Ends it where asked to, and tells of it once. Answers whether it is gone.
+    fn deal_with(
+        &mut self,
+        diag: &Diag,
+        connection: &Connection,
+        holder: Option<&Holder>,
+        namespace: Option<u64>,
+        ends: bool,
+    ) -> bool {
+        let ended = ends.then(|| diag.end(connection));
+        let (outcome, problem) = match ended {
+            None => (OpenOutcome::Reported, String::new()),
+            Some(Ok(())) => (OpenOutcome::Ended, String::new()),
+            // It went by itself meanwhile.
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => return true,
+            Some(Err(error)) => (OpenOutcome::Failed, error.to_string()),
+        };
+        let is_gone = outcome == OpenOutcome::Ended;
+        self.seen.insert(connection.cookie);
+        if !self.known.insert(connection.cookie) && !is_gone {
+            return false;
+        }
+        self.metrics.open_connection(outcome);
+        let told = OpenConnection {
+            client: endpoint(connection.local, namespace),
+            destination: endpoint(connection.remote, namespace),
+            uid: connection.uid,
+            pid: holder.map(|holder| holder.pid),
+            command: holder.map(|holder| holder.command.clone()).unwrap_or_default(),
+            cgroup: holder.map(|holder| holder.cgroup.clone()).unwrap_or_default(),
+            ended: is_gone,
+            problem,
+        };
+        tracing::warn!(
+            client = %connection.local,
+            destination = %connection.remote,
+            pid = told.pid,
+            uid = told.uid,
+            command = told.command,
+            ended = told.ended,
+            problem = told.problem,
+            "a connection to a captured port is not governed: it was made before the hooks, or on a socket from elsewhere"
+        );
+        if let Err(error) = self.ledger.append(&[record(AuditEvent::OpenConnection(told))]) {
+            tracing::error!(%error, "cannot record a connection that is not governed");
+        }
+        is_gone
+    }
+
+    /// The marker is on the socket, so the socket itself is asked: a name or a cgroup could be imitated.
+    fn is_own(&self, holder: &Holder) -> bool {
+        duplicate(holder).is_ok_and(|socket| self.exemption.is_marked(socket.as_fd()))
+    }
+}
+
+/// The thread that looks; ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Scope {
+    fn covers(&self, connection: &Connection, holder: Option<&Holder>) -> bool {
+        let below = |name: &str| {
+            self.name == "/"
+                || name.strip_prefix(&self.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.ports.contains(&connection.remote.port())
+            && (self.name == "/"
+                || connection.cgroup_id.is_some_and(|id| contains(&self.cgroup, id))
+                || holder.is_some_and(|holder| below(&holder.cgroup)))
+    }
+}
+
+/// Whether the cgroup with this id is the directory or below it. A cgroup's id is its inode number.
+fn contains(directory: &Path, id: u64) -> bool {
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        if directory.metadata().is_ok_and(|metadata| metadata.ino() == id) {
+            return true;
+        }
+        let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
+        waiting.extend(
+            entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path()),
+        );
+    }
+    false
+}
+
+fn endpoint(address: SocketAddr, namespace: Option<u64>) -> Endpoint {
+    Endpoint { namespace, ..Endpoint::tcp(address.ip(), address.port()) }
+}
+
+const AGAIN: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_millis(200);

@@ -1,0 +1,108 @@
+//! Looks after what was attached: hooks and pins can be lost while the agent lives.
+//!
+//! A cgroup link ends with its cgroup, and a cgroup of the same name that is made again has none: a service that
+//! is restarted gets a new one. Anybody with the right may take a link off, or unmount the pins. Both are mended as soon as
+//! they are seen.
+
+use super::KernelError;
+use super::attach::{CONNECT_HOOKS, HeldFd, HeldLink, attach_one, hold};
+use super::cgroup::Cgroup;
+use super::load::{HAND_OVER, Kernel, rule_value};
+use super::maps::broken;
+use governor_common::capture::RuleKey;
+use std::path::PathBuf;
+
+/// What was found lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// cgroups whose hooks were gone and are on again: until now connections from there went direct.
+    pub attached_again: Vec<PathBuf>,
+    /// cgroups that are gone. Nothing can be captured there until they are made again.
+    pub cgroups_gone: Vec<PathBuf>,
+    /// Pins that were lost and made again: a kill before would have let connections pass.
+    pub pinned_again: usize,
+}
+
+impl Kernel {
+    /// Mends what was lost. Call it with every heartbeat. Without pins there is nothing to look at.
+    pub fn tend(&mut self) -> Result<Mended, KernelError> {
+        let mut mended = Mended::default();
+        if self.pins.is_none() {
+            return Ok(mended);
+        }
+        let mut lost: Vec<(&'static str, PathBuf)> = self.waiting.clone();
+        let mut kept = Vec::with_capacity(self.links.len());
+        for held in self.links.drain(..) {
+            let is_on = match &held.link {
+                HeldFd::Open(_) => true,
+                // A link whose state cannot be read is left alone.
+                HeldFd::Pinned(pinned) => pinned.cgroup_id().map_or(true, |id| id != 0),
+            };
+            match (is_on, held) {
+                (true, held) => kept.push(held),
+                (false, HeldLink { program, cgroup, link }) => {
+                    if let HeldFd::Pinned(pinned) = link {
+                        // Its name is needed again.
+                        let _ = pinned.unpin();
+                    }
+                    lost.push((program, cgroup));
+                }
+            }
+        }
+        self.links = kept;
+        self.waiting.clear();
+        // The hooks that carry an identity before those that redirect.
+        lost.sort_by_key(|(program, _)| (program.starts_with("connect"), *program != HAND_OVER));
+        let mut first_error = None;
+        for (program, path) in lost {
+            if !path.is_dir() {
+                if !mended.cgroups_gone.contains(&path) {
+                    mended.cgroups_gone.push(path.clone());
+                }
+                self.waiting.push((program, path));
+                continue;
+            }
+            match self.attach_again(program, &path) {
+                Ok(()) if mended.attached_again.contains(&path) => {}
+                Ok(()) => mended.attached_again.push(path),
+                Err(error) => {
+                    self.waiting.push((program, path));
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        if let Some(pins) = &self.pins {
+            let links = self.links.iter().filter_map(|held| match &held.link {
+                HeldFd::Pinned(pinned) => Some(pinned),
+                HeldFd::Open(_) => None,
+            });
+            mended.pinned_again = pins.pin_again(links)?;
+        }
+        first_error.map_or(Ok(mended), Err)
+    }
+
+    fn attach_again(&mut self, program: &'static str, path: &std::path::Path) -> Result<(), KernelError> {
+        let cgroup = Cgroup::open(path)?;
+        let attach_type = CONNECT_HOOKS.iter().find(|(name, _)| *name == program).map(|(_, kind)| *kind);
+        if attach_type.is_some() {
+            for rule in self.rules.iter().filter(|rule| is_same(&rule.cgroup, path)) {
+                let key = RuleKey::new(cgroup.id, rule.port);
+                self.rule_map.insert(key, rule_value(rule), 0).map_err(broken("RULES"))?;
+            }
+        }
+        let attached = attach_one(&mut self.ebpf, program, &cgroup)?;
+        hold(&mut self.links, self.pins.as_ref(), program, &cgroup, attached)?;
+        if let Some(attach_type) = attach_type {
+            self.attachments.write(cgroup.id, attach_type)?;
+        }
+        if let Some(known) = self.rule_cgroups.iter_mut().find(|known| known.path == path) {
+            *known = cgroup;
+        }
+        Ok(())
+    }
+}
+
+/// Rules name cgroups as they were written, links as they were resolved.
+fn is_same(written: &std::path::Path, resolved: &std::path::Path) -> bool {
+    written == resolved || std::fs::canonicalize(written).is_ok_and(|path| path == resolved)
+}

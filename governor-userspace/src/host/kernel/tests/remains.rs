@@ -1,0 +1,187 @@
+//! What is left in the kernel after an agent, what is lost under a living one, and how both are put right.
+
+use super::stage::{Service, Stage, client, direct_servers, wait_for};
+use crate::host::kernel::remains::Remains;
+use crate::host::kernel::{Kernel, KernelOptions, Mended, sys};
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+
+const REFUSED: &str = "error|1"; // EPERM
+/// connect4/6 and getpeername4/6 on the clients' cgroup; bind4/6 and hand_over on that and the agent's.
+const HOOKS_COUNT: usize = 10;
+
+/// A pin directory of this test's own, removed whatever happens.
+struct Pins {
+    directory: tempfile::TempDir,
+}
+
+impl Pins {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("pins")
+    }
+    fn is_mounted(&self) -> bool {
+        fs::read_to_string("/proc/self/mountinfo").unwrap().contains(self.path().to_str().unwrap())
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.path(), nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+fn agent(options: &KernelOptions) -> (Kernel, Service) {
+    let mut kernel = Kernel::load(options).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    kernel.serve_listener(listener.as_fd()).unwrap();
+    let service = Service::agent(listener, kernel.flows().unwrap());
+    kernel.attach().unwrap();
+    (kernel, service)
+}
+
+fn pinned(stage: &Stage, port: u16, fail_open: bool, pins: &Pins) -> KernelOptions {
+    KernelOptions { pin_dir: Some(pins.path()), ..stage.options(port, fail_open) }
+}
+
+/// Everything of governor on this test's cgroups; other tests of this host have theirs.
+fn here(stage: &Stage) -> Remains {
+    Remains::of_host(Some(&stage.parent)).unwrap()
+}
+
+#[test]
+fn an_agent_that_leaves_refuses_or_passes_until_its_remains_are_removed() {
+    for fail_open in [false, true] {
+        let Some(stage) = Stage::set() else { return };
+        let pins = Pins::new();
+        let (port, _v4, _v6) = direct_servers();
+        let direct = format!("d|127.0.0.1|{port}");
+        let (kernel, service) = agent(&pinned(&stage, port, fail_open, &pins));
+        client(&stage.clients, "127.0.0.1", port, 1).only(&format!("g|127.0.0.1|{port}"), 1);
+        assert_eq!(here(&stage).hooks.len(), HOOKS_COUNT, "{:?}", here(&stage));
+
+        // Its listener is still open, as it is while sessions drain.
+        kernel.leave().unwrap();
+        let expected = if fail_open { direct.clone() } else { REFUSED.to_owned() };
+        client(&stage.clients, "127.0.0.1", port, 2).only(&expected, 2);
+        drop(service);
+        client(&stage.clients, "127.0.0.1", port, 2).only(&expected, 2);
+
+        let remains = Remains::of_instance(&pins.path()).unwrap();
+        assert_eq!((remains.hooks.len(), remains.pins.len()), (HOOKS_COUNT, 1), "{remains:?}");
+        assert!(remains.held_by().is_empty(), "{remains:?}");
+        let connect = remains.hooks.iter().find(|hook| hook.program == "connect4").unwrap();
+        assert_eq!(PathBuf::from(&connect.place), stage.clients);
+        assert_eq!(here(&stage), Remains { pins: here(&stage).pins, ..remains.clone() });
+
+        remains.remove().unwrap();
+        assert!(here(&stage).is_empty() && !pins.is_mounted(), "{:?}", here(&stage));
+        assert!(Remains::of_instance(&pins.path()).unwrap().is_empty());
+        client(&stage.clients, "127.0.0.1", port, 2).only(&direct, 2);
+    }
+}
+
+#[test]
+fn what_a_living_process_holds_is_named_with_it() {
+    let Some(stage) = Stage::set() else { return };
+    let pins = Pins::new();
+    let (port, _v4, _v6) = direct_servers();
+    let (kernel, _service) = agent(&pinned(&stage, port, false, &pins));
+    let me = std::process::id();
+    for remains in [here(&stage), Remains::of_instance(&pins.path()).unwrap()] {
+        assert!(remains.hooks.iter().all(|hook| hook.held_by == [me]), "{remains:?}");
+    }
+    kernel.detach().unwrap();
+    assert!(here(&stage).is_empty());
+}
+
+#[test]
+fn hooks_are_found_in_the_kernel_without_their_pins() {
+    let Some(stage) = Stage::set() else { return };
+    let (port, _v4, _v6) = direct_servers();
+    let (kernel, _service) = agent(&stage.options(port, false));
+    let remains = here(&stage);
+    assert_eq!((remains.hooks.len(), remains.pins.len()), (HOOKS_COUNT, 0), "{remains:?}");
+    remains.remove().unwrap();
+    client(&stage.clients, "127.0.0.1", port, 1).only(&format!("d|127.0.0.1|{port}"), 1);
+    drop(kernel);
+}
+
+#[test]
+fn a_load_that_is_never_attached_leaves_nothing() {
+    let Some(stage) = Stage::set() else { return };
+    let pins = Pins::new();
+    let options = pinned(&stage, 5432, false, &pins);
+    let kernel = Kernel::load(&options).unwrap();
+    assert!(pins.is_mounted());
+    drop(kernel);
+    assert!(!pins.is_mounted());
+}
+
+#[test]
+fn pins_that_are_unmounted_are_made_again_so_that_a_kill_still_refuses() {
+    let Some(stage) = Stage::set() else { return };
+    let pins = Pins::new();
+    let (port, _v4, _v6) = direct_servers();
+    let options = pinned(&stage, port, false, &pins);
+    let (mut kernel, service) = agent(&options);
+    assert_eq!(kernel.tend().unwrap(), Mended::default());
+    nix::mount::umount2(&pins.path(), nix::mount::MntFlags::MNT_DETACH).unwrap();
+    assert!(!pins.is_mounted());
+    client(&stage.clients, "127.0.0.1", port, 1).only(&format!("g|127.0.0.1|{port}"), 1);
+    let mended = kernel.tend().unwrap();
+    assert!(mended.pinned_again > HOOKS_COUNT && mended.attached_again.is_empty(), "{mended:?}");
+    assert_eq!(kernel.tend().unwrap(), Mended::default());
+
+    drop((service, kernel));
+    client(&stage.clients, "127.0.0.1", port, 2).only(REFUSED, 2);
+    // The next agent finds them as if nothing had been.
+    let (second, _service) = agent(&options);
+    assert_eq!(second.previous().unwrap().counters.refused_listener_gone, 2);
+    second.detach().unwrap();
+    assert!(here(&stage).is_empty() && !pins.is_mounted());
+}
+
+#[test]
+fn a_cgroup_that_is_removed_and_made_again_is_captured_again() {
+    let Some(stage) = Stage::set() else { return };
+    let pins = Pins::new();
+    let (port, _v4, _v6) = direct_servers();
+    let governed = format!("g|127.0.0.1|{port}");
+    let (mut kernel, _service) = agent(&pinned(&stage, port, false, &pins));
+    client(&stage.clients, "127.0.0.1", port, 1).only(&governed, 1);
+    assert!(wait_for(|| fs::remove_dir(&stage.clients).is_ok()));
+    // The kernel takes its links off a little later.
+    assert!(wait_for(|| kernel.tend().unwrap().cgroups_gone == [stage.clients.clone()]));
+    assert_eq!(kernel.tend().unwrap().cgroups_gone, [stage.clients.clone()], "still, and without an error");
+
+    fs::create_dir(&stage.clients).unwrap();
+    client(&stage.clients, "127.0.0.1", port, 1).only(&format!("d|127.0.0.1|{port}"), 1);
+    assert_eq!(kernel.tend().unwrap().attached_again, [stage.clients.clone()]);
+    client(&stage.clients, "127.0.0.1", port, 3).only(&governed, 3);
+    assert_eq!(kernel.tend().unwrap(), Mended::default());
+    kernel.detach().unwrap();
+    assert!(here(&stage).is_empty());
+}
+
+#[test]
+fn a_program_that_somebody_takes_off_is_put_back() {
+    let Some(stage) = Stage::set() else { return };
+    let pins = Pins::new();
+    let (port, _v4, _v6) = direct_servers();
+    let (mut kernel, _service) = agent(&pinned(&stage, port, false, &pins));
+    let remains = here(&stage);
+    let connect = remains.hooks.iter().find(|hook| hook.program == "connect4").unwrap();
+    let link = sys::link_by_id(connect.link).unwrap().unwrap();
+    sys::link_detach(link.as_fd()).unwrap();
+    drop(link);
+    client(&stage.clients, "127.0.0.1", port, 1).only(&format!("d|127.0.0.1|{port}"), 1);
+    assert_eq!(kernel.tend().unwrap().attached_again, [stage.clients.clone()]);
+    client(&stage.clients, "127.0.0.1", port, 3).only(&format!("g|127.0.0.1|{port}"), 3);
+    kernel.detach().unwrap();
+    assert!(here(&stage).is_empty());
+}

@@ -1,0 +1,9 @@
+//! The agent's life: what happens to connections, and what is on record, when it stops, dies, hangs or comes back.
+
+// Helpers beside the tests fail the test that called them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "lifecycle/faults.rs"]
+mod faults;
+#[path = "lifecycle/gaps.rs"]
+mod gaps;
