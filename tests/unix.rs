@@ -562,3 +562,49 @@ fn what_cannot_be_taken_is_refused_with_its_reason() {
     let refused = process::run(squatted.run_command().unwrap(), wait::PATIENCE).unwrap();
     assert!(refused.all().contains("is not governor's own"), "{}", refused.all());
 }
+
+/// How long clients can reach a starting server directly, and what a connection costs. Run it by name with `--ignored`.
+#[test]
+#[ignore = "measures; asserts nothing"]
+fn measure_the_moment_before_governor_and_the_cost_of_a_connection() {
+    let mut host = Host::start();
+    // The client's end of a socket says which process listens at it.
+    let script = "import collections, socket, struct, sys\nmet = collections.Counter()\nwhile True:\n    \
+                  s = socket.socket(socket.AF_UNIX)\n    try:\n        s.connect(sys.argv[1])\n        \
+                  pid = struct.unpack('3i', s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]\n        \
+                  met['governor' if pid == int(sys.argv[2]) else 'server'] += 1\n    \
+                  except OSError as error:\n        met[type(error).__name__] += 1\n    s.close()\n    \
+                  print(dict(met), flush=True)";
+    let rounds = 30;
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut python = Command::new("python3");
+    python.args(["-c", script]).arg(host.socket()).arg(host.governor.pid().unwrap().to_string());
+    python.stdout(log.reopen().unwrap());
+    let mut client = process::spawn(python, libc::SIGKILL).unwrap();
+    for _ in 0..rounds {
+        host.postgres.stop().unwrap();
+        host.postgres.start_again().unwrap();
+    }
+    client.kill().unwrap();
+    client.wait().unwrap();
+    let said = std::fs::read_to_string(log.path()).unwrap();
+    println!(
+        "whom a client that never rests met in {rounds} restarts: {}",
+        said.lines().rev().nth(1).unwrap_or_default()
+    );
+    host.wait_for_answers();
+    let statement = host.directory.path().join("one.sql");
+    std::fs::write(&statement, "SELECT 1;\n").unwrap();
+    for (what, directory) in [("direct", host.postgres.socket_dir()), ("governed", host.directory.path())] {
+        for (kind, more) in
+            [("a connection each", &["-C", "-t", "500"][..]), ("one connection", &["-t", "5000"])]
+        {
+            let mut bench =
+                host.client(&host.postgres.bin().join("pgbench").display().to_string(), Class::Service);
+            bench.env("PGHOST", directory).args(["-n", "-c", "1", "-f"]).arg(&statement).args(more);
+            let done = process::run(bench, wait::PATIENCE * 4).unwrap().ok().unwrap().out();
+            let line = done.lines().find(|line| line.starts_with("latency average")).unwrap_or_default();
+            println!("{what}, {kind}: {line}");
+        }
+    }
+}
