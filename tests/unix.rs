@@ -219,7 +219,9 @@ fn a_server_that_is_started_again_is_governed_again() {
     }
     let changes: Vec<String> =
         host.governor.events("unix_socket").unwrap().iter().map(|r| text(r, "change")).collect();
-    assert_eq!(changes, ["taken", "gone", "taken", "gone", "taken", "taken"]);
+    // A killed server leaves the path, and removes it when it starts: whether that moment is seen is chance.
+    let taken = changes.iter().filter(|change| *change == "taken").count();
+    assert!(taken == 4 && matches!(changes.len() - taken, 2 | 3), "{changes:?}");
 }
 
 #[test]

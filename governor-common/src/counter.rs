@@ -49,6 +49,12 @@ counters! {
     RefusedDeviceBound = "refused_device_bound",
     /// Events that the ring buffer had no room for.
     EventsDropped = "events_dropped",
+    /// Redirected client sockets that closed before the agent's end was established.
+    NotArrived = "not_arrived",
+    /// Totals of closed sockets that found no room in the ring buffer.
+    TotalsDropped = "totals_dropped",
+    /// Sockets of the agent whose totals could not be kept.
+    TotalsFailed = "totals_failed",
     /// Raw TCP sockets that were not made.
     RawRefused = "raw_refused",
 }

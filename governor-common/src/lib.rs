@@ -12,6 +12,7 @@ pub mod event;
 pub mod flow;
 pub mod limits;
 pub mod process;
+pub mod totals;
 
 /// Checks at compile time that a shared type has the size that its fields add up to, then declares
 /// it plain old data for user space.

@@ -25,3 +25,7 @@ pub const EVENTS_BYTES: u32 = 256 * 1024;
 
 /// A wedged agent is noticed after this; several times the agent's beat.
 pub const HEARTBEAT_TIMEOUT_NS_DEFAULT: u64 = 10_000_000_000;
+
+/// Records of 64 bytes of sockets that closed and were not compared yet; a power of two and a multiple of the page
+/// size. At 20,000 connections a second, of two sockets each, this is most of a second; the agent looks every tenth.
+pub const FLOW_TOTALS_BYTES: u32 = 2 * 1024 * 1024;

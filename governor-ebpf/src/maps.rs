@@ -4,15 +4,19 @@
 //! BTF; the cgroup storage is the old kind because only that one is *per attachment*.
 #![allow(deprecated)]
 
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
-use aya_ebpf::maps::{Array, CgroupStorage, HashMap, LruHashMap, PerCpuArray, RingBuf, SockHash};
+use aya_ebpf::maps::{
+    Array, CgroupStorage, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, SockHash,
+};
 use governor_common::capture::{
     Attachment, GuardedPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings,
 };
 use governor_common::counter::COUNTERS_COUNT;
 use governor_common::flow::{Flow, FlowTuple};
 use governor_common::limits;
+use governor_common::totals::{Totals, TotalsKey};
 
 /// Agent writes after attaching; connect hooks read. Dies with the attachment.
 #[map]
@@ -66,3 +70,12 @@ pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS_C
 /// `emit` writes; agent consumes.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(limits::EVENTS_BYTES, 0);
+
+/// `account` writes when one of the agent's sockets closes; the agent consumes.
+#[map]
+pub static FLOW_TOTALS: RingBuf = RingBuf::with_byte_size(limits::FLOW_TOTALS_BYTES, 0);
+
+/// `account` adds; the agent reads. An entry for each listener that ever accepted, never reset.
+#[map]
+pub static TOTALS: PerCpuHashMap<TotalsKey, Totals> =
+    PerCpuHashMap::with_max_entries(limits::LISTENERS_COUNT_MAX, BPF_F_NO_PREALLOC);

@@ -8,6 +8,7 @@
 //! Invariant: an entry of PENDING goes away at the hand-over or, at the latest, when the client's
 //! socket closes.
 
+use crate::account;
 use crate::emit;
 use crate::maps;
 use crate::redirect::map_pointer;
@@ -21,9 +22,12 @@ use core::ptr::{addr_of, addr_of_mut, null_mut, read_volatile, write_volatile};
 use governor_common::counter::Counter;
 use governor_common::event::{Event, EventCause};
 use governor_common::flow::{FAMILY_V4, Flow, FlowTuple, mapped};
+use governor_common::totals::FlowTotals;
 
 /// `BPF_SOCK_OPS_TCP_CONNECT_CB`: before the SYN, source port known.
 const TCP_CONNECT: u32 = 3;
+/// `BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB`: on the connecting socket.
+const ACTIVE_ESTABLISHED: u32 = 4;
 /// `BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB`: on the accepted socket.
 const PASSIVE_ESTABLISHED: u32 = 5;
 /// `BPF_SOCK_OPS_STATE_CB`.
@@ -39,14 +43,39 @@ const IGNORED: u32 = 1;
 pub fn hand_over(ctx: &SockOpsContext) -> u32 {
     match ctx.op() {
         TCP_CONNECT => announce(ctx),
+        ACTIVE_ESTABLISHED => watch_upstream(ctx),
         PASSIVE_ESTABLISHED => take_over(ctx),
-        STATE_CHANGED if ctx.arg(1) == TCP_CLOSE => {
-            let _absent = maps::PENDING.remove(tuple(ctx, false));
-            emit::count(Counter::Closed);
-        }
+        STATE_CHANGED if ctx.arg(1) == TCP_CLOSE => closed(ctx),
         _ => {}
     }
     IGNORED
+}
+
+/// A socket that asked for it has closed: a captured client's, or one of the agent's two.
+#[inline(always)]
+fn closed(ctx: &SockOpsContext) {
+    let socket = socket(ctx);
+    if socket.is_null() {
+        return;
+    }
+    // SAFETY: map and socket are valid; no value is created.
+    let flow: *mut Flow =
+        unsafe { bpf_sk_storage_get(map_pointer(&maps::FLOWS), socket, null_mut(), 0) }.cast();
+    // SAFETY: checked for null; storage lives as long as the socket.
+    if !flow.is_null() && unsafe { (*flow).end } == Flow::END_ACCEPTED {
+        // SAFETY: as above.
+        account::closed(ctx, Some(unsafe { &*flow }));
+        return;
+    }
+    if account::is_upstream(socket) {
+        account::closed(ctx, None);
+        return;
+    }
+    if maps::PENDING.remove(tuple(ctx, false)).is_ok() {
+        // Nobody had taken it over: its SYN was lost, or it left before the agent's end was established.
+        emit::count(Counter::NotArrived);
+    }
+    emit::count(Counter::Closed);
 }
 
 /// The client's end: note the flow under the connection's tuple.
@@ -86,6 +115,15 @@ fn announce(ctx: &SockOpsContext) {
     }
 }
 
+/// A connection of the agent's own has come to be: count it.
+#[inline(always)]
+fn watch_upstream(ctx: &SockOpsContext) {
+    let socket = socket(ctx);
+    if !socket.is_null() && account::is_upstream(socket) {
+        account::watch(ctx, FlowTotals::ROLE_UPSTREAM);
+    }
+}
+
 /// The agent's end: move the flow from PENDING to the accepted socket.
 #[inline(always)]
 fn take_over(ctx: &SockOpsContext) {
@@ -111,6 +149,7 @@ fn take_over(ctx: &SockOpsContext) {
     };
     if !stored.is_null() {
         emit::count(Counter::HandedOver);
+        account::watch(ctx, FlowTotals::ROLE_ACCEPTED);
     }
     let _present = maps::PENDING.remove(tuple);
 }

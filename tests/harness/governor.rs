@@ -34,6 +34,8 @@ pub struct Options {
     pub server_settings: Vec<&'static str>,
     /// Major version of the server; `None` is the distribution's own.
     pub server_version: Option<u32>,
+    /// A program and its arguments that start the agent, such as `setpriv …`.
+    pub launcher: Vec<String>,
 }
 
 impl Default for Options {
@@ -48,6 +50,7 @@ impl Default for Options {
             more: String::new(),
             server_settings: vec![],
             server_version: None,
+            launcher: vec![],
         }
     }
 }
@@ -58,6 +61,7 @@ pub struct Governor {
     dir: TempDir,
     host_group: PathBuf,
     profile: Option<&'static str>,
+    launcher: Vec<String>,
     child: Option<Child>,
 }
 
@@ -79,7 +83,13 @@ impl Governor {
                 std::fs::write(policies.join(name), text)?;
             }
         }
-        let governor = Self { dir, host_group: group.agent_host(), profile: options.profile, child: None };
+        let governor = Self {
+            dir,
+            host_group: group.agent_host(),
+            profile: options.profile,
+            launcher: options.launcher.clone(),
+            child: None,
+        };
         let policy_dir = (!options.policies.is_empty()).then_some(policies);
         std::fs::write(
             governor.config_path(),
@@ -120,7 +130,14 @@ impl Governor {
 
     /// `governor run …` in its cgroup, as [`Self::launch`] starts it but without the ready descriptor.
     pub fn run_command(&self) -> Result<Command> {
-        let mut command = Command::new(binary()?);
+        let mut command = match self.launcher.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary()?);
+                command
+            }
+            None => Command::new(binary()?),
+        };
         command.arg("run").arg("--config").arg(self.config_path());
         command.arg("--state-dir").arg(self.state_dir());
         if let Some(profile) = self.profile {

@@ -1,11 +1,13 @@
 //! The running agent behind the surface's handle, and its periodic work.
 
-use super::handle::{Agent, Gaps, Handle, LedgerStatus, PolicyReload};
+use super::completeness::Bookkeeper;
+use super::handle::{Agent, Gaps, Handle, KernelSide, LedgerStatus, PolicyReload};
 use super::kernel_events::EventRecorder;
+use super::kernel_watch::{self, KernelWatch};
 use super::life::{GapLog, LifeKeeper, Trouble};
 use super::record;
 use crate::engine::approval::State;
-use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, HoldEnd};
+use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, Completeness, HoldEnd};
 use crate::engine::session::explain::{Explanation, Question, explain};
 use crate::host::approvals::Approval;
 use crate::host::clock;
@@ -16,6 +18,7 @@ use crate::host::kernel::Kernel;
 use crate::host::ledger::{Health, Ledger};
 use crate::host::masking::{KeyInfo, RevealAnswer, RevealError, RevealKeeper, RevealRequest, RotateError};
 use crate::host::policy::{PolicyStore, PolicyWatch};
+use crate::host::privileges;
 use crate::host::proxy::Shared;
 use crate::host::telemetry::KernelCounters;
 use parking_lot::Mutex;
@@ -36,6 +39,7 @@ pub(super) struct Running {
     pub reveal: RevealKeeper,
     pub data: Arc<DiscoveryKeeper>,
     pub shared: Arc<Shared>,
+    pub bookkeeper: Arc<Bookkeeper>,
     pub gaps: GapLog,
     pub trouble: Trouble,
 }
@@ -116,6 +120,14 @@ impl Agent for Running {
             Health::Closed => Some("closed".into()),
         };
         LedgerStatus { sequence: self.ledger.stats().last_seq, error }
+    }
+
+    fn kernel_side(&self) -> KernelSide {
+        self.kernel.lock().as_ref().map(kernel_watch::kernel_side).unwrap_or_default()
+    }
+
+    fn completeness(&self) -> Option<Completeness> {
+        Some(self.bookkeeper.sums())
     }
 
     fn kernel(&self) -> Option<KernelCounters> {
@@ -203,19 +215,24 @@ pub(super) fn background(
     kernel: &KernelSlot,
     shared: &Arc<Shared>,
     data: &Arc<DiscoveryKeeper>,
+    bookkeeper: &Arc<Bookkeeper>,
     handle: &Handle,
     life: &Arc<LifeKeeper>,
 ) -> anyhow::Result<Background> {
     let stop = Arc::new(AtomicBool::new(false));
     let thread = {
         let (stop, shared, handle) = (stop.clone(), shared.clone(), handle.clone());
+        let bookkeeper = bookkeeper.clone();
         let glass = GlassKeeper {
             glass: shared.glass.clone(),
             ledger: shared.ledger.clone(),
             metrics: shared.metrics.clone(),
         };
         std::thread::Builder::new().name("governor-ledger".into()).spawn(move || {
+            privileges::confine_writer();
             while !stop.load(Ordering::Relaxed) {
+                // First what the next checkpoint is to sign.
+                bookkeeper.tick(clock::now());
                 ledger_tick(&shared, &handle);
                 glass.tick(clock::now());
                 std::thread::sleep(LEDGER_TICK);
@@ -226,6 +243,7 @@ pub(super) fn background(
     let data_thread = {
         let (stop, data) = (stop.clone(), data.clone());
         std::thread::Builder::new().name("governor-data".into()).spawn(move || {
+            privileges::confine_writer();
             while !stop.load(Ordering::Relaxed) {
                 data.tick();
                 std::thread::sleep(DATA_TICK);
@@ -233,11 +251,14 @@ pub(super) fn background(
         })?
     };
     let mut tasks = vec![tokio::spawn(shared.approvals.clone().run_expiry())];
-    let mut slot = kernel.lock();
+    let kernel_slot = kernel;
+    let mut slot = kernel_slot.lock();
     if let Some(kernel) = slot.as_mut() {
         let heartbeat = kernel.heartbeat();
         heartbeat.beat()?;
         let life = life.clone();
+        let mut watch = KernelWatch::new(shared.metrics.clone());
+        let watched = kernel_slot.clone();
         tasks.push(tokio::spawn(async move {
             let mut every = tokio::time::interval(HEARTBEAT);
             let mut sign: Option<tokio::task::JoinHandle<()>> = None;
@@ -245,6 +266,9 @@ pub(super) fn background(
                 every.tick().await;
                 life.beat();
                 life.tend();
+                if let Some(kernel) = watched.lock().as_ref() {
+                    watch.look(kernel);
+                }
                 // A disk that hangs must not look like an agent that hangs: signs are left beside, one at a time.
                 if sign.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
                     let life = life.clone();

@@ -1,6 +1,7 @@
 //! From the checked configuration to the parts of a running agent.
 
 use super::agent::{KernelSlot, Running};
+use super::completeness::Bookkeeper;
 use super::handle::{Handle, HandleParts};
 use super::life::{GapLog, LifeKeeper, Trouble};
 use super::options::RunOptions;
@@ -9,6 +10,7 @@ use crate::engine::model::Timestamp;
 use crate::engine::session::{Discovery, EngineLimits, InferenceLimits, Labels, TlsMode};
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
 use crate::host::clock;
+use crate::host::completeness::Books;
 use crate::host::config::{self, Approver, CancelUnknown, Config};
 use crate::host::discovery::{DiscoveryFile, DiscoveryKeeper};
 use crate::host::glass::GlassKeeper;
@@ -38,6 +40,7 @@ pub(super) struct Built {
     /// Holds that an earlier run left unanswered.
     pub lost: Vec<Approval>,
     pub reveal: RevealKeeper,
+    pub bookkeeper: Arc<Bookkeeper>,
     pub life: Arc<LifeKeeper>,
 }
 
@@ -78,6 +81,7 @@ pub(super) fn build(
         tls: Arc::new(tls),
         retries: proxy::Retries::default(),
         metrics: metrics.clone(),
+        books: Arc::new(Books::default()),
         masker: Masker {
             detectors: Arc::new(Detectors::with_user_defined(config.masking.detectors.clone())?),
             keys: masking_keys.ring(),
@@ -100,7 +104,17 @@ pub(super) fn build(
         connections_per_source_max: config.limits.connections_per_source_max,
         drain,
     });
+    let closed_sockets = kernel.take_closed_sockets()?;
     let kernel: KernelSlot = Arc::new(Mutex::new(Some(kernel)));
+    let bookkeeper = Arc::new(Bookkeeper::new(
+        shared.books.clone(),
+        closed_sockets,
+        kernel.clone(),
+        ledger.clone(),
+        metrics.clone(),
+        u64::try_from(config.audit.checkpoint_interval.as_nanos()).unwrap_or(u64::MAX),
+        now,
+    ));
     let glass = GlassKeeper { glass: shared.glass.clone(), ledger: ledger.clone(), metrics: metrics.clone() };
     let reveal = RevealKeeper { keys: masking_keys, ledger: ledger.clone() };
     let data = Arc::new(DiscoveryKeeper::new(discovery, discovery_file, ledger.clone(), metrics.clone()));
@@ -114,6 +128,7 @@ pub(super) fn build(
         reveal: reveal.clone(),
         data: data.clone(),
         shared: shared.clone(),
+        bookkeeper: bookkeeper.clone(),
         gaps: gaps.clone(),
         trouble: trouble.clone(),
     };
@@ -127,7 +142,7 @@ pub(super) fn build(
     });
     let life =
         Arc::new(LifeKeeper::new(state, kernel.clone(), ledger, shared.metrics.clone(), gaps, trouble));
-    Ok(Built { handle, listeners, shared, kernel, data, lost, reveal, life })
+    Ok(Built { handle, listeners, shared, kernel, data, lost, reveal, life, bookkeeper })
 }
 
 /// What earlier runs knew of columns. Damage costs what is damaged, and is told.

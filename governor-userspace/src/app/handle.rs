@@ -4,7 +4,7 @@
 //! socket of the data path, a map or a ledger segment. What needs those is behind [`Agent`].
 
 use crate::engine::approval::Answer;
-use crate::engine::audit::AgentGap;
+use crate::engine::audit::{AgentGap, Completeness};
 use crate::engine::model::Timestamp;
 use crate::engine::session::explain::{Explanation, Question};
 use crate::host::approvals::{AnswerError, Approval, ApprovalStore, Approver, ApproverRules, NotAllowed};
@@ -31,6 +31,10 @@ pub trait Agent: Send + Sync {
     /// What the policy set in force answers. The error says what is wrong with the question.
     fn explain(&self, question: &Question) -> Result<Explanation, String>;
     fn ledger(&self) -> LedgerStatus;
+    /// What the kernel counted beside what records account for.
+    fn completeness(&self) -> Option<Completeness> {
+        None
+    }
     /// Times without governance that this agent knows of.
     fn gaps(&self) -> Gaps {
         Gaps::default()
@@ -38,6 +42,10 @@ pub trait Agent: Send + Sync {
     /// What is wrong with the kernel programs or their pins now.
     fn kernel_trouble(&self) -> Option<String> {
         None
+    }
+    /// What is attached where, and how full what it needs is.
+    fn kernel_side(&self) -> KernelSide {
+        KernelSide::default()
     }
     /// `None` before the kernel programs are attached.
     fn kernel(&self) -> Option<KernelCounters>;
@@ -136,6 +144,40 @@ impl Phase {
     }
 }
 
+/// The kernel programs, as the agent holds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelSide {
+    pub hooks: Vec<StatusHook>,
+    pub maps: Vec<StatusMap>,
+    /// Programs of others that run for the same sockets.
+    pub foreign: Vec<StatusForeign>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusHook {
+    pub program: String,
+    pub cgroup: String,
+    /// It outlives the agent.
+    pub pinned: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusMap {
+    pub map: String,
+    pub entries: u64,
+    pub capacity: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusForeign {
+    pub hook: String,
+    /// The kernel's number of the program; `governor doctor` knows its name.
+    pub program_id: u32,
+    /// For whose sockets it runs.
+    pub cgroup: String,
+    pub consequence: String,
+}
+
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -153,6 +195,10 @@ pub struct Status {
     pub holds_pending: u64,
     pub ledger: LedgerStatus,
     pub kernel: Option<KernelCounters>,
+    #[serde(default)]
+    pub completeness: Option<Completeness>,
+    #[serde(default)]
+    pub kernel_side: KernelSide,
     /// To captured ports, open now and not governed: from before the start, or on sockets from elsewhere.
     #[serde(default)]
     pub open_connections: u64,
@@ -293,6 +339,8 @@ impl Handle {
             holds_pending: shared.approvals.pending_count() as u64,
             ledger: shared.agent.ledger(),
             kernel: shared.agent.kernel(),
+            completeness: shared.agent.completeness(),
+            kernel_side: shared.agent.kernel_side(),
             open_connections: shared.metrics.open_connections_left(),
             gaps: shared.agent.gaps(),
             metrics_address: shared.metrics_address.load().as_ref().clone(),

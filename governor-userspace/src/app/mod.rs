@@ -6,10 +6,12 @@
 
 mod agent;
 mod build;
+mod completeness;
 mod direct_connections;
 mod faces;
 pub mod handle;
 mod kernel_events;
+mod kernel_watch;
 mod life;
 mod open_connections;
 mod options;
@@ -26,7 +28,7 @@ use crate::host::config::{self, Config, OnStop, Overrides};
 use crate::host::kernel::cgroup2_mount;
 use crate::host::life::Ending;
 use crate::host::proxy::{Door, Doors, Drain, Listener, Workers};
-use crate::host::{clock, telemetry};
+use crate::host::{clock, privileges, telemetry};
 use anyhow::Context as _;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,6 +41,8 @@ use tokio::sync::watch;
 pub fn run(options: RunOptions, faces: &dyn Faces) -> anyhow::Result<ExitCode> {
     let config = config::load(options.config.as_deref(), Overrides { profile: options.profile })?;
     telemetry::log::init(config.log.level.as_str(), config.log.format)?;
+    privileges::check()?;
+    privileges::harden();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
     let result = runtime.block_on(govern(options, config, faces));
@@ -57,7 +61,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         socket_group: config.approvals.socket_group.as_deref(),
         metrics: config.metrics.listen,
     })?;
-    let build::Built { handle, listeners, shared, kernel, data, lost, reveal, life } =
+    let build::Built { handle, listeners, shared, kernel, data, lost, reveal, life, bookkeeper } =
         build::build(&options, &config, drain_seen)?;
     let ledger = shared.ledger.clone();
 
@@ -70,8 +74,9 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     agent::record_start(&ledger, &config, &handle, &lost)?;
     reveal.record_created().map_err(anyhow::Error::msg)?;
     kernel.lock().as_mut().context("the kernel programs are gone")?.attach()?;
+    privileges::settle();
     life.look_back()?;
-    let tasks = agent::background(&kernel, &shared, &data, &handle, &life)?;
+    let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, &handle, &life)?;
     let open_connections = OpenConnections::new(
         &config,
         &cgroup2_mount()?,
@@ -91,16 +96,17 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     tracing::info!(reason, sessions = workers.active(), "draining");
     signals::tell_stopping();
     drop(open_connections);
-    // New connections are no longer redirected; those that already were are still accepted.
     life.end(Ending::Stopped { reason: reason.into() });
-    let (taken, on_stop) = (kernel.lock().take(), config.capture.on_stop);
-    if let Some(kernel) = taken
-        && let Err(error) = match on_stop {
-            OnStop::Detach => kernel.detach(),
-            OnStop::Keep => kernel.leave(),
+    // New connections are no longer redirected; those that already were are still accepted, and counted.
+    let on_stop = config.capture.on_stop;
+    if on_stop == OnStop::Keep {
+        if let Some(kernel) = kernel.lock().take()
+            && let Err(error) = kernel.leave()
+        {
+            tracing::error!(%error, "the kernel programs could not be left as they should be");
         }
-    {
-        tracing::error!(%error, "the kernel programs could not be left as they should be");
+    } else if let Some(kernel) = kernel.lock().as_mut() {
+        kernel.stop_redirecting();
     }
     open_doors.extend(unix.end(on_stop));
     shared.approvals.withdraw_all("the agent stopped", clock::now());
@@ -110,6 +116,12 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     drop((open_doors, tasks));
     if let (true, Ok(workers)) = (sessions_ended, Arc::try_unwrap(workers).map_err(|_| ())) {
         workers.join();
+    }
+    bookkeeper.finish(clock::now());
+    if let Some(kernel) = kernel.lock().take()
+        && let Err(error) = kernel.detach()
+    {
+        tracing::error!(%error, "the kernel programs could not be taken off cleanly");
     }
     data.tick();
     if let Err(error) = data.save() {

@@ -2,6 +2,7 @@
 
 pub mod approvals;
 pub mod clock;
+pub mod completeness;
 pub mod config;
 pub mod discovery;
 pub mod glass;
@@ -12,6 +13,7 @@ pub mod life;
 pub mod masking;
 pub mod policy;
 pub mod ports;
+pub mod privileges;
 pub mod proxy;
 pub mod sockdiag;
 pub mod telemetry;

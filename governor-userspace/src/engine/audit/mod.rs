@@ -4,18 +4,22 @@
 
 mod chain;
 mod checkpoint;
+mod completeness;
 mod encode;
 mod fields;
 mod merkle;
 mod query;
+mod reconcile;
 mod record;
 mod verify;
 
 pub use chain::{ChainHash, LINE_JSON_OFFSET, push_line, split_line};
 pub use checkpoint::{Checkpoint, Head, key_id};
+pub use completeness::*;
 pub use encode::*;
 pub use merkle::Merkle;
 pub use query::*;
+pub use reconcile::{Accounted, Found, KernelCount, ReconcileLimits, Reconciler, SocketCount};
 pub use record::*;
 pub use verify::*;
 

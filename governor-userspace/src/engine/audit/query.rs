@@ -126,7 +126,7 @@ impl<'a> Row<'a> {
 
     /// Written by the ledger about itself; of no interest unless asked for.
     pub fn is_bookkeeping(&self) -> bool {
-        matches!(&*self.event, "segment_start" | "checkpoint")
+        matches!(&*self.event, "segment_start" | "checkpoint" | "completeness")
     }
 }
 

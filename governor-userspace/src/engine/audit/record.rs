@@ -4,6 +4,7 @@
 //! Values of parameters are masked before they get here. Field names are a public contract:
 //! they may be added to, never changed.
 
+use super::{Completeness, CompletenessMismatch, SessionSockets};
 use crate::engine::model::Category;
 use crate::engine::model::{
     Claims, Class, DecisionId, Endpoint, LimitKind, MaskDoubt, Principal, Reason, SessionId, StatementKind,
@@ -83,6 +84,10 @@ pub enum AuditEvent {
     UnixSocket(UnixSocketRecord),
     /// Somebody is connected to a server past governor's socket.
     DirectConnection(DirectConnection),
+    /// What the kernel counted beside what sessions account for, since the agent's start.
+    Completeness(Box<Completeness>),
+    /// Something of that does not add up.
+    CompletenessMismatch(CompletenessMismatch),
     /// A time in which this instance governed nothing.
     AgentGap(Box<AgentGap>),
     /// The kernel programs refused a connection, let it pass ungoverned, or kept a port.
@@ -521,4 +526,7 @@ pub struct SessionEnd {
     pub statements: u64,
     pub bytes_from_client: u64,
     pub bytes_from_database: u64,
+    /// What its sockets carried, in the kernel's terms.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sockets: Option<SessionSockets>,
 }

@@ -502,6 +502,17 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             statements: 1,
             bytes_from_client: 2,
             bytes_from_database: 3,
+            sockets: Some(SessionSockets::default()),
+        }),
+        AuditEvent::Completeness(Box::default()),
+        AuditEvent::CompletenessMismatch(CompletenessMismatch {
+            kind: MismatchKind::Unaudited,
+            side: Side::Client,
+            counted: 1,
+            audited: 2,
+            socket: 3,
+            pid: Some(4),
+            uid: None,
         }),
         AuditEvent::AgentGap(Box::new(AgentGap {
             from: "2026-01-01T00:00:00.000000Z".into(),
@@ -570,7 +581,7 @@ fn no_event_has_a_field_that_the_envelope_has() {
         names.insert(envelope.event.to_string());
         assert!(Row::parse(&json).is_some(), "{}", String::from_utf8_lossy(&json));
     }
-    assert_eq!(names.len(), 23, "every event is here: {names:?}");
+    assert_eq!(names.len(), 28, "every event is here: {names:?}");
 }
 
 #[test]

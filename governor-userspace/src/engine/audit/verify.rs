@@ -6,8 +6,8 @@
 //! Invariant: after the first [`Finding`] nothing more is read; [`Verifier::tail`] is the good part.
 
 use super::{
-    ChainHash, Checkpoint, Envelope, FORMAT_VERSION, Head, LINE_BYTES_MAX, Merkle, SegmentStart, key_id,
-    parse_time, split_line,
+    ChainHash, Checkpoint, Completeness, Envelope, FORMAT_VERSION, Head, LINE_BYTES_MAX, Merkle,
+    SegmentStart, key_id, parse_time, split_line,
 };
 use ed25519_dalek::VerifyingKey;
 use serde::Deserialize;
@@ -92,6 +92,11 @@ pub struct Summary {
     pub unsigned_records: u64,
     /// How often wall time went back between lines by more than a second.
     pub clock_steps_back: u64,
+    /// The newest sums of what the kernel counted and what records account for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completeness: Option<Completeness>,
+    /// `completeness_mismatch` records.
+    pub completeness_mismatches: u64,
     /// Admissions by the agent itself, in words: tails cut after a crash, times when it could not write.
     pub notes: Vec<String>,
 }
@@ -430,6 +435,11 @@ impl Verifier {
     }
 
     fn note_admission(&mut self, envelope: &Envelope<'_>, json: &[u8]) {
+        match &*envelope.event {
+            "completeness" => self.summary.completeness = serde_json::from_slice(json).ok(),
+            "completeness_mismatch" => self.summary.completeness_mismatches += 1,
+            _ => {}
+        }
         if !matches!(&*envelope.event, "tail_cut" | "write_failed") || self.summary.notes.len() >= NOTES_MAX {
             return;
         }

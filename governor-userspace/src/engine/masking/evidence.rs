@@ -241,4 +241,5 @@ const TALLIES_MAX: usize = 64;
 const DECADES_COUNT: usize = 13;
 /// Longer values are looked at this far.
 const OBSERVED_BYTES_MAX: usize = 4096;
-const DATES_MIN: u32 = 12;
+/// Fewer dates can hardly spread over four decades.
+const DATES_MIN: u32 = 6;

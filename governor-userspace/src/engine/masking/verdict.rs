@@ -82,6 +82,11 @@ fn of_tally(tally: &Tally, seen: &Seen<'_>) -> Option<ColumnVerdict> {
     }
     let (share, confidence) = (evidence.share(tally.count), tally.confidence_percent());
     let expected = seen.context.expects(tally.category);
+    // A book's number of ten digits has the same check digit: without blanks nobody can tell them apart.
+    let may_be_books = kind == Some(Kind::UkNhs) && evidence.share(tally.strong) < SELDOM_SHARE_MIN;
+    if may_be_books && !expected && !seen.context.is_among_people {
+        return None;
+    }
     let least = if expected { 0.3 } else { 0.5 };
     let verdict = |percent: u8| {
         Some(ColumnVerdict {
@@ -91,15 +96,17 @@ fn of_tally(tally: &Tally, seen: &Seen<'_>) -> Option<ColumnVerdict> {
         })
     };
     let strong = evidence.share(tally.strong);
-    if strong >= least && (tally.strong >= 2 || evidence.values_count() < VALUES_MIN) {
-        return verdict(confidence.saturating_add(if strong > 0.9 { 5 } else { 0 }).max(60));
-    }
     // What has a check digit, or is written in one of several ways: nearly all values have to be it.
-    if share >= if expected { 0.6 } else { 0.85 }
-        && tally.count >= WEAK_COUNT_MIN
-        && kind.is_none_or(|kind| has_check(kind) || tally.strong > 0)
-    {
-        return verdict(if share > 0.95 { 85 } else { 75 });
+    let by_count = (share >= if expected { 0.6 } else { 0.85 }
+        && tally.count >= if kind.is_none_or(has_check) { CHECKED_COUNT_MIN } else { WEAK_COUNT_MIN }
+        && kind.is_none_or(|kind| has_check(kind) || tally.strong > 0))
+    .then_some(if share > 0.95 { 85 } else { 75 });
+    if strong >= least && (tally.strong >= 2 || evidence.values_count() < VALUES_MIN) {
+        let by_value = confidence.saturating_add(if strong > 0.9 { 5 } else { 0 }).max(60);
+        return verdict(by_count.map_or(by_value, |percent| by_value.max(percent)));
+    }
+    if let Some(percent) = by_count {
+        return verdict(percent);
     }
     // Few, but not by chance: the rest are no numbers that might have passed, or nothing passes by chance.
     let tried = evidence.numbers_count().max(tally.count);
@@ -288,6 +295,8 @@ const CONFIDENCE_MIN: u8 = 50;
 const VALUES_MIN: u32 = 20;
 /// Weak findings of a column count from so many on.
 const WEAK_COUNT_MIN: u32 = 10;
+/// Numbers that all pass a check digit: six do in one of a million columns.
+const CHECKED_COUNT_MIN: u32 = 6;
 const NAMES_MIN: u32 = 5;
 /// Part of a column's values that may be something the others are not.
 const SELDOM_SHARE_MIN: f64 = 0.02;

@@ -729,6 +729,8 @@ impl Session {
             statements: self.counts.statements,
             bytes_from_client: self.counts.bytes_from_client,
             bytes_from_database: self.counts.bytes_from_database,
+            // The host knows them when they are closed.
+            sockets: None,
         };
         self.complete(out, now, AuditEvent::SessionEnd(end));
         out.close = Some(reason);

@@ -21,6 +21,19 @@ pub(super) struct HeldLink {
     pub link: HeldFd,
 }
 
+impl HeldLink {
+    fn release(self) {
+        if let HeldFd::Pinned(pinned) = self.link
+            && let Err(error) = pinned.unpin()
+        {
+            tracing::warn!(
+                program = self.program, cgroup = %self.cgroup.display(), %error,
+                "a pinned program could not be taken off"
+            );
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum HeldFd {
     /// Goes with the process.
@@ -115,17 +128,21 @@ impl Kernel {
         Ok(())
     }
 
+    /// Takes the hooks off that send connections to governor. Those that it has already stay known and counted.
+    pub fn stop_redirecting(&mut self) {
+        let (redirecting, others) =
+            self.links.drain(..).partition(|held: &HeldLink| held.program.starts_with("connect"));
+        self.links = others;
+        // Nor may they come back by themselves.
+        self.waiting.retain(|(program, _)| !program.starts_with("connect"));
+        let redirecting: Vec<HeldLink> = redirecting;
+        redirecting.into_iter().rev().for_each(HeldLink::release);
+    }
+
     /// From the end: connect hooks first.
     fn release_links(&mut self) {
         while let Some(held) = self.links.pop() {
-            if let HeldFd::Pinned(pinned) = held.link
-                && let Err(error) = pinned.unpin()
-            {
-                tracing::warn!(
-                    program = held.program, cgroup = %held.cgroup.display(), %error,
-                    "a pinned program could not be taken off"
-                );
-            }
+            held.release();
         }
     }
 }

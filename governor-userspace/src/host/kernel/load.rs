@@ -1,17 +1,19 @@
 //! Loads the embedded object and holds what was loaded.
 
-use super::attach::{AttachmentMap, HeldLink};
+use super::attach::{AttachmentMap, HeldFd, HeldLink};
 use super::cgroup::Cgroup;
 use super::error::{chain, is_permission, log_tail};
 use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
 use super::pins::{PinDirectory, Previous};
-use super::{CaptureRule, KernelError, KernelEvents, KernelOptions, probe};
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
+use super::totals::{self, ClosedSockets, ListenerTotals};
+use super::{CaptureRule, KernelError, KernelEvents, KernelOptions, inspect, probe};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf, SockHash};
 use aya::programs::{CgroupSock, CgroupSockAddr, ProgramError, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use governor_common::capture::{GuardedPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings};
 use governor_common::flow::{FAMILY_V4, FAMILY_V6, FlowTuple};
-use governor_common::limits::HEARTBEAT_TIMEOUT_NS_DEFAULT;
+use governor_common::limits::{self, HEARTBEAT_TIMEOUT_NS_DEFAULT};
+use governor_common::totals::{Totals, TotalsKey};
 use nix::sys::socket::{getsockopt, sockopt};
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -49,6 +51,8 @@ pub struct Kernel {
     exemption: Exemption,
     heartbeat: Heartbeat,
     events: Option<RingBuf<MapData>>,
+    closed_sockets: Option<RingBuf<MapData>>,
+    totals: PerCpuHashMap<MapData, TotalsKey, Totals>,
 }
 
 impl fmt::Debug for Kernel {
@@ -105,6 +109,8 @@ impl Kernel {
             exemption: Exemption::new(map(&mut ebpf, "EXEMPT")?)?,
             heartbeat: Heartbeat::new(map(&mut ebpf, "HEARTBEAT")?)?,
             events: Some(take(&mut ebpf, "EVENTS")?),
+            closed_sockets: Some(take(&mut ebpf, "FLOW_TOTALS")?),
+            totals: take(&mut ebpf, "TOTALS")?,
             rules: options.rules.clone(),
             rule_map: take(&mut ebpf, "RULES")?,
             attachments: AttachmentMap::take(map(&mut ebpf, "ATTACHMENT")?)?,
@@ -239,6 +245,66 @@ impl Kernel {
         KernelEvents::new(events, log)
     }
 
+    /// What the kernel counted of governor's sockets that closed; once.
+    pub fn take_closed_sockets(&mut self) -> Result<ClosedSockets, KernelError> {
+        let ring =
+            self.closed_sockets.take().ok_or(KernelError::Order("the sockets' totals are taken already"))?;
+        Ok(ClosedSockets::new(ring))
+    }
+
+    /// The kernel's sums by listener, and by namespace for upstream sockets.
+    pub fn totals(&self) -> Result<Vec<ListenerTotals>, KernelError> {
+        totals::read(&self.totals)
+    }
+
+    /// What is attached where, in order of attachment.
+    pub fn attached(&self) -> Vec<AttachedHook> {
+        let links = self.links.iter();
+        links
+            .map(|held| AttachedHook {
+                program: held.program,
+                cgroup: held.cgroup.clone(),
+                pinned: matches!(held.link, HeldFd::Pinned(_)),
+            })
+            .collect()
+    }
+
+    /// How full the maps are whose size is a bound.
+    pub fn map_levels(&self) -> Result<Vec<MapLevel>, KernelError> {
+        let counters = self.counters()?;
+        // Counted rather than walked: it is large, and changes with every connection.
+        let pending = counters.pending.saturating_sub(counters.handed_over + counters.not_arrived);
+        let level = |map, entries: usize, capacity| MapLevel { map, entries: entries as u64, capacity };
+        Ok(vec![
+            level("RULES", self.rule_map.keys().count(), limits::RULES_COUNT_MAX),
+            level("LISTENERS", self.listeners.keys().count(), limits::LISTENERS_COUNT_MAX),
+            level("LISTENER_COUNTS", self.listener_counts.keys().count(), limits::LISTENER_GROUPS_COUNT_MAX),
+            level("GUARDED_PORTS", self.guarded_ports.keys().count(), limits::GUARDED_PORTS_COUNT_MAX),
+            level("TOTALS", self.totals.keys().count(), limits::LISTENERS_COUNT_MAX),
+            MapLevel { map: "PENDING", entries: pending, capacity: limits::PENDING_COUNT_MAX },
+        ])
+    }
+
+    /// Programs that are not this load's and run for sockets of the captured cgroups or of governor's own.
+    pub fn foreign(&self) -> Result<Vec<(&'static str, u32, PathBuf)>, KernelError> {
+        let own: HashSet<u32> = self
+            .ebpf
+            .programs()
+            .filter_map(|(_, program)| program.info().ok())
+            .map(|info| info.id())
+            .collect();
+        let mut found = Vec::new();
+        for cgroup in self.rule_cgroups.iter().chain(&self.own_cgroups) {
+            // One that was removed has no sockets.
+            for (hook, id) in inspect::foreign_on(&cgroup.path, &own).unwrap_or_default() {
+                if !found.iter().any(|(known, known_id, _)| (*known, *known_id) == (hook, id)) {
+                    found.push((hook, id, cgroup.path.clone()));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     pub(super) fn write_settings(
         &mut self,
         heartbeat_timeout_ns: u64,
@@ -270,6 +336,23 @@ impl Kernel {
 
 pub(super) fn rule_value(rule: &CaptureRule) -> Rule {
     Rule { flags: if rule.fail_open { Rule::FAIL_OPEN } else { 0 } }
+}
+
+/// One program on one cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachedHook {
+    pub program: &'static str,
+    pub cgroup: PathBuf,
+    /// It outlives the agent.
+    pub pinned: bool,
+}
+
+/// How full a map is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapLevel {
+    pub map: &'static str,
+    pub entries: u64,
+    pub capacity: u32,
 }
 
 /// The programs that are loaded as `cgroup/sock_addr`.
@@ -337,7 +420,7 @@ pub(super) fn not_permitted(action: &str) -> KernelError {
 }
 
 /// The number by which the kernel programs know the network namespace of a socket.
-fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, KernelError> {
+pub(super) fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, KernelError> {
     let mut cookie = 0_u64;
     let mut length = size_of::<u64>() as libc::socklen_t;
     // SAFETY: the buffer is eight bytes, as `length` says, and outlives the call.

@@ -153,6 +153,12 @@ pub struct Counters {
     pub bind_refused: u64,
     /// Events lost because the ring buffer was full.
     pub events_dropped: u64,
+    /// Redirected client sockets that closed before governor's end was established.
+    pub not_arrived: u64,
+    /// Totals of closed sockets that were lost because their ring buffer was full.
+    pub totals_dropped: u64,
+    /// Sockets of governor whose totals could not be kept.
+    pub totals_failed: u64,
     /// Raw TCP sockets that were refused to somebody with CAP_NET_RAW.
     pub raw_refused: u64,
 }
@@ -179,6 +185,9 @@ impl Counters {
             peer_shown: sum(Counter::PeerShown)?,
             bind_refused: sum(Counter::BindRefused)?,
             events_dropped: sum(Counter::EventsDropped)?,
+            not_arrived: sum(Counter::NotArrived)?,
+            totals_dropped: sum(Counter::TotalsDropped)?,
+            totals_failed: sum(Counter::TotalsFailed)?,
             raw_refused: sum(Counter::RawRefused)?,
         })
     }
@@ -201,6 +210,9 @@ impl Counters {
             (Counter::PeerShown.name(), self.peer_shown),
             (Counter::BindRefused.name(), self.bind_refused),
             (Counter::EventsDropped.name(), self.events_dropped),
+            (Counter::NotArrived.name(), self.not_arrived),
+            (Counter::TotalsDropped.name(), self.totals_dropped),
+            (Counter::TotalsFailed.name(), self.totals_failed),
             (Counter::RawRefused.name(), self.raw_refused),
         ]
     }

@@ -12,6 +12,7 @@ mod attach;
 mod cgroup;
 mod error;
 mod events;
+pub mod inspect;
 mod load;
 mod maps;
 mod pins;
@@ -21,15 +22,17 @@ mod sys;
 mod tend;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 pub use cgroup::cgroup2_mount;
 pub use error::KernelError;
 pub use events::{KernelEvent, KernelEvents};
 pub use governor_common::event::EventCause;
-pub use load::Kernel;
+pub use load::{AttachedHook, Kernel, MapLevel};
 pub use maps::{Counters, Exemption, Flow, FlowTable, Heartbeat};
 pub use pins::Previous;
 pub use tend::Mended;
+pub use totals::{ClosedSockets, Fin, LastWord, ListenerTotals, SocketTotals, last_word, socket_cookie};
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -8,6 +8,8 @@ use aya::util::KernelVersion;
 use std::fs;
 use std::path::Path;
 
+mod features;
+
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -33,7 +35,9 @@ pub struct Check {
 
 /// Asks everything. Changes nothing on the host.
 pub fn probe() -> Vec<Check> {
-    vec![kernel_version(), cgroup_mount(), btf(), bpffs(), capabilities(), programs()]
+    let mut checks = vec![kernel_version(), cgroup_mount(), btf(), bpffs(), capabilities(), programs()];
+    checks.extend(features::features());
+    checks
 }
 
 /// Names of needed capabilities that this process does not have.

@@ -74,6 +74,23 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     Ok(info)
 }
 
+/// Numbers of the programs that are attached to a cgroup's hook; `effective`: those of cgroups above it too.
+/// Needs CAP_NET_ADMIN.
+pub(super) fn programs_on(cgroup: BorrowedFd<'_>, attach_type: u32, effective: bool) -> io::Result<Vec<u32>> {
+    let mut ids = vec![0_u32; PROGRAMS_ON_A_HOOK_MAX];
+    let fd = u32::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?;
+    // target_fd, attach_type, query_flags, attach_flags; prog_ids (u64); prog_cnt; and what we do not ask for
+    let pointer = ids.as_mut_ptr() as u64;
+    let [low, high] = [pointer as u32, (pointer >> 32) as u32];
+    let [first, second] = if cfg!(target_endian = "little") { [low, high] } else { [high, low] };
+    let count = u32::try_from(ids.len()).map_err(io::Error::other)?;
+    let mut attr =
+        [fd, attach_type, u32::from(effective), 0, first, second, count, 0, 0, 0, 0, 0, 0, 0, 0, 0_u32];
+    bpf(BPF_PROG_QUERY, &mut attr)?;
+    ids.truncate(usize::try_from(attr[6]).map_err(io::Error::other)?);
+    Ok(ids)
+}
+
 /// Takes a link off its hook, whoever holds or pins it. What holds it keeps an empty shell.
 pub(super) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     let fd = u32::try_from(link.as_raw_fd()).map_err(io::Error::other)?;
@@ -101,6 +118,9 @@ fn c_path(path: &Path) -> io::Result<std::ffi::CString> {
     std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
 }
 
+/// The kernel allows 64 on one cgroup; those of all above it count too.
+const PROGRAMS_ON_A_HOOK_MAX: usize = 1024;
+
 /// `enum bpf_link_type`.
 pub(super) const LINK_CGROUP: u32 = 3;
 pub(super) const LINK_NETNS: u32 = 5;
@@ -109,6 +129,7 @@ pub(super) const LINK_NETNS: u32 = 5;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
 const BPF_LINK_GET_NEXT_ID: libc::c_long = 31;
 const BPF_LINK_DETACH: libc::c_long = 34;

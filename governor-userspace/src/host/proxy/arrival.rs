@@ -3,6 +3,7 @@
 //! A door is a listener and what its connections have in common. What the relay needs to know of a connection
 //! before its first byte is the same behind every door.
 
+use super::account::Account;
 use super::socket::Socket;
 use super::worker::Shared;
 use crate::engine::model::Endpoint;
@@ -21,6 +22,17 @@ pub enum Door {
     Unix(Arc<Server>),
 }
 
+impl Door {
+    /// The kernel counts the sockets that were accepted here, so governor must too.
+    pub(super) fn is_counted(&self) -> bool {
+        match self {
+            Self::Redirected => true,
+            // The kernel keeps no count of unix sockets.
+            Self::Unix(_) => false,
+        }
+    }
+}
+
 /// A connection before its first byte.
 #[derive(Debug)]
 pub(super) struct Arrival {
@@ -37,6 +49,8 @@ pub(super) struct Route {
     pub destination: Endpoint,
     /// The server behind a unix socket, and as whom it is to see the connection.
     pub unix: Option<(Arc<Server>, Ids)>,
+    /// Accounts for every connection that is made this way.
+    pub account: Account,
 }
 
 impl Arrival {
@@ -65,6 +79,7 @@ fn redirected(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason
         route: Route {
             destination: Endpoint::tcp(flow.original.ip().to_canonical(), flow.original.port()),
             unix: None,
+            account: Account::new(shared.books.clone()),
         },
         attested: Attested {
             tgid: flow.tgid,
@@ -84,6 +99,10 @@ fn unix(socket: &Socket, server: &Arc<Server>, shared: &Shared) -> Result<Arriva
     })?;
     let Ids { uid, gid } = peer.ids;
     let attested = shared.identifier.attest_peer(peer.pid, uid, gid, || peer.has_ended());
-    let route = Route { destination: server.endpoint(), unix: Some((server.clone(), peer.ids)) };
+    let route = Route {
+        destination: server.endpoint(),
+        unix: Some((server.clone(), peer.ids)),
+        account: Account::new(shared.books.clone()),
+    };
     Ok(Arrival { client: None, route, attested })
 }

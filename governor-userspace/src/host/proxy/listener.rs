@@ -146,7 +146,8 @@ async fn accept(
         };
         match accepted {
             Ok(socket) => {
-                if workers.give(socket, door.clone()).is_err() {
+                if let Err(socket) = workers.give(socket, door.clone()) {
+                    workers.refuse(socket, &door);
                     metrics.connection_refused(RefusedReason::Limit);
                     tracing::warn!(
                         "closed a connection: more than the configured number are open, and clients are being told so"

@@ -9,6 +9,7 @@
 //!
 //! A connection stays on one thread for its whole life: no hop between threads on any statement.
 
+mod account;
 mod arrival;
 mod cancel;
 mod handshake;

@@ -4,6 +4,7 @@
 mod carry;
 mod unread;
 
+use super::account::Account;
 use super::arrival::{Arrival, Door, Route};
 use super::cancel::{CancelTarget, Registration, Unread};
 use super::handshake::{Negotiated, negotiate};
@@ -14,6 +15,7 @@ use super::sources::Entered;
 use super::stream::Stream;
 use super::worker::{Drain, Local};
 use crate::engine::approval::Answer;
+use crate::engine::audit::{AuditEvent, AuditRecord, Side};
 use crate::engine::model::{SessionId, Timestamp, UpstreamTls};
 use crate::engine::session::{
     Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TlsMode, TooMany,
@@ -43,8 +45,15 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     let _active = metrics.connection_accepted();
     let Arrival { attested, client, route } = match Arrival::of(&socket, &door, shared) {
         Ok(arrival) => arrival,
-        Err(reason) => return metrics.connection_refused(reason),
+        Err(reason) => {
+            // One without an origin is not the kernel's to count.
+            if door.is_counted() && reason == RefusedReason::NoIdentity {
+                drop(Account::new(shared.books.clone()).counted(socket, Side::Client));
+            }
+            return metrics.connection_refused(reason);
+        }
     };
+    let socket = if door.is_counted() { route.account.counted(socket, Side::Client) } else { socket };
     drop(door);
     let of_source = shared.sources.enter((attested.uid, attested.cgroup_id));
     let per_source_max = shared.connections_per_source_max;
@@ -102,9 +111,12 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
         waiting_cancel: None,
         cancelling: None,
         limit: None,
+        last: None,
         local,
     };
+    relay.route.account.begin(relay.session.id().clone());
     relay.run().await;
+    relay.settle();
 }
 
 /// The connection to the database; where TLS on it was not the client's wish, what it is.
@@ -148,6 +160,8 @@ struct Relay {
     limit: Option<(Timestamp, Pin<Box<Sleep>>)>,
     /// Of start-up, then of authentication, at last of the last bytes.
     deadline: Pin<Box<Sleep>>,
+    /// The record of the session's end, until its sockets are closed and counted.
+    last: Option<AuditRecord>,
     _session_gauge: ActiveSession,
     _of_source: Entered,
 }
@@ -246,6 +260,26 @@ impl Relay {
             self.local.shared.metrics.cancel_request(result);
         }
         Box::pin(self.say_goodbye()).await;
+    }
+
+    /// Closes what is still open, and writes the session's last record with what its sockets carried.
+    fn settle(self) {
+        let Self { local, client, server, dialling, prepared, cancelling, route, last, session, .. } = self;
+        drop((client, server, dialling, prepared, cancelling));
+        let Some(mut record) = last else {
+            tracing::error!(session = %session.id(), "a session ended without its last record");
+            return;
+        };
+        if let AuditEvent::SessionEnd(end) = &mut record.event {
+            end.sockets = Some(route.account.sums());
+        }
+        record.at = clock::now();
+        match local.shared.ledger.append_lazy(&record) {
+            Ok(()) => route.account.settle(),
+            Err(error) => {
+                tracing::error!(%error, session = %session.id(), "cannot queue a session's last record")
+            }
+        }
     }
 
     /// Sets TLS up on both connections, within the time that a start-up may take.

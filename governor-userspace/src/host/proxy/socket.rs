@@ -1,5 +1,6 @@
 //! The socket below a leg: TCP, or a unix socket. Everything above reads and writes the same way.
 
+use super::account::Metered;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
@@ -11,6 +12,8 @@ use tokio::net::{TcpStream, UnixStream};
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// One of the above whose bytes are counted.
+    Metered(Metered),
 }
 
 /// A socket on its way between threads: not yet part of a runtime.
@@ -33,6 +36,7 @@ impl Socket {
         match self {
             Self::Tcp(tcp) => Some(tcp),
             Self::Unix(_) => None,
+            Self::Metered(metered) => metered.socket.tcp(),
         }
     }
 }
@@ -42,6 +46,7 @@ impl AsFd for Socket {
         match self {
             Self::Tcp(tcp) => tcp.as_fd(),
             Self::Unix(unix) => unix.as_fd(),
+            Self::Metered(metered) => metered.socket.as_fd(),
         }
     }
 }
@@ -52,6 +57,7 @@ macro_rules! either {
         match $self.get_mut() {
             Socket::Tcp($socket) => $call,
             Socket::Unix($socket) => $call,
+            Socket::Metered($socket) => $call,
         }
     };
 }

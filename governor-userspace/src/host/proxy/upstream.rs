@@ -4,6 +4,7 @@ use super::arrival::Route;
 use super::socket::{Socket, StdSocket};
 use super::stream::Stream;
 use super::worker::Shared;
+use crate::engine::audit::Side;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -22,7 +23,7 @@ pub(super) async fn dial(shared: &Shared, route: &Route) -> io::Result<Socket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     shared.exemption.mark(socket.as_fd()).map_err(io::Error::other)?;
     match tokio::time::timeout(limit, socket.connect(address)).await {
-        Ok(result) => result.map(Socket::Tcp),
+        Ok(result) => result.map(|tcp| route.account.counted(Socket::Tcp(tcp), Side::Database)),
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"))),
     }
 }

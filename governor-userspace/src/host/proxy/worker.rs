@@ -1,6 +1,7 @@
 //! Worker threads: each runs its connections on one thread with its own caches.
 
 use super::PortRule;
+use super::account::Account;
 use super::arrival::Door;
 use super::cancel::CancelRegistry;
 use super::keepalive::keep_alive;
@@ -8,6 +9,7 @@ use super::leg::Scratch;
 use super::relay;
 use super::socket::{Socket, StdSocket};
 use super::sources::Sources;
+use crate::engine::audit::Side;
 use crate::engine::masking::{Detectors, Masker};
 use crate::engine::model::Endpoint;
 use crate::engine::session::{
@@ -15,13 +17,16 @@ use crate::engine::session::{
 };
 use crate::engine::sql::PARSER_STACK_BYTES_MIN;
 use crate::host::approvals::ApprovalStore;
+use crate::host::completeness::Books;
 use crate::host::identity::Identifier;
 use crate::host::kernel::{Exemption, FlowTable};
 use crate::host::ledger::Ledger;
 use crate::host::policy::PolicyStore;
+use crate::host::privileges;
 use crate::host::telemetry::Metrics;
 use crate::host::tls::Tls;
 use std::cell::RefCell;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,6 +56,7 @@ pub struct Shared {
     pub tls: Arc<Tls>,
     pub retries: super::Retries,
     pub metrics: Arc<Metrics>,
+    pub books: Arc<Books>,
     pub masker: Masker,
     pub labels: Arc<Labels>,
     pub engine_limits: EngineLimits,
@@ -141,7 +147,7 @@ pub struct Workers {
     queues: Vec<(mpsc::UnboundedSender<Work>, Arc<AtomicUsize>)>,
     threads: Vec<std::thread::JoinHandle<()>>,
     active: Arc<AtomicUsize>,
-    connections_max: usize,
+    shared: Arc<Shared>,
 }
 
 impl Workers {
@@ -163,14 +169,15 @@ impl Workers {
                     .spawn(move || run(shared, receiver, others))?,
             );
         }
-        Ok(Self { queues, threads, active: Arc::default(), connections_max: shared.connections_max })
+        Ok(Self { queues, threads, active: Arc::default(), shared })
     }
 
     /// Gives a connection to the worker that has fewest. Beyond the limit a client is told so; `Err`
     /// gives the connection back: even those that are told are too many.
     pub(super) fn give(&self, socket: StdSocket, door: Arc<Door>) -> Result<(), StdSocket> {
         let open = self.active.load(Ordering::Acquire);
-        if open >= self.connections_max + REFUSALS_MAX {
+        let connections_max = self.shared.connections_max;
+        if open >= connections_max + REFUSALS_MAX {
             return Err(socket);
         }
         let Some((queue, load)) = self.queues.iter().min_by_key(|(_, load)| load.load(Ordering::Acquire))
@@ -181,9 +188,19 @@ impl Workers {
         self.active.fetch_add(1, Ordering::AcqRel);
         let slot = Slot(load.clone(), self.active.clone());
         // A worker that is gone closes the connection with the message.
-        let over_limit = open >= self.connections_max;
+        let over_limit = open >= connections_max;
         let _ = queue.send(Work::Connection(Accepted { socket, door, slot, over_limit }));
         Ok(())
+    }
+
+    /// Closes a connection that no worker took, and accounts for it.
+    pub(super) fn refuse(&self, socket: StdSocket, door: &Door) {
+        let Ok(socket) = Socket::from_std(socket) else { return };
+        // One without a flow is not the kernel's to count.
+        let has_flow = self.shared.flows.flow(socket.as_fd()).is_ok_and(|flow| flow.is_some());
+        if door.is_counted() && has_flow {
+            drop(Account::new(self.shared.books.clone()).counted(socket, Side::Client));
+        }
     }
 
     /// Connections that are open now.
@@ -207,6 +224,7 @@ fn run(
     receiver: mpsc::UnboundedReceiver<Work>,
     others: Vec<mpsc::WeakUnboundedSender<Work>>,
 ) {
+    privileges::confine_worker();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -7,7 +7,7 @@
 //! Invariant: `ALL[i].index() == i`; the compiler refuses a variant that the list forgets.
 
 use crate::engine::approval::Answer;
-use crate::engine::audit::{DataChange, GapCause, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::Status;
@@ -154,6 +154,24 @@ closed!(DataChange: Found => "found", Drift => "drift", Masked => "masked");
 closed!(Status:
     Clean => "clean", Mixed => "mixed", Found => "found", Masked => "masked", Confirmed => "confirmed",
     Labelled => "labelled", Dismissed => "dismissed");
+/// A map of the kernel programs whose size is a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelMap {
+    Rules,
+    Listeners,
+    ListenerCounts,
+    GuardedPorts,
+    Totals,
+    Pending,
+}
+closed!(KernelMap:
+    Rules => "RULES", Listeners => "LISTENERS", ListenerCounts => "LISTENER_COUNTS",
+    GuardedPorts => "GUARDED_PORTS", Totals => "TOTALS", Pending => "PENDING",
+);
+closed!(MismatchKind:
+    Unaudited => "unaudited", BytesIn => "bytes_in", BytesOut => "bytes_out", Uncounted => "uncounted",
+    Lost => "lost",
+);
 closed!(MaskDoubt:
     UnknownOrigin => "unknown_origin", NotUnderstood => "not_understood", Failed => "failed");
 closed!(Class: Service => "service", Person => "person", Agent => "agent");
@@ -209,6 +227,8 @@ mod tests {
         positions_agree::<DataChange>();
         positions_agree::<Status>();
         positions_agree::<MaskDoubt>();
+        positions_agree::<MismatchKind>();
+        positions_agree::<KernelMap>();
     }
 
     /// A dashboard and a policy must be able to use the same word.
@@ -219,6 +239,7 @@ mod tests {
         assert!(<StatementKind as Closed>::ALL.iter().all(|k| k.as_str() == k.word()));
         assert!(<Category as Closed>::ALL.iter().all(|c| c.as_str() == c.word()));
         assert!(<Status as Closed>::ALL.iter().all(|s| s.as_str() == s.word()));
+        assert!(<MismatchKind as Closed>::ALL.iter().all(|k| k.as_str() == k.word()));
         assert!(<MaskDoubt as Closed>::ALL.iter().all(|d| d.as_str() == d.word()));
     }
 }

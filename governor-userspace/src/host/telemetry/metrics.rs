@@ -10,11 +10,12 @@
 use super::build::{Builder, MetricsError};
 use super::children::Children;
 use super::labels::{
-    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, OpenOutcome, RefusedReason,
+    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, OpenOutcome,
+    RefusedReason,
 };
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
-use crate::engine::audit::{DataChange, GapCause, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{Completeness, DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::{InferenceCounts, Status};
@@ -89,6 +90,13 @@ pub struct Metrics {
     kernel_refused: IntCounter,
     kernel_identity_missing: IntCounter,
     kernel_events_dropped: IntCounter,
+    foreign_programs: IntGauge,
+    map_entries: Gauges<KernelMap>,
+    map_capacity: Gauges<KernelMap>,
+    completeness_mismatches: Counters<MismatchKind>,
+    completeness_connections: Gauges<Side>,
+    completeness_difference: Gauges<Side>,
+    completeness_pending: Gauges<Side>,
     open_connections: IntGauge,
     open_outcomes: Counters<OpenOutcome>,
     kernel_passed: IntCounter,
@@ -155,6 +163,16 @@ impl Metrics {
             kernel_refused: build.counter("governor_kernel_refused_total")?,
             kernel_identity_missing: build.counter("governor_kernel_identity_missing_total")?,
             kernel_events_dropped: build.counter("governor_kernel_events_dropped_total")?,
+            foreign_programs: build.gauge("governor_kernel_foreign_programs")?,
+            map_entries: Children::new(build.gauges("governor_kernel_map_entries")?).fill(),
+            map_capacity: Children::new(build.gauges("governor_kernel_map_capacity")?).fill(),
+            completeness_mismatches: Children::new(build.counters("governor_completeness_mismatches_total")?)
+                .fill(),
+            completeness_connections: Children::new(build.gauges("governor_completeness_connections")?)
+                .fill(),
+            completeness_difference: Children::new(build.gauges("governor_completeness_difference_bytes")?)
+                .fill(),
+            completeness_pending: Children::new(build.gauges("governor_completeness_pending")?).fill(),
             open_connections: build.gauge("governor_open_connections")?,
             open_outcomes: Children::new(build.counters("governor_open_connections_total")?).fill(),
             kernel_passed: build.counter("governor_kernel_passed_total")?,
@@ -348,6 +366,48 @@ impl Metrics {
 
     pub fn audit_failed(&self) {
         self.audit_errors.inc();
+    }
+
+    /// How full a map of the kernel programs is.
+    pub fn kernel_map(&self, name: &str, entries: u64, capacity: u64) {
+        let Some(map) = <KernelMap as Closed>::ALL.iter().find(|map| map.word() == name) else { return };
+        for (gauges, value) in [(&self.map_entries, entries), (&self.map_capacity, capacity)] {
+            if let Some(gauge) = gauges.at(*map, (), ()) {
+                gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
+    /// Programs of others on governor's hooks, for the sockets that it governs.
+    pub fn foreign_programs(&self, count: usize) {
+        self.foreign_programs.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Something that the kernel counted and governor's records do not account for, or the other way round.
+    /// `count` is of all since the start.
+    pub fn completeness_mismatches(&self, kind: MismatchKind, count: u64) {
+        if let Some(counter) = self.completeness_mismatches.at(kind, (), ()) {
+            advance(counter, count);
+        }
+    }
+
+    /// How the comparison stands.
+    pub fn completeness(&self, sums: &Completeness) {
+        for (side, count) in [(Side::Client, &sums.clients), (Side::Database, &sums.databases)] {
+            let set = |gauges: &Gauges<Side>, value: i64| {
+                if let Some(gauge) = gauges.at(side, (), ()) {
+                    gauge.set(value);
+                }
+            };
+            let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            set(&self.completeness_connections, whole(count.counted.connections));
+            let (bytes_in, bytes_out) = (count.difference.bytes_in, count.difference.bytes_out);
+            set(
+                &self.completeness_difference,
+                bytes_in.saturating_abs().saturating_add(bytes_out.saturating_abs()),
+            );
+            set(&self.completeness_pending, whole(count.pending));
+        }
     }
 
     pub fn policy_reload(&self, accepted: bool) {

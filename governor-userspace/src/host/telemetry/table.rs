@@ -4,10 +4,10 @@
 //! is exposed, what is documented and what is counted cannot differ.
 
 use super::labels::{
-    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, OpenOutcome, RefusedReason,
-    words,
+    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, OpenOutcome,
+    RefusedReason, words,
 };
-use crate::engine::audit::{DataChange, GapCause, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::Status;
@@ -159,6 +159,21 @@ pub static TABLE: &[Definition] = &[
     row("governor_open_connections_total", Kind::Counter, &[label::<OpenOutcome>("outcome")],
         "Such connections, by what became of them."),
 
+    row("governor_kernel_foreign_programs", Kind::Gauge, &[],
+        "Kernel programs of others on hooks that governor uses, for sockets that it governs. `governor doctor` names them."),
+    row("governor_kernel_map_entries", Kind::Gauge, &[label::<KernelMap>("map")],
+        "Entries of a map of the kernel programs."),
+    row("governor_kernel_map_capacity", Kind::Gauge, &[label::<KernelMap>("map")],
+        "Entries that it can hold."),
+
+    row("governor_completeness_mismatches_total", Kind::Counter, &[label::<MismatchKind>("kind")],
+        "Things that the kernel counted and governor's records do not account for, or the other way round. Each is on record."),
+    row("governor_completeness_connections", Kind::Gauge, &[label::<Side>("side")],
+        "Connections that the kernel counted and governor compared, since the start. `side`: client, database."),
+    row("governor_completeness_difference_bytes", Kind::Gauge, &[label::<Side>("side")],
+        "Bytes, both ways, that nothing accounts for, since the start. 0 unless something is wrong."),
+    row("governor_completeness_pending", Kind::Gauge, &[label::<Side>("side")],
+        "Sockets of whose end either the kernel or governor has not told yet."),
     row("governor_kernel_passed_total", Kind::Counter, &[],
         "Captured connections that the kernel programs let pass, ungoverned."),
     row("governor_kernel_events_omitted_total", Kind::Counter, &[],

@@ -10,7 +10,7 @@ use super::error::UnixError;
 use super::inode::InodeId;
 use super::journal::Journal;
 use super::place::{Place, Standing, Taken};
-use super::run_as::Ids;
+use super::run_as::{Ids, Starter};
 use super::server::Server;
 use crate::host::identity::Glob;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -89,11 +89,19 @@ impl<D: Send + 'static> Keeper<D> {
             journal: Journal::open(state_dir)?,
             inotify,
             servers: servers.clone(),
+            starter: Starter::new().map_err(UnixError::io("thread"))?,
             retired: Vec::new(),
             open: Box::new(open),
             tell: Box::new(tell),
         };
-        watch.discover()?;
+        // A governor that hands over to this one lets go of its paths about now.
+        let patience = Instant::now() + BUSY_FOR;
+        while let Err(error) = watch.discover() {
+            if !matches!(error, UnixError::Busy { .. }) || Instant::now() >= patience {
+                return Err(error);
+            }
+            std::thread::sleep(WAIT);
+        }
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
             .name("governor-unix".into())
@@ -109,13 +117,22 @@ impl<D: Send + 'static> Keeper<D> {
     /// Ends the keeping. Sockets are given back where clients are to pass, and all of them with `detach`; others are left
     /// as they are. Answers with the doors, which go on accepting what was on its way until they are dropped.
     pub fn end(mut self, detach: bool) -> Vec<D> {
+        self.stopped().map_or_else(Vec::new, |watch| watch.end(detach))
+    }
+
+    /// Leaves every socket to a governor that takes over from this one. The doors go on accepting: until the other one
+    /// is at a path, its clients come here.
+    pub fn hand_over(mut self) -> Vec<D> {
+        self.stopped().map_or_else(Vec::new, Watch::doors)
+    }
+
+    fn stopped(&mut self) -> Option<Watch<D>> {
         self.stop.store(true, Ordering::Relaxed);
-        let watch = self.thread.take().map(JoinHandle::join);
-        let Some(Ok(watch)) = watch else {
+        let watch = self.thread.take()?.join().ok();
+        if watch.is_none() {
             tracing::error!("the thread that keeps unix sockets panicked");
-            return Vec::new();
-        };
-        watch.end(detach)
+        }
+        watch
     }
 }
 
@@ -169,6 +186,7 @@ struct Watch<D> {
     journal: Journal,
     inotify: Inotify,
     servers: Servers,
+    starter: Starter,
     /// Doors of sockets that are no longer at their path: what was on its way to them is still accepted.
     retired: Vec<(Instant, D)>,
     open: Open<D>,
@@ -222,7 +240,7 @@ impl<D> Watch<D> {
 
     /// Watches directories that came, and finds sockets that came into them.
     fn discover(&mut self) -> Result<(), UnixError> {
-        let Self { watched, inotify, servers, journal, open, tell, retired } = self;
+        let Self { watched, inotify, servers, starter, journal, open, tell, retired } = self;
         for watched in watched {
             // A directory that went, with all that was in it.
             watched.sockets.retain(|socket| socket.place.is_current());
@@ -232,7 +250,7 @@ impl<D> Watch<D> {
             inotify.add_watch(directory, changes()).map_err(UnixError::io(directory))?;
             for path in paths(path) {
                 if watched.sockets.iter().all(|socket| socket.place.path() != path) {
-                    let server = Arc::new(Server::new(&path));
+                    let server = Arc::new(Server::new(&path, starter.clone()));
                     let place = Place::open(&path)?;
                     let mut servers = servers.lock();
                     servers.retain(|known| known.endpoint() != server.endpoint());
@@ -283,6 +301,13 @@ impl<D> Watch<D> {
                 tracing::warn!(%error, path = %socket.place.path().display(), "a server's socket cannot be touched");
             }
         }
+    }
+
+    /// Lets go of every path as it is.
+    fn doors(self) -> Vec<D> {
+        let retired = self.retired.into_iter().map(|(_, door)| door);
+        let sockets = self.watched.into_iter().flat_map(|watched| watched.sockets);
+        retired.chain(sockets.filter_map(|socket| socket.door)).collect()
     }
 
     fn end(mut self, detach: bool) -> Vec<D> {
@@ -473,5 +498,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const TOUCH_INTERVAL: Duration = Duration::from_secs(3600);
 /// Connections that were made before a path changed hands are accepted for so long.
 const RETIRED_FOR: Duration = Duration::from_secs(10);
+const BUSY_FOR: Duration = Duration::from_secs(3);
 /// Sockets that one pattern may name.
 const SOCKETS_COUNT_MAX: usize = 64;

@@ -17,6 +17,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 /// User and group that the other end is to see.
@@ -26,9 +27,37 @@ pub struct Ids {
     pub gid: u32,
 }
 
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Starts the threads that connect. Those who ask are threads that read what peers send, and may not do this themselves.
+#[derive(Clone, Debug)]
+pub(super) struct Starter(Sender<Job>);
+
+impl Starter {
+    /// Ends when the last clone is dropped.
+    pub fn new() -> io::Result<Self> {
+        let (jobs, asked) = channel::<Job>();
+        std::thread::Builder::new().name("governor-start".into()).spawn(move || {
+            for job in asked {
+                // Whoever asked learns of a thread that could not be started by the end of their channel.
+                if let Err(error) = spawn(job) {
+                    tracing::warn!(%error, "a thread that connects cannot be started");
+                }
+            }
+        })?;
+        Ok(Self(jobs))
+    }
+
+    fn start(&self, job: impl FnOnce() + Send + 'static) {
+        // Without the thread the job is dropped, and its channel with it.
+        let _ = self.0.send(Box::new(job));
+    }
+}
+
 /// Connects to `path` as `ids`, within `limit`; the socket is marked as governor's own before. Called within a tokio
 /// runtime.
 pub(super) async fn connect_as(
+    starter: &Starter,
     path: &Path,
     ids: Ids,
     limit: Duration,
@@ -40,11 +69,11 @@ pub(super) async fn connect_as(
         let path = path.to_owned();
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
         own.mark(socket.as_fd()).map_err(io::Error::other)?;
-        spawn(move || {
+        starter.start(move || {
             let result = become_ids(ids).and_then(|()| connect_on(socket, &path));
             // Whoever asked may be gone: then the connection closes.
             let _ = answer.send(result);
-        })?;
+        });
         match connected.await {
             // The server's queue is full.
             Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {

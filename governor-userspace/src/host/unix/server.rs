@@ -1,7 +1,7 @@
 //! A server behind a socket that governor took over: reached by its inode, whatever that is called by now.
 
 use super::inode::Inode;
-use super::run_as::{self, Ids};
+use super::run_as::{self, Ids, Starter};
 use crate::engine::model::Endpoint;
 use crate::host::kernel::Exemption;
 use arc_swap::ArcSwapOption;
@@ -16,12 +16,13 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Server {
     path: Arc<str>,
+    starter: Starter,
     inode: ArcSwapOption<Inode>,
 }
 
 impl Server {
-    pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_string_lossy().into(), inode: ArcSwapOption::empty() }
+    pub(super) fn new(path: &Path, starter: Starter) -> Self {
+        Self { path: path.to_string_lossy().into(), starter, inode: ArcSwapOption::empty() }
     }
 
     pub(super) fn is_at(&self, inode: Inode) {
@@ -55,6 +56,6 @@ impl Server {
         let Some(inode) = self.inode() else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no server has this socket"));
         };
-        run_as::connect_as(&inode.path(), ids, limit, own).await
+        run_as::connect_as(&self.starter, &inode.path(), ids, limit, own).await
     }
 }

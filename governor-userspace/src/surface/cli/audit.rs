@@ -3,6 +3,7 @@
 //! Works on the files alone, so it answers while the agent runs, when it is stopped, and on a copy of
 //! the directory on another machine.
 
+mod completeness;
 mod find;
 mod render;
 mod verify;
@@ -59,6 +60,15 @@ enum Verb {
     Show {
         /// Decision, session or approval id
         id: String,
+    },
+    /// Compare what the kernel counted with what the records account for
+    #[command(
+        after_help = "Connections and bytes, of captured clients and to databases, each counted by the kernel and by governor. Exit status: 0 everything is accounted for, 1 something is not. `verify` shows that the records themselves are whole."
+    )]
+    Completeness {
+        /// The newest so many runs of the agent (0: all)
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        runs: usize,
     },
     /// Check that no record was changed, removed, inserted or cut off
     #[command(
@@ -119,6 +129,10 @@ pub fn run(args: &AuditArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     let result = match &args.verb {
         Verb::Verify { public_key, anchor } => {
             verify::run(&dir, public_key.as_deref(), anchor.as_deref(), globals)
+        }
+        Verb::Completeness { runs } => {
+            let runs = if *runs == 0 { usize::MAX } else { *runs };
+            completeness::run(&AuditFiles::open(&dir)?, runs, globals)
         }
         Verb::Tail { lines, follow, conditions } => {
             let mut out = io::stdout().lock();

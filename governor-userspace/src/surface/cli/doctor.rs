@@ -9,6 +9,8 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+mod attached;
+
 /// Say what this host can and cannot do for governor, and how to mend it
 ///
 /// Changes nothing. Fails where something is missing that capture needs.
@@ -20,13 +22,20 @@ pub struct DoctorArgs {}
 
 pub fn run(_args: DoctorArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     let mut checks = probe();
+    checks.push(privileges());
     checks.push(state_directory(&globals.state_dir));
-    checks.push(agent(globals));
+    let (running, pid) = agent(globals);
+    checks.push(running);
+    let (attached, hooks) = attached::look(globals, pid);
+    checks.extend(attached);
     let failed = checks.iter().any(|check| check.ok == Outcome::Fail);
     if globals.json {
-        println!("{}", serde_json::to_string_pretty(&checks.iter().map(as_json).collect::<Vec<_>>())?);
+        let mut list: Vec<_> = checks.iter().map(as_json).collect();
+        list.push(attached::as_json(&hooks));
+        println!("{}", serde_json::to_string_pretty(&list)?);
     } else {
-        print!("{}", page(&checks, Paint { on: globals.color() }));
+        let paint = Paint { on: globals.color() };
+        print!("{}{}", attached::table(&hooks, paint), page(&checks, paint));
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -103,8 +112,22 @@ fn state_directory(dir: &Path) -> Check {
     check(Outcome::Ok, found, String::new(), "")
 }
 
-fn agent(globals: &Globals) -> Check {
+/// What this process may do, which is what the agent may where both are started the same way.
+fn privileges() -> Check {
+    let (ok, found, consequence) = match crate::host::privileges::check() {
+        Ok(()) => (Outcome::Ok, "all that the agent needs".into(), ""),
+        Err(missing) => {
+            (Outcome::Warn, missing.to_string(), "an agent that is started like this refuses to start")
+        }
+    };
+    let fix = if ok == Outcome::Ok { "" } else { "run this as root to see what the host can do" };
+    Check { name: "privileges", ok, found, fix: fix.into(), consequence: consequence.into() }
+}
+
+/// Whether it runs, and as which process.
+fn agent(globals: &Globals) -> (Check, Option<u32>) {
     let answer = Client::new(globals.control_socket()).get::<Status>("/v1/status");
+    let pid = answer.as_ref().ok().map(|status| status.pid);
     let (ok, found, fix) = match answer {
         Ok(status) => (Outcome::Ok, format!("{}, pid {}", status.phase.as_str(), status.pid), ""),
         Err(ClientError::NotRunning { .. }) => (Outcome::Ok, "not running".into(), ""),
@@ -113,7 +136,7 @@ fn agent(globals: &Globals) -> Check {
         }
         Err(error) => (Outcome::Warn, error.to_string(), "governor status; then the agent's log"),
     };
-    Check { name: "agent", ok, found, fix: fix.into(), consequence: String::new() }
+    (Check { name: "agent", ok, found, fix: fix.into(), consequence: String::new() }, pid)
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use super::client::{Client, ClientError};
 use super::globals::Globals;
 use super::text::{Paint, safe, span};
-use crate::app::handle::{Phase, Status};
+use crate::app::handle::{KernelSide, Phase, Status, StatusMap};
+use crate::engine::audit::SideCount;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -89,6 +91,26 @@ fn page(status: &Status, paint: Paint) -> String {
     } else {
         line("kernel", paint.yellow("not attached"));
     }
+    for (name, text) in kernel_side(&status.kernel_side, paint) {
+        line(name, text);
+    }
+    if let Some(sums) = &status.completeness {
+        let bytes = |side: &SideCount| side.counted.bytes_in + side.counted.bytes_out;
+        let text = format!(
+            "{} connections closed, {} bytes with clients, {} with databases",
+            sums.clients.counted.connections,
+            bytes(&sums.clients),
+            bytes(&sums.databases)
+        );
+        line(
+            "complete",
+            match sums.is_whole() {
+                true => format!("{text}: all accounted for"),
+                false => paint
+                    .red(&format!("{text}: {} MISMATCHES (governor audit completeness)", sums.mismatches)),
+            },
+        );
+    }
     if status.open_connections > 0 {
         let text =
             format!("{} open, from before the start or on sockets from elsewhere", status.open_connections);
@@ -113,6 +135,37 @@ fn page(status: &Status, paint: Paint) -> String {
     out
 }
 
+/// What is attached, how full the fullest map is, and who else is there.
+fn kernel_side(side: &KernelSide, paint: Paint) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if !side.hooks.is_empty() {
+        let places: BTreeSet<&str> = side.hooks.iter().map(|hook| hook.cgroup.as_str()).collect();
+        let pinned = side.hooks.iter().filter(|hook| hook.pinned).count();
+        let text = format!(
+            "{} attached on {} cgroups, {pinned} of them pinned (--json has all)",
+            side.hooks.len(),
+            places.len()
+        );
+        lines.push(("hooks", if pinned == side.hooks.len() { text } else { paint.yellow(&text) }));
+    }
+    let percent = |map: &StatusMap| map.entries * 100 / map.capacity.max(1);
+    if let Some(fullest) = side.maps.iter().max_by_key(|map| percent(map)) {
+        let text = format!("fullest: {} with {} of {}", fullest.map, fullest.entries, fullest.capacity);
+        lines.push(("maps", if percent(fullest) >= 80 { paint.yellow(&text) } else { text }));
+    }
+    for foreign in &side.foreign {
+        let text = format!(
+            "program {} of somebody else on {} for {}: {}",
+            foreign.program_id,
+            safe(&foreign.hook),
+            safe(&foreign.cgroup),
+            safe(&foreign.consequence)
+        );
+        lines.push(("others", paint.yellow(&text)));
+    }
+    lines
+}
+
 fn counts(counts: &std::collections::BTreeMap<String, u64>) -> String {
     counts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
 }
@@ -123,7 +176,7 @@ const WAIT_S_MAX: u64 = 24 * 3600;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::handle::{Gaps, LedgerStatus};
+    use crate::app::handle::{Gaps, LedgerStatus, StatusForeign, StatusHook};
 
     #[test]
     fn a_page_says_what_is_wrong() {
@@ -140,6 +193,20 @@ mod tests {
             holds_pending: 1,
             ledger: LedgerStatus { sequence: 9, error: Some("disk full\x1b[2J".into()) },
             kernel: None,
+            completeness: None,
+            kernel_side: KernelSide {
+                hooks: vec![StatusHook { program: "connect4".into(), cgroup: "/c".into(), pinned: false }],
+                maps: vec![
+                    StatusMap { map: "RULES".into(), entries: 1, capacity: 4096 },
+                    StatusMap { map: "PENDING".into(), entries: 60, capacity: 64 },
+                ],
+                foreign: vec![StatusForeign {
+                    hook: "cgroup/connect4".into(),
+                    program_id: 9,
+                    cgroup: "/c".into(),
+                    consequence: "it may".into(),
+                }],
+            },
             open_connections: 2,
             gaps: Gaps::default(),
             metrics_address: Some("127.0.0.1:9187".into()),
@@ -154,6 +221,9 @@ mod tests {
             "audit       disk full\\u{1b}[2J",
             "kernel      not attached",
             "gaps        none",
+            "hooks       1 attached on 1 cgroups, 0 of them pinned (--json has all)",
+            "maps        fullest: PENDING with 60 of 64",
+            "others      program 9 of somebody else on cgroup/connect4 for /c: it may",
             "metrics     http://127.0.0.1:9187/metrics",
         ] {
             assert!(page.lines().any(|found| found == line), "{line:?} not in\n{page}");

@@ -128,6 +128,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("birth_date", &["date_of_birth"]),
     ("passport", &["passport", "driving_licence"]),
     ("passport_mrz", &["passport"]),
+    ("de_passport", &["passport"]),
     ("uk_driving_licence", &["driving_licence"]),
     ("credential", &["secret"]),
     ("ip_address", &["ip", "mac"]),

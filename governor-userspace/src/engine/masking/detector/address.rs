@@ -3,7 +3,7 @@
 //! Addresses have no checksum and as many forms as countries; what they share is a word for a street in the local
 //! language beside a small number. `shapes/places.rs` knows the forms that are fixed enough for a pattern.
 
-use super::names::is_street_word;
+use super::names::{Street, street_word};
 use std::ops::Range;
 
 /// Confidence that a whole value is a postal address; 0 where it is none.
@@ -14,6 +14,10 @@ pub(super) fn judge(value: &[u8]) -> u8 {
     let (mut street, mut house, mut code, mut capitals, mut words, mut odd) =
         (false, false, false, 0_u32, 0_u32, 0_u32);
     let (mut end, mut small) = (0, 0);
+    // A number of four digits is a house's or a town's code, not both.
+    let mut either = false;
+    // The word before is one for a street; a street whose word comes first was named.
+    let (mut behind_street, mut named_street) = (false, false);
     for word in value.split(|&b| matches!(b, b' ' | b'\n' | b'\r' | b',' | b';')) {
         end += word.len() + 1;
         if word.is_empty() {
@@ -30,20 +34,41 @@ pub(super) fn judge(value: &[u8]) -> u8 {
             words == 1 || end > value.len() || value.get(end - 1).is_some_and(|b| matches!(b, b',' | b'\n'));
         let digits = word.iter().filter(|b| b.is_ascii_digit()).count();
         if digits == 0 {
-            street |= is_street_word(word);
+            let kind = street_word(word);
+            behind_street = kind != Street::No;
+            street |= behind_street;
+            named_street |= kind == Street::First;
             capitals += u32::from(word.first().is_some_and(|b| b.is_ascii_uppercase() || *b >= 0xc3));
             odd += u32::from(word.iter().any(|b| {
                 matches!(b, b'=' | b'{' | b'}' | b'<' | b'>' | b'@' | b'"' | b'_' | b'$' | b'?' | b'!')
             }));
-        } else if digits == word.len() && (4..=6).contains(&digits) || is_lettered_code(word) {
+            continue;
+        }
+        // Behind everything a number is a house's where the street's name ends there: `Park Lane 12`, `Calle Mayor 5`.
+        let placed = placed && (words == 1 || end <= value.len() || behind_street || named_street);
+        behind_street = false;
+        let is_last = end > value.len();
+        if digits == 4 && digits == word.len() && !placed && is_last && !value.contains(&b',') {
+            // `Mountain Bike 2900`: no code of a town, since there is none.
+        } else if digits == 4 && digits == word.len() && placed {
+            (house, code) = if either { (true, true) } else { (house, code) };
+            either = true;
+        } else if digits == word.len() && (4..=6).contains(&digits)
+            || is_lettered_code(word)
+            || is_split_code(word)
+        {
             code = true;
-            house |= digits == 4 && placed;
         } else {
             house |= digits <= 4 && word.len() <= 7 && placed;
         }
     }
     if odd > 0 || capitals == 0 {
         return 0;
+    }
+    if either && house {
+        code = true;
+    } else if either {
+        house = true;
     }
     match (street, house, code, capitals) {
         (true, true, true, _) => 75,
@@ -52,6 +77,38 @@ pub(super) fn judge(value: &[u8]) -> u8 {
         (true, true, false, 1) if words <= 4 => 50,
         (true, true, false, _) => 30,
         (false, true, true, 2..) if value.contains(&b',') || value.contains(&b'\n') => 40,
+        _ => 0,
+    }
+}
+
+/// Portuguese, Polish and Brazilian codes.
+fn is_split_code(word: &[u8]) -> bool {
+    let at = |place: usize| word.get(place) == Some(&b'-');
+    let digits = word.iter().filter(|b| b.is_ascii_digit()).count();
+    digits + 1 == word.len() && matches!(word.len(), 6 if at(2))
+        || matches!(word.len(), 8 if at(4))
+        || matches!(word.len(), 9 if at(5))
+}
+
+/// Confidence that a value is an address of Japan, which goes from the large to the small: a postal mark and its code,
+/// a prefecture, a town or ward, numbers.
+pub(super) fn judge_japanese(value: &[u8]) -> u8 {
+    let Ok(text) = std::str::from_utf8(value) else { return 0 };
+    if !(12..=ADDRESS_BYTES_MAX * 2).contains(&value.len()) || text.contains('\n') && text.lines().count() > 4
+    {
+        return 0;
+    }
+    let marked = text.strip_prefix('〒').is_some_and(|rest| {
+        rest.trim_start().bytes().take_while(|b| b.is_ascii_digit() || *b == b'-').count() >= 7
+    });
+    let begins =
+        text.trim_start_matches(|c: char| c == '〒' || c == '-' || c.is_ascii_digit() || c.is_whitespace());
+    let prefecture = PREFECTURES.iter().find_map(|name| begins.strip_prefix(name));
+    let town = prefecture.unwrap_or(begins).find(['市', '区', '町', '村', '郡']);
+    match (prefecture, town, marked) {
+        (Some(_), Some(_), _) => 80,
+        (_, Some(_), true) => 75,
+        (Some(_), _, true) => 70,
         _ => 0,
     }
 }
@@ -107,7 +164,7 @@ pub(super) fn find(text: &[u8], mut found: impl FnMut(Range<usize>)) {
             (number, street) = (None, None);
             continue;
         }
-        let is_street = is_street_word(word);
+        let is_street = street_word(word) != Street::No;
         if let (Some(start), true, true) = (number, is_street, between > 0) {
             found(start..range.end);
             (number, street) = (None, None);
@@ -126,6 +183,56 @@ fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 128 || matches!(byte, b'-' | b'\'' | b'/')
 }
 
+/// All 47, with what they are.
+const PREFECTURES: &[&str] = &[
+    "北海道",
+    "青森県",
+    "岩手県",
+    "宮城県",
+    "秋田県",
+    "山形県",
+    "福島県",
+    "茨城県",
+    "栃木県",
+    "群馬県",
+    "埼玉県",
+    "千葉県",
+    "東京都",
+    "神奈川県",
+    "新潟県",
+    "富山県",
+    "石川県",
+    "福井県",
+    "山梨県",
+    "長野県",
+    "岐阜県",
+    "静岡県",
+    "愛知県",
+    "三重県",
+    "滋賀県",
+    "京都府",
+    "大阪府",
+    "兵庫県",
+    "奈良県",
+    "和歌山県",
+    "鳥取県",
+    "島根県",
+    "岡山県",
+    "広島県",
+    "山口県",
+    "徳島県",
+    "香川県",
+    "愛媛県",
+    "高知県",
+    "福岡県",
+    "佐賀県",
+    "長崎県",
+    "熊本県",
+    "大分県",
+    "宮崎県",
+    "鹿児島県",
+    "沖縄県",
+];
 const ADDRESS_BYTES_MAX: usize = 160;
 const WORDS_MAX: u32 = 18;
 const SMALL_WORDS_MAX: u32 = 4;
@@ -150,6 +257,11 @@ mod tests {
             "Franz-Josef-Werner-Gasse 2/6, 75458 Paderborn",
             "425 James Unions Suite 387, South Markville, IL 13079",
             "10 Downing Street, London SW1A 2AA",
+            "4521 Maple Street",
+            "Avenida Brasil, 1500, Belo Horizonte - MG, 30140-001",
+            "Rua do Almada 212, 4050-032 Porto",
+            "12, Residency Road, Bengaluru - 560025",
+            "Park Lane 12, Dover",
         ] {
             assert!(judge(address.as_bytes()) >= 50, "{address}: {}", judge(address.as_bytes()));
         }
@@ -169,8 +281,26 @@ mod tests {
             "order 4975002924966824",
             "SELECT 1 FROM t WHERE place = 'Park'",
             "Chapter 12 The End of the Road",
+            "Garden Hose 1200",
+            "Mountain Bike 2900",
+            "Lake Kayak 12",
         ] {
             assert!(judge(text.as_bytes()) < 50, "{text}: {}", judge(text.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn addresses_of_japan_are_known() {
+        for address in [
+            "〒100-0001 東京都千代田区千代田1-1",
+            "大阪府大阪市北区梅田3-1-3",
+            "〒600-8216 下京区東塩小路町721",
+        ] {
+            assert!(judge_japanese(address.as_bytes()) >= 50, "{address}");
+        }
+        for text in ["東京都の天気", "注文番号 12345678", "〒", "北海道産じゃがいも 10kg", "第3四半期の売上"]
+        {
+            assert_eq!(judge_japanese(text.as_bytes()), 0, "{text}");
         }
     }
 

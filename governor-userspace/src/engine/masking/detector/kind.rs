@@ -185,6 +185,8 @@ kinds! {
     InText "in_text" Other,
     InDocument "in_document" Other,
     ByName "by_name" Other,
+    // Numbers of kinds are written into the catalogue of findings: new ones come last.
+    BrCnpj "br_cnpj" NationalId,
 }
 
 /// The first number that operators' detectors get.

@@ -239,11 +239,18 @@ impl Detectors {
             }
             return;
         }
+        let is_japanese = names::begins_japanese(value);
         if signs.digits == 0
-            && (signs.has_blank() && signs.has_capital() || deep)
+            && (signs.has_blank() && signs.has_capital() || deep || is_japanese)
             && let Some((kind, confidence)) = names::look(value).name
         {
             put(kind.into(), kind.category(), confidence);
+        }
+        if is_japanese && signs.digits > 0 {
+            let confidence = address::judge_japanese(value);
+            if confidence > 0 {
+                put(Kind::Address.into(), Category::Address, confidence);
+            }
         }
         // A key in PEM and the stripe of a card have blanks, and begin like nothing else.
         let is_key = value.starts_with(b"-----BEGIN ") || value.starts_with(b"%B");

@@ -82,7 +82,8 @@ static ELEVEN: &[Number] = &[
     number(Phone, 50, phone_eleven),
     number(RuSnils, 48, europe::ru_snils),
     number(HrOib, 45, europe::hr_oib),
-    number(ArCuit, 45, america::ar_cuit),
+    // Eight beginnings of a hundred, and a check digit.
+    number(ArCuit, 60, ar_cuit_digits),
 ];
 static TWELVE: &[Number] = &[
     number(RuInn, 60, europe::ru_inn),
@@ -101,7 +102,7 @@ static THIRTEEN: &[Number] = &[
     number(ThId, 45, asia::th_id),
     number(KrRrn, 20, |value| matches!(value.get(6), Some(b'1'..=b'8')) && id::kr_rrn(value)),
 ];
-static FOURTEEN: &[Number] = &[number(PaymentCard, 90, is_card)];
+static FOURTEEN: &[Number] = &[number(PaymentCard, 90, is_card), number(BrCnpj, 85, america::br_cnpj_digits)];
 static FIFTEEN: &[Number] = &[
     number(FrInsee, 97, |value| {
         matches!(value.first(), Some(b'1' | b'2' | b'3' | b'7' | b'8')) && id::fr_insee(value)
@@ -123,6 +124,11 @@ fn is_card(value: &[u8]) -> bool {
 
 fn is_cn_resident_id(value: &[u8]) -> bool {
     matches!(value.get(6..8), Some(b"19" | b"20")) && !value.starts_with(b"0") && id::cn_resident_id(value)
+}
+
+fn ar_cuit_digits(value: &[u8]) -> bool {
+    matches!(value, [b'2', b'0' | b'3'..=b'7', ..] | [b'3', b'0' | b'3' | b'4', ..])
+        && america::ar_cuit(value)
 }
 
 /// British and German mobile numbers with their trunk prefix.

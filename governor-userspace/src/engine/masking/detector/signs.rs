@@ -84,8 +84,21 @@ pub(super) fn plain(value: &[u8], signs: &Signs) -> Option<Plain> {
             let year = [y1, y2, y3, y4].iter().fold(0, |year, b| year * 10 + u16::from(*b - b'0'));
             let month = (m1 - b'0') * 10 + (m2 - b'0');
             let day = (d1 - b'0') * 10 + (d2 - b'0');
-            let ends = matches!(rest.first(), None | Some(b' ' | b'T'));
+            let ends = rest.is_empty() || is_time(rest);
             (ends && (1..=12).contains(&month) && (1..=31).contains(&day))
+                .then_some(Plain::Date { year, has_time: !rest.is_empty() })
+        }
+        // The day or the month first, and the year last: `27.10.2024`, `10/27/2024`.
+        [a1, a2, mark @ (b'.' | b'/' | b'-'), b1, b2, again, y1, y2, y3, y4, rest @ ..]
+            if mark == again
+                && signs.digits >= 8
+                && [a1, a2, b1, b2, y1, y2, y3, y4].iter().all(|b| b.is_ascii_digit()) =>
+        {
+            let year = [y1, y2, y3, y4].iter().fold(0, |year, b| year * 10 + u16::from(*b - b'0'));
+            let (a, b) = ((a1 - b'0') * 10 + (a2 - b'0'), (b1 - b'0') * 10 + (b2 - b'0'));
+            let ends = rest.is_empty() || is_time(rest);
+            let is_day = (1..=31).contains(&a) && (1..=31).contains(&b) && a.min(b) <= 12;
+            (ends && is_day && (1800..=2199).contains(&year))
                 .then_some(Plain::Date { year, has_time: !rest.is_empty() })
         }
         _ if signs.digits + 1 == value.len() && signs.is_digits_and_marks() && value.contains(&b'.') => {
@@ -103,6 +116,32 @@ pub(super) fn plain(value: &[u8], signs: &Signs) -> Option<Plain> {
         }
         _ => None,
     }
+}
+
+/// A time and nothing else stands behind a date: ` 06:14:12.25+02`, `T06:14Z`. Text that begins with a date is text.
+fn is_time(rest: &[u8]) -> bool {
+    let [b' ' | b'T', h1, h2, b':', m1, m2, rest @ ..] = rest else { return false };
+    let mut rest = rest;
+    if let [b':', s1, s2, behind @ ..] = rest {
+        if !(s1.is_ascii_digit() && s2.is_ascii_digit()) {
+            return false;
+        }
+        rest = behind;
+        if let [b'.' | b',', behind @ ..] = rest {
+            let digits = behind.iter().take_while(|b| b.is_ascii_digit()).count().min(9);
+            rest = behind.get(digits..).unwrap_or(&[]);
+        }
+    }
+    let zone = rest.strip_prefix(b" ").unwrap_or(rest);
+    let is_zone = match zone {
+        [] => rest.is_empty(),
+        b"Z" | b"UTC" | b"GMT" | b"AM" | b"PM" | b"am" | b"pm" => true,
+        [b'+' | b'-', offset @ ..] => {
+            (2..=8).contains(&offset.len()) && offset.iter().all(|b| b.is_ascii_digit() || *b == b':')
+        }
+        _ => false,
+    };
+    is_zone && [h1, h2, m1, m2].iter().all(|b| b.is_ascii_digit())
 }
 
 #[expect(
@@ -155,6 +194,17 @@ mod tests {
         let form = |value: &str| plain(value.as_bytes(), &Signs::of(value.as_bytes()));
         assert_eq!(form("1966-10-10"), Some(Plain::Date { year: 1966, has_time: false }));
         assert_eq!(form("2022-01-11 06:14:12"), Some(Plain::Date { year: 2022, has_time: true }));
+        for time in
+            ["06:14", "06:14:12+02", "06:14:12.250114+00", "06:14:12,5 UTC", "06:14:12-05:30", "06:14 PM"]
+        {
+            let expected = Some(Plain::Date { year: 2022, has_time: true });
+            assert_eq!(form(&format!("2022-01-11 {time}")), expected, "{time}");
+            assert_eq!(form(&format!("2022-01-11T{time}")), expected, "{time}");
+        }
+        assert_eq!(form("19.07.1978"), Some(Plain::Date { year: 1978, has_time: false }));
+        assert_eq!(form("07/19/1978"), Some(Plain::Date { year: 1978, has_time: false }));
+        assert_eq!(form("19.07-1978"), None);
+        assert_eq!(form("13.14.1978"), None);
         assert_eq!(form("5918.68"), Some(Plain::Decimal));
         assert_eq!(form("-5918.6"), None);
         assert_eq!(form("d2f322a4-47fd-440d-9d2e-53b551a90266"), Some(Plain::Uuid));
@@ -162,6 +212,10 @@ mod tests {
         for value in [
             "1966-13-10",
             "1966-10-10x",
+            "1966-10-10 bob@example.org",
+            "2024-10-27 06:14:12 +44 7921 737441",
+            "2024-10-27 06:14:12.25 x",
+            "2024-10-27 ",
             "415-252-9165",
             "f3ER5725+Ws3tJm5H4J41eHZ83iR12FFwJdK/P7B",
             "79927398713",

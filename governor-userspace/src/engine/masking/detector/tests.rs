@@ -132,7 +132,10 @@ fn check_digits_select_about_one_in_their_base() {
         (b'A'..=b'Z').filter(|&l| category(&format!("87654321{}", l as char)) == Some(NationalId)).count();
     assert_eq!(letters, 1);
     for body in ["2345 6789 013", "9876 5432 101", "3000 1000 555"] {
-        assert_eq!(complete(body, |number| category(number) == Some(NationalId)).len(), 1, "{body}");
+        let is_aadhaar = |number: &str| {
+            DETECTORS.detect(number.as_bytes()).is_some_and(|found| found.detector == Kind::InAadhaar.into())
+        };
+        assert_eq!(complete(body, is_aadhaar).len(), 1, "{body}");
     }
     for body in ["111444777", "123456789", "987654321"] {
         let count = (0..100).filter(|c| category(&format!("{body}{c:02}")) == Some(NationalId)).count();
@@ -252,6 +255,14 @@ fn text_shows_where_values_stand() {
         ]
     );
     assert_eq!(found("<a@b.com>,(c@d.org)").len(), 2);
+    // A date in front is no reason to look no further.
+    assert_eq!(found("2024-10-27 mail to bob@example.org"), [("bob@example.org", Email)]);
+    assert_eq!(found("27.10.2024 SSN is 219-09-9999"), [("219-09-9999", NationalId)]);
+    // Twelve digits, fewer than any other country's.
+    assert_eq!(found("refund to NL91ABNA0417164300, thanks"), [("NL91ABNA0417164300", Iban)]);
+    assert_eq!(found("Erstattung auf NO9386011117947."), [("NO9386011117947", Iban)]);
+    assert_eq!(found("login from 14.28.10.98, thanks"), [("14.28.10.98", IpAddress)]);
+    assert_eq!(found("upgrade from 14.28.10.98 to 14.29.0.1"), []);
     assert_eq!(
         found("password: hunter22 and BSN 123456782"),
         [("hunter22", Credential), ("123456782", NationalId)]

@@ -8,7 +8,7 @@
 //! Linear: a candidate is bounded in length or can no longer be refused, and the search goes on behind
 //! the place where it began.
 
-use super::shapes::{Shape, card, email_fits, iban, iban_length};
+use super::shapes::{Shape, card, email_fits, iban, iban_length, is_ipv4};
 use super::starts::Starts;
 use super::{ShapeSet, Signs, first_look, set, single};
 use crate::engine::model::Category;
@@ -52,9 +52,10 @@ impl TextSearch {
         let shapes = shapes.iter().filter(|shape| shape.in_text && !shape.is_run()).map(|shape| {
             (shape.pattern, Finder::new(shape.pattern, shape.kind.category(), shape.check, false))
         });
-        let keywords = KEYWORDS
-            .iter()
-            .map(|(category, pattern)| (*pattern, Finder::new(pattern, *category, |_| true, true)));
+        let keywords = KEYWORDS.iter().map(|(category, pattern)| {
+            let check = if *category == Category::IpAddress { is_ipv4 } else { |_: &[u8]| true };
+            (*pattern, Finder::new(pattern, *category, check, true))
+        });
         let (mut secrets, mut alone) = (Vec::new(), Vec::new());
         let (mut anywhere, mut starts) = (Vec::new(), vec![CARD, IBAN]);
         for (pattern, finder) in shapes.chain(keywords) {
@@ -88,20 +89,15 @@ impl TextSearch {
             self.runs(text, out);
         }
         let patterns = first_look::may_match(text, signs);
-        if signs.digits < 14 && !patterns {
+        if !patterns {
             return;
         }
         let found = self.starts.find(text);
-        if signs.digits >= 14 {
-            if found & 1 != 0 {
-                self.cards(text, out);
-            }
-            if found & 2 != 0 {
-                self.ibans(text, out);
-            }
+        if found & 1 != 0 && signs.digits >= CARD_DIGITS_MIN {
+            self.cards(text, out);
         }
-        if !patterns {
-            return;
+        if found & 2 != 0 && signs.digits >= IBAN_DIGITS_MIN {
+            self.ibans(text, out);
         }
         // Asking whether any matches is several times cheaper than asking which.
         if first_look::may_hold_secret(text) && self.anywhere.is_match(text) {
@@ -326,6 +322,10 @@ fn starts_in_digit(text: &[u8], at: usize) -> bool {
 
 /// Shortest and longest run of letters and digits that is looked at: a Japanese or Irish number, a long wallet.
 const RUN_BYTES: std::ops::RangeInclusive<usize> = 8..=76;
+/// Shortest card, and the fewest digits that an IBAN has: `NL`, two digits, four letters, ten digits. Either is enough
+/// for the first look to let a text pass.
+const CARD_DIGITS_MIN: usize = 14;
+const IBAN_DIGITS_MIN: usize = 12;
 /// The one number without a letter that is looked for in text.
 const CN_RESIDENT_ID_BYTES: usize = 18;
 const CARD: &str = r"[2-6][0-9]{3}(?:[ -]?[0-9]){10,15}";
@@ -352,6 +352,10 @@ pub(super) const KEYWORDS: &[(Category, &str)] = &[
     (
         Category::BirthDate,
         r"(?i)\b(?:dob|d\.o\.b\.|born(?: on)?|birth ?date|date of birth|birthday|geboren(?: am)?|geburtsdatum|nee? le|date de naissance|fecha de nacimiento|nacido el|nata? il)(?: is| ist)?[ :=]{1,3}([0-3][0-9][-./][01][0-9][-./](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[-./][01][0-9][-./][0-3][0-9]|[01][0-9]/[0-3][0-9]/(?:19|20)[0-9]{2})",
+    ),
+    (
+        Category::IpAddress,
+        r"(?i)\b(?:ip(?:v4)?(?:[ -]address|[ -]adresse)?|(?:login|logged in|log-in|signed in|sign-in|connection|connected|requests?|access|accessed) from)(?: is| was)?[ :=]{1,3}([0-9]{1,3}(?:\.[0-9]{1,3}){3})",
     ),
     (
         Category::Passport,

@@ -105,6 +105,24 @@ fn one_check_digit_counts_when_nearly_all_pass() {
 }
 
 #[test]
+fn books_are_no_patients() {
+    // Each passes the check digit that health numbers and book numbers have in common.
+    let bare = ["0747532699", "0306406152", "0262033844", "0131103628", "0596517742", "0321125215"];
+    assert_eq!(judge("c1", &many(&bare, 40)), None);
+    let grouped = ["943 476 5919", "9434765919", "401 023 2137"];
+    assert_eq!(judge("c1", &many(&grouped, 40)).map(|v| v.1), Some("uk_nhs"));
+}
+
+#[test]
+fn few_values_that_all_pass_are_told() {
+    let numbers = ["111222333", "123456782", "512806937", "164092882", "486166491", "844583236"];
+    assert_eq!(judge("c1", &numbers), Some((NationalId, "nl_bsn")));
+    assert_eq!(judge("c1", &numbers[..5]), None);
+    let births = ["19.07.1978", "28.10.1948", "25.12.1959", "03/17/1983", "1936-02-01", "04-04-2001"];
+    assert_eq!(judge("c1", &births), Some((BirthDate, "birth_date")));
+}
+
+#[test]
 fn few_cards_among_texts_are_told_and_chance_is_not() {
     let mut notes = many(&["call later", "done", "refund sent"], 95);
     notes.extend(["4111111111111111"; 5]);

@@ -8,3 +8,4 @@ mod lifecycle;
 mod remains;
 mod sockets;
 mod stage;
+mod totals;

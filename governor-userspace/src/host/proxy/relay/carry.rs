@@ -5,6 +5,7 @@ use super::super::stream::Stream;
 use super::super::upstream;
 use super::super::worker::Work;
 use super::{Relay, step};
+use crate::engine::audit::AuditEvent;
 use crate::engine::session::{CloseReason, Input, Request, StopReason, TooMany};
 use crate::host::clock;
 use crate::host::telemetry::{CancelResult, RefusedReason};
@@ -39,6 +40,10 @@ impl Relay {
         }
         for record in self.actions.completions.drain(..) {
             self.observer.observe(&shared.metrics, &record);
+            if matches!(record.event, AuditEvent::SessionEnd(_)) {
+                self.last = Some(record);
+                continue;
+            }
             if let Err(error) = shared.ledger.append_lazy(&record) {
                 tracing::error!(%error, "cannot queue a completion record");
             }

@@ -38,7 +38,10 @@ impl Style {
         let row = view.row;
         let verdict = match (row.verdict.as_deref(), &*row.event) {
             (Some(verdict @ ("allow" | "deny" | "hold")), _) => verdict,
-            (_, "protocol_error" | "policy_refused" | "write_failed" | "tail_cut") => "error",
+            (
+                _,
+                "protocol_error" | "policy_refused" | "write_failed" | "tail_cut" | "completeness_mismatch",
+            ) => "error",
             _ => "·",
         };
         let (database, kind) = match row.is_statement() {

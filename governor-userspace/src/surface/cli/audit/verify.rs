@@ -81,6 +81,17 @@ fn print_text(dir: &Path, verification: &Verification, globals: &Globals) -> io:
     if summary.clock_steps_back > 0 {
         writeln!(out, "  the clock was set back {} times", summary.clock_steps_back)?;
     }
+    if let Some(sums) = &summary.completeness {
+        let connections = sums.clients.counted.connections;
+        writeln!(
+            out,
+            "  completeness: the last run's kernel counted {connections} captured connections; `governor audit completeness`"
+        )?;
+    }
+    match summary.completeness_mismatches {
+        0 => {}
+        n => writeln!(out, "  {red}{n} times{plain} the kernel's count and the records differed")?,
+    }
     for note in &summary.notes {
         writeln!(out, "  note: {note}")?;
     }

@@ -8,7 +8,11 @@
 
 mod family;
 mod given;
+mod given_more;
+mod japanese;
 mod words;
+
+pub(super) use japanese::begins as begins_japanese;
 
 use super::kind::Kind;
 use rustc_hash::FxHashMap;
@@ -27,6 +31,9 @@ pub(in crate::engine::masking) struct Look {
 /// Looks at a whole value: up to `WORDS_MAX` words of letters, in the order of a name.
 pub(in crate::engine::masking) fn look(value: &[u8]) -> Look {
     let mut look = Look::default();
+    if begins_japanese(value) {
+        return japanese::look(value);
+    }
     if value.len() > NAME_BYTES_MAX || value.len() < 2 || !value.iter().all(|&b| is_name_byte(b)) {
         return look;
     }
@@ -206,15 +213,30 @@ pub(in crate::engine::masking) fn find(text: &[u8], mut found: impl FnMut(Range<
     }
 }
 
-/// Whether the word (folded here) is what streets are called, alone or at the end of a longer word.
-pub(super) fn is_street_word(word: &[u8]) -> bool {
+/// What a word says about streets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Street {
+    No,
+    /// What streets are called, alone or at the end of a longer word; the name stands before it.
+    Last,
+    /// The same where the name follows: `calle`, `via`, `rue`, `ul.`
+    First,
+}
+
+/// Whether the word (folded here) is what streets are called.
+pub(super) fn street_word(word: &[u8]) -> Street {
     let mut folded = [0; WORD_BYTES_MAX];
-    let Some(folded) = fold(word, &mut folded) else { return false };
-    let known = |part: &[u8]| DICTIONARY.get(part).is_some_and(|flags| flags & STREET != 0);
-    let ends = folded.len() >= 6;
-    known(folded)
-        || ends
+    let Some(folded) = fold(word, &mut folded) else { return Street::No };
+    let flags = DICTIONARY.get(folded).copied().unwrap_or(0);
+    let has_end = || {
+        folded.len() >= 6
             && STREET_ENDS.iter().any(|end| folded.len() > end.len() + 2 && folded.ends_with(end.as_bytes()))
+    };
+    match () {
+        () if flags & STREET_FIRST != 0 => Street::First,
+        () if flags & STREET != 0 || has_end() => Street::Last,
+        () => Street::No,
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -325,6 +347,9 @@ static DICTIONARY: LazyLock<FxHashMap<&'static [u8], u16>> = LazyLock::new(|| {
     for list in given::GIVEN {
         add(list, GIVEN);
     }
+    for list in given_more::GIVEN {
+        add(list, GIVEN);
+    }
     for list in family::FAMILY {
         add(list, FAMILY);
     }
@@ -335,6 +360,7 @@ static DICTIONARY: LazyLock<FxHashMap<&'static [u8], u16>> = LazyLock::new(|| {
     add(words::PARTICLES, PARTICLE);
     add(words::ORGANISATION, ORGANISATION);
     add(words::STREETS, STREET);
+    add(words::STREETS_FIRST, STREET_FIRST);
     known
 });
 
@@ -348,11 +374,14 @@ const SUFFIX: u16 = 32;
 const PARTICLE: u16 = 64;
 const ORGANISATION: u16 = 128;
 const STREET: u16 = 256;
+const STREET_FIRST: u16 = 512;
 
 /// Ends of street names that are written in one word.
 const STREET_ENDS: &[&str] = &[
     "strasse", "str", "weg", "gasse", "platz", "allee", "ring", "damm", "ufer", "chaussee", "straat", "laan",
     "plein", "gracht", "kade", "singel", "dijk", "gatan", "gata", "vagen", "veien", "gade", "vej", "katu",
+    "vegen", "gaten", "alleen", "plassen", "torget", "stien", "grand", "torg", "straede", "stien", "tie",
+    "kuja", "polku",
 ];
 /// Longest word that is looked up.
 const WORD_BYTES_MAX: usize = 32;

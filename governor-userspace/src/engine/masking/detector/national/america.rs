@@ -129,3 +129,32 @@ pub(in crate::engine::masking::detector) fn vin(value: &[u8]) -> bool {
     let letters = value.iter().filter(|b| b.is_ascii_uppercase()).count();
     letters >= 3 && value.len() == 17 && value.get(8) == Some(&expected)
 }
+
+/// Brazil CNPJ: twelve digits (since 2026 letters too), two check digits modulo 11 over code points from `0`.
+pub(in crate::engine::masking::detector) fn br_cnpj(value: &[u8]) -> bool {
+    let mut places = [0_u32; 14];
+    let mut count = 0;
+    for byte in value.iter().filter(|b| b.is_ascii_alphanumeric()) {
+        let Some(place) = places.get_mut(count) else { return false };
+        *place = u32::from(byte.to_ascii_uppercase().wrapping_sub(b'0'));
+        count += 1;
+    }
+    let check = |checked: usize| {
+        // Weights 2 to 9 from the right, again and again.
+        let of = places.get(..checked).unwrap_or(&[]);
+        let sum: u32 = of.iter().rev().zip((2..=9).cycle()).map(|(place, weight)| place * weight).sum();
+        let rest = sum % 11;
+        places.get(checked) == Some(&(if rest < 2 { 0 } else { 11 - rest }))
+    };
+    count == 14 && places.iter().any(|place| Some(place) != places.first()) && check(12) && check(13)
+}
+
+/// The same with a letter in it.
+pub(in crate::engine::masking::detector) fn br_cnpj_lettered(value: &[u8]) -> bool {
+    value.iter().any(u8::is_ascii_uppercase) && br_cnpj(value)
+}
+
+/// The same without separators: fourteen digits are many things, and most firms have fewer than a thousand branches.
+pub(in crate::engine::masking::detector) fn br_cnpj_digits(value: &[u8]) -> bool {
+    value.get(8) == Some(&b'0') && br_cnpj(value)
+}

@@ -131,6 +131,15 @@ pub(super) const SHAPES: &[Shape] = &[
     ),
     // base64 of 30 random bytes: AWS secret keys and their like. A SHA-1 has no capitals.
     shape(K::SecretKeyBase64, Token, 70, false, r"[A-Za-z0-9/+]{40}", mixed_token),
+    // The same of 32, 48 or 64 bytes in the alphabet of URLs: tokens of sessions, keys of signatures.
+    shape(
+        K::SecretKeyBase64,
+        Token,
+        65,
+        false,
+        r"(?:[A-Za-z0-9_-]{43}|[A-Za-z0-9_-]{64}|[A-Za-z0-9_-]{86})",
+        random_token,
+    ),
     // base64 of 64 random bytes: keys of storage accounts.
     shape(K::AzureKey, Token, 75, false, r"[A-Za-z0-9/+]{86}==", mixed_token),
 ];
@@ -141,3 +150,18 @@ fn mixed_token(value: &[u8]) -> bool {
         && value.iter().any(u8::is_ascii_lowercase)
         && value.iter().filter(|b| b.is_ascii_digit()).count() > 1
 }
+
+/// Random letters change between large, small and digits at nearly two places of three; words, and names made of
+/// words, at fewer than one of three.
+fn random_token(value: &[u8]) -> bool {
+    let class = |byte: u8| match byte {
+        b'A'..=b'Z' => 1,
+        b'a'..=b'z' => 2,
+        b'0'..=b'9' => 3,
+        _ => 4,
+    };
+    let changes = value.windows(2).filter(|two| matches!(two, [a, b] if class(*a) != class(*b))).count();
+    mixed_token(value) && changes * 100 >= value.len() * RANDOM_CHANGES_PERCENT_MIN
+}
+
+const RANDOM_CHANGES_PERCENT_MIN: usize = 45;

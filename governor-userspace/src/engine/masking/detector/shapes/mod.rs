@@ -15,6 +15,8 @@ mod places;
 
 pub(super) use money::{card, card_digits, email_fits, iban, iban_length, us_routing_number};
 
+pub(super) use places::is_ipv4;
+
 use super::kind::Kind;
 
 /// Which first look a shape passes, so that a value meets few patterns.

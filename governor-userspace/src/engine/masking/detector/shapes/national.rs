@@ -15,7 +15,9 @@ pub(super) const SHAPES: &[Shape] = &[
         r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]",
         id::uk_nino,
     ),
-    shape(K::UkNhs, Id, 75, false, r"[0-9]{3}[ -][0-9]{3}[ -][0-9]{4}", europe::uk_nhs),
+    // Written with blanks as its issuer does, and passing its check, it is hardly a phone of North America.
+    shape(K::UkNhs, Id, 82, false, r"[0-9]{3} [0-9]{3} [0-9]{4}", europe::uk_nhs),
+    shape(K::UkNhs, Id, 75, false, r"[0-9]{3}-[0-9]{3}-[0-9]{4}", europe::uk_nhs),
     shape(
         K::UkDrivingLicence,
         Id,
@@ -74,7 +76,8 @@ pub(super) const SHAPES: &[Shape] = &[
     shape(K::NoFodselsnummer, Id, 90, true, r"[0-9]{6} [0-9]{5}", id::no_fodselsnummer),
     shape(K::FiHetu, Id, 95, true, r"[0-9]{6}[-+A-FU-Y][0-9]{3}[0-9A-Y]", id::fi_hetu),
     shape(K::IsKennitala, Id, 90, true, r"[0-7][0-9][01][0-9]{3}-[0-9]{3}[890]", europe::is_kennitala),
-    shape(K::DkCpr, Id, 60, false, r"[0-3][0-9][01][0-9]{3}-[0-9]{4}", europe::dk_cpr),
+    // A German area code of six digits (03…) is never a day and a month.
+    shape(K::DkCpr, Id, 75, false, r"[0-3][0-9][01][0-9]{3}-[0-9]{4}", europe::dk_cpr),
     shape(K::PlNip, Id, 80, true, r"[1-9][0-9]{2}-[0-9]{3}-[0-9]{2}-[0-9]{2}", europe::pl_nip),
     shape(K::PlNip, Id, 80, true, r"[1-9][0-9]{2}-[0-9]{2}-[0-9]{2}-[0-9]{3}", europe::pl_nip),
     shape(K::CzRodneCislo, Id, 90, true, r"[0-9]{2}[0-8][0-9][0-3][0-9]/[0-9]{4}", europe::cz_rodne_cislo),
@@ -84,6 +87,16 @@ pub(super) const SHAPES: &[Shape] = &[
     shape(K::UsSsn, Id, 60, false, r"[0-9]{3} [0-9]{2} [0-9]{4}", id::us_ssn),
     shape(K::UsItin, Id, 85, true, r"9[0-9]{2}-[5-9][0-9]-[0-9]{4}", america::us_itin),
     shape(K::CaSin, Id, 80, true, r"[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}", america::ca_sin),
+    shape(K::BrCnpj, Id, 98, true, r"[0-9]{2}\.[0-9]{3}\.[0-9]{3}/[0-9]{4}-[0-9]{2}", america::br_cnpj),
+    // Given out since 2026.
+    shape(
+        K::BrCnpj,
+        Id,
+        98,
+        false,
+        r"[0-9A-Z]{2}\.[0-9A-Z]{3}\.[0-9A-Z]{3}/[0-9A-Z]{4}-[0-9]{2}",
+        america::br_cnpj_lettered,
+    ),
     shape(K::BrCpf, Id, 98, true, r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", id::br_cpf),
     shape(
         K::MxCurp,
@@ -112,7 +125,8 @@ pub(super) const SHAPES: &[Shape] = &[
     ),
     shape(K::HkId, Id, 95, true, r"[A-Z]{1,2}[0-9]{6}\([0-9A]\)", asia::hk_id),
     shape(K::TwId, Id, 85, true, r"[A-Z][1289][0-9]{8}", asia::tw_id),
-    shape(K::JpMyNumber, Id, 45, false, r"[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}", asia::jp_my_number),
+    // Twelve digits in fours with a check digit are an identity number of Japan or of India.
+    shape(K::JpMyNumber, Id, 55, false, r"[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}", asia::jp_my_number),
     shape(K::KrRrn, Id, 80, true, r"[0-9]{6}-[1-8][0-9]{6}", id::kr_rrn),
     shape(K::SgNric, Id, 95, true, r"[STFG][0-9]{7}[A-Z]", id::sg_nric),
     shape(K::MyNric, Id, 80, true, r"[0-9]{2}[01][0-9][0-3][0-9]-[0-9]{2}-[0-9]{4}", asia::my_nric),
@@ -130,7 +144,7 @@ pub(super) const SHAPES: &[Shape] = &[
         always,
     ),
     shape(K::UsDea, Id, 85, true, r"[ABCDEFGHJKLMPRSTUX][A-Z9][0-9]{7}", america::us_dea),
-    shape(K::MedicalRecord, Id, 85, true, r"MRN[-#]?[0-9]{7,10}", always),
+    shape(K::MedicalRecord, Id, 85, true, r"MRN[-# ]?[0-9]{7,10}", always),
     shape(K::IcdCode, Id, 30, false, r"[A-TV-Z][0-9][0-9AB](?:\.[0-9A-Z]{1,4})?", always),
     // Documents and vehicles. Serial numbers of passports have no telling shape: they need their column.
     shape(K::PassportMrz, Token, 98, false, r"P[A-Z<][A-Z<]{3}[A-Z<]{20,39}", europe::mrz_names),
@@ -148,12 +162,21 @@ pub(super) const SHAPES: &[Shape] = &[
     shape(K::Passport, Id, 25, false, r"[A-Z][0-9]{7,8}", always),
     shape(K::Passport, Id, 25, false, r"[0-9]{2}[A-Z]{2}[0-9]{5}", always),
     shape(K::Passport, Id, 25, false, r"[A-Z]{2,3}[0-9]{6,7}", always),
+    // Florida, Illinois and Wisconsin group theirs: a letter and eleven digits or more.
+    shape(
+        K::DrivingLicence,
+        Id,
+        55,
+        false,
+        r"[A-Z][0-9]{3}-[0-9]{4}-[0-9]{4}(?:-[0-9]{2})?|[A-Z][0-9]{3}-[0-9]{3}-[0-9]{2}-[0-9]{3}-[0-9]",
+        always,
+    ),
     shape(
         K::DrivingLicence,
         Id,
         25,
         false,
-        r"[A-Z][0-9]{7,14}|[A-Z]{2}[0-9]{5,7}[A-Z]?|[A-Z][0-9]{3}-[0-9]{4}-[0-9]{4}|[A-Z][0-9A-Z]{10}",
+        r"[A-Z][0-9]{7,14}|[A-Z]{2}[0-9]{5,7}[A-Z]?|[A-Z][0-9A-Z]{10}",
         always,
     ),
 ];

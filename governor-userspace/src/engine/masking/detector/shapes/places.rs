@@ -34,7 +34,17 @@ pub(super) const SHAPES: &[Shape] = &[
         r"(?:\(0[0-9]{1,5}\)|0[1-9][0-9]{0,4}) ?[ /.-] ?[0-9]{3,8}(?:[ .-][0-9]{2,6}){0,3}",
         phone_national,
     ),
-    shape(K::Phone, Id, 70, false, r"\([1-9][0-9]\) ?9?[0-9]{4}-[0-9]{4}", always),
+    shape(K::Phone, Id, 70, false, r"\([1-9][0-9]\) ?9?[0-9]{4}[ -][0-9]{4}", always),
+    // A trunk prefix that stands apart, as in Turkey.
+    shape(K::Phone, Id, 75, false, r"0 ?\([2-9][0-9]{2}\) ?[0-9]{3} ?[0-9]{2} ?[0-9]{2}", always),
+    shape(K::Phone, Id, 70, false, r"0 [2-9][0-9]{2} [0-9]{3} [0-9]{2} ?[0-9]{2}", always),
+    // Groups in which nothing else is written: Brazil and Mexico, Poland and Switzerland, Italian mobiles, Norwegian ones.
+    shape(K::Phone, Id, 60, false, r"[1-9][0-9] 9?[0-9]{4}[ -][0-9]{4}", always),
+    shape(K::Phone, Id, 60, false, r"[1-9][0-9] [0-9]{3} [0-9]{2} [0-9]{2}", always),
+    shape(K::Phone, Id, 55, false, r"3[2-9][0-9] [0-9]{6,7}", always),
+    shape(K::Phone, Id, 55, false, r"[49][0-9]{2} [0-9]{2} [0-9]{3}", always),
+    // Four pairs are Danish or Norwegian, but for rows of rising numbers.
+    shape(K::Phone, Id, 52, false, r"[2-9][0-9](?: [0-9]{2}){3}", not_rising),
     shape(K::Phone, Id, 50, false, r"[5-9][0-9]{2} [0-9]{3} [0-9]{3}", not_round),
     shape(K::Phone, Id, 60, false, r"[6-9][0-9]{2}(?: [0-9]{2}){3}", always),
     shape(K::Imei, Id, 75, false, r"[0-9]{2}-[0-9]{6}-[0-9]{6}-[0-9]", |value| luhn(&digits(value))),
@@ -94,6 +104,15 @@ pub(super) const SHAPES: &[Shape] = &[
         has_digit_before_comma,
     ),
     shape(K::Address, Place, 60, false, r"[^\n,]+ [0-9][^\n,]*, [0-9]{5} [^\n,0-9]+", always),
+    // A name, its number, and a town behind its code: most of Europe.
+    shape(
+        K::Address,
+        Place,
+        60,
+        false,
+        r"[A-Z\xc3-\xd0][^\n,0-9]+ [0-9]{1,4}[A-Za-z]?(?:/[0-9]{1,4})?, (?:[A-Z]{1,2}-)?(?:[0-9]{4}|[0-9]{3} [0-9]{2}|[0-9]{2}-[0-9]{3}|[0-9]{4}-[0-9]{3}) [A-Z\xc3-\xd0][^\n,0-9]+",
+        no_day,
+    ),
     shape(K::Address, Place, 60, false, r"[0-9]{1,4}[A-Za-z]?,? [^\n,]+[,\n] ?[0-9]{5} [^\n,0-9]+", always),
 ];
 
@@ -107,6 +126,17 @@ fn phone_national(value: &[u8]) -> bool {
 
 fn not_round(value: &[u8]) -> bool {
     !value.ends_with(b"000")
+}
+
+/// Pairs that rise are a draw or a list.
+fn not_rising(value: &[u8]) -> bool {
+    let mut pairs = value.split(|&b| b == b' ').map(|pair| digits(pair));
+    let mut last = pairs.next();
+    !pairs.all(|pair| {
+        let rises = last.as_deref() < Some(&*pair);
+        last = Some(pair);
+        rises
+    })
 }
 
 fn has_hex_letter(value: &[u8]) -> bool {
@@ -124,6 +154,10 @@ fn ipv4_small(value: &[u8]) -> bool {
     octets(value).is_some()
 }
 
+pub(in crate::engine::masking::detector) fn is_ipv4(value: &[u8]) -> bool {
+    octets(value).is_some()
+}
+
 fn octets(value: &[u8]) -> Option<[u8; 4]> {
     let ip = std::str::from_utf8(value).ok()?.parse::<std::net::Ipv4Addr>().ok()?;
     let octets = ip.octets();
@@ -137,6 +171,12 @@ fn ipv6(value: &[u8]) -> bool {
             .ok()
             .and_then(|text| text.parse::<std::net::Ipv6Addr>().ok())
             .is_some_and(|ip| !ip.is_loopback() && !ip.is_unspecified())
+}
+
+/// A day of a month before a year has the same form: `March 12, 2024 Monday`.
+fn no_day(value: &[u8]) -> bool {
+    let code = value.iter().position(|&b| b == b',').and_then(|at| value.get(at + 2..at + 7));
+    !matches!(code, Some([b'1', b'9', ..] | [b'2', b'0', ..]) if code.is_some_and(|code| code.ends_with(b" ")))
 }
 
 fn has_digit_before_comma(value: &[u8]) -> bool {

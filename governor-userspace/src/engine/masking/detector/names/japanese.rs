@@ -1,0 +1,374 @@
+//! Names of Japan in their own script: a common family name, then a given name of one to three characters.
+//!
+//! Half of all Japanese have one of the names below. Other scripts without capitals and blanks between words
+//! (Chinese, Korean) have family names of one character, which are words too: they are not told here.
+
+use super::{Kind, Look};
+
+/// Begins with a character of Japanese or Chinese writing, or with the postal mark.
+pub(in crate::engine::masking::detector) fn begins(value: &[u8]) -> bool {
+    matches!(value.first(), Some(0xe3..=0xe9))
+}
+
+pub(super) fn look(value: &[u8]) -> Look {
+    let Ok(text) = std::str::from_utf8(value) else { return Look::default() };
+    if value.len() > NAME_BYTES_MAX || !text.chars().all(|c| is_letter(c) || is_blank(c)) {
+        return Look::default();
+    }
+    if ORGANISATION.iter().any(|word| text.contains(word)) {
+        return Look { name: None, organisation: true };
+    }
+    let name = |kind, confidence| Look { name: Some((kind, confidence)), organisation: false };
+    let has_given_length = |given: &str| (1..=3).contains(&given.chars().count());
+    let mut parts = text.split(is_blank).filter(|part| !part.is_empty());
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(family), Some(given), None) if FAMILY.contains(&family) && has_given_length(given) => {
+            name(Kind::PersonName, 75)
+        }
+        (Some(_), Some(given), None) if GIVEN.contains(&given) => name(Kind::PersonName, 45),
+        (Some(one), None, None) if FAMILY.contains(&one) => name(Kind::FamilyName, 30),
+        (Some(one), None, None) if GIVEN.contains(&one) => name(Kind::GivenName, 30),
+        (Some(one), None, None) => {
+            let given = FAMILY.iter().filter_map(|family| one.strip_prefix(family));
+            let mut given = given.filter(|given| has_given_length(given));
+            match given.next() {
+                Some(given) if GIVEN.contains(&given) => name(Kind::PersonName, 70),
+                // A family name and a word: a shop, a place.
+                Some(_) => name(Kind::PersonName, 30),
+                None => Look::default(),
+            }
+        }
+        _ => Look::default(),
+    }
+}
+
+/// Kanji, hiragana, katakana, and the mark that repeats a character.
+fn is_letter(c: char) -> bool {
+    matches!(c, '\u{3005}' | '\u{3041}'..='\u{30ff}' | '\u{4e00}'..='\u{9fff}')
+}
+
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\u{3000}')
+}
+
+const NAME_BYTES_MAX: usize = 32;
+
+const ORGANISATION: &[&str] = &[
+    "会社",
+    "商店",
+    "銀行",
+    "大学",
+    "病院",
+    "組合",
+    "財団",
+    "協会",
+    "工業",
+    "産業",
+    "製作所",
+    "学校",
+    "事務所",
+    "医院",
+    "研究所",
+    "ホテル",
+    "センター",
+    "グループ",
+];
+
+/// The most frequent ones.
+const FAMILY: &[&str] = &[
+    "佐藤",
+    "鈴木",
+    "高橋",
+    "田中",
+    "伊藤",
+    "渡辺",
+    "渡邊",
+    "渡部",
+    "山本",
+    "中村",
+    "小林",
+    "加藤",
+    "吉田",
+    "山田",
+    "佐々木",
+    "山口",
+    "松本",
+    "井上",
+    "木村",
+    "林",
+    "斎藤",
+    "斉藤",
+    "齋藤",
+    "清水",
+    "山崎",
+    "森",
+    "池田",
+    "橋本",
+    "阿部",
+    "石川",
+    "山下",
+    "中島",
+    "石井",
+    "小川",
+    "前田",
+    "岡田",
+    "長谷川",
+    "藤田",
+    "後藤",
+    "近藤",
+    "村上",
+    "遠藤",
+    "青木",
+    "坂本",
+    "福田",
+    "太田",
+    "西村",
+    "藤井",
+    "金子",
+    "岡本",
+    "藤原",
+    "中野",
+    "三浦",
+    "原田",
+    "松田",
+    "中川",
+    "中山",
+    "小野",
+    "田村",
+    "竹内",
+    "和田",
+    "石田",
+    "上田",
+    "森田",
+    "原",
+    "内田",
+    "柴田",
+    "酒井",
+    "宮崎",
+    "横山",
+    "高木",
+    "安藤",
+    "谷口",
+    "大野",
+    "丸山",
+    "今井",
+    "高田",
+    "藤本",
+    "武田",
+    "村田",
+    "上野",
+    "杉山",
+    "増田",
+    "平野",
+    "菅原",
+    "大塚",
+    "小島",
+    "久保",
+    "千葉",
+    "岩崎",
+    "松井",
+    "木下",
+    "野口",
+    "野村",
+    "松尾",
+    "菊地",
+    "佐野",
+    "杉本",
+    "新井",
+    "古川",
+    "浜田",
+    "菊池",
+    "市川",
+    "水野",
+    "小松",
+    "島田",
+    "高野",
+    "小山",
+    "五十嵐",
+    "川崎",
+    "樋口",
+    "永井",
+    "荒木",
+    "内藤",
+    "小池",
+    "望月",
+    "川口",
+    "吉川",
+    "大西",
+    "川村",
+    "大久保",
+    "片山",
+    "田口",
+    "西田",
+    "東",
+    "安田",
+    "平田",
+    "吉村",
+    "川上",
+    "本田",
+    "中田",
+    "熊谷",
+    "飯田",
+    "辻",
+    "関",
+    "矢野",
+    "岩田",
+    "久保田",
+    "土屋",
+    "秋山",
+    "福島",
+    "松下",
+    "岡",
+    "広瀬",
+    "須藤",
+    "川島",
+    "永田",
+    "小沢",
+    "大橋",
+    "服部",
+    "早川",
+    "松岡",
+    "大島",
+    "荒井",
+    "星野",
+    "桑原",
+    "馬場",
+    "片岡",
+    "松原",
+    "三宅",
+    "栗原",
+    "堀",
+    "浅野",
+    "中西",
+    "河野",
+    "黒田",
+    "石原",
+    "関口",
+];
+
+/// Common in several generations.
+const GIVEN: &[&str] = &[
+    "翔",
+    "蓮",
+    "大翔",
+    "湊",
+    "陽翔",
+    "悠真",
+    "律",
+    "樹",
+    "悠斗",
+    "大和",
+    "颯太",
+    "陸",
+    "拓海",
+    "大輝",
+    "翔太",
+    "健太",
+    "大輔",
+    "誠",
+    "直樹",
+    "哲也",
+    "健一",
+    "浩",
+    "剛",
+    "学",
+    "豊",
+    "茂",
+    "勇",
+    "清",
+    "正",
+    "実",
+    "隆",
+    "太郎",
+    "一郎",
+    "次郎",
+    "三郎",
+    "健",
+    "健二",
+    "和也",
+    "達也",
+    "拓也",
+    "翼",
+    "亮",
+    "圭",
+    "修",
+    "博",
+    "和夫",
+    "正男",
+    "幸雄",
+    "明",
+    "進",
+    "昭",
+    "勝",
+    "弘",
+    "恵",
+    "陽菜",
+    "葵",
+    "結衣",
+    "凛",
+    "芽依",
+    "美咲",
+    "愛",
+    "優花",
+    "七海",
+    "彩",
+    "舞",
+    "麻衣",
+    "愛美",
+    "恵美",
+    "由美子",
+    "真由美",
+    "智子",
+    "陽子",
+    "久美子",
+    "裕子",
+    "明美",
+    "恵子",
+    "幸子",
+    "和子",
+    "節子",
+    "洋子",
+    "美智子",
+    "京子",
+    "良子",
+    "文子",
+    "千代子",
+    "花子",
+    "直美",
+    "真理子",
+    "桜",
+    "さくら",
+    "ひなた",
+    "あおい",
+    "めい",
+    "ゆい",
+    "美羽",
+    "莉子",
+    "結菜",
+    "心春",
+    "遥",
+    "千尋",
+    "香織",
+    "純子",
+    "典子",
+    "由美",
+    "美穂",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_name_and_a_given_name_are_told_from_shops_and_words() {
+        let of = |text: &str| look(text.as_bytes()).name.map(|(_, confidence)| confidence);
+        for name in ["佐藤 健", "高橋\u{3000}花子", "山田太郎", "佐々木 希"] {
+            assert!(of(name).is_some_and(|confidence| confidence >= 50), "{name}");
+        }
+        for other in ["山本商店", "鈴木", "林業", "株式会社 田中", "こんにちは", "東京", "注文 確認済"]
+        {
+            assert!(of(other).is_none_or(|confidence| confidence < 50), "{other}");
+        }
+        assert!(look("株式会社 田中".as_bytes()).organisation);
+    }
+}
