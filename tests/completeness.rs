@@ -162,6 +162,9 @@ fn thousands_of_sessions_of_every_ending_are_accounted_for_to_the_byte() {
     for side in ["clients", "databases"] {
         let of = |path: &str| number(&run, &format!("/sums/{side}/{path}"));
         assert_eq!((of("pending"), of("open")), (0, 0), "{run:#}");
+        // The kernel's running sums say the same as its records, one by one.
+        assert_eq!(of("kernel_opened"), of("counted/connections"), "{side}");
+        assert_eq!(of("kernel_closed"), of("counted/connections"), "{side}");
         assert_eq!(
             of("counted/connections"),
             of("audited/connections") + of("refused/connections"),
@@ -274,6 +277,27 @@ fn connections_that_are_refused_before_a_session_are_accounted_for() {
     assert_eq!(number(&run, "/sums/clients/counted/connections"), 52, "{run:#}");
     let refused = number(&run, "/sums/clients/refused/connections");
     assert!(refused > 0 && refused < 50, "{run:#}");
+}
+
+#[test]
+fn what_ended_with_a_killed_agent_is_told_by_the_next() {
+    let mut site = Site::start().unwrap();
+    let mut held: Vec<_> = (0..3).map(|_| site.wire(Class::Service).unwrap()).collect();
+    for session in &mut held {
+        assert_eq!(wire::tags(&session.query("SELECT 1").unwrap()), "TDCZ");
+    }
+    site.governor.kill().unwrap();
+    drop(held);
+    site.governor.launch().unwrap();
+    site.psql(Class::Service, "SELECT 2").unwrap().ok().unwrap();
+    site.governor.stop().unwrap();
+    let (run, content) = completeness(&site.governor);
+    assert!(content, "{run:#}");
+    assert_eq!(number(&run, "/sums/before/client/connections"), 3, "{run:#}");
+    assert_eq!(number(&run, "/sums/before/database/connections"), 3, "{run:#}");
+    assert!(number(&run, "/sums/before/client/bytes_in") > 60, "{run:#}");
+    let said = site.governor.cli(&["audit", "completeness"]).unwrap().out();
+    assert!(said.contains("the agent before left 3 connections of clients"), "{said}");
 }
 
 /// A copy of a socket of another process, as root can have one: the first that fits.

@@ -7,3 +7,5 @@
 mod faults;
 #[path = "lifecycle/gaps.rs"]
 mod gaps;
+#[path = "lifecycle/upgrade.rs"]
+mod upgrade;

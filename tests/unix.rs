@@ -208,7 +208,7 @@ fn a_server_that_is_started_again_is_governed_again() {
             host.postgres.stop().unwrap();
             assert!(!host.socket().exists(), "a server that stops removes its socket");
         }
-        wait::until("the server's new start", wait::PATIENCE, || Ok(host.postgres.start_again().ok()))
+        wait::until("the server's new start", wait::PATIENCE, || Ok(host.postgres.start_as_before().ok()))
             .unwrap();
         host.wait_for_answers();
         let masked = host.psql(Class::Agent, "SELECT ssn FROM people WHERE id = 1;").ok().unwrap().out();
@@ -258,7 +258,7 @@ fn a_killed_governor_refuses_and_the_next_one_goes_on() {
     // A server that was started anew while nobody governed.
     host.governor.kill().unwrap();
     host.postgres.stop().unwrap();
-    host.postgres.start_again().unwrap();
+    host.postgres.start_as_before().unwrap();
     host.governor.launch().unwrap();
     let sessions = host.sessions();
     host.psql(Class::Service, "SELECT 1;").ok().unwrap();
@@ -515,7 +515,7 @@ fn other_permissions_than_the_servers_close_the_moment_before_governor() {
     let ask = |host: &Host| host.psql_as(Class::Service, Some("daemon"), &[], "SELECT 1;");
     ask(&host).ok().unwrap();
     host.postgres.stop().unwrap();
-    host.postgres.start_again().unwrap();
+    host.postgres.start_as_before().unwrap();
     // The server sets its own once more, on whatever is at its path.
     wait::until("the mode", wait::PATIENCE, || Ok(ask(&host).status.success().then_some(()))).unwrap();
     host.governor.stop().unwrap();
@@ -585,7 +585,7 @@ fn measure_the_moment_before_governor_and_the_cost_of_a_connection() {
     let mut client = process::spawn(python, libc::SIGKILL).unwrap();
     for _ in 0..rounds {
         host.postgres.stop().unwrap();
-        host.postgres.start_again().unwrap();
+        host.postgres.start_as_before().unwrap();
     }
     client.kill().unwrap();
     client.wait().unwrap();

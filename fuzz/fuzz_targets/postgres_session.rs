@@ -282,5 +282,6 @@ fn principal(class: Class) -> Principal {
         container: None,
         terminal: None,
         ancestors: vec![],
+        remote: None,
     }
 }

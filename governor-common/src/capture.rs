@@ -92,6 +92,25 @@ pub struct Settings {
     pub heartbeat_timeout_ns: u64,
     /// Not 0: one log line per decision of the connect hooks.
     pub debug_log: u32,
-    pub reserved: u32,
+    /// Value of the marker on this agent's own sockets: in an upgrade two agents mark sockets in one map.
+    pub mark: u32,
 }
 assert_layout!(Settings, 16, align 8);
+
+/// A port of one network namespace whose connections are steered to the agent when they arrive.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct InboundPort {
+    pub netns_cookie: u64,
+    /// Host order.
+    pub port: u32,
+    pub reserved: u32,
+}
+assert_layout!(InboundPort, 16, align 8);
+
+impl InboundPort {
+    #[inline(always)]
+    pub const fn new(netns_cookie: u64, port: u16) -> Self {
+        Self { netns_cookie, port: port as u32, reserved: 0 }
+    }
+}

@@ -57,6 +57,20 @@ counters! {
     TotalsFailed = "totals_failed",
     /// Raw TCP sockets that were not made.
     RawRefused = "raw_refused",
+    /// Arriving connections steered to the agent.
+    InboundSteered = "inbound_steered",
+    /// The agent's own connections to the server, let through to it.
+    InboundOwn = "inbound_own",
+    /// Arriving connections refused: heartbeat too old.
+    InboundRefusedHeartbeatStale = "inbound_refused_heartbeat_stale",
+    /// Arriving connections refused: listener gone.
+    InboundRefusedListenerGone = "inbound_refused_listener_gone",
+    /// Arriving connections that went to the server ungoverned, because the rule fails open.
+    InboundPassedOpen = "inbound_passed_open",
+    /// The agent's own connections that could not be noted, and so are steered back to it, which closes them.
+    InboundOwnFailed = "inbound_own_failed",
+    /// Accepted sockets of a server that show it the client instead of the agent.
+    ClientShown = "client_shown",
 }
 
 /// Number of elements of the counter array.

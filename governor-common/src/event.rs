@@ -41,6 +41,10 @@ pub enum EventCause {
     DeviceBound = 7,
     /// Somebody asked for a raw socket that carries TCP past the connect hooks.
     RawRefused = 8,
+    /// An arriving connection to a captured port, with a heartbeat that is too old. No process is known.
+    InboundHeartbeatStale = 9,
+    /// An arriving connection to a captured port, with no listener to steer it to. No process is known.
+    InboundListenerGone = 10,
 }
 
 impl EventCause {
@@ -55,6 +59,8 @@ impl EventCause {
             Self::PendingFailed => "pending_failed",
             Self::DeviceBound => "device_bound",
             Self::RawRefused => "raw_refused",
+            Self::InboundHeartbeatStale => "inbound_heartbeat_stale",
+            Self::InboundListenerGone => "inbound_listener_gone",
         }
     }
 
@@ -68,6 +74,8 @@ impl EventCause {
             6 => Self::PendingFailed,
             7 => Self::DeviceBound,
             8 => Self::RawRefused,
+            9 => Self::InboundHeartbeatStale,
+            10 => Self::InboundListenerGone,
             _ => return None,
         })
     }

@@ -69,3 +69,33 @@ pub struct FlowTuple {
     pub reserved: u32,
 }
 assert_layout!(FlowTuple, 48, align 8);
+
+/// One end of the agent's own connections to a server: source address and port, in a namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct UpstreamEnd {
+    pub netns_cookie: u64,
+    pub address: Address,
+    /// Host order.
+    pub port: u16,
+    pub reserved: [u16; 3],
+}
+assert_layout!(UpstreamEnd, 32, align 8);
+
+impl UpstreamEnd {
+    #[inline(always)]
+    pub const fn new(netns_cookie: u64, address: Address, port: u16) -> Self {
+        Self { netns_cookie, address, port, reserved: [0; 3] }
+    }
+}
+
+/// The client in whose name the agent connects: what the server is shown as its peer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShownClient {
+    pub address: Address,
+    /// Host order.
+    pub port: u16,
+    pub reserved: u16,
+}
+assert_layout!(ShownClient, 20, align 4);

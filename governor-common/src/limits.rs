@@ -20,6 +20,16 @@ pub const LISTENER_GROUPS_COUNT_MAX: u32 = 2048;
 /// Ports that only the agent may bind.
 pub const GUARDED_PORTS_COUNT_MAX: u32 = 8192;
 
+/// Ports of database servers of this host.
+pub const INBOUND_PORTS_COUNT_MAX: u32 = 1024;
+
+/// The agent's open connections to servers of this host: every session of a database host has one. Twice the ephemeral
+/// port range, and 100 bytes an entry; taken as needed. A connection beyond it is refused by the agent.
+pub const UPSTREAMS_COUNT_MAX: u32 = 65_536;
+
+/// Clients between the agent's `connect()` and the server's end of that connection.
+pub const CLIENTS_COUNT_MAX: u32 = 65_536;
+
 /// Events of about 90 bytes; a power of two and a multiple of the page size.
 pub const EVENTS_BYTES: u32 = 256 * 1024;
 

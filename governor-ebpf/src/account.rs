@@ -27,6 +27,9 @@ const STATE_FLAG: u32 = 1 << 2;
 /// Asks for the closing callback of one of the agent's sockets, and counts it as opened.
 #[inline(always)]
 pub fn watch(ctx: &SockOpsContext, role: u16) {
+    if role == FlowTotals::ROLE_UPSTREAM && !is_own(ctx) {
+        return;
+    }
     if ctx.set_cb_flags((ctx.cb_flags() | STATE_FLAG) as i32).is_err() {
         // It will never be told: the agent's number of connections is then larger than ours.
         emit::count(Counter::TotalsFailed);
@@ -46,9 +49,27 @@ pub fn is_upstream(socket: *mut c_void) -> bool {
     !unsafe { bpf_sk_storage_get(map_pointer(&maps::EXEMPT), socket, null_mut(), 0) }.is_null()
 }
 
+/// Whether the marker is that of the agent that loaded this program, and not of the one before or after it.
+#[inline(always)]
+fn is_own(ctx: &SockOpsContext) -> bool {
+    // SAFETY: a field of the context, which outlives the program.
+    let socket: *mut c_void = unsafe { (*ctx.ops).__bindgen_anon_2.sk.cast() };
+    if socket.is_null() {
+        return false;
+    }
+    // SAFETY: map and socket are valid; no value is created.
+    let mark: *mut u32 =
+        unsafe { bpf_sk_storage_get(map_pointer(&maps::EXEMPT), socket, null_mut(), 0) }.cast();
+    // SAFETY: checked for null; storage lives as long as the socket.
+    !mark.is_null() && maps::SETTINGS.get(0).is_some_and(|settings| settings.mark == unsafe { *mark })
+}
+
 /// A watched socket has closed. `flow` is that of an accepted one.
 #[inline(always)]
 pub fn closed(ctx: &SockOpsContext, flow: Option<&Flow>) {
+    if flow.is_none() && !is_own(ctx) {
+        return;
+    }
     let ops: *mut bpf_sock_ops = ctx.ops;
     // SAFETY: fields of the context, which outlives the program.
     let (bytes_received, bytes_acked, snd_nxt, snd_una) = unsafe {

@@ -4,7 +4,8 @@
 //!
 //! - [`redirect`]: `connect4`/`connect6` send a captured connection to the agent.
 //! - [`origin`]: `sock_ops` hands the flow to the agent's accepted socket; `getpeername` shows the
-//!   client the destination that it asked for.
+//!   client the destination that it asked for; `show_client` lets a server see the agent's client.
+//! - [`steer`]: `sk_lookup` sends connections that arrive for a captured server to the agent.
 //! - [`exempt`]: the agent's own sockets, and the ports that only it may bind.
 //! - [`account`]: what the agent's sockets carried, counted where the agent has no say.
 //! - [`create`]: refuses sockets that would carry TCP past the kernel's own.
@@ -21,9 +22,10 @@ mod maps;
 mod origin;
 mod process;
 mod redirect;
+mod steer;
 
-use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, sock_ops};
-use aya_ebpf::programs::{SockAddrContext, SockContext, SockOpsContext};
+use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, sk_lookup, sock_ops};
+use aya_ebpf::programs::{SkLookupContext, SockAddrContext, SockContext, SockOpsContext};
 
 #[cgroup_sock_addr(connect4)]
 pub fn connect4(ctx: SockAddrContext) -> i32 {
@@ -63,6 +65,16 @@ pub fn hand_over(ctx: SockOpsContext) -> u32 {
 #[cgroup_sock(sock_create)]
 pub fn create_socket(ctx: SockContext) -> i32 {
     create::socket(&ctx)
+}
+
+#[sock_ops]
+pub fn show_client(ctx: SockOpsContext) -> u32 {
+    origin::show_client(&ctx)
+}
+
+#[sk_lookup]
+pub fn steer(ctx: SkLookupContext) -> u32 {
+    steer::steer(&ctx)
 }
 
 #[cfg(not(test))]

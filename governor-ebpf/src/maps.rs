@@ -11,10 +11,10 @@ use aya_ebpf::maps::{
     Array, CgroupStorage, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, SockHash,
 };
 use governor_common::capture::{
-    Attachment, GuardedPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings,
+    Attachment, GuardedPort, InboundPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings,
 };
 use governor_common::counter::COUNTERS_COUNT;
-use governor_common::flow::{Flow, FlowTuple};
+use governor_common::flow::{Flow, FlowTuple, ShownClient, UpstreamEnd};
 use governor_common::limits;
 use governor_common::totals::{Totals, TotalsKey};
 
@@ -79,3 +79,35 @@ pub static FLOW_TOTALS: RingBuf = RingBuf::with_byte_size(limits::FLOW_TOTALS_BY
 #[map]
 pub static TOTALS: PerCpuHashMap<TotalsKey, Totals> =
     PerCpuHashMap::with_max_entries(limits::LISTENERS_COUNT_MAX, BPF_F_NO_PREALLOC);
+/// Netns cookie of the namespace that `steer` is attached to, which it cannot ask for. Agent writes before attaching;
+/// `steer` reads. One element.
+#[map]
+pub static INBOUND_NAMESPACE: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Ports of servers in this host's namespaces. Agent writes; `steer`, connect hooks and `hand_over` read. Lives until
+/// detach.
+#[map]
+pub static INBOUND_PORTS: HashMap<InboundPort, Rule> =
+    HashMap::with_max_entries(limits::INBOUND_PORTS_COUNT_MAX, 0);
+
+/// The agent's listening sockets for arriving connections. Agent writes; `steer` reads; the kernel removes an entry the
+/// moment its socket closes. The group's slot is always 0.
+#[map]
+pub static INBOUND_LISTENERS: SockHash<ListenerKey> =
+    SockHash::with_max_entries(limits::LISTENER_GROUPS_COUNT_MAX, 0);
+
+/// The agent's own connections to captured servers. `hand_over` writes at the SYN of a marked socket and removes at its
+/// close; `steer` reads at the SYN and again at the handshake's last packet.
+#[map]
+pub static UPSTREAMS: HashMap<FlowTuple, u8> =
+    HashMap::with_max_entries(limits::UPSTREAMS_COUNT_MAX, BPF_F_NO_PREALLOC);
+
+/// In whose name the agent connects. Agent writes before `connect()`; `show_client` moves it to the server's socket;
+/// `hand_over` removes it when the agent's socket closes.
+#[map]
+pub static CLIENTS: HashMap<UpstreamEnd, ShownClient> =
+    HashMap::with_max_entries(limits::CLIENTS_COUNT_MAX, BPF_F_NO_PREALLOC);
+
+/// `show_client` writes on the server's accepted socket; getpeername hooks read. Dies with the socket.
+#[btf_map]
+pub static SHOWN: SkStorage<ShownClient> = SkStorage::new();

@@ -19,9 +19,10 @@ use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use aya_ebpf::programs::{SockAddrContext, SockOpsContext};
 use core::ffi::c_void;
 use core::ptr::{addr_of, addr_of_mut, null_mut, read_volatile, write_volatile};
+use governor_common::capture::InboundPort;
 use governor_common::counter::Counter;
 use governor_common::event::{Event, EventCause};
-use governor_common::flow::{FAMILY_V4, Flow, FlowTuple, mapped};
+use governor_common::flow::{Address, FAMILY_V4, Flow, FlowTuple, UpstreamEnd, mapped};
 use governor_common::totals::FlowTotals;
 
 /// `BPF_SOCK_OPS_TCP_CONNECT_CB`: before the SYN, source port known.
@@ -35,6 +36,7 @@ const STATE_CHANGED: u32 = 10;
 /// `BPF_SOCK_OPS_STATE_CB_FLAG`.
 const STATE_FLAG: u32 = 1 << 2;
 const TCP_CLOSE: u32 = 7;
+const TCP_SYN_SENT: u32 = 2;
 
 /// The hook's answer is ignored for these operations.
 const IGNORED: u32 = 1;
@@ -67,18 +69,32 @@ fn closed(ctx: &SockOpsContext) {
         account::closed(ctx, Some(unsafe { &*flow }));
         return;
     }
+    let tuple = tuple(ctx, false);
     if account::is_upstream(socket) {
-        account::closed(ctx, None);
+        let _absent = maps::UPSTREAMS.remove(tuple);
+        let end = UpstreamEnd::new(tuple.netns_cookie, tuple.client_address, tuple.client_port);
+        let _taken = maps::CLIENTS.remove(end);
+        // One that never was established was not counted as opened.
+        if ctx.arg(0) != TCP_SYN_SENT {
+            account::closed(ctx, None);
+        }
         return;
     }
-    if maps::PENDING.remove(tuple(ctx, false)).is_ok() {
+    let was_pending = maps::PENDING.remove(tuple).is_ok();
+    // SAFETY: checked for null; storage lives as long as the socket.
+    if !flow.is_null() && unsafe { (*flow).listener_port == (*flow).original.port } {
+        // It was noted and not redirected: it may have gone anywhere.
+        return;
+    }
+    if was_pending {
         // Nobody had taken it over: its SYN was lost, or it left before the agent's end was established.
         emit::count(Counter::NotArrived);
     }
     emit::count(Counter::Closed);
 }
 
-/// The client's end: note the flow under the connection's tuple.
+/// The client's end: note the flow under the connection's tuple. The agent's end towards a captured server: note the
+/// tuple itself, so that `steer` lets it through.
 #[inline(always)]
 fn announce(ctx: &SockOpsContext) {
     let socket = socket(ctx);
@@ -89,7 +105,7 @@ fn announce(ctx: &SockOpsContext) {
     let flow: *mut Flow =
         unsafe { bpf_sk_storage_get(map_pointer(&maps::FLOWS), socket, null_mut(), 0) }.cast();
     if flow.is_null() {
-        return;
+        return announce_own(ctx, socket);
     }
     // SAFETY: checked for null; storage lives as long as the socket.
     let flow = unsafe { &*flow };
@@ -112,6 +128,25 @@ fn announce(ctx: &SockOpsContext) {
             cause: EventCause::PendingFailed as u16,
             passed: 0,
         });
+    }
+}
+
+#[inline(always)]
+fn announce_own(ctx: &SockOpsContext, socket: *mut c_void) {
+    if !account::is_upstream(socket) {
+        return;
+    }
+    let tuple = tuple(ctx, false);
+    let port = InboundPort::new(tuple.netns_cookie, tuple.listener_port);
+    // SAFETY: only presence is read.
+    if unsafe { maps::INBOUND_PORTS.get(port) }.is_none() {
+        return;
+    }
+    // The closing callback first here too.
+    if ctx.set_cb_flags((ctx.cb_flags() | STATE_FLAG) as i32).is_err()
+        || maps::UPSTREAMS.insert(tuple, 1, 0).is_err()
+    {
+        emit::count(Counter::InboundOwnFailed);
     }
 }
 
@@ -154,35 +189,80 @@ fn take_over(ctx: &SockOpsContext) {
     let _present = maps::PENDING.remove(tuple);
 }
 
-/// Shows the client the peer that it asked for.
+/// A server's end of a connection that the agent made: move the client from CLIENTS to it, before the server can accept
+/// it. A program of its own, because it is attached to servers alone: another process on a server's port takes nothing.
+#[inline(always)]
+pub fn show_client(ctx: &SockOpsContext) -> u32 {
+    let socket = socket(ctx);
+    if ctx.op() == PASSIVE_ESTABLISHED && !socket.is_null() {
+        take_client(socket, &tuple(ctx, true));
+    }
+    IGNORED
+}
+
+#[inline(always)]
+fn take_client(socket: *mut c_void, tuple: &FlowTuple) {
+    let end = UpstreamEnd::new(tuple.netns_cookie, tuple.client_address, tuple.client_port);
+    let Some(client) = maps::CLIENTS.get_ptr(end) else {
+        return;
+    };
+    // SAFETY: the entry was just found; only this connection's two ends touch it.
+    let mut client = unsafe { *client };
+    // SAFETY: map and socket are valid; the value is copied.
+    let stored = unsafe {
+        bpf_sk_storage_get(
+            map_pointer(&maps::SHOWN),
+            socket,
+            addr_of_mut!(client).cast(),
+            BPF_SK_STORAGE_GET_F_CREATE.into(),
+        )
+    };
+    // An entry that stays tells the agent that the server would not see the client.
+    if !stored.is_null() && maps::CLIENTS.remove(end).is_ok() {
+        emit::count(Counter::ClientShown);
+    }
+}
+
+/// Shows the client the peer that it asked for, and the server the client that came. `accept()` asks here too.
 #[inline(always)]
 pub fn getpeername<const V6: bool>(ctx: &SockAddrContext) -> i32 {
     // SAFETY: the context's socket is valid for the run of the program; no value is created.
-    let flow = unsafe { maps::FLOWS.get_ptr_mut(ctx) };
+    let (flow, client) = unsafe { (maps::FLOWS.get_ptr_mut(ctx), maps::SHOWN.get_ptr_mut(ctx)) };
+    if !client.is_null() {
+        // SAFETY: checked for null; storage lives as long as the socket.
+        let client = unsafe { *client };
+        show::<V6>(ctx, &client.address, client.port);
+        return 1;
+    }
     if flow.is_null() {
         return 1;
     }
     // SAFETY: checked for null; storage lives as long as the socket.
     let flow = unsafe { &*flow };
-    if flow.end != Flow::END_CLIENT {
+    // Where the destination was not rewritten there is nothing to hide.
+    if flow.end != Flow::END_CLIENT || flow.listener_port == flow.original.port {
         return 1;
     }
-    let address = ctx.sock_addr;
-    let original = &flow.original;
-    // SAFETY: writable fields of the context; each hook writes only those of its own family.
-    unsafe {
-        write_volatile(addr_of_mut!((*address).user_port), original.port.to_be().into());
-        if V6 {
-            write_volatile(addr_of_mut!((*address).user_ip6[0]), original.address[0]);
-            write_volatile(addr_of_mut!((*address).user_ip6[1]), original.address[1]);
-            write_volatile(addr_of_mut!((*address).user_ip6[2]), original.address[2]);
-            write_volatile(addr_of_mut!((*address).user_ip6[3]), original.address[3]);
-        } else {
-            write_volatile(addr_of_mut!((*address).user_ip4), original.address[3]);
-        }
-    }
+    show::<V6>(ctx, &flow.original.address, flow.original.port);
     emit::count(Counter::PeerShown);
     1
+}
+
+#[inline(always)]
+fn show<const V6: bool>(ctx: &SockAddrContext, peer: &Address, port: u16) {
+    let address = ctx.sock_addr;
+    // SAFETY: writable fields of the context; each hook writes only those of its own family.
+    unsafe {
+        write_volatile(addr_of_mut!((*address).user_port), port.to_be().into());
+        if V6 {
+            write_volatile(addr_of_mut!((*address).user_ip6[0]), peer[0]);
+            write_volatile(addr_of_mut!((*address).user_ip6[1]), peer[1]);
+            write_volatile(addr_of_mut!((*address).user_ip6[2]), peer[2]);
+            write_volatile(addr_of_mut!((*address).user_ip6[3]), peer[3]);
+        } else {
+            write_volatile(addr_of_mut!((*address).user_ip4), peer[3]);
+        }
+    }
 }
 
 /// The connection as the client sees it. On the accepting end (`swap`) local is the listener.

@@ -6,6 +6,12 @@ use aya_ebpf::helpers::{
 use governor_common::limits::COMMAND_BYTES;
 use governor_common::process::ProcessIdentity;
 
+/// Where the caller is on another host, or only a packet is there.
+#[inline(always)]
+pub fn none() -> ProcessIdentity {
+    ProcessIdentity { cgroup_id: 0, tgid: 0, pid: 0, uid: 0, gid: 0, command: [0; COMMAND_BYTES] }
+}
+
 #[inline(always)]
 pub fn current() -> ProcessIdentity {
     let tgid_pid = bpf_get_current_pid_tgid();

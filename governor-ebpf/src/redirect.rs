@@ -20,7 +20,7 @@ use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::{info, warn};
 use core::ffi::c_void;
 use core::ptr::{addr_of, addr_of_mut, from_ref, read_volatile, write_volatile};
-use governor_common::capture::{ListenerGroup, ListenerKey, Rule, RuleKey};
+use governor_common::capture::{InboundPort, ListenerGroup, ListenerKey, Rule, RuleKey};
 use governor_common::counter::Counter;
 use governor_common::event::{Event, EventCause};
 use governor_common::flow::{
@@ -49,10 +49,11 @@ pub fn connect<const V6: bool>(ctx: &SockAddrContext) -> i32 {
         return PROCEED;
     }
     let port = u16::from_be(port as u16);
-    let Some(rule) = rule_for(port) else {
+    let rule = rule_for(port);
+    if rule.is_none() && !is_inbound(ctx, port) {
         forget_flow(ctx, port);
         return PROCEED;
-    };
+    }
     if exempt::is_marked(ctx) {
         emit::count(Counter::Exempt);
         return PROCEED;
@@ -77,6 +78,13 @@ pub fn connect<const V6: bool>(ctx: &SockAddrContext) -> i32 {
         original,
         listener_port: 0,
         end: Flow::END_CLIENT,
+    };
+    let Some(rule) = rule else {
+        // It is steered where it arrives, by its port; the caller is known here only. Without a note of it the agent
+        // refuses a connection that comes from its own host.
+        flow.listener_port = port;
+        let _stored = store_flow(ctx, &mut flow);
+        return PROCEED;
     };
     if is_heartbeat_stale(now_ns) {
         return without_agent(ctx, rule, &flow, EventCause::HeartbeatStale);
@@ -108,6 +116,16 @@ fn rule_for(port: u16) -> Option<Rule> {
     let cgroup_id = unsafe { read_volatile(addr_of!((*attachment).cgroup_id)) };
     // SAFETY: rules are written before the hooks are attached and are not reused for another key.
     unsafe { maps::RULES.get(RuleKey::new(cgroup_id, port)) }.copied()
+}
+
+/// Whether connections to this port of this namespace are captured where they arrive.
+#[inline(always)]
+fn is_inbound(ctx: &SockAddrContext, port: u16) -> bool {
+    // SAFETY: the context is that of a socket address program, as the helper asks; only presence is read.
+    unsafe {
+        let netns_cookie = bpf_get_netns_cookie(ctx.as_ptr());
+        maps::INBOUND_PORTS.get(InboundPort::new(netns_cookie, port)).is_some()
+    }
 }
 
 /// A socket may connect twice; a flow of an earlier connection would make it look redirected.
@@ -152,7 +170,7 @@ fn is_mapped(address: &Address) -> bool {
 /// The heartbeat catches an agent that is alive and does not answer; its death is seen at once by
 /// [`listener`].
 #[inline(always)]
-fn is_heartbeat_stale(now_ns: u64) -> bool {
+pub fn is_heartbeat_stale(now_ns: u64) -> bool {
     let (Some(settings), Some(beat_ns)) = (maps::SETTINGS.get(0), maps::HEARTBEAT.get(0)) else {
         return true;
     };

@@ -121,6 +121,7 @@ impl Asker {
             container: None,
             terminal: None,
             ancestors: vec![],
+            remote: None,
         };
         Self {
             set: PolicySet::compile(&sources).unwrap(),

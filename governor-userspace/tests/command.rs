@@ -197,6 +197,7 @@ fn request() -> ApprovalRequest {
             container: None,
             terminal: None,
             ancestors: vec![],
+            remote: None,
         },
         claims: Claims { user: "app".into(), database: "shop".into(), application_name: "psql".into() },
         destination: Endpoint::tcp([127, 0, 0, 1].into(), 5432),

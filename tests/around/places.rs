@@ -102,8 +102,9 @@ fn a_namespace_that_anybody_may_make_reaches_nothing() {
                 println!("not on this host: {why}");
                 continue;
             }
-            assert!(answer.outcome().starts_with("errno E"), "{answer:?}");
-            assert_eq!(stage.heard(&answer.marker), 0);
+            // Refused by the kernel, or answered by governor that there is no such server in there.
+            assert!(!answer.outcome().starts_with("rows "), "{answer:?}");
+            assert_eq!(stage.heard(&answer.marker), 0, "{answer:?}");
         }
         stage.assert_nothing_went_around();
     })

@@ -22,6 +22,8 @@ pub struct Options {
     pub when_down: &'static str,
     /// `capture.on_stop`: tests and the demo leave nothing unless they say so.
     pub on_stop: &'static str,
+    /// The rule covers governor's own group too, as a rule on the root does.
+    pub captures_agent: bool,
     /// `capture.rules.tls`.
     pub tls: &'static str,
     /// `approvals.timeout`.
@@ -44,6 +46,7 @@ impl Default for Options {
             profile: None,
             when_down: "refuse",
             on_stop: "detach",
+            captures_agent: false,
             tls: "terminate",
             approval_timeout: "30s",
             policies: vec![],
@@ -63,6 +66,8 @@ pub struct Governor {
     profile: Option<&'static str>,
     launcher: Vec<String>,
     child: Option<Child>,
+    /// Agents that were taken over from.
+    retired: Vec<Child>,
 }
 
 impl Governor {
@@ -89,6 +94,7 @@ impl Governor {
             profile: options.profile,
             launcher: options.launcher.clone(),
             child: None,
+            retired: vec![],
         };
         let policy_dir = (!options.policies.is_empty()).then_some(policies);
         std::fs::write(
@@ -99,11 +105,51 @@ impl Governor {
     }
 
     pub fn launch(&mut self) -> Result<()> {
+        self.child = Some(self.launch_with(&[])?);
+        Ok(())
+    }
+
+    /// A new agent takes over from this one, which goes on with its sessions until they end.
+    pub fn take_over(&mut self) -> Result<()> {
+        let new = self.launch_with(&["--take-over"])?;
+        self.retired.extend(self.child.replace(new));
+        Ok(())
+    }
+
+    /// Waits until every agent that was taken over from has ended by itself, and well.
+    pub fn wait_for_retired(&mut self) -> Result<()> {
+        for mut child in std::mem::take(&mut self.retired) {
+            let status = wait::until("the old agent to end", wait::PATIENCE, || Ok(child.try_wait()?))?;
+            anyhow::ensure!(
+                status.success(),
+                "the old agent ended with {}:\n{}",
+                process::describe(status),
+                self.log()
+            );
+        }
+        Ok(())
+    }
+
+    /// SIGKILL for the agents that were taken over from.
+    pub fn kill_retired(&mut self) -> Result<()> {
+        for mut child in std::mem::take(&mut self.retired) {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// An agent that this program did not start itself ends with what is returned.
+    pub fn adopt(&self, pid: u32) -> Adopted {
+        Adopted(pid)
+    }
+
+    fn launch_with(&self, more: &[&str]) -> Result<Child> {
         let (mut ready, notify) = std::io::pipe()?;
         let fd = notify.as_raw_fd();
         let log = std::fs::File::options().create(true).append(true).open(self.log_path())?;
         let mut command = self.run_command()?;
-        command.args(["--ready-fd", &fd.to_string()]);
+        command.args(["--ready-fd", &fd.to_string()]).args(more);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // SAFETY: fcntl on a descriptor that `notify` keeps open: a plain system call after fork.
         unsafe {
@@ -112,17 +158,18 @@ impl Governor {
                 _ => Ok(()),
             });
         }
-        self.child = Some(process::spawn(command, libc::SIGTERM)?);
+        let mut child = process::spawn(command, libc::SIGTERM)?;
         drop(notify);
         // A byte says ready; the end of the pipe without one says that it will never be.
         let (told, answer) = std::sync::mpsc::channel();
         std::thread::spawn(move || told.send(ready.read(&mut [0; 1])));
         match answer.recv_timeout(wait::PATIENCE) {
-            Ok(Ok(1..)) => Ok(()),
+            Ok(Ok(1..)) => Ok(child),
             _ => {
-                let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+                let ended = child.try_wait().ok().flatten();
                 let log = self.log();
-                self.kill().ok();
+                child.kill().ok();
+                child.wait().ok();
                 bail!("governor did not become ready ({ended:?}); its log:\n{log}")
             }
         }
@@ -286,6 +333,9 @@ impl Governor {
 
 impl Drop for Governor {
     fn drop(&mut self) {
+        for child in &mut self.retired {
+            process::stop(child, libc::SIGTERM, wait::PATIENCE).ok();
+        }
         if let Err(error) = self.stop() {
             eprintln!("governor did not stop: {error:#}");
         }
@@ -297,6 +347,23 @@ impl Drop for Governor {
         }
         if std::thread::panicking() {
             eprintln!("--- governor's log\n{}", self.log());
+        }
+    }
+}
+
+/// An agent by its process id: stopped when this is dropped.
+#[derive(Debug)]
+pub struct Adopted(u32);
+
+impl Drop for Adopted {
+    fn drop(&mut self) {
+        process::send_signal(self.0, libc::SIGTERM).ok();
+        let gone = wait::until("the adopted agent to end", wait::PATIENCE, || {
+            Ok((!Path::new("/proc").join(self.0.to_string()).exists()).then_some(()))
+        });
+        if let Err(error) = gone {
+            eprintln!("pid {}: {error:#}", self.0);
+            process::send_signal(self.0, libc::SIGKILL).ok();
         }
     }
 }
@@ -335,7 +402,7 @@ fn config_text(group: &Cgroup, port: u16, options: &Options, policies: Option<&P
          when_down = {:?}\ntls = {:?}\n\n",
         group.agent_host(),
         options.on_stop,
-        group.clients(),
+        if options.captures_agent { group.path().to_path_buf() } else { group.clients() },
         options.when_down,
         options.tls,
     );

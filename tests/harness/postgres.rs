@@ -39,11 +39,20 @@ pub struct Postgres {
     dir: TempDir,
     programs: Programs,
     port: u16,
+    place: Option<Place>,
     child: Option<Child>,
     /// Another directory with a socket of the server's, for what is tested.
     public: Option<PathBuf>,
     /// Of the last start.
     settings: Vec<String>,
+}
+
+/// Where a server runs that is not to run beside this program.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Path of its network namespace.
+    pub network: String,
+    pub cgroup: PathBuf,
 }
 
 impl Postgres {
@@ -72,6 +81,38 @@ impl Postgres {
         settings: &[&str],
         public: Option<PathBuf>,
     ) -> Result<Self> {
+        let mut server = Self::prepare(version, auth)?;
+        server.public = public;
+        // Between choosing a free port and binding it, somebody else may take it.
+        let mut last = None;
+        for _ in 0..5 {
+            match server.launch(auth, settings) {
+                Ok(()) => {
+                    server.make_roles(auth)?;
+                    return Ok(server);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("never tried")))
+    }
+
+    /// The distribution's own server, on this port of a place of its own.
+    pub fn start_at(place: Place, port: u16, auth: Auth, settings: &[&str]) -> Result<Self> {
+        let mut server = Self::prepare(None, auth)?;
+        server.place = Some(place);
+        server.launch_on(port, auth, settings)?;
+        server.make_roles(auth)?;
+        Ok(server)
+    }
+
+    /// Starts it again after [`Self::stop`], on its port.
+    pub fn start_again(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
+        self.launch_on(self.port, auth, settings)
+    }
+
+    /// A data directory without a server.
+    fn prepare(version: Option<u32>, auth: Auth) -> Result<Self> {
         let programs = Programs::find(version)?;
         let dir = tempfile::Builder::new().prefix("governor-pg-").tempdir()?;
         if let Some((uid, gid)) = server_user()? {
@@ -89,19 +130,7 @@ impl Postgres {
                  host all all ::1/128 {word}\n"
             ),
         )?;
-        let mut server = Self { dir, programs, port: 0, child: None, public, settings: Vec::new() };
-        // Between choosing a free port and binding it, somebody else may take it.
-        let mut last = None;
-        for _ in 0..5 {
-            match server.launch(auth, settings) {
-                Ok(()) => {
-                    server.make_roles(auth)?;
-                    return Ok(server);
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| anyhow::anyhow!("never tried")))
+        Ok(Self { dir, programs, port: 0, place: None, child: None, public: None, settings: Vec::new() })
     }
 
     pub fn port(&self) -> u16 {
@@ -153,8 +182,8 @@ impl Postgres {
         process::Running::start(psql, sql.as_bytes())?.finish(wait::PATIENCE * 2)
     }
 
-    /// The same server once more, on its port, after [`Self::stop`] or [`Self::kill`].
-    pub fn start_again(&mut self) -> Result<()> {
+    /// The same server once more, as it was, after [`Self::stop`] or [`Self::kill`].
+    pub fn start_as_before(&mut self) -> Result<()> {
         self.run()
     }
 
@@ -185,7 +214,11 @@ impl Postgres {
     }
 
     fn launch(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
-        self.port = free_port()?;
+        self.launch_on(free_port()?, auth, settings)
+    }
+
+    fn launch_on(&mut self, port: u16, auth: Auth, settings: &[&str]) -> Result<()> {
+        self.port = port;
         std::fs::File::create(self.log_path())?;
         self.settings.clear();
         let password_encryption =
@@ -200,7 +233,11 @@ impl Postgres {
 
     fn run(&mut self) -> Result<()> {
         let log = std::fs::File::options().append(true).open(self.log_path())?;
-        let mut command = as_server_user(&self.programs.bin.join("postgres"))?;
+        let program = self.programs.bin.join("postgres");
+        let mut command = match &self.place {
+            Some(place) => as_server_user_at(&program, place)?,
+            None => as_server_user(&program)?,
+        };
         let mut directories = self.dir.path().display().to_string();
         if let Some(public) = &self.public {
             directories = format!("{directories}, {}", public.display());
@@ -269,6 +306,18 @@ pub fn free_port() -> Result<u16> {
 fn as_server_user(program: &Path) -> Result<Command> {
     let mut command = Command::new(program);
     run_as_server_user(&mut command)?;
+    Ok(command)
+}
+
+/// The same elsewhere: whoever enters a namespace must still be root.
+fn as_server_user_at(program: &Path, place: &Place) -> Result<Command> {
+    let (uid, gid) = server_user()?.context("only root can start a server in a namespace")?;
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net={}", place.network)).arg("setpriv");
+    command.args([format!("--reuid={uid}"), format!("--regid={gid}")]);
+    command.args(["--clear-groups", "--pdeathsig=INT"]).arg(program);
+    command.env("LC_ALL", "C.UTF-8").current_dir("/");
+    crate::cgroup::enter(&mut command, &place.cgroup)?;
     Ok(command)
 }
 

@@ -55,16 +55,22 @@ pub struct Running {
 impl Running {
     /// Starts `command` and drains its output, so that it never blocks on a full pipe.
     /// Standard input stays as the caller set it; closed by default.
-    pub fn start(mut command: Command, stdin: &[u8]) -> Result<Self> {
-        let what = format!("{command:?}");
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.stdin(if stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
-        let mut child = spawn(command, libc::SIGKILL).with_context(|| format!("starting {what}"))?;
-        if let Some(mut pipe) = child.stdin.take() {
+    pub fn start(command: Command, stdin: &[u8]) -> Result<Self> {
+        let input = if stdin.is_empty() { Stdio::null() } else { Stdio::piped() };
+        let mut running = Self::start_with(command, input)?;
+        if let Some(mut pipe) = running.child.stdin.take() {
             let bytes = stdin.to_vec();
             // The command may end without reading everything: a broken pipe is its right.
             std::thread::spawn(move || std::io::Write::write_all(&mut pipe, &bytes).ok());
         }
+        Ok(running)
+    }
+
+    /// The same with a standard input of the caller's.
+    pub fn start_with(mut command: Command, stdin: Stdio) -> Result<Self> {
+        let what = format!("{command:?}");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(stdin);
+        let mut child = spawn(command, libc::SIGKILL).with_context(|| format!("starting {what}"))?;
         let stdout = child.stdout.take().map(drain);
         let stderr = child.stderr.take().map(drain);
         Ok(Self { what, child, stdout, stderr })

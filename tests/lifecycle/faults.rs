@@ -113,6 +113,8 @@ fn a_captured_cgroup_that_is_removed_and_made_again_is_captured_again_on_record(
 #[test]
 fn a_sign_of_life_that_cannot_be_left_is_told_and_the_heartbeat_stands_in() {
     let mut site = Site::start().unwrap();
+    let sign = site.governor.state_dir().join("life");
+    wait::until("a first sign", wait::PATIENCE, || Ok(sign.exists().then_some(()))).unwrap();
     // In the way of the temporary file: stops root too, as a full disk would.
     std::fs::create_dir(site.governor.state_dir().join("life.new")).unwrap();
     wait::until("the metric to tell", wait::PATIENCE, || {

@@ -4,6 +4,7 @@
 //! away at the end: after the last step, after an error, after Ctrl-C. With `--keep` a process of its own
 //! holds everything until `cargo xtask demo --stop`.
 
+mod inbound;
 mod keep;
 mod steps;
 
@@ -14,6 +15,9 @@ use governor_tests::{Cgroup, Governor, Site, database, wait};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
+    /// A database host instead: clients on another host and on its own, in network namespaces
+    #[arg(long, conflicts_with_all = ["keep", "stop"])]
+    inbound: bool,
     /// Leave everything running afterwards
     #[arg(long)]
     keep: bool,
@@ -44,6 +48,9 @@ pub fn run(options: &Options) -> Result<()> {
         return keep::start();
     }
     catch_signals();
+    if options.inbound {
+        return inbound::show();
+    }
     let shown = show(options.keeper);
     if wait::aborted() {
         bail!("interrupted; everything was taken away");

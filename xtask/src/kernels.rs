@@ -51,7 +51,7 @@ pub fn run(tally: &mut Tally) {
         let name = format!("kernel {}", promise.name);
         match image(promise) {
             Err(error) => leave_out(tally, &name, &format!("{error:#}")),
-            Ok(image) => match boot(&root, &image) {
+            Ok(image) => match boot(&root, &image, promise.name) {
                 Err(error) => tally.check(&name, Err(error)),
                 Ok(boot) => tally.report(&name, boot.passed, &boot.output, boot.seconds, &boot.command),
             },
@@ -163,8 +163,14 @@ fn guest_files() -> Result<PathBuf> {
     shell::run(Command::new("strip").arg("-o").arg(root.join("tests")).arg(&tests))?;
     let mut programs = vec![tests];
     for tool in TOOLS {
-        let Some(found) = shell::find(tool) else { continue };
-        // python3 is a link to python3.N, and the library's directory has that name.
+        // The distribution's own: one found on the PATH may be a version manager's wrapper.
+        let Some(found) = ["/usr/bin", "/usr/sbin", "/sbin"]
+            .map(|place| Path::new(place).join(tool))
+            .into_iter()
+            .find(|file| file.exists())
+        else {
+            continue;
+        };
         let real = fs::canonicalize(&found)?;
         fs::copy(&real, root.join("usr/bin").join(tool))?;
         programs.push(real);
@@ -243,7 +249,7 @@ struct Boot {
     command: String,
 }
 
-fn boot(root: &Path, image: &Image) -> Result<Boot> {
+fn boot(root: &Path, image: &Image, name: &str) -> Result<Boot> {
     let place = root.join("modules");
     fs::remove_dir_all(&place)?;
     fs::create_dir(&place)?;
@@ -262,14 +268,16 @@ fn boot(root: &Path, image: &Image) -> Result<Boot> {
     qemu.args(["-nographic", "-no-reboot", "-nic", "none", "-kernel"]).arg(&image.kernel);
     qemu.arg("-initrd").arg(&archive);
     qemu.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
-    qemu.stdin(std::process::Stdio::null());
+    // To a file, so that it can be watched: emulation takes minutes.
+    let log = directory()?.join(format!("{name}.log"));
+    let console = fs::File::create(&log)?;
+    qemu.stdin(std::process::Stdio::null()).stdout(console.try_clone()?).stderr(console);
     let command = shell::words(&qemu);
     let start = Instant::now();
-    let finished = shell::capture(&mut qemu)?;
-    let output = String::from_utf8_lossy(&finished.stdout).replace('\r', "");
-    let errors = String::from_utf8_lossy(&finished.stderr);
-    let passed = finished.status.success() && output.lines().any(|line| line == PASSED);
-    Ok(Boot { passed, output: format!("{output}{errors}"), seconds: start.elapsed().as_secs_f32(), command })
+    let status = qemu.status().context("cannot start QEMU")?;
+    let output = String::from_utf8_lossy(&fs::read(&log)?).replace('\r', "");
+    let passed = status.success() && output.lines().any(|line| line == PASSED);
+    Ok(Boot { passed, output, seconds: start.elapsed().as_secs_f32(), command })
 }
 
 /// Debian ships some drivers as modules, and newer ones packed.

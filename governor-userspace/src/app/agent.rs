@@ -1,11 +1,13 @@
 //! The running agent behind the surface's handle, and its periodic work.
 
+use super::build::Servers;
 use super::completeness::Bookkeeper;
 use super::handle::{Agent, Gaps, Handle, KernelSide, LedgerStatus, PolicyReload};
 use super::kernel_events::EventRecorder;
 use super::kernel_watch::{self, KernelWatch};
 use super::life::{GapLog, LifeKeeper, Trouble};
 use super::record;
+use super::upgrade::Launcher;
 use crate::engine::approval::State;
 use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, Completeness, HoldEnd};
 use crate::engine::session::explain::{Explanation, Question, explain};
@@ -42,6 +44,7 @@ pub(super) struct Running {
     pub bookkeeper: Arc<Bookkeeper>,
     pub gaps: GapLog,
     pub trouble: Trouble,
+    pub launcher: Launcher,
 }
 
 impl Agent for Running {
@@ -141,6 +144,14 @@ impl Agent for Running {
         })
     }
 
+    fn upgrade(&self) -> Result<u32, String> {
+        self.launcher.launch()
+    }
+
+    fn upgrade_failure(&self) -> Option<String> {
+        self.launcher.failure()
+    }
+
     fn kernel_trouble(&self) -> Option<String> {
         self.trouble.lock().clone()
     }
@@ -178,15 +189,23 @@ pub(super) fn record_start(
         profile: config.policy.profile.as_str().into(),
         policy: handle.status().policy_version,
     }))];
-    for approval in lost {
-        if let State::Ended { answer, .. } = &approval.state {
-            let end = HoldEnd { approval: approval.request.id.clone(), answer: answer.clone() };
-            let session = Some(approval.request.session.clone());
-            records.push(AuditRecord { session, ..record(AuditEvent::HoldEnd(end)) });
-        }
-    }
+    records.extend(lost_holds(lost));
     ledger.append(&records)?;
     Ok(())
+}
+
+/// Holds whose connection is gone with its agent.
+pub(super) fn lost_holds(lost: &[Approval]) -> Vec<AuditRecord> {
+    let ended = lost.iter().filter_map(|approval| match &approval.state {
+        State::Ended { answer, .. } => Some((approval, answer)),
+        State::Pending => None,
+    });
+    let records = ended.map(|(approval, answer)| {
+        let end = HoldEnd { approval: approval.request.id.clone(), answer: answer.clone() };
+        let session = Some(approval.request.session.clone());
+        AuditRecord { session, ..record(AuditEvent::HoldEnd(end)) }
+    });
+    records.collect()
 }
 
 /// Threads and tasks that run beside the data path; dropping it ends them.
@@ -216,6 +235,7 @@ pub(super) fn background(
     shared: &Arc<Shared>,
     data: &Arc<DiscoveryKeeper>,
     bookkeeper: &Arc<Bookkeeper>,
+    servers: Option<Servers>,
     handle: &Handle,
     life: &Arc<LifeKeeper>,
 ) -> anyhow::Result<Background> {
@@ -250,6 +270,12 @@ pub(super) fn background(
             }
         })?
     };
+    let mut threads = vec![thread, data_thread];
+    if let Some((servers, asked)) = servers {
+        let stop = stop.clone();
+        let look = move || servers.run(&asked, &stop);
+        threads.push(std::thread::Builder::new().name("governor-servers".into()).spawn(look)?);
+    }
     let mut tasks = vec![tokio::spawn(shared.approvals.clone().run_expiry())];
     let kernel_slot = kernel;
     let mut slot = kernel_slot.lock();
@@ -302,7 +328,7 @@ pub(super) fn background(
             None
         }
     };
-    Ok(Background { stop, threads: vec![thread, data_thread], tasks, _watch: watch })
+    Ok(Background { stop, threads, tasks, _watch: watch })
 }
 
 fn ledger_tick(shared: &Shared, handle: &Handle) {

@@ -5,6 +5,7 @@ use super::completeness::Bookkeeper;
 use super::handle::{Handle, HandleParts};
 use super::life::{GapLog, LifeKeeper, Trouble};
 use super::options::RunOptions;
+use super::upgrade::Launcher;
 use crate::engine::masking::{Detectors, Masker};
 use crate::engine::model::Timestamp;
 use crate::engine::session::{Discovery, EngineLimits, InferenceLimits, Labels, TlsMode};
@@ -15,11 +16,14 @@ use crate::host::config::{self, Approver, CancelUnknown, Config};
 use crate::host::discovery::{DiscoveryFile, DiscoveryKeeper};
 use crate::host::glass::GlassKeeper;
 use crate::host::identity::Identifier;
-use crate::host::kernel::{CaptureRule, Kernel, KernelOptions, cgroup2_mount};
+use crate::host::inbound::{InboundServer, ServerKeeper};
+use crate::host::kernel::{
+    CaptureRule, Exemption, InboundOptions, InboundRule, Kernel, KernelOptions, cgroup2_mount,
+};
 use crate::host::ledger::{Ledger, LedgerOptions};
 use crate::host::masking::{KeySource, MaskingKeys, RevealKeeper};
 use crate::host::policy::PolicyStore;
-use crate::host::proxy::{self, CancelRegistry, Drain, PortRule, Shared, Sources};
+use crate::host::proxy::{self, CancelRegistry, Drain, Inbound, InboundPorts, PortRule, Shared, Sources};
 use crate::host::telemetry::Metrics;
 use crate::host::tls::{TLS_DIRECTORY, Tls, TlsOptions};
 use anyhow::Context as _;
@@ -28,12 +32,16 @@ use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::sync::watch;
+use std::sync::mpsc::Receiver;
+use tokio::sync::{oneshot, watch};
 
 /// Everything, not yet running.
 pub(super) struct Built {
     pub handle: Handle,
     pub listeners: Vec<TcpListener>,
+    /// Of connections that arrive for servers of this host.
+    pub inbound_listeners: Vec<TcpListener>,
+    pub servers: Option<Servers>,
     pub shared: Arc<Shared>,
     pub kernel: KernelSlot,
     pub data: Arc<DiscoveryKeeper>,
@@ -44,33 +52,92 @@ pub(super) struct Built {
     pub life: Arc<LifeKeeper>,
 }
 
-/// Builds in an order in which nothing has to be undone on the host if a later step fails.
-pub(super) fn build(
+/// Who looks for servers of this host, and the requests to look again.
+pub(super) type Servers = (Arc<ServerKeeper>, Receiver<oneshot::Sender<()>>);
+
+/// What two agents of one instance may have at the same time.
+pub(super) struct Prepared {
+    metrics: Arc<Metrics>,
+    policy: Arc<PolicyStore>,
+    masking_keys: Arc<MaskingKeys>,
+    tls: Tls,
+    identifier: Identifier,
+    detectors: Arc<Detectors>,
+    kernel: Kernel,
+    exemption: Exemption,
+    listeners: Vec<TcpListener>,
+    inbound_listeners: Vec<TcpListener>,
+}
+
+/// The slow part of a start, which changes nothing for anybody. `beside` are the pins of a living agent that is taken over
+/// from. Dropping the result undoes it.
+pub(super) fn prepare(
     options: &RunOptions,
     config: &Config,
-    drain: watch::Receiver<Drain>,
-) -> anyhow::Result<Built> {
-    let now = clock::now();
+    beside: Option<PathBuf>,
+) -> anyhow::Result<Prepared> {
     let state = options.state_dir.as_path();
-    let metrics = Arc::new(Metrics::new()?);
-    let ledger = Ledger::open(ledger_options(state, config), now)?;
     let policy = Arc::new(PolicyStore::open(config.policy.options())?);
-    let masking_keys = Arc::new(MaskingKeys::open(key_source(state, config), now)?);
-    let limits = ApprovalLimits { pending_max: config.approvals.pending_max, ..ApprovalLimits::default() };
+    let masking_keys = Arc::new(MaskingKeys::open(key_source(state, config), clock::now())?);
     let tls = open_tls(state, config)?;
-    let (approvals, lost) = ApprovalStore::open(state.join("approvals"), limits, metrics.clone(), now)?;
-    let approvals = Arc::new(approvals);
-    let discovery_file = DiscoveryFile::new(state.join("discovery.jsonl"));
-    let discovery = open_discovery(&discovery_file, config, now)?;
-
     let mount = cgroup2_mount()?;
     let identifier = Identifier::new(config.identity.rules.clone(), mount.clone())?;
-    let mut kernel = Kernel::load(&kernel_options(state, config, &mount)?)?;
+    let detectors = Arc::new(Detectors::with_user_defined(config.masking.detectors.clone())?);
+    let mut kernel = Kernel::load(&KernelOptions { beside, ..kernel_options(state, config, &mount)? })?;
     let exemption = kernel.exemption()?;
     let listeners = proxy::bind(&exemption)?;
     for listener in &listeners {
         kernel.serve_listener(listener.as_fd())?;
     }
+    let inbound_listeners =
+        if config.capture.inbound.is_empty() { Vec::new() } else { proxy::bind(&exemption)? };
+    for listener in &inbound_listeners {
+        kernel.serve_inbound(listener.as_fd())?;
+    }
+    Ok(Prepared {
+        metrics: Arc::new(Metrics::new()?),
+        policy,
+        masking_keys,
+        tls,
+        identifier,
+        detectors,
+        kernel,
+        exemption,
+        listeners,
+        inbound_listeners,
+    })
+}
+
+/// Opens what only one agent may have, and puts everything together.
+pub(super) fn build(
+    options: &RunOptions,
+    config: &Config,
+    prepared: Prepared,
+    drain: watch::Receiver<Drain>,
+) -> anyhow::Result<Built> {
+    let now = clock::now();
+    let state = options.state_dir.as_path();
+    let Prepared {
+        metrics,
+        policy,
+        masking_keys,
+        tls,
+        identifier,
+        detectors,
+        mut kernel,
+        exemption,
+        listeners,
+        inbound_listeners,
+    } = prepared;
+    let ledger = Ledger::open(ledger_options(state, config), now)?;
+    let limits = ApprovalLimits { pending_max: config.approvals.pending_max, ..ApprovalLimits::default() };
+    let approvals_dir = state.join("approvals");
+    let (approvals, lost) =
+        ApprovalStore::open_beside(approvals_dir, limits, metrics.clone(), now, options.take_over)?;
+    let approvals = Arc::new(approvals);
+    let discovery_file = DiscoveryFile::new(state.join("discovery.jsonl"));
+    let discovery = open_discovery(&discovery_file, config, now)?;
+    let (clients, mount) = (kernel.clients(), cgroup2_mount()?);
     let shared = Arc::new(Shared {
         flows: kernel.flows()?,
         exemption,
@@ -82,11 +149,7 @@ pub(super) fn build(
         retries: proxy::Retries::default(),
         metrics: metrics.clone(),
         books: Arc::new(Books::default()),
-        masker: Masker {
-            detectors: Arc::new(Detectors::with_user_defined(config.masking.detectors.clone())?),
-            keys: masking_keys.ring(),
-            settings: config.masking.transforms,
-        },
+        masker: Masker { detectors, keys: masking_keys.ring(), settings: config.masking.transforms },
         labels: Arc::new(labels(config)),
         engine_limits: engine_limits(config),
         rates: Arc::default(),
@@ -94,6 +157,7 @@ pub(super) fn build(
         glass: Arc::default(),
         discovery: discovery.clone(),
         ports: ports(config),
+        inbound: std::sync::OnceLock::new(),
         cancels: CancelRegistry::default(),
         sources: Sources::default(),
         startup_timeout: config.limits.startup_timeout,
@@ -106,6 +170,15 @@ pub(super) fn build(
     });
     let closed_sockets = kernel.take_closed_sockets()?;
     let kernel: KernelSlot = Arc::new(Mutex::new(Some(kernel)));
+    let servers = (!config.capture.inbound.is_empty()).then(|| {
+        let ports = inbound_ports(config);
+        let servers = inbound_servers(config);
+        let keeper = Arc::new(ServerKeeper::new(servers, mount.clone(), ports.clone(), kernel.clone()));
+        let (look_again, asked) = std::sync::mpsc::channel();
+        // It was not set before.
+        let _first = shared.inbound.set(Inbound { ports, clients, look_again });
+        (keeper, asked)
+    });
     let bookkeeper = Arc::new(Bookkeeper::new(
         shared.books.clone(),
         closed_sockets,
@@ -131,6 +204,7 @@ pub(super) fn build(
         bookkeeper: bookkeeper.clone(),
         gaps: gaps.clone(),
         trouble: trouble.clone(),
+        launcher: Launcher::of_this_process()?,
     };
     let handle = Handle::new(HandleParts {
         profile: config.policy.profile.as_str().into(),
@@ -142,7 +216,19 @@ pub(super) fn build(
     });
     let life =
         Arc::new(LifeKeeper::new(state, kernel.clone(), ledger, shared.metrics.clone(), gaps, trouble));
-    Ok(Built { handle, listeners, shared, kernel, data, lost, reveal, life, bookkeeper })
+    Ok(Built {
+        handle,
+        listeners,
+        inbound_listeners,
+        servers,
+        shared,
+        kernel,
+        data,
+        lost,
+        reveal,
+        life,
+        bookkeeper,
+    })
 }
 
 /// What earlier runs knew of columns. Damage costs what is damaged, and is told.
@@ -233,6 +319,7 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
             rules.push(CaptureRule { port: *port, cgroup: cgroup.clone(), fail_open });
         }
     }
+    let inbound = (!config.capture.inbound.is_empty()).then(|| inbound_options(config, mount));
     let own = match &config.capture.own_cgroup {
         Some(own) => own.directory(mount),
         None => own_cgroup(mount)?,
@@ -242,8 +329,45 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
         own_cgroups: vec![own],
         raw_refused,
         pin_dir: Some(state.join("pins")),
+        inbound,
+        beside: None,
         debug_log: config.log.level >= config::LogLevel::Debug,
     })
+}
+
+fn inbound_options(config: &Config, mount: &Path) -> InboundOptions {
+    let mut options = InboundOptions::default();
+    for server in &config.capture.inbound {
+        let fail_open = server.when_down == config::WhenDown::Pass;
+        options.rules.extend(server.ports.iter().map(|port| InboundRule { port: *port, fail_open }));
+        let clients = server.clients.directory(mount);
+        if !options.clients.contains(&clients) {
+            options.clients.push(clients);
+        }
+    }
+    options
+}
+
+/// Those that are known before a server was found.
+fn inbound_ports(config: &Config) -> Arc<InboundPorts> {
+    let ports = InboundPorts::default();
+    for server in &config.capture.inbound {
+        for port in &server.ports {
+            ports.add(PortRule { port: *port, tls: tls_mode(server.tls) });
+        }
+    }
+    Arc::new(ports)
+}
+
+fn inbound_servers(config: &Config) -> Vec<InboundServer> {
+    let server = |server: &config::CaptureInbound| InboundServer {
+        ports: server.ports.clone(),
+        unit: server.unit.clone(),
+        cgroup: server.cgroup.clone(),
+        fail_open: server.when_down == config::WhenDown::Pass,
+        tls: tls_mode(server.tls),
+    };
+    config.capture.inbound.iter().map(server).collect()
 }
 
 /// The cgroup that governor itself runs in: its sockets are made there.
@@ -258,15 +382,19 @@ fn ports(config: &Config) -> Vec<PortRule> {
     let rules = config.capture.rules.iter();
     rules
         .flat_map(|rule| {
-            let tls = match rule.tls {
-                config::TlsMode::Terminate => TlsMode::Terminate,
-                config::TlsMode::Decline => TlsMode::Decline,
-                config::TlsMode::Refuse => TlsMode::Refuse,
-                config::TlsMode::PassUnread => TlsMode::PassUnread,
-            };
+            let tls = tls_mode(rule.tls);
             rule.ports.iter().map(move |port| PortRule { port: *port, tls })
         })
         .collect()
+}
+
+fn tls_mode(written: config::TlsMode) -> TlsMode {
+    match written {
+        config::TlsMode::Terminate => TlsMode::Terminate,
+        config::TlsMode::Decline => TlsMode::Decline,
+        config::TlsMode::Refuse => TlsMode::Refuse,
+        config::TlsMode::PassUnread => TlsMode::PassUnread,
+    }
 }
 
 fn labels(config: &Config) -> Labels {
@@ -342,6 +470,18 @@ fn capture_lines(config: &Config) -> Vec<String> {
             let ports: Vec<String> = rule.ports.iter().map(ToString::to_string).collect();
             format!("cgroup {} ports {} (postgres)", rule.cgroup.as_str(), ports.join(", "))
         })
+        .chain(config.capture.inbound.iter().map(inbound_line))
         .chain(config.capture.unix.iter().map(|socket| format!("unix {} (postgres)", socket.path.display())))
         .collect()
+}
+
+fn inbound_line(server: &config::CaptureInbound) -> String {
+    let ports: Vec<String> = server.ports.iter().map(ToString::to_string).collect();
+    let parts = [
+        (!ports.is_empty()).then(|| format!("ports {}", ports.join(", "))),
+        server.unit.as_ref().map(|unit| format!("unit {}", unit.as_str())),
+        server.cgroup.as_ref().map(|cgroup| format!("cgroup {}", cgroup.as_str())),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!("arriving at {} (postgres)", parts.join(", "))
 }

@@ -2,10 +2,10 @@
 
 use super::agent::KernelSlot;
 use super::record;
-use crate::engine::audit::{AuditEvent, AuditRecord, Completeness, Found};
+use crate::engine::audit::{AuditEvent, AuditRecord, Completeness, Found, SessionSockets};
 use crate::engine::model::Timestamp;
 use crate::host::completeness::Books;
-use crate::host::kernel::{ClosedSockets, Counters};
+use crate::host::kernel::{ClosedSockets, Counters, ListenerTotals, Previous};
 use crate::host::ledger::Ledger;
 use crate::host::telemetry::Metrics;
 use parking_lot::Mutex;
@@ -25,6 +25,9 @@ struct State {
     closed: ClosedSockets,
     /// The kernel's, as last read: they outlive the programs.
     counters: Option<Counters>,
+    totals: Vec<ListenerTotals>,
+    /// Of the agent before.
+    before: Option<SessionSockets>,
     recorded: Completeness,
     recorded_at: Timestamp,
 }
@@ -40,13 +43,45 @@ impl Bookkeeper {
         every_ns: u64,
         now: Timestamp,
     ) -> Self {
-        let state = State { closed, counters: None, recorded: Completeness::default(), recorded_at: now };
+        let state = State {
+            closed,
+            counters: None,
+            totals: Vec::new(),
+            before: None,
+            recorded: Completeness::default(),
+            recorded_at: now,
+        };
         Self { books, kernel, ledger, metrics, every_ns, state: Mutex::new(state) }
+    }
+
+    /// The agent before ended without its last word: what it left is told, once.
+    pub fn look_back(&self, previous: &Previous) {
+        let Some(before) = Books::before(&previous.sockets) else { return };
+        tracing::warn!(
+            connections = before.client.connections,
+            bytes_in = before.client.bytes_in,
+            bytes_out = before.client.bytes_out,
+            "connections ended with the agent before that are in no session's last record"
+        );
+        self.state.lock().before = Some(before);
     }
 
     /// The comparison as it stands.
     pub fn sums(&self) -> Completeness {
-        self.books.sums(self.state.lock().counters.as_ref())
+        let mut state = self.state.lock();
+        self.read_totals(&mut state);
+        self.sums_of(&state)
+    }
+
+    /// By listener: read when they are asked for, as there may be many.
+    fn read_totals(&self, state: &mut State) {
+        if let Some(totals) = self.kernel.lock().as_ref().and_then(|kernel| kernel.totals().ok()) {
+            state.totals = totals;
+        }
+    }
+
+    fn sums_of(&self, state: &State) -> Completeness {
+        Completeness { before: state.before, ..self.books.sums(state.counters.as_ref(), &state.totals) }
     }
 
     pub fn tick(&self, now: Timestamp) {
@@ -76,7 +111,7 @@ impl Bookkeeper {
         for (kind, count) in self.books.kinds() {
             self.metrics.completeness_mismatches(kind, count);
         }
-        self.metrics.completeness(&self.books.sums(None));
+        self.metrics.completeness(&self.books.sums(None, &[]));
         differs
     }
 
@@ -99,7 +134,8 @@ impl Bookkeeper {
     }
 
     fn put_on_record(&self, state: &mut State, now: Timestamp) {
-        let sums = self.books.sums(state.counters.as_ref());
+        self.read_totals(state);
+        let sums = self.sums_of(state);
         if sums == state.recorded {
             return;
         }

@@ -123,14 +123,15 @@ impl Look {
         let inodes = strange.iter().flat_map(|found| [found.inode, found.peer]).collect();
         let holders = holders(&inodes);
         for found in strange {
-            let client = holders.get(&found.peer);
+            let of = |inode| holders.get(inode).map(Vec::as_slice).unwrap_or_default();
+            let client = of(&found.peer);
             // Of a governor before this one, whose sessions go on.
-            if client.is_some_and(|client| self.is_marked(client)) {
+            if client.iter().any(|client| self.is_marked(client)) {
                 self.own.insert(found);
                 continue;
             }
             if let Some(path) = still.get(&found) {
-                self.deal_with(found, path, holders.get(&found.inode), client);
+                self.deal_with(found, path, of(&found.inode).first(), client.first());
             }
         }
     }

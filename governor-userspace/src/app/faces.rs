@@ -24,5 +24,16 @@ pub trait Faces {
 /// Faces that have their places.
 pub trait OpenFaces {
     /// Answers from now on, in tasks of the current tokio runtime.
-    fn serve(self: Box<Self>, handle: &Handle);
+    fn serve(self: Box<Self>, handle: &Handle) -> Serving;
+}
+
+/// Faces that answer, until this is dropped.
+#[derive(Debug)]
+pub struct Serving(pub tokio::task::JoinSet<()>);
+
+impl Serving {
+    /// Leaves their places to another agent: they are free when this returns.
+    pub async fn leave(mut self) {
+        self.0.shutdown().await;
+    }
 }

@@ -39,6 +39,14 @@ pub trait Agent: Send + Sync {
     fn gaps(&self) -> Gaps {
         Gaps::default()
     }
+    /// Starts the program that is installed now, which takes over from this one. Answers its process id.
+    fn upgrade(&self) -> Result<u32, String> {
+        Err("this agent cannot be upgraded".into())
+    }
+    /// Why the last upgrade came to nothing.
+    fn upgrade_failure(&self) -> Option<String> {
+        None
+    }
     /// What is wrong with the kernel programs or their pins now.
     fn kernel_trouble(&self) -> Option<String> {
         None
@@ -149,6 +157,9 @@ impl Phase {
 pub struct KernelSide {
     pub hooks: Vec<StatusHook>,
     pub maps: Vec<StatusMap>,
+    /// What the kernel counted, by listener of governor's, and by namespace for connections to databases.
+    #[serde(default)]
+    pub listeners: Vec<StatusListener>,
     /// Programs of others that run for the same sockets.
     pub foreign: Vec<StatusForeign>,
 }
@@ -166,6 +177,19 @@ pub struct StatusMap {
     pub map: String,
     pub entries: u64,
     pub capacity: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusListener {
+    /// The kernel's number of the network namespace.
+    pub netns_cookie: u64,
+    /// Of the listener; absent for connections to databases.
+    pub port: Option<u16>,
+    pub opened: u64,
+    pub closed: u64,
+    /// Of those that closed, as TCP counts: with SYNs and FINs.
+    pub bytes_received: u64,
+    pub bytes_acked: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,6 +228,9 @@ pub struct Status {
     pub open_connections: u64,
     #[serde(default)]
     pub gaps: Gaps,
+    /// Why the last upgrade came to nothing.
+    #[serde(default)]
+    pub upgrade_failure: Option<String>,
     pub metrics_address: Option<String>,
 }
 
@@ -343,6 +370,7 @@ impl Handle {
             kernel_side: shared.agent.kernel_side(),
             open_connections: shared.metrics.open_connections_left(),
             gaps: shared.agent.gaps(),
+            upgrade_failure: shared.agent.upgrade_failure(),
             metrics_address: shared.metrics_address.load().as_ref().clone(),
         }
     }
@@ -370,6 +398,11 @@ impl Handle {
         let result = self.shared.agent.reload_policy();
         self.shared.metrics.policy_reload(result.is_ok());
         result
+    }
+
+    /// See [`Agent::upgrade`].
+    pub fn upgrade(&self) -> Result<u32, String> {
+        self.shared.agent.upgrade()
     }
 
     /// See [`Agent::explain`].

@@ -140,17 +140,20 @@ fn sentence(event: &KernelEvent) -> String {
         (_, false) => "refused a connection",
     };
     let why = match event.cause {
-        EventCause::HeartbeatStale => "the agent gave no heartbeat",
+        EventCause::HeartbeatStale | EventCause::InboundHeartbeatStale => "the agent gave no heartbeat",
         EventCause::NamespaceUnknown => {
             "the agent has no listener in this network namespace and address family"
         }
-        EventCause::ListenerGone => "the agent's listener is gone",
+        EventCause::ListenerGone | EventCause::InboundListenerGone => "the agent's listener is gone",
         EventCause::StorageFailed => "no kernel memory for the flow",
         EventCause::BindRefused => "it is for governor alone",
         EventCause::PendingFailed => "no room to note it",
         EventCause::RawRefused => "it could carry TCP past the connect hooks",
         EventCause::DeviceBound => "its socket is bound to a device and cannot be unbound",
     };
+    if matches!(event.cause, EventCause::InboundHeartbeatStale | EventCause::InboundListenerGone) {
+        return format!("{what} that arrived at {}: {why}", event.original);
+    }
     format!("{what} to {} of {} (pid {}): {why}", event.original, event.command, event.tgid)
 }
 

@@ -1,6 +1,6 @@
 //! Looks from time to time at what else is on governor's hooks, and at how full its maps are.
 
-use super::handle::{KernelSide, StatusForeign, StatusHook, StatusMap};
+use super::handle::{KernelSide, StatusForeign, StatusHook, StatusListener, StatusMap};
 use crate::host::kernel::{Kernel, inspect};
 use crate::host::telemetry::Metrics;
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ impl KernelWatch {
     }
 
     pub fn look(&mut self, kernel: &Kernel) {
-        let is_due = self.beats % BEATS == 0;
+        let is_due = self.beats.is_multiple_of(BEATS);
         self.beats = self.beats.wrapping_add(1);
         if !is_due {
             return;
@@ -74,6 +74,19 @@ pub(super) fn kernel_side(kernel: &Kernel) -> KernelSide {
                 map: level.map.into(),
                 entries: level.entries,
                 capacity: level.capacity.into(),
+            })
+            .collect(),
+        listeners: kernel
+            .totals()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|totals| StatusListener {
+                netns_cookie: totals.netns_cookie,
+                port: totals.port,
+                opened: totals.opened,
+                closed: totals.closed,
+                bytes_received: totals.bytes_received,
+                bytes_acked: totals.bytes_acked,
             })
             .collect(),
         foreign: kernel

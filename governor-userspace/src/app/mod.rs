@@ -17,19 +17,23 @@ mod open_connections;
 mod options;
 mod signals;
 mod unix_sockets;
+mod upgrade;
 
 pub use crate::host::config::Profile;
-pub use faces::{Faces, OpenFaces, Places};
+pub use faces::{Faces, OpenFaces, Places, Serving};
 pub use options::RunOptions;
 
 use self::open_connections::OpenConnections;
+use self::upgrade::{Estate, Outcome, Porter};
 use crate::engine::audit::{AuditEvent, AuditRecord};
 use crate::host::config::{self, Config, OnStop, Overrides};
-use crate::host::kernel::cgroup2_mount;
+use crate::host::handover::Predecessor;
+use crate::host::kernel::{Kernel, cgroup2_mount};
 use crate::host::life::Ending;
-use crate::host::proxy::{Door, Doors, Drain, Listener, Workers};
+use crate::host::proxy::{Door, Doors, Drain, Listener, Shared, Workers};
 use crate::host::{clock, privileges, telemetry};
 use anyhow::Context as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,15 +58,42 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     let mut signals = signals::Signals::listen().context("cannot handle signals")?;
     let (drain, drain_seen) = watch::channel(Drain::No);
     let (stop, stop_seen) = watch::channel(false);
-    // Opening the faces takes the instance's place: a second agent ends here.
     build::private_dir(&options.state_dir)?;
-    let faces = faces.open(&Places {
+    let places = Places {
         state_dir: &options.state_dir,
         socket_group: config.approvals.socket_group.as_deref(),
         metrics: config.metrics.listen,
-    })?;
-    let build::Built { handle, listeners, shared, kernel, data, lost, reveal, life, bookkeeper } =
-        build::build(&options, &config, drain_seen)?;
+    };
+    let (predecessor, built, opened) = match options.take_over {
+        // Opening the faces takes the instance's place: a second agent ends here.
+        false => {
+            let opened = faces.open(&places)?;
+            let prepared = build::prepare(&options, &config, None)?;
+            (None, build::build(&options, &config, prepared, drain_seen)?, opened)
+        }
+        true => {
+            let mut predecessor = Predecessor::connect(&options.state_dir)?;
+            let beside = predecessor.welcome().generation.clone();
+            let prepared = build::prepare(&options, &config, Some(beside))?;
+            // From here until our hooks are on, sessions of the agent before wait with their records.
+            predecessor.prepare()?;
+            let opened = faces.open(&places)?;
+            (Some(predecessor), build::build(&options, &config, prepared, drain_seen)?, opened)
+        }
+    };
+    let build::Built {
+        handle,
+        listeners,
+        inbound_listeners,
+        servers,
+        shared,
+        kernel,
+        data,
+        lost,
+        reveal,
+        life,
+        bookkeeper,
+    } = built;
     let ledger = shared.ledger.clone();
 
     let workers = Arc::new(Workers::start(config.limits.workers.unwrap_or_else(cores), shared.clone())?);
@@ -71,12 +102,36 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     for listener in listeners {
         open_doors.push(doors.open(Listener::Tcp(listener), Door::Redirected)?);
     }
+    for listener in inbound_listeners {
+        open_doors.push(doors.open(Listener::Tcp(listener), Door::Inbound)?);
+    }
     agent::record_start(&ledger, &config, &handle, &lost)?;
     reveal.record_created().map_err(anyhow::Error::msg)?;
-    kernel.lock().as_mut().context("the kernel programs are gone")?.attach()?;
+    // Servers that are named by their unit or cgroup: their ports are captured from the first moment on.
+    if let Some((servers, _)) = &servers {
+        servers.look_again();
+    }
+    {
+        let mut slot = kernel.lock();
+        let kernel = slot.as_mut().context("the kernel programs are gone")?;
+        // Loading may have taken long.
+        kernel.beat()?;
+        kernel.attach()?;
+    }
+    if let Some((servers, _)) = &servers {
+        servers.look_again();
+    }
+    match predecessor {
+        None => {
+            life.look_back()?;
+            if let Some(previous) = kernel.lock().as_ref().and_then(Kernel::previous) {
+                bookkeeper.look_back(previous);
+            }
+        }
+        Some(predecessor) => take_over(predecessor, &shared, &kernel).await?,
+    }
     privileges::settle();
-    life.look_back()?;
-    let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, &handle, &life)?;
+    let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, servers, &handle, &life)?;
     let open_connections = OpenConnections::new(
         &config,
         &cgroup2_mount()?,
@@ -86,29 +141,61 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     )
     .watch()?;
     let unix = unix_sockets::UnixSockets::start(&config, &options.state_dir, &doors, &shared)?;
-    faces.serve(&handle);
+    let mut serving = Some(opened.serve(&handle));
+    let generation = kernel.lock().as_ref().and_then(|kernel| kernel.generation().map(Path::to_path_buf));
+    let mut porter =
+        Porter::start(&options.state_dir, generation.context("the kernel programs have no pins")?)?;
     handle.set_ready();
     signals::tell_ready(options.ready_fd)?;
     tracing::info!(capture = ?handle.status().capture, profile = config.policy.profile.as_str(), "governing");
 
-    let reason = signals.wait(&handle).await;
+    let estate = Estate {
+        faces,
+        places,
+        handle: handle.clone(),
+        ledger: ledger.clone(),
+        data: data.clone(),
+        approvals: shared.approvals.clone(),
+        kernel: kernel.clone(),
+        life: life.clone(),
+        cancels: shared.cancels.clone(),
+    };
+    let (reason, upgraded) = loop {
+        tokio::select! {
+            reason = signals.wait(&handle) => break (reason, false),
+            heir = porter.heir() => {
+                let Some(now_serving) = serving.take() else { continue };
+                match estate.give(heir, now_serving).await? {
+                    Outcome::Given => break ("upgrade", true),
+                    Outcome::Kept(again) => serving = Some(again),
+                }
+            }
+        }
+    };
+    drop(porter);
     handle.drain();
     tracing::info!(reason, sessions = workers.active(), "draining");
-    signals::tell_stopping();
     drop(open_connections);
-    life.end(Ending::Stopped { reason: reason.into() });
-    // New connections are no longer redirected; those that already were are still accepted, and counted.
-    let on_stop = config.capture.on_stop;
-    if on_stop == OnStop::Keep {
-        if let Some(kernel) = kernel.lock().take()
-            && let Err(error) = kernel.leave()
-        {
-            tracing::error!(%error, "the kernel programs could not be left as they should be");
+    if upgraded {
+        open_doors.extend(unix.hand_over());
+        linger(&workers, &shared, &kernel, config.limits.upgrade_timeout, &mut signals).await;
+    } else {
+        signals::tell_stopping();
+        // New connections are no longer redirected; those that already were are still accepted.
+        life.end(Ending::Stopped { reason: reason.into() });
+        let on_stop = config.capture.on_stop;
+        if on_stop == OnStop::Keep {
+            let taken = kernel.lock().take();
+            if let Some(kernel) = taken
+                && let Err(error) = kernel.leave()
+            {
+                tracing::error!(%error, "the kernel programs could not be left as they should be");
+            }
+        } else if let Some(kernel) = kernel.lock().as_mut() {
+            kernel.stop_redirecting();
         }
-    } else if let Some(kernel) = kernel.lock().as_mut() {
-        kernel.stop_redirecting();
+        open_doors.extend(unix.end(on_stop));
     }
-    open_doors.extend(unix.end(on_stop));
     shared.approvals.withdraw_all("the agent stopped", clock::now());
     let sessions_ended = drained(&drain, &workers, config.limits.drain_timeout, &mut signals).await;
     stop.send_replace(true);
@@ -118,7 +205,8 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         workers.join();
     }
     bookkeeper.finish(clock::now());
-    if let Some(kernel) = kernel.lock().take()
+    let taken = kernel.lock().take();
+    if let Some(kernel) = taken
         && let Err(error) = kernel.detach()
     {
         tracing::error!(%error, "the kernel programs could not be taken off cleanly");
@@ -131,6 +219,60 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     ledger.close(clock::now())?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The last step of a take-over: from its return on, new connections are this agent's.
+async fn take_over(
+    predecessor: Predecessor,
+    shared: &Arc<Shared>,
+    kernel: &agent::KernelSlot,
+) -> anyhow::Result<()> {
+    let before = predecessor.welcome().clone();
+    shared.metrics.predecessor(true);
+    let (ledger, cancels) = (shared.ledger.clone(), shared.cancels.clone());
+    let gone = (shared.clone(), kernel.clone());
+    let gone = move || {
+        let (shared, kernel) = gone;
+        tracing::info!(pid = before.pid, "the agent before this one is gone");
+        let removed = kernel.lock().as_mut().map(Kernel::forget_predecessor);
+        if let Some(Err(error)) = removed {
+            tracing::error!(%error, "kernel programs of the agent before are left");
+        }
+        let lost = shared.approvals.predecessor_gone(clock::now());
+        if let Err(error) = shared.ledger.append(&agent::lost_holds(&lost)) {
+            tracing::error!(%error, "cannot record holds that were lost with the agent before");
+        }
+        shared.metrics.predecessor(false);
+    };
+    tokio::task::spawn_blocking(move || predecessor.attached(ledger, &cancels, gone)).await??;
+    Ok(())
+}
+
+/// After an upgrade: sessions go on as if nothing had been, until all have ended, the time is over, or somebody is told to stop.
+async fn linger(
+    workers: &Workers,
+    shared: &Shared,
+    kernel: &agent::KernelSlot,
+    limit: Duration,
+    signals: &mut signals::Signals,
+) {
+    let started = std::time::Instant::now();
+    let ended = async {
+        loop {
+            tokio::time::sleep(DRAIN_POLL).await;
+            // What our hooks sent here just before they went off is still on its way.
+            let on_its_way =
+                kernel.lock().as_ref().and_then(|kernel| kernel.pending_count().ok()).unwrap_or(0);
+            let busy = workers.active() > 0 || on_its_way > 0 || shared.metrics.predecessor_lives();
+            if !busy && started.elapsed() >= ON_ITS_WAY_MAX {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(limit, ended) => {}
+        () = signals.again() => {}
+    }
 }
 
 /// Lets sessions end: idle ones now, the others until the deadline, then all of them.
@@ -172,6 +314,8 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// A connection is never so long between its hook and its listener.
+const ON_ITS_WAY_MAX: Duration = Duration::from_secs(1);
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// After the deadline, so long for the last errors to reach the clients.
 const DRAIN_FORCED: Duration = Duration::from_secs(3);

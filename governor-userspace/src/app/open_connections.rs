@@ -142,11 +142,14 @@ impl OpenConnections {
         let holders = holders(&found.iter().map(|connection| connection.inode).collect());
         let mut left = 0;
         for connection in &found {
-            let holder = holders.get(&connection.inode);
-            let rules = self.scopes.iter().filter(|scope| scope.covers(connection, holder));
-            let Some(ends) = rules.map(|scope| scope.ends).reduce(|one, other| one || other) else {
+            let holders = holders.get(&connection.inode).map_or(&[][..], Vec::as_slice);
+            let rules = self.scopes.iter().filter(|scope| scope.covers(connection, holders));
+            let Some(ends) = rules.clone().map(|scope| scope.ends).reduce(|one, other| one || other) else {
                 continue;
             };
+            // Of several holders the one to name is the one that the rule is about.
+            let holder = rules.flat_map(|scope| holders.iter().filter(|holder| scope.is_of(holder))).next();
+            let holder = holder.or_else(|| holders.first());
             if holder.is_some_and(|holder| self.is_own(holder)) {
                 continue;
             }
@@ -228,15 +231,20 @@ impl Drop for Watch {
 }
 
 impl Scope {
-    fn covers(&self, connection: &Connection, holder: Option<&Holder>) -> bool {
-        let below = |name: &str| {
-            self.name == "/"
-                || name.strip_prefix(&self.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+    fn covers(&self, connection: &Connection, holders: &[Holder]) -> bool {
         self.ports.contains(&connection.remote.port())
             && (self.name == "/"
                 || connection.cgroup_id.is_some_and(|id| contains(&self.cgroup, id))
-                || holder.is_some_and(|holder| below(&holder.cgroup)))
+                || holders.iter().any(|holder| self.is_of(holder)))
+    }
+
+    /// Whether the process is in the rule's cgroup or below it.
+    fn is_of(&self, holder: &Holder) -> bool {
+        self.name == "/"
+            || holder
+                .cgroup
+                .strip_prefix(&self.name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 

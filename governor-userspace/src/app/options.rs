@@ -12,6 +12,8 @@ pub struct RunOptions {
     pub state_dir: PathBuf,
     /// `None`: what the configuration says.
     pub profile: Option<Profile>,
+    /// From the agent that runs on this state directory.
+    pub take_over: bool,
     /// Gets `READY\n` and is closed once connections are governed.
     pub ready_fd: Option<RawFd>,
 }

@@ -67,6 +67,13 @@ pub(super) fn tell_ready(ready_fd: Option<RawFd>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Tells systemd which process the service is from now on. Only the one that it knows so far may say so.
+pub(super) fn tell_successor(pid: i32) {
+    if let Ok(pid) = u32::try_from(pid) {
+        let _ = sd_notify::notify(false, &[sd_notify::NotifyState::MainPid(pid)]);
+    }
+}
+
 pub(super) fn tell_stopping() {
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
 }

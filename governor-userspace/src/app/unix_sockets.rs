@@ -52,6 +52,11 @@ impl UnixSockets {
         Ok(Self { keeper: Some((keeper, direct)) })
     }
 
+    /// Leaves them to an agent that takes over from this one. The doors go on accepting until they are dropped.
+    pub fn hand_over(self) -> Vec<OpenDoor> {
+        self.keeper.map_or_else(Vec::new, |(keeper, _)| keeper.hand_over())
+    }
+
     /// Gives the sockets back to their servers, or leaves them as they are: refused. The doors go on accepting what was
     /// on its way until they are dropped.
     pub fn end(self, on_stop: OnStop) -> Vec<OpenDoor> {

@@ -5,10 +5,10 @@
 
 use crate::engine::audit::{
     Accounted, CaptureCount, Completeness, Found, KernelCount, MismatchKind, ReconcileLimits, Reconciler,
-    Side, SocketCount,
+    SessionSockets, Side, SocketCount,
 };
 use crate::engine::model::Timestamp;
-use crate::host::kernel::{ClosedSockets, Counters, Fin, SocketTotals};
+use crate::host::kernel::{ClosedSockets, Counters, Fin, ListenerTotals, SocketTotals};
 use parking_lot::Mutex;
 
 /// See the module. One for each agent.
@@ -55,7 +55,7 @@ impl Books {
                 Told::Ended(count, accounted) => books.ended(now, count, accounted),
             }
         }
-        while let Some(totals) = closed.next() {
+        while let Some(totals) = closed.take() {
             books.counted(now, kernel_count(&totals));
         }
         if let Some(counters) = counters {
@@ -64,14 +64,29 @@ impl Books {
         books.tick(now)
     }
 
+    /// What the agent before did not live to compare.
+    pub fn before(sockets: &[SocketTotals]) -> Option<SessionSockets> {
+        let mut sums = SessionSockets::default();
+        for kernel in sockets.iter().map(kernel_count) {
+            let fin = u64::from(kernel.fin == Some(true));
+            sums.add(kernel.side, kernel.received.saturating_sub(fin), kernel.acked);
+        }
+        (!sockets.is_empty()).then_some(sums)
+    }
+
     /// How many mismatches there were of each kind.
     pub fn kinds(&self) -> Vec<(MismatchKind, u64)> {
         self.reconciler.lock().kinds().collect()
     }
 
     /// The comparison as it stands.
-    pub fn sums(&self, counters: Option<&Counters>) -> Completeness {
+    pub fn sums(&self, counters: Option<&Counters>, totals: &[ListenerTotals]) -> Completeness {
         let mut sums = self.reconciler.lock().sums();
+        for listener in totals {
+            let side = if listener.port.is_some() { &mut sums.clients } else { &mut sums.databases };
+            side.kernel_opened += listener.opened;
+            side.kernel_closed += listener.closed;
+        }
         if let Some(counters) = counters {
             sums.capture = CaptureCount {
                 redirected: counters.redirected,

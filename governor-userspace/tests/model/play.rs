@@ -265,6 +265,7 @@ pub fn principal(class: Class) -> Principal {
         container: None,
         terminal: None,
         ancestors: vec![],
+        remote: None,
     }
 }
 

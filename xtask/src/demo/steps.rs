@@ -3,7 +3,7 @@
 use crate::shell::{blue, bold, dim, green};
 use anyhow::{Result, ensure};
 use governor_tests::client::PSQL_ROWS;
-use governor_tests::{Class, Finished, Options, Running, Site, wait};
+use governor_tests::{Class, Finished, Governor, Options, Running, Site, wait};
 
 pub fn governor_options() -> Options {
     Options { approval_timeout: "5m", ..Options::default() }
@@ -73,7 +73,7 @@ fn proven(site: &Site) -> Result<()> {
     Ok(())
 }
 
-fn headline(number: u32, text: &str) {
+pub(super) fn headline(number: u32, text: &str) {
     println!("\n{}", blue(&format!("── {number}. {text}")));
 }
 
@@ -95,15 +95,19 @@ fn psql(site: &Site, class: Class, sql: &str) -> Result<Finished> {
     Ok(done)
 }
 
-/// A command of the person who runs governor.
 fn governor(site: &Site, args: &[&str]) -> Result<()> {
+    operator(&site.governor, args)
+}
+
+/// A command of the person who runs governor.
+pub(super) fn operator(agent: &Governor, args: &[&str]) -> Result<()> {
     println!("{} {}", dim("[operator]$"), bold(&format!("governor {}", args.join(" "))));
-    let done = site.governor.cli(args)?.ok()?;
+    let done = agent.cli(args)?.ok()?;
     print_output(&done);
     Ok(())
 }
 
-fn print_output(done: &Finished) {
+pub(super) fn print_output(done: &Finished) {
     for line in done.err().lines().chain(done.out().lines()).filter(|line| !line.is_empty()) {
         println!("   {line}");
     }

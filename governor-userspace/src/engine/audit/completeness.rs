@@ -22,6 +22,10 @@ pub struct Completeness {
     pub mismatches: u64,
     /// Sockets whose count the kernel had no room to keep.
     pub lost: u64,
+    /// By the kernel: sockets of the agent before, whose end it did not live to compare. After a kill these are the
+    /// sessions without a last record.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub before: Option<SessionSockets>,
 }
 
 /// From `connect()` to governor's listener.
@@ -42,7 +46,12 @@ pub struct CaptureCount {
 /// One side's sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideCount {
-    /// By the kernel: sockets that closed.
+    /// By the kernel's running sums: sockets that came to be, and those of them that closed, compared or not.
+    #[serde(default)]
+    pub kernel_opened: u64,
+    #[serde(default)]
+    pub kernel_closed: u64,
+    /// By the kernel, socket by socket: those that closed and were compared.
     pub counted: Count,
     /// By governor, and in the records of sessions.
     pub audited: Count,

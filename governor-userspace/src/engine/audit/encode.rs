@@ -81,6 +81,28 @@ impl Batch {
         Ok(())
     }
 
+    /// Takes an event that another agent has encoded. On error the batch is as before.
+    pub fn push_encoded(
+        &mut self,
+        at: Timestamp,
+        session: Option<SessionId>,
+        event: &[u8],
+    ) -> Result<(), EncodeError> {
+        if event.len() > EVENT_BYTES_MAX {
+            return Err(EncodeError::TooLong { bytes: event.len() });
+        }
+        let parsed: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(event).map_err(EncodeError::Json)?;
+        // One line, with the braces where the envelope goes in.
+        let is_plain = event.first() == Some(&b'{') && event.last() == Some(&b'}') && !event.contains(&b'\n');
+        if !is_plain || !parsed.contains_key("event") {
+            return Err(EncodeError::Foreign);
+        }
+        self.bytes.extend_from_slice(event);
+        self.entries.push(Entry { at, session, end: self.bytes.len() });
+        Ok(())
+    }
+
     /// Moves everything of `other` behind what is here.
     pub fn absorb(&mut self, other: &mut Batch) {
         if self.entries.is_empty() {
@@ -239,6 +261,8 @@ pub fn parse_time(text: &str) -> Option<u64> {
 
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
+    #[error("an event of another agent is not one JSON object on one line")]
+    Foreign,
     #[error("record cannot be written as JSON: {0}")]
     Json(serde_json::Error),
     #[error("record of {bytes} bytes is longer than {EVENT_BYTES_MAX}")]

@@ -473,6 +473,9 @@ pub struct TlsRecord {
     /// The connection to the database, where that alone is encrypted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub upstream: Option<UpstreamTls>,
+    /// Who a client on another host is from now on, where its certificate has a say in that.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub principal: Option<Box<Principal>>,
 }
 
 impl From<TlsRecord> for AuditEvent {
@@ -489,7 +492,7 @@ impl From<TlsOutcome> for AuditEvent {
 
 impl From<TlsOutcome> for TlsRecord {
     fn from(outcome: TlsOutcome) -> Self {
-        Self { outcome, reason: String::new(), tls: None, upstream: None }
+        Self { outcome, reason: String::new(), tls: None, upstream: None, principal: None }
     }
 }
 

@@ -393,6 +393,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
         container: None,
         terminal: Some("pts/3".into()),
         ancestors: vec![Ancestor { pid: 1, start_ticks: 0, executable: "init".into() }],
+        remote: None,
     };
     let claims = Claims { user: "app".into(), database: text.into(), application_name: String::new() };
     let answer = Answer::Granted { by: text.into(), uid: 0, note: "ok".into() };

@@ -35,7 +35,7 @@ pub use endpoint::{Claims, Endpoint, SessionId};
 pub use lineage::{Doubt, Flow, Lineage, Temporary};
 pub use mask_doubt::MaskDoubt;
 pub use pattern::wildcard;
-pub use principal::{Ancestor, Class, Principal};
+pub use principal::{Ancestor, Class, Principal, RemoteClient};
 pub use relation::{ColumnName, RelationName};
 pub use search_path::SearchPath;
 pub use session_state::{SessionState, Setting, TempObject, TempObjects, TempRows, TempSource};

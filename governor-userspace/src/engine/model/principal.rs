@@ -1,7 +1,9 @@
 //! Who is asking, as the kernel attests it.
 
+use super::tls::PeerCertificate;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::IpAddr;
 
 /// What kind of actor a process is. Decided from process evidence, never from what a client says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,17 +46,28 @@ pub struct Ancestor {
     pub executable: String,
 }
 
-/// The process behind a connection, read from the kernel when it connected.
+/// A client on another host: its address, and what it proved. Nothing of its process is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteClient {
+    pub address: IpAddr,
+    /// The TLS certificate that it presented and whose key it holds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub certificate: Option<PeerCertificate>,
+}
+
+/// The process behind a connection, read from the kernel when it connected; or a client on another host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     pub class: Class,
     /// Why `class` was chosen, strongest evidence first, for people to read.
     pub class_evidence: Vec<String>,
+    /// 0 for a client on another host.
     pub pid: u32,
     /// Start time in clock ticks since boot; 0 where the process was gone before it could be read.
     pub start_ticks: u64,
+    /// [`Principal::NO_ID`] for a client on another host.
     pub uid: u32,
-    /// Login name of `uid`; its number where the host knows no name.
+    /// Login name of `uid`; its number where the host knows no name. Its address for a client on another host.
     pub user: String,
     pub gid: u32,
     /// Group names of the user, and groups that the configuration assigns.
@@ -80,11 +93,21 @@ pub struct Principal {
     pub terminal: Option<String>,
     /// Parents, nearest first, bounded.
     pub ancestors: Vec<Ancestor>,
+    /// Not a process of this host.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub remote: Option<RemoteClient>,
 }
 
 impl Principal {
+    /// In place of uid and gid of a client on another host: the number that the kernel gives to nobody.
+    pub const NO_ID: u32 = u32::MAX;
+
     /// One line for people: `agent claude (pid 4711, alice)`.
     pub fn summary(&self) -> String {
+        if let Some(remote) = &self.remote {
+            let subject = remote.certificate.as_ref().map(|shown| format!(", certificate {}", shown.subject));
+            return format!("{} at {}{}", self.class, remote.address, subject.unwrap_or_default());
+        }
         let program = self
             .executable
             .as_deref()

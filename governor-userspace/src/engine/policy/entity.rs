@@ -6,7 +6,7 @@
 use super::labelling::Labelling;
 use super::question::{Reading, SeeColumn};
 use super::schema::{Types, types, uid};
-use crate::engine::model::{Claims, Class, Endpoint, Principal};
+use crate::engine::model::{Claims, Class, Endpoint, PeerCertificate, Principal};
 use cedar_policy::{Entity, EntityUid, RestrictedExpression as Value};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -63,6 +63,8 @@ struct Facts<'a> {
     cgroup: Option<&'a str>,
     terminal: bool,
     ancestors: BTreeSet<&'a str>,
+    address: Option<String>,
+    certificate: Option<&'a PeerCertificate>,
 }
 
 impl<'a> Facts<'a> {
@@ -82,6 +84,8 @@ impl<'a> Facts<'a> {
             cgroup: p.cgroup.as_deref(),
             terminal: p.terminal.is_some(),
             ancestors: p.ancestors.iter().map(|a| a.executable.as_str()).collect(),
+            address: p.remote.as_ref().map(|remote| remote.address.to_canonical().to_string()),
+            certificate: p.remote.as_ref().and_then(|remote| remote.certificate.as_ref()),
         }
     }
 }
@@ -115,6 +119,17 @@ fn process(principal: &Principal, labelling: &Labelling) -> Option<Entity> {
     if let Some(uid) = f.login_uid {
         attributes.insert("login_uid".into(), Value::new_long(uid.into()));
     }
+    if let Some(address) = &f.address {
+        attributes.insert("address".into(), Value::new_ip(address));
+    }
+    if let Some(shown) = f.certificate {
+        let fields = [
+            ("subject".to_owned(), text(&shown.subject)),
+            ("sha256".to_owned(), text(&shown.sha256)),
+            ("verified".to_owned(), Value::new_bool(shown.verified)),
+        ];
+        attributes.insert("certificate".into(), Value::new_record(fields).ok()?);
+    }
 
     let mut parents = HashSet::from([uid(types.class.clone(), f.class), uid(types.user.clone(), f.user)]);
     parents.extend(f.login_user.map(|user| uid(types.user.clone(), user)));
@@ -147,6 +162,14 @@ fn identity(principal: &Principal) -> u128 {
     hash.update(f.gid.to_be_bytes());
     hash.update(f.login_uid.map_or(u64::MAX, u64::from).to_be_bytes());
     hash.update([u8::from(f.terminal)]);
+    let mut add = |part: Option<&str>| {
+        hash.update(part.map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
+        hash.update(part.unwrap_or_default());
+    };
+    add(f.address.as_deref());
+    add(f.certificate.map(|shown| shown.subject.as_str()));
+    add(f.certificate.map(|shown| shown.sha256.as_str()));
+    hash.update([f.certificate.map_or(2, |shown| u8::from(shown.verified))]);
     let digest: [u8; 32] = hash.finalize().into();
     digest.first_chunk::<16>().map_or(0, |half| u128::from_be_bytes(*half))
 }

@@ -6,7 +6,7 @@
 use super::rehearsal::{Known, Rehearsal, Rehearsed};
 use crate::engine::model::{
     Ancestor, Category, Claims, Class, ColumnName, Decision, Endpoint, MaskStyle, Principal, Reason,
-    Timestamp, Verdict,
+    RemoteClient, Timestamp, Verdict,
 };
 use crate::engine::policy::{
     LabelRule, Labelling, Member, Moment, PolicyError, PolicyParts, PolicySet, SeeColumn, SessionContext,
@@ -54,6 +54,8 @@ pub struct Actor {
     pub terminal: Option<bool>,
     /// Executables of its parents.
     pub ancestors: Option<Vec<String>>,
+    /// Of a client on another host.
+    pub address: Option<std::net::IpAddr>,
 }
 
 /// Where to, and what the client says about itself.
@@ -307,6 +309,7 @@ impl Actor {
             cgroup: self.cgroup.or(other.cgroup),
             terminal: self.terminal.or(other.terminal),
             ancestors: self.ancestors.or(other.ancestors),
+            address: self.address.or(other.address),
         }
     }
 
@@ -341,6 +344,7 @@ impl Actor {
             ancestors: ancestors
                 .map(|path| Ancestor { pid: 0, start_ticks: 0, executable: path.clone() })
                 .collect(),
+            remote: self.address.map(|address| RemoteClient { address, certificate: None }),
         }
     }
 }

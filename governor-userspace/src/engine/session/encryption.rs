@@ -9,13 +9,15 @@
 
 use super::action::{Actions, CloseReason, Request};
 use super::server::Step;
-use super::{Phase, Session, TlsMode};
+use super::{Names, Phase, Session, TlsMode};
 use crate::engine::audit::{Side, TlsOutcome, TlsRecord};
-use crate::engine::model::{Timestamp, TlsSession, UpstreamTls};
+use crate::engine::model::{Principal, Timestamp, TlsSession, UpstreamTls};
+use crate::engine::policy::PolicyPrincipal;
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use crate::engine::wire::postgres::sasl::{self, ChannelBinding};
 use crate::engine::wire::postgres::{Header, ProtocolViolation, backend, frontend};
 use bytes::{Buf, Bytes, BytesMut};
+use std::sync::Arc;
 
 /// What holds for this session's client connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +97,15 @@ impl Session {
         Ok(())
     }
 
+    /// Nothing was asked of policy before: the client has not said what it wants.
+    pub(super) fn identified(&mut self, principal: Arc<Principal>) {
+        if matches!(self.phase, Phase::NegotiatingTls { .. }) {
+            self.policy_principal = PolicyPrincipal::new(principal.clone());
+            self.names = Names::new(&principal, &self.claims);
+            self.setup.principal = principal;
+        }
+    }
+
     pub(super) fn tls_established(&mut self, now: Timestamp, tls: TlsSession, out: &mut Actions) {
         if !matches!(self.phase, Phase::NegotiatingTls { .. }) {
             return;
@@ -102,7 +113,9 @@ impl Session {
         if !tls.keeps_channel_binding() {
             self.encryption = Encryption::Rebound;
         }
-        let record = TlsRecord { tls: Some(tls), ..TlsOutcome::Terminated.into() };
+        let remote = self.setup.principal.remote.as_ref().filter(|remote| remote.certificate.is_some());
+        let principal = remote.map(|_| Box::new((*self.setup.principal).clone()));
+        let record = TlsRecord { tls: Some(tls), principal, ..TlsOutcome::Terminated.into() };
         self.record(out, now, record.into());
         // Within TLS nobody asks for encryption again.
         self.phase = Phase::Opening { encryption_requests: ENCRYPTION_REQUESTS_MAX };

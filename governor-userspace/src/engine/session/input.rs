@@ -2,8 +2,9 @@
 
 use crate::engine::approval::Answer;
 use crate::engine::audit::Side;
-use crate::engine::model::{TlsSession, UpstreamTls};
+use crate::engine::model::{Principal, TlsSession, UpstreamTls};
 use bytes::BytesMut;
+use std::sync::Arc;
 
 /// One input. Buffers hold bytes that were read and not consumed yet: the session takes from the
 /// front what it can use and leaves the rest for the next call.
@@ -20,6 +21,8 @@ pub enum Input<'a> {
     /// The answer to [`super::Request::NegotiateTls`]: TLS runs on both connections. What the client sends
     /// from now on came through it.
     TlsEstablished(Box<TlsSession>),
+    /// Comes right before `TlsEstablished`: the client's certificate says more of who it is.
+    Identified(Arc<Principal>),
     /// The server does not speak TLS.
     TlsDeclined,
     /// TLS failed on the side of `side`; both connections are of no more use.

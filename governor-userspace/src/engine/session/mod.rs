@@ -427,6 +427,10 @@ impl Session {
                 self.counts.bytes_from_database += (before - buffer.len()) as u64;
                 result.map_err(|violation| (Side::Database, violation))
             }
+            Input::Identified(principal) => {
+                self.identified(principal);
+                Ok(())
+            }
             Input::TlsEstablished(tls) => {
                 self.tls_established(now, *tls, out);
                 Ok(())

@@ -16,6 +16,8 @@ pub struct RateKey {
     uid: u32,
     unit: Option<String>,
     container: Option<String>,
+    /// Of a client on another host.
+    address: Option<std::net::IpAddr>,
 }
 
 impl RateKey {
@@ -26,6 +28,7 @@ impl RateKey {
             // A person or an agent may start units of their own.
             unit: principal.unit.clone().filter(|_| principal.class == Class::Service),
             container: principal.container.clone(),
+            address: principal.remote.as_ref().map(|remote| remote.address),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! [`ApprovalStore`] keeps one file per request and hands each waiting session exactly one answer;
 //! [`ApproverRules`] says who may give it.
 
+mod beside;
 mod entry;
 mod error;
 mod id;

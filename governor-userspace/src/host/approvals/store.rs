@@ -24,7 +24,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -64,17 +64,21 @@ pub struct Submitted {
 /// The queue of one agent. Share it by reference.
 #[derive(Debug)]
 pub struct ApprovalStore {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     limits: ApprovalLimits,
     /// Holds are counted here and nowhere else.
     metrics: Arc<Metrics>,
     /// Read without the lock by metrics and status.
     pending_count: AtomicUsize,
-    queue: Mutex<Queue>,
+    pub(super) queue: Mutex<Queue>,
+    /// Another agent took over: people answer there.
+    pub(super) stands_beside: AtomicBool,
+    /// This agent took over, and the one before still has sessions.
+    pub(super) has_predecessor: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+pub(super) struct Queue {
     pending: BTreeMap<String, Waiting>,
     ended: BTreeMap<String, Ended>,
     /// The same as `ended`, oldest first: (wall time of its end, id).
@@ -105,6 +109,17 @@ impl ApprovalStore {
         metrics: Arc<Metrics>,
         now: Timestamp,
     ) -> Result<(Self, Vec<Approval>), StoreError> {
+        Self::open_beside(dir, limits, metrics, now, false)
+    }
+
+    /// As [`ApprovalStore::open`]. With a predecessor what is pending waits there, and nothing is lost yet.
+    pub fn open_beside(
+        dir: impl Into<PathBuf>,
+        limits: ApprovalLimits,
+        metrics: Arc<Metrics>,
+        now: Timestamp,
+        has_predecessor: bool,
+    ) -> Result<(Self, Vec<Approval>), StoreError> {
         let dir = dir.into();
         let failed = |source| StoreError::Io { path: dir.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
@@ -113,14 +128,27 @@ impl ApprovalStore {
         // Listed first: loading writes temporary files of its own.
         let (temporary, rest): (Vec<PathBuf>, Vec<PathBuf>) =
             list(&dir).map_err(failed)?.into_iter().partition(|path| has_extension(path, entry::TEMPORARY));
-        for path in temporary {
-            fs::remove_file(&path).map_err(failed)?;
+        // Those of a predecessor are still in use.
+        for path in temporary.iter().filter(|_| !has_predecessor) {
+            fs::remove_file(path).map_err(failed)?;
         }
-        for path in rest.iter().filter(|path| has_extension(path, "json")) {
+        let waits_elsewhere = |path: &PathBuf| {
+            let id = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+            has_predecessor && entry::read(&dir, id).is_ok_and(|approval| approval.is_pending())
+        };
+        for path in rest.iter().filter(|path| has_extension(path, "json") && !waits_elsewhere(path)) {
             lost.extend(queue.load(&dir, path, now).map_err(failed)?);
         }
         let pending_count = AtomicUsize::new(0);
-        let store = Self { dir, limits, metrics, pending_count, queue: Mutex::new(queue) };
+        let store = Self {
+            dir,
+            limits,
+            metrics,
+            pending_count,
+            queue: Mutex::new(queue),
+            stands_beside: AtomicBool::new(false),
+            has_predecessor: AtomicBool::new(has_predecessor),
+        };
         store.forget_old(&mut store.queue.lock(), now);
         Ok((store, lost))
     }
@@ -162,7 +190,9 @@ impl ApprovalStore {
     /// Gives a person's answer. The first wins; every later one is told who was first.
     /// An answer that comes after the request's time is over finds it expired.
     pub fn answer(&self, id: &str, answer: Answer, now: Timestamp) -> Result<Approval, AnswerError> {
-        self.end(id, answer, now)
+        let elsewhere =
+            self.has_predecessor.load(Ordering::Acquire) && !self.queue.lock().pending.contains_key(id);
+        if elsewhere { self.answer_beside(id, &answer) } else { self.end(id, answer, now) }
     }
 
     /// Ends a request without a person: its client cancelled or went away, or the agent stops.
@@ -175,15 +205,18 @@ impl ApprovalStore {
     /// to its client all the same and will be found as lost by the next start.
     pub fn tick(&self, now: Timestamp) -> Vec<String> {
         let mut queue = self.queue.lock();
-        let over: Vec<(String, Answer)> =
+        let mut over: Vec<(String, Answer)> =
             queue.pending.iter().filter_map(|(id, waiting)| Some((id.clone(), waiting.over(now)?))).collect();
+        over.extend(self.answers_beside(queue.pending.keys()));
         for (id, answer) in &over {
             if let Err(error) = self.end_locked(&mut queue, id, answer.clone(), now) {
                 tracing::error!(%id, %error, "an approval request that ended could not be written");
                 self.deliver(&mut queue, id, answer, now);
             }
         }
-        self.forget_old(&mut queue, now);
+        if !self.stands_beside.load(Ordering::Acquire) {
+            self.forget_old(&mut queue, now);
+        }
         over.into_iter().map(|(id, _)| id).collect()
     }
 
@@ -218,6 +251,7 @@ impl ApprovalStore {
         let (mut found, ended): (Vec<Approval>, Vec<String>) = {
             let queue = self.queue.lock();
             let pending = queue.pending.values().map(Waiting::approval);
+            let pending = pending.chain(self.foreign(&queue));
             let pending = if filter == StateFilter::Ended { vec![] } else { pending.collect() };
             let ended = queue.ended_by_time.iter().rev().take(limit).map(|(_, id)| id.clone());
             (pending, if filter == StateFilter::Pending { vec![] } else { ended.collect() })
@@ -237,7 +271,10 @@ impl ApprovalStore {
             if let Some(waiting) = queue.pending.get(id) {
                 return Some(waiting.approval());
             }
-            queue.ended.get(id)?;
+            // A name from outside becomes a path only where it is an id.
+            if !self.has_predecessor.load(Ordering::Acquire) || !id::is_id(id) {
+                queue.ended.get(id)?;
+            }
         }
         entry::read(&self.dir, id).ok()
     }
@@ -248,6 +285,8 @@ impl ApprovalStore {
         let prefix = id::normalise(typed).ok_or_else(unknown)?;
         let queue = self.queue.lock();
         let mut candidates = matching(&queue.pending, &prefix);
+        let foreign = self.foreign(&queue).into_iter().map(|approval| approval.request.id);
+        candidates.extend(foreign.filter(|id| id.starts_with(&prefix)));
         if candidates.is_empty() {
             candidates = matching(&queue.ended, &prefix);
         }
@@ -341,7 +380,7 @@ impl Waiting {
 }
 
 impl Queue {
-    fn knows(&self, id: &str) -> bool {
+    pub(super) fn knows(&self, id: &str) -> bool {
         self.pending.contains_key(id) || self.ended.contains_key(id)
     }
 
@@ -359,7 +398,7 @@ impl Queue {
     }
 
     /// Takes up a file of an earlier run; answers the request if that lost it.
-    fn load(&mut self, dir: &Path, path: &Path, now: Timestamp) -> io::Result<Option<Approval>> {
+    pub(super) fn load(&mut self, dir: &Path, path: &Path, now: Timestamp) -> io::Result<Option<Approval>> {
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         if !id::is_id(name) {
             return Ok(None);
@@ -390,11 +429,11 @@ fn matching<V>(requests: &BTreeMap<String, V>, prefix: &str) -> Vec<String> {
     from.take_while(|(id, _)| id.starts_with(prefix)).map(|(id, _)| id.clone()).collect()
 }
 
-fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
     fs::read_dir(dir)?.map(|file| Ok(file?.path())).collect()
 }
 
-fn has_extension(path: &Path, extension: &str) -> bool {
+pub(super) fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|found| found == extension)
 }
 

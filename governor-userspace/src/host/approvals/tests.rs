@@ -46,6 +46,7 @@ pub(crate) fn request() -> ApprovalRequest {
             container: None,
             terminal: Some("pts/3".into()),
             ancestors: vec![Ancestor { pid: 4700, start_ticks: 90, executable: "/usr/bin/claude".into() }],
+            remote: None,
         },
         claims: Claims { user: "app".into(), database: "shop".into(), application_name: "psql".into() },
         destination: Endpoint::tcp("127.0.0.1".parse().unwrap(), 5432),

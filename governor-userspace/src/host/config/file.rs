@@ -49,6 +49,7 @@ table!(File {
 
 table!(Capture {
     rules: Option<Vec<CaptureRule>>,
+    inbound: Vec<Spanned<CaptureInbound>>,
     own_cgroup: Value<String>,
     on_stop: Option<OnStop>,
     unix: Vec<Spanned<CaptureUnix>>,
@@ -62,6 +63,16 @@ table!(CaptureRule {
     tls: Option<TlsMode>,
     open_connections: Option<OpenConnections>,
     raw_sockets: Option<RawSockets>,
+});
+
+table!(CaptureInbound {
+    ports: Value<Vec<u16>>,
+    unit: Option<Glob>,
+    cgroup: Option<Glob>,
+    clients: Value<String>,
+    protocol: Option<Protocol>,
+    when_down: Option<WhenDown>,
+    tls: Option<TlsMode>,
 });
 
 table!(CaptureUnix {
@@ -97,6 +108,8 @@ table!(Assign {
     uid: Option<u32>,
     user: Option<String>,
     unit: Option<Glob>,
+    address: Value<String>,
+    certificate: Option<Glob>,
     class: Option<Class>,
     groups: Vec<String>,
 });

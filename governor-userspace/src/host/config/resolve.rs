@@ -1,11 +1,10 @@
 //! The configuration, checked and typed: what the rest of governor reads.
 
-use super::file;
 use crate::engine::masking::{Category, JsonPath, TransformSettings, UserDetector};
 use crate::engine::model::{Class, MaskStyle};
 use crate::engine::policy;
 pub use crate::engine::session::{ColumnPattern, DiscoverySettings};
-use crate::host::identity::{Assignment, IdentityRules};
+use crate::host::identity::{Glob, IdentityRules};
 use crate::host::policy::PolicyOptions;
 pub use crate::host::telemetry::log::LogFormat;
 use serde::Deserialize;
@@ -46,6 +45,8 @@ pub struct Overrides {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capture {
     pub rules: Vec<CaptureRule>,
+    /// Servers of this host whose connections are captured where they arrive.
+    pub inbound: Vec<CaptureInbound>,
     /// Where governor's own sockets live; `None` is the group that governor runs in.
     pub own_cgroup: Option<CgroupRef>,
     pub on_stop: OnStop,
@@ -64,6 +65,21 @@ pub struct CaptureRule {
     pub tls: TlsMode,
     pub open_connections: OpenConnections,
     pub raw_sockets: RawSockets,
+}
+
+/// A server of this host, by its ports, its unit or its cgroup: at least one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureInbound {
+    /// Empty: whatever the unit or cgroup listens on.
+    pub ports: Vec<u16>,
+    pub unit: Option<Glob>,
+    /// Path below the cgroup v2 mount.
+    pub cgroup: Option<Glob>,
+    /// Whose processes are known when they connect to it from this host.
+    pub clients: CgroupRef,
+    pub protocol: Protocol,
+    pub when_down: WhenDown,
+    pub tls: TlsMode,
 }
 
 /// A unix socket of a server on this host.
@@ -437,6 +453,7 @@ impl Default for Capture {
     fn default() -> Self {
         Self {
             rules: vec![CaptureRule::default()],
+            inbound: Vec::new(),
             own_cgroup: None,
             on_stop: OnStop::default(),
             unix: Vec::new(),
@@ -580,13 +597,6 @@ impl Default for Limits {
             cancel_unknown: CancelUnknown::default(),
             workers: None,
         }
-    }
-}
-
-impl From<file::Assign> for Assignment {
-    fn from(written: file::Assign) -> Self {
-        let file::Assign { cgroup, executable, uid, user, unit, class, groups } = written;
-        Self { cgroup, executable, uid, user, unit, class, groups }
     }
 }
 

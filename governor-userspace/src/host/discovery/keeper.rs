@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What an operator says about one column.
@@ -98,6 +99,8 @@ pub struct DiscoveryKeeper {
     file: DiscoveryFile,
     /// What is on disk, and when it was written.
     saved: Mutex<(u64, Instant)>,
+    /// Another agent has the file: what this one learns from now on is masked here, recorded, and forgotten.
+    handed_over: AtomicBool,
 }
 
 impl DiscoveryKeeper {
@@ -108,7 +111,7 @@ impl DiscoveryKeeper {
         metrics: Arc<Metrics>,
     ) -> Self {
         let saved = Mutex::new((discovery.revision(), Instant::now()));
-        let keeper = Self { discovery, ledger, metrics, file, saved };
+        let keeper = Self { discovery, ledger, metrics, file, saved, handed_over: AtomicBool::new(false) };
         keeper.count();
         keeper
     }
@@ -229,10 +232,25 @@ impl DiscoveryKeeper {
         }
     }
 
+    /// Writes what is known and leaves the file to another agent.
+    pub fn hand_over(&self) -> Result<(), super::DiscoveryFileError> {
+        self.save()?;
+        self.handed_over.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Nobody took it.
+    pub fn take_back(&self) {
+        self.handed_over.store(false, Ordering::Relaxed);
+    }
+
     /// Writes what is known, where the disk has something else.
     pub fn save(&self) -> Result<(), super::DiscoveryFileError> {
         // Held while writing: two writers would share the temporary file.
         let mut saved = self.saved.lock();
+        if self.handed_over.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let revision = self.discovery.revision();
         saved.1 = Instant::now();
         if saved.0 != revision {

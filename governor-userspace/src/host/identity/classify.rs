@@ -13,7 +13,8 @@ use super::facts::Facts;
 use super::glob::Glob;
 use super::procfs::Executable;
 use super::workload::Workload;
-use crate::engine::model::Class;
+use crate::engine::model::{Class, RemoteClient};
+use ipnet::IpNet;
 
 /// `[[identity.assign]]`: class and groups for processes that meet all the conditions given.
 ///
@@ -28,6 +29,10 @@ pub struct Assignment {
     pub user: Option<String>,
     /// systemd unit; of a user's own manager `user@UID.service/UNIT`.
     pub unit: Option<Glob>,
+    /// Of a client on another host.
+    pub address: Option<IpNet>,
+    /// Subject of the verified TLS certificate of a client on another host.
+    pub certificate: Option<Glob>,
     pub class: Option<Class>,
     pub groups: Vec<String>,
 }
@@ -161,6 +166,9 @@ fn assigned_groups(scene: &Scene<'_>, rules: &[Assignment]) -> Vec<String> {
 /// A path that is not the host's own file counts only for a rule that is `strict`: whoever can make a mount
 /// namespace, and that is everybody, can give a program any path.
 fn matching(scene: &Scene<'_>, rule: &Assignment, strict: bool) -> Option<String> {
+    if rule.address.is_some() || rule.certificate.is_some() {
+        return None;
+    }
     let mut by = Vec::new();
     if let Some(glob) = &rule.cgroup {
         by.push(format!("cgroup {}", scene.cgroup.filter(|path| glob.matches(path))?));
@@ -182,6 +190,54 @@ fn matching(scene: &Scene<'_>, rule: &Assignment, strict: bool) -> Option<String
     (!by.is_empty()).then(|| by.join(", "))
 }
 
+/// A client on another host. Nothing tells persons and programs there apart, so it counts as a person until the
+/// configuration says more: the same address may be anybody's.
+pub(super) fn classify_remote(client: &RemoteClient, rules: &[Assignment]) -> Classified {
+    let matched = |rule: &Assignment, strict| matching_remote(client, rule, strict);
+    let assigned = rules.iter().enumerate().find_map(|(at, rule)| {
+        let class = rule.class?;
+        let by = matched(rule, class == Class::Agent)?;
+        Some((class, format!("assigned by the configuration, identity.assign {}: {by}", at + 1)))
+    });
+    let class = assigned.as_ref().map_or(Class::Person, |(class, _)| *class);
+    let mut evidence: Vec<String> = assigned.map(|(_, why)| why).into_iter().collect();
+    evidence
+        .push(format!("a client on another host, at {}: nothing is known of its process", client.address));
+    if let Some(shown) = &client.certificate {
+        let doubt = if shown.verified { "" } else { ", which leads to no root of tls.client_roots" };
+        evidence.push(format!("TLS certificate {}{doubt}", shown.subject));
+    }
+    let mut groups: Vec<String> = Vec::new();
+    for group in rules.iter().filter(|rule| matched(rule, false).is_some()).flat_map(|rule| &rule.groups) {
+        if !groups.contains(group) {
+            groups.push(group.clone());
+        }
+    }
+    Classified { class, evidence, groups }
+}
+
+/// What a rule matched by; `None` where a condition does not hold, or one is about processes.
+fn matching_remote(client: &RemoteClient, rule: &Assignment, strict: bool) -> Option<String> {
+    let of_processes = rule.cgroup.is_some()
+        || rule.executable.is_some()
+        || rule.uid.is_some()
+        || rule.user.is_some()
+        || rule.unit.is_some();
+    if of_processes {
+        return None;
+    }
+    let mut by = Vec::new();
+    if let Some(network) = &rule.address {
+        by.push(network.contains(&client.address).then(|| format!("address {network}"))?);
+    }
+    if let Some(glob) = &rule.certificate {
+        // Anybody can make a certificate that says anything.
+        let shown = client.certificate.as_ref().filter(|shown| shown.verified || strict)?;
+        by.push(glob.matches(&shown.subject).then(|| format!("certificate {}", shown.subject))?);
+    }
+    (!by.is_empty()).then(|| by.join(", "))
+}
+
 fn executable_matches<'a>(executable: &'a Executable, glob: &Glob) -> Option<&'a str> {
     let path = executable.path.strip_suffix(DELETED).unwrap_or(&executable.path);
     let part = if glob.as_str().contains('/') { path } else { path.rsplit('/').next().unwrap_or(path) };
@@ -191,3 +247,68 @@ fn executable_matches<'a>(executable: &'a Executable, glob: &Glob) -> Option<&'a
 const EVIDENCE_MAX: usize = 12;
 /// Of one kind; more of the same only fills records.
 const EVIDENCE_EACH_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::model::PeerCertificate;
+
+    fn client(address: &str, certificate: Option<(&str, bool)>) -> RemoteClient {
+        let certificate = certificate.map(|(subject, verified)| PeerCertificate {
+            subject: subject.into(),
+            sha256: "00".repeat(32),
+            verified,
+            reason: String::new(),
+        });
+        RemoteClient { address: address.parse().unwrap(), certificate }
+    }
+
+    fn by_address(network: &str, class: Class) -> Assignment {
+        Assignment { address: Some(network.parse().unwrap()), class: Some(class), ..Assignment::default() }
+    }
+
+    #[test]
+    fn a_client_on_another_host_is_a_person_until_it_is_assigned() {
+        let rules = [
+            Assignment {
+                user: Some("10.1.0.1".into()),
+                class: Some(Class::Service),
+                ..Assignment::default()
+            },
+            by_address("10.1.0.0/16", Class::Service),
+            by_address("fd00:1::/64", Class::Agent),
+        ];
+        let class = |address: &str| classify_remote(&client(address, None), &rules).class;
+        assert_eq!(class("10.2.0.1"), Class::Person);
+        assert_eq!(class("10.1.0.1"), Class::Service);
+        assert_eq!(class("fd00:1::9"), Class::Agent);
+        assert_eq!(class("fd00:2::9"), Class::Person);
+        let why = classify_remote(&client("10.1.0.1", None), &rules).evidence;
+        assert!(why[0].contains("identity.assign 2: address 10.1.0.0/16"), "{why:?}");
+        assert!(why[1].contains("nothing is known of its process"), "{why:?}");
+    }
+
+    #[test]
+    fn only_a_verified_certificate_makes_a_class_more_lenient() {
+        let rule = |class| Assignment {
+            certificate: Some(Glob::new("CN=billing*").unwrap()),
+            address: Some("10.0.0.0/8".parse().unwrap()),
+            class: Some(class),
+            groups: vec!["billing".into()],
+            ..Assignment::default()
+        };
+        let of = |address: &str, shown, class| {
+            let classified = classify_remote(&client(address, shown), &[rule(class)]);
+            (classified.class, classified.groups.len())
+        };
+        let verified = Some(("CN=billing,O=Example", true));
+        let forged = Some(("CN=billing,O=Example", false));
+        assert_eq!(of("10.0.0.1", verified, Class::Service), (Class::Service, 1));
+        assert_eq!(of("11.0.0.1", verified, Class::Service), (Class::Person, 0), "all conditions must hold");
+        assert_eq!(of("10.0.0.1", forged, Class::Service), (Class::Person, 0));
+        assert_eq!(of("10.0.0.1", None, Class::Service), (Class::Person, 0));
+        assert_eq!(of("10.0.0.1", Some(("CN=other", true)), Class::Service), (Class::Person, 0));
+        // Stricter is always possible.
+        assert_eq!(of("10.0.0.1", forged, Class::Agent), (Class::Agent, 0));
+    }
+}

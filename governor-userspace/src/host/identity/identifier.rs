@@ -3,14 +3,14 @@
 use super::agents::{KnownAgents, Recogniser};
 use super::cache::{Chain, ProcessCache};
 use super::cgroup::{CgroupIndex, is_cgroup2};
-use super::classify::{Assignment, Scene, classify};
+use super::classify::{Assignment, Scene, classify, classify_remote};
 use super::executable_hash::ExecutableHashes;
 use super::facts::Facts;
 use super::procfs::{Procfs, Stat};
 use super::secrets::printable;
 use super::users::Names;
 use super::workload::{Workload, terminal_name};
-use crate::engine::model::{Ancestor, Principal};
+use crate::engine::model::{Ancestor, Principal, RemoteClient};
 use nix::time::{ClockId, clock_gettime};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -175,6 +175,7 @@ impl Identifier {
                     executable: facts.program().to_owned(),
                 })
                 .collect(),
+            remote: None,
         }
     }
 
@@ -219,6 +220,34 @@ impl Identifier {
             command: command.unwrap_or_default(),
             cgroup_id: cgroup_id.unwrap_or_default(),
             connected_ns: now_ns.unwrap_or_default(),
+        }
+    }
+
+    /// Who a client on another host is.
+    pub fn identify_remote(&self, client: RemoteClient) -> Principal {
+        let classified = classify_remote(&client, &self.assignments);
+        Principal {
+            class: classified.class,
+            class_evidence: classified.evidence,
+            pid: 0,
+            start_ticks: 0,
+            uid: Principal::NO_ID,
+            user: client.address.to_string(),
+            gid: Principal::NO_ID,
+            groups: classified.groups,
+            login_uid: None,
+            login_user: None,
+            command: String::new(),
+            executable: None,
+            executable_sha256: None,
+            command_line: Vec::new(),
+            cgroup_id: 0,
+            cgroup: None,
+            unit: None,
+            container: None,
+            terminal: None,
+            ancestors: Vec::new(),
+            remote: Some(client),
         }
     }
 

@@ -26,3 +26,4 @@ pub use classify::Assignment;
 pub use glob::{Glob, GlobError};
 pub use identifier::{Attested, Identifier, IdentityError, IdentityRules};
 pub use live::attest;
+pub use workload::unit_of;

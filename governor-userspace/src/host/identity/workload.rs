@@ -33,6 +33,11 @@ impl Workload {
     }
 }
 
+/// The systemd unit that a cgroup belongs to.
+pub fn unit_of(cgroup: &str) -> Option<String> {
+    Workload::from_cgroup(cgroup).unit
+}
+
 /// The outermost component that is not a slice, as systemd itself finds the unit of a process.
 fn unit(components: &[&str]) -> Option<String> {
     let (at, name) = components.iter().enumerate().find(|(_, name)| !name.ends_with(".slice"))?;

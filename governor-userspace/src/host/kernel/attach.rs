@@ -3,7 +3,7 @@
 use super::KernelError;
 use super::cgroup::{Cgroup, topmost};
 use super::error::{chain, is_permission};
-use super::load::{CREATE_SOCKET, HAND_OVER, Kernel, not_permitted, program_mut};
+use super::load::{CREATE_SOCKET, HAND_OVER, Kernel, SHOW_CLIENT, STEER, not_permitted, program_mut};
 use super::maps::broken;
 use super::pins::{PinDirectory, PinnedFd};
 use aya::Ebpf;
@@ -11,23 +11,29 @@ use aya::maps::MapData;
 use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr, ProgramError, SockOps};
 use governor_common::capture::Attachment;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// One program on one cgroup.
 #[derive(Debug)]
 pub(super) struct HeldLink {
     pub program: &'static str,
-    pub cgroup: PathBuf,
+    /// A cgroup's directory, or a network namespace.
+    pub place: PathBuf,
+    /// cgroup id, or netns cookie.
+    pub id: u64,
+    /// On the cgroup of a server of this host: its keeper looks after it.
+    pub of_server: bool,
     pub link: HeldFd,
 }
 
 impl HeldLink {
-    fn release(self) {
+    pub(super) fn release(self) {
         if let HeldFd::Pinned(pinned) = self.link
             && let Err(error) = pinned.unpin()
         {
             tracing::warn!(
-                program = self.program, cgroup = %self.cgroup.display(), %error,
+                program = self.program, place = %self.place.display(), %error,
                 "a pinned program could not be taken off"
             );
         }
@@ -49,17 +55,18 @@ impl Kernel {
     /// Links that a dead predecessor pinned are removed after our own are in place, so that a
     /// captured port is never open in between. On an error nothing of ours stays attached.
     pub fn attach(&mut self) -> Result<(), KernelError> {
-        if !self.links.is_empty() {
+        if self.attached {
             return Err(KernelError::Order("the kernel programs are attached already"));
         }
         self.was_attached = true;
         let attached = self.attach_all().and_then(|()| match &mut self.pins {
-            Some(pins) => pins.remove_previous(),
+            Some(pins) => pins.remove_previous(self.beside.as_deref()),
             None => Ok(None),
         });
         match attached {
             Ok(previous) => {
                 self.previous = previous;
+                self.attached = true;
                 Ok(())
             }
             Err(error) => {
@@ -86,18 +93,57 @@ impl Kernel {
         self.forget_listeners()
     }
 
+    /// Takes the connect hooks off, and only them: another agent has its own on. Connections that these hooks sent
+    /// here keep the hooks that carry their identity, until [`Kernel::detach`].
+    pub fn yield_connections(&mut self) {
+        self.stop_redirecting();
+        self.waiting.clear();
+        self.yielded = true;
+    }
+
+    /// The agent that this one took over from is gone: so is what its kernel programs were still there for.
+    pub fn forget_predecessor(&mut self) -> Result<(), KernelError> {
+        self.beside = None;
+        match &mut self.pins {
+            Some(pins) if self.was_attached => pins.remove_previous(None).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes pins of agents that came and went while this one was there.
+    pub fn remove_strangers(&mut self) -> Result<(), KernelError> {
+        let beside = self.beside.clone();
+        self.pins.as_mut().map_or(Ok(()), |pins| pins.remove_previous(beside.as_deref()).map(drop))
+    }
+
+    /// Where this load's pins are.
+    pub fn generation(&self) -> Option<&Path> {
+        self.pins.as_ref().map(PinDirectory::generation)
+    }
+
     fn attach_all(&mut self) -> Result<(), KernelError> {
-        let Self { ebpf, rule_cgroups, own_cgroups, raw_refused, links, pins, attachments, .. } = self;
+        let Self {
+            ebpf,
+            rule_cgroups,
+            own_cgroups,
+            client_cgroups,
+            raw_refused,
+            links,
+            pins,
+            attachments,
+            ..
+        } = self;
         let pins = pins.as_ref();
         let (rules, own) = (rule_cgroups.as_slice(), own_cgroups.as_slice());
-        let everywhere: Vec<&Cgroup> = covering(rules.iter().chain(own));
+        let everywhere: Vec<&Cgroup> = covering(rules.iter().chain(own).chain(client_cgroups.iter()));
 
         for cgroup in &everywhere {
             let attached = attach_one(ebpf, HAND_OVER, cgroup)?;
-            hold(links, pins, HAND_OVER, cgroup, attached)?;
+            hold(links, pins, HAND_OVER, &cgroup.path, cgroup.id, attached)?;
         }
         let shown = covering(rules.iter());
-        let connecting: Vec<&Cgroup> = rules.iter().collect();
+        let known = |cgroup: &&Cgroup| rules.iter().all(|rule| rule.id != cgroup.id);
+        let connecting: Vec<&Cgroup> = rules.iter().chain(client_cgroups.iter().filter(known)).collect();
         for (program, cgroups) in [
             ("getpeername4", &shown),
             ("getpeername6", &shown),
@@ -106,43 +152,65 @@ impl Kernel {
         ] {
             for cgroup in cgroups {
                 let attached = attach_one(ebpf, program, cgroup)?;
-                hold(links, pins, program, cgroup, attached)?;
+                hold(links, pins, program, &cgroup.path, cgroup.id, attached)?;
             }
         }
         for cgroup in covering(raw_refused.iter()) {
-            let program: &mut CgroupSock = program_mut(ebpf, CREATE_SOCKET)?;
-            let attached = program
-                .attach(&cgroup.directory, CgroupAttachMode::Single)
-                .and_then(|id| program.take_link(id))
-                .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached));
-            hold(links, pins, CREATE_SOCKET, cgroup, attached)?;
+            let attached = attach_one(ebpf, CREATE_SOCKET, cgroup)?;
+            hold(links, pins, CREATE_SOCKET, &cgroup.path, cgroup.id, attached)?;
         }
         for (program, attach_type) in CONNECT_HOOKS {
             for cgroup in &connecting {
                 let attached = attach_one(ebpf, program, cgroup)?;
-                hold(links, pins, program, cgroup, attached)?;
+                hold(links, pins, program, &cgroup.path, cgroup.id, attached)?;
                 // The storage comes into being with the attachment; until this write no rule matches.
                 attachments.write(cgroup.id, attach_type)?;
             }
         }
-        Ok(())
+        if self.steers { self.attach_steer() } else { Ok(()) }
     }
 
     /// Takes the hooks off that send connections to governor. Those that it has already stay known and counted.
     pub fn stop_redirecting(&mut self) {
-        let (redirecting, others) =
-            self.links.drain(..).partition(|held: &HeldLink| held.program.starts_with("connect"));
+        let (mut redirecting, others): (Vec<HeldLink>, Vec<HeldLink>) =
+            self.links.drain(..).partition(|held: &HeldLink| held.redirects() > 0);
         self.links = others;
         // Nor may they come back by themselves.
         self.waiting.retain(|(program, _)| !program.starts_with("connect"));
-        let redirecting: Vec<HeldLink> = redirecting;
+        redirecting.sort_by_key(HeldLink::redirects);
         redirecting.into_iter().rev().for_each(HeldLink::release);
     }
 
-    /// From the end: connect hooks first.
+    /// What steers and redirects first.
     fn release_links(&mut self) {
+        self.links.sort_by_key(HeldLink::redirects);
         while let Some(held) = self.links.pop() {
             held.release();
+        }
+    }
+}
+
+impl HeldLink {
+    /// 0 where connections keep going where they went; more is taken off earlier.
+    fn redirects(&self) -> u8 {
+        match self.program {
+            STEER => 2,
+            "connect4" | "connect6" => 1,
+            _ => 0,
+        }
+    }
+
+    /// Whether it is still on its cgroup, by the kernel's word, and that is still the one of its name.
+    pub(super) fn is_in_force(&self) -> bool {
+        self.is_on()
+            && (self.program == STEER || std::fs::metadata(&self.place).is_ok_and(|now| now.ino() == self.id))
+    }
+
+    /// Whether nobody took it off. A link whose state cannot be read is left alone.
+    pub(super) fn is_on(&self) -> bool {
+        match &self.link {
+            HeldFd::Open(_) => true,
+            HeldFd::Pinned(pinned) => pinned.is_on().unwrap_or(true),
         }
     }
 }
@@ -151,6 +219,7 @@ impl Drop for Kernel {
     /// Open links go in the right order; pinned ones stay, as they must when the agent dies. A load that
     /// was never attached leaves nothing.
     fn drop(&mut self) {
+        self.links.sort_by_key(HeldLink::redirects);
         while self.links.pop().is_some() {}
         if let Some(pins) = self.pins.take().filter(|_| !self.was_attached)
             && let Err(error) = pins.remove()
@@ -181,10 +250,17 @@ pub(super) fn attach_one(
     program: &'static str,
     cgroup: &Cgroup,
 ) -> Result<Result<FdLink, ProgramError>, KernelError> {
-    if program != HAND_OVER {
+    if program == CREATE_SOCKET {
+        let program: &mut CgroupSock = program_mut(ebpf, CREATE_SOCKET)?;
+        return Ok(program
+            .attach(&cgroup.directory, CgroupAttachMode::Single)
+            .and_then(|id| program.take_link(id))
+            .and_then(|link| FdLink::try_from(link).map_err(|_| ProgramError::NotAttached)));
+    }
+    if ![HAND_OVER, SHOW_CLIENT].contains(&program) {
         return Ok(attach_socket_address(program_mut(ebpf, program)?, cgroup));
     }
-    let program: &mut SockOps = program_mut(ebpf, HAND_OVER)?;
+    let program: &mut SockOps = program_mut(ebpf, program)?;
     Ok(program
         .attach(&cgroup.directory, CgroupAttachMode::Single)
         .and_then(|id| program.take_link(id))
@@ -197,24 +273,26 @@ fn attach_socket_address(program: &mut CgroupSockAddr, cgroup: &Cgroup) -> Resul
     FdLink::try_from(program.take_link(id)?).map_err(|_| ProgramError::NotAttached)
 }
 
+/// Keeps a link: pinned where there is a pin directory. `id` makes the pin's name.
 pub(super) fn hold(
     links: &mut Vec<HeldLink>,
     pins: Option<&PinDirectory>,
     program: &'static str,
-    cgroup: &Cgroup,
+    place: &Path,
+    id: u64,
     attached: Result<FdLink, ProgramError>,
 ) -> Result<(), KernelError> {
     let link = attached.map_err(|error| {
         if is_permission(&error) {
             return not_permitted(&format!("attach {program}"));
         }
-        KernelError::Attach { program, cgroup: cgroup.path.clone(), reason: chain(&error) }
+        KernelError::Attach { program, place: place.to_path_buf(), reason: chain(&error) }
     })?;
     let link = match pins {
-        Some(pins) => HeldFd::Pinned(pins.pin_link(link, program, cgroup.id)?),
+        Some(pins) => HeldFd::Pinned(pins.pin_link(link, program, id)?),
         None => HeldFd::Open(link),
     };
-    links.push(HeldLink { program, cgroup: cgroup.path.clone(), link });
+    links.push(HeldLink { program, place: place.to_path_buf(), id, of_server: false, link });
     Ok(())
 }
 

@@ -17,8 +17,8 @@ pub enum KernelError {
     /// The verifier or the kernel refused one program.
     #[error("program {program} cannot be loaded: {reason}")]
     Program { program: &'static str, reason: String },
-    #[error("program {program} cannot be attached to {}: {reason}", cgroup.display())]
-    Attach { program: &'static str, cgroup: PathBuf, reason: String },
+    #[error("program {program} cannot be attached to {}: {reason}", place.display())]
+    Attach { program: &'static str, place: PathBuf, reason: String },
     /// The object does not have what this agent expects: they were not built together.
     #[error("map {map} of the kernel programs cannot be used: {reason}")]
     Map { map: &'static str, reason: String },

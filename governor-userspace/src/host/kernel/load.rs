@@ -4,13 +4,15 @@ use super::attach::{AttachmentMap, HeldFd, HeldLink};
 use super::cgroup::Cgroup;
 use super::error::{chain, is_permission, log_tail};
 use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
-use super::pins::{PinDirectory, Previous};
+use super::pins::{self, PinDirectory, Previous};
 use super::totals::{self, ClosedSockets, ListenerTotals};
-use super::{CaptureRule, KernelError, KernelEvents, KernelOptions, inspect, probe};
+use super::{CaptureRule, Clients, KernelError, KernelEvents, KernelOptions, inspect, probe};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf, SockHash};
-use aya::programs::{CgroupSock, CgroupSockAddr, ProgramError, SockOps};
+use aya::programs::{CgroupSock, CgroupSockAddr, ProgramError, SkLookup, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
-use governor_common::capture::{GuardedPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings};
+use governor_common::capture::{
+    GuardedPort, InboundPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings,
+};
 use governor_common::flow::{FAMILY_V4, FAMILY_V6, FlowTuple};
 use governor_common::limits::{self, HEARTBEAT_TIMEOUT_NS_DEFAULT};
 use governor_common::totals::{Totals, TotalsKey};
@@ -28,10 +30,19 @@ pub struct Kernel {
     pub(super) rule_cgroups: Vec<Cgroup>,
     pub(super) own_cgroups: Vec<Cgroup>,
     pub(super) raw_refused: Vec<Cgroup>,
+    /// Whose processes are known when they connect to a port that is captured where it arrives.
+    pub(super) client_cgroups: Vec<Cgroup>,
+    /// `steer` is to be attached.
+    pub(super) steers: bool,
+    pub(super) attached: bool,
     /// In order of attachment; released from the end.
     pub(super) links: Vec<HeldLink>,
     /// Programs whose cgroup is gone: attached again when it is there again.
     pub(super) waiting: Vec<(&'static str, PathBuf)>,
+    /// Pins of the living agent that this one took over from.
+    pub(super) beside: Option<PathBuf>,
+    /// Another agent captures now.
+    pub(super) yielded: bool,
     pub(super) pins: Option<PinDirectory>,
     pub(super) previous: Option<Previous>,
     /// Something was attached once: from then on the pins stay until they are removed on purpose.
@@ -47,6 +58,11 @@ pub struct Kernel {
     settings: Array<MapData, Settings>,
     counters: PerCpuArray<MapData, u64>,
     pending: HashMap<MapData, FlowTuple, governor_common::flow::Flow>,
+    pub(super) inbound_namespace: Array<MapData, u64>,
+    pub(super) inbound_ports: HashMap<MapData, InboundPort, Rule>,
+    pub(super) inbound_listeners: SockHash<MapData, ListenerKey>,
+    pub(super) upstreams: HashMap<MapData, FlowTuple, u8>,
+    pub(super) clients: Clients,
     flows: FlowTable,
     exemption: Exemption,
     heartbeat: Heartbeat,
@@ -82,16 +98,23 @@ impl Kernel {
     }
 
     fn load_programs(options: &KernelOptions, pins: Option<&mut PinDirectory>) -> Result<Self, KernelError> {
-        let mut ebpf = EbpfLoader::new()
-            .verifier_log_level(VerifierLogLevel::default())
-            .load(OBJECT)
-            .map_err(|error| object_error(&error))?;
+        let mut loader = EbpfLoader::new();
+        loader.verifier_log_level(VerifierLogLevel::default());
+        if let Some(beside) = &options.beside {
+            // Otherwise each of the two agents would capture what the other dials.
+            loader.map_pin_path("EXEMPT", pins::map_pin(beside, "EXEMPT")?);
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|error| object_error(&error))?;
         for program in SOCKET_ADDRESS_PROGRAMS {
             let found: &mut CgroupSockAddr = program_mut(&mut ebpf, program)?;
             found.load().map_err(|error| program_error(program, &error))?;
         }
-        let found: &mut SockOps = program_mut(&mut ebpf, HAND_OVER)?;
-        found.load().map_err(|error| program_error(HAND_OVER, &error))?;
+        for program in [HAND_OVER, SHOW_CLIENT] {
+            let found: &mut SockOps = program_mut(&mut ebpf, program)?;
+            found.load().map_err(|error| program_error(program, &error))?;
+        }
+        let found: &mut SkLookup = program_mut(&mut ebpf, STEER)?;
+        found.load().map_err(|error| program_error(STEER, &error))?;
         let found: &mut CgroupSock = program_mut(&mut ebpf, CREATE_SOCKET)?;
         found.load().map_err(|error| program_error(CREATE_SOCKET, &error))?;
         if let Some(pins) = pins {
@@ -105,8 +128,13 @@ impl Kernel {
             settings: take(&mut ebpf, "SETTINGS")?,
             counters: take(&mut ebpf, "COUNTERS")?,
             pending: take(&mut ebpf, "PENDING")?,
+            inbound_namespace: take(&mut ebpf, "INBOUND_NAMESPACE")?,
+            inbound_ports: take(&mut ebpf, "INBOUND_PORTS")?,
+            inbound_listeners: take(&mut ebpf, "INBOUND_LISTENERS")?,
+            upstreams: take(&mut ebpf, "UPSTREAMS")?,
+            clients: Clients::new(map(&mut ebpf, "CLIENTS")?)?,
             flows: FlowTable::new(map(&mut ebpf, "FLOWS")?)?,
-            exemption: Exemption::new(map(&mut ebpf, "EXEMPT")?)?,
+            exemption: Exemption::new(map(&mut ebpf, "EXEMPT")?, mark()?)?,
             heartbeat: Heartbeat::new(map(&mut ebpf, "HEARTBEAT")?)?,
             events: Some(take(&mut ebpf, "EVENTS")?),
             closed_sockets: Some(take(&mut ebpf, "FLOW_TOTALS")?),
@@ -118,14 +146,19 @@ impl Kernel {
             rule_cgroups: Vec::new(),
             own_cgroups: Vec::new(),
             raw_refused: Vec::new(),
+            client_cgroups: Vec::new(),
+            steers: options.inbound.is_some(),
+            attached: false,
             links: Vec::new(),
             waiting: Vec::new(),
+            beside: options.beside.clone(),
+            yielded: false,
             pins: None,
             previous: None,
             was_attached: false,
             ebpf,
         };
-        kernel.write_settings(HEARTBEAT_TIMEOUT_NS_DEFAULT, options.debug_log)?;
+        kernel.write_settings(HEARTBEAT_TIMEOUT_NS, options.debug_log)?;
         kernel.beat()?;
         kernel.write_rules(options)?;
         for path in &options.own_cgroups {
@@ -133,6 +166,9 @@ impl Kernel {
         }
         for path in &options.raw_refused {
             kernel.raw_refused.push(Cgroup::open(path)?);
+        }
+        if let Some(inbound) = &options.inbound {
+            kernel.write_inbound(inbound)?;
         }
         Ok(kernel)
     }
@@ -143,19 +179,7 @@ impl Kernel {
     ///
     /// The socket must listen on a loopback address and on a port that no rule captures.
     pub fn serve_listener(&mut self, listener: BorrowedFd<'_>) -> Result<(), KernelError> {
-        let refuse = |reason: &str| KernelError::Listener { reason: reason.to_owned() };
-        let socket = socket2::SockRef::from(&listener);
-        let address: SocketAddr = socket
-            .local_addr()
-            .ok()
-            .and_then(|address| address.as_socket())
-            .ok_or_else(|| refuse("not a TCP socket"))?;
-        if !getsockopt(&listener, sockopt::AcceptConn).unwrap_or(false) {
-            return Err(refuse("it does not listen"));
-        }
-        if !address.ip().is_loopback() {
-            return Err(refuse("it listens on an address other than loopback, which others could reach"));
-        }
+        let address = listening_address(listener)?;
         if self.captured_ports.contains(&address.port()) {
             return Err(KernelError::ListenerPortCaptured { port: address.port() });
         }
@@ -195,7 +219,7 @@ impl Kernel {
                 Err(error) => return Err(broken("LISTENERS")(error)),
             }
         }
-        Ok(())
+        self.forget_inbound_listeners()
     }
 
     /// A handle to look up the flows of accepted sockets.
@@ -263,7 +287,7 @@ impl Kernel {
         links
             .map(|held| AttachedHook {
                 program: held.program,
-                cgroup: held.cgroup.clone(),
+                cgroup: held.place.clone(),
                 pinned: matches!(held.link, HeldFd::Pinned(_)),
             })
             .collect()
@@ -310,7 +334,8 @@ impl Kernel {
         heartbeat_timeout_ns: u64,
         debug_log: bool,
     ) -> Result<(), KernelError> {
-        let settings = Settings { heartbeat_timeout_ns, debug_log: debug_log.into(), reserved: 0 };
+        let settings =
+            Settings { heartbeat_timeout_ns, debug_log: debug_log.into(), mark: self.exemption.value() };
         self.settings.set(0, settings, 0).map_err(broken("SETTINGS"))
     }
 
@@ -360,6 +385,11 @@ pub(super) const SOCKET_ADDRESS_PROGRAMS: [&str; 6] =
     ["getpeername4", "getpeername6", "bind4", "bind6", "connect4", "connect6"];
 pub(super) const HAND_OVER: &str = "hand_over";
 pub(super) const CREATE_SOCKET: &str = "create_socket";
+pub(super) const SHOW_CLIENT: &str = "show_client";
+pub(super) const STEER: &str = "steer";
+
+/// Unit tests run on emulated machines too, where a client may take longer to start than an agent may be silent.
+const HEARTBEAT_TIMEOUT_NS: u64 = if cfg!(test) { 600_000_000_000 } else { HEARTBEAT_TIMEOUT_NS_DEFAULT };
 
 /// `BPF_NOEXIST`.
 const NO_EXIST: u64 = 1;
@@ -384,6 +414,11 @@ pub(super) fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelErro
 
 fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError> {
     M::try_from(map(ebpf, name)?).map_err(broken(name))
+}
+
+/// Another number for each load.
+fn mark() -> Result<u32, KernelError> {
+    Ok((super::maps::monotonic_ns()? >> 10) as u32 | 1)
 }
 
 fn object_error(error: &EbpfError) -> KernelError {
@@ -417,6 +452,24 @@ pub(super) fn not_permitted(action: &str) -> KernelError {
         missing.join(", ")
     };
     KernelError::NotPermitted { action: action.to_owned(), missing }
+}
+
+/// The address of a socket that the programs may send connections to.
+pub(super) fn listening_address(listener: BorrowedFd<'_>) -> Result<SocketAddr, KernelError> {
+    let refuse = |reason: &str| KernelError::Listener { reason: reason.to_owned() };
+    let socket = socket2::SockRef::from(&listener);
+    let address: SocketAddr = socket
+        .local_addr()
+        .ok()
+        .and_then(|address| address.as_socket())
+        .ok_or_else(|| refuse("not a TCP socket"))?;
+    if !getsockopt(&listener, sockopt::AcceptConn).unwrap_or(false) {
+        return Err(refuse("it does not listen"));
+    }
+    if !address.ip().is_loopback() {
+        return Err(refuse("it listens on an address other than loopback, which others could reach"));
+    }
+    Ok(address)
 }
 
 /// The number by which the kernel programs know the network namespace of a socket.

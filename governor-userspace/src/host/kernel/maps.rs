@@ -77,18 +77,24 @@ impl FlowTable {
 #[derive(Clone, Debug)]
 pub struct Exemption {
     sockets: Arc<Mutex<SkStorage<MapData, u32>>>,
+    /// Presence is what exempts; whose it is counts for the proof of completeness.
+    mark: u32,
 }
 
 impl Exemption {
-    pub(super) fn new(map: Map) -> Result<Self, KernelError> {
+    pub(super) fn new(map: Map, mark: u32) -> Result<Self, KernelError> {
         let sockets = SkStorage::try_from(map).map_err(broken("EXEMPT"))?;
-        Ok(Self { sockets: Arc::new(Mutex::new(sockets)) })
+        Ok(Self { sockets: Arc::new(Mutex::new(sockets)), mark })
+    }
+
+    pub(super) fn value(&self) -> u32 {
+        self.mark
     }
 
     /// Marks a socket for the rest of its life. Call before `connect()`, and before `bind()` where
     /// it takes over a port that governor listened on.
     pub fn mark(&self, socket: BorrowedFd<'_>) -> Result<(), KernelError> {
-        self.sockets.lock().insert(&socket, MARK, 0).map_err(broken("EXEMPT"))
+        self.sockets.lock().insert(&socket, self.mark, 0).map_err(broken("EXEMPT"))
     }
 
     /// Whether a socket is one of governor's own. Doubt is no.
@@ -161,6 +167,18 @@ pub struct Counters {
     pub totals_failed: u64,
     /// Raw TCP sockets that were refused to somebody with CAP_NET_RAW.
     pub raw_refused: u64,
+    /// Arriving connections steered to the agent.
+    pub inbound_steered: u64,
+    /// governor's own connections, let through to the server.
+    pub inbound_own: u64,
+    pub inbound_refused_heartbeat_stale: u64,
+    pub inbound_refused_listener_gone: u64,
+    /// Arriving connections that reached the server ungoverned, because a rule fails open.
+    pub inbound_passed_open: u64,
+    /// governor's own connections that could not be noted: steered back, and closed.
+    pub inbound_own_failed: u64,
+    /// Sockets of servers that show the client instead of governor.
+    pub client_shown: u64,
 }
 
 impl Counters {
@@ -189,6 +207,13 @@ impl Counters {
             totals_dropped: sum(Counter::TotalsDropped)?,
             totals_failed: sum(Counter::TotalsFailed)?,
             raw_refused: sum(Counter::RawRefused)?,
+            inbound_steered: sum(Counter::InboundSteered)?,
+            inbound_own: sum(Counter::InboundOwn)?,
+            inbound_refused_heartbeat_stale: sum(Counter::InboundRefusedHeartbeatStale)?,
+            inbound_refused_listener_gone: sum(Counter::InboundRefusedListenerGone)?,
+            inbound_passed_open: sum(Counter::InboundPassedOpen)?,
+            inbound_own_failed: sum(Counter::InboundOwnFailed)?,
+            client_shown: sum(Counter::ClientShown)?,
         })
     }
 
@@ -214,6 +239,13 @@ impl Counters {
             (Counter::TotalsDropped.name(), self.totals_dropped),
             (Counter::TotalsFailed.name(), self.totals_failed),
             (Counter::RawRefused.name(), self.raw_refused),
+            (Counter::InboundSteered.name(), self.inbound_steered),
+            (Counter::InboundOwn.name(), self.inbound_own),
+            (Counter::InboundRefusedHeartbeatStale.name(), self.inbound_refused_heartbeat_stale),
+            (Counter::InboundRefusedListenerGone.name(), self.inbound_refused_listener_gone),
+            (Counter::InboundPassedOpen.name(), self.inbound_passed_open),
+            (Counter::InboundOwnFailed.name(), self.inbound_own_failed),
+            (Counter::ClientShown.name(), self.client_shown),
         ]
     }
 
@@ -224,6 +256,8 @@ impl Counters {
             + self.refused_listener_gone
             + self.refused_storage_failed
             + self.refused_device_bound
+            + self.inbound_refused_heartbeat_stale
+            + self.inbound_refused_listener_gone
     }
 }
 
@@ -256,6 +290,3 @@ pub(super) fn command(process: &ProcessIdentity) -> String {
 pub(super) fn broken(map: &'static str) -> impl Fn(MapError) -> KernelError {
     move |error| KernelError::Map { map, reason: chain(&error) }
 }
-
-/// Any value: presence is what counts.
-const MARK: u32 = 1;

@@ -5,13 +5,14 @@
 //! [`Kernel::beat`] regularly, and [`Kernel::detach`] at the end. What the programs do and how
 //! long each map entry lives is in `docs/kernel.md`.
 //!
-//! Invariant: the connect hooks are attached last and detached first, so every redirected
-//! connection finds the hooks that carry its identity.
+//! Invariant: the hooks that redirect and steer (`connect`, `steer`) are attached last and detached first, so every
+//! redirected connection finds the hooks that carry its identity.
 
 mod attach;
 mod cgroup;
 mod error;
 mod events;
+mod inbound;
 pub mod inspect;
 mod load;
 mod maps;
@@ -28,6 +29,7 @@ pub use cgroup::cgroup2_mount;
 pub use error::KernelError;
 pub use events::{KernelEvent, KernelEvents};
 pub use governor_common::event::EventCause;
+pub use inbound::{Announced, Clients, InboundOptions, InboundRule};
 pub use load::{AttachedHook, Kernel, MapLevel};
 pub use maps::{Counters, Exemption, Flow, FlowTable, Heartbeat};
 pub use pins::Previous;
@@ -65,6 +67,11 @@ pub struct KernelOptions {
     /// Directory for pins. A bpffs is mounted there if it is none. With pins the hooks outlive a
     /// killed agent and refuse (or pass, per rule); without them they vanish with it.
     pub pin_dir: Option<PathBuf>,
+    /// Capture of connections that arrive at this host's servers.
+    pub inbound: Option<InboundOptions>,
+    /// Pins of a living agent that is taken over from, in the same pin directory: its marked sockets are this
+    /// agent's too, and its pins stay.
+    pub beside: Option<PathBuf>,
     /// One line of log per decision of the connect hooks.
     pub debug_log: bool,
 }

@@ -8,6 +8,7 @@
 use super::error::chain;
 use super::events::KernelEvent;
 use super::maps::{Counters, broken, monotonic_ns};
+use super::totals::{ClosedSockets, SocketTotals};
 use super::{KernelError, sys};
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
@@ -39,9 +40,13 @@ impl PinnedFd {
         }
     }
 
-    /// The cgroup that the link is on, by the kernel's word; 0 where it was taken off.
-    pub fn cgroup_id(&self) -> io::Result<u64> {
-        Ok(sys::link_info(self.fd.as_fd())?.target)
+    /// Whether the link is on something, by the kernel's word.
+    pub fn is_on(&self) -> io::Result<bool> {
+        let info = sys::link_info(self.fd.as_fd())?;
+        Ok(match info.kind {
+            sys::LINK_NETNS => sys::first_half(info.target) != 0,
+            _ => info.target != 0,
+        })
     }
 
     pub fn is_pinned(&self) -> bool {
@@ -63,6 +68,8 @@ pub struct Previous {
     pub events: Vec<KernelEvent>,
     /// Its last sign of life, CLOCK_MONOTONIC.
     pub heartbeat_ns: u64,
+    /// Its sockets whose end it did not live to compare, as far as the buffer went.
+    pub sockets: Vec<SocketTotals>,
 }
 
 /// The pin directory with this load's generation in it.
@@ -99,8 +106,8 @@ impl PinDirectory {
         Ok(())
     }
 
-    pub fn pin_link(&self, link: FdLink, program: &str, cgroup_id: u64) -> Result<PinnedFd, KernelError> {
-        let path = self.generation.join(format!("{LINK_PREFIX}{program}_{cgroup_id}"));
+    pub fn pin_link(&self, link: FdLink, program: &str, place_id: u64) -> Result<PinnedFd, KernelError> {
+        let path = self.generation.join(format!("{LINK_PREFIX}{program}_{place_id}"));
         let pinned = link.pin(&path).map_err(|error| failed(&path)(chain(&error)))?;
         // Opened before the first one closes: the link is held all the time.
         let fd = sys::open_pin(&path).map_err(failed(&path))?;
@@ -127,10 +134,14 @@ impl PinDirectory {
         Ok(lost.len())
     }
 
-    /// Removes every other generation, and says what the newest of them saw.
-    pub fn remove_previous(&mut self) -> Result<Option<Previous>, KernelError> {
+    pub fn generation(&self) -> &Path {
+        &self.generation
+    }
+
+    /// Removes every other generation but `kept`, and says what the newest of them saw.
+    pub fn remove_previous(&mut self, kept: Option<&Path>) -> Result<Option<Previous>, KernelError> {
         let mut generations = generations(&self.root)?;
-        generations.retain(|(_, path)| *path != self.generation);
+        generations.retain(|(_, path)| *path != self.generation && Some(path.as_path()) != kept);
         let previous = generations.last().and_then(|(_, path)| read_previous(path));
         for (_, path) in &generations {
             remove_generation(path)?;
@@ -178,6 +189,15 @@ pub(super) fn generations(root: &Path) -> Result<Vec<(u64, PathBuf)>, KernelErro
     Ok(found)
 }
 
+/// Where a map of a living agent is pinned; an error where it is not.
+pub(super) fn map_pin(generation: &Path, map: &str) -> Result<PathBuf, KernelError> {
+    let path = generation.join(format!("{MAP_PREFIX}{map}"));
+    match path.exists() {
+        true => Ok(path),
+        false => Err(failed(&path)("the agent that is taken over from has no such map")),
+    }
+}
+
 /// Pins of links in a generation.
 pub(super) fn link_pins(generation: &Path) -> Result<Vec<PathBuf>, KernelError> {
     let mut found = Vec::new();
@@ -198,14 +218,16 @@ fn started_ns(name: &str) -> Option<u64> {
     started_ns.parse().ok()
 }
 
-/// Connect hooks first here too: while they go one by one, no connection may lose its identity.
+/// What steers and redirects first here too: while they go one by one, no connection may lose its identity.
 pub(super) fn remove_generation(path: &Path) -> Result<(), KernelError> {
     let mut pins: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(path).map_err(failed(path))? {
         pins.push(entry.map_err(failed(path))?.path());
     }
-    pins.sort_by_key(|pin| {
-        !pin.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("link_connect"))
+    pins.sort_by_key(|pin| match pin.file_name().and_then(|name| name.to_str()) {
+        Some(name) if name.starts_with("link_steer") => 0,
+        Some(name) if name.starts_with("link_connect") => 1,
+        _ => 2,
     });
     for pin in pins {
         fs::remove_file(&pin).map_err(failed(&pin))?;
@@ -224,7 +246,18 @@ fn read_previous(generation: &Path) -> Option<Previous> {
     }
     let heartbeat = Array::<_, u64>::try_from(Map::from_map_data(open("HEARTBEAT")?).ok()?).ok()?;
     let heartbeat_ns = heartbeat.get(&0, 0).map_err(broken("HEARTBEAT")).ok()?;
-    Some(Previous { counters: Counters::read(&counters).ok()?, events, heartbeat_ns })
+    Some(Previous {
+        counters: Counters::read(&counters).ok()?,
+        events,
+        heartbeat_ns,
+        // An agent of before there were counts has none.
+        sockets: read_sockets(open("FLOW_TOTALS")).unwrap_or_default(),
+    })
+}
+
+fn read_sockets(ring: Option<MapData>) -> Option<Vec<SocketTotals>> {
+    let mut ring = ClosedSockets::new(RingBuf::try_from(Map::from_map_data(ring?).ok()?).ok()?);
+    Some(std::iter::from_fn(|| ring.take()).collect())
 }
 
 /// Whether somebody pinned something. The kernel puts `maps.debug` and `progs.debug` into every

@@ -7,6 +7,7 @@
 
 use super::cgroup::mounts;
 use super::error::chain;
+use super::load::STEER;
 use super::pins::{self, MOUNT_SOURCE};
 use super::{KernelError, sys};
 use aya::maps::loaded_maps;
@@ -105,10 +106,10 @@ impl Remains {
         self.hooks.is_empty() && self.pins.is_empty()
     }
 
-    /// Takes hooks off, connect hooks first, then removes pins and the mounts that are ours.
+    /// Takes hooks off, those that steer and redirect first, then removes pins and the mounts that are ours.
     pub fn remove(&self) -> Result<(), KernelError> {
         let mut hooks: Vec<&Hook> = self.hooks.iter().collect();
-        hooks.sort_by_key(|hook| !hook.program.starts_with("connect"));
+        hooks.sort_by_key(|hook| (hook.program != STEER, !hook.program.starts_with("connect")));
         for hook in hooks {
             if let Some(link) = open_for_removal(hook.link)? {
                 match sys::link_detach(link.as_fd()) {
@@ -208,7 +209,7 @@ fn hook(
     let place = match info.kind {
         sys::LINK_CGROUP => cgroup_name(info.target),
         // The low half, on either byte order, is the first u32.
-        sys::LINK_NETNS => format!("network namespace {}", first_half(info.target)),
+        sys::LINK_NETNS => format!("network namespace {}", sys::first_half(info.target)),
         kind => format!("link of kind {kind}"),
     };
     Hook {
@@ -217,11 +218,6 @@ fn hook(
         place,
         held_by: holders.get(&info.id).map(|pids| pids.iter().copied().collect()).unwrap_or_default(),
     }
-}
-
-fn first_half(word: u64) -> u32 {
-    let [a, b, c, d, ..] = word.to_ne_bytes();
-    u32::from_ne_bytes([a, b, c, d])
 }
 
 /// The directory with this inode in the cgroup v2 mount.
@@ -298,6 +294,7 @@ fn failed(action: &'static str) -> impl Fn(std::io::Error) -> KernelError {
 }
 
 /// Maps whose names, beside `COUNTERS`, make a program governor's.
-const MARKS: [&str; 4] = ["FLOWS", "EXEMPT", "GUARDED_PORTS", "PENDING"];
+const MARKS: [&str; 7] =
+    ["FLOWS", "EXEMPT", "GUARDED_PORTS", "PENDING", "EVENTS", "INBOUND_PORTS", "CLIENTS"];
 /// A cgroup tree is never so deep; a loop cannot be in it.
 const CGROUP_DEPTH_MAX: usize = 32;

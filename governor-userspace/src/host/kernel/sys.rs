@@ -74,6 +74,12 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     Ok(info)
 }
 
+/// The inode number of a network namespace in a link's target: the low half, on either byte order, is the first u32.
+pub(super) fn first_half(target: u64) -> u32 {
+    let [a, b, c, d, ..] = target.to_ne_bytes();
+    u32::from_ne_bytes([a, b, c, d])
+}
+
 /// Numbers of the programs that are attached to a cgroup's hook; `effective`: those of cgroups above it too.
 /// Needs CAP_NET_ADMIN.
 pub(super) fn programs_on(cgroup: BorrowedFd<'_>, attach_type: u32, effective: bool) -> io::Result<Vec<u32>> {

@@ -7,7 +7,7 @@
 use super::KernelError;
 use super::attach::{CONNECT_HOOKS, HeldFd, HeldLink, attach_one, hold};
 use super::cgroup::Cgroup;
-use super::load::{HAND_OVER, Kernel, rule_value};
+use super::load::{HAND_OVER, Kernel, STEER, rule_value};
 use super::maps::broken;
 use governor_common::capture::RuleKey;
 use std::path::PathBuf;
@@ -27,29 +27,33 @@ impl Kernel {
     /// Mends what was lost. Call it with every heartbeat. Without pins there is nothing to look at.
     pub fn tend(&mut self) -> Result<Mended, KernelError> {
         let mut mended = Mended::default();
-        if self.pins.is_none() {
+        if self.pins.is_none() || self.yielded {
             return Ok(mended);
         }
         let mut lost: Vec<(&'static str, PathBuf)> = self.waiting.clone();
+        let mut steer_lost = false;
         let mut kept = Vec::with_capacity(self.links.len());
         for held in self.links.drain(..) {
-            let is_on = match &held.link {
-                HeldFd::Open(_) => true,
-                // A link whose state cannot be read is left alone.
-                HeldFd::Pinned(pinned) => pinned.cgroup_id().map_or(true, |id| id != 0),
-            };
-            match (is_on, held) {
-                (true, held) => kept.push(held),
-                (false, HeldLink { program, cgroup, link }) => {
-                    if let HeldFd::Pinned(pinned) = link {
-                        // Its name is needed again.
-                        let _ = pinned.unpin();
-                    }
-                    lost.push((program, cgroup));
-                }
+            if held.is_on() {
+                kept.push(held);
+                continue;
+            }
+            let HeldLink { program, place, of_server, link, .. } = held;
+            if let HeldFd::Pinned(pinned) = link {
+                // Its name is needed again.
+                let _ = pinned.unpin();
+            }
+            if program == STEER {
+                steer_lost = true;
+            } else if !of_server {
+                lost.push((program, place));
             }
         }
         self.links = kept;
+        if steer_lost {
+            mended.attached_again.push(PathBuf::from("/proc/self/ns/net"));
+            self.attach_steer()?;
+        }
         self.waiting.clear();
         // The hooks that carry an identity before those that redirect.
         lost.sort_by_key(|(program, _)| (program.starts_with("connect"), *program != HAND_OVER));
@@ -91,7 +95,7 @@ impl Kernel {
             }
         }
         let attached = attach_one(&mut self.ebpf, program, &cgroup)?;
-        hold(&mut self.links, self.pins.as_ref(), program, &cgroup, attached)?;
+        hold(&mut self.links, self.pins.as_ref(), program, &cgroup.path, cgroup.id, attached)?;
         if let Some(attach_type) = attach_type {
             self.attachments.write(cgroup.id, attach_type)?;
         }

@@ -79,7 +79,7 @@ impl ClosedSockets {
     }
 
     /// The next one that nobody has taken yet. Never waits.
-    pub fn next(&mut self) -> Option<SocketTotals> {
+    pub fn take(&mut self) -> Option<SocketTotals> {
         loop {
             let item = self.0.next()?;
             if item.len() == size_of::<FlowTotals>() {

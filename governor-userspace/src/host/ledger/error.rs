@@ -34,6 +34,8 @@ pub enum LedgerError {
     Write { source: io::Error },
     #[error("audit data could not be put on disk: {source}")]
     Sync { source: io::Error },
+    #[error("the agent that took over did not record it: {reason}")]
+    Successor { reason: String },
     #[error("the audit ledger is closed: the agent is stopping")]
     Closed,
 }
@@ -52,6 +54,7 @@ impl LedgerError {
             Self::Record(_) => "record",
             Self::Write { .. } => "write",
             Self::Sync { .. } => "sync",
+            Self::Successor { .. } => "successor",
             Self::Closed => "closed",
         }
     }

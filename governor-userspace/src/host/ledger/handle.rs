@@ -6,6 +6,7 @@
 //!
 //! Lock order: `syncing`, then `writer`, then `lazies`.
 
+use super::place::{Place, Successor, Whereabouts};
 use super::spool::Spool;
 use super::writer::Writer;
 use super::{LedgerError, keys, recover, segment};
@@ -63,7 +64,9 @@ struct Shared {
     syncing: Mutex<Synced>,
     counters: Counters,
     closed: AtomicBool,
-    _lock: Flock<File>,
+    /// `None` while another agent has the chain.
+    lock: Mutex<Option<Flock<File>>>,
+    whereabouts: Whereabouts,
 }
 
 struct Synced {
@@ -126,24 +129,7 @@ impl Ledger {
     /// Opens or starts the chain: takes the lock, loads or makes the keys, checks the end of the chain,
     /// repairs what a crash left. Blocks for the time it takes to read the last segment.
     pub fn open(options: LedgerOptions, now: Timestamp) -> Result<Self, LedgerError> {
-        let lock = recover::lock_directory(&options.dir)?;
-        let key = Arc::new(keys::load_or_create(&options.keys_dir)?);
-        let recovered = recover::recover(&options.dir, &key.verifying_key())?;
-        let mut writer = Writer::resume(
-            options.dir.clone(),
-            Arc::clone(&key),
-            recovered.tail,
-            options.segment_bytes_max.max(1),
-            options.checkpoint_every_records.max(1),
-            now,
-        )?;
-        if let Some(cut) = recovered.cut {
-            writer.write_event(now, &cut)?;
-        }
-        // What it held is in the segment by now. Without one (too little space) everything still works.
-        if let Ok(Some(spool)) = Spool::create(&options.dir, options.spool_bytes) {
-            writer.use_spool(spool);
-        }
+        let (lock, key, writer) = open_writer(&options, now)?;
         let ledger = Self(Arc::new(Shared {
             options,
             key,
@@ -152,22 +138,71 @@ impl Ledger {
             writer: Mutex::new(writer),
             lazies: Mutex::default(),
             counters: Counters::default(),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
+            whereabouts: Whereabouts::default(),
         }));
         ledger.checkpoint(now)?;
         Ok(ledger)
     }
 
+    /// Puts everything on disk, signs it, and gives the chain away: another agent may open it when this
+    /// returns. Appends wait until [`Ledger::follow`] or [`Ledger::take_back`]. On an error the chain is still
+    /// this agent's.
+    pub fn hand_over(&self, now: Timestamp) -> Result<(), LedgerError> {
+        self.flush()?;
+        self.0.whereabouts.set(Place::Between);
+        let signed = self.sign(now, true);
+        if let Err(error) = signed {
+            self.0.writer.lock().closed = false;
+            self.0.whereabouts.set(Place::Own);
+            return Err(error);
+        }
+        self.0.writer.lock().leave_spool();
+        // Closing the descriptor releases the lock.
+        drop(self.0.lock.lock().take());
+        Ok(())
+    }
+
+    pub fn is_handed_over(&self) -> bool {
+        self.0.lock.lock().is_none()
+    }
+
+    /// Another agent has the chain: everything goes there from now on.
+    pub fn follow(&self, successor: Arc<dyn Successor>) {
+        self.0.whereabouts.set(Place::Elsewhere(successor));
+    }
+
+    /// Nobody took it: opens the chain again.
+    pub fn take_back(&self, now: Timestamp) -> Result<(), LedgerError> {
+        let (lock, _key, writer) = open_writer(&self.0.options, now)?;
+        *self.0.lock.lock() = Some(lock);
+        *self.0.syncing.lock() = Synced { seq_end: 0, head_seq: None, head_at: now };
+        *self.0.writer.lock() = writer;
+        self.0.whereabouts.set(Place::Own);
+        self.checkpoint(now)
+    }
+
+    /// Records of another agent, which has them encoded already.
+    pub fn append_batch(&self, batch: &Batch, durable: bool) -> Result<(), LedgerError> {
+        match self.place(batch, durable)? {
+            Some(seq_end) if durable => self.sync_to(seq_end),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes records in order, at once: into the spool, or with one write(2). `Ok`: they are in the page
     /// cache and survive the death of this process. Error: none of them is in the chain.
     pub fn append(&self, records: &[AuditRecord]) -> Result<(), LedgerError> {
-        self.append_at(records).map(|_| ())
+        self.encoded(records, false).map(|_| ())
     }
 
     /// As [`Ledger::append`], and on disk before it returns: survives a power cut.
     pub fn append_sync(&self, records: &[AuditRecord]) -> Result<(), LedgerError> {
-        let seq_end = self.append_at(records)?;
-        self.sync_to(seq_end)
+        match self.encoded(records, true)? {
+            Some(seq_end) => self.sync_to(seq_end),
+            // Whoever has the chain has put it on disk.
+            None => Ok(()),
+        }
     }
 
     /// Keeps the record in memory until the next append, tick or flush. A `kill -9` may lose it. Where
@@ -283,11 +318,12 @@ impl Ledger {
     }
 
     fn sign(&self, now: Timestamp, last: bool) -> Result<(), LedgerError> {
-        let flushed = self.flush();
+        // While it is handed over, what is queued waits for whoever has the chain then.
+        let flushed = if self.0.whereabouts.is_between() { Ok(()) } else { self.flush() };
         let signed = {
             let mut writer = self.0.writer.lock();
             if writer.closed {
-                return Err(LedgerError::Closed);
+                return flushed.and(Err(LedgerError::Closed));
             }
             let result = writer.checkpoint(now);
             writer.closed = last;
@@ -299,28 +335,69 @@ impl Ledger {
         self.publish_head(now)
     }
 
-    /// Answers the sequence number after the last line written.
-    fn append_at(&self, records: &[AuditRecord]) -> Result<u64, LedgerError> {
+    fn encoded(&self, records: &[AuditRecord], durable: bool) -> Result<Option<u64>, LedgerError> {
         ENCODED.with_borrow_mut(|batch| {
             batch.clear();
             for record in records {
                 batch.push(record)?;
             }
-            let mut writer = self.0.writer.lock();
-            // What was queued first comes first in the chain.
-            writer.carry.absorb(&mut self.0.lazies.lock());
-            let records = (writer.carry.len() + batch.len()) as u64;
-            let bytes = (writer.carry.bytes_count() + batch.bytes_count()) as u64;
-            let result = writer.append(batch);
-            if result.is_ok() {
-                self.0.counters.records.fetch_add(records, Relaxed);
-                self.0.counters.bytes.fetch_add(bytes, Relaxed);
-                let written = records - batch.len() as u64;
-                self.0.counters.lazies_pending.fetch_sub(written, Relaxed);
-            }
-            self.count(&writer);
-            result.map(|()| writer.seq_next)
+            self.place(batch, durable)
         })
+    }
+
+    /// Gives records their place in the chain. Answers the sequence number after the last line written; `None`
+    /// where another agent has written them.
+    fn place(&self, batch: &Batch, durable: bool) -> Result<Option<u64>, LedgerError> {
+        loop {
+            {
+                let mut writer = self.0.writer.lock();
+                if !writer.closed {
+                    return self.place_here(&mut writer, batch).map(Some);
+                }
+            }
+            match self.0.whereabouts.settled()? {
+                // Taken back meanwhile, unless it was closed for good.
+                Place::Own if self.0.writer.lock().closed => return Err(LedgerError::Closed),
+                Place::Own | Place::Between => {}
+                Place::Elsewhere(successor) => {
+                    return self.place_elsewhere(&*successor, batch, durable).map(|()| None);
+                }
+            }
+        }
+    }
+
+    fn place_here(&self, writer: &mut Writer, batch: &Batch) -> Result<u64, LedgerError> {
+        // What was queued first comes first in the chain.
+        writer.carry.absorb(&mut self.0.lazies.lock());
+        let records = (writer.carry.len() + batch.len()) as u64;
+        let bytes = (writer.carry.bytes_count() + batch.bytes_count()) as u64;
+        let result = writer.append(batch);
+        if result.is_ok() {
+            self.0.counters.records.fetch_add(records, Relaxed);
+            self.0.counters.bytes.fetch_add(bytes, Relaxed);
+            let written = records - batch.len() as u64;
+            self.0.counters.lazies_pending.fetch_sub(written, Relaxed);
+        }
+        self.count(writer);
+        result.map(|()| writer.seq_next)
+    }
+
+    fn place_elsewhere(
+        &self,
+        successor: &dyn Successor,
+        batch: &Batch,
+        durable: bool,
+    ) -> Result<(), LedgerError> {
+        // One at a time, so that what was queued first comes first there too.
+        let mut writer = self.0.writer.lock();
+        writer.carry.absorb(&mut self.0.lazies.lock());
+        let queued = writer.carry.len() as u64;
+        if queued > 0 {
+            successor.append(&writer.carry, durable)?;
+            writer.carry.clear();
+            self.0.counters.lazies_pending.fetch_sub(queued, Relaxed);
+        }
+        if batch.is_empty() { Ok(()) } else { successor.append(batch, durable) }
     }
 
     /// Everyone who waits here at the same time shares one flush of the disk.
@@ -381,6 +458,32 @@ impl Ledger {
             counters.checkpoint_unix_ns.store(mark.at.unix_ns, Relaxed);
         }
     }
+}
+
+/// Takes the lock, loads or makes the keys, checks the end of the chain and repairs what a crash left.
+fn open_writer(
+    options: &LedgerOptions,
+    now: Timestamp,
+) -> Result<(Flock<File>, Arc<SigningKey>, Writer), LedgerError> {
+    let lock = recover::lock_directory(&options.dir)?;
+    let key = Arc::new(keys::load_or_create(&options.keys_dir)?);
+    let recovered = recover::recover(&options.dir, &key.verifying_key())?;
+    let mut writer = Writer::resume(
+        options.dir.clone(),
+        Arc::clone(&key),
+        recovered.tail,
+        options.segment_bytes_max.max(1),
+        options.checkpoint_every_records.max(1),
+        now,
+    )?;
+    if let Some(cut) = recovered.cut {
+        writer.write_event(now, &cut)?;
+    }
+    // What it held is in the segment by now. Without one (too little space) everything still works.
+    if let Ok(Some(spool)) = Spool::create(&options.dir, options.spool_bytes) {
+        writer.use_spool(spool);
+    }
+    Ok((lock, key, writer))
 }
 
 impl Drop for Shared {

@@ -4,6 +4,7 @@
 //! - `recover` finds the end of the chain when the agent starts, and repairs what a crash left.
 //! - `spool` is where lines wait for their segment: mapped memory of a file, so an append needs no system call.
 //! - `segment` names files and publishes the head; `keys` holds the signing key.
+//! - `place` is where records go when another agent has taken the chain over.
 //! - `reader` is for people's tools: it needs neither lock nor private key.
 //!
 //! Invariant: when [`Ledger::append`] answers `Ok`, its records are in the page cache, whole and chained:
@@ -13,6 +14,7 @@
 mod error;
 mod handle;
 mod keys;
+mod place;
 mod reader;
 mod recover;
 mod segment;
@@ -22,6 +24,7 @@ mod writer;
 pub use error::LedgerError;
 pub use handle::{Health, Ledger, LedgerOptions, LedgerStats};
 pub use keys::{PUBLIC_KEY_FILE, read_public_key};
+pub use place::Successor;
 pub use reader::{AuditFiles, Follower, Verification, verify_directory};
 
 #[cfg(test)]

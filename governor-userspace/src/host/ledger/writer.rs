@@ -126,6 +126,11 @@ impl Writer {
         self.spool = Some(spool);
     }
 
+    /// The chain goes to another agent, which makes the spool anew. Nothing waits in it.
+    pub(super) fn leave_spool(&mut self) {
+        self.spool = None;
+    }
+
     /// Writes what was carried over and then `batch`, as one write. On error none of `batch` is in the
     /// chain, and what was carried over stays so.
     pub(super) fn append(&mut self, batch: &Batch) -> Result<(), LedgerError> {

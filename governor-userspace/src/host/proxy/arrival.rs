@@ -4,12 +4,16 @@
 //! before its first byte is the same behind every door.
 
 use super::account::Account;
+use super::inbound::{self, Ends};
 use super::socket::Socket;
 use super::worker::Shared;
 use crate::engine::model::Endpoint;
+use crate::engine::session::TlsMode;
 use crate::host::identity::Attested;
+use crate::host::kernel::Flow;
 use crate::host::telemetry::RefusedReason;
 use crate::host::unix::{Ids, Peer, Server};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -18,8 +22,18 @@ use std::sync::Arc;
 pub enum Door {
     /// The connect hooks send connections here: origin and identity lie on the accepted socket.
     Redirected,
+    /// `sk_lookup` steers here what arrives for a server of this host: both ends are the client's own choice.
+    Inbound,
     /// At the path of a server's unix socket.
     Unix(Arc<Server>),
+}
+
+/// Who made a connection.
+#[derive(Debug)]
+pub(super) enum Who {
+    Process(Attested),
+    /// A client on another host, by its address.
+    Remote(IpAddr),
 }
 
 impl Door {
@@ -27,6 +41,8 @@ impl Door {
     pub(super) fn is_counted(&self) -> bool {
         match self {
             Self::Redirected => true,
+            // Those that the kernel knows the process of: see `Arrival::counted`.
+            Self::Inbound => false,
             // The kernel keeps no count of unix sockets.
             Self::Unix(_) => false,
         }
@@ -36,9 +52,13 @@ impl Door {
 /// A connection before its first byte.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    pub attested: Attested,
+    pub who: Who,
     /// The client's end.
     pub client: Option<Endpoint>,
+    /// The kernel counts the accepted socket, so governor must too.
+    pub counted: bool,
+    /// What its rule says of TLS.
+    pub tls: TlsMode,
     pub route: Route,
 }
 
@@ -47,6 +67,8 @@ pub(super) struct Arrival {
 #[derive(Clone, Debug)]
 pub(super) struct Route {
     pub destination: Endpoint,
+    /// To a server of this host that has to see the client.
+    pub ends: Option<Ends>,
     /// The server behind a unix socket, and as whom it is to see the connection.
     pub unix: Option<(Arc<Server>, Ids)>,
     /// Accounts for every connection that is made this way.
@@ -58,6 +80,7 @@ impl Arrival {
     pub fn of(socket: &Socket, door: &Door, shared: &Shared) -> Result<Self, RefusedReason> {
         match door {
             Door::Redirected => redirected(socket, shared),
+            Door::Inbound => inbound::arrived(socket, shared),
             Door::Unix(server) => unix(socket, server, shared),
         }
     }
@@ -74,21 +97,29 @@ fn redirected(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason
         }
     };
     let peer = socket.tcp().and_then(|tcp| tcp.peer_addr().ok());
+    let rule = shared.ports.iter().find(|rule| rule.port == flow.original.port());
     Ok(Arrival {
+        counted: true,
+        tls: rule.map_or(TlsMode::Refuse, |rule| rule.tls),
         client: peer.map(|peer| Endpoint::tcp(peer.ip().to_canonical(), peer.port())),
         route: Route {
             destination: Endpoint::tcp(flow.original.ip().to_canonical(), flow.original.port()),
+            ends: None,
             unix: None,
             account: Account::new(shared.books.clone()),
         },
-        attested: Attested {
-            tgid: flow.tgid,
-            uid: flow.uid,
-            gid: flow.gid,
-            command: flow.command,
-            cgroup_id: flow.cgroup_id,
-            connected_ns: flow.connected_ns,
-        },
+        who: of_process(flow),
+    })
+}
+
+pub(super) fn of_process(flow: Flow) -> Who {
+    Who::Process(Attested {
+        tgid: flow.tgid,
+        uid: flow.uid,
+        gid: flow.gid,
+        command: flow.command,
+        cgroup_id: flow.cgroup_id,
+        connected_ns: flow.connected_ns,
     })
 }
 
@@ -99,10 +130,17 @@ fn unix(socket: &Socket, server: &Arc<Server>, shared: &Shared) -> Result<Arriva
     })?;
     let Ids { uid, gid } = peer.ids;
     let attested = shared.identifier.attest_peer(peer.pid, uid, gid, || peer.has_ended());
-    let route = Route {
-        destination: server.endpoint(),
-        unix: Some((server.clone(), peer.ids)),
-        account: Account::new(shared.books.clone()),
-    };
-    Ok(Arrival { client: None, route, attested })
+    Ok(Arrival {
+        who: Who::Process(attested),
+        client: None,
+        counted: false,
+        // A server has no TLS on its unix socket: who asks gets the server's own answer.
+        tls: TlsMode::Terminate,
+        route: Route {
+            destination: server.endpoint(),
+            unix: Some((server.clone(), peer.ids)),
+            ends: None,
+            account: Account::new(shared.books.clone()),
+        },
+    })
 }

@@ -27,7 +27,28 @@ pub struct CancelTarget {
 
 /// Live sessions by their cancel key.
 #[derive(Clone, Debug, Default)]
-pub struct CancelRegistry(Arc<Mutex<Live>>);
+pub struct CancelRegistry {
+    live: Arc<Mutex<Live>>,
+    elsewhere: Arc<Mutex<Option<Elsewhere>>>,
+}
+
+/// Asks another agent of this instance, which has sessions of its own.
+#[derive(Clone)]
+pub struct Elsewhere(Arc<Ask>);
+
+type Ask = dyn Fn(&Endpoint, u32, &[u8]) -> CancelMatch + Send + Sync;
+
+impl Elsewhere {
+    pub fn new(ask: impl Fn(&Endpoint, u32, &[u8]) -> CancelMatch + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+}
+
+impl std::fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Elsewhere")
+    }
+}
 
 #[derive(Debug, Default)]
 struct Live {
@@ -58,18 +79,34 @@ impl CancelRegistry {
         target: Arc<CancelTarget>,
     ) -> Registration {
         let key = (destination.clone(), process, secret);
-        self.0.lock().by_key.entry(key.clone()).or_default().push(target.clone());
+        self.live.lock().by_key.entry(key.clone()).or_default().push(target.clone());
         Registration { registry: self.clone(), key, target }
     }
 
     pub fn pass_unread(&self, destination: &Endpoint) -> Unread {
-        *self.0.lock().unread.entry(destination.clone()).or_default() += 1;
+        *self.live.lock().unread.entry(destination.clone()).or_default() += 1;
         Unread(self.clone(), destination.clone())
+    }
+
+    /// Whom to ask of sessions that are not here; `None` where there is nobody any more.
+    pub fn ask_elsewhere(&self, elsewhere: Option<Elsewhere>) {
+        *self.elsewhere.lock() = elsewhere;
     }
 
     /// Which session a request means; a hold of it is told to end.
     pub fn find(&self, destination: &Endpoint, process: u32, secret: &[u8]) -> CancelMatch {
-        let live = self.0.lock();
+        let here = self.find_here(destination, process, secret);
+        let CancelMatch::Unknown { unread: unread_here } = here else { return here };
+        let elsewhere = self.elsewhere.lock().clone();
+        match elsewhere.map(|elsewhere| (elsewhere.0)(destination, process, secret)) {
+            None => here,
+            Some(CancelMatch::Unknown { unread }) => CancelMatch::Unknown { unread: unread || unread_here },
+            Some(found) => found,
+        }
+    }
+
+    fn find_here(&self, destination: &Endpoint, process: u32, secret: &[u8]) -> CancelMatch {
+        let live = self.live.lock();
         let Some(targets) = live.by_key.get(&(destination.clone(), process, secret.to_vec())) else {
             return CancelMatch::Unknown { unread: live.unread.contains_key(destination) };
         };
@@ -92,7 +129,7 @@ impl CancelRegistry {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut live = self.registry.0.lock();
+        let mut live = self.registry.live.lock();
         if let Some(targets) = live.by_key.get_mut(&self.key) {
             targets.retain(|target| !Arc::ptr_eq(target, &self.target));
             if targets.is_empty() {
@@ -104,7 +141,7 @@ impl Drop for Registration {
 
 impl Drop for Unread {
     fn drop(&mut self) {
-        let mut live = self.0.0.lock();
+        let mut live = self.0.live.lock();
         if let Some(count) = live.unread.get_mut(&self.1) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -135,7 +172,7 @@ mod tests {
         assert_eq!(registry.find(&endpoint(5432), 8, b"key!"), UNKNOWN);
         drop(registration);
         assert_eq!(registry.find(&endpoint(5432), 7, b"key!"), UNKNOWN, "replayed after the session's end");
-        assert!(registry.0.lock().by_key.is_empty());
+        assert!(registry.live.lock().by_key.is_empty());
     }
 
     #[test]
@@ -162,6 +199,28 @@ mod tests {
         assert_eq!(registry.find(&endpoint(5432), 7, b"key!"), CancelMatch::Live);
         drop(first);
         assert_eq!(registry.find(&endpoint(5432), 7, b"key!"), UNKNOWN);
+    }
+
+    #[test]
+    fn what_is_not_here_is_asked_elsewhere_and_only_that() {
+        let old = CancelRegistry::default();
+        let _there = old.register(&endpoint(5432), 7, b"key!".to_vec(), Arc::default());
+        let new = CancelRegistry::default();
+        let _here = new.register(&endpoint(5432), 8, b"mine".to_vec(), Arc::default());
+        let asked = Arc::new(Mutex::new(0));
+        let (counted, ask) = (asked.clone(), old.clone());
+        new.ask_elsewhere(Some(Elsewhere::new(move |destination, process, secret| {
+            *counted.lock() += 1;
+            ask.find(destination, process, secret)
+        })));
+        assert_eq!(new.find(&endpoint(5432), 7, b"key!"), CancelMatch::Live);
+        assert_eq!(new.find(&endpoint(5432), 8, b"mine"), CancelMatch::Live);
+        assert_eq!(new.find(&endpoint(5432), 7, b"kex!"), UNKNOWN);
+        assert_eq!(*asked.lock(), 2);
+        let _unread = old.pass_unread(&endpoint(5432));
+        assert_eq!(new.find(&endpoint(5432), 9, b"none"), CancelMatch::Unknown { unread: true });
+        new.ask_elsewhere(None);
+        assert_eq!(new.find(&endpoint(5432), 7, b"key!"), UNKNOWN);
     }
 
     #[test]

@@ -47,6 +47,9 @@ fn open(address: SocketAddr, exemption: &Exemption) -> Result<StdListener, Liste
         let socket =
             socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
         exemption.mark(socket.as_fd()).map_err(io::Error::other)?;
+        // What is accepted for a server of this host sits on that server's own port, and inherits this: without it the
+        // server could not bind its port again after a restart.
+        socket.set_reuse_address(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }

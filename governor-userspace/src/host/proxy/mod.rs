@@ -13,6 +13,7 @@ mod account;
 mod arrival;
 mod cancel;
 mod handshake;
+mod inbound;
 mod keepalive;
 mod leg;
 mod listener;
@@ -26,7 +27,8 @@ mod upstream;
 mod worker;
 
 pub use arrival::Door;
-pub use cancel::CancelRegistry;
+pub use cancel::{CancelRegistry, Elsewhere};
+pub use inbound::{Inbound, InboundPorts};
 pub use listener::{Doors, ListenError, Listener, OpenDoor, bind};
 pub use retries::Retries;
 pub use sources::Sources;

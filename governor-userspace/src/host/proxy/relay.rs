@@ -5,21 +5,19 @@ mod carry;
 mod unread;
 
 use super::account::Account;
-use super::arrival::{Arrival, Door, Route};
+use super::arrival::{Arrival, Door, Route, Who};
 use super::cancel::{CancelTarget, Registration, Unread};
 use super::handshake::{Negotiated, negotiate};
 use super::leg::Leg;
 use super::observe::Observer;
 use super::socket::Socket;
-use super::sources::Entered;
+use super::sources::{Entered, Source};
 use super::stream::Stream;
 use super::worker::{Drain, Local};
 use crate::engine::approval::Answer;
 use crate::engine::audit::{AuditEvent, AuditRecord, Side};
-use crate::engine::model::{SessionId, Timestamp, UpstreamTls};
-use crate::engine::session::{
-    Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TlsMode, TooMany,
-};
+use crate::engine::model::{RemoteClient, SessionId, Timestamp, TlsSession, UpstreamTls};
+use crate::engine::session::{Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TooMany};
 use crate::host::approvals::{SubmitError, Submitted};
 use crate::host::clock;
 use crate::host::telemetry::metrics::ActiveSession;
@@ -43,7 +41,7 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     let shared = &local.shared;
     let metrics = shared.metrics.clone();
     let _active = metrics.connection_accepted();
-    let Arrival { attested, client, route } = match Arrival::of(&socket, &door, shared) {
+    let Arrival { who, client, counted, tls, route } = match Arrival::of(&socket, &door, shared) {
         Ok(arrival) => arrival,
         Err(reason) => {
             // One without an origin is not the kernel's to count.
@@ -53,19 +51,20 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
             return metrics.connection_refused(reason);
         }
     };
-    let socket = if door.is_counted() { route.account.counted(socket, Side::Client) } else { socket };
+    let socket = if counted { route.account.counted(socket, Side::Client) } else { socket };
     drop(door);
-    let of_source = shared.sources.enter((attested.uid, attested.cgroup_id));
+    let of_source = shared.sources.enter(Source::of(&who));
     let per_source_max = shared.connections_per_source_max;
     if of_source.count > per_source_max + REFUSALS_PER_SOURCE_MAX {
         return metrics.connection_refused(RefusedReason::SourceLimit);
     }
     local.shared.identifier.want_executable_hashes(local.shared.policy.current().wants_executable_hash());
-    let principal = local.shared.identifier.identify(&attested);
-    let rule = local.shared.ports.iter().find(|rule| rule.port == route.destination.port);
-    // A server has no TLS on its unix socket: who asks gets the server's own answer.
-    let tls =
-        if route.unix.is_some() { TlsMode::Terminate } else { rule.map_or(TlsMode::Refuse, |rule| rule.tls) };
+    let principal = match who {
+        Who::Process(attested) => shared.identifier.identify(&attested),
+        Who::Remote(address) => {
+            shared.identifier.identify_remote(RemoteClient { address, certificate: None })
+        }
+    };
     let setup = SessionSetup {
         id: SessionId(clock::session_id().into()),
         principal: Arc::new(principal),
@@ -84,7 +83,7 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     shared.watch(Some(&socket), "a client");
     let deadline = Box::pin(tokio::time::sleep(shared.startup_timeout));
     let mut relay = Relay {
-        _session_gauge: metrics.session_started(class),
+        session_gauge: metrics.session_started(class),
         _of_source: of_source,
         deadline,
         observer: Observer::new(class),
@@ -162,7 +161,7 @@ struct Relay {
     deadline: Pin<Box<Sleep>>,
     /// The record of the session's end, until its sockets are closed and counted.
     last: Option<AuditRecord>,
-    _session_gauge: ActiveSession,
+    session_gauge: ActiveSession,
     _of_source: Entered,
 }
 
@@ -296,6 +295,7 @@ impl Relay {
         };
         let input = match negotiated {
             Negotiated::Established { client, server, tls } => {
+                self.identify_again(&tls);
                 self.client = Leg::new(client);
                 self.prepared = Some(server);
                 Input::TlsEstablished(tls)
@@ -315,6 +315,19 @@ impl Relay {
             }
         };
         self.handle(input);
+    }
+
+    /// A client on another host that presented a certificate: that has a say in who it is.
+    fn identify_again(&mut self, tls: &TlsSession) {
+        let (Some(remote), Some(shown)) = (&self.session.principal().remote, &tls.client_certificate) else {
+            return;
+        };
+        let client = RemoteClient { address: remote.address, certificate: Some(shown.clone()) };
+        let shared = &self.local.shared;
+        let principal = shared.identifier.identify_remote(client);
+        self.observer = Observer::new(principal.class);
+        self.session_gauge.becomes(principal.class);
+        self.handle(Input::Identified(Arc::new(principal)));
     }
 
     /// Closes the client's connection so that the last message arrives: a socket that is closed with

@@ -6,11 +6,15 @@
 use crate::engine::model::{Endpoint, Principal};
 use lru::LruCache;
 use parking_lot::Mutex;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
+/// A process, or the address of a client on another host; and where it goes.
+type Key = (u32, u64, Option<IpAddr>, Endpoint);
+
 #[derive(Debug)]
-pub struct Retries(Mutex<LruCache<(u32, u64, Endpoint), Instant>>);
+pub struct Retries(Mutex<LruCache<Key, Instant>>);
 
 impl Default for Retries {
     fn default() -> Self {
@@ -21,14 +25,18 @@ impl Default for Retries {
 impl Retries {
     /// TLS of this process to `destination` was refused.
     pub(super) fn note(&self, principal: &Principal, destination: &Endpoint) {
-        self.0.lock().put((principal.pid, principal.start_ticks, destination.clone()), Instant::now());
+        self.0.lock().put(key(principal, destination), Instant::now());
     }
 
     /// Whether a connection in clear may be the retry of one that was refused.
     pub(super) fn may_be(&self, principal: &Principal, destination: &Endpoint) -> bool {
-        let key = (principal.pid, principal.start_ticks, destination.clone());
-        self.0.lock().get(&key).is_some_and(|since| since.elapsed() < RETRY_WITHIN)
+        self.0.lock().get(&key(principal, destination)).is_some_and(|since| since.elapsed() < RETRY_WITHIN)
     }
+}
+
+fn key(principal: &Principal, destination: &Endpoint) -> Key {
+    let address = principal.remote.as_ref().map(|remote| remote.address);
+    (principal.pid, principal.start_ticks, address, destination.clone())
 }
 
 /// Processes that are remembered; of the one that is forgotten a retry goes on as it asked.

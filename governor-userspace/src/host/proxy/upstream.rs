@@ -1,6 +1,7 @@
 //! Connects to the original destination, past governor's own capture.
 
 use super::arrival::Route;
+use super::inbound;
 use super::socket::{Socket, StdSocket};
 use super::stream::Stream;
 use super::worker::Shared;
@@ -14,6 +15,9 @@ use tokio::net::TcpSocket;
 
 /// A connection to the database; the socket is marked before it connects, so the hooks let it pass.
 pub(super) async fn dial(shared: &Shared, route: &Route) -> io::Result<Socket> {
+    if let Some(ends) = route.ends {
+        return inbound::dial(shared, ends, &route.account).await;
+    }
     let limit = shared.connect_timeout;
     if let Some((server, client)) = &route.unix {
         let connected = server.connect(*client, limit, &shared.exemption).await?;

@@ -4,6 +4,7 @@ use super::PortRule;
 use super::account::Account;
 use super::arrival::Door;
 use super::cancel::CancelRegistry;
+use super::inbound::Inbound;
 use super::keepalive::keep_alive;
 use super::leg::Scratch;
 use super::relay;
@@ -28,8 +29,8 @@ use crate::host::tls::Tls;
 use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -65,6 +66,8 @@ pub struct Shared {
     pub glass: Arc<Glass>,
     pub discovery: Arc<Discovery>,
     pub ports: Vec<PortRule>,
+    /// Set once, where connections are captured where they arrive.
+    pub inbound: OnceLock<Inbound>,
     pub cancels: CancelRegistry,
     pub sources: Sources,
     pub startup_timeout: Duration,

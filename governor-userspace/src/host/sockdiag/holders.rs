@@ -1,7 +1,7 @@
-//! Which process holds a socket.
+//! Which processes hold a socket.
 //!
-//! Every process shows the inodes behind its descriptors (`/proc/PID/fd`). A socket may have several holders: the first
-//! one that is found stands for all.
+//! Every process shows the inodes behind its descriptors (`/proc/PID/fd`). A socket may have several holders: it is
+//! inherited by a fork, and handed over by SCM_RIGHTS. All count.
 //!
 //! Source: proc_pid_fd(5), pidfd_getfd(2).
 
@@ -22,8 +22,8 @@ pub struct Holder {
 }
 
 /// The holders of these inodes, as far as the caller may inspect them.
-pub fn holders(inodes: &HashSet<u32>) -> HashMap<u32, Holder> {
-    let mut found = HashMap::new();
+pub fn holders(inodes: &HashSet<u32>) -> HashMap<u32, Vec<Holder>> {
+    let mut found: HashMap<u32, Vec<Holder>> = HashMap::new();
     if inodes.is_empty() {
         return found;
     }
@@ -39,16 +39,13 @@ pub fn holders(inodes: &HashSet<u32>) -> HashMap<u32, Holder> {
             });
             let number = descriptor.file_name().to_str().and_then(|name| name.parse().ok());
             if let (Some(inode), Some(descriptor)) = (inode.filter(|inode| inodes.contains(inode)), number) {
-                found.entry(inode).or_insert_with(|| Holder {
+                found.entry(inode).or_default().push(Holder {
                     pid,
                     command: crate::host::ports::command_of(pid),
                     cgroup: cgroup_of(pid),
                     descriptor,
                 });
             }
-        }
-        if found.len() == inodes.len() {
-            break;
         }
     }
     found

@@ -137,7 +137,7 @@ mod tests {
             let [connection] = found.as_slice() else { panic!("{found:?}") };
             assert_eq!((connection.local, connection.remote), (peer, server));
             let holders = super::super::holders(&HashSet::from([connection.inode]));
-            let holder = &holders[&connection.inode];
+            let [holder] = holders[&connection.inode].as_slice() else { panic!("{holders:?}") };
             assert_eq!(holder.pid, std::process::id());
             assert_eq!(holder.descriptor, client.as_raw_fd());
 

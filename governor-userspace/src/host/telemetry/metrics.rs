@@ -105,6 +105,7 @@ pub struct Metrics {
     gap_seconds: Counter,
     life_errors: IntCounter,
     kernel_whole: IntGauge,
+    predecessor: IntGauge,
     unix_taken: IntGauge,
     unix_takeovers: IntCounter,
     unix_direct: Counters<DirectAction>,
@@ -180,6 +181,7 @@ impl Metrics {
             gaps: Children::new(build.counters("governor_gaps_total")?).fill(),
             gap_seconds: build.counter_float("governor_gap_seconds_total")?,
             kernel_whole: build.gauge("governor_kernel_whole")?,
+            predecessor: build.gauge("governor_predecessor")?,
             life_errors: build.counter("governor_life_errors_total")?,
             unix_taken: build.gauge("governor_unix_sockets_taken")?,
             unix_takeovers: build.counter("governor_unix_takeovers_total")?,
@@ -431,6 +433,15 @@ impl Metrics {
         self.kernel_whole.set(whole.into());
     }
 
+    /// Whether the agent that was taken over from is still there.
+    pub fn predecessor(&self, lives: bool) {
+        self.predecessor.set(lives.into());
+    }
+
+    pub fn predecessor_lives(&self) -> bool {
+        self.predecessor.get() > 0
+    }
+
     /// A sign of life could not be left.
     pub fn life_failed(&self) {
         self.life_errors.inc();
@@ -498,6 +509,18 @@ impl Drop for ActiveConnection {
 /// A session that counts as active until this is dropped.
 #[derive(Debug)]
 pub struct ActiveSession(Arc<Metrics>, Class);
+
+impl ActiveSession {
+    /// More is known of who it is: it is one of another class.
+    pub fn becomes(&mut self, class: Class) {
+        let of = |class: Class| self.0.sessions_active.at(class, (), ());
+        if let (Some(before), Some(now)) = (of(self.1), of(class)) {
+            before.dec();
+            now.inc();
+        }
+        self.1 = class;
+    }
+}
 
 impl Drop for ActiveSession {
     fn drop(&mut self) {

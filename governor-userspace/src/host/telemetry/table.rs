@@ -184,6 +184,8 @@ pub static TABLE: &[Definition] = &[
         "How long these were."),
     row("governor_kernel_whole", Kind::Gauge, &[],
         "1 while every kernel program is where it was attached, and pinned."),
+    row("governor_predecessor", Kind::Gauge, &[],
+        "1 while the agent that this one took over from still has sessions."),
     row("governor_life_errors_total", Kind::Counter, &[],
         "Signs of life that could not be left in the state directory."),
 

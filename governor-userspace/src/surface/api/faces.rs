@@ -2,7 +2,7 @@
 
 use super::{ControlSocket, TelemetryListener, serve_control, serve_telemetry};
 use crate::app::handle::Handle;
-use crate::app::{Faces, OpenFaces, Places};
+use crate::app::{Faces, OpenFaces, Places, Serving};
 
 /// Control socket and metrics endpoint.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,20 +24,22 @@ impl Faces for Api {
 }
 
 impl OpenFaces for Open {
-    fn serve(self: Box<Self>, handle: &Handle) {
+    fn serve(self: Box<Self>, handle: &Handle) -> Serving {
+        let mut tasks = tokio::task::JoinSet::new();
         let (control, control_handle) = (self.control, handle.clone());
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             if let Err(error) = serve_control(control, control_handle).await {
                 tracing::error!(%error, "the control socket is no longer served");
             }
         });
         if let Some(telemetry) = self.telemetry {
             let handle = handle.clone();
-            tokio::spawn(async move {
+            tasks.spawn(async move {
                 if let Err(error) = serve_telemetry(telemetry, handle).await {
                     tracing::error!(%error, "metrics are no longer served");
                 }
             });
         }
+        Serving(tasks)
     }
 }

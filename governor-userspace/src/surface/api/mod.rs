@@ -16,6 +16,7 @@ mod policy;
 mod serve;
 mod socket;
 mod telemetry;
+mod upgrade;
 
 pub use approvals::{ApprovalList, NoteBody};
 pub use break_glass::GlassBody;
@@ -27,6 +28,7 @@ pub use masking::{KeyList, RevealBody};
 pub use peer::Peer;
 pub use socket::{ControlSocket, SocketError};
 pub use telemetry::{BindError, METRICS_ADDRESS_FILE, TelemetryListener, serve_telemetry};
+pub use upgrade::UpgradeStarted;
 
 #[cfg(test)]
 mod tests;

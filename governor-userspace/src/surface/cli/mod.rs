@@ -20,6 +20,7 @@ pub mod run;
 pub mod status;
 pub mod text;
 pub mod tls;
+pub mod upgrade;
 
 use clap::{Parser, Subcommand};
 use globals::Globals;
@@ -67,6 +68,7 @@ pub enum Verb {
     Keys(keys::KeysArgs),
     /// The CA that clients have to trust where governor ends TLS
     Tls(tls::TlsArgs),
+    Upgrade(upgrade::UpgradeArgs),
     Detach(detach::DetachArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
         Verb::Reveal(args) => reveal::run(args, &globals),
         Verb::Keys(args) => keys::run(&args, &globals),
         Verb::Tls(args) => tls::run(args, &globals),
+        Verb::Upgrade(args) => upgrade::run(&args, &globals),
         Verb::Detach(args) => detach::run(&args, &globals),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),

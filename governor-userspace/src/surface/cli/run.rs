@@ -9,8 +9,8 @@ use std::process::ExitCode;
 ///
 /// Loads the kernel programs, attaches them to the cgroups that the configuration names, and governs
 /// every connection to the captured ports. Needs root, or CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE
-/// and CAP_DAC_READ_SEARCH; `governor doctor` says what this host lacks. SIGTERM drains: new connections go
-/// direct, open sessions finish. SIGHUP reads policy again. Works under systemd with Type=notify.
+/// and CAP_DAC_READ_SEARCH; `governor doctor` says what this host lacks. SIGTERM drains: open sessions finish, new
+/// connections are refused or pass as the rules say. SIGHUP reads policy again. Works under systemd with Type=notify.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     sudo governor run\n  \
@@ -20,6 +20,12 @@ pub struct RunArgs {
     /// Go only this far, whatever the configuration says
     #[arg(long, value_enum)]
     pub profile: Option<Profile>,
+
+    /// Take over from the agent that runs on this state directory, without refusing a connection
+    ///
+    /// The old one finishes its sessions and ends. `governor upgrade` has the old one start the new one this way.
+    #[arg(long)]
+    pub take_over: bool,
 
     /// Write READY and a line break to this descriptor once connections are governed, then close it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..))]
@@ -31,6 +37,7 @@ pub fn run(args: RunArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
         config: globals.config.clone(),
         state_dir: globals.state_dir.clone(),
         profile: args.profile,
+        take_over: args.take_over,
         ready_fd: args.ready_fd,
     };
     crate::app::run(options, &crate::surface::api::Api)

@@ -129,6 +129,9 @@ fn page(status: &Status, paint: Paint) -> String {
         }
     };
     line("gaps", gaps);
+    if let Some(failure) = &status.upgrade_failure {
+        line("upgrade", paint.red(&safe(failure)));
+    }
     if let Some(address) = &status.metrics_address {
         line("metrics", format!("http://{address}/metrics"));
     }
@@ -200,6 +203,7 @@ mod tests {
                     StatusMap { map: "RULES".into(), entries: 1, capacity: 4096 },
                     StatusMap { map: "PENDING".into(), entries: 60, capacity: 64 },
                 ],
+                listeners: vec![],
                 foreign: vec![StatusForeign {
                     hook: "cgroup/connect4".into(),
                     program_id: 9,
@@ -209,6 +213,7 @@ mod tests {
             },
             open_connections: 2,
             gaps: Gaps::default(),
+            upgrade_failure: None,
             metrics_address: Some("127.0.0.1:9187".into()),
         };
         let page = page(&status, Paint { on: false });

@@ -40,6 +40,7 @@ pub fn principal(class: Class) -> Principal {
         container: Some("c0ffee".into()),
         terminal: Some("pts/3".into()),
         ancestors: vec![Ancestor { pid: 1, start_ticks: 1, executable: "/usr/bin/bash".into() }],
+        remote: None,
     }
 }
 

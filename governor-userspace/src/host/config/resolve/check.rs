@@ -3,18 +3,20 @@
 use super::super::file::{self, Value};
 use super::super::units::{Bytes, Span};
 use super::{
-    Approvals, Approver, Audit, Capture, CaptureRule, CaptureUnix, CgroupRef, ClientCertificates,
-    ColumnLabel, ColumnPattern, Config, ConfigError, DEFAULT_PATH, DiscoverySettings, Identity, Inference,
-    Limits, Log, Masking, MaskingKeys, Metrics, Overrides, Policy, ServerKey, Tls,
+    Approvals, Approver, Audit, Capture, CaptureInbound, CaptureRule, CaptureUnix, CgroupRef,
+    ClientCertificates, ColumnLabel, ColumnPattern, Config, ConfigError, DEFAULT_PATH, DiscoverySettings,
+    Identity, Inference, Limits, Log, Masking, MaskingKeys, Metrics, Overrides, Policy, ServerKey, Tls,
 };
 use crate::engine::masking::{
     Category, JsonPath, TransformSettings, UserDetector, UserDetectorError, UserMatch, check_user_defined,
 };
 use crate::engine::policy::Pack;
 use crate::host::identity::agents::line_of;
-use crate::host::identity::{IdentityRules, KnownAgents};
+use crate::host::identity::{Assignment, IdentityRules, KnownAgents};
 use crate::host::policy::time_zone;
+use ipnet::IpNet;
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,13 +79,55 @@ impl Source<'_> {
             written.own_cgroup.map(|value| self.cgroup(&value, "capture.own_cgroup")).transpose()?;
         let on_stop = written.on_stop.unwrap_or_default();
         let unix = self.unix(written.unix)?;
+        let mut taken = HashSet::new();
+        let inbound = written
+            .inbound
+            .into_iter()
+            .map(|server| self.inbound(server, &mut taken))
+            .collect::<Checked<_>>()?;
         let Some(rules) = written.rules else {
-            return Ok(Capture { own_cgroup, on_stop, unix, ..Capture::default() });
+            return Ok(Capture { own_cgroup, inbound, on_stop, unix, ..Capture::default() });
         };
         let mut taken = HashSet::new();
         let rules =
             rules.into_iter().map(|rule| self.capture_rule(rule, &mut taken)).collect::<Checked<_>>()?;
-        Ok(Capture { rules, own_cgroup, on_stop, unix })
+        Ok(Capture { rules, inbound, own_cgroup, on_stop, unix })
+    }
+
+    fn inbound(
+        &self,
+        server: Spanned<file::CaptureInbound>,
+        taken: &mut HashSet<u16>,
+    ) -> Checked<CaptureInbound> {
+        let at = server.span();
+        let server = server.into_inner();
+        let clients = match &server.clients {
+            Some(value) => self.cgroup(value, "capture.inbound.clients")?,
+            None => CgroupRef::root(),
+        };
+        let ports_at = server.ports.as_ref().map_or(at, Spanned::span);
+        let ports = server.ports.map(Spanned::into_inner).unwrap_or_default();
+        let key = "capture.inbound.ports";
+        if ports.is_empty() && server.unit.is_none() && server.cgroup.is_none() {
+            return Err(self.fail_at(ports_at, key, "name the server's ports, its unit or its cgroup"));
+        }
+        for port in &ports {
+            if *port == 0 {
+                return Err(self.fail_at(ports_at, key, "a port is between 1 and 65535"));
+            }
+            if !taken.insert(*port) {
+                return Err(self.fail_at(ports_at, key, format!("port {port} is captured twice")));
+            }
+        }
+        Ok(CaptureInbound {
+            ports,
+            unit: server.unit,
+            cgroup: server.cgroup,
+            clients,
+            protocol: server.protocol.unwrap_or_default(),
+            when_down: server.when_down.unwrap_or_default(),
+            tls: server.tls.unwrap_or_default(),
+        })
     }
 
     fn capture_rule(
@@ -220,8 +264,14 @@ impl Source<'_> {
                 rule.user.is_some(),
                 rule.unit.is_some(),
             ];
-            if !conditions.contains(&true) {
-                let reason = "give at least one condition: cgroup, executable, uid, user or unit";
+            let remote = rule.address.is_some() || rule.certificate.is_some();
+            if !conditions.contains(&true) && !remote {
+                let reason = "give at least one condition: cgroup, executable, uid, user, unit, address or certificate";
+                return Err(self.fail_at(at, key, reason));
+            }
+            if conditions.contains(&true) && remote {
+                let reason = "address and certificate are of clients on other hosts, the other conditions of processes \
+                              of this one: no client could meet both";
                 return Err(self.fail_at(at, key, reason));
             }
             if rule.class.is_none() && rule.groups.is_empty() {
@@ -230,7 +280,23 @@ impl Source<'_> {
             if rule.groups.iter().any(|group| group.trim().is_empty()) {
                 return Err(self.fail_at(at, key, "a group must not be empty"));
             }
-            assignments.push(rule.into());
+            let address = rule
+                .address
+                .as_ref()
+                .map(|value| self.network(value, "identity.assign.address"))
+                .transpose()?;
+            let file::Assign { cgroup, executable, uid, user, unit, certificate, class, groups, .. } = rule;
+            assignments.push(Assignment {
+                cgroup,
+                executable,
+                uid,
+                user,
+                unit,
+                address,
+                certificate,
+                class,
+                groups,
+            });
         }
         let mut rules = IdentityRules { assignments, ..IdentityRules::default() };
         let mut agents_file = None;
@@ -246,6 +312,16 @@ impl Source<'_> {
             agents_file = Some(path);
         }
         Ok(Identity { agents_file, rules })
+    }
+
+    /// An address, or a network such as `10.1.0.0/16`.
+    fn network(&self, value: &Spanned<String>, key: &str) -> Checked<IpNet> {
+        let text = value.get_ref();
+        let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map_err(|_| {
+            let reason = format!("{text:?} is no address and no network such as 10.1.0.0/16 or fd00:1::/64");
+            self.fail_at(value.span(), key, reason)
+        })
     }
 
     fn policy(&self, written: file::Policy, overrides: Overrides) -> Checked<Policy> {

@@ -33,9 +33,10 @@ fn the_sample_is_the_default_and_shows_every_key() {
             l.split('=').next().is_some_and(|k| k.trim() == key && l.contains('=')) || l == list || l == table
         })
     };
-    let sections: [(&str, &[&str]); 19] = [
+    let sections: [(&str, &[&str]); 20] = [
         ("capture", file::Capture::KEYS),
         ("capture.rules", file::CaptureRule::KEYS),
+        ("capture.inbound", file::CaptureInbound::KEYS),
         ("capture.unix", file::CaptureUnix::KEYS),
         ("tls", file::Tls::KEYS),
         ("tls.server_keys", file::ServerKey::KEYS),

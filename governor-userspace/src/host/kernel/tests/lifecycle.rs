@@ -2,6 +2,7 @@
 
 use super::stage::{Service, Stage, cgroup_id, client, client_in_new_namespace, direct_servers, python};
 use crate::host::kernel::{EventCause, Kernel, KernelOptions};
+use governor_common::limits::HEARTBEAT_TIMEOUT_NS_DEFAULT;
 use parking_lot::Mutex;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd as _;
@@ -134,10 +135,12 @@ fn a_wedged_agent_counts_as_dead() {
     let Some(stage) = Stage::set() else { return };
     let (port, _v4, _v6) = direct_servers();
     let (mut kernel, _service) = agent(&stage.options(port, false));
+    kernel.write_settings(HEARTBEAT_TIMEOUT_NS_DEFAULT, false).unwrap();
     kernel.heartbeat().beat_at(1).unwrap();
     client(&stage.clients, "127.0.0.1", port, 2).only(REFUSED, 2);
     assert_eq!(kernel.counters().unwrap().refused_heartbeat_stale, 2);
     kernel.beat().unwrap();
+    kernel.write_settings(6 * HEARTBEAT_TIMEOUT_NS_DEFAULT, false).unwrap();
     client(&stage.clients, "127.0.0.1", port, 2).only(&format!("g|127.0.0.1|{port}"), 2);
     kernel.heartbeat().beat_at(1).unwrap();
     kernel.write_settings(0, false).unwrap();
@@ -171,7 +174,7 @@ fn nobody_else_binds_governors_port() {
 }
 
 /// A failed test must not leave hooks behind: without the mount the pins go.
-struct Unmount(std::path::PathBuf);
+pub struct Unmount(pub std::path::PathBuf);
 
 impl Drop for Unmount {
     fn drop(&mut self) {

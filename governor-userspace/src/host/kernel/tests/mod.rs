@@ -4,6 +4,7 @@
 //! there they fail.
 
 mod capture;
+mod inbound;
 mod lifecycle;
 mod remains;
 mod sockets;

@@ -156,12 +156,16 @@ fn a_cgroup_that_is_removed_and_made_again_is_captured_again() {
     client(&stage.clients, "127.0.0.1", port, 1).only(&governed, 1);
     assert!(wait_for(|| fs::remove_dir(&stage.clients).is_ok()));
     // The kernel takes its links off a little later.
-    assert!(wait_for(|| kernel.tend().unwrap().cgroups_gone == [stage.clients.clone()]));
-    assert_eq!(kernel.tend().unwrap().cgroups_gone, [stage.clients.clone()], "still, and without an error");
+    assert!(wait_for(|| kernel.tend().unwrap().cgroups_gone == std::slice::from_ref(&stage.clients)));
+    assert_eq!(
+        kernel.tend().unwrap().cgroups_gone,
+        std::slice::from_ref(&stage.clients),
+        "still, and without an error"
+    );
 
     fs::create_dir(&stage.clients).unwrap();
     client(&stage.clients, "127.0.0.1", port, 1).only(&format!("d|127.0.0.1|{port}"), 1);
-    assert_eq!(kernel.tend().unwrap().attached_again, [stage.clients.clone()]);
+    assert_eq!(kernel.tend().unwrap().attached_again, std::slice::from_ref(&stage.clients));
     client(&stage.clients, "127.0.0.1", port, 3).only(&governed, 3);
     assert_eq!(kernel.tend().unwrap(), Mended::default());
     kernel.detach().unwrap();
@@ -180,8 +184,61 @@ fn a_program_that_somebody_takes_off_is_put_back() {
     sys::link_detach(link.as_fd()).unwrap();
     drop(link);
     client(&stage.clients, "127.0.0.1", port, 1).only(&format!("d|127.0.0.1|{port}"), 1);
-    assert_eq!(kernel.tend().unwrap().attached_again, [stage.clients.clone()]);
+    assert_eq!(kernel.tend().unwrap().attached_again, std::slice::from_ref(&stage.clients));
     client(&stage.clients, "127.0.0.1", port, 3).only(&format!("g|127.0.0.1|{port}"), 3);
     kernel.detach().unwrap();
     assert!(here(&stage).is_empty());
+}
+
+#[test]
+fn more_rules_than_there_is_room_for_are_refused_and_leave_nothing() {
+    let Some(stage) = Stage::set() else { return };
+    let pins = Pins::new();
+    let mut options = pinned(&stage, 1, false, &pins);
+    options.rules = (1..=5000u16)
+        .map(|port| crate::host::kernel::CaptureRule {
+            port,
+            cgroup: stage.clients.clone(),
+            fail_open: false,
+        })
+        .collect();
+    let error = Kernel::load(&options).unwrap_err().to_string();
+    assert!(error.contains("RULES"), "{error}");
+    assert!(!pins.is_mounted() && here(&stage).is_empty());
+}
+
+#[test]
+fn two_agents_side_by_side_share_their_marks_and_hand_connections_over() {
+    let Some(stage) = Stage::set() else { return };
+    let pins = Pins::new();
+    let (port, _v4, _v6) = direct_servers();
+    let governed = format!("g|127.0.0.1|{port}");
+    let options = pinned(&stage, port, false, &pins);
+    let (mut old, first) = agent(&options);
+    let beside = old.generation().unwrap().to_path_buf();
+    let (mut new, second) = agent(&KernelOptions { beside: Some(beside), ..options });
+    assert!(new.previous().is_none(), "a living agent is no dead one");
+    let seen = |service: &Service| service.flows.lock().iter().filter(|flow| flow.is_some()).count();
+
+    client(&stage.clients, "127.0.0.1", port, 3).only(&governed, 3);
+    assert_eq!((seen(&first), seen(&second)), (3, 0), "the old one has them while both are attached");
+    old.yield_connections();
+    client(&stage.clients, "127.0.0.1", port, 3).only(&governed, 3);
+    assert_eq!((seen(&first), seen(&second)), (3, 3));
+
+    // What either of them marks is neither's to capture.
+    for exemption in [old.exemption().unwrap(), new.exemption().unwrap()] {
+        fs::write(stage.clients.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        fs::write(stage.agent.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+        exemption.mark(socket.as_fd()).unwrap();
+        socket.connect(&std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
+    }
+    assert_eq!((seen(&first), seen(&second)), (3, 3), "a marked socket was captured");
+    old.detach().unwrap();
+    new.forget_predecessor().unwrap();
+    client(&stage.clients, "127.0.0.1", port, 3).only(&governed, 3);
+    assert_eq!(seen(&second), 6);
+    new.detach().unwrap();
+    assert!(here(&stage).is_empty() && !pins.is_mounted());
 }

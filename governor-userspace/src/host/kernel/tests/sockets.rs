@@ -1,7 +1,7 @@
 //! Which sockets may be made, and what established connections cost.
 
 use super::capture::agent;
-use super::stage::{Stage, direct_servers, python};
+use super::stage::{Stage, direct_servers, python, wait_for};
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -61,7 +61,15 @@ fn an_established_connection_runs_no_program() {
             while (data := s.recv(65536)): s.sendall(data)\n";
         python(&clients, program, &[port.to_string()])
     });
-    let (mut accepted, _) = listener.accept().unwrap();
+    // A client that cannot connect fails its thread; this must not wait for it then.
+    listener.set_nonblocking(true).unwrap();
+    let mut arrived = None;
+    assert!(wait_for(|| {
+        arrived = listener.accept().ok();
+        arrived.is_some()
+    }));
+    let (mut accepted, _) = arrived.unwrap();
+    accepted.set_nonblocking(false).unwrap();
     let address: SocketAddr = accepted.local_addr().unwrap();
     assert_eq!(address, listener.local_addr().unwrap());
     let mut echo = [0; 4];

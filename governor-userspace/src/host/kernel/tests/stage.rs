@@ -192,7 +192,7 @@ pub fn python(cgroup: &Path, program: &str, arguments: &[String]) -> Seen {
 }
 
 /// The system's interpreter where there is one: a version manager's wrapper takes five times as long to start.
-fn interpreter() -> &'static str {
+pub fn interpreter() -> &'static str {
     let system = "/usr/bin/python3";
     if Path::new(system).exists() { system } else { "python3" }
 }

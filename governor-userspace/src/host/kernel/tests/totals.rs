@@ -3,13 +3,13 @@
 use super::stage::{Stage, direct_servers, python, wait_for};
 use crate::host::kernel::{ClosedSockets, Fin, Kernel, SocketTotals, last_word, socket_cookie};
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 
 fn closed(sockets: &mut ClosedSockets, cookie: u64) -> SocketTotals {
     let mut found = None;
     assert!(wait_for(|| {
-        found = std::iter::from_fn(|| sockets.next()).find(|totals| totals.cookie == cookie);
+        found = std::iter::from_fn(|| sockets.take()).find(|totals| totals.cookie == cookie);
         found.is_some()
     }));
     found.unwrap()
@@ -123,10 +123,10 @@ fn an_upstream_socket_is_counted_from_its_marker_on() {
     drop(server);
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     exemption.mark(socket.as_fd()).unwrap();
-    assert!(socket.connect(&SocketAddr::from(address).into()).is_err());
+    assert!(socket.connect(&address.into()).is_err());
     drop(socket);
     let sums = kernel.totals().unwrap();
     assert_eq!((sums.len(), sums[0].port, sums[0].opened, sums[0].closed), (1, None, 2, 2));
-    assert!(sockets.next().is_none());
+    assert!(sockets.take().is_none());
     kernel.detach().unwrap();
 }

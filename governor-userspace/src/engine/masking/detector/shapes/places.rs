@@ -130,7 +130,7 @@ fn not_round(value: &[u8]) -> bool {
 
 /// Pairs that rise are a draw or a list.
 fn not_rising(value: &[u8]) -> bool {
-    let mut pairs = value.split(|&b| b == b' ').map(|pair| digits(pair));
+    let mut pairs = value.split(|&b| b == b' ').map(digits);
     let mut last = pairs.next();
     !pairs.all(|pair| {
         let rises = last.as_deref() < Some(&*pair);

@@ -1,0 +1,295 @@
+//! The upgrade: a new agent takes over from this one, which then finishes its sessions.
+//!
+//! `host/handover` has the conversation; here is what each step does to the parts of this agent. Up to the moment at which
+//! the new agent's hooks are on, everything can be taken back.
+
+use super::agent::KernelSlot;
+use super::faces::{Faces, Places, Serving};
+use super::handle::Handle;
+use super::life::LifeKeeper;
+use crate::host::approvals::ApprovalStore;
+use crate::host::clock;
+use crate::host::discovery::DiscoveryKeeper;
+use crate::host::handover::{Doorway, HandoverError, Heir};
+use crate::host::kernel::Kernel;
+use crate::host::ledger::{Ledger, LedgerError};
+use crate::host::proxy::CancelRegistry;
+use anyhow::Context as _;
+use parking_lot::Mutex;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// What changes hands.
+pub(super) struct Estate<'a> {
+    pub faces: &'a dyn Faces,
+    pub places: Places<'a>,
+    pub handle: Handle,
+    pub ledger: Ledger,
+    pub data: Arc<DiscoveryKeeper>,
+    pub approvals: Arc<ApprovalStore>,
+    pub kernel: KernelSlot,
+    pub life: Arc<LifeKeeper>,
+    pub cancels: CancelRegistry,
+}
+
+/// How a hand-over went.
+pub(super) enum Outcome {
+    /// The new agent governs.
+    Given,
+    /// It does not; this one goes on, and its faces serve.
+    Kept(Serving),
+}
+
+impl Estate<'_> {
+    /// Gives everything to `heir`, or keeps everything.
+    pub async fn give(&self, heir: Heir, serving: Serving) -> anyhow::Result<Outcome> {
+        let (pid, version) = (heir.pid, heir.version.clone());
+        let started = Instant::now();
+        tracing::info!(pid, version, "another agent takes over");
+        serving.leave().await;
+        let (ledger, data, approvals) = (self.ledger.clone(), self.data.clone(), self.approvals.clone());
+        let (kernel, life, cancels) = (self.kernel.clone(), self.life.clone(), self.cancels.clone());
+        let given = tokio::task::spawn_blocking(move || -> Result<(), GiveError> {
+            let mut heir = heir;
+            data.tick();
+            let prepared =
+                data.hand_over().map_err(|error| GiveError::Own(error.to_string())).and_then(|()| {
+                    ledger.hand_over(clock::now()).map_err(|error| GiveError::Own(error.to_string()))
+                });
+            if let Err(error) = prepared {
+                heir.refuse(&error.to_string());
+                return Err(error);
+            }
+            approvals.stand_beside(true);
+            heir.prepared()?;
+            // Its hooks are on beside ours. Once ours are off, new connections are its own.
+            if let Some(kernel) = kernel.lock().as_mut() {
+                kernel.yield_connections();
+            }
+            life.pass_on();
+            super::signals::tell_successor(pid);
+            // From here on there is no way back: if it is gone now, connections are refused as by any dead agent.
+            match heir.yours(cancels) {
+                Ok(records) => ledger.follow(Arc::new(records)),
+                Err(error) => tracing::error!(%error, pid, "the new agent is gone right after it took over"),
+            }
+            Ok(())
+        })
+        .await
+        .context("the hand-over ended in a panic")?;
+        let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match given {
+            Ok(()) => {
+                tracing::info!(pid, version, ms, "the new agent governs; sessions of this one go on");
+                Ok(Outcome::Given)
+            }
+            Err(error) => {
+                tracing::error!(pid, %error, "another agent did not take over; this one goes on");
+                Ok(Outcome::Kept(self.take_back().await?))
+            }
+        }
+    }
+
+    /// The other agent gave up: it lets go of what it had taken by ending.
+    async fn take_back(&self) -> anyhow::Result<Serving> {
+        self.data.take_back();
+        self.approvals.stand_beside(false);
+        let deadline = Instant::now() + TAKE_BACK_MAX;
+        if self.ledger.is_handed_over() {
+            loop {
+                let ledger = self.ledger.clone();
+                match tokio::task::spawn_blocking(move || ledger.take_back(clock::now())).await? {
+                    Ok(()) => break,
+                    Err(LedgerError::InUse { .. }) if Instant::now() < deadline => {
+                        tokio::time::sleep(TAKE_BACK_RETRY).await;
+                    }
+                    Err(error) => return Err(error).context("the audit chain cannot be taken back"),
+                }
+            }
+        }
+        loop {
+            match self.faces.open(&self.places) {
+                Ok(opened) => {
+                    // The places are free, so the other agent is gone; its hooks may be left.
+                    let removed = self.kernel.lock().as_mut().map(Kernel::remove_strangers);
+                    if let Some(Err(error)) = removed {
+                        tracing::error!(%error, "kernel programs of the other agent are left");
+                    }
+                    return Ok(opened.serve(&self.handle));
+                }
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(TAKE_BACK_RETRY).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum GiveError {
+    #[error("{0}")]
+    Own(String),
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
+}
+
+/// Waits for new agents at the door, in a thread of its own.
+pub(super) struct Porter {
+    doorway: Arc<Doorway>,
+    heirs: mpsc::Receiver<Heir>,
+}
+
+impl Porter {
+    pub fn start(state_dir: &Path, generation: PathBuf) -> anyhow::Result<Self> {
+        let doorway = Arc::new(Doorway::open(state_dir)?);
+        // One at a time: the next one waits until this one was served.
+        let (sender, heirs) = mpsc::channel(1);
+        let door = doorway.clone();
+        std::thread::Builder::new().name("governor-door".into()).spawn(move || {
+            loop {
+                match door.admit(&generation) {
+                    Ok(heir) => {
+                        if sender.blocking_send(heir).is_err() {
+                            return;
+                        }
+                    }
+                    Err(HandoverError::Closed) => return,
+                    Err(error) => {
+                        tracing::warn!(%error, "an agent that wanted to take over did not get to it")
+                    }
+                }
+            }
+        })?;
+        Ok(Self { doorway, heirs })
+    }
+
+    /// The next agent that is ready to take over.
+    pub async fn heir(&mut self) -> Heir {
+        match self.heirs.recv().await {
+            Some(heir) => heir,
+            // Nobody can knock any more.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Porter {
+    fn drop(&mut self) {
+        self.doorway.close();
+    }
+}
+
+/// Starts the new agent: the program as it is installed now, with this one's arguments.
+///
+/// A thread of its own does it, which is there before this process gives its capabilities away: what is executed
+/// has no more than the thread that executes it.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    orders: std::sync::mpsc::Sender<std::sync::mpsc::Sender<Result<u32, String>>>,
+    state: Arc<Mutex<LaunchState>>,
+}
+
+#[derive(Debug, Default)]
+struct LaunchState {
+    running: bool,
+    /// Why the last one did not take over.
+    failure: Option<String>,
+}
+
+impl Launcher {
+    /// As this process was started; called at its start, while the path is still that of its own program.
+    pub fn of_this_process() -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("cannot tell where this program is")?;
+        let arguments = again(std::env::args_os().skip(1));
+        let state: Arc<Mutex<LaunchState>> = Arc::default();
+        let (orders, inbox) = std::sync::mpsc::channel::<std::sync::mpsc::Sender<Result<u32, String>>>();
+        let noted = state.clone();
+        std::thread::Builder::new().name("governor-launch".into()).spawn(move || {
+            for answer in inbox {
+                let mut command = Command::new(&program);
+                command.args(&arguments).stdin(Stdio::null());
+                match command.spawn() {
+                    Err(error) => {
+                        noted.lock().running = false;
+                        let _ = answer.send(Err(format!("cannot start {}: {error}", program.display())));
+                    }
+                    Ok(mut child) => {
+                        let pid = child.id();
+                        tracing::info!(pid, program = %program.display(), "started the new agent");
+                        let _ = answer.send(Ok(pid));
+                        // Waited for even while nobody asks. After a take-over this process ends first.
+                        let how =
+                            child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                        let failure = format!("the new agent (pid {pid}) ended: {how}; the log says why");
+                        *noted.lock() = LaunchState { running: false, failure: Some(failure) };
+                    }
+                }
+            }
+        })?;
+        Ok(Self { orders, state })
+    }
+
+    /// Answers the new agent's process id. It takes over, or ends and says why in the log.
+    pub fn launch(&self) -> Result<u32, String> {
+        {
+            let mut state = self.state.lock();
+            if state.running {
+                return Err("an upgrade is under way already".into());
+            }
+            *state = LaunchState { running: true, failure: None };
+        }
+        let (answer, answered) = std::sync::mpsc::channel();
+        let gone = |_| "this agent is stopping".to_owned();
+        self.orders.send(answer).map_err(|_| gone(()))?;
+        answered.recv().map_err(|_| gone(()))?
+    }
+
+    /// Why the last upgrade came to nothing.
+    pub fn failure(&self) -> Option<String> {
+        self.state.lock().failure.clone()
+    }
+}
+
+/// The arguments without what was for one start alone, and with the order to take over.
+fn again(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut kept = Vec::new();
+    let mut skips_value = false;
+    for argument in arguments {
+        if std::mem::take(&mut skips_value) {
+            continue;
+        }
+        match argument.to_str() {
+            Some("--ready-fd") => skips_value = true,
+            Some(text) if text == TAKE_OVER || text.starts_with("--ready-fd=") => {}
+            _ => kept.push(argument),
+        }
+    }
+    kept.push(TAKE_OVER.into());
+    kept
+}
+
+const TAKE_OVER: &str = "--take-over";
+const TAKE_BACK_MAX: Duration = Duration::from_secs(15);
+const TAKE_BACK_RETRY: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_agent_gets_the_arguments_of_the_old_one() {
+        let of =
+            |text: &str| again(text.split(' ').map(OsString::from)).join(" ".as_ref()).into_string().unwrap();
+        let expected = "run --config a.toml --state-dir /s --take-over";
+        for given in [
+            "run --config a.toml --state-dir /s",
+            "run --config a.toml --ready-fd 7 --state-dir /s",
+            "run --ready-fd=7 --config a.toml --state-dir /s --take-over",
+        ] {
+            assert_eq!(of(given), expected, "{given}");
+        }
+    }
+}

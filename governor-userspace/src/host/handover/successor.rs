@@ -1,0 +1,137 @@
+//! The old agent's side.
+
+use super::frame::{self, Kind};
+use super::predecessor::{Hello, Welcome};
+use super::{HandoverError, PROTOCOL, Records, SOCKET_FILE, beside};
+use crate::host::proxy::CancelRegistry;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Where a new agent knocks.
+#[derive(Debug)]
+pub struct Doorway {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode of our own file, so that only that is removed.
+    file: (u64, u64),
+    closed: AtomicBool,
+}
+
+impl Doorway {
+    /// Replaces a file that an agent before left, the one that is taken over from included.
+    pub fn open(state_dir: &Path) -> Result<Self, HandoverError> {
+        let path = state_dir.join(SOCKET_FILE);
+        let temporary = path.with_extension("new");
+        let listen = || -> io::Result<(UnixListener, (u64, u64))> {
+            match fs::remove_file(&temporary) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            socket.bind(&SockAddr::unix(&temporary)?)?;
+            fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600))?;
+            socket.listen(1)?;
+            let found = fs::symlink_metadata(&temporary)?;
+            fs::rename(&temporary, &path)?;
+            Ok((socket.into(), (found.dev(), found.ino())))
+        };
+        match listen() {
+            Ok((listener, file)) => Ok(Self { listener, path, file, closed: AtomicBool::new(false) }),
+            Err(source) => Err(HandoverError::Socket { path, source }),
+        }
+    }
+
+    /// Waits for a new agent and tells it where this one's pins are. Blocks, at most `STEP_MAX` once somebody knocked.
+    pub fn admit(&self, generation: &Path) -> Result<Heir, HandoverError> {
+        let accepted = self.listener.accept();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(HandoverError::Closed);
+        }
+        let (mut stream, _) = accepted?;
+        stream.set_read_timeout(Some(STEP_MAX))?;
+        stream.set_write_timeout(Some(STEP_MAX))?;
+        let peer = getsockopt(&stream, PeerCredentials).map_err(io::Error::from)?;
+        let me = nix::unistd::getuid().as_raw();
+        if peer.uid() != 0 && peer.uid() != me {
+            // The file's rights forbid it already; this is the second lock.
+            return Err(HandoverError::Refused(format!("user {} may not take over", peer.uid())));
+        }
+        let hello: Hello = frame::expect_json(&mut stream, Kind::Hello)?;
+        let welcome = Welcome {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            generation: generation.to_path_buf(),
+        };
+        frame::send_json(&mut stream, Kind::Welcome, &welcome)?;
+        if hello.protocol != PROTOCOL {
+            return Err(HandoverError::Version { ours: PROTOCOL, theirs: hello.protocol });
+        }
+        // It loads its kernel programs meanwhile.
+        stream.set_read_timeout(Some(LOAD_MAX))?;
+        frame::expect(&mut stream, Kind::Prepare)?;
+        let questions = beside::take_passed(&stream)?;
+        stream.set_read_timeout(Some(STEP_MAX))?;
+        // The number that the kernel gives, not the one that was said.
+        Ok(Heir { stream, questions, pid: peer.pid(), version: hello.version })
+    }
+}
+
+impl Doorway {
+    /// Nobody is admitted any more, and who waits in [`Doorway::admit`] returns.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        // Ends an accept that waits; the error that this may give says that none does.
+        let _ = nix::sys::socket::shutdown(
+            std::os::fd::AsRawFd::as_raw_fd(&self.listener),
+            nix::sys::socket::Shutdown::Both,
+        );
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.file) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A new agent that is ready to take what only one may have.
+#[derive(Debug)]
+pub struct Heir {
+    stream: UnixStream,
+    questions: UnixStream,
+    pub pid: i32,
+    pub version: String,
+}
+
+impl Heir {
+    /// Everything that only one agent may have can be taken. Returns when the new agent's hooks are on.
+    pub fn prepared(&mut self) -> Result<(), HandoverError> {
+        frame::send(&mut self.stream, Kind::Prepared, &[])?;
+        frame::expect(&mut self.stream, Kind::Attached).map(drop)
+    }
+
+    /// It did not come to that.
+    pub fn refuse(mut self, reason: &str) {
+        let _ = frame::send(&mut self.stream, Kind::Refuse, reason.as_bytes());
+    }
+
+    /// New connections are the new agent's. What this one still records goes to it by what is returned.
+    /// Questions about this one's sessions are answered by a thread.
+    pub fn yours(mut self, cancels: CancelRegistry) -> Result<Records, HandoverError> {
+        let questions = self.questions;
+        std::thread::Builder::new().name("governor-asked".into()).spawn(move || {
+            // The other end closes when the new agent ends.
+            let _ = beside::answer_questions(questions, &cancels);
+        })?;
+        frame::send(&mut self.stream, Kind::Yours, &[])?;
+        Ok(Records::new(self.stream)?)
+    }
+}
+
+const STEP_MAX: Duration = Duration::from_secs(30);
+const LOAD_MAX: Duration = Duration::from_secs(90);
