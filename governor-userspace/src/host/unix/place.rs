@@ -360,5 +360,4 @@ const NEXT: &str = ".next";
 const LOCK: &str = ".lock";
 
 #[cfg(test)]
-#[path = "place_tests.rs"]
 mod tests;
