@@ -20,3 +20,4 @@ pub mod proxy;
 pub mod sockdiag;
 pub mod telemetry;
 pub mod tls;
+pub mod unix;

@@ -12,8 +12,10 @@ use crate::engine::session::TlsMode;
 use crate::host::identity::Attested;
 use crate::host::kernel::Flow;
 use crate::host::telemetry::RefusedReason;
+use crate::host::unix::{Ids, Peer, Server};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 /// What the connections of one listener have in common.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub enum Door {
     Redirected,
     /// `sk_lookup` steers here what arrives for a server of this host: both ends are the client's own choice.
     Inbound,
+    /// At the path of a server's unix socket.
+    Unix(Arc<Server>),
 }
 
 /// Who made a connection.
@@ -39,6 +43,8 @@ impl Door {
             Self::Redirected => true,
             // Those that the kernel knows the process of: see `Arrival::counted`.
             Self::Inbound => false,
+            // The kernel keeps no count of unix sockets.
+            Self::Unix(_) => false,
         }
     }
 }
@@ -63,6 +69,8 @@ pub(super) struct Route {
     pub destination: Endpoint,
     /// To a server of this host that has to see the client.
     pub ends: Option<Ends>,
+    /// The server behind a unix socket, and as whom it is to see the connection.
+    pub unix: Option<(Arc<Server>, Ids)>,
     /// Accounts for every connection that is made this way.
     pub account: Account,
 }
@@ -73,6 +81,7 @@ impl Arrival {
         match door {
             Door::Redirected => redirected(socket, shared),
             Door::Inbound => inbound::arrived(socket, shared),
+            Door::Unix(server) => unix(socket, server, shared),
         }
     }
 }
@@ -96,6 +105,7 @@ fn redirected(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason
         route: Route {
             destination: Endpoint::tcp(flow.original.ip().to_canonical(), flow.original.port()),
             ends: None,
+            unix: None,
             account: Account::new(shared.books.clone()),
         },
         who: of_process(flow),
@@ -110,5 +120,27 @@ pub(super) fn of_process(flow: Flow) -> Who {
         command: flow.command,
         cgroup_id: flow.cgroup_id,
         connected_ns: flow.connected_ns,
+    })
+}
+
+fn unix(socket: &Socket, server: &Arc<Server>, shared: &Shared) -> Result<Arrival, RefusedReason> {
+    let peer = Peer::of(socket.as_fd()).map_err(|error| {
+        tracing::error!(%error, "cannot read who is at the other end of a unix socket");
+        RefusedReason::NoIdentity
+    })?;
+    let Ids { uid, gid } = peer.ids;
+    let attested = shared.identifier.attest_peer(peer.pid, uid, gid, || peer.has_ended());
+    Ok(Arrival {
+        who: Who::Process(attested),
+        client: None,
+        counted: false,
+        // A server has no TLS on its unix socket: who asks gets the server's own answer.
+        tls: TlsMode::Terminate,
+        route: Route {
+            destination: server.endpoint(),
+            unix: Some((server.clone(), peer.ids)),
+            ends: None,
+            account: Account::new(shared.books.clone()),
+        },
     })
 }

@@ -109,6 +109,7 @@ pub(super) fn arrived(socket: &Socket, shared: &Shared) -> Result<Arrival, Refus
         route: Route {
             destination: endpoint(ends.server),
             ends: Some(ends),
+            unix: None,
             account: Account::new(shared.books.clone()),
         },
     })

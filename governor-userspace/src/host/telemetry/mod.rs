@@ -9,5 +9,5 @@ mod process;
 pub mod table;
 
 pub use build::MetricsError;
-pub use labels::{CancelResult, Direction, OpenOutcome, RefusedReason};
+pub use labels::{CancelResult, DirectAction, Direction, OpenOutcome, RefusedReason};
 pub use metrics::{KernelCounters, Metrics};

@@ -4,7 +4,8 @@
 //! is exposed, what is documented and what is counted cannot differ.
 
 use super::labels::{
-    Attempt, Cache, CancelResult, Closed, Direction, HoldResult, KernelMap, OpenOutcome, RefusedReason, words,
+    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, OpenOutcome,
+    RefusedReason, words,
 };
 use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
@@ -187,6 +188,13 @@ pub static TABLE: &[Definition] = &[
         "1 while the agent that this one took over from still has sessions."),
     row("governor_life_errors_total", Kind::Counter, &[],
         "Signs of life that could not be left in the state directory."),
+
+    row("governor_unix_sockets_taken", Kind::Gauge, &[],
+        "Unix sockets of servers that governor is in front of now."),
+    row("governor_unix_takeovers_total", Kind::Counter, &[],
+        "Times that a server's unix socket was taken over: at the start, and whenever its server was started."),
+    row("governor_unix_direct_connections_total", Kind::Counter, &[label::<DirectAction>("action")],
+        "Connections to a server's unix socket that do not come through governor, by what was done about them."),
 
     row("process_cpu_seconds_total", Kind::CounterFloat, &[],
         "User and system CPU time of the agent."),
