@@ -46,9 +46,10 @@ fn remote_clients_are_governed_and_the_server_sees_their_address() {
     }
     // What the server logs and what governor records is the same port.
     let port = site.remote_psql(SERVER_V4, "SELECT inet_client_port()").unwrap().ok().unwrap().out();
+    let wanted: u64 = port.trim().parse().unwrap();
     let start = site
         .governor
-        .wait_for_record("session_start", |record| field(record, "client")["port"].to_string() == port.trim())
+        .wait_for_record("session_start", |record| field(record, "client")["port"] == wanted)
         .unwrap();
     assert_eq!(field(&start, "client")["address"], REMOTE_V4);
 }

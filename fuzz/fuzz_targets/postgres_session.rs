@@ -280,6 +280,7 @@ fn principal(class: Class) -> Principal {
         cgroup: None,
         unit: None,
         container: None,
+        container_facts: Default::default(),
         terminal: None,
         ancestors: vec![],
         remote: None,

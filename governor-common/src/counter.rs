@@ -71,6 +71,9 @@ counters! {
     InboundOwnFailed = "inbound_own_failed",
     /// Accepted sockets of a server that show it the client instead of the agent.
     ClientShown = "client_shown",
+    /// Sockets made in namespaces without a listener, as far as they were told: a namespace at most once in
+    /// [`crate::limits::NAMESPACE_SEEN_INTERVAL_NS`].
+    NamespaceSeen = "namespace_seen",
 }
 
 /// Number of elements of the counter array.

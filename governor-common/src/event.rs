@@ -45,6 +45,9 @@ pub enum EventCause {
     InboundHeartbeatStale = 9,
     /// An arriving connection to a captured port, with no listener to steer it to. No process is known.
     InboundListenerGone = 10,
+    /// Not a connection: a socket was made in a network namespace in which the agent has no listener. Its
+    /// `connect()` may follow.
+    NamespaceSeen = 11,
 }
 
 impl EventCause {
@@ -61,6 +64,7 @@ impl EventCause {
             Self::RawRefused => "raw_refused",
             Self::InboundHeartbeatStale => "inbound_heartbeat_stale",
             Self::InboundListenerGone => "inbound_listener_gone",
+            Self::NamespaceSeen => "namespace_seen",
         }
     }
 
@@ -76,6 +80,7 @@ impl EventCause {
             8 => Self::RawRefused,
             9 => Self::InboundHeartbeatStale,
             10 => Self::InboundListenerGone,
+            11 => Self::NamespaceSeen,
             _ => return None,
         })
     }

@@ -12,13 +12,13 @@ pub const RULES_COUNT_MAX: u32 = 4096;
 pub const PENDING_COUNT_MAX: u32 = 65_536;
 
 /// Listening sockets of the agent: namespaces × families × spread.
-pub const LISTENERS_COUNT_MAX: u32 = 8192;
+pub const LISTENERS_COUNT_MAX: u32 = 16_384;
 
 /// Namespaces × families.
 pub const LISTENER_GROUPS_COUNT_MAX: u32 = 2048;
 
 /// Ports that only the agent may bind.
-pub const GUARDED_PORTS_COUNT_MAX: u32 = 8192;
+pub const GUARDED_PORTS_COUNT_MAX: u32 = 16_384;
 
 /// Ports of database servers of this host.
 pub const INBOUND_PORTS_COUNT_MAX: u32 = 1024;
@@ -39,3 +39,10 @@ pub const HEARTBEAT_TIMEOUT_NS_DEFAULT: u64 = 10_000_000_000;
 /// Records of 64 bytes of sockets that closed and were not compared yet; a power of two and a multiple of the page
 /// size. At 20,000 connections a second, of two sockets each, this is most of a second; the agent looks every tenth.
 pub const FLOW_TOTALS_BYTES: u32 = 2 * 1024 * 1024;
+
+/// Namespaces without a listener of which sockets were told lately; least recently used ones go first, and
+/// are told again.
+pub const NAMESPACES_SEEN_COUNT_MAX: u32 = 1024;
+
+/// A namespace without a listener is told at most so often: long enough for the agent to open one.
+pub const NAMESPACE_SEEN_INTERVAL_NS: u64 = 100_000_000;

@@ -9,6 +9,7 @@
 //! - [`exempt`]: the agent's own sockets, and the ports that only it may bind.
 //! - [`account`]: what the agent's sockets carried, counted where the agent has no say.
 //! - [`create`]: refuses sockets that would carry TCP past the kernel's own.
+//! - [`namespace`]: tells of network namespaces that the agent does not serve yet.
 #![no_std]
 #![no_main]
 // One instruction of `emit`; the toolchains that build this crate allow it.
@@ -19,6 +20,7 @@ mod create;
 mod emit;
 mod exempt;
 mod maps;
+mod namespace;
 mod origin;
 mod process;
 mod redirect;
@@ -65,6 +67,11 @@ pub fn hand_over(ctx: SockOpsContext) -> u32 {
 #[cgroup_sock(sock_create)]
 pub fn create_socket(ctx: SockContext) -> i32 {
     create::socket(&ctx)
+}
+
+#[cgroup_sock(sock_create)]
+pub fn announce_namespace(ctx: SockContext) -> i32 {
+    namespace::announce(&ctx)
 }
 
 #[sock_ops]

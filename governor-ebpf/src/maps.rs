@@ -79,6 +79,7 @@ pub static FLOW_TOTALS: RingBuf = RingBuf::with_byte_size(limits::FLOW_TOTALS_BY
 #[map]
 pub static TOTALS: PerCpuHashMap<TotalsKey, Totals> =
     PerCpuHashMap::with_max_entries(limits::LISTENERS_COUNT_MAX, BPF_F_NO_PREALLOC);
+
 /// Netns cookie of the namespace that `steer` is attached to, which it cannot ask for. Agent writes before attaching;
 /// `steer` reads. One element.
 #[map]
@@ -111,3 +112,8 @@ pub static CLIENTS: HashMap<UpstreamEnd, ShownClient> =
 /// `show_client` writes on the server's accepted socket; getpeername hooks read. Dies with the socket.
 #[btf_map]
 pub static SHOWN: SkStorage<ShownClient> = SkStorage::new();
+
+/// `announce_namespace` writes the time at which it told of a namespace, and compares. LRU.
+#[map]
+pub static NAMESPACES_SEEN: LruHashMap<u64, u64> =
+    LruHashMap::with_max_entries(limits::NAMESPACES_SEEN_COUNT_MAX, 0);

@@ -119,6 +119,7 @@ impl Asker {
             cgroup: None,
             unit: None,
             container: None,
+            container_facts: Default::default(),
             terminal: None,
             ancestors: vec![],
             remote: None,

@@ -195,6 +195,7 @@ fn request() -> ApprovalRequest {
             cgroup: None,
             unit: None,
             container: None,
+            container_facts: Default::default(),
             terminal: None,
             ancestors: vec![],
             remote: None,

@@ -102,6 +102,13 @@ pub fn enter(command: &mut Command, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The group that this program runs in.
+pub fn own() -> Result<PathBuf> {
+    let text = std::fs::read_to_string("/proc/self/cgroup")?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::")).context("no cgroup v2")?;
+    Ok(mount_point()?.join(path.trim_start_matches('/')))
+}
+
 /// Opened by us, so that the kernel checks *our* right to move processes, whoever the writer becomes.
 pub fn procs_file(path: &Path) -> Result<File> {
     let procs = path.join("cgroup.procs");

@@ -14,6 +14,7 @@ pub mod governor;
 pub mod held_network;
 pub mod http;
 pub mod model;
+pub mod namespace;
 pub mod network;
 pub mod pki;
 pub mod postgres;
@@ -29,6 +30,7 @@ pub mod wire;
 
 pub use cgroup::{Cgroup, Class};
 pub use governor::{Governor, Options};
+pub use namespace::Namespace;
 pub use postgres::{Auth, Postgres};
 pub use process::{Finished, Running};
 pub use site::Site;

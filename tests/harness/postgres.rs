@@ -2,6 +2,7 @@
 //!
 //! The server refuses to run as root, so as root everything runs as the user `postgres` that the package makes.
 
+use crate::namespace::Namespace;
 use crate::process::{self, Finished};
 use crate::programs::Programs;
 use crate::wait;
@@ -68,6 +69,12 @@ impl Postgres {
     /// A server that also has a socket in `directory`, beside the one that stays the way past governor.
     pub fn start_with_socket_in(directory: &Path, auth: Auth, settings: &[&str]) -> Result<Self> {
         Self::launch_new(None, auth, settings, Some(directory.into()))
+    }
+
+    /// A server inside a network namespace, on a port that must be free there.
+    pub fn start_in(namespace: &Namespace, port: u16, auth: Auth, settings: &[&str]) -> Result<Self> {
+        let network = format!("/proc/{}/ns/net", namespace.pid());
+        Self::start_at(Place { network, cgroup: crate::cgroup::own()? }, port, auth, settings)
     }
 
     /// A server of this major version; the distribution's own where none is asked for.

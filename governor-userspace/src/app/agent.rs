@@ -6,6 +6,7 @@ use super::handle::{Agent, Gaps, Handle, KernelSide, LedgerStatus, PolicyReload}
 use super::kernel_events::EventRecorder;
 use super::kernel_watch::{self, KernelWatch};
 use super::life::{GapLog, LifeKeeper, Trouble};
+use super::namespaces::{Board, Hints};
 use super::record;
 use super::upgrade::Launcher;
 use crate::engine::approval::State;
@@ -34,6 +35,7 @@ pub(super) type KernelSlot = Arc<Mutex<Option<Kernel>>>;
 /// What the surface may ask.
 pub(super) struct Running {
     pub capture: Vec<String>,
+    pub namespaces: Board,
     pub policy: Arc<PolicyStore>,
     pub ledger: Ledger,
     pub kernel: KernelSlot,
@@ -98,7 +100,7 @@ impl Agent for Running {
     }
 
     fn capture(&self) -> Vec<String> {
-        self.capture.clone()
+        self.capture.iter().cloned().chain(self.namespaces.lines()).collect()
     }
 
     fn policy_version(&self) -> String {
@@ -238,6 +240,7 @@ pub(super) fn background(
     servers: Option<Servers>,
     handle: &Handle,
     life: &Arc<LifeKeeper>,
+    hints: Option<Hints>,
 ) -> anyhow::Result<Background> {
     let stop = Arc::new(AtomicBool::new(false));
     let thread = {
@@ -309,7 +312,7 @@ pub(super) fn background(
         if let Some(previous) = kernel.previous() {
             recorder.previous(&previous.events);
         }
-        tasks.push(tokio::spawn(recorder.run(kernel.take_events()?)));
+        tasks.push(tokio::spawn(recorder.run(kernel.take_events()?, hints)));
     }
     drop(slot);
     let (ledger, policy, metrics) = (shared.ledger.clone(), shared.policy.clone(), shared.metrics.clone());

@@ -4,6 +4,7 @@ use super::agent::{KernelSlot, Running};
 use super::completeness::Bookkeeper;
 use super::handle::{Handle, HandleParts};
 use super::life::{GapLog, LifeKeeper, Trouble};
+use super::namespaces::{Board, Means};
 use super::options::RunOptions;
 use super::upgrade::Launcher;
 use crate::engine::masking::{Detectors, Masker};
@@ -22,8 +23,12 @@ use crate::host::kernel::{
 };
 use crate::host::ledger::{Ledger, LedgerOptions};
 use crate::host::masking::{KeySource, MaskingKeys, RevealKeeper};
+use crate::host::namespaces::Entrance;
 use crate::host::policy::PolicyStore;
-use crate::host::proxy::{self, CancelRegistry, Drain, Inbound, InboundPorts, PortRule, Shared, Sources};
+use crate::host::privileges;
+use crate::host::proxy::{
+    self, CancelRegistry, Doors, Drain, Inbound, InboundPorts, PortRule, Shared, Sources,
+};
 use crate::host::telemetry::Metrics;
 use crate::host::tls::{TLS_DIRECTORY, Tls, TlsOptions};
 use anyhow::Context as _;
@@ -37,6 +42,7 @@ use tokio::sync::{oneshot, watch};
 
 /// Everything, not yet running.
 pub(super) struct Built {
+    pub board: Board,
     pub handle: Handle,
     pub listeners: Vec<TcpListener>,
     /// Of connections that arrive for servers of this host.
@@ -85,12 +91,9 @@ pub(super) fn prepare(
     let detectors = Arc::new(Detectors::with_user_defined(config.masking.detectors.clone())?);
     let mut kernel = Kernel::load(&KernelOptions { beside, ..kernel_options(state, config, &mount)? })?;
     let exemption = kernel.exemption()?;
-    let listeners = proxy::bind(&exemption)?;
-    for listener in &listeners {
-        kernel.serve_listener(listener.as_fd())?;
-    }
+    let listeners = proxy::serve(&mut kernel, proxy::bind(&exemption, config.capture.listeners, false)?)?;
     let inbound_listeners =
-        if config.capture.inbound.is_empty() { Vec::new() } else { proxy::bind(&exemption)? };
+        if config.capture.inbound.is_empty() { Vec::new() } else { proxy::bind(&exemption, 1, false)? };
     for listener in &inbound_listeners {
         kernel.serve_inbound(listener.as_fd())?;
     }
@@ -141,6 +144,7 @@ pub(super) fn build(
     let shared = Arc::new(Shared {
         flows: kernel.flows()?,
         exemption,
+        entrance: Entrance::open(privileges::settle).context("the thread that enters network namespaces")?,
         identifier,
         ledger: ledger.clone(),
         approvals: approvals.clone(),
@@ -192,8 +196,10 @@ pub(super) fn build(
     let reveal = RevealKeeper { keys: masking_keys, ledger: ledger.clone() };
     let data = Arc::new(DiscoveryKeeper::new(discovery, discovery_file, ledger.clone(), metrics.clone()));
     let (gaps, trouble) = (GapLog::default(), Trouble::default());
+    let board = Board::default();
     let agent = Running {
         capture: capture_lines(config),
+        namespaces: board.clone(),
         policy,
         ledger: ledger.clone(),
         kernel: kernel.clone(),
@@ -228,6 +234,7 @@ pub(super) fn build(
         reveal,
         life,
         bookkeeper,
+        board,
     })
 }
 
@@ -243,7 +250,9 @@ fn open_discovery(file: &DiscoveryFile, config: &Config, now: Timestamp) -> anyh
              (`governor audit search --event data_ruling` has them); the file is kept as it was"
         );
     }
-    Ok(Arc::new(Discovery::new(config.masking.discovery, loaded.records)))
+    // A network namespace is known by numbers that mean another one after the host was booted.
+    let lasting = loaded.records.into_iter().filter(|record| record.place.server.namespace.is_none());
+    Ok(Arc::new(Discovery::new(config.masking.discovery, lasting.collect())))
 }
 
 /// Reads the certificates, and says once what a new CA means for clients.
@@ -332,6 +341,32 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
         inbound,
         beside: None,
         debug_log: config.log.level >= config::LogLevel::Debug,
+        pending_count_max: None,
+    })
+}
+
+/// What the keeper of network namespaces works with.
+pub(super) fn means(
+    config: &Config,
+    shared: &Shared,
+    kernel: &KernelSlot,
+    doors: Doors,
+    board: Board,
+) -> anyhow::Result<Means> {
+    let mount = cgroup2_mount()?;
+    let below = |directory: PathBuf| {
+        let path = directory.canonicalize().unwrap_or(directory);
+        format!("/{}", path.strip_prefix(&mount).unwrap_or(&path).display())
+    };
+    Ok(Means {
+        kernel: kernel.clone(),
+        exemption: shared.exemption.clone(),
+        doors,
+        metrics: shared.metrics.clone(),
+        cgroups: config.capture.rules.iter().map(|rule| below(rule.cgroup.directory(&mount))).collect(),
+        count_max: config.capture.namespaces_max,
+        listeners: config.capture.listeners,
+        board,
     })
 }
 

@@ -1,5 +1,6 @@
 //! What the kernel programs saw, on record and in the log: one by one while they are few, by number when they are many.
 
+use super::namespaces::Hints;
 use super::record;
 use crate::engine::audit::{AuditEvent, KernelEventRecord};
 use crate::engine::model::{Endpoint, Timestamp};
@@ -40,12 +41,17 @@ impl EventRecorder {
     }
 
     /// Until the stream ends.
-    pub async fn run(mut self, mut events: KernelEvents) {
+    pub async fn run(mut self, mut events: KernelEvents, hints: Option<Hints>) {
         let mut every = tokio::time::interval(OMITTED_EVERY);
         loop {
             tokio::select! {
                 event = events.next() => match event {
-                    Ok(event) => self.tell(&event),
+                    Ok(event) => {
+                        if let Some(hints) = &hints {
+                            hints.hear(&event);
+                        }
+                        self.tell(&event);
+                    }
                     Err(error) => {
                         tracing::error!(%error, "kernel events can no longer be read");
                         return self.tell_omitted();
@@ -57,6 +63,10 @@ impl EventRecorder {
     }
 
     fn tell(&mut self, event: &KernelEvent) {
+        // No connection, and nothing was refused: only the keeper of namespaces wants to know.
+        if event.cause == EventCause::NamespaceSeen {
+            return;
+        }
         if !self.allowance.take(clock::now()) {
             self.metrics.kernel_event_omitted();
             return;
@@ -135,6 +145,7 @@ fn sentence(event: &KernelEvent) -> String {
     let what = match (event.cause, event.passed) {
         (EventCause::BindRefused, _) => "kept governor's port",
         (EventCause::RawRefused, _) => "refused a raw socket",
+        (EventCause::NamespaceSeen, _) => "let a socket be made",
         (_, true) => "passed a connection ungoverned",
         (EventCause::PendingFailed, false) => "lost the identity of a connection",
         (_, false) => "refused a connection",
@@ -149,6 +160,7 @@ fn sentence(event: &KernelEvent) -> String {
         EventCause::BindRefused => "it is for governor alone",
         EventCause::PendingFailed => "no room to note it",
         EventCause::RawRefused => "it could carry TCP past the connect hooks",
+        EventCause::NamespaceSeen => "the agent has no listener in its network namespace yet",
         EventCause::DeviceBound => "its socket is bound to a device and cannot be unbound",
     };
     if matches!(event.cause, EventCause::InboundHeartbeatStale | EventCause::InboundListenerGone) {

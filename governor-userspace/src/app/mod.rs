@@ -13,6 +13,7 @@ pub mod handle;
 mod kernel_events;
 mod kernel_watch;
 mod life;
+mod namespaces;
 mod open_connections;
 mod options;
 mod signals;
@@ -23,6 +24,7 @@ pub use crate::host::config::Profile;
 pub use faces::{Faces, OpenFaces, Places, Serving};
 pub use options::RunOptions;
 
+use self::namespaces::Namespaces;
 use self::open_connections::OpenConnections;
 use self::upgrade::{Estate, Outcome, Porter};
 use crate::engine::audit::{AuditEvent, AuditRecord};
@@ -47,11 +49,22 @@ pub fn run(options: RunOptions, faces: &dyn Faces) -> anyhow::Result<ExitCode> {
     telemetry::log::init(config.log.level.as_str(), config.log.format)?;
     privileges::check()?;
     privileges::harden();
+    raise_descriptors_max();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio runtime")?;
     let result = runtime.block_on(govern(options, config, faces));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// A session takes two descriptors: as many as the host allows without asking are asked for.
+fn raise_descriptors_max() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open descriptors (ulimit -n) stays as it is");
+    }
 }
 
 async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyhow::Result<ExitCode> {
@@ -93,6 +106,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         reveal,
         life,
         bookkeeper,
+        board,
     } = built;
     let ledger = shared.ledger.clone();
 
@@ -100,11 +114,12 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     let doors = Doors::new(workers.clone(), shared.metrics.clone(), stop_seen);
     let mut open_doors = Vec::new();
     for listener in listeners {
-        open_doors.push(doors.open(Listener::Tcp(listener), Door::Redirected)?);
+        open_doors.push(doors.open(Listener::Tcp(listener), Door::Redirected(None))?);
     }
     for listener in inbound_listeners {
         open_doors.push(doors.open(Listener::Tcp(listener), Door::Inbound)?);
     }
+    let namespaces = Namespaces::keep(build::means(&config, &shared, &kernel, doors.clone(), board)?)?;
     agent::record_start(&ledger, &config, &handle, &lost)?;
     reveal.record_created().map_err(anyhow::Error::msg)?;
     // Servers that are named by their unit or cgroup: their ports are captured from the first moment on.
@@ -131,7 +146,8 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         Some(predecessor) => take_over(predecessor, &shared, &kernel).await?,
     }
     privileges::settle();
-    let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, servers, &handle, &life)?;
+    let hints = namespaces.hints();
+    let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, servers, &handle, &life, hints)?;
     let open_connections = OpenConnections::new(
         &config,
         &cgroup2_mount()?,
@@ -200,7 +216,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     let sessions_ended = drained(&drain, &workers, config.limits.drain_timeout, &mut signals).await;
     stop.send_replace(true);
     doors.closed().await;
-    drop((open_doors, tasks));
+    drop((open_doors, namespaces, tasks));
     if let (true, Ok(workers)) = (sessions_ended, Arc::try_unwrap(workers).map_err(|_| ())) {
         workers.join();
     }

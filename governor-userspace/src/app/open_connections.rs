@@ -9,7 +9,7 @@
 
 use super::record;
 use crate::engine::audit::{AuditEvent, OpenConnection};
-use crate::engine::model::Endpoint;
+use crate::engine::model::{Endpoint, NetworkNamespace};
 use crate::host::config::{Config, OpenConnections as Action};
 use crate::host::kernel::Exemption;
 use crate::host::ledger::Ledger;
@@ -113,7 +113,11 @@ impl OpenConnections {
         for namespace in other_namespaces() {
             let inode = namespace.metadata().ok().map(|metadata| metadata.ino());
             match Diag::of(namespace) {
-                Ok(diag) => left += self.look_into(&diag, inode),
+                Ok(diag) => {
+                    let cookie = diag.namespace_cookie();
+                    let id = inode.zip(cookie).map(|(inode, cookie)| NetworkNamespace { inode, cookie });
+                    left += self.look_into(&diag, id);
+                }
                 Err(_) => blind += 1,
             }
         }
@@ -128,7 +132,7 @@ impl OpenConnections {
         self.known.retain(|cookie| seen.contains(cookie));
     }
 
-    fn look_into(&mut self, diag: &Diag, namespace: Option<u64>) -> u64 {
+    fn look_into(&mut self, diag: &Diag, namespace: Option<NetworkNamespace>) -> u64 {
         let ports: HashSet<u16> = self.scopes.iter().flat_map(|scope| scope.ports.iter().copied()).collect();
         let mut found = Vec::new();
         for port in ports {
@@ -165,7 +169,7 @@ impl OpenConnections {
         diag: &Diag,
         connection: &Connection,
         holder: Option<&Holder>,
-        namespace: Option<u64>,
+        namespace: Option<NetworkNamespace>,
         ends: bool,
     ) -> bool {
         let ended = ends.then(|| diag.end(connection));
@@ -265,7 +269,7 @@ fn contains(directory: &Path, id: u64) -> bool {
     false
 }
 
-fn endpoint(address: SocketAddr, namespace: Option<u64>) -> Endpoint {
+fn endpoint(address: SocketAddr, namespace: Option<NetworkNamespace>) -> Endpoint {
     Endpoint { namespace, ..Endpoint::tcp(address.ip(), address.port()) }
 }
 

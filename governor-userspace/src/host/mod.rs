@@ -13,6 +13,7 @@ pub mod kernel;
 pub mod ledger;
 pub mod life;
 pub mod masking;
+pub mod namespaces;
 pub mod policy;
 pub mod ports;
 pub mod privileges;

@@ -263,6 +263,7 @@ pub fn principal(class: Class) -> Principal {
         cgroup: None,
         unit: None,
         container: None,
+        container_facts: Default::default(),
         terminal: None,
         ancestors: vec![],
         remote: None,

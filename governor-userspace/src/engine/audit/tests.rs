@@ -391,6 +391,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
         cgroup: None,
         unit: None,
         container: None,
+        container_facts: Default::default(),
         terminal: Some("pts/3".into()),
         ancestors: vec![Ancestor { pid: 1, start_ticks: 0, executable: "init".into() }],
         remote: None,

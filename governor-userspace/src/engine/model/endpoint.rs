@@ -15,10 +15,25 @@ pub struct Endpoint {
     /// Path of the unix socket.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub socket: Option<Arc<str>>,
-    /// Network namespace (its inode number) that the address belongs to, where it is not governor's own:
-    /// 127.0.0.1 is another server in each.
+    /// Network namespace that the address belongs to, where it is not governor's own: 127.0.0.1 is another
+    /// server in each, and whoever may change a namespace's routes decides what any address means in it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub namespace: Option<u64>,
+    pub namespace: Option<NetworkNamespace>,
+}
+
+/// Names a network namespace for as long as the host is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NetworkNamespace {
+    /// As `readlink /proc/PID/ns/net` and `lsns` show it; given to another one when this one is gone.
+    pub inode: u64,
+    /// The kernel's `SO_NETNS_COOKIE`; never given again.
+    pub cookie: u64,
+}
+
+impl fmt::Display for NetworkNamespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "net:[{}]", self.inode)
+    }
 }
 
 impl Endpoint {
@@ -34,7 +49,7 @@ impl fmt::Display for Endpoint {
             return f.write_str(path);
         }
         SocketAddr::new(self.address, self.port).fmt(f)?;
-        self.namespace.map_or(Ok(()), |inode| write!(f, " in net:[{inode}]"))
+        self.namespace.map_or(Ok(()), |namespace| write!(f, " in {namespace}"))
     }
 }
 

@@ -31,11 +31,11 @@ pub use copy::{CopyFormat, CopyOptions};
 pub use decision::{
     Decision, DecisionId, Hold, LimitKind, Limits, MaskStyle, Obligations, Rate, Reason, Verdict,
 };
-pub use endpoint::{Claims, Endpoint, SessionId};
+pub use endpoint::{Claims, Endpoint, NetworkNamespace, SessionId};
 pub use lineage::{Doubt, Flow, Lineage, Temporary};
 pub use mask_doubt::MaskDoubt;
 pub use pattern::wildcard;
-pub use principal::{Ancestor, Class, Principal, RemoteClient};
+pub use principal::{Ancestor, Class, ContainerFacts, Principal, RemoteClient};
 pub use relation::{ColumnName, RelationName};
 pub use search_path::SearchPath;
 pub use session_state::{SessionState, Setting, TempObject, TempObjects, TempRows, TempSource};

@@ -46,6 +46,24 @@ pub struct Ancestor {
     pub executable: String,
 }
 
+/// What the host knows of a container beside its identity. All of it is absent outside of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerFacts {
+    /// UID of the Kubernetes pod, from the cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// `namespace/name` of the pod, as the engine has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_name: Option<String>,
+    /// The container's name, as the engine has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_name: Option<String>,
+    /// The image that it was made of, as it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+}
+
 /// A client on another host: its address, and what it proved. Nothing of its process is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteClient {
@@ -88,7 +106,10 @@ pub struct Principal {
     /// Path below the cgroup v2 mount.
     pub cgroup: Option<String>,
     pub unit: Option<String>,
+    /// Identity that the container engine gave it, from the cgroup.
     pub container: Option<String>,
+    #[serde(flatten)]
+    pub container_facts: ContainerFacts,
     /// Controlling terminal such as `pts/3`.
     pub terminal: Option<String>,
     /// Parents, nearest first, bounded.

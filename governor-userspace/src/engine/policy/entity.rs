@@ -60,6 +60,10 @@ struct Facts<'a> {
     executable_sha256: Option<&'a str>,
     unit: Option<&'a str>,
     container: Option<&'a str>,
+    pod: Option<&'a str>,
+    pod_name: Option<&'a str>,
+    container_name: Option<&'a str>,
+    image: Option<&'a str>,
     cgroup: Option<&'a str>,
     terminal: bool,
     ancestors: BTreeSet<&'a str>,
@@ -81,6 +85,10 @@ impl<'a> Facts<'a> {
             executable_sha256: p.executable_sha256.as_deref(),
             unit: p.unit.as_deref(),
             container: p.container.as_deref(),
+            pod: p.container_facts.pod.as_deref(),
+            pod_name: p.container_facts.pod_name.as_deref(),
+            container_name: p.container_facts.container_name.as_deref(),
+            image: p.container_facts.image.as_deref(),
             cgroup: p.cgroup.as_deref(),
             terminal: p.terminal.is_some(),
             ancestors: p.ancestors.iter().map(|a| a.executable.as_str()).collect(),
@@ -109,6 +117,10 @@ fn process(principal: &Principal, labelling: &Labelling) -> Option<Entity> {
         ("executable_sha256", f.executable_sha256),
         ("unit", f.unit),
         ("container", f.container),
+        ("pod", f.pod),
+        ("pod_name", f.pod_name),
+        ("container_name", f.container_name),
+        ("image", f.image),
         ("cgroup", f.cgroup),
     ];
     for (name, value) in optional {
@@ -151,7 +163,9 @@ fn identity(principal: &Principal) -> u128 {
     };
     add(Some(f.class));
     add(Some(f.user));
-    for optional in [f.login_user, f.executable, f.executable_sha256, f.unit, f.container, f.cgroup] {
+    let container = [f.container, f.pod, f.pod_name, f.container_name, f.image];
+    let optional = [f.login_user, f.executable, f.executable_sha256, f.unit, f.cgroup];
+    for optional in optional.into_iter().chain(container) {
         add(optional);
     }
     for set in [&f.groups, &f.ancestors] {
@@ -230,7 +244,9 @@ pub(super) fn column(
 }
 
 fn server_uid(types: &Types, endpoint: &Endpoint) -> EntityUid {
-    let canonical = Endpoint { address: endpoint.address.to_canonical(), ..endpoint.clone() };
+    // Policies name a server as clients dial it, in whatever network namespace they are.
+    let address = endpoint.address.to_canonical();
+    let canonical = Endpoint { address, namespace: None, ..endpoint.clone() };
     uid(types.server.clone(), &canonical.to_string())
 }
 

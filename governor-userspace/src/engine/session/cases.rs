@@ -5,8 +5,8 @@
 
 use super::rehearsal::{Known, Rehearsal, Rehearsed};
 use crate::engine::model::{
-    Ancestor, Category, Claims, Class, ColumnName, Decision, Endpoint, MaskStyle, Principal, Reason,
-    RemoteClient, Timestamp, Verdict,
+    Ancestor, Category, Claims, Class, ColumnName, ContainerFacts, Decision, Endpoint, MaskStyle, Principal,
+    Reason, RemoteClient, Timestamp, Verdict,
 };
 use crate::engine::policy::{
     LabelRule, Labelling, Member, Moment, PolicyError, PolicyParts, PolicySet, SeeColumn, SessionContext,
@@ -50,6 +50,10 @@ pub struct Actor {
     pub executable_sha256: Option<String>,
     pub unit: Option<String>,
     pub container: Option<String>,
+    pub pod: Option<String>,
+    pub pod_name: Option<String>,
+    pub container_name: Option<String>,
+    pub image: Option<String>,
     pub cgroup: Option<String>,
     pub terminal: Option<bool>,
     /// Executables of its parents.
@@ -306,6 +310,10 @@ impl Actor {
             executable_sha256: self.executable_sha256.or(other.executable_sha256),
             unit: self.unit.or(other.unit),
             container: self.container.or(other.container),
+            pod: self.pod.or(other.pod),
+            pod_name: self.pod_name.or(other.pod_name),
+            container_name: self.container_name.or(other.container_name),
+            image: self.image.or(other.image),
             cgroup: self.cgroup.or(other.cgroup),
             terminal: self.terminal.or(other.terminal),
             ancestors: self.ancestors.or(other.ancestors),
@@ -340,6 +348,12 @@ impl Actor {
             cgroup: self.cgroup.clone(),
             unit: self.unit.clone(),
             container: self.container.clone(),
+            container_facts: ContainerFacts {
+                pod: self.pod.clone(),
+                pod_name: self.pod_name.clone(),
+                container_name: self.container_name.clone(),
+                image: self.image.clone(),
+            },
             terminal: self.terminal.unwrap_or(class == Class::Person).then(|| "pts/0".into()),
             ancestors: ancestors
                 .map(|path| Ancestor { pid: 0, start_ticks: 0, executable: path.clone() })

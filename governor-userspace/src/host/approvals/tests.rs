@@ -44,6 +44,7 @@ pub(crate) fn request() -> ApprovalRequest {
             cgroup: Some("/user.slice".into()),
             unit: None,
             container: None,
+            container_facts: Default::default(),
             terminal: Some("pts/3".into()),
             ancestors: vec![Ancestor { pid: 4700, start_ticks: 90, executable: "/usr/bin/claude".into() }],
             remote: None,

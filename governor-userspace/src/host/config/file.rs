@@ -53,6 +53,8 @@ table!(Capture {
     own_cgroup: Value<String>,
     on_stop: Option<OnStop>,
     unix: Vec<Spanned<CaptureUnix>>,
+    namespaces_max: Value<u32>,
+    listeners: Value<u32>,
 });
 
 table!(CaptureRule {

@@ -52,6 +52,10 @@ pub struct Capture {
     pub on_stop: OnStop,
     /// Servers' sockets that are taken over. No two share a path.
     pub unix: Vec<CaptureUnix>,
+    /// Network namespaces beside governor's own that are served.
+    pub namespaces_max: usize,
+    /// Listeners for each address family in each namespace.
+    pub listeners: usize,
 }
 
 /// Ports captured in one cgroup and the groups below it. No two rules share cgroup and port.
@@ -457,6 +461,8 @@ impl Default for Capture {
             own_cgroup: None,
             on_stop: OnStop::default(),
             unix: Vec::new(),
+            namespaces_max: 256,
+            listeners: 4,
         }
     }
 }

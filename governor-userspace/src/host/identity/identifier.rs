@@ -4,13 +4,14 @@ use super::agents::{KnownAgents, Recogniser};
 use super::cache::{Chain, ProcessCache};
 use super::cgroup::{CgroupIndex, is_cgroup2};
 use super::classify::{Assignment, Scene, classify, classify_remote};
+use super::container::ContainerFiles;
 use super::executable_hash::ExecutableHashes;
 use super::facts::Facts;
 use super::procfs::{Procfs, Stat};
 use super::secrets::printable;
 use super::users::Names;
 use super::workload::{Workload, terminal_name};
-use crate::engine::model::{Ancestor, Principal, RemoteClient};
+use crate::engine::model::{Ancestor, ContainerFacts, Principal, RemoteClient};
 use nix::time::{ClockId, clock_gettime};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,6 +68,7 @@ pub struct Identifier {
     names: Names,
     cache: ProcessCache,
     hashes: ExecutableHashes,
+    containers: ContainerFiles,
     hashes_wanted: AtomicBool,
 }
 
@@ -104,6 +106,7 @@ impl Identifier {
             names: Names::new(),
             cache: ProcessCache::new(),
             hashes: ExecutableHashes::new(),
+            containers: ContainerFiles::new("/".into()),
             hashes_wanted: AtomicBool::new(false),
         })
     }
@@ -125,6 +128,7 @@ impl Identifier {
         let current_cgroup = seen.and_then(|s| s.cgroup.as_deref());
         let cgroup = self.cgroups.path(attested.cgroup_id, current_cgroup).map(|path| printable(&path));
         let workload = cgroup.as_deref().map(Workload::from_cgroup).unwrap_or_default();
+        let container_facts = self.containers.facts(&workload);
         let user = self.names.user(attested.uid).unwrap_or_else(|| attested.uid.to_string());
         let terminal = seen.and_then(|s| terminal_name(s.stat.terminal));
         let login_uid = seen.and_then(|s| s.login_uid);
@@ -166,6 +170,7 @@ impl Identifier {
             cgroup,
             unit: workload.unit,
             container: workload.container,
+            container_facts,
             terminal,
             ancestors: ancestors
                 .iter()
@@ -245,6 +250,7 @@ impl Identifier {
             cgroup: None,
             unit: None,
             container: None,
+            container_facts: ContainerFacts::default(),
             terminal: None,
             ancestors: Vec::new(),
             remote: Some(client),

@@ -11,6 +11,7 @@ pub(crate) mod agents;
 mod cache;
 mod cgroup;
 mod classify;
+mod container;
 mod executable_hash;
 mod facts;
 mod glob;

@@ -13,6 +13,10 @@ pub(super) struct Workload {
     pub unit: Option<String>,
     /// Identity that the container engine gave; for nspawn and LXC the machine's name.
     pub container: Option<String>,
+    /// UID of the Kubernetes pod.
+    pub pod: Option<String>,
+    /// The container's group is one that the engine itself made: no unit's or user's own part is above it.
+    pub container_is_the_hosts: bool,
     /// Inside a login session or a user's own manager.
     pub user_session: bool,
 }
@@ -29,7 +33,10 @@ impl Workload {
         let outside = components.get(..container_at.unwrap_or(components.len())).unwrap_or_default();
         let user_session = outside.first() == Some(&"user.slice");
         // A container engine's scope is the container itself, not a unit that somebody wrote.
-        Self { unit: unit(outside), container, user_session }
+        let unit = unit(outside);
+        let container_is_the_hosts = container.is_some() && unit.is_none() && !user_session;
+        let pod = container_is_the_hosts.then(|| pod(outside)).flatten();
+        Self { unit, container, pod, container_is_the_hosts, user_session }
     }
 }
 
@@ -37,6 +44,21 @@ impl Workload {
 pub fn unit_of(cgroup: &str) -> Option<String> {
     Workload::from_cgroup(cgroup).unit
 }
+
+/// `kubepods/burstable/podUID`, or `kubepods-burstable-podUID.slice`, in which systemd wants `_` for `-`.
+fn pod(components: &[&str]) -> Option<String> {
+    let (last, above) = components.split_last()?;
+    let uid = match last.strip_suffix(".slice") {
+        Some(slice) if slice.starts_with("kubepods") => slice.rsplit_once("-pod")?.1.replace('_', "-"),
+        None if above.first() == Some(&"kubepods") => last.strip_prefix("pod")?.to_owned(),
+        _ => return None,
+    };
+    let fits = uid.len() <= POD_UID_BYTES_MAX && uid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    (fits && !uid.is_empty()).then_some(uid)
+}
+
+/// A UUID has 36; static pods have a hash.
+const POD_UID_BYTES_MAX: usize = 64;
 
 /// The outermost component that is not a slice, as systemd itself finds the unit of a process.
 fn unit(components: &[&str]) -> Option<String> {
@@ -86,7 +108,7 @@ fn container_name(component: &str) -> Option<&str> {
     None
 }
 
-fn is_container_id(text: &str) -> bool {
+pub(super) fn is_container_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
@@ -116,6 +138,29 @@ mod tests {
     use super::*;
 
     const ID: &str = "4f1c9d3b7a6e5d4c3b2a190817263544f1c9d3b7a6e5d4c3b2a1908172635441";
+
+    #[test]
+    fn a_pod_is_known_by_the_part_that_the_host_made() {
+        for (path, pod, own) in [
+            ("/kubepods/burstable/pod1f-2e/ID", Some("1f-2e"), true),
+            ("/kubepods/pod1f/ID", Some("1f"), true),
+            (
+                "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1f_2e.slice/crio-ID.scope",
+                Some("1f-2e"),
+                true,
+            ),
+            ("/docker/ID", None, true),
+            ("/docker/ID/kubepods/pod1f/ID", None, true),
+            ("/kubepods/burstable/podx.y/ID", None, true),
+            ("/system.slice/own.service/kubepods/pod1f/ID", None, false),
+            ("/user.slice/user-1000.slice/user@1000.service/kubepods/pod1f/ID", None, false),
+            ("/user.slice/kubepods-pod1f.slice/docker-ID.scope", None, false),
+            ("/kubepods/pod1f", None, false),
+        ] {
+            let got = Workload::from_cgroup(&path.replace("ID", ID));
+            assert_eq!((got.pod.as_deref(), got.container_is_the_hosts), (pod, own), "{path}");
+        }
+    }
 
     #[test]
     fn finds_unit_container_and_session() {

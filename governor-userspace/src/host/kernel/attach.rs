@@ -3,7 +3,9 @@
 use super::KernelError;
 use super::cgroup::{Cgroup, topmost};
 use super::error::{chain, is_permission};
-use super::load::{CREATE_SOCKET, HAND_OVER, Kernel, SHOW_CLIENT, STEER, not_permitted, program_mut};
+use super::load::{
+    ANNOUNCE_NAMESPACE, CREATE_SOCKET, HAND_OVER, Kernel, SHOW_CLIENT, STEER, not_permitted, program_mut,
+};
 use super::maps::broken;
 use super::pins::{PinDirectory, PinnedFd};
 use aya::Ebpf;
@@ -131,6 +133,7 @@ impl Kernel {
             links,
             pins,
             attachments,
+            announces,
             ..
         } = self;
         let pins = pins.as_ref();
@@ -155,9 +158,11 @@ impl Kernel {
                 hold(links, pins, program, &cgroup.path, cgroup.id, attached)?;
             }
         }
-        for cgroup in covering(raw_refused.iter()) {
-            let attached = attach_one(ebpf, CREATE_SOCKET, cgroup)?;
-            hold(links, pins, CREATE_SOCKET, &cgroup.path, cgroup.id, attached)?;
+        let announcing = shown.iter().filter(|_| *announces).map(|cgroup| (ANNOUNCE_NAMESPACE, *cgroup));
+        let creating = covering(raw_refused.iter()).into_iter().map(|cgroup| (CREATE_SOCKET, cgroup));
+        for (program, cgroup) in announcing.chain(creating) {
+            let attached = attach_one(ebpf, program, cgroup)?;
+            hold(links, pins, program, &cgroup.path, cgroup.id, attached)?;
         }
         for (program, attach_type) in CONNECT_HOOKS {
             for cgroup in &connecting {
@@ -250,8 +255,8 @@ pub(super) fn attach_one(
     program: &'static str,
     cgroup: &Cgroup,
 ) -> Result<Result<FdLink, ProgramError>, KernelError> {
-    if program == CREATE_SOCKET {
-        let program: &mut CgroupSock = program_mut(ebpf, CREATE_SOCKET)?;
+    if program == CREATE_SOCKET || program == ANNOUNCE_NAMESPACE {
+        let program: &mut CgroupSock = program_mut(ebpf, program)?;
         return Ok(program
             .attach(&cgroup.directory, CgroupAttachMode::Single)
             .and_then(|id| program.take_link(id))

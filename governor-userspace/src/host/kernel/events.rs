@@ -21,6 +21,8 @@ pub struct KernelEvent {
     /// For [`EventCause::BindRefused`]: the port that somebody wanted.
     pub original: SocketAddr,
     pub tgid: u32,
+    /// Thread id.
+    pub pid: u32,
     pub uid: u32,
     pub command: String,
     pub cgroup_id: u64,
@@ -42,6 +44,7 @@ impl KernelEvent {
             passed: event.passed != 0,
             original: socket_address(&event.original),
             tgid: event.process.tgid,
+            pid: event.process.pid,
             uid: event.process.uid,
             command: command(&event.process),
             cgroup_id: event.process.cgroup_id,

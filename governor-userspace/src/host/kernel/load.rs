@@ -51,6 +51,8 @@ pub struct Kernel {
     pub(super) rules: Vec<CaptureRule>,
     pub(super) rule_map: HashMap<MapData, RuleKey, Rule>,
     pub(super) attachments: AttachmentMap,
+    /// This kernel takes the program that tells of new namespaces.
+    pub(super) announces: bool,
     captured_ports: HashSet<u16>,
     listeners: SockHash<MapData, ListenerKey>,
     listener_counts: HashMap<MapData, ListenerGroup, u32>,
@@ -100,6 +102,7 @@ impl Kernel {
     fn load_programs(options: &KernelOptions, pins: Option<&mut PinDirectory>) -> Result<Self, KernelError> {
         let mut loader = EbpfLoader::new();
         loader.verifier_log_level(VerifierLogLevel::default());
+        loader.map_max_entries("PENDING", options.pending_count_max.unwrap_or(limits::PENDING_COUNT_MAX));
         if let Some(beside) = &options.beside {
             // Otherwise each of the two agents would capture what the other dials.
             loader.map_pin_path("EXEMPT", pins::map_pin(beside, "EXEMPT")?);
@@ -117,6 +120,14 @@ impl Kernel {
         found.load().map_err(|error| program_error(STEER, &error))?;
         let found: &mut CgroupSock = program_mut(&mut ebpf, CREATE_SOCKET)?;
         found.load().map_err(|error| program_error(CREATE_SOCKET, &error))?;
+        let found: &mut CgroupSock = program_mut(&mut ebpf, ANNOUNCE_NAMESPACE)?;
+        let announces = found.load().map_err(|error| program_error(ANNOUNCE_NAMESPACE, &error));
+        if let Err(error) = &announces {
+            tracing::warn!(
+                %error,
+                "new network namespaces are found later than need be: their first connection may be refused"
+            );
+        }
         if let Some(pins) = pins {
             pins.pin_maps(&ebpf)?;
         }
@@ -156,6 +167,7 @@ impl Kernel {
             pins: None,
             previous: None,
             was_attached: false,
+            announces: announces.is_ok(),
             ebpf,
         };
         kernel.write_settings(HEARTBEAT_TIMEOUT_NS, options.debug_log)?;
@@ -189,17 +201,16 @@ impl Kernel {
             IpAddr::V6(_) => u32::from(FAMILY_V6),
         };
 
-        // A slot whose socket is gone is used again.
-        let mut taken: Vec<u32> = Vec::new();
-        for key in self.listeners.keys() {
-            let key = key.map_err(broken("LISTENERS"))?;
-            if key.netns_cookie == netns_cookie && key.family == family {
-                taken.push(key.slot);
+        // A slot whose socket is gone is used again: the kernel has emptied it.
+        let mut slot = 0;
+        loop {
+            let key = ListenerKey { netns_cookie, family, slot };
+            match self.listeners.insert(key, listener, NO_EXIST) {
+                Ok(()) => break,
+                Err(error) if is_exists(&error) && slot < SLOTS_MAX => slot += 1,
+                Err(error) => return Err(broken("LISTENERS")(error)),
             }
         }
-        let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or(0);
-        let key = ListenerKey { netns_cookie, family, slot };
-        self.listeners.insert(key, listener, 0).map_err(broken("LISTENERS"))?;
         let guard = GuardedPort { netns_cookie, port: address.port().into(), reserved: 0 };
         self.guarded_ports.insert(guard, 1, 0).map_err(broken("GUARDED_PORTS"))?;
         let group = ListenerGroup { netns_cookie, family, reserved: 0 };
@@ -213,13 +224,40 @@ impl Kernel {
         let keys: Vec<ListenerKey> =
             self.listeners.keys().collect::<Result<_, _>>().map_err(broken("LISTENERS"))?;
         for key in keys {
-            match self.listeners.remove(&key) {
-                // The kernel was faster: the socket is closed.
-                Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(error) => return Err(broken("LISTENERS")(error)),
-            }
+            // The kernel may be faster: the socket is closed.
+            removed(self.listeners.remove(&key)).map_err(broken("LISTENERS"))?;
         }
         self.forget_inbound_listeners()
+    }
+
+    /// Takes the listeners of a network namespace back, before they are closed: connections there meet the
+    /// rule for an unknown namespace from now on.
+    pub fn withdraw_namespace(&mut self, netns_cookie: u64) -> Result<(), KernelError> {
+        for family in [FAMILY_V4, FAMILY_V6].map(u32::from) {
+            let group = ListenerGroup { netns_cookie, family, reserved: 0 };
+            let count = self.listener_counts.get(&group, 0).unwrap_or(0);
+            removed(self.listener_counts.remove(&group)).map_err(broken("LISTENER_COUNTS"))?;
+            for slot in 0..count {
+                let key = ListenerKey { netns_cookie, family, slot };
+                removed(self.listeners.remove(&key)).map_err(broken("LISTENERS"))?;
+            }
+        }
+        // Its sums would fill the map: nobody asks for those of a namespace that is gone.
+        let mut sums = Vec::new();
+        for key in self.totals.keys() {
+            sums.push(key.map_err(broken("TOTALS"))?);
+        }
+        for key in sums.into_iter().filter(|key| key.netns_cookie == netns_cookie) {
+            removed(self.totals.remove(&key)).map_err(broken("TOTALS"))?;
+        }
+        let mut guarded = Vec::new();
+        for key in self.guarded_ports.keys() {
+            guarded.push(key.map_err(broken("GUARDED_PORTS"))?);
+        }
+        for key in guarded.into_iter().filter(|key| key.netns_cookie == netns_cookie) {
+            removed(self.guarded_ports.remove(&key)).map_err(broken("GUARDED_PORTS"))?;
+        }
+        Ok(())
     }
 
     /// A handle to look up the flows of accepted sockets.
@@ -343,13 +381,11 @@ impl Kernel {
         for rule in &options.rules {
             let cgroup = Cgroup::open(&rule.cgroup)?;
             let (key, value) = (RuleKey::new(cgroup.id, rule.port), rule_value(rule));
-            self.rule_map.insert(key, value, NO_EXIST).map_err(|error| match error {
-                MapError::SyscallError(ref failed)
-                    if failed.io_error.raw_os_error() == Some(libc::EEXIST) =>
-                {
-                    KernelError::DuplicateRule { port: rule.port, cgroup: rule.cgroup.clone() }
+            self.rule_map.insert(key, value, NO_EXIST).map_err(|error| {
+                if is_exists(&error) {
+                    return KernelError::DuplicateRule { port: rule.port, cgroup: rule.cgroup.clone() };
                 }
-                error => broken("RULES")(error),
+                broken("RULES")(error)
             })?;
             if !self.rule_cgroups.iter().any(|known| known.id == cgroup.id) {
                 self.rule_cgroups.push(cgroup);
@@ -390,9 +426,12 @@ pub(super) const STEER: &str = "steer";
 
 /// Unit tests run on emulated machines too, where a client may take longer to start than an agent may be silent.
 const HEARTBEAT_TIMEOUT_NS: u64 = if cfg!(test) { 600_000_000_000 } else { HEARTBEAT_TIMEOUT_NS_DEFAULT };
+pub(super) const ANNOUNCE_NAMESPACE: &str = "announce_namespace";
 
 /// `BPF_NOEXIST`.
 const NO_EXIST: u64 = 1;
+/// Listeners of one family in one namespace.
+const SLOTS_MAX: u32 = 63;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/governor.bpf.o"));
 
@@ -419,6 +458,20 @@ fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) 
 /// Another number for each load.
 fn mark() -> Result<u32, KernelError> {
     Ok((super::maps::monotonic_ns()? >> 10) as u32 | 1)
+}
+
+/// Refused by [`NO_EXIST`].
+fn is_exists(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(failed) if failed.io_error.raw_os_error() == Some(libc::EEXIST))
+}
+
+/// An entry that is gone already is as good as removed.
+fn removed(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(failed)) if failed.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        other => other,
+    }
 }
 
 fn object_error(error: &EbpfError) -> KernelError {
@@ -472,8 +525,9 @@ pub(super) fn listening_address(listener: BorrowedFd<'_>) -> Result<SocketAddr, 
     Ok(address)
 }
 
-/// The number by which the kernel programs know the network namespace of a socket.
-pub(super) fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, KernelError> {
+/// The number by which the kernel programs know the network namespace of a socket. Never used again while the
+/// host is up.
+pub fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, KernelError> {
     let mut cookie = 0_u64;
     let mut length = size_of::<u64>() as libc::socklen_t;
     // SAFETY: the buffer is eight bytes, as `length` says, and outlives the call.
@@ -488,7 +542,7 @@ pub(super) fn netns_cookie(socket: BorrowedFd<'_>) -> Result<u64, KernelError> {
     };
     if result != 0 {
         return Err(KernelError::System {
-            action: "asking for the network namespace of a listener (Linux 5.14)",
+            action: "asking for the network namespace of a socket (Linux 5.14)",
             source: io::Error::last_os_error(),
         });
     }

@@ -179,6 +179,8 @@ pub struct Counters {
     pub inbound_own_failed: u64,
     /// Sockets of servers that show the client instead of governor.
     pub client_shown: u64,
+    /// Times that sockets in namespaces without a listener were told.
+    pub namespace_seen: u64,
 }
 
 impl Counters {
@@ -214,6 +216,7 @@ impl Counters {
             inbound_passed_open: sum(Counter::InboundPassedOpen)?,
             inbound_own_failed: sum(Counter::InboundOwnFailed)?,
             client_shown: sum(Counter::ClientShown)?,
+            namespace_seen: sum(Counter::NamespaceSeen)?,
         })
     }
 
@@ -246,6 +249,7 @@ impl Counters {
             (Counter::InboundPassedOpen.name(), self.inbound_passed_open),
             (Counter::InboundOwnFailed.name(), self.inbound_own_failed),
             (Counter::ClientShown.name(), self.client_shown),
+            (Counter::NamespaceSeen.name(), self.namespace_seen),
         ]
     }
 

@@ -30,7 +30,7 @@ pub use error::KernelError;
 pub use events::{KernelEvent, KernelEvents};
 pub use governor_common::event::EventCause;
 pub use inbound::{Announced, Clients, InboundOptions, InboundRule};
-pub use load::{AttachedHook, Kernel, MapLevel};
+pub use load::{AttachedHook, Kernel, MapLevel, netns_cookie};
 pub use maps::{Counters, Exemption, Flow, FlowTable, Heartbeat};
 pub use pins::Previous;
 pub use tend::Mended;
@@ -74,4 +74,6 @@ pub struct KernelOptions {
     pub beside: Option<PathBuf>,
     /// One line of log per decision of the connect hooks.
     pub debug_log: bool,
+    /// Connections between SYN and accept that are remembered; `None` is 65,536.
+    pub pending_count_max: Option<u32>,
 }

@@ -1,6 +1,6 @@
 //! The capabilities that the service needs: the one list, with the reason for each.
 //!
-//! Invariant: `deploy/governor.service` grants the required ones and no other; a test compares.
+//! Invariant: `deploy/governor.service` grants those that say so and no other; a test compares.
 
 use caps::{CapSet, Capability, CapsHashSet};
 use std::fmt;
@@ -12,6 +12,8 @@ pub struct Need {
     pub why: &'static str,
     /// Without it governor does not start. Others are kept where they were given.
     pub required: bool,
+    /// The unit grants it.
+    pub by_unit: bool,
     /// What goes once the kernel programs are attached.
     pub only_to_start: bool,
     /// Threads that read what peers send need it too.
@@ -19,11 +21,11 @@ pub struct Need {
 }
 
 const fn required(capability: Capability, why: &'static str) -> Need {
-    Need { capability, why, required: true, only_to_start: false, by_workers: false }
+    Need { capability, why, required: true, by_unit: true, only_to_start: false, by_workers: false }
 }
 
 const fn optional(capability: Capability, why: &'static str) -> Need {
-    Need { required: false, ..required(capability, why) }
+    Need { required: false, by_unit: false, ..required(capability, why) }
 }
 
 /// The one list.
@@ -54,10 +56,13 @@ pub const NEEDS: &[Need] = &[
             "opens a cgroup by the id that the kernel gave, and a server's key files",
         )
     },
-    optional(
-        Capability::CAP_SYS_ADMIN,
-        "mounts a bpffs for the pins; enters the network namespaces of containers",
-    ),
+    Need {
+        by_unit: true,
+        ..optional(
+            Capability::CAP_SYS_ADMIN,
+            "mounts a bpffs for the pins; enters the network namespaces of containers",
+        )
+    },
     optional(Capability::CAP_DAC_OVERRIDE, "takes over a server's unix socket in a directory of its user"),
     optional(Capability::CAP_CHOWN, "gives that socket the owner that it had"),
     optional(Capability::CAP_FOWNER, "gives that socket the mode that it had"),
@@ -156,12 +161,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_unit_grants_what_is_required_and_no_more() {
+    fn the_unit_grants_what_the_list_says_and_no_more() {
         let unit = include_str!("../../../../deploy/governor.service");
         let granted = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
         let mut granted: Vec<&str> = granted.split(' ').collect();
         let mut wanted: Vec<String> =
-            NEEDS.iter().filter(|need| need.required).map(|need| need.capability.to_string()).collect();
+            NEEDS.iter().filter(|need| need.by_unit).map(|need| need.capability.to_string()).collect();
         granted.sort_unstable();
         wanted.sort_unstable();
         assert_eq!(granted, wanted);

@@ -11,17 +11,19 @@ use crate::engine::model::Endpoint;
 use crate::engine::session::TlsMode;
 use crate::host::identity::Attested;
 use crate::host::kernel::Flow;
+use crate::host::namespaces::Namespace;
 use crate::host::telemetry::RefusedReason;
 use crate::host::unix::{Ids, Peer, Server};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// What the connections of one listener have in common.
 #[derive(Clone, Debug)]
 pub enum Door {
-    /// The connect hooks send connections here: origin and identity lie on the accepted socket.
-    Redirected,
+    /// The connect hooks send connections here: origin and identity lie on the accepted socket. With the
+    /// network namespace that it listens in, where that is not governor's own.
+    Redirected(Option<Arc<Namespace>>),
     /// `sk_lookup` steers here what arrives for a server of this host: both ends are the client's own choice.
     Inbound,
     /// At the path of a server's unix socket.
@@ -40,7 +42,7 @@ impl Door {
     /// The kernel counts the sockets that were accepted here, so governor must too.
     pub(super) fn is_counted(&self) -> bool {
         match self {
-            Self::Redirected => true,
+            Self::Redirected(_) => true,
             // Those that the kernel knows the process of: see `Arrival::counted`.
             Self::Inbound => false,
             // The kernel keeps no count of unix sockets.
@@ -67,6 +69,9 @@ pub(super) struct Arrival {
 #[derive(Clone, Debug)]
 pub(super) struct Route {
     pub destination: Endpoint,
+    /// Where it is dialled from, so that the client's own addresses, routes and loopback hold; `None` is
+    /// governor's own network namespace.
+    pub namespace: Option<Arc<Namespace>>,
     /// To a server of this host that has to see the client.
     pub ends: Option<Ends>,
     /// The server behind a unix socket, and as whom it is to see the connection.
@@ -79,14 +84,18 @@ impl Arrival {
     /// Who is there. `Err` where the connection does not belong here, which is a reason to close it.
     pub fn of(socket: &Socket, door: &Door, shared: &Shared) -> Result<Self, RefusedReason> {
         match door {
-            Door::Redirected => redirected(socket, shared),
+            Door::Redirected(namespace) => redirected(socket, shared, namespace.clone()),
             Door::Inbound => inbound::arrived(socket, shared),
             Door::Unix(server) => unix(socket, server, shared),
         }
     }
 }
 
-fn redirected(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason> {
+fn redirected(
+    socket: &Socket,
+    shared: &Shared,
+    namespace: Option<Arc<Namespace>>,
+) -> Result<Arrival, RefusedReason> {
     let flow = match shared.flows.flow(socket.as_fd()) {
         Ok(Some(flow)) => flow,
         // Nobody was redirected here: whoever dials governor's own port gets nothing.
@@ -97,13 +106,18 @@ fn redirected(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason
         }
     };
     let peer = socket.tcp().and_then(|tcp| tcp.peer_addr().ok());
+    let endpoint = |address: SocketAddr| Endpoint {
+        namespace: namespace.as_ref().map(|namespace| namespace.id()),
+        ..Endpoint::tcp(address.ip().to_canonical(), address.port())
+    };
     let rule = shared.ports.iter().find(|rule| rule.port == flow.original.port());
     Ok(Arrival {
         counted: true,
         tls: rule.map_or(TlsMode::Refuse, |rule| rule.tls),
-        client: peer.map(|peer| Endpoint::tcp(peer.ip().to_canonical(), peer.port())),
+        client: peer.map(endpoint),
         route: Route {
-            destination: Endpoint::tcp(flow.original.ip().to_canonical(), flow.original.port()),
+            destination: endpoint(flow.original),
+            namespace: namespace.clone(),
             ends: None,
             unix: None,
             account: Account::new(shared.books.clone()),
@@ -137,6 +151,7 @@ fn unix(socket: &Socket, server: &Arc<Server>, shared: &Shared) -> Result<Arriva
         // A server has no TLS on its unix socket: who asks gets the server's own answer.
         tls: TlsMode::Terminate,
         route: Route {
+            namespace: None,
             destination: server.endpoint(),
             unix: Some((server.clone(), peer.ids)),
             ends: None,

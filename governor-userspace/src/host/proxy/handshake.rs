@@ -128,7 +128,7 @@ async fn establish(
             return Err(Failure(Side::Client, "direct TLS without the ALPN name \"postgresql\"".into()));
         }
         let (witness, server) = asking.handshake(shared, server, None).await?;
-        let (shown, key) = show(shared, &route.destination, &witness).await?;
+        let (shown, key) = show(shared, route, &witness).await?;
         let client_witness = witness.asked().map(|hints| shared.tls.client_witness(hints.to_vec()));
         let alpn = server.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         let config = shared.tls.server_config(key, alpn, client_witness.clone()).map_err(own)?;
@@ -237,13 +237,19 @@ impl Asking<'_> {
 /// What the client is shown. Looks into /proc and at files, so on a thread that may wait for them.
 async fn show(
     shared: &Shared,
-    destination: &Endpoint,
+    route: &Route,
     witness: &ServerWitness,
 ) -> Result<(ShownCertificate, Arc<CertifiedKey>), Failure> {
     let verified = witness.certificate().is_some_and(|certificate| certificate.verified);
-    let (tls, chain, destination) = (shared.tls.clone(), witness.chain().to_vec(), destination.clone());
-    let shown = tokio::task::spawn_blocking(move || tls.shown(&destination, &chain, verified));
-    shown.await.map_err(own)?.map_err(own)
+    let (tls, chain, route) = (shared.tls.clone(), witness.chain().to_vec(), route.clone());
+    let namespace = route.namespace.clone();
+    let look = move || tls.shown(&route.destination, &chain, verified);
+    let shown = match namespace {
+        // A server in the client's network namespace is found from there.
+        Some(namespace) => shared.entrance.within(namespace, look).await.map_err(own)?,
+        None => tokio::task::spawn_blocking(look).await.map_err(own)?,
+    };
+    shown.map_err(own)
 }
 
 fn described(witness: &ServerWitness, server: &ServerSide<Socket>) -> Result<UpstreamTls, Failure> {

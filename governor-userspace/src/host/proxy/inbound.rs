@@ -108,6 +108,7 @@ pub(super) fn arrived(socket: &Socket, shared: &Shared) -> Result<Arrival, Refus
         tls: rule.tls,
         route: Route {
             destination: endpoint(ends.server),
+            namespace: None,
             ends: Some(ends),
             unix: None,
             account: Account::new(shared.books.clone()),

@@ -3,7 +3,7 @@
 use super::arrival::Door;
 use super::socket::StdSocket;
 use super::worker::Workers;
-use crate::host::kernel::Exemption;
+use crate::host::kernel::{Exemption, Kernel, KernelError};
 use crate::host::telemetry::{Metrics, RefusedReason};
 use parking_lot::Mutex;
 use std::io;
@@ -24,25 +24,51 @@ pub struct ListenError {
     pub source: io::Error,
 }
 
-/// Opens the listeners that redirected connections arrive at: on one free port of 127.0.0.1 and, where
-/// the host has IPv6, of ::1. They are marked as governor's own before they are bound, so that a
-/// guard which an earlier run left in the kernel lets them.
-pub fn bind(exemption: &Exemption) -> Result<Vec<StdListener>, ListenError> {
-    let v4 = open((Ipv4Addr::LOCALHOST, 0).into(), exemption)?;
-    let v6 = match open((Ipv6Addr::LOCALHOST, 0).into(), exemption) {
-        Ok(listener) => Some(listener),
-        // A host without IPv6 has nobody to redirect there.
-        Err(error)
-            if matches!(error.source.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)) =>
-        {
-            None
+/// Opens the listeners that redirected connections arrive at, in the calling thread's network namespace: on
+/// `count` free ports of 127.0.0.1 and, where the host has IPv6, of ::1. Several, because each can have no more
+/// connections at once than there are ephemeral ports. They are marked as governor's own before they are bound,
+/// so that a guard which an earlier run left in the kernel lets them.
+///
+/// With `early` the loopback interface need not be up yet; connections arrive as soon as it is.
+pub fn bind(exemption: &Exemption, count: usize, early: bool) -> Result<Vec<StdListener>, ListenError> {
+    let mut listeners = Vec::with_capacity(2 * count);
+    for _ in 0..count {
+        listeners.push(open((Ipv4Addr::LOCALHOST, 0).into(), exemption, early)?);
+    }
+    for _ in 0..count {
+        match open((Ipv6Addr::LOCALHOST, 0).into(), exemption, early) {
+            Ok(listener) => listeners.push(listener),
+            // A host without IPv6 has nobody to redirect there.
+            Err(error)
+                if matches!(error.source.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)) =>
+            {
+                break;
+            }
+            Err(error) => return Err(error),
         }
-        Err(error) => return Err(error),
-    };
-    Ok(std::iter::once(v4).chain(v6).collect())
+    }
+    Ok(listeners)
 }
 
-fn open(address: SocketAddr, exemption: &Exemption) -> Result<StdListener, ListenError> {
+/// Lets the kernel side send connections to all of these, and says which it takes: a free port may happen to be
+/// one that is captured.
+pub fn serve(kernel: &mut Kernel, listeners: Vec<StdListener>) -> Result<Vec<StdListener>, KernelError> {
+    let mut served = Vec::with_capacity(listeners.len());
+    let mut refused = None;
+    for listener in listeners {
+        match kernel.serve_listener(listener.as_fd()) {
+            Ok(()) => served.push(listener),
+            Err(error @ KernelError::ListenerPortCaptured { .. }) => refused = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match refused {
+        Some(error) if served.is_empty() => Err(error),
+        _ => Ok(served),
+    }
+}
+
+fn open(address: SocketAddr, exemption: &Exemption, early: bool) -> Result<StdListener, ListenError> {
     let attempt = || {
         let socket =
             socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
@@ -52,6 +78,9 @@ fn open(address: SocketAddr, exemption: &Exemption) -> Result<StdListener, Liste
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
+            socket.set_freebind_v6(early)?;
+        } else {
+            socket.set_freebind_v4(early)?;
         }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;

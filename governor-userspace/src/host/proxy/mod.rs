@@ -29,7 +29,7 @@ mod worker;
 pub use arrival::Door;
 pub use cancel::{CancelRegistry, Elsewhere};
 pub use inbound::{Inbound, InboundPorts};
-pub use listener::{Doors, ListenError, Listener, OpenDoor, bind};
+pub use listener::{Doors, ListenError, Listener, OpenDoor, bind, serve};
 pub use retries::Retries;
 pub use sources::Sources;
 pub use worker::{Drain, Shared, Workers};

@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
-/// A connection to the database; the socket is marked before it connects, so the hooks let it pass.
+/// A connection to the database; the socket is marked before it connects, so the hooks let it pass. It is made in
+/// the client's network namespace.
 pub(super) async fn dial(shared: &Shared, route: &Route) -> io::Result<Socket> {
     if let Some(ends) = route.ends {
         return inbound::dial(shared, ends, &route.account).await;
@@ -24,7 +25,15 @@ pub(super) async fn dial(shared: &Shared, route: &Route) -> io::Result<Socket> {
         return Socket::from_std(StdSocket::Unix(connected));
     }
     let address = SocketAddr::new(route.destination.address, route.destination.port);
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = match &route.namespace {
+        Some(namespace) => {
+            let made =
+                shared.entrance.socket(namespace.clone(), socket2::Domain::for_address(address)).await?;
+            TcpSocket::from_std_stream(made.into())
+        }
+        None if address.is_ipv4() => TcpSocket::new_v4()?,
+        None => TcpSocket::new_v6()?,
+    };
     shared.exemption.mark(socket.as_fd()).map_err(io::Error::other)?;
     match tokio::time::timeout(limit, socket.connect(address)).await {
         Ok(result) => result.map(|tcp| route.account.counted(Socket::Tcp(tcp), Side::Database)),

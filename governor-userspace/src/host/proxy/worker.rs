@@ -22,6 +22,7 @@ use crate::host::completeness::Books;
 use crate::host::identity::Identifier;
 use crate::host::kernel::{Exemption, FlowTable};
 use crate::host::ledger::Ledger;
+use crate::host::namespaces::Entrance;
 use crate::host::policy::PolicyStore;
 use crate::host::privileges;
 use crate::host::telemetry::Metrics;
@@ -50,6 +51,7 @@ pub enum Drain {
 pub struct Shared {
     pub flows: FlowTable,
     pub exemption: Exemption,
+    pub entrance: Entrance,
     pub identifier: Identifier,
     pub ledger: Ledger,
     pub approvals: Arc<ApprovalStore>,

@@ -5,11 +5,12 @@
 
 use super::message::{self, AF_INET, AF_INET6, Connection};
 use super::unix::{self, UnixConnection};
+use crate::host::kernel::netns_cookie;
 use socket2::{Domain, Socket, Type};
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -39,6 +40,11 @@ impl Diag {
             }
         });
         made.join().map_err(|_| io::Error::other("the thread in the namespace ended early"))?
+    }
+
+    /// The kernel's number of the namespace.
+    pub fn namespace_cookie(&self) -> Option<u64> {
+        netns_cookie(self.socket.as_fd()).ok()
     }
 
     /// Connections to a remote port, IPv4 and IPv6, on which their client can still send.

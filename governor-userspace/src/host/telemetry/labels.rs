@@ -62,6 +62,30 @@ pub enum RefusedReason {
     Audit,
 }
 
+/// By what a network namespace was found before governor listened in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceFound {
+    /// A look at all processes, at the start and regularly.
+    Walk,
+    /// A program was started in it.
+    Exec,
+    /// A socket was made in it.
+    Socket,
+    /// A connection was refused in it, or passed ungoverned.
+    Refused,
+}
+
+/// Why governor does not listen in a network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceFailure {
+    /// As many as configured are served.
+    Limit,
+    /// It cannot be entered.
+    Enter,
+    /// No listener can be opened in it, or the kernel side does not take it.
+    Listen,
+}
+
 /// What became of a cancel request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelResult {
@@ -139,6 +163,8 @@ closed!(RefusedReason:
     NoOrigin => "no_origin", NoIdentity => "no_identity", Limit => "limit",
     SourceLimit => "source_limit", Draining => "draining",
     Upstream => "upstream", Policy => "policy", Tls => "tls", Audit => "audit");
+closed!(NamespaceFound: Walk => "walk", Exec => "exec", Socket => "socket", Refused => "refused");
+closed!(NamespaceFailure: Limit => "limit", Enter => "enter", Listen => "listen");
 closed!(CancelResult: Forwarded => "forwarded", Hold => "hold", Unknown => "unknown", Failed => "failed");
 closed!(Direction: ToServer => "to_server", ToClient => "to_client");
 closed!(Cache: Hit => "hit", Miss => "miss");

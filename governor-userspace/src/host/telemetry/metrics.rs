@@ -10,8 +10,8 @@
 use super::build::{Builder, MetricsError};
 use super::children::Children;
 use super::labels::{
-    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, OpenOutcome,
-    RefusedReason,
+    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
+    NamespaceFound, OpenOutcome, RefusedReason,
 };
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
@@ -109,6 +109,10 @@ pub struct Metrics {
     unix_taken: IntGauge,
     unix_takeovers: IntCounter,
     unix_direct: Counters<DirectAction>,
+    namespaces_served: IntGauge,
+    namespaces_unserved: IntGauge,
+    namespaces_opened: Counters<NamespaceFound>,
+    namespace_failures: Counters<NamespaceFailure>,
     process_cpu: Counter,
     process_resident: IntGauge,
     process_virtual: IntGauge,
@@ -186,6 +190,10 @@ impl Metrics {
             unix_taken: build.gauge("governor_unix_sockets_taken")?,
             unix_takeovers: build.counter("governor_unix_takeovers_total")?,
             unix_direct: Children::new(build.counters("governor_unix_direct_connections_total")?).fill(),
+            namespaces_served: build.gauge("governor_namespaces_served")?,
+            namespaces_unserved: build.gauge("governor_namespaces_unserved")?,
+            namespaces_opened: Children::new(build.counters("governor_namespaces_opened_total")?).fill(),
+            namespace_failures: Children::new(build.counters("governor_namespace_failures_total")?).fill(),
             process_cpu: build.counter_float("process_cpu_seconds_total")?,
             process_resident: build.gauge("process_resident_memory_bytes")?,
             process_virtual: build.gauge("process_virtual_memory_bytes")?,
@@ -212,6 +220,20 @@ impl Metrics {
 
     pub fn connection_refused(&self, reason: RefusedReason) {
         add(self.connections_refused.at(reason, (), ()), 1);
+    }
+
+    /// Network namespaces beside governor's own: in how many it listens now, and in how many it should.
+    pub fn namespaces(&self, served: usize, unserved: usize) {
+        self.namespaces_served.set(i64::try_from(served).unwrap_or(i64::MAX));
+        self.namespaces_unserved.set(i64::try_from(unserved).unwrap_or(i64::MAX));
+    }
+
+    pub fn namespace_opened(&self, found: NamespaceFound) {
+        add(self.namespaces_opened.at(found, (), ()), 1);
+    }
+
+    pub fn namespace_failed(&self, reason: NamespaceFailure) {
+        add(self.namespace_failures.at(reason, (), ()), 1);
     }
 
     /// A session of a known principal began. It counts as active until the guard is dropped.

@@ -9,5 +9,8 @@ mod process;
 pub mod table;
 
 pub use build::MetricsError;
-pub use labels::{CancelResult, DirectAction, Direction, OpenOutcome, RefusedReason};
+pub use labels::{
+    CancelResult, Closed, DirectAction, Direction, NamespaceFailure, NamespaceFound, OpenOutcome,
+    RefusedReason,
+};
 pub use metrics::{KernelCounters, Metrics};

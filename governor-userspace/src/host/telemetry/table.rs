@@ -4,8 +4,8 @@
 //! is exposed, what is documented and what is counted cannot differ.
 
 use super::labels::{
-    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, OpenOutcome,
-    RefusedReason, words,
+    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
+    NamespaceFound, OpenOutcome, RefusedReason, words,
 };
 use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
@@ -188,6 +188,14 @@ pub static TABLE: &[Definition] = &[
         "1 while the agent that this one took over from still has sessions."),
     row("governor_life_errors_total", Kind::Counter, &[],
         "Signs of life that could not be left in the state directory."),
+    row("governor_namespaces_served", Kind::Gauge, &[],
+        "Network namespaces beside governor's own in which it listens now."),
+    row("governor_namespaces_unserved", Kind::Gauge, &[],
+        "Network namespaces with captured processes in which it does not listen: what they connect is refused or passes."),
+    row("governor_namespaces_opened_total", Kind::Counter, &[label::<NamespaceFound>("found")],
+        "Network namespaces in which it began to listen, by what told of them. `refused`: a connection was lost first."),
+    row("governor_namespace_failures_total", Kind::Counter, &[label::<NamespaceFailure>("reason")],
+        "Attempts to listen in a network namespace that failed."),
 
     row("governor_unix_sockets_taken", Kind::Gauge, &[],
         "Unix sockets of servers that governor is in front of now."),

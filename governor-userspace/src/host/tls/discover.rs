@@ -10,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 /// Certificate and key of the server that listens at `destination`. `None` where that is no PostgreSQL of this
-/// host, or its files cannot be found. Reads `/proc`, so it may take milliseconds.
+/// host, or its files cannot be found. Reads `/proc`, so it may take milliseconds. The network namespace is the
+/// calling thread's.
 pub(super) fn server_key(destination: &Endpoint) -> Option<(PathBuf, PathBuf)> {
     if !is_local(destination.address) {
         return None;
@@ -44,7 +45,7 @@ fn is_local(address: IpAddr) -> bool {
 /// Inodes of the sockets that listen at this endpoint, or at its port of every address.
 fn listening(destination: &Endpoint) -> Vec<String> {
     let mut inodes = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+    for table in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
         let text = read_text(Path::new(table)).unwrap_or_default();
         for line in text.lines().skip(1) {
             let fields: Vec<&str> = line.split_ascii_whitespace().collect();

@@ -121,7 +121,7 @@ fn principals_that_differ_only_by_instance_share_a_key() {
     let key = |p: &Principal| PolicyPrincipal::new(p.clone().into()).cache_key();
     assert_eq!(key(&base), key(&same));
 
-    let changes: [fn(&mut Principal); 16] = [
+    let changes: [fn(&mut Principal); 20] = [
         |p| p.class = Class::Agent,
         |p| p.user = "bob".into(),
         |p| p.uid = 0,
@@ -135,6 +135,10 @@ fn principals_that_differ_only_by_instance_share_a_key() {
         |p| p.executable_sha256 = Some("f".repeat(64)),
         |p| p.unit = None,
         |p| p.container = None,
+        |p| p.container_facts.pod = None,
+        |p| p.container_facts.pod_name = None,
+        |p| p.container_facts.container_name = None,
+        |p| p.container_facts.image = None,
         |p| p.cgroup = None,
         |p| p.terminal = None,
         |p| p.ancestors = vec![],

@@ -38,6 +38,12 @@ pub fn principal(class: Class) -> Principal {
         cgroup: Some("/user.slice".into()),
         unit: Some("shop.service".into()),
         container: Some("c0ffee".into()),
+        container_facts: ContainerFacts {
+            pod: Some("0b1d".into()),
+            pod_name: Some("shop/api".into()),
+            container_name: Some("api".into()),
+            image: Some("registry.test/api:2".into()),
+        },
         terminal: Some("pts/3".into()),
         ancestors: vec![Ancestor { pid: 1, start_ticks: 1, executable: "/usr/bin/bash".into() }],
         remote: None,

@@ -233,6 +233,7 @@ fn requests_conform_to_the_schema() {
     .unwrap();
     let mut bare = principal(Class::Agent);
     (bare.login_user, bare.login_uid, bare.executable, bare.unit) = (None, None, None, None);
+    bare.container_facts = Default::default();
     (bare.container, bare.cgroup, bare.terminal, bare.executable_sha256) = (None, None, None, None);
     let mut set_role = statement(K::Session);
     set_role.setting = Some(("role".into(), Some("x".into())));

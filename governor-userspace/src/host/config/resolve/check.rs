@@ -77,7 +77,6 @@ impl Source<'_> {
     fn capture(&self, written: file::Capture) -> Checked<Capture> {
         let own_cgroup =
             written.own_cgroup.map(|value| self.cgroup(&value, "capture.own_cgroup")).transpose()?;
-        let on_stop = written.on_stop.unwrap_or_default();
         let unix = self.unix(written.unix)?;
         let mut taken = HashSet::new();
         let inbound = written
@@ -85,13 +84,24 @@ impl Source<'_> {
             .into_iter()
             .map(|server| self.inbound(server, &mut taken))
             .collect::<Checked<_>>()?;
-        let Some(rules) = written.rules else {
-            return Ok(Capture { own_cgroup, inbound, on_stop, unix, ..Capture::default() });
+        let default = Capture::default();
+        let (max, key) = (default.namespaces_max, "capture.namespaces_max");
+        let namespaces_max = self.count(written.namespaces_max, key, max, 0..=1000)?;
+        let listeners = self.count(written.listeners, "capture.listeners", default.listeners, 1..=8)?;
+        let default = Capture {
+            own_cgroup,
+            inbound,
+            unix,
+            on_stop: written.on_stop.unwrap_or_default(),
+            namespaces_max,
+            listeners,
+            ..default
         };
+        let Some(rules) = written.rules else { return Ok(default) };
         let mut taken = HashSet::new();
         let rules =
             rules.into_iter().map(|rule| self.capture_rule(rule, &mut taken)).collect::<Checked<_>>()?;
-        Ok(Capture { rules, inbound, own_cgroup, on_stop, unix })
+        Ok(Capture { rules, ..default })
     }
 
     fn inbound(

@@ -6,6 +6,7 @@
 mod capture;
 mod inbound;
 mod lifecycle;
+mod pressure;
 mod remains;
 mod sockets;
 mod stage;

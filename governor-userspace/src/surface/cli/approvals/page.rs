@@ -169,8 +169,14 @@ fn who(out: &mut Lines, principal: &Principal) {
     if !parents.is_empty() {
         out.field("parents", &one_line(&parents.join(" < "), 300));
     }
-    let place =
-        [("unit", &principal.unit), ("container", &principal.container), ("cgroup", &principal.cgroup)];
+    let place = [
+        ("unit", &principal.unit),
+        ("container", &principal.container),
+        ("named", &principal.container_facts.container_name),
+        ("image", &principal.container_facts.image),
+        ("pod", &principal.container_facts.pod_name),
+        ("cgroup", &principal.cgroup),
+    ];
     let place: Vec<String> = place
         .iter()
         .filter_map(|(name, value)| value.as_ref().map(|value| format!("{name} {}", one_line(value, 120))))

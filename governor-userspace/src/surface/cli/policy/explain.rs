@@ -62,6 +62,14 @@ pub(super) struct ExplainArgs {
     #[arg(long, value_name = "ID")]
     container: Option<String>,
 
+    /// Its Kubernetes pod, by name
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pod_name: Option<String>,
+
+    /// The image of its container
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+
     /// Path of its executable
     #[arg(long, value_name = "PATH")]
     executable: Option<String>,
@@ -187,6 +195,8 @@ fn principal(args: &ExplainArgs, globals: &Globals) -> anyhow::Result<Principal>
             groups: Some(args.groups.clone()),
             unit: args.unit.clone(),
             container: args.container.clone(),
+            pod_name: args.pod_name.clone(),
+            image: args.image.clone(),
             executable: args.executable.clone(),
             executable_sha256: args.executable_sha256.clone(),
             ..Actor::default()
