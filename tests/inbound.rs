@@ -46,9 +46,10 @@ fn remote_clients_are_governed_and_the_server_sees_their_address() {
     }
     // What the server logs and what governor records is the same port.
     let port = site.remote_psql(SERVER_V4, "SELECT inet_client_port()").unwrap().ok().unwrap().out();
+    let wanted: u64 = port.trim().parse().unwrap();
     let start = site
         .governor
-        .wait_for_record("session_start", |record| field(record, "client")["port"].to_string() == port.trim())
+        .wait_for_record("session_start", |record| field(record, "client")["port"] == wanted)
         .unwrap();
     assert_eq!(field(&start, "client")["address"], REMOTE_V4);
 }
@@ -308,16 +309,16 @@ fn a_stranger_on_the_servers_port_gets_nothing() {
 #[test]
 fn many_clients_at_once_are_told_apart() {
     let site = site(PORTS);
+    let script = site.governor.state_dir().join("who.sql");
+    // A division by zero ends the client: the server and the kernel's client port must agree on every connection.
+    std::fs::write(
+        &script,
+        "SELECT 1 / (client_addr = inet_client_addr() AND client_port = inet_client_port())::int \
+         FROM pg_stat_activity WHERE pid = pg_backend_pid();\n",
+    )
+    .unwrap();
     let bench = |mut pgbench: std::process::Command| {
-        let script = site.governor.state_dir().join("who.sql");
-        // A division by zero ends the client: the server and the kernel's client port must agree on every connection.
-        std::fs::write(
-            &script,
-            "SELECT 1 / (client_addr = inet_client_addr() AND client_port = inet_client_port())::int \
-             FROM pg_stat_activity WHERE pid = pg_backend_pid();\n",
-        )
-        .unwrap();
-        pgbench.args(["-n", "-C", "-c", "8", "-j", "2", "-t", "50", "-f"]).arg(script).arg("shop");
+        pgbench.args(["-n", "-C", "-c", "8", "-j", "2", "-t", "50", "-f"]).arg(&script).arg("shop");
         Running::start(pgbench, &[]).unwrap()
     };
     let program = site.postgres.bin().join("pgbench");

@@ -1,8 +1,10 @@
 //! Sockets that are made, connected or used at another place or time than the hooks expect.
 
 use super::stage::{Stage, Talk, User, inherit, tool};
+use governor_tests::database_host::{self, DatabaseHost, PORT};
+use governor_tests::governor::text;
 use governor_tests::network::{self, alone};
-use governor_tests::{Class, process, wait};
+use governor_tests::{Auth, Class, Options, process, wait};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
@@ -213,4 +215,30 @@ fn a_relay_on_the_host_is_governed_as_itself() {
         stage.assert_nothing_went_around();
     })
     .unwrap();
+}
+
+/// With capture at the server, the port that counts is the server's own: whatever was dialled, and whatever rewrote it.
+#[test]
+fn a_rewritten_port_is_governed_or_closed_where_the_server_is() {
+    let options = Options { server_settings: vec!["log_statement=all"], ..Options::default() };
+    let site = DatabaseHost::start("ports = [5432]", Auth::Trust, &options).unwrap();
+    let rules = format!(
+        "table ip around {{\n chain output {{\n type nat hook output priority -100\n\
+         tcp dport 15432 dnat to 10.77.0.1:{PORT}\n }}\n}}\n"
+    );
+    let mut nft = Command::new("nft");
+    nft.args(["-f", "-"]);
+    site.host.enter(&mut nft).unwrap();
+    process::Running::start(nft, rules.as_bytes()).unwrap().finish(wait::PATIENCE).unwrap().ok().unwrap();
+
+    let mut psql = site.local("psql", "10.77.0.1", Class::Agent).unwrap();
+    psql.env("PGPORT", "15432");
+    let answer = database_host::psql(psql, "SELECT ssn, 'around-dnat' FROM people WHERE id = 1").unwrap();
+    let secret = site.truth("SELECT ssn FROM people WHERE id = 1").unwrap();
+    assert!(!answer.out().contains(&secret), "the secret, by another port: {}", answer.all());
+    let heard = site.postgres.log().lines().filter(|line| line.contains("around-dnat")).count();
+    let records = site.governor.events("statement").unwrap();
+    let recorded = records.iter().filter(|record| text(record, "text").contains("around-dnat")).count();
+    assert_eq!(heard, recorded, "{}", answer.all());
+    println!("by a rewritten port: {} {}", answer.out().trim(), answer.err().trim());
 }

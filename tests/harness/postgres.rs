@@ -42,6 +42,10 @@ pub struct Postgres {
     port: u16,
     place: Option<Place>,
     child: Option<Child>,
+    /// Another directory with a socket of the server's, for what is tested.
+    public: Option<PathBuf>,
+    /// Of the last start.
+    settings: Vec<String>,
 }
 
 /// Where a server runs that is not to run beside this program.
@@ -62,6 +66,11 @@ impl Postgres {
         Self::start_version(None, auth, settings)
     }
 
+    /// A server that also has a socket in `directory`, beside the one that stays the way past governor.
+    pub fn start_with_socket_in(directory: &Path, auth: Auth, settings: &[&str]) -> Result<Self> {
+        Self::launch_new(None, auth, settings, Some(directory.into()))
+    }
+
     /// A server inside a network namespace, on a port that must be free there.
     pub fn start_in(namespace: &Namespace, port: u16, auth: Auth, settings: &[&str]) -> Result<Self> {
         let network = format!("/proc/{}/ns/net", namespace.pid());
@@ -70,7 +79,17 @@ impl Postgres {
 
     /// A server of this major version; the distribution's own where none is asked for.
     pub fn start_version(version: Option<u32>, auth: Auth, settings: &[&str]) -> Result<Self> {
+        Self::launch_new(version, auth, settings, None)
+    }
+
+    fn launch_new(
+        version: Option<u32>,
+        auth: Auth,
+        settings: &[&str],
+        public: Option<PathBuf>,
+    ) -> Result<Self> {
         let mut server = Self::prepare(version, auth)?;
+        server.public = public;
         // Between choosing a free port and binding it, somebody else may take it.
         let mut last = None;
         for _ in 0..5 {
@@ -118,7 +137,7 @@ impl Postgres {
                  host all all ::1/128 {word}\n"
             ),
         )?;
-        Ok(Self { dir, programs, port: 0, place: None, child: None })
+        Ok(Self { dir, programs, port: 0, place: None, child: None, public: None, settings: Vec::new() })
     }
 
     pub fn port(&self) -> u16 {
@@ -170,6 +189,20 @@ impl Postgres {
         process::Running::start(psql, sql.as_bytes())?.finish(wait::PATIENCE * 2)
     }
 
+    /// The same server once more, as it was, after [`Self::stop`] or [`Self::kill`].
+    pub fn start_as_before(&mut self) -> Result<()> {
+        self.run()
+    }
+
+    /// SIGKILL: it cleans nothing up.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
     pub fn stop(&mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         // SIGINT is PostgreSQL's fast shutdown: sessions are ended, data is kept.
@@ -182,9 +215,9 @@ impl Postgres {
     }
 
     /// Ends the server and starts it again on its port and data.
-    pub fn restart(&mut self, auth: Auth) -> Result<()> {
+    pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
-        self.launch_on(self.port, auth, &[])
+        self.run()
     }
 
     fn launch(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
@@ -193,19 +226,32 @@ impl Postgres {
 
     fn launch_on(&mut self, port: u16, auth: Auth, settings: &[&str]) -> Result<()> {
         self.port = port;
-        let log = std::fs::File::create(self.log_path())?;
-        let program = self.programs.bin.join("postgres");
-        let mut command = match &self.place {
-            Some(place) => as_server_user_at(&program, place)?,
-            None => as_server_user(&program)?,
-        };
-        command.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(self.dir.path());
-        command.args(["-p", &self.port.to_string()]);
+        std::fs::File::create(self.log_path())?;
+        self.settings.clear();
         let password_encryption =
             format!("password_encryption={}", if auth == Auth::Md5 { "md5" } else { "scram-sha-256" });
         for setting in
             SETTINGS.iter().copied().chain([password_encryption.as_str()]).chain(settings.iter().copied())
         {
+            self.settings.push(setting.to_owned());
+        }
+        self.run()
+    }
+
+    fn run(&mut self) -> Result<()> {
+        let log = std::fs::File::options().append(true).open(self.log_path())?;
+        let program = self.programs.bin.join("postgres");
+        let mut command = match &self.place {
+            Some(place) => as_server_user_at(&program, place)?,
+            None => as_server_user(&program)?,
+        };
+        let mut directories = self.dir.path().display().to_string();
+        if let Some(public) = &self.public {
+            directories = format!("{directories}, {}", public.display());
+        }
+        command.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(directories);
+        command.args(["-p", &self.port.to_string()]);
+        for setting in &self.settings {
             command.args(["-c", setting]);
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

@@ -134,7 +134,7 @@ fn a_sign_of_life_that_cannot_be_left_is_told_and_the_heartbeat_stands_in() {
 fn the_server_may_restart_under_the_agent() {
     let mut site = Site::start().unwrap();
     governed(&site);
-    site.postgres.restart(Auth::Trust).unwrap();
+    site.postgres.restart().unwrap();
     governed(&site);
     assert_eq!(site.governor.events("agent_gap").unwrap().len(), 0);
 }

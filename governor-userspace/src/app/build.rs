@@ -506,6 +506,7 @@ fn capture_lines(config: &Config) -> Vec<String> {
             format!("cgroup {} ports {} (postgres)", rule.cgroup.as_str(), ports.join(", "))
         })
         .chain(config.capture.inbound.iter().map(inbound_line))
+        .chain(config.capture.unix.iter().map(|socket| format!("unix {} (postgres)", socket.path.display())))
         .collect()
 }
 

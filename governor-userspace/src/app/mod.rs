@@ -7,6 +7,7 @@
 mod agent;
 mod build;
 mod completeness;
+mod direct_connections;
 mod faces;
 pub mod handle;
 mod kernel_events;
@@ -16,6 +17,7 @@ mod namespaces;
 mod open_connections;
 mod options;
 mod signals;
+mod unix_sockets;
 mod upgrade;
 
 pub use crate::host::config::Profile;
@@ -154,6 +156,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         shared.metrics.clone(),
     )
     .watch()?;
+    let unix = unix_sockets::UnixSockets::start(&config, &options.state_dir, &doors, &shared)?;
     let mut serving = Some(opened.serve(&handle));
     let generation = kernel.lock().as_ref().and_then(|kernel| kernel.generation().map(Path::to_path_buf));
     let mut porter =
@@ -190,6 +193,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     tracing::info!(reason, sessions = workers.active(), "draining");
     drop(open_connections);
     if upgraded {
+        open_doors.extend(unix.hand_over());
         linger(&workers, &shared, &kernel, config.limits.upgrade_timeout, &mut signals).await;
     } else {
         signals::tell_stopping();
@@ -206,6 +210,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         } else if let Some(kernel) = kernel.lock().as_mut() {
             kernel.stop_redirecting();
         }
+        open_doors.extend(unix.end(on_stop));
     }
     shared.approvals.withdraw_all("the agent stopped", clock::now());
     let sessions_ended = drained(&drain, &workers, config.limits.drain_timeout, &mut signals).await;

@@ -21,3 +21,4 @@ pub mod proxy;
 pub mod sockdiag;
 pub mod telemetry;
 pub mod tls;
+pub mod unix;

@@ -80,6 +80,10 @@ pub enum AuditEvent {
         message: String,
     },
     SessionEnd(SessionEnd),
+    /// A server's unix socket was taken over, or is no longer.
+    UnixSocket(UnixSocketRecord),
+    /// Somebody is connected to a server past governor's socket.
+    DirectConnection(DirectConnection),
     /// What the kernel counted beside what sessions account for, since the agent's start.
     Completeness(Box<Completeness>),
     /// Something of that does not add up.
@@ -180,6 +184,61 @@ pub struct SessionStart {
     pub client: Option<Endpoint>,
     /// Where the client thought it connected.
     pub destination: Endpoint,
+    /// What the kernel knew the process by, where it is not the connect hook.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub attested_by: Option<Attestation>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attestation {
+    /// Process, user and group that a unix socket keeps of whoever connected.
+    SoPeercred,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnixSocketRecord {
+    /// Path.
+    pub socket: String,
+    pub change: UnixSocketChange,
+    /// Why, where it failed.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnixSocketChange {
+    /// Clients meet governor from now on.
+    Taken,
+    /// The same, after a governor before this one.
+    Adopted,
+    /// The server removed it: it stopped.
+    Gone,
+    /// Clients reach the server itself again.
+    GivenBack,
+    /// Left for the next governor; clients are refused until then.
+    Left,
+    /// It could not be taken or given back.
+    Failed,
+}
+
+/// Made before governor took the socket, in the moment between a server's start and that, or by root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectConnection {
+    /// Path of the server's socket.
+    pub socket: String,
+    /// The client's process; absent where none could be found.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub uid: Option<u32>,
+    pub command: String,
+    /// It was ended, as `capture.unix.direct_connections` asks.
+    pub ended: bool,
+    /// Why it could not be.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub problem: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

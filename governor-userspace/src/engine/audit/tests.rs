@@ -413,6 +413,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             principal,
             client: Some(endpoint.clone()),
             destination: endpoint.clone(),
+            attested_by: Some(Attestation::SoPeercred),
         })),
         AuditEvent::SessionDecision(SessionDecision {
             decision: decision.clone(),
@@ -540,6 +541,19 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             netns_cookie: 4,
         })),
         AuditEvent::KernelEventsOmitted { count: 5, since: "2026-01-01T00:00:00.000000Z".into() },
+        AuditEvent::UnixSocket(UnixSocketRecord {
+            socket: text.into(),
+            change: UnixSocketChange::GivenBack,
+            reason: text.into(),
+        }),
+        AuditEvent::DirectConnection(DirectConnection {
+            socket: text.into(),
+            pid: Some(7),
+            uid: None,
+            command: text.into(),
+            ended: false,
+            problem: text.into(),
+        }),
     ]
 }
 
@@ -569,7 +583,7 @@ fn no_event_has_a_field_that_the_envelope_has() {
         names.insert(envelope.event.to_string());
         assert!(Row::parse(&json).is_some(), "{}", String::from_utf8_lossy(&json));
     }
-    assert_eq!(names.len(), 26, "every event is here: {names:?}");
+    assert_eq!(names.len(), 28, "every event is here: {names:?}");
 }
 
 #[test]

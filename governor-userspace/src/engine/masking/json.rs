@@ -272,6 +272,11 @@ pub(super) fn mask_ranges_in(masker: &Masker, context: ColumnContext, text: &[u8
         out.extend_from_slice(super::transform::MARKER);
         return 1;
     }
+    mask_inside(masker, text, out)
+}
+
+/// The same of a text that as a whole is nothing known: only what stands in it.
+pub(super) fn mask_inside(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> u32 {
     let mut found = Vec::new();
     masker.detectors.find_in_text(text, &mut found);
     let mut from = 0;

@@ -9,7 +9,7 @@
 
 use super::classify::{classify_column, could_carry};
 use super::detector::ColumnContext;
-use super::json::{JsonPath, mask_json, mask_json_at, mask_ranges_in};
+use super::json::{JsonPath, mask_inside, mask_json, mask_json_at};
 use super::masker::Masker;
 use super::pg_type::{TypeClass, XML, characters_max};
 use super::structure::{self, Leaf, xml};
@@ -394,7 +394,7 @@ fn detect(
             }
             if !(starts_like_json(value) && mask_document(masker, value, out) != Document::Not) {
                 out.truncate(from);
-                if mask_ranges_in(masker, plan.context, value, out) == 0 {
+                if mask_inside(masker, value, out) == 0 {
                     return Replaced::No;
                 }
             } else if out.get(from..) == Some(value) {

@@ -92,10 +92,11 @@ fn session_pairs(
         ("application_name".to_owned(), text(&claims.application_name)),
     ];
     add("claims", Value::new_record(record).ok()?);
-    let record = [
+    let mut record = vec![
         ("address".to_owned(), text(&endpoint.address.to_canonical().to_string())),
         ("port".to_owned(), Value::new_long(endpoint.port.into())),
     ];
+    record.extend(endpoint.socket.as_deref().map(|path| ("socket".to_owned(), text(path))));
     add("destination", Value::new_record(record).ok()?);
     if let Some(clock) = clock {
         add("time", time(clock)?);

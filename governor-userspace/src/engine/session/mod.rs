@@ -71,7 +71,7 @@ pub use permit::Permit;
 pub use rates::{RateKey, Rates};
 pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
 
-use crate::engine::audit::{AuditEvent, Outcome, SessionEnd, SessionStart, Side};
+use crate::engine::audit::{Attestation, AuditEvent, Outcome, SessionEnd, SessionStart, Side};
 use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, SessionState, Timestamp};
 use crate::engine::policy::{Moment, PolicyPrincipal, SessionContext};
 use crate::engine::wire::postgres::ProtocolViolation;
@@ -386,6 +386,7 @@ impl Session {
             principal: (*session.setup.principal).clone(),
             client: session.setup.client.clone(),
             destination: session.setup.destination.clone(),
+            attested_by: session.setup.destination.socket.is_some().then_some(Attestation::SoPeercred),
         };
         session.record(out, now, AuditEvent::SessionStart(Box::new(start)));
         session

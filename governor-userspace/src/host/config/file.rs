@@ -4,8 +4,8 @@
 //! their position, so that an error can name the line.
 
 use super::resolve::{
-    CancelUnknown, ClientCertificates, LogFormat, LogLevel, OnStop, OpenConnections, Profile, Protocol,
-    RawSockets, TlsMode, WhenDown,
+    CancelUnknown, ClientCertificates, DirectConnections, LogFormat, LogLevel, OnStop, OpenConnections,
+    Profile, Protocol, RawSockets, TlsMode, WhenDown,
 };
 use super::units::{Bytes, Span};
 use crate::engine::masking::{Category, Checksum, DateRange};
@@ -52,6 +52,7 @@ table!(Capture {
     inbound: Vec<Spanned<CaptureInbound>>,
     own_cgroup: Value<String>,
     on_stop: Option<OnStop>,
+    unix: Vec<Spanned<CaptureUnix>>,
     namespaces_max: Value<u32>,
     listeners: Value<u32>,
 });
@@ -74,6 +75,14 @@ table!(CaptureInbound {
     protocol: Option<Protocol>,
     when_down: Option<WhenDown>,
     tls: Option<TlsMode>,
+});
+
+table!(CaptureUnix {
+    path: Value<PathBuf>,
+    protocol: Option<Protocol>,
+    when_down: Option<WhenDown>,
+    direct_connections: Option<DirectConnections>,
+    mode: Value<String>,
 });
 
 table!(Tls {

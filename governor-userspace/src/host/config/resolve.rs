@@ -50,6 +50,8 @@ pub struct Capture {
     /// Where governor's own sockets live; `None` is the group that governor runs in.
     pub own_cgroup: Option<CgroupRef>,
     pub on_stop: OnStop,
+    /// Servers' sockets that are taken over. No two share a path.
+    pub unix: Vec<CaptureUnix>,
     /// Network namespaces beside governor's own that are served.
     pub namespaces_max: usize,
     /// Listeners for each address family in each namespace.
@@ -82,6 +84,29 @@ pub struct CaptureInbound {
     pub protocol: Protocol,
     pub when_down: WhenDown,
     pub tls: TlsMode,
+}
+
+/// A unix socket of a server on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureUnix {
+    /// Absolute; `*` in the file's name stands for any run of characters.
+    pub path: PathBuf,
+    pub protocol: Protocol,
+    pub when_down: WhenDown,
+    pub direct_connections: DirectConnections,
+    /// Permissions of governor's socket; `None`: those of the server's.
+    pub mode: Option<u32>,
+}
+
+/// What happens to connections to a server's own socket, past governor's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DirectConnections {
+    /// Each is reported; it goes on, unread.
+    #[default]
+    Report,
+    /// Each is reported and ended.
+    End,
 }
 
 /// A cgroup as written: below the cgroup v2 mount, or an absolute path in it.
@@ -435,6 +460,7 @@ impl Default for Capture {
             inbound: Vec::new(),
             own_cgroup: None,
             on_stop: OnStop::default(),
+            unix: Vec::new(),
             namespaces_max: 256,
             listeners: 4,
         }

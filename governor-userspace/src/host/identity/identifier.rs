@@ -200,6 +200,34 @@ impl Identifier {
         self.identify(&Attested { tgid: pid, uid, gid, command: String::new(), cgroup_id, connected_ns })
     }
 
+    /// What the hook would have seen of a client whose socket says who connected (`SO_PEERCRED`). `has_ended` tells
+    /// whether that process is gone: then its number may be another's, and nothing is read by it.
+    pub fn attest_peer(&self, pid: u32, uid: u32, gid: u32, has_ended: impl Fn() -> bool) -> Attested {
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).ok();
+        let now_ns = now.and_then(|at| {
+            u64::try_from(at.tv_sec())
+                .ok()?
+                .checked_mul(1_000_000_000)?
+                .checked_add(u64::try_from(at.tv_nsec()).ok()?)
+        });
+        let process = self.procfs.open(pid);
+        let cgroup = process.as_ref().and_then(|process| process.cgroup());
+        let cgroup_id = cgroup.and_then(|path| self.cgroups.id_of(&path));
+        let command = process.as_ref().and_then(|process| process.command());
+        if has_ended() {
+            // No process started so early: whoever has the number now is taken for another one.
+            return Attested { tgid: pid, uid, gid, command: String::new(), cgroup_id: 0, connected_ns: 0 };
+        }
+        Attested {
+            tgid: pid,
+            uid,
+            gid,
+            command: command.unwrap_or_default(),
+            cgroup_id: cgroup_id.unwrap_or_default(),
+            connected_ns: now_ns.unwrap_or_default(),
+        }
+    }
+
     /// Who a client on another host is.
     pub fn identify_remote(&self, client: RemoteClient) -> Principal {
         let classified = classify_remote(&client, &self.assignments);

@@ -66,14 +66,12 @@ pub const NEEDS: &[Need] = &[
     optional(Capability::CAP_DAC_OVERRIDE, "takes over a server's unix socket in a directory of its user"),
     optional(Capability::CAP_CHOWN, "gives that socket the owner that it had"),
     optional(Capability::CAP_FOWNER, "gives that socket the mode that it had"),
-    Need {
-        by_workers: true,
-        ..optional(
-            Capability::CAP_SETUID,
-            "connects to a unix socket as its client's user, for peer authentication",
-        )
-    },
-    Need { by_workers: true, ..optional(Capability::CAP_SETGID, "the same for its group") },
+    optional(
+        Capability::CAP_SETUID,
+        "connects to a unix socket as its client's user, for peer authentication",
+    ),
+    optional(Capability::CAP_SETGID, "the same for its group"),
+    optional(Capability::CAP_SYS_NICE, "is in front of a starting server's unix socket in time"),
 ];
 
 /// Required capabilities that are not there.

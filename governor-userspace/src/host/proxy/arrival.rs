@@ -13,6 +13,7 @@ use crate::host::identity::Attested;
 use crate::host::kernel::Flow;
 use crate::host::namespaces::Namespace;
 use crate::host::telemetry::RefusedReason;
+use crate::host::unix::{Ids, Peer, Server};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub enum Door {
     Redirected(Option<Arc<Namespace>>),
     /// `sk_lookup` steers here what arrives for a server of this host: both ends are the client's own choice.
     Inbound,
+    /// At the path of a server's unix socket.
+    Unix(Arc<Server>),
 }
 
 /// Who made a connection.
@@ -42,6 +45,8 @@ impl Door {
             Self::Redirected(_) => true,
             // Those that the kernel knows the process of: see `Arrival::counted`.
             Self::Inbound => false,
+            // The kernel keeps no count of unix sockets.
+            Self::Unix(_) => false,
         }
     }
 }
@@ -69,6 +74,8 @@ pub(super) struct Route {
     pub namespace: Option<Arc<Namespace>>,
     /// To a server of this host that has to see the client.
     pub ends: Option<Ends>,
+    /// The server behind a unix socket, and as whom it is to see the connection.
+    pub unix: Option<(Arc<Server>, Ids)>,
     /// Accounts for every connection that is made this way.
     pub account: Account,
 }
@@ -79,6 +86,7 @@ impl Arrival {
         match door {
             Door::Redirected(namespace) => redirected(socket, shared, namespace.clone()),
             Door::Inbound => inbound::arrived(socket, shared),
+            Door::Unix(server) => unix(socket, server, shared),
         }
     }
 }
@@ -111,6 +119,7 @@ fn redirected(
             destination: endpoint(flow.original),
             namespace: namespace.clone(),
             ends: None,
+            unix: None,
             account: Account::new(shared.books.clone()),
         },
         who: of_process(flow),
@@ -125,5 +134,28 @@ pub(super) fn of_process(flow: Flow) -> Who {
         command: flow.command,
         cgroup_id: flow.cgroup_id,
         connected_ns: flow.connected_ns,
+    })
+}
+
+fn unix(socket: &Socket, server: &Arc<Server>, shared: &Shared) -> Result<Arrival, RefusedReason> {
+    let peer = Peer::of(socket.as_fd()).map_err(|error| {
+        tracing::error!(%error, "cannot read who is at the other end of a unix socket");
+        RefusedReason::NoIdentity
+    })?;
+    let Ids { uid, gid } = peer.ids;
+    let attested = shared.identifier.attest_peer(peer.pid, uid, gid, || peer.has_ended());
+    Ok(Arrival {
+        who: Who::Process(attested),
+        client: None,
+        counted: false,
+        // A server has no TLS on its unix socket: who asks gets the server's own answer.
+        tls: TlsMode::Terminate,
+        route: Route {
+            namespace: None,
+            destination: server.endpoint(),
+            unix: Some((server.clone(), peer.ids)),
+            ends: None,
+            account: Account::new(shared.books.clone()),
+        },
     })
 }

@@ -110,6 +110,7 @@ pub(super) fn arrived(socket: &Socket, shared: &Shared) -> Result<Arrival, Refus
             destination: endpoint(ends.server),
             namespace: None,
             ends: Some(ends),
+            unix: None,
             account: Account::new(shared.books.clone()),
         },
     })

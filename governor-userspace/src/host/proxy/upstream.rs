@@ -2,7 +2,7 @@
 
 use super::arrival::Route;
 use super::inbound;
-use super::socket::Socket;
+use super::socket::{Socket, StdSocket};
 use super::stream::Stream;
 use super::worker::Shared;
 use crate::engine::audit::Side;
@@ -20,6 +20,10 @@ pub(super) async fn dial(shared: &Shared, route: &Route) -> io::Result<Socket> {
         return inbound::dial(shared, ends, &route.account).await;
     }
     let limit = shared.connect_timeout;
+    if let Some((server, client)) = &route.unix {
+        let connected = server.connect(*client, limit, &shared.exemption).await?;
+        return Socket::from_std(StdSocket::Unix(connected));
+    }
     let address = SocketAddr::new(route.destination.address, route.destination.port);
     let socket = match &route.namespace {
         Some(namespace) => {

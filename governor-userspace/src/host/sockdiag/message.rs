@@ -58,27 +58,36 @@ fn request(kind: u16, flags: u16, family: u8, states: u32, id: &[u8; ID_BYTES]) 
     bytes
 }
 
-/// Reads one datagram. An error that the kernel sends is the error; bytes that do not fit are `InvalidData`.
+/// Reads one datagram about TCP.
 pub(super) fn answer(datagram: &[u8]) -> io::Result<Answer> {
-    let mut answer = Answer::default();
+    let (bodies, done) = bodies(datagram)?;
+    let connections =
+        bodies.into_iter().map(|body| connection(body).ok_or_else(malformed)).collect::<Result<_, _>>()?;
+    Ok(Answer { connections, done })
+}
+
+/// What one datagram lists, and whether the list is complete. An error that the kernel sends is the error; bytes that do
+/// not fit are `InvalidData`.
+pub(super) fn bodies(datagram: &[u8]) -> io::Result<(Vec<&[u8]>, bool)> {
+    let (mut bodies, mut done) = (Vec::new(), false);
     let mut rest = datagram;
-    while !rest.is_empty() && !answer.done {
+    while !rest.is_empty() && !done {
         let length = u32_at(rest, 0).and_then(|length| usize::try_from(length).ok()).ok_or_else(malformed)?;
         let message = rest.get(..length).filter(|_| length >= HEADER_BYTES).ok_or_else(malformed)?;
         let kind = u16_at(message, 4).ok_or_else(malformed)?;
         let body = message.get(HEADER_BYTES..).unwrap_or_default();
         match kind {
-            NLMSG_DONE => answer.done = true,
+            NLMSG_DONE => done = true,
             NLMSG_ERROR => match u32_at(body, 0).ok_or_else(malformed)?.cast_signed() {
-                0 => answer.done = true,
+                0 => done = true,
                 code => return Err(io::Error::from_raw_os_error(code.saturating_neg())),
             },
-            SOCK_DIAG_BY_FAMILY => answer.connections.push(connection(body).ok_or_else(malformed)?),
+            SOCK_DIAG_BY_FAMILY => bodies.push(body),
             _ => {}
         }
         rest = rest.get(aligned(length)..).unwrap_or_default();
     }
-    Ok(answer)
+    Ok((bodies, done))
 }
 
 /// `struct inet_diag_msg` and the attributes behind it.
@@ -117,19 +126,19 @@ fn cgroup_of(mut attributes: &[u8]) -> Option<u64> {
     }
 }
 
-fn aligned(length: usize) -> usize {
+pub(super) fn aligned(length: usize) -> usize {
     length.next_multiple_of(4)
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-fn malformed() -> io::Error {
+pub(super) fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a sock_diag answer does not fit its own lengths")
 }
 
@@ -139,7 +148,7 @@ const IPPROTO_TCP: u8 = 6;
 /// ESTABLISHED, SYN_SENT and CLOSE_WAIT: in all of them the client can still send.
 const STATES: u32 = 1 << 1 | 1 << 2 | 1 << 8;
 
-const HEADER_BYTES: usize = 16;
+pub(super) const HEADER_BYTES: usize = 16;
 const ID_BYTES: usize = 48;
 /// Header, then `struct inet_diag_req_v2`.
 const REQUEST_BYTES: usize = HEADER_BYTES + 8 + ID_BYTES;
@@ -148,11 +157,11 @@ const DIAG_BYTES: usize = 72;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
+pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
-const NLM_F_REQUEST: u16 = 1;
+pub(super) const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
-const NLM_F_DUMP: u16 = 0x300;
+pub(super) const NLM_F_DUMP: u16 = 0x300;
 const INET_DIAG_CGROUP_ID: u16 = 21;
 
 #[cfg(test)]

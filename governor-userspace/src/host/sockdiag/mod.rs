@@ -9,7 +9,9 @@
 mod holders;
 mod message;
 mod netlink;
+mod unix;
 
 pub use holders::{Holder, duplicate, holders};
 pub use message::Connection;
 pub use netlink::{Diag, other_namespaces};
+pub use unix::UnixConnection;

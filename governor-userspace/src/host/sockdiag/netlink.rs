@@ -4,6 +4,7 @@
 //! makes it and ends.
 
 use super::message::{self, AF_INET, AF_INET6, Connection};
+use super::unix::{self, UnixConnection};
 use crate::host::kernel::netns_cookie;
 use socket2::{Domain, Socket, Type};
 use std::collections::HashSet;
@@ -64,6 +65,21 @@ impl Diag {
     /// a kernel with CONFIG_INET_DIAG_DESTROY.
     pub fn end(&self, connection: &Connection) -> io::Result<()> {
         self.ask(&message::end(connection)).map(drop)
+    }
+
+    /// Accepted connections of unix sockets in this namespace: of those sockets whose *client* lives in it.
+    pub fn unix_connections(&self) -> io::Result<Vec<UnixConnection>> {
+        self.socket.send(&unix::list())?;
+        let mut connections = Vec::new();
+        let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
+        loop {
+            let length = io::Read::read(&mut &self.socket, &mut datagram)?;
+            let (found, done) = unix::answer(datagram.get(..length).unwrap_or_default())?;
+            connections.extend(found);
+            if done || connections.len() > CONNECTIONS_COUNT_MAX {
+                return Ok(connections);
+            }
+        }
     }
 
     fn ask(&self, request: &[u8]) -> io::Result<Vec<Connection>> {

@@ -135,6 +135,13 @@ impl From<&Answer> for HoldResult {
     }
 }
 
+/// What was done about a connection past governor's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectAction {
+    Reported,
+    Ended,
+}
+
 /// A yes or no of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
@@ -167,6 +174,7 @@ closed!(OpenOutcome: Reported => "reported", Ended => "ended", Failed => "failed
 closed!(GapCause:
     Stopped => "stopped", Failed => "failed", Killed => "killed", Reboot => "reboot", Wedged => "wedged", Detached => "detached", Unknown => "unknown");
 closed!(Attempt: Ok => "ok", Refused => "refused");
+closed!(DirectAction: Reported => "reported", Ended => "ended");
 closed!(LimitKind: Rate => "rate", Rows => "rows", Time => "time");
 closed!(DataChange: Found => "found", Drift => "drift", Masked => "masked");
 closed!(Status:
@@ -232,6 +240,7 @@ mod tests {
         positions_agree::<CancelResult>();
         positions_agree::<Direction>();
         positions_agree::<HoldResult>();
+        positions_agree::<DirectAction>();
         positions_agree::<LimitKind>();
         positions_agree::<Class>();
         positions_agree::<Verdict>();

@@ -10,8 +10,8 @@
 use super::build::{Builder, MetricsError};
 use super::children::Children;
 use super::labels::{
-    Attempt, Cache, CancelResult, Closed, Direction, HoldResult, KernelMap, NamespaceFailure, NamespaceFound,
-    OpenOutcome, RefusedReason,
+    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
+    NamespaceFound, OpenOutcome, RefusedReason,
 };
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
@@ -106,6 +106,9 @@ pub struct Metrics {
     life_errors: IntCounter,
     kernel_whole: IntGauge,
     predecessor: IntGauge,
+    unix_taken: IntGauge,
+    unix_takeovers: IntCounter,
+    unix_direct: Counters<DirectAction>,
     namespaces_served: IntGauge,
     namespaces_unserved: IntGauge,
     namespaces_opened: Counters<NamespaceFound>,
@@ -184,6 +187,9 @@ impl Metrics {
             kernel_whole: build.gauge("governor_kernel_whole")?,
             predecessor: build.gauge("governor_predecessor")?,
             life_errors: build.counter("governor_life_errors_total")?,
+            unix_taken: build.gauge("governor_unix_sockets_taken")?,
+            unix_takeovers: build.counter("governor_unix_takeovers_total")?,
+            unix_direct: Children::new(build.counters("governor_unix_direct_connections_total")?).fill(),
             namespaces_served: build.gauge("governor_namespaces_served")?,
             namespaces_unserved: build.gauge("governor_namespaces_unserved")?,
             namespaces_opened: Children::new(build.counters("governor_namespaces_opened_total")?).fill(),
@@ -247,6 +253,21 @@ impl Metrics {
     /// A statement met a bound of a policy.
     pub fn limit(&self, limit: LimitKind) {
         add(self.limits.at(limit, (), ()), 1);
+    }
+
+    /// A server's unix socket was taken over.
+    pub fn unix_taken(&self) {
+        self.unix_takeovers.inc();
+    }
+
+    /// So many are by now.
+    pub fn unix_sockets(&self, taken: usize) {
+        self.unix_taken.set(i64::try_from(taken).unwrap_or(i64::MAX));
+    }
+
+    /// Somebody is connected to a server past governor's socket.
+    pub fn unix_direct(&self, action: DirectAction) {
+        add(self.unix_direct.at(action, (), ()), 1);
     }
 
     /// The glass was broken; it is now for `active` persons.

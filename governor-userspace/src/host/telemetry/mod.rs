@@ -10,6 +10,7 @@ pub mod table;
 
 pub use build::MetricsError;
 pub use labels::{
-    CancelResult, Closed, Direction, NamespaceFailure, NamespaceFound, OpenOutcome, RefusedReason,
+    CancelResult, Closed, DirectAction, Direction, NamespaceFailure, NamespaceFound, OpenOutcome,
+    RefusedReason,
 };
 pub use metrics::{KernelCounters, Metrics};

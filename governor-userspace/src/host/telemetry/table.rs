@@ -4,8 +4,8 @@
 //! is exposed, what is documented and what is counted cannot differ.
 
 use super::labels::{
-    Attempt, Cache, CancelResult, Closed, Direction, HoldResult, KernelMap, NamespaceFailure, NamespaceFound,
-    OpenOutcome, RefusedReason, words,
+    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
+    NamespaceFound, OpenOutcome, RefusedReason, words,
 };
 use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
@@ -196,6 +196,13 @@ pub static TABLE: &[Definition] = &[
         "Network namespaces in which it began to listen, by what told of them. `refused`: a connection was lost first."),
     row("governor_namespace_failures_total", Kind::Counter, &[label::<NamespaceFailure>("reason")],
         "Attempts to listen in a network namespace that failed."),
+
+    row("governor_unix_sockets_taken", Kind::Gauge, &[],
+        "Unix sockets of servers that governor is in front of now."),
+    row("governor_unix_takeovers_total", Kind::Counter, &[],
+        "Times that a server's unix socket was taken over: at the start, and whenever its server was started."),
+    row("governor_unix_direct_connections_total", Kind::Counter, &[label::<DirectAction>("action")],
+        "Connections to a server's unix socket that do not come through governor, by what was done about them."),
 
     row("process_cpu_seconds_total", Kind::CounterFloat, &[],
         "User and system CPU time of the agent."),

@@ -3,7 +3,9 @@
 use super::globals::Globals;
 use super::text::safe;
 use crate::host::kernel::remains::Remains;
+use crate::host::unix;
 use anyhow::bail;
+use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,12 +40,18 @@ pub fn run(args: &DetachArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
         false => Remains::of_instance(&globals.state_dir.join("pins")),
     };
     let remains = find()?;
+    let states = state_dirs(args, globals, &remains);
+    let mut sockets = Vec::new();
+    for state in &states {
+        sockets.extend(unix::taken(state)?);
+    }
     if globals.json {
-        println!("{}", serde_json::to_string_pretty(&remains)?);
+        println!("{}", serde_json::to_string_pretty(&Shown { remains: &remains, sockets: &sockets })?);
     } else {
         print!("{}", page(&remains));
+        sockets.iter().for_each(|path| println!("socket {}", safe(&path.display().to_string())));
     }
-    if args.dry_run || remains.is_empty() {
+    if args.dry_run || (remains.is_empty() && sockets.is_empty()) {
         return Ok(ExitCode::SUCCESS);
     }
     let holders = remains.held_by();
@@ -54,6 +62,9 @@ pub fn run(args: &DetachArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
             pids.join(", ")
         );
     }
+    for state in &states {
+        unix::release(state)?;
+    }
     remains.remove()?;
     let left = find()?;
     if !left.hooks.is_empty() || left.pins.iter().any(|place| !place.generations.is_empty()) {
@@ -63,6 +74,27 @@ pub fn run(args: &DetachArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
         println!("removed; connections go direct");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where agents wrote down which unix sockets they took over.
+fn state_dirs(args: &DetachArgs, globals: &Globals, remains: &Remains) -> Vec<PathBuf> {
+    let mut states = vec![globals.state_dir.clone()];
+    if args.all {
+        // The pins of an instance are in its state directory.
+        states.extend(remains.pins.iter().filter_map(|place| place.path.parent().map(PathBuf::from)));
+    }
+    states.sort();
+    states.dedup();
+    states
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    remains: &'a Remains,
+    /// Paths of servers' unix sockets that are taken over.
+    sockets: &'a [PathBuf],
 }
 
 fn page(remains: &Remains) -> String {

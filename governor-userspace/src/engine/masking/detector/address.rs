@@ -6,48 +6,93 @@
 use super::names::{Street, street_word};
 use std::ops::Range;
 
-/// Confidence that a whole value is a postal address; 0 where it is none.
-pub(super) fn judge(value: &[u8]) -> u8 {
+/// What the words of a value say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Look {
+    /// Sentences have many small words; addresses a few particles. Nothing with so many of them is an address.
+    pub(super) is_sentence: bool,
+    /// That the whole value is a postal address; 0 where it is none.
+    pub(super) confidence_percent: u8,
+}
+
+/// Looks at a whole value.
+pub(super) fn look(value: &[u8]) -> Look {
     if !(8..=ADDRESS_BYTES_MAX).contains(&value.len()) {
-        return 0;
+        return Look::default();
     }
-    let (mut street, mut house, mut code, mut capitals, mut words, mut odd) =
-        (false, false, false, 0_u32, 0_u32, 0_u32);
-    let (mut end, mut small) = (0, 0);
+    let mut words = [Word::default(); WORDS_MAX];
+    let (mut count, mut small, mut is_odd) = (0, 0, false);
+    let mut word = Word::default();
+    for at in 0..=value.len() {
+        let byte = value.get(at).copied().unwrap_or(b' ');
+        if !matches!(byte, b' ' | b'\n' | b'\r' | b',' | b';') {
+            word.digits += usize::from(byte.is_ascii_digit());
+            word.is_odd |= matches!(
+                byte,
+                b'=' | b'{'
+                    | b'}'
+                    | b'<'
+                    | b'>'
+                    | b'@'
+                    | b'"'
+                    | b'_'
+                    | b'$'
+                    | b'?'
+                    | b'!'
+                    | b'['
+                    | b']'
+                    | b'|'
+            );
+            continue;
+        }
+        word.end = at;
+        if word.end > word.start {
+            small +=
+                usize::from(at - word.start > 3 && value.get(word.start).is_some_and(u8::is_ascii_lowercase));
+            is_odd |= word.is_odd && word.digits == 0;
+            let slot = words.get_mut(count).filter(|_| small <= SMALL_WORDS_MAX);
+            let Some(slot) = slot else { return Look { is_sentence: true, confidence_percent: 0 } };
+            *slot = word;
+            count += 1;
+        }
+        word = Word { start: at + 1, ..Word::default() };
+    }
+    let confidence_percent = if is_odd { 0 } else { judge(value, words.get(..count).unwrap_or(&[])) };
+    Look { is_sentence: false, confidence_percent }
+}
+
+/// Where a word stands, and what it is made of.
+#[derive(Clone, Copy, Default)]
+struct Word {
+    start: usize,
+    end: usize,
+    digits: usize,
+    /// Has a byte that no address has.
+    is_odd: bool,
+}
+
+fn judge(value: &[u8], words: &[Word]) -> u8 {
+    let (mut street, mut house, mut code, mut capitals) = (false, false, false, 0_u32);
     // A number of four digits is a house's or a town's code, not both.
     let mut either = false;
     // The word before is one for a street; a street whose word comes first was named.
     let (mut behind_street, mut named_street) = (false, false);
-    for word in value.split(|&b| matches!(b, b' ' | b'\n' | b'\r' | b',' | b';')) {
-        end += word.len() + 1;
-        if word.is_empty() {
-            continue;
-        }
-        words += 1;
-        // Sentences have many small words; addresses a few particles.
-        small += u32::from(word.len() > 3 && word.first().is_some_and(u8::is_ascii_lowercase));
-        if words > WORDS_MAX || small > SMALL_WORDS_MAX {
-            return 0;
-        }
-        // A house number comes first, or ends its part.
-        let placed =
-            words == 1 || end > value.len() || value.get(end - 1).is_some_and(|b| matches!(b, b',' | b'\n'));
-        let digits = word.iter().filter(|b| b.is_ascii_digit()).count();
+    for (at, &Word { start, end, digits, .. }) in words.iter().enumerate() {
+        let word = value.get(start..end).unwrap_or(&[]);
+        let is_last = end >= value.len();
         if digits == 0 {
             let kind = street_word(word);
             behind_street = kind != Street::No;
             street |= behind_street;
             named_street |= kind == Street::First;
             capitals += u32::from(word.first().is_some_and(|b| b.is_ascii_uppercase() || *b >= 0xc3));
-            odd += u32::from(word.iter().any(|b| {
-                matches!(b, b'=' | b'{' | b'}' | b'<' | b'>' | b'@' | b'"' | b'_' | b'$' | b'?' | b'!')
-            }));
             continue;
         }
-        // Behind everything a number is a house's where the street's name ends there: `Park Lane 12`, `Calle Mayor 5`.
-        let placed = placed && (words == 1 || end <= value.len() || behind_street || named_street);
+        // A house number comes first, or ends its part. Behind everything it is one where the street's name ends there:
+        // `Park Lane 12`, `Calle Mayor 5`.
+        let ends_part = value.get(end).is_some_and(|b| matches!(b, b',' | b'\n'));
+        let placed = at == 0 || ends_part || is_last && (behind_street || named_street);
         behind_street = false;
-        let is_last = end > value.len();
         if digits == 4 && digits == word.len() && !placed && is_last && !value.contains(&b',') {
             // `Mountain Bike 2900`: no code of a town, since there is none.
         } else if digits == 4 && digits == word.len() && placed {
@@ -62,7 +107,7 @@ pub(super) fn judge(value: &[u8]) -> u8 {
             house |= digits <= 4 && word.len() <= 7 && placed;
         }
     }
-    if odd > 0 || capitals == 0 {
+    if capitals == 0 {
         return 0;
     }
     if either && house {
@@ -73,8 +118,8 @@ pub(super) fn judge(value: &[u8]) -> u8 {
     match (street, house, code, capitals) {
         (true, true, true, _) => 75,
         (true, false, true, 2..) => 60,
-        (true, true, false, 2..) if words <= 8 => 55,
-        (true, true, false, 1) if words <= 4 => 50,
+        (true, true, false, 2..) if words.len() <= 8 => 55,
+        (true, true, false, 1) if words.len() <= 4 => 50,
         (true, true, false, _) => 30,
         (false, true, true, 2..) if value.contains(&b',') || value.contains(&b'\n') => 40,
         _ => 0,
@@ -234,12 +279,16 @@ const PREFECTURES: &[&str] = &[
     "沖縄県",
 ];
 const ADDRESS_BYTES_MAX: usize = 160;
-const WORDS_MAX: u32 = 18;
-const SMALL_WORDS_MAX: u32 = 4;
+const WORDS_MAX: usize = 18;
+const SMALL_WORDS_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn judge(value: &str) -> u8 {
+        look(value.as_bytes()).confidence_percent
+    }
 
     #[test]
     fn addresses_of_many_countries_are_known() {
@@ -263,7 +312,7 @@ mod tests {
             "12, Residency Road, Bengaluru - 560025",
             "Park Lane 12, Dover",
         ] {
-            assert!(judge(address.as_bytes()) >= 50, "{address}: {}", judge(address.as_bytes()));
+            assert!(judge(address) >= 50, "{address}: {}", judge(address));
         }
     }
 
@@ -285,7 +334,7 @@ mod tests {
             "Mountain Bike 2900",
             "Lake Kayak 12",
         ] {
-            assert!(judge(text.as_bytes()) < 50, "{text}: {}", judge(text.as_bytes()));
+            assert!(judge(text) < 50, "{text}: {}", judge(text));
         }
     }
 

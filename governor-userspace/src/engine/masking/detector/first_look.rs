@@ -8,28 +8,53 @@ use super::Signs;
 use memchr::memmem::Finder;
 use std::sync::LazyLock;
 
-/// Whether one of the patterns for text may match. Addresses, cards and IBANs have scanners of their own.
-pub(super) fn may_match(text: &[u8], signs: &Signs) -> bool {
-    signs.digits >= NUMBER_DIGITS_MIN
+/// What may stand in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FirstLook {
+    /// One of the patterns for text may match. Addresses have a scanner of their own; cards and accounts have more
+    /// digits than any pattern needs.
+    pub(super) may_match: bool,
+    /// A credential: something as long as a token, a maker's sign, or a word for a secret.
+    pub(super) may_hold_secret: bool,
+}
+
+pub(super) fn first_look(text: &[u8], signs: &Signs) -> FirstLook {
+    // Every sign of these has a colon or a mark in it: `://`, `-----`, `xoxb-`, `=`.
+    let may_hold_secret = has_run(text, TOKEN_BYTES_MIN, is_token)
+        || signs.has_mark()
+            && (has_secret_word(text) || SEARCHES.iter().any(|search| search.find(text).is_some()));
+    let may_match = may_hold_secret
+        || signs.digits >= NUMBER_DIGITS_MIN
         // A number of Hong Kong, with its check digit in brackets.
         || signs.digits >= 6 && memchr::memchr(b'(', text).is_some()
-        || has_run_or_number(text, signs)
-        || has_keyword(text)
-        // Slack tokens are the one kind shorter than `TOKEN_BYTES_MIN`; keys and URLs hold anything.
-        || SEARCHES.iter().any(|search| search.find(text).is_some())
+        || signs.has_capital() && signs.digits > 0 && has_number(text, signs)
+        || signs.digits >= 4 && signs.has_mark() && has_octets(text)
+        || names_passport(text);
+    FirstLook { may_match, may_hold_secret }
 }
 
-/// Whether a credential may stand in it: something as long as a token, a maker's sign, or a word for a secret.
-pub(super) fn may_hold_secret(text: &[u8]) -> bool {
-    has_token(text) || has_secret_word(text) || SEARCHES.iter().any(|search| search.find(text).is_some())
+/// So many bytes of a kind stand together. Most places are passed over: the search goes on behind the last byte of another
+/// kind in what may be the run.
+fn has_run(text: &[u8], length: usize, wanted: impl Fn(u8) -> bool) -> bool {
+    let mut from = 0;
+    while let Some(window) = text.get(from..from + length) {
+        match window.iter().rposition(|&byte| !wanted(byte)) {
+            // A moment is as long as a token; a token that stands behind one is long enough by itself.
+            None if is_moment(window) => from += length,
+            None => return true,
+            Some(at) => from += at + 1,
+        }
+    }
+    false
 }
 
-fn has_token(text: &[u8]) -> bool {
-    let mut run = 0;
-    text.iter().any(|&byte| {
-        run = if is_token(byte) { run + 1 } else { 0 };
-        run >= TOKEN_BYTES_MIN
-    })
+/// `2024-10-27T06:14:12`
+fn is_moment(window: &[u8]) -> bool {
+    window.len() == MOMENT.len()
+        && window.iter().zip(MOMENT).all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            mark => byte == mark,
+        })
 }
 
 /// What tokens are made of.
@@ -40,18 +65,15 @@ fn is_token(byte: u8) -> bool {
     )
 }
 
-/// Something as long as a token, as an identity number in capitals, or with an IPv4 address's dots.
-fn has_run_or_number(text: &[u8], signs: &Signs) -> bool {
-    let (mut token, mut capitals, mut dots) = (0, 0, 0);
-    for &byte in text {
-        token = if is_token(byte) { token + 1 } else { 0 };
-        capitals = if byte.is_ascii_uppercase() || byte.is_ascii_digit() { capitals + 1 } else { 0 };
-        dots += usize::from(byte == b'.');
-        if token >= TOKEN_BYTES_MIN || capitals >= CAPITALS_BYTES_MIN {
-            return true;
-        }
-    }
-    (dots >= 3 && signs.digits >= 4) || (signs.digits >= 5 && has_capitals_then_digit(text))
+/// Something as long as an identity number in capitals, or how some begin.
+fn has_number(text: &[u8], signs: &Signs) -> bool {
+    has_run(text, CAPITALS_BYTES_MIN, |byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        || (signs.digits >= 5 && has_capitals_then_digit(text))
+}
+
+/// As many dots as an IPv4 address has.
+fn has_octets(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'.', text).take(3).count() == 3
 }
 
 /// Two capitals, perhaps a blank, a digit: how a National Insurance number begins.
@@ -64,14 +86,13 @@ fn has_capitals_then_digit(text: &[u8]) -> bool {
     })
 }
 
-/// A word for a secret right before `:` or `=`, or anything that may name a passport. The other keywords
-/// lead to numbers of `NUMBER_DIGITS_MIN` digits.
-fn has_keyword(text: &[u8]) -> bool {
-    has_secret_word(text)
-        || memchr::memchr2_iter(b'p', b'P', text)
-            .any(|at| text.get(at..at + 3).is_some_and(|word| word.eq_ignore_ascii_case(b"pas")))
+/// Anything that may name a passport. The other keywords lead to numbers of `NUMBER_DIGITS_MIN` digits.
+fn names_passport(text: &[u8]) -> bool {
+    memchr::memchr2_iter(b'p', b'P', text)
+        .any(|at| text.get(at..at + 3).is_some_and(|word| word.eq_ignore_ascii_case(b"pas")))
 }
 
+/// A word for a secret right before `:` or `=`.
 fn has_secret_word(text: &[u8]) -> bool {
     memchr::memchr2_iter(b':', b'=', text).any(|at| {
         let before = text.get(..at).unwrap_or_default();
@@ -93,6 +114,8 @@ const NUMBER_DIGITS_MIN: usize = 7;
 const TOKEN_BYTES_MIN: usize = 19;
 /// Shortest number made of capitals and digits alone and of fewer than six digits: India's PAN.
 const CAPITALS_BYTES_MIN: usize = 10;
+
+const MOMENT: &[u8] = b"0000-00-00T00:00:00";
 
 /// Making one costs as much as a search of a short text.
 static SEARCHES: LazyLock<[Finder<'static>; 3]> =

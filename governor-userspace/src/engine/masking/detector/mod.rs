@@ -254,18 +254,16 @@ impl Detectors {
         }
         // A key in PEM and the stripe of a card have blanks, and begin like nothing else.
         let is_key = value.starts_with(b"-----BEGIN ") || value.starts_with(b"%B");
-        if signs.has_blank() && signs.digits > 0 && !is_key {
+        if signs.has_blank() && signs.digits > 0 && !is_key && value.len() <= PLACE_BYTES_MAX {
+            let address = address::look(value);
             let has_parts = (signs.has_comma() || value.contains(&b'\n')) && signs.digits >= 2
                 || value.starts_with(b"P")
                 || value.contains(&0xb0);
-            if has_parts && value.len() <= PLACE_BYTES_MAX {
+            if has_parts && !address.is_sentence {
                 self.place.each(value, put);
             }
-            if signs.has_capital() && !signs.has_at() {
-                let confidence = address::judge(value);
-                if confidence > 0 {
-                    put(Kind::Address.into(), Category::Address, confidence);
-                }
+            if signs.has_capital() && !signs.has_at() && address.confidence_percent > 0 {
+                put(Kind::Address.into(), Category::Address, address.confidence_percent);
             }
         }
         if signs.is_prose() && !is_key {

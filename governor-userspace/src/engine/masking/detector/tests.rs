@@ -255,6 +255,11 @@ fn text_shows_where_values_stand() {
         ]
     );
     assert_eq!(found("<a@b.com>,(c@d.org)").len(), 2);
+    let token = "ghp_9bisEEt4FIMyJaUAXOUhsQV9KyqcJNmb8GPE";
+    for between in ["", "Z ", ".123456Z"] {
+        let text = format!("2024-10-27T06:14:12{between}{token}");
+        assert_eq!(found(&text), [(token, Credential)], "{text}");
+    }
     // A date in front is no reason to look no further.
     assert_eq!(found("2024-10-27 mail to bob@example.org"), [("bob@example.org", Email)]);
     assert_eq!(found("27.10.2024 SSN is 219-09-9999"), [("219-09-9999", NationalId)]);
@@ -310,10 +315,11 @@ fn the_first_look_at_a_text_hides_no_match() {
                     // Behind a keyword a value without two digits is a word.
                     let is_keyword = text::KEYWORDS.iter().any(|(_, keyword)| *keyword == pattern);
                     let passes = is_keyword || signs.has_at() || signs.digits >= 2 || signs.has_mark();
-                    if !passes || !first_look::may_match(&text, &signs) {
+                    let look = first_look::first_look(&text, &signs);
+                    if !passes || !look.may_match {
                         hidden.push(format!("{pattern} in {}", String::from_utf8_lossy(&text)));
                     }
-                    if DETECTORS.text.anywhere.is_match(&text) && !first_look::may_hold_secret(&text) {
+                    if DETECTORS.text.anywhere.is_match(&text) && !look.may_hold_secret {
                         hidden.push(format!("secret {pattern} in {}", String::from_utf8_lossy(&text)));
                     }
                 }
@@ -404,6 +410,6 @@ fn the_first_look_ends_the_search_in_plain_statements() {
         "select * from t where a < 10 and b = 'blue' limit 5",
     ] {
         let signs = Signs::of(text.as_bytes());
-        assert!(signs.is_prose() && !first_look::may_match(text.as_bytes(), &signs), "{text}");
+        assert!(signs.is_prose() && !first_look::first_look(text.as_bytes(), &signs).may_match, "{text}");
     }
 }

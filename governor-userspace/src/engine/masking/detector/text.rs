@@ -8,9 +8,10 @@
 //! Linear: a candidate is bounded in length or can no longer be refused, and the search goes on behind
 //! the place where it began.
 
+use super::first_look::{FirstLook, first_look};
 use super::shapes::{Shape, card, email_fits, iban, iban_length, is_ipv4};
 use super::starts::Starts;
-use super::{ShapeSet, Signs, first_look, set, single};
+use super::{ShapeSet, Signs, set, single};
 use crate::engine::model::Category;
 use memchr::memchr_iter;
 use regex::bytes::{Regex, RegexSet};
@@ -88,8 +89,8 @@ impl TextSearch {
         if signs.digits >= 2 {
             self.runs(text, out);
         }
-        let patterns = first_look::may_match(text, signs);
-        if !patterns {
+        let FirstLook { may_match, may_hold_secret } = first_look(text, signs);
+        if !may_match {
             return;
         }
         let found = self.starts.find(text);
@@ -100,7 +101,7 @@ impl TextSearch {
             self.ibans(text, out);
         }
         // Asking whether any matches is several times cheaper than asking which.
-        if first_look::may_hold_secret(text) && self.anywhere.is_match(text) {
+        if may_hold_secret && self.anywhere.is_match(text) {
             for at in &self.anywhere.matches(text) {
                 if let Some(finder) = self.secrets.get(at) {
                     finder.find(text, out);

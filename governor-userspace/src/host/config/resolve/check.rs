@@ -3,9 +3,9 @@
 use super::super::file::{self, Value};
 use super::super::units::{Bytes, Span};
 use super::{
-    Approvals, Approver, Audit, Capture, CaptureInbound, CaptureRule, CgroupRef, ClientCertificates,
-    ColumnLabel, ColumnPattern, Config, ConfigError, DEFAULT_PATH, DiscoverySettings, Identity, Inference,
-    Limits, Log, Masking, MaskingKeys, Metrics, Overrides, Policy, ServerKey, Tls,
+    Approvals, Approver, Audit, Capture, CaptureInbound, CaptureRule, CaptureUnix, CgroupRef,
+    ClientCertificates, ColumnLabel, ColumnPattern, Config, ConfigError, DEFAULT_PATH, DiscoverySettings,
+    Identity, Inference, Limits, Log, Masking, MaskingKeys, Metrics, Overrides, Policy, ServerKey, Tls,
 };
 use crate::engine::masking::{
     Category, JsonPath, TransformSettings, UserDetector, UserDetectorError, UserMatch, check_user_defined,
@@ -18,7 +18,7 @@ use ipnet::IpNet;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
 
@@ -77,6 +77,7 @@ impl Source<'_> {
     fn capture(&self, written: file::Capture) -> Checked<Capture> {
         let own_cgroup =
             written.own_cgroup.map(|value| self.cgroup(&value, "capture.own_cgroup")).transpose()?;
+        let unix = self.unix(written.unix)?;
         let mut taken = HashSet::new();
         let inbound = written
             .inbound
@@ -90,6 +91,7 @@ impl Source<'_> {
         let default = Capture {
             own_cgroup,
             inbound,
+            unix,
             on_stop: written.on_stop.unwrap_or_default(),
             namespaces_max,
             listeners,
@@ -174,6 +176,58 @@ impl Source<'_> {
             open_connections: rule.open_connections.unwrap_or_default(),
             raw_sockets: rule.raw_sockets.unwrap_or_default(),
         })
+    }
+
+    fn unix(&self, written: Vec<Spanned<file::CaptureUnix>>) -> Checked<Vec<CaptureUnix>> {
+        let mut taken: HashSet<PathBuf> = HashSet::new();
+        let mut sockets = Vec::with_capacity(written.len());
+        for block in written {
+            let (block_at, block) = (block.span(), block.into_inner());
+            let key = "capture.unix.path";
+            let Some(path) = block.path else {
+                return Err(self.fail_at(block_at, key, "is missing: every block names a server's socket"));
+            };
+            let (at, path) = (path.span(), path.into_inner());
+            let fail = |reason: String| Err(self.fail_at(at.clone(), key, reason));
+            let Some(text) = path.to_str().filter(|_| path.is_absolute()) else {
+                return fail("a socket's path is absolute, such as \"/run/postgresql/.s.PGSQL.5432\"".into());
+            };
+            let (Some(directory), Some(name)) = (path.parent().and_then(Path::to_str), path.file_name())
+            else {
+                return fail(format!("{text:?} names no file"));
+            };
+            if text.ends_with('/')
+                || directory.contains(['*', '?'])
+                || path.components().any(|part| part.as_os_str() == "..")
+            {
+                return fail("name a file; * may stand in its name, not in its directory".into());
+            }
+            if Some(name) != path.components().next_back().map(|part| part.as_os_str()) {
+                return fail(format!("{text:?} names no file"));
+            }
+            if let Some(pattern) = name.to_str().filter(|name| name.contains(['*', '?']))
+                && let Err(error) = crate::host::identity::Glob::new(pattern)
+            {
+                return fail(error.to_string());
+            }
+            if !taken.insert(path.clone()) {
+                return fail(format!("{text} is taken over twice"));
+            }
+            let mode = block.mode.map(|mode| self.file_mode(&mode, "capture.unix.mode")).transpose()?;
+            sockets.push(CaptureUnix {
+                path,
+                protocol: block.protocol.unwrap_or_default(),
+                when_down: block.when_down.unwrap_or_default(),
+                direct_connections: block.direct_connections.unwrap_or_default(),
+                mode,
+            });
+        }
+        Ok(sockets)
+    }
+
+    fn file_mode(&self, value: &Spanned<String>, key: &str) -> Checked<u32> {
+        let mode = u32::from_str_radix(value.get_ref(), 8).ok().filter(|mode| *mode <= 0o777);
+        mode.ok_or_else(|| self.fail_at(value.span(), key, "write permissions in octal, such as \"0777\""))
     }
 
     fn tls(&self, written: file::Tls) -> Checked<Tls> {

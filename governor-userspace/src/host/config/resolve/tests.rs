@@ -33,10 +33,11 @@ fn the_sample_is_the_default_and_shows_every_key() {
             l.split('=').next().is_some_and(|k| k.trim() == key && l.contains('=')) || l == list || l == table
         })
     };
-    let sections: [(&str, &[&str]); 19] = [
+    let sections: [(&str, &[&str]); 20] = [
         ("capture", file::Capture::KEYS),
         ("capture.rules", file::CaptureRule::KEYS),
         ("capture.inbound", file::CaptureInbound::KEYS),
+        ("capture.unix", file::CaptureUnix::KEYS),
         ("tls", file::Tls::KEYS),
         ("tls.server_keys", file::ServerKey::KEYS),
         ("identity", file::Identity::KEYS),
@@ -298,4 +299,33 @@ fn a_dictionary_is_read_from_a_file_beside_the_configuration() {
     let got = parse(text, &dir.path().join("governor.toml"), Overrides::default()).unwrap();
     let expected = UserMatch::Dictionary(vec!["Blue Falcon".into(), String::new(), "Nightfall".into()]);
     assert_eq!(got.masking.detectors[0].matches, expected);
+}
+
+#[test]
+fn unix_sockets_are_checked() {
+    let got = config(
+        "[[capture.unix]]\npath='/run/a/.s.PGSQL.*'\nmode='0770'\nwhen_down='pass'\ndirect_connections='end'\n\
+         [[capture.unix]]\npath='/run/a/.s.PGSQL.5432'\n",
+    )
+    .unwrap()
+    .capture;
+    assert_eq!(got.rules, Capture::default().rules, "ports are captured as before");
+    assert_eq!((got.unix[0].mode, got.unix[0].when_down), (Some(0o770), WhenDown::Pass));
+    assert_eq!(got.unix[0].direct_connections, DirectConnections::End);
+    assert_eq!((got.unix[1].mode, got.unix[1].direct_connections), (None, DirectConnections::Report));
+    for (keys, reason) in [
+        ("mode = '0777'", "every block names a server's socket"),
+        ("path = '.s.PGSQL.5432'", "a socket's path is absolute"),
+        ("path = '/'", "names no file"),
+        ("path = '/run/*/.s.PGSQL.5432'", "not in its directory"),
+        ("path = '/run/../.s.PGSQL.5432'", "not in its directory"),
+        ("path = '/run/postgresql/'", "name a file"),
+        ("path = '/run/*'", "matches everything"),
+        ("path = '/run/s'\nmode = '999'", "in octal"),
+        ("path = '/run/s'\nmode = '1777'", "in octal"),
+        ("path = '/run/s'\n[[capture.unix]]\npath = '/run/s'", "taken over twice"),
+    ] {
+        let error = config(&format!("[[capture.unix]]\n{keys}\n")).unwrap_err().to_string();
+        assert!(error.contains("capture.unix") && error.contains(reason), "{keys}: {error}");
+    }
 }

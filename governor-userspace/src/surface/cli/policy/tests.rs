@@ -292,8 +292,12 @@ fn record_sessions(state: &std::path::Path) {
     let destination = Endpoint::tcp("10.0.0.5".parse().unwrap(), 5432);
     for (session, class) in [("S", Class::Service), ("A", Class::Agent)] {
         let actor = Actor { class: Some(class), user: Some("app".into()), ..Actor::default() };
-        let start =
-            SessionStart { principal: actor.principal(), client: None, destination: destination.clone() };
+        let start = SessionStart {
+            principal: actor.principal(),
+            client: None,
+            destination: destination.clone(),
+            attested_by: None,
+        };
         append(session, AuditEvent::SessionStart(Box::new(start)));
         let claims = Claims { user: "app".into(), database: "shop".into(), application_name: String::new() };
         let decision = SessionDecision {

@@ -230,6 +230,7 @@ pub(super) fn street_word(word: &[u8]) -> Street {
     let flags = DICTIONARY.get(folded).copied().unwrap_or(0);
     let has_end = || {
         folded.len() >= 6
+            && folded.last_chunk().is_some_and(|end| may_end_street(*end))
             && STREET_ENDS.iter().any(|end| folded.len() > end.len() + 2 && folded.ends_with(end.as_bytes()))
     };
     match () {
@@ -237,6 +238,20 @@ pub(super) fn street_word(word: &[u8]) -> Street {
         () if flags & STREET != 0 || has_end() => Street::Last,
         () => Street::No,
     }
+}
+
+/// Asking this first spares most words the list.
+fn may_end_street(last: [u8; 2]) -> bool {
+    static ENDS: LazyLock<[u32; 32]> = LazyLock::new(|| {
+        let mut ends = [0; 32];
+        for end in STREET_ENDS.iter().filter_map(|end| end.as_bytes().last_chunk::<2>()) {
+            if let Some(bits) = ends.get_mut(usize::from(end[0] & 31)) {
+                *bits |= 1 << (end[1] & 31);
+            }
+        }
+        ends
+    });
+    ENDS.get(usize::from(last[0] & 31)).is_none_or(|bits| bits >> (last[1] & 31) & 1 != 0)
 }
 
 #[derive(Clone, Copy, Default)]
