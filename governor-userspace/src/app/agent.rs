@@ -230,18 +230,22 @@ impl Drop for Background {
     }
 }
 
+/// What runs beside the data path.
+pub(super) struct Parts<'a> {
+    pub kernel: &'a KernelSlot,
+    pub shared: &'a Arc<Shared>,
+    pub data: &'a Arc<DiscoveryKeeper>,
+    pub bookkeeper: &'a Arc<Bookkeeper>,
+    pub servers: Option<Servers>,
+    pub handle: &'a Handle,
+    pub life: &'a Arc<LifeKeeper>,
+    pub hints: Option<Hints>,
+}
+
 /// Starts the ledger's checkpoints, the kernel's heartbeat and events, the policy directory's watch
 /// and the holds' expiry.
-pub(super) fn background(
-    kernel: &KernelSlot,
-    shared: &Arc<Shared>,
-    data: &Arc<DiscoveryKeeper>,
-    bookkeeper: &Arc<Bookkeeper>,
-    servers: Option<Servers>,
-    handle: &Handle,
-    life: &Arc<LifeKeeper>,
-    hints: Option<Hints>,
-) -> anyhow::Result<Background> {
+pub(super) fn background(parts: Parts<'_>) -> anyhow::Result<Background> {
+    let Parts { kernel, shared, data, bookkeeper, servers, handle, life, hints } = parts;
     let stop = Arc::new(AtomicBool::new(false));
     let thread = {
         let (stop, shared, handle) = (stop.clone(), shared.clone(), handle.clone());

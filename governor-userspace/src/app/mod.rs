@@ -147,7 +147,16 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     }
     privileges::settle();
     let hints = namespaces.hints();
-    let tasks = agent::background(&kernel, &shared, &data, &bookkeeper, servers, &handle, &life, hints)?;
+    let tasks = agent::background(agent::Parts {
+        kernel: &kernel,
+        shared: &shared,
+        data: &data,
+        bookkeeper: &bookkeeper,
+        servers,
+        handle: &handle,
+        life: &life,
+        hints,
+    })?;
     let open_connections = OpenConnections::new(
         &config,
         &cgroup2_mount()?,
