@@ -142,7 +142,7 @@ impl Agent for Running {
             refused: counters.refused(),
             identity_missing: counters.pending_failed,
             events_dropped: counters.events_dropped,
-            passed: counters.passed_open,
+            passed: counters.passed(),
         })
     }
 

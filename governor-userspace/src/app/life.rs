@@ -64,7 +64,7 @@ impl LifeKeeper {
             Some(Remains {
                 heartbeat_ns: previous.heartbeat_ns,
                 refused: previous.counters.refused(),
-                passed: previous.counters.passed_open,
+                passed: previous.counters.passed(),
                 events_lost: previous.counters.events_dropped,
             })
         });
@@ -196,7 +196,7 @@ impl LifeKeeper {
 
     fn counted(&self) -> (u64, u64) {
         let counters = self.kernel.lock().as_ref().and_then(|kernel| kernel.counters().ok());
-        counters.map_or((0, 0), |counters| (counters.refused(), counters.passed_open))
+        counters.map_or((0, 0), |counters| (counters.refused(), counters.passed()))
     }
 }
 

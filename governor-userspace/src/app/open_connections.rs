@@ -214,7 +214,8 @@ impl OpenConnections {
 
     /// The marker is on the socket, so the socket itself is asked: a name or a cgroup could be imitated.
     fn is_own(&self, holder: &Holder) -> bool {
-        duplicate(holder).is_ok_and(|socket| self.exemption.is_marked(socket.as_fd()))
+        holder.pid == std::process::id()
+            || duplicate(holder).is_ok_and(|socket| self.exemption.is_marked(socket.as_fd()))
     }
 }
 

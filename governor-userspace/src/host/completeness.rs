@@ -93,7 +93,7 @@ impl Books {
                 handed_over: counters.handed_over,
                 not_arrived: counters.not_arrived,
                 refused: counters.refused(),
-                passed: counters.passed_open,
+                passed: counters.passed(),
             };
         }
         sums

@@ -263,6 +263,11 @@ impl Counters {
             + self.inbound_refused_heartbeat_stale
             + self.inbound_refused_listener_gone
     }
+
+    /// Connections that a rule let past the agent, at whichever end they were seen.
+    pub fn passed(&self) -> u64 {
+        self.passed_open + self.inbound_passed_open
+    }
 }
 
 /// Now on the clock of `bpf_ktime_get_ns()`: CLOCK_MONOTONIC, nanoseconds since boot.

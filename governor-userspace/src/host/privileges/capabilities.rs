@@ -161,6 +161,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_unit_lets_through_the_calls_that_no_set_of_systemd_has() {
+        let unit = include_str!("../../../../deploy/governor.service");
+        let filter = unit.lines().find_map(|line| line.strip_prefix("SystemCallFilter=")).unwrap();
+        for call in ["bpf", "open_by_handle_at", "pidfd_getfd", "seccomp", "setns"] {
+            assert!(filter.split(' ').any(|word| word == call), "{call}");
+        }
+    }
+
+    #[test]
     fn the_unit_grants_what_the_list_says_and_no_more() {
         let unit = include_str!("../../../../deploy/governor.service");
         let granted = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();

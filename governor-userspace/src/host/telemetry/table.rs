@@ -147,7 +147,7 @@ pub static TABLE: &[Definition] = &[
         "Policy sets that came into force, or were refused (the one before stays)."),
 
     row("governor_kernel_redirected_total", Kind::Counter, &[],
-        "Connections that the kernel programs sent to governor."),
+        "Connections that the connect hooks sent to governor. Those that arrive for servers of this host are not among them."),
     row("governor_kernel_refused_total", Kind::Counter, &[],
         "Connections that the kernel programs refused."),
     row("governor_kernel_identity_missing_total", Kind::Counter, &[],

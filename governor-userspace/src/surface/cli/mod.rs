@@ -26,7 +26,7 @@ use clap::{Parser, Subcommand};
 use globals::Globals;
 use std::process::ExitCode;
 
-/// Governs database traffic: sees, decides and records what every process on this host asks of its databases
+/// Governs database traffic: sees, decides and records what processes of this host, and clients of its servers, ask of databases
 #[derive(Debug, Parser)]
 #[command(
     name = "governor",

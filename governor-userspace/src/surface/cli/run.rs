@@ -8,8 +8,9 @@ use std::process::ExitCode;
 /// Govern this host's database traffic until told to stop
 ///
 /// Loads the kernel programs, attaches them to the cgroups that the configuration names, and governs
-/// every connection to the captured ports. Needs root, or CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE
-/// and CAP_DAC_READ_SEARCH; `governor doctor` says what this host lacks. SIGTERM drains: open sessions finish, new
+/// every connection to the captured ports, and takes over the unix sockets that it names. Needs root, or CAP_BPF, CAP_PERFMON,
+/// CAP_NET_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; CAP_SYS_ADMIN for containers, more for unix sockets.
+/// `governor doctor` says what this host lacks. SIGTERM drains: open sessions finish, new
 /// connections are refused or pass as the rules say. SIGHUP reads policy again. Works under systemd with Type=notify.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \

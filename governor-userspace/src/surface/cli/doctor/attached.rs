@@ -84,7 +84,10 @@ pub(super) fn look(globals: &Globals, agent: Option<u32>) -> (Vec<Check>, Vec<Ro
 fn captured(globals: &Globals) -> Vec<PathBuf> {
     let Ok(mount) = cgroup2_mount() else { return vec![PathBuf::from("/")] };
     match config::load(globals.config.as_deref(), Overrides::default()) {
-        Ok(config) => config.capture.rules.iter().map(|rule| rule.cgroup.directory(&mount)).collect(),
+        Ok(config) => {
+            let inbound = config.capture.inbound.iter().map(|server| server.clients.directory(&mount));
+            config.capture.rules.iter().map(|rule| rule.cgroup.directory(&mount)).chain(inbound).collect()
+        }
         Err(_) => vec![mount],
     }
 }
@@ -169,9 +172,20 @@ pub(super) fn as_json(rows: &[Row]) -> serde_json::Value {
     serde_json::json!({ "name": "attached programs", "outcome": "ok", "found": rows.len(), "fix": "", "consequence": "", "rows": rows })
 }
 
-/// As the kernel has their names.
-const PROGRAMS: [&str; 8] =
-    ["connect4", "connect6", "getpeername4", "getpeername6", "bind4", "bind6", "hand_over", "create"];
+/// As the kernel has their names: at most 15 characters.
+const PROGRAMS: [&str; 11] = [
+    "connect4",
+    "connect6",
+    "getpeername4",
+    "getpeername6",
+    "bind4",
+    "bind6",
+    "hand_over",
+    "create_socket",
+    "announce_namesp",
+    "show_client",
+    "steer",
+];
 
 #[cfg(test)]
 mod tests {
