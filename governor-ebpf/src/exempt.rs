@@ -1,7 +1,7 @@
 //! What is never captured, and what nobody else may have: the agent's own sockets and ports.
 
 use crate::maps;
-use crate::{emit, process};
+use crate::{emit, process, redirect};
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::{bpf_get_netns_cookie, bpf_ktime_get_ns};
 use aya_ebpf::programs::SockAddrContext;
@@ -23,8 +23,17 @@ pub fn is_marked(ctx: &SockAddrContext) -> bool {
 /// process could wait for the agent to stop and collect passwords on its port.
 #[inline(always)]
 pub fn bind(ctx: &SockAddrContext) -> i32 {
-    // SAFETY: a field of the context, which outlives the program.
-    let port = u16::from_be(unsafe { read_volatile(addr_of!((*ctx.sock_addr).user_port)) } as u16);
+    // SAFETY: fields of the context, which outlives the program.
+    let (kind, port) = unsafe {
+        (
+            read_volatile(addr_of!((*ctx.sock_addr).type_)),
+            read_volatile(addr_of!((*ctx.sock_addr).user_port)),
+        )
+    };
+    if kind != redirect::SOCK_STREAM {
+        return 1;
+    }
+    let port = u16::from_be(port as u16);
     // SAFETY: the context is that of a socket address program, as the helper asks.
     let netns_cookie = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
     let key = GuardedPort { netns_cookie, port: port.into(), reserved: 0 };

@@ -32,7 +32,7 @@ const PROCEED: i32 = 1;
 /// The hook's answer: EPERM.
 const REFUSE: i32 = 0;
 
-const SOCK_STREAM: u32 = 1;
+pub const SOCK_STREAM: u32 = 1;
 const TCP_LISTEN: u32 = 10;
 /// Listeners looked at before a connection counts as without agent.
 const LISTENER_TRIES_COUNT: u32 = 4;

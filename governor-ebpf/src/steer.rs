@@ -85,7 +85,8 @@ pub fn steer(ctx: &SkLookupContext) -> u32 {
         return without_agent(rule, &tuple, now_ns, original, EventCause::InboundHeartbeatStale);
     }
     let listener = ListenerKey { netns_cookie, family, slot: 0 };
-    if maps::INBOUND_LISTENERS.redirect_sk_lookup(ctx, listener, 0).is_err() {
+    // A program that ran before may have chosen: the agent before this one in an upgrade, or somebody else's.
+    if maps::INBOUND_LISTENERS.redirect_sk_lookup(ctx, listener, REPLACE).is_err() {
         return without_agent(rule, &tuple, now_ns, original, EventCause::InboundListenerGone);
     }
     emit::count(Counter::InboundSteered);
@@ -122,3 +123,6 @@ fn without_agent(
     let _absent = maps::PENDING.remove(tuple);
     PASS
 }
+
+/// `BPF_SK_LOOKUP_F_REPLACE`.
+const REPLACE: u64 = 1;

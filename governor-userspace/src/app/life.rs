@@ -97,28 +97,34 @@ impl LifeKeeper {
 
     /// Puts back what was lost of hooks and pins, and writes down what that meant. With every beat.
     pub fn tend(&self) {
-        let Some(result) = self.kernel.lock().as_mut().map(Kernel::tend) else { return };
+        let Some((mended, error)) = self.kernel.lock().as_mut().map(Kernel::tend) else { return };
         let now = Moment::now();
-        let trouble = match &result {
-            Ok(mended) if mended.cgroups_gone.is_empty() => None,
-            Ok(mended) => Some(format!(
+        let trouble = match &error {
+            None if mended.cgroups_gone.is_empty() => None,
+            None => Some(format!(
                 "captured cgroups are gone: {}; they are captured again when they are there again",
                 names(&mended.cgroups_gone).join(", ")
             )),
-            Err(error) => {
+            Some(error) => {
                 Some(format!("{error}; connections may go direct, now or after a kill, until that is mended"))
             }
         };
         self.metrics.kernel_whole(trouble.is_none());
-        // The programs were on when this was looked at last.
-        let before = self.last.lock().tended_ns.replace(now.monotonic_ns);
+        // The programs were on when all of them were seen last.
+        let before = {
+            let mut last = self.last.lock();
+            let before = last.tended_ns;
+            if error.is_none() {
+                last.tended_ns = Some(now.monotonic_ns);
+            }
+            before
+        };
         // Said once, not with every beat.
         if std::mem::replace(&mut *self.trouble.lock(), trouble.clone()) != trouble
             && let Some(trouble) = trouble
         {
             tracing::error!("hooks or pins were lost: {trouble}");
         }
-        let Ok(mended) = result else { return };
         if mended.pinned_again > 0 {
             tracing::error!(
                 pins = mended.pinned_again,

@@ -165,7 +165,8 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         shared.metrics.clone(),
     )
     .watch()?;
-    let unix = unix_sockets::UnixSockets::start(&config, &options.state_dir, &doors, &shared)?;
+    let unix =
+        unix_sockets::UnixSockets::start(&config, &options.state_dir, &doors, &shared, options.take_over)?;
     let mut serving = Some(opened.serve(&handle));
     let generation = kernel.lock().as_ref().and_then(|kernel| kernel.generation().map(Path::to_path_buf));
     let mut porter =
@@ -200,11 +201,13 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     drop(porter);
     handle.drain();
     tracing::info!(reason, sessions = workers.active(), "draining");
-    drop(open_connections);
     if upgraded {
+        // The new agent waits for the paths.
         open_doors.extend(unix.hand_over());
+        drop(open_connections);
         linger(&workers, &shared, &kernel, config.limits.upgrade_timeout, &mut signals).await;
     } else {
+        drop(open_connections);
         signals::tell_stopping();
         // New connections are no longer redirected; those that already were are still accepted.
         life.end(Ending::Stopped { reason: reason.into() });
@@ -269,7 +272,12 @@ async fn take_over(
         }
         shared.metrics.predecessor(false);
     };
-    tokio::task::spawn_blocking(move || predecessor.attached(ledger, &cancels, gone)).await??;
+    let attached = move || {
+        // Threads that this one starts, and the pool's own, have no more rights than the others.
+        privileges::settle();
+        predecessor.attached(ledger, &cancels, gone)
+    };
+    tokio::task::spawn_blocking(attached).await??;
     Ok(())
 }
 
@@ -288,7 +296,8 @@ async fn linger(
             // What our hooks sent here just before they went off is still on its way.
             let on_its_way =
                 kernel.lock().as_ref().and_then(|kernel| kernel.pending_count().ok()).unwrap_or(0);
-            let busy = workers.active() > 0 || on_its_way > 0 || shared.metrics.predecessor_lives();
+            let waits = on_its_way > 0 && started.elapsed() < HANDSHAKE_MAX;
+            let busy = workers.active() > 0 || waits || shared.metrics.predecessor_lives();
             if !busy && started.elapsed() >= ON_ITS_WAY_MAX {
                 return;
             }
@@ -341,6 +350,9 @@ fn cores() -> usize {
 
 /// A connection is never so long between its hook and its listener.
 const ON_ITS_WAY_MAX: Duration = Duration::from_secs(1);
+/// A connection that our hooks sent here and that has not arrived by then will not. Notes of connections to other hosts
+/// stay for as long as these.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// After the deadline, so long for the last errors to reach the clients.
 const DRAIN_FORCED: Duration = Duration::from_secs(3);

@@ -144,10 +144,28 @@ impl OpenConnections {
             }
         }
         let holders = holders(&found.iter().map(|connection| connection.inode).collect());
+        // What is gone meanwhile had no holder to be found: governor's own connections may be short.
+        let still: HashSet<u64> = self
+            .scopes
+            .iter()
+            .flat_map(|scope| scope.ports.iter())
+            .collect::<HashSet<_>>()
+            .into_iter()
+            .filter_map(|port| diag.connections(*port).ok())
+            .flatten()
+            .map(|connection| connection.cookie)
+            .collect();
+        found.retain(|connection| still.contains(&connection.cookie));
+        let groups: Vec<HashSet<u64>> = self.scopes.iter().map(Scope::groups).collect();
         let mut left = 0;
         for connection in &found {
             let holders = holders.get(&connection.inode).map_or(&[][..], Vec::as_slice);
-            let rules = self.scopes.iter().filter(|scope| scope.covers(connection, holders));
+            let rules = self
+                .scopes
+                .iter()
+                .zip(&groups)
+                .filter(|(scope, groups)| scope.covers(connection, holders, groups))
+                .map(|(scope, _)| scope);
             let Some(ends) = rules.clone().map(|scope| scope.ends).reduce(|one, other| one || other) else {
                 continue;
             };
@@ -236,10 +254,15 @@ impl Drop for Watch {
 }
 
 impl Scope {
-    fn covers(&self, connection: &Connection, holders: &[Holder]) -> bool {
+    /// Once for each look. Everything is in the root, so nothing has to be known of it.
+    fn groups(&self) -> HashSet<u64> {
+        if self.name == "/" { HashSet::new() } else { groups_below(&self.cgroup) }
+    }
+
+    fn covers(&self, connection: &Connection, holders: &[Holder], groups: &HashSet<u64>) -> bool {
         self.ports.contains(&connection.remote.port())
             && (self.name == "/"
-                || connection.cgroup_id.is_some_and(|id| contains(&self.cgroup, id))
+                || connection.cgroup_id.is_some_and(|id| groups.contains(&id))
                 || holders.iter().any(|holder| self.is_of(holder)))
     }
 
@@ -253,13 +276,12 @@ impl Scope {
     }
 }
 
-/// Whether the cgroup with this id is the directory or below it. A cgroup's id is its inode number.
-fn contains(directory: &Path, id: u64) -> bool {
+/// The ids of the directory's cgroup and of those below it. A cgroup's id is its inode number.
+fn groups_below(directory: &Path) -> HashSet<u64> {
+    let mut found = HashSet::new();
     let mut waiting = vec![directory.to_owned()];
     while let Some(directory) = waiting.pop() {
-        if directory.metadata().is_ok_and(|metadata| metadata.ino() == id) {
-            return true;
-        }
+        found.extend(directory.metadata().ok().map(|metadata| metadata.ino()));
         let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
         waiting.extend(
             entries
@@ -267,7 +289,7 @@ fn contains(directory: &Path, id: u64) -> bool {
                 .map(|entry| entry.path()),
         );
     }
-    false
+    found
 }
 
 fn endpoint(address: SocketAddr, namespace: Option<NetworkNamespace>) -> Endpoint {

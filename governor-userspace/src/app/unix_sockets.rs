@@ -26,6 +26,7 @@ impl UnixSockets {
         state_dir: &Path,
         doors: &Doors,
         shared: &Arc<Shared>,
+        taken_over: bool,
     ) -> anyhow::Result<Self> {
         let sockets = &config.capture.unix;
         if sockets.is_empty() {
@@ -44,7 +45,9 @@ impl UnixSockets {
         };
         let mut teller =
             Teller { ledger: shared.ledger.clone(), metrics: shared.metrics.clone(), taken: BTreeSet::new() };
-        let keeper = Keeper::start(captures.collect(), state_dir, open, move |event| teller.tell(event))
+        // After a take-over there is nobody to go back to.
+        let tell = move |event| teller.tell(event);
+        let keeper = Keeper::start(captures.collect(), state_dir, taken_over, open, tell)
             .context("a unix socket cannot be taken over (capture.unix)")?;
         let (ledger, metrics) = (shared.ledger.clone(), shared.metrics.clone());
         let direct =

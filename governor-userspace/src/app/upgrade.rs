@@ -99,15 +99,20 @@ impl Estate<'_> {
         self.data.take_back();
         self.approvals.stand_beside(false);
         let deadline = Instant::now() + TAKE_BACK_MAX;
+        let mut told = false;
         if self.ledger.is_handed_over() {
             loop {
                 let ledger = self.ledger.clone();
                 match tokio::task::spawn_blocking(move || ledger.take_back(clock::now())).await? {
                     Ok(()) => break,
-                    Err(LedgerError::InUse { .. }) if Instant::now() < deadline => {
+                    Err(error) => {
+                        // Ending would end every session. Until the other agent lets go, statements wait or fail.
+                        let is_in_use = matches!(error, LedgerError::InUse { .. });
+                        if (!is_in_use || Instant::now() >= deadline) && !std::mem::replace(&mut told, true) {
+                            tracing::error!(%error, "the audit chain cannot be taken back yet: is the new agent hung?");
+                        }
                         tokio::time::sleep(TAKE_BACK_RETRY).await;
                     }
-                    Err(error) => return Err(error).context("the audit chain cannot be taken back"),
                 }
             }
         }
@@ -121,8 +126,12 @@ impl Estate<'_> {
                     }
                     return Ok(opened.serve(&self.handle));
                 }
-                Err(_) if Instant::now() < deadline => tokio::time::sleep(TAKE_BACK_RETRY).await,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if Instant::now() >= deadline && !std::mem::replace(&mut told, true) {
+                        tracing::error!(%error, "the control socket cannot be taken back yet: is the new agent hung?");
+                    }
+                    tokio::time::sleep(TAKE_BACK_RETRY).await;
+                }
             }
         }
     }

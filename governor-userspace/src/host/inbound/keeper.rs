@@ -64,9 +64,13 @@ impl ServerKeeper {
         while !stop.load(Ordering::Relaxed) {
             match asked.recv_timeout(TICK) {
                 Ok(done) => {
+                    // One look answers all who wait.
+                    let waiting: Vec<_> = std::iter::once(done).chain(asked.try_iter()).collect();
                     self.look_again();
-                    // Whoever asked may have left.
-                    let _ = done.send(());
+                    for done in waiting {
+                        // Whoever asked may have left.
+                        let _ = done.send(());
+                    }
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => self.tick(),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
@@ -133,9 +137,9 @@ impl ServerKeeper {
         let mut slot = self.kernel.lock();
         let Some(kernel) = slot.as_mut() else { return };
         let attached = (|| -> Result<bool, KernelError> {
-            if self.ports.add(PortRule { port: holder.port, tls: server.tls }) {
-                kernel.capture_port(InboundRule { port: holder.port, fail_open: server.fail_open })?;
-            }
+            // Each time, and first: one that failed is tried again.
+            kernel.capture_port(InboundRule { port: holder.port, fail_open: server.fail_open })?;
+            self.ports.add(PortRule { port: holder.port, tls: server.tls });
             kernel.show_clients_to(&cgroup)
         })();
         match attached {

@@ -177,6 +177,7 @@ impl Kernel {
 
     /// Takes the hooks off that send connections to governor. Those that it has already stay known and counted.
     pub fn stop_redirecting(&mut self) {
+        self.steers = false;
         let (mut redirecting, others): (Vec<HeldLink>, Vec<HeldLink>) =
             self.links.drain(..).partition(|held: &HeldLink| held.redirects() > 0);
         self.links = others;

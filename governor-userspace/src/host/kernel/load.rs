@@ -466,7 +466,7 @@ fn is_exists(error: &MapError) -> bool {
 }
 
 /// An entry that is gone already is as good as removed.
-fn removed(result: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn removed(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(failed)) if failed.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),

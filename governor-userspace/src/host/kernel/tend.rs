@@ -7,7 +7,7 @@
 use super::KernelError;
 use super::attach::{CONNECT_HOOKS, HeldFd, HeldLink, attach_one, hold};
 use super::cgroup::Cgroup;
-use super::load::{HAND_OVER, Kernel, STEER, rule_value};
+use super::load::{HAND_OVER, Kernel, STEER, removed, rule_value};
 use super::maps::broken;
 use governor_common::capture::RuleKey;
 use std::path::PathBuf;
@@ -24,14 +24,15 @@ pub struct Mended {
 }
 
 impl Kernel {
-    /// Mends what was lost. Call it with every heartbeat. Without pins there is nothing to look at.
-    pub fn tend(&mut self) -> Result<Mended, KernelError> {
+    /// Mends what was lost. Call it with every heartbeat. Without pins there is nothing to look at. What could not be
+    /// mended is tried again with the next call; the error says why, beside what was mended all the same.
+    pub fn tend(&mut self) -> (Mended, Option<KernelError>) {
         let mut mended = Mended::default();
         if self.pins.is_none() || self.yielded {
-            return Ok(mended);
+            return (mended, None);
         }
-        let mut lost: Vec<(&'static str, PathBuf)> = self.waiting.clone();
-        let mut steer_lost = false;
+        let mut lost: Vec<(&'static str, PathBuf)> = std::mem::take(&mut self.waiting);
+        let mut servers_lost: Vec<PathBuf> = Vec::new();
         let mut kept = Vec::with_capacity(self.links.len());
         for held in self.links.drain(..) {
             if held.is_on() {
@@ -43,21 +44,28 @@ impl Kernel {
                 // Its name is needed again.
                 let _ = pinned.unpin();
             }
-            if program == STEER {
-                steer_lost = true;
-            } else if !of_server {
+            if of_server {
+                servers_lost.push(place);
+            } else if program != STEER {
                 lost.push((program, place));
             }
         }
+        // A server that sees its clients half would decide by governor's address: with none of its hooks, a connection to
+        // it is not used, and whoever looks for servers puts them all on again.
+        let (broken_servers, kept): (Vec<_>, Vec<_>) =
+            kept.into_iter().partition(|held| held.of_server && servers_lost.contains(&held.place));
+        broken_servers.into_iter().for_each(HeldLink::release);
         self.links = kept;
-        if steer_lost {
-            mended.attached_again.push(PathBuf::from("/proc/self/ns/net"));
-            self.attach_steer()?;
+        let mut first_error = None;
+        // Asked anew each time: an attempt that failed is made again.
+        if self.steers && !self.links.iter().any(|held| held.program == STEER) {
+            match self.attach_steer() {
+                Ok(()) => mended.attached_again.push(PathBuf::from("/proc/self/ns/net")),
+                Err(error) => first_error = Some(error),
+            }
         }
-        self.waiting.clear();
         // The hooks that carry an identity before those that redirect.
         lost.sort_by_key(|(program, _)| (program.starts_with("connect"), *program != HAND_OVER));
-        let mut first_error = None;
         for (program, path) in lost {
             if !path.is_dir() {
                 if !mended.cgroups_gone.contains(&path) {
@@ -80,9 +88,14 @@ impl Kernel {
                 HeldFd::Pinned(pinned) => Some(pinned),
                 HeldFd::Open(_) => None,
             });
-            mended.pinned_again = pins.pin_again(links)?;
+            match pins.pin_again(links) {
+                Ok(count) => mended.pinned_again = count,
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            }
         }
-        first_error.map_or(Ok(mended), Err)
+        (mended, first_error)
     }
 
     fn attach_again(&mut self, program: &'static str, path: &std::path::Path) -> Result<(), KernelError> {
@@ -100,7 +113,13 @@ impl Kernel {
             self.attachments.write(cgroup.id, attach_type)?;
         }
         if let Some(known) = self.rule_cgroups.iter_mut().find(|known| known.path == path) {
-            *known = cgroup;
+            let gone = std::mem::replace(known, cgroup).id;
+            if gone != known.id {
+                // Its id never comes back: rules of cgroups that are gone would fill the map.
+                for rule in self.rules.iter().filter(|rule| is_same(&rule.cgroup, path)) {
+                    removed(self.rule_map.remove(&RuleKey::new(gone, rule.port))).map_err(broken("RULES"))?;
+                }
+            }
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ use crate::host::telemetry::{CancelResult, Direction, RefusedReason};
 use bytes::Bytes;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -44,8 +45,9 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     let Arrival { who, client, counted, tls, route } = match Arrival::of(&socket, &door, shared) {
         Ok(arrival) => arrival,
         Err(reason) => {
-            // One without an origin is not the kernel's to count.
-            if door.is_counted() && reason == RefusedReason::NoIdentity {
+            // Behind whatever door: one with a flow is what the kernel counts, and in doubt one of this door.
+            let has_flow = shared.flows.flow(socket.as_fd()).is_ok_and(|flow| flow.is_some());
+            if has_flow || door.is_counted() && reason == RefusedReason::NoIdentity {
                 drop(Account::new(shared.books.clone()).counted(socket, Side::Client));
             }
             return metrics.connection_refused(reason);

@@ -199,11 +199,11 @@ impl Workers {
     }
 
     /// Closes a connection that no worker took, and accounts for it.
-    pub(super) fn refuse(&self, socket: StdSocket, door: &Door) {
+    pub(super) fn refuse(&self, socket: StdSocket) {
         let Ok(socket) = Socket::from_std(socket) else { return };
-        // One without a flow is not the kernel's to count.
+        // Behind whatever door: one with a flow is what the kernel counts.
         let has_flow = self.shared.flows.flow(socket.as_fd()).is_ok_and(|flow| flow.is_some());
-        if door.is_counted() && has_flow {
+        if has_flow {
             drop(Account::new(self.shared.books.clone()).counted(socket, Side::Client));
         }
     }

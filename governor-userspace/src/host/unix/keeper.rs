@@ -73,10 +73,11 @@ impl<D> fmt::Debug for Keeper<D> {
 
 impl<D: Send + 'static> Keeper<D> {
     /// Takes over what is there and keeps it so. `open` begins to accept on a listener. What cannot be taken now is an
-    /// error; a socket that does not exist yet is waited for.
+    /// error, unless `patient`: then it is told, and tried again. A socket that does not exist yet is waited for.
     pub fn start(
         captures: Vec<Capture>,
         state_dir: &Path,
+        patient: bool,
         open: impl FnMut(UnixListener, Arc<Server>) -> io::Result<D> + Send + 'static,
         tell: impl FnMut(Event) + Send + 'static,
     ) -> Result<Self, UnixError> {
@@ -98,6 +99,10 @@ impl<D: Send + 'static> Keeper<D> {
         let patience = Instant::now() + BUSY_FOR;
         while let Err(error) = watch.discover() {
             if !matches!(error, UnixError::Busy { .. }) || Instant::now() >= patience {
+                if patient {
+                    tracing::error!(%error, "a unix socket cannot be taken over; it is tried again");
+                    break;
+                }
                 return Err(error);
             }
             std::thread::sleep(WAIT);

@@ -302,8 +302,11 @@ fn without_an_agent_arriving_connections_are_refused_or_pass_at_once() {
             kernel.show_clients_to(&stage.elsewhere).unwrap();
             let _server = Server::start(&stage.elsewhere, "127.0.0.1");
             ask(&stage.clients, "127.0.0.1", 1).only(&direct, 1);
+            // A machine that was just started has not been up for as long as the timeout of tests.
+            kernel.write_settings(1_000_000_000, false).unwrap();
             kernel.heartbeat().beat_at(1).unwrap();
             ask(&stage.clients, "127.0.0.1", 2).only(if fail_open { &direct } else { REFUSED }, 2);
+            kernel.write_settings(600_000_000_000, false).unwrap();
             kernel.beat().unwrap();
             drop(relay);
             ask(&stage.clients, "127.0.0.1", 3).only(if fail_open { &direct } else { REFUSED }, 3);

@@ -53,6 +53,13 @@ fn here(stage: &Stage) -> Remains {
     Remains::of_host(Some(&stage.parent)).unwrap()
 }
 
+/// What was mended, where nothing failed.
+fn tended(kernel: &mut Kernel) -> Mended {
+    let (mended, error) = kernel.tend();
+    assert!(error.is_none(), "{error:?}");
+    mended
+}
+
 #[test]
 fn an_agent_that_leaves_refuses_or_passes_until_its_remains_are_removed() {
     for fail_open in [false, true] {
@@ -129,13 +136,13 @@ fn pins_that_are_unmounted_are_made_again_so_that_a_kill_still_refuses() {
     let (port, _v4, _v6) = direct_servers();
     let options = pinned(&stage, port, false, &pins);
     let (mut kernel, service) = agent(&options);
-    assert_eq!(kernel.tend().unwrap(), Mended::default());
+    assert_eq!(tended(&mut kernel), Mended::default());
     nix::mount::umount2(&pins.path(), nix::mount::MntFlags::MNT_DETACH).unwrap();
     assert!(!pins.is_mounted());
     client(&stage.clients, "127.0.0.1", port, 1).only(&format!("g|127.0.0.1|{port}"), 1);
-    let mended = kernel.tend().unwrap();
+    let mended = tended(&mut kernel);
     assert!(mended.pinned_again > HOOKS_COUNT && mended.attached_again.is_empty(), "{mended:?}");
-    assert_eq!(kernel.tend().unwrap(), Mended::default());
+    assert_eq!(tended(&mut kernel), Mended::default());
 
     drop((service, kernel));
     client(&stage.clients, "127.0.0.1", port, 2).only(REFUSED, 2);
@@ -156,18 +163,18 @@ fn a_cgroup_that_is_removed_and_made_again_is_captured_again() {
     client(&stage.clients, "127.0.0.1", port, 1).only(&governed, 1);
     assert!(wait_for(|| fs::remove_dir(&stage.clients).is_ok()));
     // The kernel takes its links off a little later.
-    assert!(wait_for(|| kernel.tend().unwrap().cgroups_gone == std::slice::from_ref(&stage.clients)));
+    assert!(wait_for(|| tended(&mut kernel).cgroups_gone == std::slice::from_ref(&stage.clients)));
     assert_eq!(
-        kernel.tend().unwrap().cgroups_gone,
+        tended(&mut kernel).cgroups_gone,
         std::slice::from_ref(&stage.clients),
         "still, and without an error"
     );
 
     fs::create_dir(&stage.clients).unwrap();
     client(&stage.clients, "127.0.0.1", port, 1).only(&format!("d|127.0.0.1|{port}"), 1);
-    assert_eq!(kernel.tend().unwrap().attached_again, std::slice::from_ref(&stage.clients));
+    assert_eq!(tended(&mut kernel).attached_again, std::slice::from_ref(&stage.clients));
     client(&stage.clients, "127.0.0.1", port, 3).only(&governed, 3);
-    assert_eq!(kernel.tend().unwrap(), Mended::default());
+    assert_eq!(tended(&mut kernel), Mended::default());
     kernel.detach().unwrap();
     assert!(here(&stage).is_empty());
 }
@@ -184,7 +191,7 @@ fn a_program_that_somebody_takes_off_is_put_back() {
     sys::link_detach(link.as_fd()).unwrap();
     drop(link);
     client(&stage.clients, "127.0.0.1", port, 1).only(&format!("d|127.0.0.1|{port}"), 1);
-    assert_eq!(kernel.tend().unwrap().attached_again, std::slice::from_ref(&stage.clients));
+    assert_eq!(tended(&mut kernel).attached_again, std::slice::from_ref(&stage.clients));
     client(&stage.clients, "127.0.0.1", port, 3).only(&format!("g|127.0.0.1|{port}"), 3);
     kernel.detach().unwrap();
     assert!(here(&stage).is_empty());
