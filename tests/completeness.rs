@@ -193,23 +193,36 @@ fn a_connection_that_is_taken_past_governor_is_found_out() {
     let site = Site::start().unwrap();
     site.psql(Class::Service, "SELECT 1").unwrap().ok().unwrap();
     let pid = site.governor.pid().unwrap();
-    let listener: TcpListener = stolen(pid, |socket| {
-        let local: SocketAddr = socket.local_addr().ok()?.as_socket()?;
-        let listens = getsockopt(socket, sockopt::AcceptConn).unwrap_or(false);
-        let metrics = site.governor.metrics_address().unwrap();
-        (listens && local.is_ipv4() && local.to_string() != metrics).then_some(())
-    })
-    .into();
+    let metrics = site.governor.metrics_address().unwrap();
+    let mut known: Vec<SocketAddr> = Vec::new();
+    // As many as governor has by default.
+    let listeners: Vec<TcpListener> = (0..4)
+        .map(|_| {
+            let listener: TcpListener = stolen(pid, |socket| {
+                let local: SocketAddr = socket.local_addr().ok()?.as_socket()?;
+                let listens = getsockopt(socket, sockopt::AcceptConn).unwrap_or(false);
+                let is_new = local.is_ipv4() && local.to_string() != metrics && !known.contains(&local);
+                (listens && is_new).then_some(())
+            })
+            .into();
+            known.push(listener.local_addr().unwrap());
+            listener
+        })
+        .collect();
     // governor sleeps while somebody else who has its socket takes a connection in its place.
     process::send_signal(pid, libc::SIGSTOP).unwrap();
     let mut client = site.socket(Class::Service).unwrap();
-    listener.set_nonblocking(false).unwrap();
-    let (mut taken, _) = listener.accept().unwrap();
+    // They are not blocking, as governor's are.
+    let mut taken = wait::until("a connection at one of the listeners", wait::PATIENCE, || {
+        Ok(listeners.iter().find_map(|listener| listener.accept().ok()).map(|(taken, _)| taken))
+    })
+    .unwrap();
+    taken.set_nonblocking(false).unwrap();
     client.stream.write_all(b"past governor").unwrap();
     taken.read_exact(&mut [0; 13]).unwrap();
     taken.write_all(b"pong").unwrap();
     client.stream.read_exact(&mut [0; 4]).unwrap();
-    drop((taken, listener, client));
+    drop((taken, listeners, client));
     process::send_signal(pid, libc::SIGCONT).unwrap();
 
     let record = site.governor.wait_for_record("completeness_mismatch", |_| true).unwrap();
