@@ -62,8 +62,9 @@ impl Kernel {
         }
         self.was_attached = true;
         let attached = self.attach_all().and_then(|()| match &mut self.pins {
-            Some(pins) => pins.remove_previous(self.beside.as_deref()),
-            None => Ok(None),
+            // Beside another agent there may be more of them, with sessions that are ending: each removes its own.
+            Some(pins) if self.beside.is_none() => pins.remove_previous(),
+            _ => Ok(None),
         });
         match attached {
             Ok(previous) => {
@@ -105,17 +106,16 @@ impl Kernel {
 
     /// The agent that this one took over from is gone: so is what its kernel programs were still there for.
     pub fn forget_predecessor(&mut self) -> Result<(), KernelError> {
-        self.beside = None;
-        match &mut self.pins {
-            Some(pins) if self.was_attached => pins.remove_previous(None).map(drop),
+        let before = self.beside.take();
+        match &self.pins {
+            Some(pins) if self.was_attached => pins.remove_before(before.as_deref()),
             _ => Ok(()),
         }
     }
 
     /// Removes pins of agents that came and went while this one was there.
     pub fn remove_strangers(&mut self) -> Result<(), KernelError> {
-        let beside = self.beside.clone();
-        self.pins.as_mut().map_or(Ok(()), |pins| pins.remove_previous(beside.as_deref()).map(drop))
+        self.pins.as_ref().map_or(Ok(()), PinDirectory::remove_after)
     }
 
     /// Where this load's pins are.

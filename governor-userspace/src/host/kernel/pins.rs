@@ -138,15 +138,41 @@ impl PinDirectory {
         &self.generation
     }
 
-    /// Removes every other generation but `kept`, and says what the newest of them saw.
-    pub fn remove_previous(&mut self, kept: Option<&Path>) -> Result<Option<Previous>, KernelError> {
+    /// Removes every other generation, and says what the newest of them saw.
+    pub fn remove_previous(&self) -> Result<Option<Previous>, KernelError> {
         let mut generations = generations(&self.root)?;
-        generations.retain(|(_, path)| *path != self.generation && Some(path.as_path()) != kept);
+        generations.retain(|(_, path)| *path != self.generation);
         let previous = generations.last().and_then(|(_, path)| read_previous(path));
         for (_, path) in &generations {
             remove_generation(path)?;
         }
         Ok(previous)
+    }
+
+    /// Removes generations of agents before this one that are gone, and `gone`. An agent that has taken over from this
+    /// one meanwhile keeps its own.
+    pub fn remove_before(&self, gone: Option<&Path>) -> Result<(), KernelError> {
+        for (at, path) in generations(&self.root)? {
+            let is_gone = gone == Some(path.as_path()) || !lives(&path);
+            if at < self.started() && is_gone {
+                remove_generation(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes generations of agents that came after this one and did not take over.
+    pub fn remove_after(&self) -> Result<(), KernelError> {
+        for (at, path) in generations(&self.root)? {
+            if at > self.started() {
+                remove_generation(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn started(&self) -> u64 {
+        self.generation.file_name().and_then(|name| name.to_str()).and_then(started_ns).unwrap_or(0)
     }
 
     /// Removes this generation, and the bpffs if it is one that we mounted and nothing else is in it.
@@ -187,6 +213,12 @@ pub(super) fn generations(root: &Path) -> Result<Vec<(u64, PathBuf)>, KernelErro
     }
     found.sort();
     Ok(found)
+}
+
+/// Whether the process whose generation this is may still be there.
+fn lives(generation: &Path) -> bool {
+    let pid = generation.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('_'));
+    pid.is_some_and(|(pid, _)| Path::new("/proc").join(pid).exists())
 }
 
 /// Where a map of a living agent is pinned; an error where it is not.
