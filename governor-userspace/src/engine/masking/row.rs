@@ -8,8 +8,8 @@
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW>
 
 use super::classify::{classify_column, could_carry};
-use super::detector::ColumnContext;
-use super::json::{JsonPath, mask_inside, mask_json, mask_json_at};
+use super::detector::{ColumnContext, Finding};
+use super::json::{JsonPath, hide, mask_json, mask_json_at};
 use super::masker::Masker;
 use super::pg_type::{TypeClass, XML, characters_max};
 use super::structure::{self, Leaf, xml};
@@ -387,18 +387,31 @@ fn detect(
             xml::mask_xml(masker, value, out)
         }
         (TypeClass::Text, _) => {
-            if let Some(finding) = masker.detectors.detect_in(plan.context, value) {
-                let category = finding.category;
+            let mut found = Vec::new();
+            let is_document = starts_like_json(value);
+            let whole = if is_document {
+                masker.detectors.detect_in(plan.context, value)
+            } else {
+                masker.detectors.search(plan.context, value, &mut found)
+            };
+            if let Some(Finding { category, .. }) = whole {
                 let masked = mask_whole(types, plan, masker, How::partial(category), value, out);
                 return Replaced::Yes(masked, category);
             }
-            if !(starts_like_json(value) && mask_document(masker, value, out) != Document::Not) {
-                out.truncate(from);
-                if mask_inside(masker, value, out) == 0 {
-                    return Replaced::No;
+            let document = if is_document { mask_document(masker, value, out) } else { Document::Not };
+            match document {
+                Document::Masked => {}
+                Document::Unchanged => return Replaced::No,
+                Document::Not => {
+                    out.truncate(from);
+                    if is_document {
+                        masker.detectors.find_in_text(value, &mut found);
+                    }
+                    if found.is_empty() {
+                        return Replaced::No;
+                    }
+                    hide(value, &found, out);
                 }
-            } else if out.get(from..) == Some(value) {
-                return Replaced::No;
             }
             // A marker may be longer than what it hides, and the column may be limited.
             match characters_max(plan.type_oid, plan.type_modifier) {

@@ -23,38 +23,25 @@ pub(super) fn look(value: &[u8]) -> Look {
     let mut words = [Word::default(); WORDS_MAX];
     let (mut count, mut small, mut is_odd) = (0, 0, false);
     let mut word = Word::default();
+    let mut classes = 0;
     for at in 0..=value.len() {
-        let byte = value.get(at).copied().unwrap_or(b' ');
-        if !matches!(byte, b' ' | b'\n' | b'\r' | b',' | b';') {
-            word.digits += usize::from(byte.is_ascii_digit());
-            word.is_odd |= matches!(
-                byte,
-                b'=' | b'{'
-                    | b'}'
-                    | b'<'
-                    | b'>'
-                    | b'@'
-                    | b'"'
-                    | b'_'
-                    | b'$'
-                    | b'?'
-                    | b'!'
-                    | b'['
-                    | b']'
-                    | b'|'
-            );
+        let class = value.get(at).map_or(GAP, |&byte| class_of(byte));
+        if class & GAP == 0 {
+            classes |= class;
+            word.digits += usize::from(class & DIGIT);
             continue;
         }
         word.end = at;
         if word.end > word.start {
             small +=
                 usize::from(at - word.start > 3 && value.get(word.start).is_some_and(u8::is_ascii_lowercase));
-            is_odd |= word.is_odd && word.digits == 0;
+            is_odd |= classes & ODD != 0 && word.digits == 0;
             let slot = words.get_mut(count).filter(|_| small <= SMALL_WORDS_MAX);
             let Some(slot) = slot else { return Look { is_sentence: true, confidence_percent: 0 } };
             *slot = word;
             count += 1;
         }
+        classes = 0;
         word = Word { start: at + 1, ..Word::default() };
     }
     let confidence_percent = if is_odd { 0 } else { judge(value, words.get(..count).unwrap_or(&[])) };
@@ -67,8 +54,11 @@ struct Word {
     start: usize,
     end: usize,
     digits: usize,
-    /// Has a byte that no address has.
-    is_odd: bool,
+}
+
+#[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
+fn class_of(byte: u8) -> u8 {
+    CLASSES[usize::from(byte)]
 }
 
 fn judge(value: &[u8], words: &[Word]) -> u8 {
@@ -278,6 +268,27 @@ const PREFECTURES: &[&str] = &[
     "鹿児島県",
     "沖縄県",
 ];
+#[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
+static CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = match byte as u8 {
+            b'0'..=b'9' => DIGIT,
+            b' ' | b'\n' | b'\r' | b',' | b';' => GAP,
+            b'=' | b'{' | b'}' | b'<' | b'>' | b'@' | b'"' | b'_' | b'$' | b'?' | b'!' | b'[' | b']'
+            | b'|' => ODD,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
+/// A digit's class is 1 so that counting needs no branch.
+const DIGIT: u8 = 1;
+const GAP: u8 = 2;
+/// No address has it outside numbers.
+const ODD: u8 = 4;
 const ADDRESS_BYTES_MAX: usize = 160;
 const WORDS_MAX: usize = 18;
 const SMALL_WORDS_MAX: usize = 4;

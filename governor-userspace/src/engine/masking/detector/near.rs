@@ -1,0 +1,82 @@
+//! Names and addresses in text: looked for only where words that may be parts of them stand side by side.
+//!
+//! A word in small letters ends both, so a text falls into runs between such words; most runs are one word long, the first of
+//! a sentence.
+
+use super::chunks::Chunk;
+use super::{address, names};
+use crate::engine::model::Category;
+use std::ops::Range;
+
+/// What was found so far, and the run that is under way.
+#[derive(Default)]
+pub(super) struct Near {
+    run: Option<Run>,
+    found: Vec<(Range<usize>, Category)>,
+    has_name: bool,
+}
+
+struct Run {
+    range: Range<usize>,
+    pieces: usize,
+    capitals: usize,
+    numbers: usize,
+    /// A title may stand before a name without a blank: `Dr.Smith`.
+    is_dotted: bool,
+}
+
+impl Near {
+    pub(super) fn note(&mut self, text: &[u8], chunk: &Chunk) {
+        let is_plain = chunk.is_plain();
+        if is_plain || chunk.begins_line {
+            self.end_run(text);
+        }
+        if is_plain {
+            return;
+        }
+        let (has_capital, has_number) = (chunk.may_have_capital(), chunk.digits > 0);
+        let run = self.run.get_or_insert_with(|| Run {
+            range: chunk.range.clone(),
+            pieces: 0,
+            capitals: 0,
+            numbers: 0,
+            is_dotted: false,
+        });
+        run.range.end = chunk.range.end;
+        run.pieces += 1;
+        run.capitals += usize::from(has_capital);
+        run.numbers += usize::from(has_number);
+        run.is_dotted |= has_capital && chunk.has_dot();
+    }
+
+    fn end_run(&mut self, text: &[u8]) {
+        let Some(run) = self.run.take() else { return };
+        if run.capitals == 0 || run.pieces < 2 && !run.is_dotted {
+            return;
+        }
+        let from = run.range.start;
+        let part = text.get(run.range).unwrap_or_default();
+        let mut put = |range: Range<usize>, category| {
+            self.found.push((from + range.start..from + range.end, category));
+        };
+        if run.capitals > 1 || run.is_dotted {
+            names::find(part, |range| {
+                self.has_name = true;
+                put(range, Category::PersonName);
+            });
+        }
+        if run.numbers > 0 && run.pieces > 1 {
+            address::find(part, |range| put(range, Category::Address));
+        }
+    }
+
+    /// Appends everything.
+    pub(super) fn finish(mut self, text: &[u8], out: &mut Vec<(Range<usize>, Category)>) {
+        self.end_run(text);
+        // A company that is called after its owner has no name in it.
+        if self.has_name && names::look(text).organisation {
+            self.found.retain(|(_, category)| *category != Category::PersonName);
+        }
+        out.append(&mut self.found);
+    }
+}
