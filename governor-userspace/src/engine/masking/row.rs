@@ -387,25 +387,23 @@ fn detect(
             xml::mask_xml(masker, value, out)
         }
         (TypeClass::Text, _) => {
+            let detectors = &masker.detectors;
             let mut found = Vec::new();
-            let is_document = starts_like_json(value);
-            let whole = if is_document {
-                masker.detectors.detect_in(plan.context, value)
-            } else {
-                masker.detectors.search(plan.context, value, &mut found)
+            // A document is none of the built-in kinds, but operators may have defined one.
+            let document = match starts_like_json(value) {
+                true if detectors.user_defined(plan.context, value).is_some() => Document::Not,
+                true => mask_document(masker, value, out),
+                false => Document::Not,
             };
-            if let Some(Finding { category, .. }) = whole {
-                let masked = mask_whole(types, plan, masker, How::partial(category), value, out);
-                return Replaced::Yes(masked, category);
-            }
-            let document = if is_document { mask_document(masker, value, out) } else { Document::Not };
             match document {
                 Document::Masked => {}
                 Document::Unchanged => return Replaced::No,
                 Document::Not => {
                     out.truncate(from);
-                    if is_document {
-                        masker.detectors.find_in_text(value, &mut found);
+                    if let Some(Finding { category, .. }) = detectors.search(plan.context, value, &mut found)
+                    {
+                        let masked = mask_whole(types, plan, masker, How::partial(category), value, out);
+                        return Replaced::Yes(masked, category);
                     }
                     if found.is_empty() {
                         return Replaced::No;

@@ -1,7 +1,7 @@
 //! Which of many patterns fit: one anchored automaton over all of them, whose states are made as values need them.
 //!
-//! One walk tells all patterns that fit, so nobody asks first whether any does. Most values end it within a few bytes:
-//! it stops where nothing can fit any more.
+//! One walk tells all patterns that fit, and most words end it within a few bytes: it stops where nothing can fit any more. So it is for
+//! beginnings of words, which use few of its states; whole values have tables of their own (`fit.rs`).
 
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
@@ -76,23 +76,6 @@ impl Automaton {
         Some(found | self.matched(cache, state)?)
     }
 
-    /// One bit for each pattern that ends where the value does, which is for the patterns to say (`$`). All bits where the automaton gives up.
-    pub(super) fn whole(&self, value: &[u8]) -> u128 {
-        self.walk_whole(&mut self.walker(), value).unwrap_or(u128::MAX)
-    }
-
-    fn walk_whole(&self, cache: &mut Cache, value: &[u8]) -> Option<u128> {
-        let mut state = self.dfa.start_state(cache, &beginning()).ok()?;
-        for &byte in value {
-            state = self.dfa.next_state(cache, state, byte).ok()?;
-            if state.is_tagged() && state.is_dead() {
-                return Some(0);
-            }
-        }
-        state = self.dfa.next_eoi_state(cache, state).ok()?;
-        self.matched(cache, state)
-    }
-
     fn matched(&self, cache: &Cache, state: LazyStateID) -> Option<u128> {
         if state.is_quit() || state.is_unknown() {
             return None;
@@ -112,15 +95,6 @@ impl Automaton {
 /// At the text's start, or behind what is no part of a word: the same for every pattern.
 pub(super) fn beginning() -> start::Config {
     start::Config::new().anchored(Anchored::Yes).look_behind(Some(b' '))
-}
-
-/// The numbers of the bits that are set.
-pub(super) fn each_bit(mut bits: u128) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let at = bits.trailing_zeros();
-        bits &= bits.wrapping_sub(1);
-        (at < u128::BITS).then_some(at as usize)
-    })
 }
 
 /// As many as there are bits.

@@ -12,28 +12,27 @@ use std::sync::LazyLock;
 /// What of the signs of a credential the pieces of a text have.
 #[derive(Default)]
 pub(super) struct SecretSigns {
-    /// Something as long as a token.
-    has_token: bool,
     has_colon: bool,
     has_hyphen: bool,
 }
 
 impl SecretSigns {
-    pub(super) fn note(&mut self, text: &[u8], chunk: &Chunk) {
+    pub(super) fn note(&mut self, chunk: &Chunk) {
         self.has_colon |= chunk.has_colon();
         self.has_hyphen |= chunk.has_hyphen();
-        if chunk.len() >= TOKEN_BYTES_MIN && !self.has_token {
-            self.has_token = has_token(text.get(chunk.range.clone()).unwrap_or_default());
-        }
     }
 
-    /// A credential may stand in the text: something as long as a token, a maker's sign, or a word for a secret.
+    /// A credential may stand in the text, though none of its pieces is as long as a token: a maker's sign, or a word for a secret.
     pub(super) fn may_hold(&self, text: &[u8]) -> bool {
         let [slack, pem, url] = &*SEARCHES;
-        self.has_token
-            || self.has_hyphen && (slack.find(text).is_some() || pem.find(text).is_some())
+        self.has_hyphen && (slack.find(text).is_some() || pem.find(text).is_some())
             || self.has_colon && (has_secret_word(text) || url.find(text).is_some())
     }
+}
+
+/// The piece has something as long as a token.
+pub(super) fn may_be_token(text: &[u8], chunk: &Chunk) -> bool {
+    chunk.len() >= TOKEN_BYTES_MIN && has_token(text.get(chunk.range.clone()).unwrap_or_default())
 }
 
 /// Bytes of tokens, as many as the shortest has, stand together. Most places are passed over: the search goes on behind the last byte of another

@@ -18,6 +18,7 @@ mod checksum;
 mod chunks;
 mod context;
 mod first_look;
+mod fit;
 mod kind;
 mod names;
 mod national;
@@ -41,9 +42,9 @@ pub(super) use kind::Kind;
 pub(super) use names::{Look as NameLook, look as look_at_name};
 
 use crate::engine::model::Category;
-use automaton::{Automaton, each_bit};
 use chunks::Chunks;
 use context::Best;
+use fit::{Fits, Table, each_bit};
 use near::Near;
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use shapes::{ALONE_PERCENT_MIN, Group, Shape};
@@ -85,19 +86,35 @@ pub struct Detectors {
 #[derive(Clone)]
 struct ShapeSet {
     shapes: Vec<Shape>,
-    automaton: Automaton,
+    automata: Automata,
+}
+
+#[derive(Clone)]
+enum Automata {
+    /// For shapes that mostly differ at their beginnings.
+    Each(Fits),
+    /// For shapes that begin with anything.
+    One(Table),
 }
 
 impl ShapeSet {
     fn new(shapes: &[Shape], wanted: impl Fn(&Shape) -> bool) -> Result<Self, regex::Error> {
         let shapes: Vec<Shape> = shapes.iter().filter(|shape| wanted(shape)).copied().collect();
-        let automaton = Automaton::new(shapes.iter().map(|shape| format!("(?:{})$", shape.pattern)))?;
-        Ok(Self { shapes, automaton })
+        let patterns: Vec<&str> = shapes.iter().map(|shape| shape.pattern).collect();
+        let automata = if shapes.iter().any(|shape| shape.group == Group::Place) {
+            Automata::One(Table::new(&patterns)?)
+        } else {
+            Automata::Each(Fits::new(patterns.into_iter())?)
+        };
+        Ok(Self { shapes, automata })
     }
 
     /// The shapes that the value has and whose check holds.
     fn each(&self, value: &[u8], put: &mut impl FnMut(DetectorId, Category, u8)) {
-        for at in each_bit(self.automaton.whole(value)) {
+        for at in each_bit(match &self.automata {
+            Automata::Each(fits) => fits.whole(value),
+            Automata::One(table) => table.whole(value),
+        }) {
             if let Some(shape) = self.shapes.get(at)
                 && (shape.check)(value)
             {
@@ -193,6 +210,19 @@ impl Detectors {
             self.find_inside(value, &Signs::of(value), out);
         }
         None
+    }
+
+    /// What the whole value is by what the operator defined alone.
+    pub(super) fn user_defined(&self, context: ColumnContext, value: &[u8]) -> Option<Finding> {
+        let value = value.trim_ascii();
+        let mut best = Best::default();
+        if value.len() <= WHOLE_BYTES_MAX {
+            self.user.look(context, value, &mut |detector, category, confidence_percent| {
+                let finding = Finding { detector, category, confidence_percent };
+                best.offer(detector, category, context.weigh(finding));
+            });
+        }
+        best.0.filter(|finding| finding.confidence_percent >= ALONE_PERCENT_MIN)
     }
 
     fn whole(&self, context: ColumnContext, value: &[u8], signs: &Signs) -> Option<Finding> {

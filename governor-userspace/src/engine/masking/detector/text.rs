@@ -8,9 +8,9 @@
 //! Linear: a candidate is bounded in length or can no longer be refused, and the search goes on behind
 //! the place where it began.
 
-use super::automaton::each_bit;
 use super::chunks::{Chunk, Chunks};
-use super::first_look::{SecretSigns, names_passport};
+use super::first_look::{SecretSigns, may_be_token, names_passport};
+use super::fit::each_bit;
 use super::shapes::{Shape, card, email_fits, iban, iban_length, is_ipv4};
 use super::starts::Starts;
 use super::{ShapeSet, Signs, set, single};
@@ -91,10 +91,15 @@ impl TextSearch {
         }
         let mut starts = self.starts.search();
         let mut secrets = SecretSigns::default();
+        let mut has_token = false;
         let may_begin = signs.digits > 0 || names_passport(text);
         for chunk in Chunks::of(text) {
             other(&chunk);
-            secrets.note(text, &chunk);
+            secrets.note(&chunk);
+            // A token has no blanks, so its piece is all that has to be asked about.
+            has_token |= !has_token
+                && may_be_token(text, &chunk)
+                && self.anywhere.is_match(text.get(chunk.range.clone()).unwrap_or_default());
             if may_begin {
                 starts.ask(text, chunk.range.clone(), chunk.is_word());
             }
@@ -103,7 +108,6 @@ impl TextSearch {
             }
         }
         let found = starts.found;
-        drop(starts);
         if found & 1 != 0 && signs.digits >= CARD_DIGITS_MIN {
             self.cards(text, out);
         }
@@ -111,7 +115,7 @@ impl TextSearch {
             self.ibans(text, out);
         }
         // Asking whether any matches is several times cheaper than asking which.
-        if secrets.may_hold(text) && self.anywhere.is_match(text) {
+        if has_token || secrets.may_hold(text) && self.anywhere.is_match(text) {
             for at in &self.anywhere.matches(text) {
                 if let Some(finder) = self.secrets.get(at) {
                     finder.find(text, out);
