@@ -147,14 +147,18 @@ impl Walker<'_> {
     fn string(&mut self, out: &mut Vec<u8>) -> Result<(), JsonStop> {
         let start = self.at + 1;
         let rest = self.text.get(start..).unwrap_or(&[]);
-        let mut escaped = false;
         let mut has_escape = false;
-        let length = rest.iter().position(|&b| {
-            let ends = b == b'"' && !escaped;
-            has_escape |= b == b'\\';
-            escaped = b == b'\\' && !escaped;
-            ends
-        });
+        let mut length = rest.iter().position(|&b| b == b'"' || b == b'\\');
+        if let Some(first) = length.filter(|&at| rest.get(at) == Some(&b'\\')) {
+            has_escape = true;
+            let mut escaped = false;
+            let behind = rest.get(first..).unwrap_or(&[]).iter().position(|&b| {
+                let ends = b == b'"' && !escaped;
+                escaped = b == b'\\' && !escaped;
+                ends
+            });
+            length = behind.map(|more| first + more);
+        }
         let content = start..start + length.ok_or(JsonStop::Truncated)?;
         let is_key = self.levels.last().is_some_and(|level| level.is_object && !level.after_colon);
         let sensitive = !is_key && self.is_sensitive();

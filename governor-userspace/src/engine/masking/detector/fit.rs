@@ -31,8 +31,9 @@ pub(super) struct Fits {
 pub(super) struct Table {
     classes: Box<[u8; 256]>,
     classes_count: usize,
-    /// The state behind each state and class, with [`END`] where a value may end in it. State 0 is dead, state 1 is the first.
-    next: Vec<u16>,
+    /// The state behind each state and class, with [`END`] where a value may end in it. A state is the place where its
+    /// classes begin: the dead one is 0, the first one stands behind it.
+    next: Vec<u32>,
     /// One bit for each pattern that a value fits which ends in the state.
     ends: Vec<u128>,
 }
@@ -126,29 +127,25 @@ impl Table {
             ends.push(fitting(dfa, &mut cache, state)?);
         }
         for to in &mut next {
-            *to |= if ends.get(usize::from(*to)).is_some_and(|patterns| *patterns != 0) { END } else { 0 };
+            let is_end = ends.get(*to as usize).is_some_and(|patterns| *patterns != 0);
+            *to = u32::try_from(*to as usize * classes_count).ok()? | if is_end { END } else { 0 };
         }
         // A state's name holds until its cache is cleared.
         (cache.clear_count() == 0).then_some(Self { classes, classes_count, next, ends })
     }
 
-    /// The state behind this one, with its mark.
-    #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
-    fn next(&self, state: u16, byte: u8) -> u16 {
-        let class = usize::from(self.classes[usize::from(byte)]);
-        self.next.get(usize::from(state & !END) * self.classes_count + class).copied().unwrap_or(0)
-    }
-
     /// One bit for each pattern that fits the whole value.
+    #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
     pub(super) fn whole(&self, value: &[u8]) -> u128 {
-        let mut state = 1;
+        let mut state = self.classes_count as u32;
         for &byte in value {
-            state = self.next(state, byte);
+            let class = u32::from(self.classes[usize::from(byte)]);
+            state = self.next.get(((state & !END) + class) as usize).copied().unwrap_or(0);
             if state == 0 {
                 return 0;
             }
         }
-        self.ends.get(usize::from(state & !END)).copied().unwrap_or(0)
+        self.ends.get((state & !END) as usize / self.classes_count.max(1)).copied().unwrap_or(0)
     }
 
     /// Sets the pattern's bit for lengths and bytes that some value has that fits.
@@ -156,13 +153,13 @@ impl Table {
     fn describe(&self, bit: u128, by_length: &mut [u128], rows: &mut [[u128; PLACES_COUNT]]) {
         // Classes that may stand at each place.
         let mut classes_at = [[false; 256]; PLACES_COUNT];
-        for state in 1..self.ends.len() {
-            for (to, may) in self.ways(state).iter().zip(&mut classes_at[LAST]) {
+        for ways in self.next.chunks_exact(self.classes_count.max(1)) {
+            for (to, may) in ways.iter().zip(&mut classes_at[LAST]) {
                 *may |= to & END != 0;
             }
         }
         // States that are reached with so many bytes.
-        let mut here = vec![1_u16];
+        let mut here = vec![self.classes_count as u32];
         for (length, patterns) in by_length.iter_mut().enumerate() {
             if length == LENGTHS_COUNT - 1 {
                 here = self.all_behind(here);
@@ -172,7 +169,7 @@ impl Table {
             }
             if let Some(may) = classes_at.get_mut(length).filter(|_| length < LAST) {
                 for &state in &here {
-                    for (to, may) in self.ways(usize::from(state & !END)).iter().zip(may.iter_mut()) {
+                    for (to, may) in self.ways(state).iter().zip(may.iter_mut()) {
                         *may |= *to != 0;
                     }
                 }
@@ -186,27 +183,22 @@ impl Table {
         }
     }
 
-    fn ways(&self, state: usize) -> &[u16] {
-        self.next.get(state * self.classes_count..(state + 1) * self.classes_count).unwrap_or_default()
+    fn ways(&self, state: u32) -> &[u32] {
+        let from = (state & !END) as usize;
+        self.next.get(from..from + self.classes_count).unwrap_or_default()
     }
 
     /// The states that are one byte behind these.
-    fn behind(&self, here: &[u16]) -> Vec<u16> {
-        let mut seen = vec![false; self.ends.len()];
-        let mut behind = vec![];
-        for &state in here {
-            for &to in self.ways(usize::from(state & !END)).iter().filter(|&&to| to != 0) {
-                if let Some(seen) = seen.get_mut(usize::from(to & !END)).filter(|seen| !**seen) {
-                    *seen = true;
-                    behind.push(to);
-                }
-            }
-        }
+    fn behind(&self, here: &[u32]) -> Vec<u32> {
+        let mut behind: Vec<u32> =
+            here.iter().flat_map(|&state| self.ways(state)).copied().filter(|&to| to != 0).collect();
+        behind.sort_unstable();
+        behind.dedup();
         behind
     }
 
     /// These, and all behind them.
-    fn all_behind(&self, mut all: Vec<u16>) -> Vec<u16> {
+    fn all_behind(&self, mut all: Vec<u32>) -> Vec<u32> {
         for _ in 0..self.ends.len() {
             let count = all.len();
             let more = self.behind(&all);
@@ -222,12 +214,12 @@ impl Table {
 }
 
 struct Numbered {
-    numbers: FxHashMap<LazyStateID, u16>,
+    numbers: FxHashMap<LazyStateID, u32>,
     order: Vec<LazyStateID>,
 }
 
 impl Numbered {
-    fn number(&mut self, state: LazyStateID) -> Option<u16> {
+    fn number(&mut self, state: LazyStateID) -> Option<u32> {
         if state.is_dead() {
             return Some(0);
         }
@@ -235,7 +227,7 @@ impl Numbered {
             return Some(number);
         }
         self.order.push(state);
-        let number = u16::try_from(self.order.len()).ok().filter(|&number| number < STATES_MAX)?;
+        let number = u32::try_from(self.order.len()).ok().filter(|&number| number < STATES_MAX)?;
         self.numbers.insert(state, number);
         Some(number)
     }
@@ -264,8 +256,8 @@ const LENGTHS_COUNT: usize = 100;
 /// Places that are looked at: the first ones and, behind them, the last.
 const PLACES_COUNT: usize = 7;
 const LAST: usize = PLACES_COUNT - 1;
-/// In the number of a state: a value may end in it.
-const END: u16 = 1 << 15;
-/// States of one automaton, below [`END`].
-const STATES_MAX: u16 = 8192;
+/// In a state: a value may end in it.
+const END: u32 = 1 << 31;
+/// States of one automaton; with 256 classes each their places stay below [`END`].
+const STATES_MAX: u32 = 8192;
 const BUILD_BYTES_MAX: usize = 16 * 1024 * 1024;

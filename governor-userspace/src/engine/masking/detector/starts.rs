@@ -118,7 +118,7 @@ fn class_of(byte: u8) -> u8 {
     CLASSES[usize::from(byte)]
 }
 
-/// Letters in either case, all digits, and what is part of words; then what is not.
+/// Letters (numbers begin with capitals, words for them with either), all digits, and what is part of words; then what is not.
 static CLASSES: [u8; 256] = {
     let mut classes = [OTHER; 256];
     let mut byte = 0_u8;
@@ -127,12 +127,12 @@ static CLASSES: [u8; 256] = {
         {
             classes[byte as usize] = match byte {
                 b'a'..=b'z' => byte - b'a',
-                b'A'..=b'Z' => byte - b'A',
-                b'0'..=b'9' => 26,
+                b'A'..=b'Z' => byte - b'A' + 26,
+                b'0'..=b'9' => 52,
                 b'_' => WORD_LAST,
-                b'+' | b'(' => 28,
-                b' ' => 29,
-                128.. => 30,
+                b'+' | b'(' => 54,
+                b' ' => 55,
+                128.. => 56,
                 _ => OTHER,
             };
         }
@@ -144,8 +144,8 @@ static CLASSES: [u8; 256] = {
     classes
 };
 
-const CLASS_BITS: usize = 5;
+const CLASS_BITS: usize = 6;
 const HEADS_COUNT: usize = 1 << (3 * CLASS_BITS);
 /// The last class of what is part of a word.
-const WORD_LAST: u8 = 27;
-const OTHER: u8 = 31;
+const WORD_LAST: u8 = 53;
+const OTHER: u8 = 63;

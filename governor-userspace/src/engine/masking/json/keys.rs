@@ -7,7 +7,7 @@ use crate::engine::masking::detector::ColumnContext;
 use crate::engine::masking::pg_type::TEXT;
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 
 /// What a key says of the value behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +17,24 @@ pub(super) struct KeyMeaning {
 }
 
 /// A name of at most sixteen bytes as a number, so that names are compared and looked up in one step.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Short(u64, u64);
+
+#[derive(Clone, PartialEq, Eq)]
+struct ShortNames {
+    parent: Short,
+    key: Short,
+    lengths: usize,
+}
+
+impl Hash for ShortNames {
+    /// One number: a hash of five would take as long as what it is for.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (Short(a, b), Short(c, d)) = (self.parent, self.key);
+        let mixed = a ^ b.rotate_left(13) ^ c.rotate_left(29) ^ d.rotate_left(47);
+        state.write_u64(mixed ^ (self.lengths as u64).rotate_left(56));
+    }
+}
 
 /// The meaning of a key below another key, both without escapes.
 pub(super) fn meaning(parent: &[u8], key: &[u8]) -> KeyMeaning {
@@ -26,8 +42,9 @@ pub(super) fn meaning(parent: &[u8], key: &[u8]) -> KeyMeaning {
     let cut = |name: &'_ [u8]| name.len().min(NAME_BYTES_MAX);
     let (parent, key) = (parent.get(..cut(parent)).unwrap_or(&[]), key.get(..cut(key)).unwrap_or(&[]));
     match (Short::of(parent), Short::of(key)) {
-        (Some(a), Some(b)) => {
-            let names = (a, b, parent.len() * (SHORT_BYTES_MAX + 1) + key.len());
+        (Some(parent_number), Some(key_number)) => {
+            let lengths = parent.len() * (SHORT_BYTES_MAX + 1) + key.len();
+            let names = ShortNames { parent: parent_number, key: key_number, lengths };
             SHORT.with_borrow_mut(|known| remembered(known, &names, parent, key))
         }
         _ if parent.len() + key.len() > KEY_BYTES_MAX => judge(parent, key),
@@ -78,7 +95,7 @@ fn judge(parent: &[u8], key: &[u8]) -> KeyMeaning {
 }
 
 thread_local! {
-    static SHORT: RefCell<FxHashMap<(Short, Short, usize), KeyMeaning>> = RefCell::default();
+    static SHORT: RefCell<FxHashMap<ShortNames, KeyMeaning>> = RefCell::default();
     static LONG: RefCell<FxHashMap<(Box<[u8]>, Box<[u8]>), KeyMeaning>> = RefCell::default();
 }
 
