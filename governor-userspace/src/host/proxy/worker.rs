@@ -29,6 +29,7 @@ use crate::host::telemetry::Metrics;
 use crate::host::tls::Tls;
 use socket2::SockRef;
 use std::cell::RefCell;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
