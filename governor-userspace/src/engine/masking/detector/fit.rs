@@ -161,6 +161,9 @@ impl Table {
         // States that are reached with so many bytes.
         let mut here = vec![self.classes_count as u32];
         for (length, patterns) in by_length.iter_mut().enumerate() {
+            if here.is_empty() {
+                break;
+            }
             if length == LENGTHS_COUNT - 1 {
                 here = self.all_behind(here);
             }
@@ -190,10 +193,15 @@ impl Table {
 
     /// The states that are one byte behind these.
     fn behind(&self, here: &[u32]) -> Vec<u32> {
-        let mut behind: Vec<u32> =
-            here.iter().flat_map(|&state| self.ways(state)).copied().filter(|&to| to != 0).collect();
-        behind.sort_unstable();
-        behind.dedup();
+        let mut seen = vec![false; self.ends.len()];
+        let mut behind = vec![];
+        for &to in here.iter().flat_map(|&state| self.ways(state)).filter(|&&to| to != 0) {
+            let number = (to & !END) as usize / self.classes_count.max(1);
+            if let Some(seen) = seen.get_mut(number).filter(|seen| !**seen) {
+                *seen = true;
+                behind.push(to);
+            }
+        }
         behind
     }
 

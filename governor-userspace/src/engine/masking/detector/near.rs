@@ -80,3 +80,56 @@ impl Near {
         out.append(&mut self.found);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::chunks::Chunks;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn near(text: &[u8]) -> Vec<Range<usize>> {
+        let mut near = Near::default();
+        Chunks::of(text).for_each(|chunk| near.note(text, &chunk));
+        let mut found = Vec::new();
+        near.finish(text, &mut found);
+        let mut ranges: Vec<_> = found.into_iter().map(|(range, _)| range).collect();
+        ranges.sort_by_key(|range| (range.start, range.end));
+        ranges
+    }
+
+    /// What a walk over all of the text finds, but for what has no blank in it.
+    fn everywhere(text: &[u8]) -> Vec<Range<usize>> {
+        let mut names = Vec::new();
+        names::find(text, |range| names.push(range));
+        if !names.is_empty() && names::look(text).organisation {
+            names.clear();
+        }
+        address::find(text, |range| names.push(range));
+        names.sort_by_key(|range| (range.start, range.end));
+        names
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        #[test]
+        fn runs_of_words_hold_what_a_walk_over_the_text_finds(
+            words in proptest::collection::vec(proptest::sample::select(vec![
+                "John", "Smith", "Dr", "Mrs.", "Anna", "Müller", "Löwer,", "van", "der", "Park", "Hauptstr.", "Main",
+                "Street", "Lane", "12", "80/21", "777", "call", "für", "GmbH", "(Anna", "O'Neill", "v4.18", "März", "12,",
+                ".", ",", "-", "x", "Dr.Smith", "Jean-Luc", "ORD-2024-118822", "Hauptstr.12", "ßeta", "of", "Weg",
+            ]), 0..14),
+            gaps in proptest::collection::vec(proptest::sample::select(vec![" ", " ", " ", " ", "  ", "\n", "\t"]), 14),
+        ) {
+            let text: String = words.iter().zip(&gaps).flat_map(|(word, gap)| [*word, *gap]).collect();
+            let text = text.as_bytes();
+            let has_blank = |range: &Range<usize>| text[range.clone()].contains(&b' ');
+            let (near, everywhere) = (near(text), everywhere(text));
+            for range in &near {
+                prop_assert!(everywhere.contains(range), "{range:?} more in {}", String::from_utf8_lossy(text));
+            }
+            for range in everywhere.iter().filter(|range| has_blank(range)) {
+                prop_assert!(near.contains(range), "{range:?} of {}", String::from_utf8_lossy(text));
+            }
+        }
+    }
+}
