@@ -15,7 +15,6 @@ use regex_automata::util::syntax;
 use rustc_hash::FxHashMap;
 
 /// Patterns of which few look alike at their beginnings: one automaton for each.
-#[derive(Clone)]
 pub(super) struct Fits {
     tables: Vec<Table>,
     /// Patterns by the value's length; the last is for all that are longer.
@@ -27,7 +26,6 @@ pub(super) struct Fits {
 }
 
 /// An automaton, all states of which are made.
-#[derive(Clone)]
 pub(super) struct Table {
     classes: Box<[u8; 256]>,
     classes_count: usize,

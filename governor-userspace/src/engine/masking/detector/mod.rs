@@ -50,6 +50,7 @@ use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use shapes::{ALONE_PERCENT_MIN, Group, Shape};
 use signs::{Plain, Signs};
 use std::ops::Range;
+use std::sync::Arc;
 use user::UserDetectors;
 
 /// What a value is, and how sure that is.
@@ -67,7 +68,7 @@ pub struct Finding {
 #[error("value detectors cannot be built: {0}")]
 pub struct DetectorError(#[from] regex::Error);
 
-/// All detectors, compiled. Build once (compiling takes milliseconds) and clone for each thread: a clone
+/// All detectors, compiled. Build once (compiling takes some fifty milliseconds) and clone for each thread: a clone
 /// shares the patterns and has caches of its own, of at most `DFA_BYTES_MAX` each. Threads that share one
 /// would take turns at a lock for every search.
 #[derive(Clone)]
@@ -92,9 +93,9 @@ struct ShapeSet {
 #[derive(Clone)]
 enum Automata {
     /// For shapes that mostly differ at their beginnings.
-    Each(Fits),
+    Each(Arc<Fits>),
     /// For shapes that begin with anything.
-    One(Table),
+    One(Arc<Table>),
 }
 
 impl ShapeSet {
@@ -102,9 +103,9 @@ impl ShapeSet {
         let shapes: Vec<Shape> = shapes.iter().filter(|shape| wanted(shape)).copied().collect();
         let patterns: Vec<&str> = shapes.iter().map(|shape| shape.pattern).collect();
         let automata = if shapes.iter().any(|shape| shape.group == Group::Place) {
-            Automata::One(Table::new(&patterns)?)
+            Automata::One(Arc::new(Table::new(&patterns)?))
         } else {
-            Automata::Each(Fits::new(patterns.into_iter())?)
+            Automata::Each(Arc::new(Fits::new(patterns.into_iter())?))
         };
         Ok(Self { shapes, automata })
     }

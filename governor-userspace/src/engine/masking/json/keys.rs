@@ -20,6 +20,9 @@ pub(super) struct KeyMeaning {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Short(u64, u64);
 
+/// Parent and key.
+type LongNames = (Box<[u8]>, Box<[u8]>);
+
 #[derive(Clone, PartialEq, Eq)]
 struct ShortNames {
     parent: Short,
@@ -96,7 +99,7 @@ fn judge(parent: &[u8], key: &[u8]) -> KeyMeaning {
 
 thread_local! {
     static SHORT: RefCell<FxHashMap<ShortNames, KeyMeaning>> = RefCell::default();
-    static LONG: RefCell<FxHashMap<(Box<[u8]>, Box<[u8]>), KeyMeaning>> = RefCell::default();
+    static LONG: RefCell<FxHashMap<LongNames, KeyMeaning>> = RefCell::default();
 }
 
 /// Keys that are remembered in either, and how long both names together may be: two hundred kilobytes at most.
