@@ -3,6 +3,8 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "inbound/counted.rs"]
+mod counted;
 #[path = "inbound/open.rs"]
 mod open;
 

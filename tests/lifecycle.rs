@@ -3,9 +3,13 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "lifecycle/clock.rs"]
+mod clock;
 #[path = "lifecycle/faults.rs"]
 mod faults;
 #[path = "lifecycle/gaps.rs"]
 mod gaps;
+#[path = "lifecycle/own.rs"]
+mod own;
 #[path = "lifecycle/upgrade.rs"]
 mod upgrade;

@@ -74,6 +74,10 @@ counters! {
     /// Sockets made in namespaces without a listener, as far as they were told: a namespace at most once in
     /// [`crate::limits::NAMESPACE_SEEN_INTERVAL_NS`].
     NamespaceSeen = "namespace_seen",
+    /// The agent's own connections to captured servers that were noted.
+    InboundOwnNoted = "inbound_own_noted",
+    /// Of these, those whose note is gone.
+    InboundOwnGone = "inbound_own_gone",
 }
 
 /// Number of elements of the counter array.

@@ -97,8 +97,9 @@ pub fn connect<const V6: bool>(ctx: &SockAddrContext) -> i32 {
         return without_agent(ctx, Rule::default(), &flow, EventCause::DeviceBound);
     }
     flow.listener_port = listener_port;
+    // Refused whatever the rule says: a client can use up the memory of its own socket, and that must be no way around.
     if !store_flow(ctx, &mut flow) {
-        return without_agent(ctx, rule, &flow, EventCause::StorageFailed);
+        return without_agent(ctx, Rule::default(), &flow, EventCause::StorageFailed);
     }
     rewrite::<V6>(ctx, &listener_address, listener_port, is_v6);
     emit::count(Counter::Redirected);

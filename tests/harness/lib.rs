@@ -26,6 +26,7 @@ pub mod remote_socket;
 pub mod site;
 pub mod transcript;
 pub mod wait;
+pub mod wall_clock;
 pub mod wire;
 
 pub use cgroup::{Cgroup, Class};

@@ -342,7 +342,7 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
         inbound,
         beside: None,
         debug_log: config.log.level >= config::LogLevel::Debug,
-        pending_count_max: None,
+        map_capacities: Vec::new(),
     })
 }
 

@@ -10,8 +10,8 @@
 use super::build::{Builder, MetricsError};
 use super::children::Children;
 use super::labels::{
-    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
-    NamespaceFound, OpenOutcome, RefusedReason,
+    Attempt, Cache, CancelResult, ClockStep, Closed, DirectAction, Direction, HoldResult, KernelFault,
+    KernelMap, NamespaceFailure, NamespaceFound, OpenOutcome, RefusedReason,
 };
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
@@ -44,6 +44,9 @@ pub struct KernelCounters {
     /// Captured connections that went direct, ungoverned.
     #[serde(default)]
     pub passed: u64,
+    /// In the order of `KernelFault`.
+    #[serde(default)]
+    pub faults: [u64; <KernelFault as Closed>::ALL.len()],
 }
 
 /// Every metric of the agent. Shared by reference; all methods are safe from any thread.
@@ -91,6 +94,8 @@ pub struct Metrics {
     kernel_identity_missing: IntCounter,
     kernel_events_dropped: IntCounter,
     foreign_programs: IntGauge,
+    kernel_faults: Counters<KernelFault>,
+    clock_steps: Counters<ClockStep>,
     map_entries: Gauges<KernelMap>,
     map_capacity: Gauges<KernelMap>,
     completeness_mismatches: Counters<MismatchKind>,
@@ -169,6 +174,8 @@ impl Metrics {
             kernel_identity_missing: build.counter("governor_kernel_identity_missing_total")?,
             kernel_events_dropped: build.counter("governor_kernel_events_dropped_total")?,
             foreign_programs: build.gauge("governor_kernel_foreign_programs")?,
+            kernel_faults: Children::new(build.counters("governor_kernel_faults_total")?).fill(),
+            clock_steps: Children::new(build.counters("governor_clock_steps_total")?).fill(),
             map_entries: Children::new(build.gauges("governor_kernel_map_entries")?).fill(),
             map_capacity: Children::new(build.gauges("governor_kernel_map_capacity")?).fill(),
             completeness_mismatches: Children::new(build.counters("governor_completeness_mismatches_total")?)
@@ -392,6 +399,11 @@ impl Metrics {
         self.audit_errors.inc();
     }
 
+    /// The wall clock was set.
+    pub fn clock_step(&self, step: ClockStep) {
+        add(self.clock_steps.at(step, (), ()), 1);
+    }
+
     /// How full a map of the kernel programs is.
     pub fn kernel_map(&self, name: &str, entries: u64, capacity: u64) {
         let Some(map) = <KernelMap as Closed>::ALL.iter().find(|map| map.word() == name) else { return };
@@ -505,6 +517,11 @@ impl Metrics {
             advance(&self.kernel_identity_missing, kernel.identity_missing);
             advance(&self.kernel_events_dropped, kernel.events_dropped);
             advance(&self.kernel_passed, kernel.passed);
+            for (fault, count) in <KernelFault as Closed>::ALL.iter().zip(kernel.faults) {
+                if let Some(counter) = self.kernel_faults.at(*fault, (), ()) {
+                    advance(counter, count);
+                }
+            }
         }
         let usage = ProcessUsage::read();
         self.process_cpu.inc_by((usage.cpu_s - self.process_cpu.get()).max(0.0));

@@ -10,7 +10,7 @@ pub mod table;
 
 pub use build::MetricsError;
 pub use labels::{
-    CancelResult, Closed, DirectAction, Direction, NamespaceFailure, NamespaceFound, OpenOutcome,
+    CancelResult, ClockStep, Closed, DirectAction, Direction, NamespaceFailure, NamespaceFound, OpenOutcome,
     RefusedReason,
 };
 pub use metrics::{KernelCounters, Metrics};

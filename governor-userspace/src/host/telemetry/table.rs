@@ -4,8 +4,8 @@
 //! is exposed, what is documented and what is counted cannot differ.
 
 use super::labels::{
-    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
-    NamespaceFound, OpenOutcome, RefusedReason, words,
+    Attempt, Cache, CancelResult, ClockStep, Closed, DirectAction, Direction, HoldResult, KernelFault,
+    KernelMap, NamespaceFailure, NamespaceFound, OpenOutcome, RefusedReason, words,
 };
 use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
@@ -196,6 +196,10 @@ pub static TABLE: &[Definition] = &[
         "Network namespaces in which it began to listen, by what told of them. `refused`: a connection was lost first."),
     row("governor_namespace_failures_total", Kind::Counter, &[label::<NamespaceFailure>("reason")],
         "Attempts to listen in a network namespace that failed."),
+    row("governor_kernel_faults_total", Kind::Counter, &[label::<KernelFault>("cause")],
+        "What the kernel programs did not let go the governed way, by cause: the first seven are refused connections; OPERATING.md has the others."),
+    row("governor_clock_steps_total", Kind::Counter, &[label::<ClockStep>("direction")],
+        "Times that the wall clock was set while governor ran, by more than a second."),
 
     row("governor_unix_sockets_taken", Kind::Gauge, &[],
         "Unix sockets of servers that governor is in front of now."),

@@ -4,6 +4,7 @@
 //! there they fail.
 
 mod capture;
+mod full;
 mod inbound;
 mod lifecycle;
 mod pressure;
