@@ -5,6 +5,8 @@
 
 #[path = "inbound/counted.rs"]
 mod counted;
+#[path = "inbound/faults.rs"]
+mod faults;
 #[path = "inbound/open.rs"]
 mod open;
 

@@ -78,6 +78,10 @@ counters! {
     InboundOwnNoted = "inbound_own_noted",
     /// Of these, those whose note is gone.
     InboundOwnGone = "inbound_own_gone",
+    /// Connections of new namespaces that were held until a listener was there.
+    NamespaceWaited = "namespace_waited",
+    /// Those that were held in vain.
+    NamespaceWaitedInVain = "namespace_waited_in_vain",
 }
 
 /// Number of elements of the counter array.

@@ -29,7 +29,8 @@ fn connections_that_are_refused_behind_this_door_are_accounted_for() {
     crowd.args(["-ISc", CROWD, &count.to_string()]);
     let done = process::run(crowd, wait::PATIENCE).unwrap().ok().unwrap();
     assert_eq!(done.out(), "done\n");
-    let clients = |name: &str| site.metric(&format!("governor_completeness_{name}{{side=\"client\"}}")).unwrap();
+    let clients =
+        |name: &str| site.metric(&format!("governor_completeness_{name}{{side=\"client\"}}")).unwrap();
     wait::until("all of them to be compared", wait::PATIENCE, || {
         Ok((clients("connections") >= f64::from(2 * count) && clients("pending") == 0.0).then_some(()))
     })

@@ -159,6 +159,7 @@ impl Agent for Running {
                 counters.bind_refused,
                 counters.raw_refused,
             ],
+            held: [counters.namespace_waited, counters.namespace_waited_in_vain],
         })
     }
 

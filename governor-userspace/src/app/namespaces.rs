@@ -308,23 +308,22 @@ impl Keeper {
             Some(libc::EPERM) => (NamespaceFailure::Enter, format!("{error}: it takes CAP_SYS_ADMIN")),
             _ => (NamespaceFailure::Enter, error.to_string()),
         };
-        let namespace = match Namespace::of(pid) {
-            Ok(namespace) if namespace.id().inode == inode => Arc::new(namespace),
+        let means = &self.means;
+        let bind = || proxy::bind(&means.exemption, means.listeners, true);
+        let (namespace, listeners) = match Namespace::open(pid, bind) {
+            Ok((namespace, listeners)) if namespace.id().inode == inode => (Arc::new(namespace), listeners),
             // Gone, or moved meanwhile.
             Ok(_) => return Ok(None),
             Err(_) if namespaces::namespace_of(pid) != Some(inode) => return Ok(None),
             Err(error) => return Err(enter(error)),
         };
-        let means = &self.means;
         let listen = |error: &dyn std::fmt::Display| (NamespaceFailure::Listen, error.to_string());
-        let listeners = namespace
-            .within(|| proxy::bind(&means.exemption, means.listeners, true))
-            .map_err(enter)?
-            .map_err(|error| listen(&error))?;
-        let loopback_up = loopback_is_up(&namespace);
+        let listeners = listeners.map_err(|error| listen(&error))?;
         let Some(listeners) = self.serve(&namespace, listeners).map_err(|error| listen(&error))? else {
             return Ok(None);
         };
+        // From here on connections are sent here, and wait for the doors.
+        let loopback_up = loopback_is_up(&namespace);
         let _runtime = self.runtime.enter();
         let door = || Door::Redirected(Some(namespace.clone()));
         let doors: Result<Vec<OpenDoor>, _> =

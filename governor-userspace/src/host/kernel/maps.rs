@@ -185,6 +185,10 @@ pub struct Counters {
     pub inbound_own_noted: u64,
     /// Of these, those whose note is gone.
     pub inbound_own_gone: u64,
+    /// Connections of new namespaces that were held until a listener was there.
+    pub namespace_waited: u64,
+    /// Those that were held in vain.
+    pub namespace_waited_in_vain: u64,
 }
 
 impl Counters {
@@ -223,6 +227,8 @@ impl Counters {
             namespace_seen: sum(Counter::NamespaceSeen)?,
             inbound_own_noted: sum(Counter::InboundOwnNoted)?,
             inbound_own_gone: sum(Counter::InboundOwnGone)?,
+            namespace_waited: sum(Counter::NamespaceWaited)?,
+            namespace_waited_in_vain: sum(Counter::NamespaceWaitedInVain)?,
         })
     }
 
@@ -258,6 +264,8 @@ impl Counters {
             (Counter::NamespaceSeen.name(), self.namespace_seen),
             (Counter::InboundOwnNoted.name(), self.inbound_own_noted),
             (Counter::InboundOwnGone.name(), self.inbound_own_gone),
+            (Counter::NamespaceWaited.name(), self.namespace_waited),
+            (Counter::NamespaceWaitedInVain.name(), self.namespace_waited_in_vain),
         ]
     }
 

@@ -23,16 +23,17 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// The namespace of a process or thread.
-    pub fn of(pid: u32) -> io::Result<Self> {
+    /// The namespace of a process or thread, and what `work` does in it, on a thread of its own: entering takes as long as the
+    /// work, and a connection may wait for both.
+    pub fn open<T: Send>(pid: u32, work: impl FnOnce() -> T + Send) -> io::Result<(Self, T)> {
         let handle = File::open(format!("/proc/{pid}/ns/net"))?;
-        let (inode, cookie) = inside(&handle, || -> io::Result<_> {
+        let (inode, cookie, done) = inside(&handle, || -> io::Result<_> {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-            Ok((thread_namespace(), netns_cookie(socket.as_fd())))
+            Ok((thread_namespace(), netns_cookie(socket.as_fd()), work()))
         })??;
         let inode = inode.ok_or_else(|| io::Error::other("its number cannot be read"))?;
         let cookie = cookie.map_err(|error: KernelError| io::Error::other(error.to_string()))?;
-        Ok(Self { id: NetworkNamespace { inode, cookie }, handle })
+        Ok((Self { id: NetworkNamespace { inode, cookie }, handle }, done))
     }
 
     pub fn id(&self) -> NetworkNamespace {

@@ -10,7 +10,7 @@
 use super::build::{Builder, MetricsError};
 use super::children::Children;
 use super::labels::{
-    Attempt, Cache, CancelResult, ClockStep, Closed, DirectAction, Direction, HoldResult, KernelFault,
+    Attempt, Cache, CancelResult, ClockStep, Closed, DirectAction, Direction, Held, HoldResult, KernelFault,
     KernelMap, NamespaceFailure, NamespaceFound, OpenOutcome, RefusedReason,
 };
 use super::process::ProcessUsage;
@@ -47,6 +47,9 @@ pub struct KernelCounters {
     /// In the order of `KernelFault`.
     #[serde(default)]
     pub faults: [u64; <KernelFault as Closed>::ALL.len()],
+    /// Connections of new namespaces that were held: until they were governed, and in vain.
+    #[serde(default)]
+    pub held: [u64; 2],
 }
 
 /// Every metric of the agent. Shared by reference; all methods are safe from any thread.
@@ -96,6 +99,7 @@ pub struct Metrics {
     foreign_programs: IntGauge,
     kernel_faults: Counters<KernelFault>,
     clock_steps: Counters<ClockStep>,
+    held: Counters<Held>,
     map_entries: Gauges<KernelMap>,
     map_capacity: Gauges<KernelMap>,
     completeness_mismatches: Counters<MismatchKind>,
@@ -176,6 +180,7 @@ impl Metrics {
             foreign_programs: build.gauge("governor_kernel_foreign_programs")?,
             kernel_faults: Children::new(build.counters("governor_kernel_faults_total")?).fill(),
             clock_steps: Children::new(build.counters("governor_clock_steps_total")?).fill(),
+            held: Children::new(build.counters("governor_namespace_waits_total")?).fill(),
             map_entries: Children::new(build.gauges("governor_kernel_map_entries")?).fill(),
             map_capacity: Children::new(build.gauges("governor_kernel_map_capacity")?).fill(),
             completeness_mismatches: Children::new(build.counters("governor_completeness_mismatches_total")?)
@@ -517,11 +522,8 @@ impl Metrics {
             advance(&self.kernel_identity_missing, kernel.identity_missing);
             advance(&self.kernel_events_dropped, kernel.events_dropped);
             advance(&self.kernel_passed, kernel.passed);
-            for (fault, count) in <KernelFault as Closed>::ALL.iter().zip(kernel.faults) {
-                if let Some(counter) = self.kernel_faults.at(*fault, (), ()) {
-                    advance(counter, count);
-                }
-            }
+            advance_all(&self.kernel_faults, &kernel.faults);
+            advance_all(&self.held, &kernel.held);
         }
         let usage = ProcessUsage::read();
         self.process_cpu.inc_by((usage.cpu_s - self.process_cpu.get()).max(0.0));
@@ -578,6 +580,15 @@ fn add(counter: Option<&IntCounter>, by: u64) {
 /// Brings a counter up to what somebody else counted; a smaller number (a fresh map) changes nothing.
 fn advance(counter: &IntCounter, to: u64) {
     counter.inc_by(to.saturating_sub(counter.get()));
+}
+
+/// The same for all of a set, in its order.
+fn advance_all<L: Closed>(counters: &Counters<L>, to: &[u64]) {
+    for (label, count) in L::ALL.iter().zip(to) {
+        if let Some(counter) = counters.at(*label, (), ()) {
+            advance(counter, *count);
+        }
+    }
 }
 
 fn seconds(ns: u64) -> f64 {

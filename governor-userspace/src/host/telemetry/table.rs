@@ -4,7 +4,7 @@
 //! is exposed, what is documented and what is counted cannot differ.
 
 use super::labels::{
-    Attempt, Cache, CancelResult, ClockStep, Closed, DirectAction, Direction, HoldResult, KernelFault,
+    Attempt, Cache, CancelResult, ClockStep, Closed, DirectAction, Direction, Held, HoldResult, KernelFault,
     KernelMap, NamespaceFailure, NamespaceFound, OpenOutcome, RefusedReason, words,
 };
 use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
@@ -198,6 +198,8 @@ pub static TABLE: &[Definition] = &[
         "Attempts to listen in a network namespace that failed."),
     row("governor_kernel_faults_total", Kind::Counter, &[label::<KernelFault>("cause")],
         "What the kernel programs did not let go the governed way, by cause: the first seven are refused connections; OPERATING.md has the others."),
+    row("governor_namespace_waits_total", Kind::Counter, &[label::<Held>("outcome")],
+        "Connections of new network namespaces that the kernel held for a moment, for governor to listen there. `in_vain`: refused, or passed by rule."),
     row("governor_clock_steps_total", Kind::Counter, &[label::<ClockStep>("direction")],
         "Times that the wall clock was set while governor ran, by more than a second."),
 

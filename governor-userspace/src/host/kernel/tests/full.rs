@@ -214,7 +214,7 @@ fn a_connection_to_a_server_for_which_there_is_no_room_never_reaches_it() {
             socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)).into()).unwrap();
             (socket, announced)
         };
-        let (first, _announced) = dial();
+        let (first, announced) = dial();
         let at_server = server.accept().unwrap();
         let levels = kernel.map_levels().unwrap();
         let level = |map: &str| levels.iter().find(|level| level.map == map).unwrap().entries;
@@ -229,7 +229,7 @@ fn a_connection_to_a_server_for_which_there_is_no_room_never_reaches_it() {
         assert_eq!(kernel.counters().unwrap().inbound_own_failed, 1);
 
         // With room again it goes where it should.
-        drop((first, at_server, returned));
+        drop((first, announced, at_server, returned));
         assert!(wait_for(|| kernel.upstreams_count().unwrap().0 == 0));
         let (_third, _announced) = dial();
         assert!(wait_for(|| server.accept().is_ok()));

@@ -12,3 +12,4 @@ mod remains;
 mod sockets;
 mod stage;
 mod totals;
+mod waiting;

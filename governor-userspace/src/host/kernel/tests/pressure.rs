@@ -73,7 +73,7 @@ fn a_hundred_thousand_quick_connections_keep_their_identity() {
 }
 
 /// A thread of its own in a new network namespace, whose settings are the test's to change.
-fn in_new_namespace<T: Send>(settings: &[(&str, &str)], work: impl FnOnce() -> T + Send) -> T {
+pub fn in_new_namespace<T: Send>(settings: &[(&str, &str)], work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let entered = scope.spawn(|| {
             nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
