@@ -302,6 +302,8 @@ pub(super) fn background(parts: Parts<'_>) -> anyhow::Result<Background> {
     }
     let mut tasks = vec![tokio::spawn(shared.approvals.clone().run_expiry())];
     let kernel_slot = kernel;
+    // Before anything is ready: an agent that hangs right after it has a beat to tell from for how long.
+    life.beat();
     let mut slot = kernel_slot.lock();
     if let Some(kernel) = slot.as_mut() {
         let heartbeat = kernel.heartbeat();
