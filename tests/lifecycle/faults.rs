@@ -174,11 +174,11 @@ fn a_flood_of_refusals_is_counted_and_not_told_one_by_one() {
 
 /// Fills its socket's own memory with a filter, so that the kernel programs find no room on it, and connects.
 const FILLED: &str = r"
-import ctypes, socket, struct, sys
+import array, socket, struct, sys
 s = socket.socket()
 def attach(count):
-    code = ctypes.create_string_buffer(struct.pack('HBBI', 0xb1, 0, 0, 0) * (count - 1) + struct.pack('HBBI', 6, 0, 0, 0xffffffff))
-    try: s.setsockopt(socket.SOL_SOCKET, 26, struct.pack('HxxxxxxP', count, ctypes.addressof(code))); return True
+    code = array.array('B', struct.pack('HBBI', 0xb1, 0, 0, 0) * (count - 1) + struct.pack('HBBI', 6, 0, 0, 0xffffffff))
+    try: s.setsockopt(socket.SOL_SOCKET, 26, struct.pack('HxxxxxxP', count, code.buffer_info()[0])); return True
     except OSError: return False
 def empty():
     try: s.setsockopt(socket.SOL_SOCKET, 27, 0)

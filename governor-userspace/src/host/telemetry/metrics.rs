@@ -10,9 +10,10 @@
 use super::build::{Builder, MetricsError};
 use super::children::Children;
 use super::labels::{
-    Attempt, Cache, CancelResult, ClockStep, Closed, DirectAction, Direction, Held, HoldResult, KernelFault,
-    KernelMap, NamespaceFailure, NamespaceFound, OpenOutcome, RefusedReason,
+    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
+    NamespaceFound, OpenOutcome, RefusedReason,
 };
+use super::labels::{ClockStep, Held, KernelFault};
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
 use crate::engine::audit::{Completeness, DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};

@@ -9,8 +9,9 @@ mod process;
 pub mod table;
 
 pub use build::MetricsError;
+pub use labels::ClockStep;
 pub use labels::{
-    CancelResult, ClockStep, Closed, DirectAction, Direction, NamespaceFailure, NamespaceFound, OpenOutcome,
+    CancelResult, Closed, DirectAction, Direction, NamespaceFailure, NamespaceFound, OpenOutcome,
     RefusedReason,
 };
 pub use metrics::{KernelCounters, Metrics};

@@ -4,9 +4,10 @@
 //! is exposed, what is documented and what is counted cannot differ.
 
 use super::labels::{
-    Attempt, Cache, CancelResult, ClockStep, Closed, DirectAction, Direction, Held, HoldResult, KernelFault,
-    KernelMap, NamespaceFailure, NamespaceFound, OpenOutcome, RefusedReason, words,
+    Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
+    NamespaceFound, OpenOutcome, RefusedReason, words,
 };
+use super::labels::{ClockStep, Held, KernelFault};
 use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};

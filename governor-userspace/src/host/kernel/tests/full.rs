@@ -29,14 +29,14 @@ fn listener(address: impl Into<std::net::IpAddr>) -> TcpListener {
 /// Fills the memory that the kernel grants to one socket with its own filter, so that no program finds room to store on
 /// it, and connects. Takes no rights. `pid`, then `1 outcome`.
 const FILLED: &str = r"
-import ctypes, os, socket, struct, sys
+import array, os, socket, struct, sys
 address, port = sys.argv[1], int(sys.argv[2])
 s = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET)
 def attach(count):
     # MSH becomes several instructions of the kernel's own; the last accepts the whole packet.
     load, accept = struct.pack('HBBI', 0xb1, 0, 0, 0), struct.pack('HBBI', 6, 0, 0, 0xffffffff)
-    code = ctypes.create_string_buffer(load * (count - 1) + accept)
-    program = struct.pack('HxxxxxxP', count, ctypes.addressof(code))
+    code = array.array('B', load * (count - 1) + accept)
+    program = struct.pack('HxxxxxxP', count, code.buffer_info()[0])
     try: s.setsockopt(socket.SOL_SOCKET, 26, program); return True
     except OSError: return False
 low, high = 1, 4096
