@@ -248,6 +248,11 @@ fn the_first_connection_of_a_namespace_is_refused_or_governed_and_never_direct()
         total += fields[2].parse::<u64>().unwrap();
     }
     assert_eq!(total, 2 * rounds);
+    let waits =
+        |outcome: &str| host.metric(&format!("governor_namespace_waits_total{{outcome=\"{outcome}\"}}"));
+    let (governed, in_vain) = (waits("governed"), waits("in_vain"));
+    println!("{governed} waited and were governed, {in_vain} waited in vain");
+    assert!(governed > 0, "none of {total} first connections waited for governor");
     // Each was found, if not before its first connection then by it.
     wait::until("the namespaces to be left again", wait::PATIENCE, || {
         Ok((host.metric("governor_namespaces_served") == 0).then_some(()))

@@ -90,7 +90,7 @@ assert_layout!(GuardedPort, 16, align 8);
 pub struct NamespaceSeen {
     /// When the agent was told of it last, CLOCK_MONOTONIC.
     pub told_ns: u64,
-    /// Connections that were held for a listener to be opened.
+    /// Connections that waited for a listener to be opened.
     pub waits: u32,
     pub reserved: u32,
 }

@@ -78,9 +78,9 @@ counters! {
     InboundOwnNoted = "inbound_own_noted",
     /// Of these, those whose note is gone.
     InboundOwnGone = "inbound_own_gone",
-    /// Connections of new namespaces that were held until a listener was there.
+    /// Connections of new namespaces that waited until a listener was there.
     NamespaceWaited = "namespace_waited",
-    /// Those that were held in vain.
+    /// Those that waited in vain.
     NamespaceWaitedInVain = "namespace_waited_in_vain",
 }
 

@@ -113,7 +113,7 @@ pub static CLIENTS: HashMap<UpstreamEnd, ShownClient> =
 #[btf_map]
 pub static SHOWN: SkStorage<ShownClient> = SkStorage::new();
 
-/// `announce_namespace` writes the time at which it told of a namespace, and compares; connect hooks count whom they held
+/// `announce_namespace` writes the time at which it told of a namespace, and compares; connect hooks count who waited
 /// for it. LRU.
 #[map]
 pub static NAMESPACES_SEEN: LruHashMap<u64, NamespaceSeen> =

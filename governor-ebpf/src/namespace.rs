@@ -4,8 +4,8 @@
 //! name). The agent may use that moment to open its listener there; where it is too late, the connect hook
 //! refuses as for every unknown namespace. Nothing is refused here.
 //!
-//! Too late is mostly a matter of a millisecond, and a program that connects at once has none. So the connect hook may hold such
-//! a connection for a moment ([`wait_for_listener`]). The kernel lets no program sleep there: it runs on, and looks. That is
+//! Too late is mostly a matter of a millisecond, and a program that connects at once has none. So the connect hook may let such
+//! a connection wait for a moment ([`wait_for_listener`]). The kernel lets no program sleep there: it runs on, and looks. That is
 //! bounded twice, for each connection and for each namespace.
 
 use crate::{emit, maps, process};
@@ -68,7 +68,7 @@ struct Wait {
     found: u64,
 }
 
-/// Holds a connection of a namespace of which the agent was told, until it has a listener there or the time is over.
+/// Lets a connection of a namespace of which the agent was told wait, until it has a listener there or the time is over.
 /// Answers whether there is one now.
 #[inline(always)]
 pub fn wait_for_listener(netns_cookie: u64, family: u16) -> bool {

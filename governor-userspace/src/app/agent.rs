@@ -159,7 +159,7 @@ impl Agent for Running {
                 counters.bind_refused,
                 counters.raw_refused,
             ],
-            held: [counters.namespace_waited, counters.namespace_waited_in_vain],
+            waited: [counters.namespace_waited, counters.namespace_waited_in_vain],
         })
     }
 

@@ -185,9 +185,9 @@ pub struct Counters {
     pub inbound_own_noted: u64,
     /// Of these, those whose note is gone.
     pub inbound_own_gone: u64,
-    /// Connections of new namespaces that were held until a listener was there.
+    /// Connections of new namespaces that waited until a listener was there.
     pub namespace_waited: u64,
-    /// Those that were held in vain.
+    /// Those that waited in vain.
     pub namespace_waited_in_vain: u64,
 }
 

@@ -200,13 +200,13 @@ closed!(KernelMap:
     InboundPorts => "INBOUND_PORTS", InboundListeners => "INBOUND_LISTENERS",
     Upstreams => "UPSTREAMS", Clients => "CLIENTS",
 );
-/// What became of a connection that was held for a listener.
+/// What became of a connection that waited for a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
+pub enum Waited {
     Governed,
     InVain,
 }
-closed!(Held: Governed => "governed", InVain => "in_vain");
+closed!(Waited: Governed => "governed", InVain => "in_vain");
 /// Which way the wall clock was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockStep {
@@ -314,7 +314,7 @@ mod tests {
         positions_agree::<KernelMap>();
         positions_agree::<KernelFault>();
         positions_agree::<ClockStep>();
-        positions_agree::<Held>();
+        positions_agree::<Waited>();
     }
 
     /// A dashboard and a policy must be able to use the same word.

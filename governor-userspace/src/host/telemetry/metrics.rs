@@ -13,7 +13,7 @@ use super::labels::{
     Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
     NamespaceFound, OpenOutcome, RefusedReason,
 };
-use super::labels::{ClockStep, Held, KernelFault};
+use super::labels::{ClockStep, KernelFault, Waited};
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
 use crate::engine::audit::{Completeness, DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
@@ -48,9 +48,9 @@ pub struct KernelCounters {
     /// In the order of `KernelFault`.
     #[serde(default)]
     pub faults: [u64; <KernelFault as Closed>::ALL.len()],
-    /// Connections of new namespaces that were held: until they were governed, and in vain.
+    /// Connections of new namespaces that waited: until they were governed, and in vain.
     #[serde(default)]
-    pub held: [u64; 2],
+    pub waited: [u64; 2],
 }
 
 /// Every metric of the agent. Shared by reference; all methods are safe from any thread.
@@ -100,7 +100,7 @@ pub struct Metrics {
     foreign_programs: IntGauge,
     kernel_faults: Counters<KernelFault>,
     clock_steps: Counters<ClockStep>,
-    held: Counters<Held>,
+    waited: Counters<Waited>,
     map_entries: Gauges<KernelMap>,
     map_capacity: Gauges<KernelMap>,
     completeness_mismatches: Counters<MismatchKind>,
@@ -181,7 +181,7 @@ impl Metrics {
             foreign_programs: build.gauge("governor_kernel_foreign_programs")?,
             kernel_faults: Children::new(build.counters("governor_kernel_faults_total")?).fill(),
             clock_steps: Children::new(build.counters("governor_clock_steps_total")?).fill(),
-            held: Children::new(build.counters("governor_namespace_waits_total")?).fill(),
+            waited: Children::new(build.counters("governor_namespace_waits_total")?).fill(),
             map_entries: Children::new(build.gauges("governor_kernel_map_entries")?).fill(),
             map_capacity: Children::new(build.gauges("governor_kernel_map_capacity")?).fill(),
             completeness_mismatches: Children::new(build.counters("governor_completeness_mismatches_total")?)
@@ -524,7 +524,7 @@ impl Metrics {
             advance(&self.kernel_events_dropped, kernel.events_dropped);
             advance(&self.kernel_passed, kernel.passed);
             advance_all(&self.kernel_faults, &kernel.faults);
-            advance_all(&self.held, &kernel.held);
+            advance_all(&self.waited, &kernel.waited);
         }
         let usage = ProcessUsage::read();
         self.process_cpu.inc_by((usage.cpu_s - self.process_cpu.get()).max(0.0));

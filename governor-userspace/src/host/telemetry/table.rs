@@ -7,7 +7,7 @@ use super::labels::{
     Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
     NamespaceFound, OpenOutcome, RefusedReason, words,
 };
-use super::labels::{ClockStep, Held, KernelFault};
+use super::labels::{ClockStep, KernelFault, Waited};
 use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
@@ -199,8 +199,8 @@ pub static TABLE: &[Definition] = &[
         "Attempts to listen in a network namespace that failed."),
     row("governor_kernel_faults_total", Kind::Counter, &[label::<KernelFault>("cause")],
         "What the kernel programs did not let go the governed way, by cause: the first seven are refused connections; OPERATING.md has the others."),
-    row("governor_namespace_waits_total", Kind::Counter, &[label::<Held>("outcome")],
-        "Connections of new network namespaces that the kernel held for a moment, for governor to listen there. `in_vain`: refused, or passed by rule."),
+    row("governor_namespace_waits_total", Kind::Counter, &[label::<Waited>("outcome")],
+        "Connections of new network namespaces that waited for a moment in the kernel, for governor to listen there. `in_vain`: refused, or passed by rule."),
     row("governor_clock_steps_total", Kind::Counter, &[label::<ClockStep>("direction")],
         "Times that the wall clock was set while governor ran, by more than a second."),
 

@@ -1,4 +1,4 @@
-//! Connections of a network namespace in which the agent does not listen yet: held for a moment, and no longer than that.
+//! Connections of a network namespace in which the agent does not listen yet: they wait for a moment, and no longer than that.
 
 use super::pressure::in_new_namespace;
 use super::stage::{Service, Stage, client, direct_servers};
@@ -28,7 +28,7 @@ fn a_namespace_that_is_never_served_is_waited_for_three_times_and_no_more() {
 }
 
 #[test]
-fn a_first_connection_is_held_until_the_agent_listens_in_its_namespace() {
+fn a_first_connection_waits_until_the_agent_listens_in_its_namespace() {
     let Some(stage) = Stage::set() else { return };
     let (port, _v4, _v6) = direct_servers();
     let mut kernel = Kernel::load(&stage.options(port, false)).unwrap();
@@ -78,6 +78,6 @@ fn a_first_connection_is_held_until_the_agent_listens_in_its_namespace() {
         let taken = service.flows.lock().iter().flatten().filter(|flow| flow.tgid == seen.pid).count();
         assert_eq!(taken, usize::from(*outcome == governed), "{seen:?}");
     }
-    println!("held until it was governed in round {rounds}");
+    println!("waited and was governed in round {rounds}");
     assert_eq!(kernel.counters().unwrap().passed_open, 0);
 }
