@@ -5,10 +5,16 @@
 
 #[path = "lifecycle/clock.rs"]
 mod clock;
+#[path = "lifecycle/doors.rs"]
+mod doors;
+#[path = "lifecycle/edges.rs"]
+mod edges;
 #[path = "lifecycle/faults.rs"]
 mod faults;
 #[path = "lifecycle/gaps.rs"]
 mod gaps;
+#[path = "lifecycle/loops.rs"]
+mod loops;
 #[path = "lifecycle/own.rs"]
 mod own;
 #[path = "lifecycle/upgrade.rs"]

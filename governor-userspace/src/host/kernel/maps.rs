@@ -181,6 +181,7 @@ pub struct Counters {
     pub client_shown: u64,
     /// Times that sockets in namespaces without a listener were told.
     pub namespace_seen: u64,
+    pub inbound_arrived: u64,
     /// governor's own connections to captured servers that were noted.
     pub inbound_own_noted: u64,
     /// Of these, those whose note is gone.
@@ -225,6 +226,7 @@ impl Counters {
             inbound_own_failed: sum(Counter::InboundOwnFailed)?,
             client_shown: sum(Counter::ClientShown)?,
             namespace_seen: sum(Counter::NamespaceSeen)?,
+            inbound_arrived: sum(Counter::InboundArrived)?,
             inbound_own_noted: sum(Counter::InboundOwnNoted)?,
             inbound_own_gone: sum(Counter::InboundOwnGone)?,
             namespace_waited: sum(Counter::NamespaceWaited)?,
@@ -262,6 +264,7 @@ impl Counters {
             (Counter::InboundOwnFailed.name(), self.inbound_own_failed),
             (Counter::ClientShown.name(), self.client_shown),
             (Counter::NamespaceSeen.name(), self.namespace_seen),
+            (Counter::InboundArrived.name(), self.inbound_arrived),
             (Counter::InboundOwnNoted.name(), self.inbound_own_noted),
             (Counter::InboundOwnGone.name(), self.inbound_own_gone),
             (Counter::NamespaceWaited.name(), self.namespace_waited),
