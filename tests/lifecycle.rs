@@ -13,5 +13,7 @@ mod faults;
 mod gaps;
 #[path = "lifecycle/loops.rs"]
 mod loops;
+#[path = "lifecycle/service.rs"]
+mod service;
 #[path = "lifecycle/upgrade.rs"]
 mod upgrade;
