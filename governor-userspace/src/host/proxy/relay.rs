@@ -8,6 +8,7 @@ use super::account::Account;
 use super::arrival::{Arrival, Door, Route, Who};
 use super::cancel::{CancelTarget, Registration, Unread};
 use super::handshake::{Negotiated, negotiate};
+use super::hello::{Asker, hear};
 use super::leg::Leg;
 use super::observe::Observer;
 use super::socket::Socket;
@@ -15,11 +16,14 @@ use super::sources::{Entered, Source};
 use super::stream::Stream;
 use super::worker::{Drain, Local};
 use crate::engine::approval::Answer;
-use crate::engine::audit::{AuditEvent, AuditRecord, Side};
+use crate::engine::audit::{AuditEvent, AuditRecord, HelloOutcome, HelloRecord, HelloWay, Side};
 use crate::engine::model::{RemoteClient, SessionId, Timestamp, TlsSession, UpstreamTls};
-use crate::engine::session::{Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TooMany};
+use crate::engine::session::{
+    Actions, CancelMatch, HelloRule, Input, Session, SessionSetup, StopReason, TooMany,
+};
 use crate::host::approvals::{SubmitError, Submitted};
 use crate::host::clock;
+use crate::host::peers::HelloMode;
 use crate::host::telemetry::metrics::ActiveSession;
 use crate::host::telemetry::{CancelResult, Direction, RefusedReason};
 use bytes::Bytes;
@@ -42,7 +46,7 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     let shared = &local.shared;
     let metrics = shared.metrics.clone();
     let _active = metrics.connection_accepted();
-    let Arrival { who, client, counted, tls, route } = match Arrival::of(&socket, &door, shared) {
+    let Arrival { who, client, counted, tls, mut route } = match Arrival::of(&socket, &door, shared) {
         Ok(arrival) => arrival,
         Err(reason) => {
             // Behind whatever door: one with a flow is what the kernel counts, and in doubt one of this door.
@@ -61,10 +65,14 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
         return metrics.connection_refused(RefusedReason::SourceLimit);
     }
     local.shared.identifier.want_executable_hashes(local.shared.policy.current().wants_executable_hash());
-    let principal = match who {
-        Who::Process(attested) => shared.identifier.identify(&attested),
+    let (principal, hello) = match who {
+        Who::Process(attested) => (shared.identifier.identify(&attested), HelloRule::Unexpected),
         Who::Remote(address) => {
-            shared.identifier.identify_remote(RemoteClient { address, certificate: None })
+            let rule = match shared.peers.mode_of(address) {
+                Some(HelloMode::Required) => HelloRule::Required,
+                Some(HelloMode::Optional) | None => HelloRule::Accepted,
+            };
+            (shared.identifier.identify_remote(RemoteClient::at(address)), rule)
         }
     };
     let setup = SessionSetup {
@@ -73,7 +81,13 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
         client,
         destination: route.destination.clone(),
         tls,
+        hello,
     };
+    if hello == HelloRule::Unexpected && route.ends.is_none() && route.unix.is_none() {
+        // A process of this host, on its way to a server that may be another's.
+        let (principal, session) = (setup.principal.clone(), setup.id.clone());
+        route.asker = Some(Arc::new(Asker { principal, session }));
+    }
     let class = setup.principal.class;
     let mut actions = Actions::default();
     let mut session = Session::start(setup, clock::now(), &local.governance.borrow(), &mut actions);
@@ -95,6 +109,7 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
         server: None,
         dialling: None,
         negotiating: None,
+        greeting: None,
         prepared: None,
         submitting: None,
         hold: None,
@@ -122,7 +137,15 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
 
 /// The connection to the database; where TLS on it was not the client's wish, what it is.
 type Dialled = (Stream, Option<Box<UpstreamTls>>);
-type Dialling = Pin<Box<dyn Future<Output = io::Result<Dialled>>>>;
+/// With what became of a hello on the way.
+type Dialling = Pin<Box<dyn Future<Output = (io::Result<Dialled>, Option<Box<HelloRecord>>)>>>;
+
+/// A connection to the database that negotiating TLS has made.
+struct Prepared {
+    stream: Stream,
+    /// Whoever has to be told who asks was told.
+    greeted: bool,
+}
 
 struct Relay {
     local: Rc<Local>,
@@ -133,8 +156,9 @@ struct Relay {
     dialling: Option<Dialling>,
     /// TLS is to be set up; whether it is direct.
     negotiating: Option<bool>,
-    /// The connection to the database that negotiating TLS has made.
-    prepared: Option<Stream>,
+    /// Another governor's hello, to be answered.
+    greeting: Option<Bytes>,
+    prepared: Option<Prepared>,
     submitting: Option<JoinHandle<Result<Submitted, SubmitError>>>,
     hold: Option<oneshot::Receiver<Answer>>,
     cancel: Arc<CancelTarget>,
@@ -173,7 +197,7 @@ enum Event {
     Progress,
     ClientClosed,
     ServerClosed,
-    Dialled(io::Result<Dialled>),
+    Dialled(io::Result<Dialled>, Option<Box<HelloRecord>>),
     Submitted(Result<Submitted, String>),
     Answered(Answer),
     Cancel,
@@ -202,6 +226,10 @@ impl Relay {
                 Box::pin(self.negotiate(direct)).await;
                 continue;
             }
+            if let Some(packet) = self.greeting.take() {
+                Box::pin(self.greet(&packet)).await;
+                continue;
+            }
             let event = {
                 let cancel = self.cancel.clone();
                 let mut cancelled = std::pin::pin!(cancel.requested.notified());
@@ -222,15 +250,12 @@ impl Relay {
                 Event::Done => break,
                 Event::ClientClosed => Input::ClientClosed,
                 Event::ServerClosed => Input::ServerClosed,
-                Event::Dialled(Ok((stream, secured))) => {
-                    self.local.shared.watch(stream.socket(), "a database");
-                    self.server = Some(Leg::new(stream));
-                    if let Some(upstream) = secured {
-                        self.handle(Input::UpstreamSecured(upstream));
+                Event::Dialled(dialled, said) => {
+                    if let Some(record) = said {
+                        self.handle(Input::SaidHello(record));
                     }
-                    Input::Connected
+                    self.dialled(dialled)
                 }
-                Event::Dialled(Err(error)) => Input::ConnectFailed { reason: error.to_string() },
                 Event::Submitted(Ok(submitted)) => {
                     self.hold = Some(submitted.answer);
                     Input::Held { approval: submitted.id }
@@ -290,21 +315,25 @@ impl Relay {
         let hello = std::mem::take(&mut self.client.unread);
         let shared = self.local.shared.clone();
         let mut drain = self.drain.clone();
+        let mut said = None;
         let negotiated = tokio::select! {
-            negotiated = negotiate(&shared, &self.route, client, &hello, direct) => negotiated,
+            negotiated = negotiate(&shared, &self.route, client, &hello, direct, &mut said) => negotiated,
             () = self.deadline.as_mut() => return self.handle(Input::Stop(StopReason::StartupTimeout)),
             _ = drain.wait_for(|drain| *drain > Drain::No) => return self.handle(Input::Stop(StopReason::Draining)),
         };
+        if let Some(record) = said {
+            self.handle(Input::SaidHello(record));
+        }
         let input = match negotiated {
             Negotiated::Established { client, server, tls } => {
                 self.identify_again(&tls);
                 self.client = Leg::new(client);
-                self.prepared = Some(server);
+                self.prepared = Some(Prepared { stream: server, greeted: true });
                 Input::TlsEstablished(tls)
             }
             Negotiated::Declined { client, server } => {
                 self.client = Leg::new(client);
-                self.prepared = Some(server);
+                self.prepared = Some(Prepared { stream: server, greeted: false });
                 Input::TlsDeclined
             }
             Negotiated::Unreachable { client, error } => {
@@ -319,12 +348,47 @@ impl Relay {
         self.handle(input);
     }
 
+    fn dialled(&mut self, dialled: io::Result<Dialled>) -> Input<'static> {
+        match dialled {
+            Ok((stream, secured)) => {
+                self.local.shared.watch(stream.socket(), "a database");
+                self.server = Some(Leg::new(stream));
+                if let Some(upstream) = secured {
+                    self.handle(Input::UpstreamSecured(upstream));
+                }
+                Input::Connected
+            }
+            Err(error) => Input::ConnectFailed { reason: error.to_string() },
+        }
+    }
+
+    /// Answers another governor's hello, within the time that a start-up may take.
+    async fn greet(&mut self, packet: &[u8]) {
+        let shared = self.local.shared.clone();
+        let (Some(ends), Some(remote)) = (self.route.ends, self.session.principal().remote.clone()) else {
+            let reason = "it came from no other host";
+            let record = HelloRecord::new(HelloWay::Received, HelloOutcome::Unexpected, reason);
+            return self.handle(Input::Greeted(Box::new(record)));
+        };
+        let mut drain = self.drain.clone();
+        let record = tokio::select! {
+            record = hear(&shared, self.client.stream_mut(), ends, remote, packet) => record,
+            () = self.deadline.as_mut() => return self.handle(Input::Stop(StopReason::StartupTimeout)),
+            _ = drain.wait_for(|drain| *drain > Drain::No) => return self.handle(Input::Stop(StopReason::Draining)),
+        };
+        if let Some(principal) = &record.principal {
+            self.observer = Observer::new(principal.class);
+            self.session_gauge.becomes(principal.class);
+        }
+        self.handle(Input::Greeted(Box::new(record)));
+    }
+
     /// A client on another host that presented a certificate: that has a say in who it is.
     fn identify_again(&mut self, tls: &TlsSession) {
         let (Some(remote), Some(shown)) = (&self.session.principal().remote, &tls.client_certificate) else {
             return;
         };
-        let client = RemoteClient { address: remote.address, certificate: Some(shown.clone()) };
+        let client = RemoteClient { certificate: Some(shown.clone()), ..RemoteClient::at(remote.address) };
         let shared = &self.local.shared;
         let principal = shared.identifier.identify_remote(client);
         self.observer = Observer::new(principal.class);
@@ -393,7 +457,7 @@ impl Relay {
                 return Poll::Ready(Event::CancelMatched(found));
             }
             match self.poll_reads(cx) {
-                Poll::Ready(Event::Progress) if self.negotiating.is_some() => {
+                Poll::Ready(Event::Progress) if self.negotiating.is_some() || self.greeting.is_some() => {
                     return Poll::Ready(Event::Progress);
                 }
                 Poll::Ready(Event::Progress) => {}
@@ -408,7 +472,7 @@ impl Relay {
             && let Poll::Ready(result) = dialling.as_mut().poll(cx)
         {
             self.dialling = None;
-            return Poll::Ready(Event::Dialled(result));
+            return Poll::Ready(Event::Dialled(result.0, result.1));
         }
         if let Some(submitting) = &mut self.submitting
             && let Poll::Ready(result) = Pin::new(submitting).poll(cx)

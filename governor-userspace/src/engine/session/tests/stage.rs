@@ -44,6 +44,7 @@ impl Stage {
         let (policy, detectors) = MADE.clone();
         let governance = Governance::new(policy, detectors, Arc::default(), limits);
         let setup = SessionSetup {
+            hello: HelloRule::Unexpected,
             id: SessionId("s1".into()),
             principal: Arc::new(crate::engine::policy::tests::principal(class)),
             client: None,

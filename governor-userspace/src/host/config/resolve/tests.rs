@@ -42,6 +42,7 @@ fn the_sample_is_the_default_and_shows_every_key() {
         ("tls.server_keys", file::ServerKey::KEYS),
         ("identity", file::Identity::KEYS),
         ("identity.assign", file::Assign::KEYS),
+        ("identity.peers", file::PeerBlock::KEYS),
         ("policy", file::Policy::KEYS),
         ("masking", file::Masking::KEYS),
         ("masking.columns", file::MaskingColumn::KEYS),
