@@ -4,8 +4,9 @@ use governor_tests::database_host::{self, DatabaseHost, PORT};
 use governor_tests::governor::{field, text};
 use governor_tests::held_network::Network;
 use governor_tests::pki::Pki;
-use governor_tests::{Auth, Class, Finished, Options, client, wait};
-use std::process::Command;
+use governor_tests::{Auth, Class, Finished, Options, client, process, wait};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 const HOST: &str = "10.88.0.1";
 const CONTAINER: &str = "10.88.0.2";
@@ -127,18 +128,40 @@ fn its_tls_ends_once_and_with_the_servers_own_key() {
     assert!(records.iter().all(|record| field(record, "tls")["shown"] == "server_key"), "{records:?}");
 }
 
+/// Somebody who listens at the host's address within the container; prints the first bytes of each connection.
+const IMPOSTOR: &str = r"
+import socket
+l = socket.create_server(('10.77.0.1', 5432)); print('up', flush=True)
+while True:
+    c, _ = l.accept(); print(c.recv(4096)[4:8].hex(), flush=True); c.close()
+";
+
 #[test]
 fn what_a_container_has_at_an_address_of_the_host_is_its_own_affair() {
-    // In the container the host's address is its own: another server, which governor's host has nothing to do with.
+    // In the container that address is its own: another server, with which the host has nothing to do.
     let site = Site::start(Auth::Trust, &Options::default());
     site.container.ip(&["address", "add", &format!("{}/32", database_host::SERVER_V4), "dev", "lo"]).unwrap();
+    let mut impostor = Command::new("python3");
+    impostor.args(["-ISc", IMPOSTOR]).stdout(Stdio::piped());
+    site.container.enter(&mut impostor).unwrap();
+    let mut impostor = process::spawn(impostor, libc::SIGKILL).unwrap();
+    let mut lines = BufReader::new(impostor.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "up");
     let done = wait::until("governor to listen in the container", wait::PATIENCE, || {
-        let mut again = site.command(Class::Service, "disable");
-        again.env("PGHOST", database_host::SERVER_V4);
-        let done = database_host::psql(again, "SELECT 1")?;
+        let mut psql = site.command(Class::Service, "disable");
+        psql.env("PGHOST", database_host::SERVER_V4);
+        let done = database_host::psql(psql, "SELECT 1")?;
         Ok((!done.err().contains("Operation not permitted")).then_some(done))
     })
     .unwrap();
-    assert!(done.err().contains("governor could not connect"), "nobody listens there: {}", done.all());
-    assert_eq!(site.host.governor.events("hello").unwrap().len(), 0);
+    assert!(!done.status.success(), "{}", done.all());
+    // Asked, and no governor: the client's own bytes go where they would have gone without.
+    assert_eq!(lines.next().unwrap().unwrap(), "474f5648");
+    assert_eq!(lines.next().unwrap().unwrap(), "00030000");
+    assert_eq!(
+        site.host.truth("SELECT count(*) FROM pg_stat_activity WHERE client_addr IS NOT NULL").unwrap(),
+        "0"
+    );
+    impostor.kill().unwrap();
+    impostor.wait().unwrap();
 }

@@ -35,7 +35,8 @@ fn the_same_within_tls() {
     let mut psql = hosts.client("psql", Class::Service, SERVER_V4).unwrap();
     psql.env("PGSSLMODE", "require")
         .env("PGSSLCERT", pki.path("billing.crt"))
-        .env("PGSSLKEY", pki.path("billing.key"));
+        .env("PGSSLKEY", pki.path("billing.key"))
+        .env("PGCHANNELBINDING", "disable");
     let done = governor_tests::database_host::psql(psql, "SELECT 'here'").unwrap().ok().unwrap();
     assert_eq!(done.out(), "here\n");
     hello(&hosts.app1, "unanswered");

@@ -141,7 +141,9 @@ fn a_recording_from_the_wire_is_worth_nothing() {
     let mut listener = process::spawn(listener, libc::SIGKILL).unwrap();
     let mut lines = BufReader::new(listener.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "up");
-    hosts.psql(Class::Service, SERVER_V4, "SELECT 1").unwrap().ok().unwrap();
+    let mut psql = hosts.client("psql", Class::Service, SERVER_V4).unwrap();
+    psql.env("PGSSLMODE", "disable");
+    governor_tests::database_host::psql(psql, "SELECT 1").unwrap().ok().unwrap();
     let mut sent: Vec<u8> = Vec::new();
     let mut recorded = None;
     while recorded.is_none() {
