@@ -25,7 +25,9 @@ pub(super) fn principal(said: Principal, voucher: Voucher, rules: &[Assignment])
     let mut class: Option<Class> = None;
     for (number, rule) in rules.iter().enumerate() {
         let Some(by) = matching(&said, &voucher, rule) else { continue };
-        if let (None, Some(given)) = (class, rule.class) {
+        // What that host knows of the process says more than its address; stricter is always possible.
+        let given = rule.class.filter(|class| rule.peer.is_some() || *class == Class::Agent);
+        if let (None, Some(given)) = (class, given) {
             class = Some(given);
             evidence.push(format!("assigned by the configuration, identity.assign {}: {by}", number + 1));
         }
@@ -139,7 +141,7 @@ const SOME_ADDRESS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::policy::tests::principal as process;
+    use crate::engine::session::cases::Actor;
 
     fn voucher() -> Voucher {
         Voucher {
@@ -170,7 +172,7 @@ mod tests {
             executable: Some("/usr/bin/psql".into()),
             cgroup: Some("/system.slice/billing.service".into()),
             container: Some("c1".into()),
-            ..process(Class::Service)
+            ..Actor { class: Some(Class::Service), ..Actor::default() }.principal()
         }
     }
 
@@ -206,11 +208,18 @@ mod tests {
         assert_eq!((p.class, p.groups), (Class::Agent, vec!["dbas@app1".to_owned(), "apps".into()]));
         let of_another = [Assignment { peer: Some("app2".into()), ..unit() }];
         assert_eq!(principal(said(), voucher(), &of_another).class, Class::Service);
-        let by_address = [Assignment {
-            address: Some("10.1.0.0/16".parse().unwrap()),
-            class: Some(Class::Person),
-            ..Assignment::default()
-        }];
-        assert_eq!(principal(said(), voucher(), &by_address).class, Class::Person);
+        let by_address = |class| {
+            [Assignment {
+                address: Some("10.1.0.0/16".parse().unwrap()),
+                class: Some(class),
+                groups: vec!["apps".into()],
+                ..Assignment::default()
+            }]
+        };
+        let agent = || Principal { class: Class::Agent, ..said() };
+        let p = principal(agent(), voucher(), &by_address(Class::Service));
+        assert_eq!(p.class, Class::Agent, "its address makes no service of an agent");
+        assert!(p.groups.contains(&"apps".to_owned()));
+        assert_eq!(principal(said(), voucher(), &by_address(Class::Agent)).class, Class::Agent);
     }
 }

@@ -2,13 +2,13 @@
 //! asks for, in the order that its actions promise.
 
 mod carry;
+mod greeting;
 mod unread;
 
 use super::account::Account;
-use super::arrival::{Arrival, Door, Route, Who};
+use super::arrival::{Arrival, Door, Route};
 use super::cancel::{CancelTarget, Registration, Unread};
 use super::handshake::{Negotiated, negotiate};
-use super::hello::{Asker, hear};
 use super::leg::Leg;
 use super::observe::Observer;
 use super::socket::Socket;
@@ -16,14 +16,11 @@ use super::sources::{Entered, Source};
 use super::stream::Stream;
 use super::worker::{Drain, Local};
 use crate::engine::approval::Answer;
-use crate::engine::audit::{AuditEvent, AuditRecord, HelloOutcome, HelloRecord, HelloWay, Side};
+use crate::engine::audit::{AuditEvent, AuditRecord, HelloRecord, Side};
 use crate::engine::model::{RemoteClient, SessionId, Timestamp, TlsSession, UpstreamTls};
-use crate::engine::session::{
-    Actions, CancelMatch, HelloRule, Input, Session, SessionSetup, StopReason, TooMany,
-};
+use crate::engine::session::{Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TooMany};
 use crate::host::approvals::{SubmitError, Submitted};
 use crate::host::clock;
-use crate::host::peers::HelloMode;
 use crate::host::telemetry::metrics::ActiveSession;
 use crate::host::telemetry::{CancelResult, Direction, RefusedReason};
 use bytes::Bytes;
@@ -40,6 +37,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
+
+use greeting::Prepared;
 
 /// Serves one accepted connection until it ends.
 pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, over_limit: bool) {
@@ -65,16 +64,7 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
         return metrics.connection_refused(RefusedReason::SourceLimit);
     }
     local.shared.identifier.want_executable_hashes(local.shared.policy.current().wants_executable_hash());
-    let (principal, hello) = match who {
-        Who::Process(attested) => (shared.identifier.identify(&attested), HelloRule::Unexpected),
-        Who::Remote(address) => {
-            let rule = match shared.peers.mode_of(address) {
-                Some(HelloMode::Required) => HelloRule::Required,
-                Some(HelloMode::Optional) | None => HelloRule::Accepted,
-            };
-            (shared.identifier.identify_remote(RemoteClient::at(address)), rule)
-        }
-    };
+    let (principal, hello) = greeting::identify(shared, who);
     let setup = SessionSetup {
         id: SessionId(clock::session_id().into()),
         principal: Arc::new(principal),
@@ -83,20 +73,15 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
         tls,
         hello,
     };
-    if hello == HelloRule::Unexpected && route.ends.is_none() && route.unix.is_none() {
-        // A process of this host, on its way to a server that may be another's.
-        let (principal, session) = (setup.principal.clone(), setup.id.clone());
-        route.asker = Some(Arc::new(Asker { principal, session }));
-    }
     let class = setup.principal.class;
     let mut actions = Actions::default();
     let mut session = Session::start(setup, clock::now(), &local.governance.borrow(), &mut actions);
+    route.asker = greeting::asker(shared, hello, &route, &session);
     if over_limit {
         session.refuse(TooMany::Connections { max: shared.connections_max });
     } else if of_source.count > per_source_max {
         session.refuse(TooMany::OfSource { max: per_source_max });
     }
-    shared.watch(Some(&socket), "a client");
     let deadline = Box::pin(tokio::time::sleep(shared.startup_timeout));
     let mut relay = Relay {
         session_gauge: metrics.session_started(class),
@@ -139,13 +124,6 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
 type Dialled = (Stream, Option<Box<UpstreamTls>>);
 /// With what became of a hello on the way.
 type Dialling = Pin<Box<dyn Future<Output = (io::Result<Dialled>, Option<Box<HelloRecord>>)>>>;
-
-/// A connection to the database that negotiating TLS has made.
-struct Prepared {
-    stream: Stream,
-    /// Whoever has to be told who asks was told.
-    greeted: bool,
-}
 
 struct Relay {
     local: Rc<Local>,
@@ -346,41 +324,6 @@ impl Relay {
             }
         };
         self.handle(input);
-    }
-
-    fn dialled(&mut self, dialled: io::Result<Dialled>) -> Input<'static> {
-        match dialled {
-            Ok((stream, secured)) => {
-                self.local.shared.watch(stream.socket(), "a database");
-                self.server = Some(Leg::new(stream));
-                if let Some(upstream) = secured {
-                    self.handle(Input::UpstreamSecured(upstream));
-                }
-                Input::Connected
-            }
-            Err(error) => Input::ConnectFailed { reason: error.to_string() },
-        }
-    }
-
-    /// Answers another governor's hello, within the time that a start-up may take.
-    async fn greet(&mut self, packet: &[u8]) {
-        let shared = self.local.shared.clone();
-        let (Some(ends), Some(remote)) = (self.route.ends, self.session.principal().remote.clone()) else {
-            let reason = "it came from no other host";
-            let record = HelloRecord::new(HelloWay::Received, HelloOutcome::Unexpected, reason);
-            return self.handle(Input::Greeted(Box::new(record)));
-        };
-        let mut drain = self.drain.clone();
-        let record = tokio::select! {
-            record = hear(&shared, self.client.stream_mut(), ends, remote, packet) => record,
-            () = self.deadline.as_mut() => return self.handle(Input::Stop(StopReason::StartupTimeout)),
-            _ = drain.wait_for(|drain| *drain > Drain::No) => return self.handle(Input::Stop(StopReason::Draining)),
-        };
-        if let Some(principal) = &record.principal {
-            self.observer = Observer::new(principal.class);
-            self.session_gauge.becomes(principal.class);
-        }
-        self.handle(Input::Greeted(Box::new(record)));
     }
 
     /// A client on another host that presented a certificate: that has a say in who it is.

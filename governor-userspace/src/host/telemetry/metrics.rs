@@ -141,7 +141,7 @@ impl Metrics {
             sessions_active: Children::new(build.gauges("governor_sessions_active")?).fill(),
             cancels: Children::new(build.counters("governor_cancel_requests_total")?).fill(),
             tls: Children::new(build.counters("governor_tls_total")?).fill(),
-            hellos: Children::new(build.counters("governor_hellos_total")?),
+            hellos: Children::new(build.counters("governor_hellos_total")?).fill(),
             protocol_errors: Children::new(build.counters("governor_protocol_errors_total")?).fill(),
             relayed_bytes: Children::new(build.counters("governor_relayed_bytes_total")?).fill(),
             statements: Children::new(build.counters("governor_statements_total")?),

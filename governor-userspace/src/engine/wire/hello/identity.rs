@@ -32,12 +32,30 @@ impl Identity {
         if bytes.len() > IDENTITY_BYTES_MAX {
             return Err(HelloError::Identity(format!("{} bytes are too many", bytes.len())));
         }
-        let identity: Self =
-            serde_json::from_slice(bytes).map_err(|error| HelloError::Identity(error.to_string()))?;
+        let failed = |error: serde_json::Error| HelloError::Identity(error.to_string());
+        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(failed)?;
+        if has_control(&value) {
+            // It will be printed, and no honest sender has any: what /proc says is made printable there.
+            return Err(HelloError::Identity("it has control characters".into()));
+        }
+        let identity: Self = serde_json::from_value(value).map_err(failed)?;
         if identity.principal.remote.is_some() {
             // Each host speaks for its own processes, and for nobody else's.
             return Err(HelloError::Identity("it is not of a process of the sender's host".into()));
         }
         Ok(identity)
+    }
+}
+
+/// serde_json bounds the depth.
+fn has_control(value: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => text.chars().any(char::is_control),
+        Value::Array(items) => items.iter().any(has_control),
+        Value::Object(fields) => {
+            fields.iter().any(|(name, value)| name.chars().any(char::is_control) || has_control(value))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }

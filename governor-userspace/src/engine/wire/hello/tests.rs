@@ -211,6 +211,18 @@ fn only_processes_of_the_senders_own_host_are_attested() {
 }
 
 #[test]
+fn what_would_move_a_terminals_cursor_is_refused() {
+    let e = exchange(EXPORTED, 4);
+    let proof = Proof::new(EXPORTED, &e.hello);
+    let challenge = Challenge::parse(&e.challenge).unwrap();
+    let mut said = identity();
+    said.principal.command = "psql\u{1b}[2J".into();
+    let attestation = proof.attest(&key(SENDER), &challenge, &said).unwrap();
+    let heard = proof.identity(&public(SENDER), &challenge, &attestation);
+    assert_eq!(heard, Err(HelloError::Identity("it has control characters".into())));
+}
+
+#[test]
 fn versions_are_agreed_on_or_refused_and_later_fields_are_signed() {
     let mut hello = Hello::new(public(SENDER), [3; 32]);
     hello.versions = (1, 9);

@@ -20,7 +20,6 @@ use crate::engine::model::{Principal, SessionId};
 use crate::engine::wire::hello::{Binding, CHALLENGE_BYTES, CHALLENGE_KIND, Challenge, HelloError};
 use rustls::ProtocolVersion;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsStream;
@@ -28,7 +27,7 @@ use tokio_rustls::TlsStream;
 /// Whom a session's connections speak for.
 #[derive(Clone, Debug)]
 pub(in crate::host::proxy) struct Asker {
-    pub principal: Arc<Principal>,
+    pub principal: Principal,
     pub session: SessionId,
 }
 

@@ -92,7 +92,7 @@ async fn attest(
         host: shared.peers.host().to_owned(),
         session: asker.session.clone(),
         at_unix_ns: clock::now().unix_ns,
-        principal: (*asker.principal).clone(),
+        principal: asker.principal.clone(),
     };
     let attestation = shared
         .peers
