@@ -1,6 +1,7 @@
+//! One exchange, and everything that somebody else could make of it.
+
 use super::*;
-use crate::engine::model::{Class, SessionId};
-use crate::engine::policy::tests::principal;
+use crate::engine::model::{Ancestor, Class, ContainerFacts, Principal, SessionId};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
@@ -17,7 +18,30 @@ fn identity() -> Identity {
         host: "app1.example.org".into(),
         session: SessionId("s1".into()),
         at_unix_ns: 7,
-        principal: principal(Class::Agent),
+        principal: Principal {
+            class: Class::Agent,
+            class_evidence: vec!["known agent".into()],
+            pid: 7,
+            start_ticks: 70,
+            uid: 1001,
+            user: "alice".into(),
+            gid: 1001,
+            groups: vec!["dbas".into()],
+            login_uid: Some(1001),
+            login_user: Some("alice".into()),
+            command: "psql".into(),
+            executable: Some("/usr/bin/psql".into()),
+            executable_sha256: None,
+            command_line: vec!["psql".into(), "-c".into(), "SELECT 'ä'".into()],
+            cgroup_id: 5,
+            cgroup: Some("/user.slice".into()),
+            unit: None,
+            container: Some("c1".into()),
+            container_facts: ContainerFacts { image: Some("app:1".into()), ..ContainerFacts::default() },
+            terminal: Some("pts/3".into()),
+            ancestors: vec![Ancestor { pid: 1, start_ticks: 1, executable: "/sbin/init".into() }],
+            remote: None,
+        },
     }
 }
 
