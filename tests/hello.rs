@@ -15,7 +15,7 @@ use governor_tests::database_host::{PORT, REMOTE_V4, REMOTE_V6, SERVER_V4, SERVE
 use governor_tests::governor::{Governor, field, text};
 use governor_tests::pki::Pki;
 use governor_tests::two_hosts::{APP1, TwoHosts, names_app1, names_db1};
-use governor_tests::{Auth, Class, Options, wait};
+use governor_tests::{Auth, Class, Options, process, wait};
 use serde_json::Value;
 
 const ASK: &str = "SELECT email FROM people WHERE id = 1";
@@ -187,6 +187,39 @@ fn a_cancel_request_goes_through_both() {
             2,
             "{mode}"
         );
+    }
+}
+
+/// Each connection is attested by itself; what that costs is printed.
+#[test]
+fn many_connections_at_once_are_each_attested() {
+    let hosts = TwoHosts::trusting("optional").unwrap();
+    let program = hosts.db1.postgres.bin().join("pgbench");
+    let program = program.to_str().unwrap();
+    let script = hosts.app1.state_dir().join("one.sql");
+    std::fs::write(&script, "SELECT 1;\n").unwrap();
+    let rate = |mut pgbench: std::process::Command| {
+        pgbench.args(["-n", "-C", "-c", "8", "-j", "2", "-t", "50", "-f"]).arg(&script).arg("shop");
+        pgbench.env("PGSSLMODE", "disable");
+        let done = process::run(pgbench, wait::PATIENCE * 2).unwrap().ok().unwrap();
+        assert!(done.out().contains("actually processed: 400/400"), "{}", done.all());
+        let tps = done.out().lines().find_map(|line| line.strip_prefix("tps = ").map(str::to_owned)).unwrap();
+        tps.split(' ').next().unwrap().to_owned()
+    };
+    let attested = rate(hosts.client(program, Class::Service, SERVER_V4).unwrap());
+    // pgbench makes one connection more, to look around.
+    let count = |governor: &Governor| {
+        let records = governor.events("hello").unwrap();
+        records.iter().filter(|record| text(record, "outcome") == "accepted").count()
+    };
+    assert_eq!((count(&hosts.app1), count(&hosts.db1.governor)), (401, 401));
+    assert_eq!(session_starts(&hosts.db1.governor), 401);
+    let past = rate(hosts.db1.remote(program, SERVER_V4).unwrap());
+    println!(
+        "connections and statements a second: {attested} through both governors, attested; {past} through the server's alone"
+    );
+    for governor in [&hosts.app1, &hosts.db1.governor] {
+        assert_eq!(governor.json(&["status"]).unwrap()[0]["completeness"]["mismatches"], 0);
     }
 }
 
