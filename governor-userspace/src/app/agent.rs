@@ -103,6 +103,10 @@ impl Agent for Running {
         self.capture.iter().cloned().chain(self.namespaces.lines()).collect()
     }
 
+    fn peers(&self) -> Vec<String> {
+        self.shared.peers.lines()
+    }
+
     fn policy_version(&self) -> String {
         self.policy.current().version().into()
     }

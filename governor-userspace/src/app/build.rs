@@ -24,6 +24,7 @@ use crate::host::kernel::{
 use crate::host::ledger::{Ledger, LedgerOptions};
 use crate::host::masking::{KeySource, MaskingKeys, RevealKeeper};
 use crate::host::namespaces::Entrance;
+use crate::host::peers::Peers;
 use crate::host::policy::PolicyStore;
 use crate::host::privileges;
 use crate::host::proxy::{
@@ -68,6 +69,7 @@ pub(super) struct Prepared {
     policy: Arc<PolicyStore>,
     masking_keys: Arc<MaskingKeys>,
     tls: Tls,
+    peers: Peers,
     identifier: Identifier,
     detectors: Arc<Detectors>,
     kernel: Kernel,
@@ -87,6 +89,7 @@ pub(super) fn prepare(
     let policy = Arc::new(PolicyStore::open(config.policy.options())?);
     let masking_keys = Arc::new(MaskingKeys::open(key_source(state, config), clock::now())?);
     let tls = open_tls(state, config)?;
+    let peers = Peers::open(&state.join("keys"), config.identity.peers.clone())?;
     let mount = cgroup2_mount()?;
     let identifier = Identifier::new(config.identity.rules.clone(), mount.clone())?;
     let detectors = Arc::new(Detectors::with_user_defined(config.masking.detectors.clone())?);
@@ -103,6 +106,7 @@ pub(super) fn prepare(
         policy,
         masking_keys,
         tls,
+        peers,
         identifier,
         detectors,
         kernel,
@@ -126,6 +130,7 @@ pub(super) fn build(
         policy,
         masking_keys,
         tls,
+        peers,
         identifier,
         detectors,
         mut kernel,
@@ -151,6 +156,7 @@ pub(super) fn build(
         approvals: approvals.clone(),
         policy: policy.clone(),
         tls: Arc::new(tls),
+        peers: Arc::new(peers),
         retries: proxy::Retries::default(),
         metrics: metrics.clone(),
         books: Arc::new(Books::default()),

@@ -36,6 +36,7 @@ mod following;
 mod gate;
 mod glass;
 mod governance;
+mod greeting;
 mod hold;
 mod inference;
 mod input;
@@ -64,6 +65,7 @@ pub use discovery::{
 pub use facts::{FactsCache, Understood};
 pub use glass::{Broken, Glass, login_of};
 pub use governance::{EngineLimits, Governance};
+pub use greeting::HelloRule;
 pub use inference::{INFERENCE_POLICY, Inference, InferenceCounts, InferenceLimits};
 pub use input::{CancelMatch, Input, StopReason};
 pub use pace::RATE_POLICY;
@@ -114,6 +116,7 @@ pub struct SessionSetup {
     pub client: Option<Endpoint>,
     pub destination: Endpoint,
     pub tls: TlsMode,
+    pub hello: HelloRule,
 }
 
 /// One database connection.
@@ -126,6 +129,8 @@ pub struct Session {
     /// Told to the client once it has said who it is; a cancel request is served all the same.
     too_many: Option<TooMany>,
     phase: Phase,
+    /// A hello was accepted: the principal is who it says.
+    greeted: bool,
     encryption: Encryption,
     /// The minute of the input that is being handled.
     now: Option<Moment>,
@@ -208,6 +213,10 @@ enum Phase {
     NegotiatingTls {
         direct: bool,
         /// As in `Opening`, with the one that is answered now.
+        encryption_requests: u32,
+    },
+    /// A hello is being answered; `encryption_requests` as in `Opening`.
+    Greeting {
         encryption_requests: u32,
     },
     /// A cancel request came; waiting to be told which session it means.
@@ -333,6 +342,7 @@ impl Session {
             claims: Claims::default(),
             too_many: None,
             phase: Phase::Opening { encryption_requests: 0 },
+            greeted: false,
             encryption: Encryption::default(),
             now: Some(Moment::of(now)),
             broken: None,
@@ -429,6 +439,14 @@ impl Session {
             }
             Input::Identified(principal) => {
                 self.identified(principal);
+                Ok(())
+            }
+            Input::Greeted(record) => {
+                self.greeted(now, *record, governance, out);
+                Ok(())
+            }
+            Input::SaidHello(record) => {
+                self.record(out, now, AuditEvent::Hello(record));
                 Ok(())
             }
             Input::TlsEstablished(tls) => {
@@ -533,6 +551,7 @@ impl Session {
         !matches!(
             self.phase,
             Phase::NegotiatingTls { .. }
+                | Phase::Greeting { .. }
                 | Phase::Cancelling { .. }
                 | Phase::Connecting { .. }
                 | Phase::ConnectingUnread
@@ -579,6 +598,7 @@ impl Session {
             self.phase,
             Phase::Opening { .. }
                 | Phase::NegotiatingTls { .. }
+                | Phase::Greeting { .. }
                 | Phase::Cancelling { .. }
                 | Phase::Connecting { .. }
                 | Phase::ConnectingUnread

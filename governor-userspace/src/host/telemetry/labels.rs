@@ -7,7 +7,9 @@
 //! Invariant: `ALL[i].index() == i`; the compiler refuses a variant that the list forgets.
 
 use crate::engine::approval::Answer;
-use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{
+    DataChange, GapCause, HelloOutcome, HelloWay, MismatchKind, Outcome, Side, TlsOutcome,
+};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::Status;
@@ -60,6 +62,8 @@ pub enum RefusedReason {
     Tls,
     /// The audit ledger cannot be written.
     Audit,
+    /// A hello was not accepted, or one is required and did not come.
+    Hello,
 }
 
 /// By what a network namespace was found before governor listened in it.
@@ -162,7 +166,7 @@ pub enum OpenOutcome {
 closed!(RefusedReason:
     NoOrigin => "no_origin", NoIdentity => "no_identity", Limit => "limit",
     SourceLimit => "source_limit", Draining => "draining",
-    Upstream => "upstream", Policy => "policy", Tls => "tls", Audit => "audit");
+    Upstream => "upstream", Policy => "policy", Tls => "tls", Audit => "audit", Hello => "hello");
 closed!(NamespaceFound: Walk => "walk", Exec => "exec", Socket => "socket", Refused => "refused");
 closed!(NamespaceFailure: Limit => "limit", Enter => "enter", Listen => "listen");
 closed!(CancelResult: Forwarded => "forwarded", Hold => "hold", Unknown => "unknown", Failed => "failed");
@@ -205,6 +209,10 @@ closed!(Verdict: Allow => "allow", Deny => "deny", Hold => "hold");
 closed!(Side: Client => "client", Database => "database", Governor => "governor");
 closed!(Outcome:
     Complete => "complete", Suspended => "suspended", Error => "error", Skipped => "skipped", Lost => "lost");
+closed!(HelloWay: Sent => "sent", Received => "received");
+closed!(HelloOutcome: Accepted => "accepted", Own => "own", Missing => "missing", Unexpected => "unexpected",
+    UnknownKey => "unknown_key", WrongAddress => "wrong_address", WrongDestination => "wrong_destination",
+    BadSignature => "bad_signature", Malformed => "malformed", Version => "version", Unanswered => "unanswered");
 closed!(TlsOutcome: Terminated => "terminated", UpstreamOnly => "upstream_only", ServerDeclined => "server_declined", Failed => "failed",
     Declined => "declined", Refused => "refused", PassedUnread => "passed_unread");
 closed!(StatementKind:
@@ -248,6 +256,8 @@ mod tests {
         positions_agree::<Outcome>();
         positions_agree::<GapCause>();
         positions_agree::<TlsOutcome>();
+        positions_agree::<HelloWay>();
+        positions_agree::<HelloOutcome>();
         positions_agree::<StatementKind>();
         positions_agree::<Category>();
         positions_agree::<DataChange>();

@@ -15,7 +15,9 @@ use super::labels::{
 };
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
-use crate::engine::audit::{Completeness, DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{
+    Completeness, DataChange, GapCause, HelloOutcome, HelloWay, MismatchKind, Outcome, Side, TlsOutcome,
+};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::{InferenceCounts, Status};
@@ -60,6 +62,7 @@ pub struct Metrics {
     sessions_active: Gauges<Class>,
     cancels: Counters<CancelResult>,
     tls: Counters<TlsOutcome>,
+    hellos: Counters<HelloWay, HelloOutcome>,
     protocol_errors: Counters<Side>,
     relayed_bytes: Counters<Direction>,
     statements: Counters<Class, StatementKind, Verdict>,
@@ -138,6 +141,7 @@ impl Metrics {
             sessions_active: Children::new(build.gauges("governor_sessions_active")?).fill(),
             cancels: Children::new(build.counters("governor_cancel_requests_total")?).fill(),
             tls: Children::new(build.counters("governor_tls_total")?).fill(),
+            hellos: Children::new(build.counters("governor_hellos_total")?).fill(),
             protocol_errors: Children::new(build.counters("governor_protocol_errors_total")?).fill(),
             relayed_bytes: Children::new(build.counters("governor_relayed_bytes_total")?).fill(),
             statements: Children::new(build.counters("governor_statements_total")?),
@@ -278,6 +282,10 @@ impl Metrics {
 
     pub fn glass_mended(&self, active: usize) {
         self.glass_active.set(i64::try_from(active).unwrap_or(i64::MAX));
+    }
+
+    pub fn hello(&self, way: HelloWay, outcome: HelloOutcome) {
+        add(self.hellos.at(way, outcome, ()), 1);
     }
 
     pub fn tls(&self, outcome: TlsOutcome) {

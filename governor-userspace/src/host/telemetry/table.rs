@@ -7,7 +7,9 @@ use super::labels::{
     Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
     NamespaceFound, OpenOutcome, RefusedReason, words,
 };
-use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{
+    DataChange, GapCause, HelloOutcome, HelloWay, MismatchKind, Outcome, Side, TlsOutcome,
+};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::Status;
@@ -86,6 +88,8 @@ pub static TABLE: &[Definition] = &[
         "Cancel requests: passed on to the server, ended a hold, fitted no live session and did nothing, or did not reach the server."),
     row("governor_tls_total", Kind::Counter, &[label::<TlsOutcome>("outcome")],
         "Clients that asked for TLS, by what became of it."),
+    row("governor_hellos_total", Kind::Counter, &[label::<HelloWay>("way"), label::<HelloOutcome>("outcome")],
+        "Hellos between governors, by what became of them."),
     row("governor_protocol_errors_total", Kind::Counter, &[label::<Side>("side")],
         "Sessions closed because a peer broke the protocol, by whose fault it was."),
     row("governor_relayed_bytes_total", Kind::Counter, &[label::<Direction>("direction")],

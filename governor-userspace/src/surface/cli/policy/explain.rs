@@ -11,7 +11,7 @@ use crate::engine::session::explain::{
     ExplainedColumn, ExplainedDecision, ExplainedFacts, Explanation, Question, explain,
 };
 use crate::host::config::{self, Overrides};
-use crate::host::identity::{Identifier, attest};
+use crate::host::identity::{Identifier, as_of_peer, attest};
 use crate::host::kernel::cgroup2_mount;
 use anyhow::{Context as _, bail};
 use std::io::{Read as _, Write};
@@ -27,6 +27,7 @@ use std::path::PathBuf;
     governor policy explain --as agent --user alice \"DROP TABLE orders\"\n  \
     governor policy explain --as service --unit shop.service --server 10.0.0.5:5432 --database shop \"SELECT 1\"\n  \
     sudo governor policy explain --principal-of 4711 --running \"SELECT email FROM crm.people\"\n  \
+    governor policy explain --as service --peer app1 --unit billing.service \"SELECT 1\"\n  \
     governor policy explain --as person --see crm.people.email=email\n  \
     echo 'DELETE FROM t' | governor policy explain --as person -")]
 pub(super) struct ExplainArgs {
@@ -77,6 +78,14 @@ pub(super) struct ExplainArgs {
     /// SHA-256 of its executable
     #[arg(long, value_name = "DIGITS")]
     executable_sha256: Option<String>,
+
+    /// It is on the host of this peer, whose governor says who it is
+    #[arg(long, value_name = "NAME", conflicts_with = "principal_of")]
+    peer: Option<String>,
+
+    /// As if that peer's hello was not bound to TLS
+    #[arg(long, requires = "peer")]
+    unbound: bool,
 
     /// Where to [default: 127.0.0.1:5432]
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -201,7 +210,11 @@ fn principal(args: &ExplainArgs, globals: &Globals) -> anyhow::Result<Principal>
             executable_sha256: args.executable_sha256.clone(),
             ..Actor::default()
         };
-        return Ok(actor.principal());
+        let process = actor.principal();
+        return Ok(match &args.peer {
+            Some(peer) => as_of_peer(process, peer, !args.unbound),
+            None => process,
+        });
     };
     let config = config::load(globals.config.as_deref(), Overrides::default())?;
     let mount = cgroup2_mount()?;
