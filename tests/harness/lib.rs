@@ -27,6 +27,7 @@ pub mod site;
 pub mod transcript;
 pub mod two_hosts;
 pub mod wait;
+pub mod wall_clock;
 pub mod wire;
 
 pub use cgroup::{Cgroup, Class};

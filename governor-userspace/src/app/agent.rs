@@ -147,6 +147,23 @@ impl Agent for Running {
             identity_missing: counters.pending_failed,
             events_dropped: counters.events_dropped,
             passed: counters.passed(),
+            // In the order of `KernelFault`.
+            faults: [
+                counters.refused_heartbeat_stale,
+                counters.refused_namespace_unknown,
+                counters.refused_listener_gone,
+                counters.refused_storage_failed,
+                counters.refused_device_bound,
+                counters.inbound_refused_heartbeat_stale,
+                counters.inbound_refused_listener_gone,
+                counters.pending_failed,
+                counters.inbound_own_failed,
+                counters.totals_failed,
+                counters.totals_dropped,
+                counters.bind_refused,
+                counters.raw_refused,
+            ],
+            waited: [counters.namespace_waited, counters.namespace_waited_in_vain],
         })
     }
 
@@ -292,6 +309,8 @@ pub(super) fn background(parts: Parts<'_>) -> anyhow::Result<Background> {
     }
     let mut tasks = vec![tokio::spawn(shared.approvals.clone().run_expiry())];
     let kernel_slot = kernel;
+    // Before anything is ready: an agent that hangs right after it has a beat to tell from for how long.
+    life.beat();
     let mut slot = kernel_slot.lock();
     if let Some(kernel) = slot.as_mut() {
         let heartbeat = kernel.heartbeat();

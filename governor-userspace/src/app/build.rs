@@ -5,6 +5,7 @@ use super::completeness::Bookkeeper;
 use super::handle::{Handle, HandleParts};
 use super::life::{GapLog, LifeKeeper, Trouble};
 use super::namespaces::{Board, Means};
+use super::open_connections::Arrivals;
 use super::options::RunOptions;
 use super::upgrade::{Launcher, Launches};
 use crate::engine::masking::{Detectors, Masker};
@@ -353,7 +354,7 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
         inbound,
         beside: None,
         debug_log: config.log.level >= config::LogLevel::Debug,
-        pending_count_max: None,
+        map_capacities: Vec::new(),
     })
 }
 
@@ -406,12 +407,19 @@ fn inbound_ports(config: &Config) -> Arc<InboundPorts> {
     Arc::new(ports)
 }
 
+/// What is looked at for connections to servers of this host that were open before.
+pub(super) fn arrivals(config: &Config, shared: &Shared) -> Option<Arrivals> {
+    let ports = shared.inbound.get()?.ports.clone();
+    Some(Arrivals { ports, servers: inbound_servers(config) })
+}
+
 fn inbound_servers(config: &Config) -> Vec<InboundServer> {
     let server = |server: &config::CaptureInbound| InboundServer {
         ports: server.ports.clone(),
         unit: server.unit.clone(),
         cgroup: server.cgroup.clone(),
         fail_open: server.when_down == config::WhenDown::Pass,
+        ends_open: server.open_connections == config::OpenConnections::End,
         tls: tls_mode(server.tls),
     };
     config.capture.inbound.iter().map(server).collect()

@@ -163,6 +163,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     let open_connections = OpenConnections::new(
         &config,
         &cgroup2_mount()?,
+        build::arrivals(&config, &shared),
         shared.exemption.clone(),
         ledger.clone(),
         shared.metrics.clone(),

@@ -441,7 +441,10 @@ pub struct OpenConnection {
     pub command: String,
     /// Of that process, below the cgroup v2 mount.
     pub cgroup: String,
-    /// It was closed, as `capture.rules.open_connections` asks.
+    /// Found at the server's end: owner, process and cgroup are the server's.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub arrived: bool,
+    /// It was closed, as `open_connections` asks.
     pub ended: bool,
     /// Why it could not be.
     #[serde(skip_serializing_if = "String::is_empty", default)]

@@ -495,6 +495,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             pid: Some(9),
             command: text.into(),
             cgroup: text.into(),
+            arrived: true,
             ended: false,
             problem: text.into(),
         }),

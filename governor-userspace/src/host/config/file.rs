@@ -75,6 +75,7 @@ table!(CaptureInbound {
     protocol: Option<Protocol>,
     when_down: Option<WhenDown>,
     tls: Option<TlsMode>,
+    open_connections: Option<OpenConnections>,
 });
 
 table!(CaptureUnix {

@@ -85,6 +85,7 @@ pub struct CaptureInbound {
     pub protocol: Protocol,
     pub when_down: WhenDown,
     pub tls: TlsMode,
+    pub open_connections: OpenConnections,
 }
 
 /// A unix socket of a server on this host.

@@ -32,6 +32,11 @@ impl InboundPorts {
         self.0.read().iter().find(|rule| rule.port == port).copied()
     }
 
+    /// Those that are captured now.
+    pub fn all(&self) -> Vec<u16> {
+        self.0.read().iter().map(|rule| rule.port).collect()
+    }
+
     /// Answers whether it is new.
     pub fn add(&self, rule: PortRule) -> bool {
         let mut rules = self.0.write();

@@ -193,10 +193,67 @@ pub enum KernelMap {
     GuardedPorts,
     Totals,
     Pending,
+    InboundPorts,
+    InboundListeners,
+    Upstreams,
+    Clients,
 }
 closed!(KernelMap:
     Rules => "RULES", Listeners => "LISTENERS", ListenerCounts => "LISTENER_COUNTS",
     GuardedPorts => "GUARDED_PORTS", Totals => "TOTALS", Pending => "PENDING",
+    InboundPorts => "INBOUND_PORTS", InboundListeners => "INBOUND_LISTENERS",
+    Upstreams => "UPSTREAMS", Clients => "CLIENTS",
+);
+/// What became of a connection that waited for a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    Governed,
+    InVain,
+}
+closed!(Waited: Governed => "governed", InVain => "in_vain");
+/// Which way the wall clock was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockStep {
+    Forward,
+    Back,
+}
+closed!(ClockStep: Forward => "forward", Back => "back");
+/// What the kernel programs met and did not let go the governed way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelFault {
+    /// Refused: the agent's heartbeat was too old.
+    HeartbeatStale,
+    /// Refused: no listener in that network namespace.
+    NamespaceUnknown,
+    /// Refused: the agent's listener was gone.
+    ListenerGone,
+    /// Refused: no memory for the flow.
+    StorageFailed,
+    /// Refused: bound to a device.
+    DeviceBound,
+    /// Refused where it arrived: the agent's heartbeat was too old.
+    InboundHeartbeatStale,
+    /// Refused where it arrived: the agent's listener was gone.
+    InboundListenerGone,
+    /// A flow that could not be noted: its connection is closed for want of an identity.
+    PendingFailed,
+    /// A connection of governor's own to a server that could not be noted: closed.
+    InboundOwnFailed,
+    /// A socket of governor's that is not counted.
+    TotalsFailed,
+    /// The count of a socket that found no room in the ring buffer.
+    TotalsDropped,
+    /// Somebody else tried to bind a port of governor's.
+    BindRefused,
+    /// Somebody asked for a raw socket that carries TCP.
+    RawRefused,
+}
+closed!(KernelFault:
+    HeartbeatStale => "heartbeat_stale", NamespaceUnknown => "namespace_unknown", ListenerGone => "listener_gone",
+    StorageFailed => "storage_failed", DeviceBound => "device_bound",
+    InboundHeartbeatStale => "inbound_heartbeat_stale", InboundListenerGone => "inbound_listener_gone",
+    PendingFailed => "pending_failed", InboundOwnFailed => "inbound_own_failed", TotalsFailed => "totals_failed",
+    TotalsDropped => "totals_dropped", BindRefused => "bind_refused", RawRefused => "raw_refused",
 );
 closed!(MismatchKind:
     Unaudited => "unaudited", BytesIn => "bytes_in", BytesOut => "bytes_out", Uncounted => "uncounted",
@@ -265,6 +322,9 @@ mod tests {
         positions_agree::<MaskDoubt>();
         positions_agree::<MismatchKind>();
         positions_agree::<KernelMap>();
+        positions_agree::<KernelFault>();
+        positions_agree::<ClockStep>();
+        positions_agree::<Waited>();
     }
 
     /// A dashboard and a policy must be able to use the same word.

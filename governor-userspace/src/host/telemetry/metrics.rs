@@ -13,6 +13,7 @@ use super::labels::{
     Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
     NamespaceFound, OpenOutcome, RefusedReason,
 };
+use super::labels::{ClockStep, KernelFault, Waited};
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
 use crate::engine::audit::{
@@ -46,6 +47,12 @@ pub struct KernelCounters {
     /// Captured connections that went direct, ungoverned.
     #[serde(default)]
     pub passed: u64,
+    /// In the order of `KernelFault`.
+    #[serde(default)]
+    pub faults: [u64; <KernelFault as Closed>::ALL.len()],
+    /// Connections of new namespaces that waited: until they were governed, and in vain.
+    #[serde(default)]
+    pub waited: [u64; 2],
 }
 
 /// Every metric of the agent. Shared by reference; all methods are safe from any thread.
@@ -94,6 +101,9 @@ pub struct Metrics {
     kernel_identity_missing: IntCounter,
     kernel_events_dropped: IntCounter,
     foreign_programs: IntGauge,
+    kernel_faults: Counters<KernelFault>,
+    clock_steps: Counters<ClockStep>,
+    waited: Counters<Waited>,
     map_entries: Gauges<KernelMap>,
     map_capacity: Gauges<KernelMap>,
     completeness_mismatches: Counters<MismatchKind>,
@@ -173,6 +183,9 @@ impl Metrics {
             kernel_identity_missing: build.counter("governor_kernel_identity_missing_total")?,
             kernel_events_dropped: build.counter("governor_kernel_events_dropped_total")?,
             foreign_programs: build.gauge("governor_kernel_foreign_programs")?,
+            kernel_faults: Children::new(build.counters("governor_kernel_faults_total")?).fill(),
+            clock_steps: Children::new(build.counters("governor_clock_steps_total")?).fill(),
+            waited: Children::new(build.counters("governor_namespace_waits_total")?).fill(),
             map_entries: Children::new(build.gauges("governor_kernel_map_entries")?).fill(),
             map_capacity: Children::new(build.gauges("governor_kernel_map_capacity")?).fill(),
             completeness_mismatches: Children::new(build.counters("governor_completeness_mismatches_total")?)
@@ -400,6 +413,11 @@ impl Metrics {
         self.audit_errors.inc();
     }
 
+    /// The wall clock was set.
+    pub fn clock_step(&self, step: ClockStep) {
+        add(self.clock_steps.at(step, (), ()), 1);
+    }
+
     /// How full a map of the kernel programs is.
     pub fn kernel_map(&self, name: &str, entries: u64, capacity: u64) {
         let Some(map) = <KernelMap as Closed>::ALL.iter().find(|map| map.word() == name) else { return };
@@ -513,6 +531,8 @@ impl Metrics {
             advance(&self.kernel_identity_missing, kernel.identity_missing);
             advance(&self.kernel_events_dropped, kernel.events_dropped);
             advance(&self.kernel_passed, kernel.passed);
+            advance_all(&self.kernel_faults, &kernel.faults);
+            advance_all(&self.waited, &kernel.waited);
         }
         let usage = ProcessUsage::read();
         self.process_cpu.inc_by((usage.cpu_s - self.process_cpu.get()).max(0.0));
@@ -569,6 +589,15 @@ fn add(counter: Option<&IntCounter>, by: u64) {
 /// Brings a counter up to what somebody else counted; a smaller number (a fresh map) changes nothing.
 fn advance(counter: &IntCounter, to: u64) {
     counter.inc_by(to.saturating_sub(counter.get()));
+}
+
+/// The same for all of a set, in its order.
+fn advance_all<L: Closed>(counters: &Counters<L>, to: &[u64]) {
+    for (label, count) in L::ALL.iter().zip(to) {
+        if let Some(counter) = counters.at(*label, (), ()) {
+            advance(counter, *count);
+        }
+    }
 }
 
 fn seconds(ns: u64) -> f64 {

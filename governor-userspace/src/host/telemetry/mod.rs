@@ -9,6 +9,7 @@ mod process;
 pub mod table;
 
 pub use build::MetricsError;
+pub use labels::ClockStep;
 pub use labels::{
     CancelResult, Closed, DirectAction, Direction, NamespaceFailure, NamespaceFound, OpenOutcome,
     RefusedReason,

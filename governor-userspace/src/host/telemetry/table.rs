@@ -7,6 +7,7 @@ use super::labels::{
     Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
     NamespaceFound, OpenOutcome, RefusedReason, words,
 };
+use super::labels::{ClockStep, KernelFault, Waited};
 use crate::engine::audit::{
     DataChange, GapCause, HelloOutcome, HelloWay, MismatchKind, Outcome, Side, TlsOutcome,
 };
@@ -200,6 +201,12 @@ pub static TABLE: &[Definition] = &[
         "Network namespaces in which it began to listen, by what told of them. `refused`: a connection was lost first."),
     row("governor_namespace_failures_total", Kind::Counter, &[label::<NamespaceFailure>("reason")],
         "Attempts to listen in a network namespace that failed."),
+    row("governor_kernel_faults_total", Kind::Counter, &[label::<KernelFault>("cause")],
+        "What the kernel programs did not let go the governed way, by cause: the first seven are refused connections; OPERATING.md has the others."),
+    row("governor_namespace_waits_total", Kind::Counter, &[label::<Waited>("outcome")],
+        "Connections of new network namespaces that waited for a moment in the kernel, for governor to listen there. `in_vain`: refused, or passed by rule."),
+    row("governor_clock_steps_total", Kind::Counter, &[label::<ClockStep>("direction")],
+        "Times that the wall clock was set while governor ran, by more than a second."),
 
     row("governor_unix_sockets_taken", Kind::Gauge, &[],
         "Unix sockets of servers that governor is in front of now."),

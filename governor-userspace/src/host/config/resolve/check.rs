@@ -139,6 +139,7 @@ impl Source<'_> {
             protocol: server.protocol.unwrap_or_default(),
             when_down: server.when_down.unwrap_or_default(),
             tls: server.tls.unwrap_or_default(),
+            open_connections: server.open_connections.unwrap_or_default(),
         })
     }
 
