@@ -9,8 +9,8 @@ use super::flows::FlowsCache;
 use super::governance::Asker;
 use super::meaning::Meaning;
 use crate::engine::masking::{
-    ColumnAction, ColumnContext, ColumnPlan, Format, JsonPath, PEOPLE_COLUMNS_MIN, RowPlan, classify_column,
-    could_carry, tells_of_people,
+    ColumnAction, ColumnContext, ColumnPlan, Definitions, Format, JsonPath, PEOPLE_COLUMNS_MIN, RowPlan,
+    classify_column, could_carry, tells_of_people,
 };
 use crate::engine::model::{ColumnName, Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind, Types};
 use crate::engine::policy::SeeColumn;
@@ -48,6 +48,12 @@ pub(super) fn row_plan(
         let searched = plan.columns.get(index).is_some_and(|column| column.action == ColumnAction::Detect);
         let paths = origin.catalogue.and_then(|c| c.paths(field.table_oid, field.attribute));
         plan.paths.extend(paths.filter(|_| searched).map(|paths| (index, paths.clone())));
+        if let (true, Some(catalogue), Some(column)) =
+            (searched, origin.catalogue, plan.columns.get_mut(index))
+        {
+            let definitions = catalogue.definitions_in(field.table_oid, field.attribute, origin.statement);
+            column.context = column.context.showing(definitions);
+        }
     }
     plan
 }
@@ -60,11 +66,13 @@ pub(super) fn hide_all(fields: &[Field], formats: Option<&[i16]>) -> RowPlan {
 
 /// The plan for the rows of a COPY TO. `flows`: of each of its `count` columns, where lineage knows them.
 /// `in_doubt`: what is not known may be sensitive.
+#[expect(clippy::too_many_arguments, reason = "each is another thing that is known of the COPY")]
 pub(super) fn copy_plan(
     flows: Option<&[Flow]>,
     count: usize,
     format: Format,
     in_doubt: bool,
+    definitions: Definitions,
     catalogue: &Catalogue,
     asker: &mut Asker<'_>,
 ) -> RowPlan {
@@ -97,7 +105,7 @@ pub(super) fn copy_plan(
             type_oid,
             type_modifier: -1,
             format,
-            context: ColumnContext::UNKNOWN,
+            context: ColumnContext::UNKNOWN.showing(definitions),
         });
     }
     RowPlan { columns, types: catalogue.data.types().clone(), paths: places }

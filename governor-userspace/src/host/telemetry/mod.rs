@@ -11,6 +11,6 @@ pub mod table;
 pub use build::MetricsError;
 pub use labels::{
     CancelResult, Closed, DirectAction, Direction, NamespaceFailure, NamespaceFound, OpenOutcome,
-    RefusedReason,
+    RefusedReason, RevealOutcome,
 };
 pub use metrics::{KernelCounters, Metrics};

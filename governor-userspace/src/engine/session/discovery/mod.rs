@@ -112,6 +112,17 @@ impl Discovery {
         Rulings { version, columns: ruled.collect() }
     }
 
+    /// The same one by one, for who asks why; and whether a person said it.
+    pub fn ruled(&self, server: &Endpoint, database: &str) -> Vec<(ColumnName, Ruling, bool)> {
+        let columns = self.columns();
+        let known = columns.by_database.get(&(server.clone(), database.to_owned()));
+        let ruled = known.into_iter().flatten().filter_map(|(name, column)| {
+            let ruling = column.record.ruling(self.settings.mask_from)?;
+            Some((name.clone(), ruling, column.record.said.is_some()))
+        });
+        ruled.collect()
+    }
+
     /// A catalogue that was read: its columns can be spoken of.
     pub(super) fn know(&self, server: Endpoint, database: &str, catalogue: &Arc<Catalogue>) {
         let mut known = self.catalogues.lock().unwrap_or_else(PoisonError::into_inner);
