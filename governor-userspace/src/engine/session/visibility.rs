@@ -196,6 +196,8 @@ pub(super) fn lineage_for(
     }
     let lineage = flows.of(&statement.text, catalogue, &source.state).lineage;
     match &*lineage {
+        // Rules of the target add rows that the text does not speak of.
+        Lineage::NoRows if !fields.is_empty() => Some(flows.disagreement()),
         Lineage::Columns(expected) if !agree(expected, fields) => Some(flows.disagreement()),
         _ => Some(lineage),
     }
@@ -258,7 +260,19 @@ fn column_action(
                 })),
             };
         let put = match (flow, origin.statement) {
-            (Some(flow), Some(statement)) if writes(statement) => of_flow(flow, catalogue, asker),
+            (Some(flow), Some(statement)) if writes(statement) => match of_flow(flow, catalogue, asker) {
+                Sight::Masked(action) => Sight::Masked(action),
+                // Something that nobody follows was put there.
+                _ if flow.unknown.is_some() && catalogue.any_sensitive() => {
+                    masked_or_clear(asker.see(SeeColumn { column: None, category: None }))
+                }
+                sight => sight,
+            },
+            (None, Some(statement))
+                if writes(statement) && catalogue.may_carry_sensitive(statement, &statement.mentions) =>
+            {
+                masked_or_clear(asker.see(SeeColumn { column: None, category: None }))
+            }
             _ => Sight::Nothing,
         };
         return match (own, put) {
