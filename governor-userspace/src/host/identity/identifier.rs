@@ -8,6 +8,7 @@ use super::container::ContainerFiles;
 use super::executable_hash::ExecutableHashes;
 use super::facts::Facts;
 use super::procfs::{Procfs, Stat};
+use super::recent::{Likeness, Recent};
 use super::secrets::printable;
 use super::users::Names;
 use super::workload::{Workload, terminal_name};
@@ -16,6 +17,7 @@ use nix::time::{ClockId, clock_gettime};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// What the kernel hook saw when a process connected. All of it is certain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +59,8 @@ pub enum IdentityError {
 
 /// Finds out who is behind a connection. One for the whole agent; its threads share it.
 ///
-/// Costs some ten system calls for a process seen before, and about twenty more for each ancestor never
-/// seen. Blocks only for the user database.
+/// Costs six system calls for a process seen within a second, some twenty for one seen before, and about twenty more
+/// for each ancestor never seen. Blocks only for the user database.
 #[derive(Debug)]
 pub struct Identifier {
     procfs: Procfs,
@@ -67,6 +69,7 @@ pub struct Identifier {
     assignments: Vec<Assignment>,
     names: Names,
     cache: ProcessCache,
+    recent: Recent,
     hashes: ExecutableHashes,
     containers: ContainerFiles,
     hashes_wanted: AtomicBool,
@@ -105,6 +108,7 @@ impl Identifier {
             assignments: rules.assignments,
             names: Names::new(),
             cache: ProcessCache::new(),
+            recent: Recent::new(),
             hashes: ExecutableHashes::new(),
             containers: ContainerFiles::new("/".into()),
             hashes_wanted: AtomicBool::new(false),
@@ -120,11 +124,42 @@ impl Identifier {
     /// Who connected. Always answers: of a process that is gone only what the kernel attests is known, and
     /// its class is the strictest that this leaves possible.
     pub fn identify(&self, attested: &Attested) -> Principal {
-        let (seen, gone) = match self.observe(attested) {
+        let at = Instant::now();
+        let known = self.recent.has(attested.tgid).then(|| self.likeness(attested)).flatten();
+        if let Some(known) = known.and_then(|likeness| self.recent.get(&likeness)) {
+            return known;
+        }
+        let with_hash = self.hashes_wanted.load(Ordering::Relaxed);
+        let (seen, gone) = match self.observe(attested, with_hash) {
             Ok(seen) => (Some(seen), None),
             Err(why) => (None, Some(why)),
         };
-        let seen = seen.as_ref();
+        let principal = self.principal(attested, seen.as_ref(), gone);
+        let likeness = seen.filter(|seen| self.is_older(attested, &seen.stat)).and_then(|seen| {
+            let executable = seen.facts.executable.as_ref().map(|executable| executable.path.clone());
+            Likeness::new(attested, seen.stat, executable, with_hash)
+        });
+        if let Some(likeness) = likeness {
+            self.recent.put(likeness, at, principal.clone());
+        }
+        principal
+    }
+
+    /// What must be the same for an answer to be the same; `None` where that cannot be told.
+    fn likeness(&self, attested: &Attested) -> Option<Likeness> {
+        let process = self.procfs.open(attested.tgid)?;
+        let stat = process.stat()?;
+        self.is_older(attested, &stat).then_some(())?;
+        Likeness::new(attested, stat, process.executable_path(), self.hashes_wanted.load(Ordering::Relaxed))
+    }
+
+    /// Whether the process ran before the tick of the connect: then nobody else had its number since.
+    fn is_older(&self, attested: &Attested, stat: &Stat) -> bool {
+        let connected_ns = attested.connected_ns.saturating_add(suspended_ns());
+        self.procfs.ticks_ns(stat.start_ticks).saturating_add(self.procfs.tick_ns()) <= connected_ns
+    }
+
+    fn principal(&self, attested: &Attested, seen: Option<&Seen>, gone: Option<&'static str>) -> Principal {
         let current_cgroup = seen.and_then(|s| s.cgroup.as_deref());
         let cgroup = self.cgroups.path(attested.cgroup_id, current_cgroup).map(|path| printable(&path));
         let workload = cgroup.as_deref().map(Workload::from_cgroup).unwrap_or_default();
@@ -258,7 +293,7 @@ impl Identifier {
     }
 
     /// Reads the process, again where it changed its program meanwhile.
-    fn observe(&self, attested: &Attested) -> Result<Seen, &'static str> {
+    fn observe(&self, attested: &Attested, with_hash: bool) -> Result<Seen, &'static str> {
         let process = self.procfs.open(attested.tgid).ok_or(GONE)?;
         for _ in 0..ATTEMPTS_MAX {
             let stat = process.stat().ok_or(GONE)?;
@@ -276,8 +311,7 @@ impl Identifier {
             }
             let executable = process.executable();
             let facts = self.cache.facts(attested.tgid, &process, &stat, Some(&executable), &self.recogniser);
-            let file =
-                self.hashes_wanted.load(Ordering::Relaxed).then(|| process.executable_file()).flatten();
+            let file = with_hash.then(|| process.executable_file()).flatten();
             let seen = Seen {
                 stat,
                 facts,

@@ -18,6 +18,7 @@ mod glob;
 mod identifier;
 mod live;
 mod procfs;
+mod recent;
 mod secrets;
 mod users;
 mod workload;

@@ -49,6 +49,13 @@ pub(super) struct Image {
     environment: u64,
 }
 
+impl Image {
+    /// Whether governor may see it at all.
+    pub(super) fn is_known(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
 /// Credentials from `/proc/PID/status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Credentials {
@@ -133,6 +140,13 @@ impl Process {
         Some(Executable { path: printable(&String::from_utf8_lossy(link.as_bytes())), on_host })
     }
 
+    /// The path of the executable as the kernel shows it, whatever it leads to.
+    pub(super) fn executable_path(&self) -> Option<String> {
+        readlinkat(&self.directory, "exe")
+            .ok()
+            .map(|link| printable(&String::from_utf8_lossy(link.as_bytes())))
+    }
+
     /// The file that it runs, whatever its path leads to by now.
     pub(super) fn executable_file(&self) -> Option<std::fs::File> {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
@@ -181,9 +195,17 @@ impl Process {
                 bytes.resize((filled * 4).min(bytes_max), 0);
                 continue;
             };
+            let room_bytes = room.len();
             match read(&fd, room) {
                 Ok(0) => {
                     bytes.truncate(filled);
+                    return Ok(Bounded { bytes, whole: true });
+                }
+                // procfs answers a file of one record at once, as far as there is room.
+                Ok(count)
+                    if count < room_bytes && filled + count < CHUNK_BYTES && SHORT_FILES.contains(&file) =>
+                {
+                    bytes.truncate(filled + count);
                     return Ok(Bounded { bytes, whole: true });
                 }
                 Ok(count) => filled += count,
@@ -246,6 +268,8 @@ const STATUS_BYTES_MAX: usize = 32 * 1024;
 const COMMAND_LINE_BYTES_MAX: usize = 16 * 1024;
 const ENVIRONMENT_BYTES_MAX: usize = 256 * 1024;
 const CHUNK_BYTES: usize = 4096;
+/// Files that the kernel writes as one record: a read that leaves room has got all of it.
+const SHORT_FILES: [&str; 5] = ["stat", "status", "cgroup", "loginuid", "sessionid"];
 const GROUPS_MAX: usize = 256;
 
 #[cfg(test)]

@@ -331,6 +331,53 @@ fn another_program_in_the_same_process_is_read_anew() {
     assert_eq!(identifier.identify(&host.attested(77, "/")).class, Class::Agent);
 }
 
+/// An answer is given again within a second, to the same program of the same process alone.
+#[test]
+fn an_answer_is_given_again_only_to_the_same() {
+    let host = Host::new();
+    let identifier = host.identifier(Vec::new());
+    let login = |fake: Fake<'static>| Fake { login_uid: 1000, ..fake };
+    host.add(process(77));
+    let attested = host.attested(77, "/");
+    assert_eq!(identifier.identify(&attested).login_uid, None);
+    host.add(login(process(77)));
+    assert_eq!(identifier.identify(&attested).login_uid, None, "not read again");
+    type Change = fn(&mut Fake<'static>);
+    let changes: &[(&str, Change)] = &[
+        ("program", |f| f.image = 2),
+        ("executable", |f| f.executable = "/usr/bin/other"),
+        ("process", |f| f.start = 1_001),
+        ("terminal", |f| f.terminal = 34_817),
+        ("parent", |f| f.parent = 1),
+        ("a program that cannot be told", |f| f.image = 0),
+    ];
+    for (what, change) in changes {
+        let identifier = host.identifier(Vec::new());
+        let mut fake = process(77);
+        fake.parent = 0;
+        host.add(fake);
+        assert_eq!(identifier.identify(&attested).login_uid, None);
+        let mut fake = login(process(77));
+        fake.parent = 0;
+        change(&mut fake);
+        host.add(fake);
+        assert_eq!(identifier.identify(&attested).login_uid, Some(1000), "{what}");
+    }
+    let others = [
+        Attested { uid: 1001, ..attested.clone() },
+        Attested { gid: 7, ..attested.clone() },
+        Attested { command: "thread".into(), ..attested.clone() },
+        host.attested(77, "/system.slice/app.service"),
+    ];
+    for other in others {
+        let identifier = host.identifier(Vec::new());
+        host.add(process(77));
+        identifier.identify(&attested);
+        host.add(login(process(77)));
+        assert_eq!(identifier.identify(&other).login_uid, Some(1000), "{other:?}");
+    }
+}
+
 #[test]
 fn a_child_keeps_the_parent_it_was_seen_with() {
     let host = Host::new();

@@ -3,7 +3,6 @@
 //! An idle connection owns no buffer: reads go into the worker's scratch buffer, and only the
 //! beginning of a message that is not complete is kept.
 
-use super::socket::Socket;
 use super::stream::Stream;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -42,8 +41,6 @@ pub(super) struct Leg {
 
 impl Leg {
     pub fn new(stream: Stream) -> Self {
-        // Small messages must not wait for each other; a socket that refuses is still correct.
-        let _ = stream.socket().and_then(Socket::tcp).map(|tcp| tcp.set_nodelay(true));
         Self {
             stream,
             unread: BytesMut::new(),

@@ -5,13 +5,16 @@ use super::socket::StdSocket;
 use super::worker::Workers;
 use crate::host::kernel::{Exemption, Kernel, KernelError};
 use crate::host::telemetry::{Metrics, RefusedReason};
+use nix::sys::socket::{SockFlag, accept4};
 use parking_lot::Mutex;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -126,7 +129,11 @@ impl Doors {
     /// the door is to be open.
     pub fn open(&self, listener: Listener, door: Door) -> io::Result<OpenDoor> {
         let listener = match listener {
-            Listener::Tcp(tcp) => Accepting::Tcp(TcpListener::from_std(tcp)?),
+            Listener::Tcp(tcp) => {
+                self.workers.shared().tend(&tcp, "a client");
+                // SAFETY: a listener of the standard library has one and the same descriptor until it is dropped.
+                Accepting::Tcp(unsafe { AsyncFd::register_with_interest(tcp, Interest::READABLE) }?)
+            }
             Listener::Unix(unix) => Accepting::Unix(UnixListener::from_std(unix)?),
         };
         let (workers, metrics) = (self.workers.clone(), self.metrics.clone());
@@ -150,17 +157,25 @@ impl Doors {
 
 #[derive(Debug)]
 enum Accepting {
-    Tcp(TcpListener),
+    Tcp(AsyncFd<StdListener>),
     Unix(UnixListener),
 }
 
 impl Accepting {
     async fn accept(&self) -> io::Result<StdSocket> {
         Ok(match self {
-            Self::Tcp(tcp) => StdSocket::Tcp(tcp.accept().await?.0.into_std()?),
+            // Not by the runtime's own listener: that enters the socket into this thread's poll, only to take it out
+            // again for the worker's.
+            Self::Tcp(tcp) => StdSocket::Tcp(tcp.async_io(Interest::READABLE, accept_one).await?),
             Self::Unix(unix) => StdSocket::Unix(unix.accept().await?.0.into_std()?),
         })
     }
+}
+
+fn accept_one(listener: &StdListener) -> io::Result<std::net::TcpStream> {
+    let accepted = accept4(listener.as_raw_fd(), SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC)?;
+    // SAFETY: the kernel made this descriptor for us a moment ago; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(accepted) }.into())
 }
 
 /// Hands each connection to a worker; returns when `stop` becomes true.

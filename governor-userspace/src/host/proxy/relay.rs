@@ -82,7 +82,6 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     } else if of_source.count > per_source_max {
         session.refuse(TooMany::OfSource { max: per_source_max });
     }
-    shared.watch(Some(&socket), "a client");
     let deadline = Box::pin(tokio::time::sleep(shared.startup_timeout));
     let mut relay = Relay {
         session_gauge: metrics.session_started(class),
@@ -223,7 +222,9 @@ impl Relay {
                 Event::ClientClosed => Input::ClientClosed,
                 Event::ServerClosed => Input::ServerClosed,
                 Event::Dialled(Ok((stream, secured))) => {
-                    self.local.shared.watch(stream.socket(), "a database");
+                    if let Some(tcp) = stream.socket().and_then(Socket::tcp) {
+                        self.local.shared.tend(tcp, "a database");
+                    }
                     self.server = Some(Leg::new(stream));
                     if let Some(upstream) = secured {
                         self.handle(Input::UpstreamSecured(upstream));

@@ -27,6 +27,7 @@ use crate::host::policy::PolicyStore;
 use crate::host::privileges;
 use crate::host::telemetry::Metrics;
 use crate::host::tls::Tls;
+use socket2::SockRef;
 use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -82,10 +83,13 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Lets the kernel find out whether a silent peer is still there.
-    pub(super) fn watch(&self, socket: Option<&Socket>, whom: &str) {
-        if let (Some(limit), Some(stream)) = (self.peer_timeout, socket.and_then(Socket::tcp))
-            && let Err(error) = keep_alive(stream, limit)
+    /// What every TCP socket towards a peer has, and a listener for those that it accepts: small messages do not wait
+    /// for each other, and the kernel finds out whether a silent peer is still there.
+    pub(super) fn tend(&self, socket: &impl AsFd, whom: &str) {
+        // A socket that refuses is still correct.
+        let _ = SockRef::from(socket).set_tcp_nodelay(true);
+        if let Some(limit) = self.peer_timeout
+            && let Err(error) = keep_alive(socket, limit)
         {
             tracing::warn!(%error, "cannot watch whether {whom} is still there");
         }
@@ -196,6 +200,10 @@ impl Workers {
         let over_limit = open >= connections_max;
         let _ = queue.send(Work::Connection(Accepted { socket, door, slot, over_limit }));
         Ok(())
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Closes a connection that no worker took, and accounts for it.
