@@ -89,6 +89,8 @@ const SERVED: &[(&str, &str, &str)] = &[
     ("hash", "v_json", "hash_"),
     ("hash", "v_jsonb", "hash_"),
     ("hash", "v_inet", "2001:db8:"),
+    ("hash", "v_xml", "<masked>hash_"),
+    ("token", "v_xml", "<masked>tok_"),
     ("token", "v_text", "tok_"),
     ("token", "v_name", "tok_"),
     ("token", "v_jsonb", "tok_"),

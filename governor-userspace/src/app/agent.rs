@@ -122,7 +122,7 @@ impl Agent for Running {
         let catalogue = known.find(|(at, name, _)| *at == server && *name == database);
         let words = ColumnWords {
             labels: (*self.shared.labels).clone(),
-            rulings: discovery.ruled(&server, &database),
+            rulings: discovery.ruled_columns(&server, &database),
             catalogue: catalogue.map(|(.., catalogue)| catalogue),
         };
         explain(&self.policy.current(), question, words)
