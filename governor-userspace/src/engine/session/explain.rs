@@ -232,9 +232,75 @@ impl ExplainedColumn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::model::Class;
+    use crate::engine::model::{Class, ColumnName};
     use crate::engine::policy::Profile;
     use crate::engine::policy::tests::principal;
+    use crate::engine::session::catalogue::{ColumnPattern, Labels, Ruling};
+
+    #[test]
+    fn each_column_says_what_makes_it_sensitive() {
+        let set = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
+        let pattern = |relation: &str, column: &str| ColumnPattern {
+            schema: "shop".into(),
+            relation: relation.into(),
+            column: column.into(),
+        };
+        let name = |column: &str| ColumnName {
+            schema: "shop".into(),
+            relation: "people".into(),
+            column: column.into(),
+        };
+        let words = ColumnWords {
+            labels: Labels {
+                sensitive: vec![(pattern("people", "c1"), Category::Iban)],
+                styles: vec![(pattern("people", "c1"), MaskStyle::Hash)],
+                clear: vec![pattern("people", "phone")],
+                ..Labels::default()
+            },
+            rulings: vec![
+                (name("c2"), Ruling::Sensitive(Category::Email), false),
+                (name("c3"), Ruling::Sensitive(Category::Health), true),
+                (name("ssn"), Ruling::Dismissed, true),
+            ],
+            catalogue: None,
+        };
+        let question = |sql: &str| -> Question {
+            serde_json::from_value(serde_json::json!({ "principal": principal(Class::Agent), "sql": sql }))
+                .unwrap()
+        };
+        let columns = |sql: &str| -> Vec<(String, Option<Because>, Option<MaskStyle>)> {
+            let told = explain(&set, &question(sql), words.clone()).unwrap();
+            told.statements[0].columns.iter().map(|c| (c.column.clone(), c.because, c.mask)).collect()
+        };
+        let is = |column: &str, because, mask| (format!("shop.people.{column}"), Some(because), mask);
+        let mut found = columns("SELECT c1, c2, c3, c4, phone, ssn, email FROM shop.people");
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        assert_eq!(
+            found,
+            [
+                is("c1", Because::Configured, Some(MaskStyle::Hash)),
+                is("c2", Because::Found, Some(MaskStyle::Partial)),
+                is("c3", Because::Said, found[2].2),
+                is("email", Because::Named, Some(MaskStyle::Partial)),
+                is("phone", Because::Cleared, None),
+                is("ssn", Because::Dismissed, None),
+            ]
+        );
+        assert!(found[2].2.is_some());
+        // Without its schema a name may mean what is said, and nothing clears it.
+        let mut bare = columns("SELECT c2, phone, ssn FROM people");
+        bare.sort_by(|a, b| a.0.cmp(&b.0));
+        let bare: Vec<_> =
+            bare.iter().map(|(column, because, mask)| (&**column, *because, mask.is_some())).collect();
+        assert_eq!(
+            bare,
+            [
+                ("people.c2", Some(Because::Found), true),
+                ("people.phone", Some(Because::Named), true),
+                ("people.ssn", Some(Because::Named), true),
+            ]
+        );
+    }
 
     #[test]
     fn verdicts_facts_and_columns_are_told() {
