@@ -28,11 +28,15 @@ impl Session {
         let words = fields.as_deref().map_or(Words::Unread, Words::of);
         let hide = match words {
             Words::Harmless => false,
+            // While nothing is owed, the server speaks of itself; but a trigger may run at the login.
+            Words::Server => {
+                !self.pipeline.is_empty()
+                    && self.front_is_doubtful(governance)
+                    && self.hides_unknown(governance)
+            }
+            Words::Log | Words::Unread if self.pipeline.is_empty() && self.is_established() => false,
             // Code of users: what it reads is not in the statement.
             Words::Code | Words::Log | Words::Unread => self.hides_unknown(governance),
-            // While nothing is owed, the server speaks of itself; but a trigger may run at the login.
-            Words::Server if self.pipeline.is_empty() => false,
-            Words::Server => self.front_is_doubtful(governance) && self.hides_unknown(governance),
         };
         match (hide, words, message) {
             (false, ..) => Step::Pass,
