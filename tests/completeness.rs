@@ -5,6 +5,7 @@
 
 use descriptor::Descriptor;
 use governor_tests::client::PSQL_ROWS;
+use governor_tests::database_host::{self, DatabaseHost, PORT, REMOTE_V4, REMOTE_V6, SERVER_V4, SERVER_V6};
 use governor_tests::governor::{field, text};
 use governor_tests::pki::Pki;
 use governor_tests::postgres::Postgres;
@@ -193,31 +194,11 @@ fn a_connection_that_is_taken_past_governor_is_found_out() {
     let site = Site::start().unwrap();
     site.psql(Class::Service, "SELECT 1").unwrap().ok().unwrap();
     let pid = site.governor.pid().unwrap();
-    let metrics = site.governor.metrics_address().unwrap();
-    let mut known: Vec<SocketAddr> = Vec::new();
-    // As many as governor has by default.
-    let listeners: Vec<TcpListener> = (0..4)
-        .map(|_| {
-            let listener: TcpListener = stolen(pid, |socket| {
-                let local: SocketAddr = socket.local_addr().ok()?.as_socket()?;
-                let listens = getsockopt(socket, sockopt::AcceptConn).unwrap_or(false);
-                let is_new = local.is_ipv4() && local.to_string() != metrics && !known.contains(&local);
-                (listens && is_new).then_some(())
-            })
-            .into();
-            known.push(listener.local_addr().unwrap());
-            listener
-        })
-        .collect();
+    let listeners = stolen_listeners(&site.governor);
     // governor sleeps while somebody else who has its socket takes a connection in its place.
     process::send_signal(pid, libc::SIGSTOP).unwrap();
     let mut client = site.socket(Class::Service).unwrap();
-    // They are not blocking, as governor's are.
-    let mut taken = wait::until("a connection at one of the listeners", wait::PATIENCE, || {
-        Ok(listeners.iter().find_map(|listener| listener.accept().ok()).map(|(taken, _)| taken))
-    })
-    .unwrap();
-    taken.set_nonblocking(false).unwrap();
+    let mut taken = take_past(&listeners);
     client.stream.write_all(b"past governor").unwrap();
     taken.read_exact(&mut [0; 13]).unwrap();
     taken.write_all(b"pong").unwrap();
@@ -313,8 +294,175 @@ fn what_ended_with_a_killed_agent_is_told_by_the_next() {
     assert!(said.contains("the agent before left 3 connections of clients"), "{said}");
 }
 
+#[test]
+fn sessions_of_other_hosts_are_accounted_for_to_the_byte_on_both_sides() {
+    let mut site = DatabaseHost::start("ports = [5432]", Auth::Trust, &Options::default()).unwrap();
+    let mut connections = 0;
+    for (server, _) in [(SERVER_V4, REMOTE_V4), (SERVER_V6, REMOTE_V6)] {
+        for sql in ["SELECT repeat('x', 100000)", "SELECT 1", "nonsense"] {
+            site.remote_psql(server, sql).unwrap();
+            connections += 1;
+        }
+        // A connection for each transaction.
+        let mut pgbench = site.remote("pgbench", server).unwrap();
+        let script = site.governor.state_dir().join("one.sql");
+        std::fs::write(&script, "SELECT 1;\n").unwrap();
+        pgbench.args(["-n", "-C", "-c", "4", "-j", "2", "-t", "25", "-f"]).arg(&script);
+        process::run(pgbench, Duration::from_secs(120)).unwrap().ok().unwrap();
+        connections += 100;
+        // One that is gone in the middle of an answer.
+        let mut python = site.remote("python3", server).unwrap();
+        python.args(["-c", "import socket, sys; s = socket.create_connection((sys.argv[1], 5432)); s.sendall(b'\\0\\0\\0\\x09xxxxx')", server]);
+        process::run(python, wait::PATIENCE).unwrap().ok().unwrap();
+        connections += 1;
+        site.local_psql("127.0.0.1", Class::Service, "SELECT 'local'").unwrap().ok().unwrap();
+    }
+    // From this host, in no group of `clients`: closed, and counted all the same.
+    let mut psql = governor_tests::client::outside("psql", PORT);
+    psql.env("PGHOST", "127.0.0.1");
+    site.host.enter(&mut psql).unwrap();
+    assert!(!database_host::psql(psql, "SELECT 1").unwrap().status.success());
+
+    let status = site.governor.json(&["status"]).unwrap().remove(0);
+    let listeners = status["kernel_side"]["listeners"].as_array().unwrap();
+    assert!(listeners.iter().any(|one| one["port"] == PORT), "{listeners:?}");
+    site.governor.stop().unwrap();
+    let said = site.governor.cli(&["audit", "completeness"]).unwrap().out();
+    println!("{said}");
+    let (run, content) = completeness(&site.governor);
+    assert!(content && text(&run, "verdict") == "whole", "{run:#}");
+    let arrived = number(&run, "/sums/capture/arrived");
+    assert!(arrived > connections, "{arrived} of {connections}");
+    let counted = number(&run, "/sums/clients/counted/connections");
+    assert_eq!(counted, arrived + number(&run, "/sums/capture/handed_over"));
+    assert_eq!(number(&run, "/sums/capture/handed_over"), 2, "the local sessions");
+    assert!(number(&run, "/sums/clients/refused/connections") >= 1, "{run:#}");
+    for side in ["clients", "databases"] {
+        let of = |path: &str| number(&run, &format!("/sums/{side}/{path}"));
+        assert_eq!((of("pending"), of("open")), (0, 0), "{run:#}");
+        assert_eq!(of("kernel_opened"), of("counted/connections"), "{side}");
+        assert_eq!(of("counted/connections"), of("audited/connections") + of("refused/connections"));
+        assert!(of("counted/bytes_in") > 10_000 && of("counted/bytes_out") > 10_000, "{run:#}");
+    }
+    assert!(said.contains(&format!("arrived from other hosts: {arrived}")), "{said}");
+    assert!(site.governor.events("completeness_mismatch").unwrap().is_empty());
+}
+
+#[test]
+fn an_arriving_connection_that_is_taken_past_governor_is_found_out() {
+    let site = DatabaseHost::start("ports = [5432]", Auth::Trust, &Options::default()).unwrap();
+    site.remote_psql(SERVER_V4, "SELECT 1").unwrap().ok().unwrap();
+    let pid = site.governor.pid().unwrap();
+    let listeners = stolen_listeners(&site.governor);
+    process::send_signal(pid, libc::SIGSTOP).unwrap();
+    let mut client = site.remote("python3", SERVER_V4).unwrap();
+    client.args(["-c", "import socket, sys; s = socket.create_connection((sys.argv[1], 5432)); s.sendall(b'past governor'); s.recv(9)", SERVER_V4]);
+    let client = process::Running::start(client, &[]).unwrap();
+    let mut taken = take_past(&listeners);
+    taken.read_exact(&mut [0; 13]).unwrap();
+    taken.write_all(b"pong").unwrap();
+    drop((taken, listeners));
+    client.finish(wait::PATIENCE).unwrap().ok().unwrap();
+    process::send_signal(pid, libc::SIGCONT).unwrap();
+
+    let record = site.governor.wait_for_record("completeness_mismatch", |_| true).unwrap();
+    assert_eq!((text(&record, "kind"), text(&record, "side")), ("unaudited".into(), "client".into()));
+    assert!(number(&record, "/counted") >= 17 && field(&record, "pid").is_null(), "{record}");
+    let start = &site.governor.events("agent_start").unwrap()[0];
+    assert_eq!(text(&record, "run"), text(start, "run"));
+    let (run, content) = completeness(&site.governor);
+    assert!(!content && text(&run, "verdict") == "difference", "{run:#}");
+}
+
+#[test]
+fn sessions_over_unix_sockets_are_a_row_that_says_that_nobody_else_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    if let Some((uid, gid)) = governor_tests::postgres::server_user().unwrap() {
+        std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid)).unwrap();
+    }
+    let postgres = Postgres::start_with_socket_in(directory.path(), Auth::Trust, &[]).unwrap();
+    database::load(&postgres, "shop").unwrap();
+    let socket = directory.path().join(format!(".s.PGSQL.{}", postgres.port()));
+    let group = Cgroup::create("governor-test").unwrap();
+    let more = format!("\n[[capture.unix]]\npath = {socket:?}\n");
+    let options = Options { more, ..Options::default() };
+    let mut governor = Governor::start(&group, postgres.port(), &options).unwrap();
+    let psql = |host: &std::ffi::OsStr| {
+        let mut psql =
+            governor_tests::client::command("psql", &group, Class::Service, postgres.port()).unwrap();
+        psql.env("PGHOST", host).env_remove("PGSSLMODE").args(PSQL_ROWS);
+        psql.args(["-c", "SELECT repeat('x', 100000)"]);
+        process::run(psql, wait::PATIENCE).unwrap().ok().unwrap();
+    };
+    for _ in 0..3 {
+        psql(directory.path().as_os_str());
+    }
+    psql("127.0.0.1".as_ref());
+    let ended = wait::until("the sessions' last records", wait::PATIENCE, || {
+        let ended = governor.events("session_end")?;
+        Ok((ended.len() == 4).then_some(ended))
+    })
+    .unwrap();
+    let over_unix: Vec<&Value> =
+        ended.iter().filter(|end| field(end, "sockets")["unix"].is_object()).collect();
+    assert_eq!(over_unix.len(), 3, "{ended:?}");
+    wait::until("the status to tell", wait::PATIENCE, || {
+        let status = governor.cli(&["status"])?.ok()?.out();
+        Ok(status.contains("3 over unix sockets, which the kernel does not count").then_some(()))
+    })
+    .unwrap();
+    governor.stop().unwrap();
+    let said = governor.cli(&["audit", "completeness"]).unwrap().ok().unwrap().out();
+    println!("{said}");
+    assert!(said.contains("unix sockets, clients: the kernel keeps no count of these"), "{said}");
+    let (run, content) = completeness(&governor);
+    assert!(content && text(&run, "verdict") == "whole", "{run:#}");
+    for side in ["clients", "databases"] {
+        let of = |path: &str| number(&run, &format!("/sums/unix/{side}/{path}"));
+        assert_eq!((of("audited/connections"), of("open")), (3, 0), "{run:#}");
+        assert!(of("audited/bytes_in") + of("audited/bytes_out") > 300_000, "{run:#}");
+        assert_eq!(number(&run, &format!("/sums/{side}/counted/connections")), 1, "the one over TCP");
+    }
+    assert_eq!(run["sums"]["unix"]["clients"]["audited"], run["sessions"]["unix"]["client"]);
+}
+
+/// Every IPv4 listener of governor's at which clients may arrive.
+fn stolen_listeners(governor: &Governor) -> Vec<TcpListener> {
+    let metrics = governor.metrics_address().unwrap();
+    let pid = governor.pid().unwrap();
+    let mut known: Vec<SocketAddr> = Vec::new();
+    let mut found = Vec::new();
+    while let Some(listener) = copied(pid, |socket| {
+        let local: SocketAddr = socket.local_addr().ok()?.as_socket()?;
+        let listens = getsockopt(socket, sockopt::AcceptConn).unwrap_or(false);
+        let is_new = local.is_ipv4() && local.to_string() != metrics && !known.contains(&local);
+        (listens && is_new).then_some(())
+    }) {
+        let listener = TcpListener::from(listener);
+        known.push(listener.local_addr().unwrap());
+        found.push(listener);
+    }
+    // As many as governor has by default.
+    assert!(found.len() >= 4, "{known:?}");
+    found
+}
+
+/// The next connection at one of these, which are not blocking, as governor's are.
+fn take_past(listeners: &[TcpListener]) -> TcpStream {
+    let taken = wait::until("a connection at one of the listeners", wait::PATIENCE, || {
+        Ok(listeners.iter().find_map(|listener| listener.accept().ok()).map(|(taken, _)| taken))
+    })
+    .unwrap();
+    taken.set_nonblocking(false).unwrap();
+    taken
+}
+
 /// A copy of a socket of another process, as root can have one: the first that fits.
 fn stolen(pid: u32, fits: impl Fn(&Descriptor) -> Option<()>) -> OwnedFd {
+    copied(pid, fits).unwrap_or_else(|| panic!("process {pid} has no such socket"))
+}
+
+fn copied(pid: u32, fits: impl Fn(&Descriptor) -> Option<()>) -> Option<OwnedFd> {
     // SAFETY: plain integers in, a descriptor or an error out.
     let process = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     assert!(process >= 0, "{}", std::io::Error::last_os_error());
@@ -331,10 +479,10 @@ fn stolen(pid: u32, fits: impl Fn(&Descriptor) -> Option<()>) -> OwnedFd {
         let copy = unsafe { OwnedFd::from_raw_fd(copy as i32) };
         let view = Descriptor(copy);
         if fits(&view).is_some() {
-            return view.0;
+            return Some(view.0);
         }
     }
-    panic!("process {pid} has no such socket");
+    None
 }
 
 /// Asks a descriptor for its addresses.

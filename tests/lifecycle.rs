@@ -3,9 +3,15 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "lifecycle/doors.rs"]
+mod doors;
+#[path = "lifecycle/edges.rs"]
+mod edges;
 #[path = "lifecycle/faults.rs"]
 mod faults;
 #[path = "lifecycle/gaps.rs"]
 mod gaps;
+#[path = "lifecycle/loops.rs"]
+mod loops;
 #[path = "lifecycle/upgrade.rs"]
 mod upgrade;

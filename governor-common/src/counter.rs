@@ -74,6 +74,8 @@ counters! {
     /// Sockets made in namespaces without a listener, as far as they were told: a namespace at most once in
     /// [`crate::limits::NAMESPACE_SEEN_INTERVAL_NS`].
     NamespaceSeen = "namespace_seen",
+    /// Arriving connections that the agent's listener took from clients whose process is not known.
+    InboundArrived = "inbound_arrived",
 }
 
 /// Number of elements of the counter array.

@@ -1,7 +1,7 @@
 //! Counts what the agent's own sockets carried, without a look at any packet: TCP keeps the numbers, and they are
 //! read once, when a socket closes.
 //!
-//! Counted are accepted sockets that got a flow, and upstream sockets that carry the agent's marker. The agent
+//! Counted are accepted sockets that got a flow or came from the agent's listener for arriving connections, and upstream sockets that carry the agent's marker. The agent
 //! counts the same bytes where it reads and writes, and compares.
 //!
 //! Invariant: whatever `watch` counted as opened is counted as closed by `closed`, and leaves one record in the ring
@@ -64,10 +64,17 @@ fn is_own(ctx: &SockOpsContext) -> bool {
     !mark.is_null() && maps::SETTINGS.get(0).is_some_and(|settings| settings.mark == unsafe { *mark })
 }
 
-/// A watched socket has closed. `flow` is that of an accepted one.
+/// Whether the agent's listener for arriving connections accepted this socket.
 #[inline(always)]
-pub fn closed(ctx: &SockOpsContext, flow: Option<&Flow>) {
-    if flow.is_none() && !is_own(ctx) {
+pub fn is_arrived(socket: *mut c_void) -> bool {
+    // SAFETY: map and socket are valid; no value is created.
+    !unsafe { bpf_sk_storage_get(map_pointer(&maps::ARRIVED), socket, null_mut(), 0) }.is_null()
+}
+
+/// A watched socket has closed. `flow` is that of an accepted one whose process is known.
+#[inline(always)]
+pub fn closed(ctx: &SockOpsContext, role: u16, flow: Option<&Flow>) {
+    if role == FlowTotals::ROLE_UPSTREAM && !is_own(ctx) {
         return;
     }
     let ops: *mut bpf_sock_ops = ctx.ops;
@@ -80,7 +87,6 @@ pub fn closed(ctx: &SockOpsContext, flow: Option<&Flow>) {
             read_volatile(addr_of!((*ops).snd_una)),
         )
     };
-    let role = if flow.is_some() { FlowTotals::ROLE_ACCEPTED } else { FlowTotals::ROLE_UPSTREAM };
     match totals(ctx, role) {
         // SAFETY: this CPU's own element of the map.
         Some(totals) => unsafe {

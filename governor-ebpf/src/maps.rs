@@ -4,12 +4,14 @@
 //! BTF; the cgroup storage is the old kind because only that one is *per attachment*.
 #![allow(deprecated)]
 
-use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_SK_STORAGE;
+use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{
     Array, CgroupStorage, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, SockHash,
 };
+use core::ptr::null;
 use governor_common::capture::{
     Attachment, GuardedPort, InboundPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings,
 };
@@ -117,3 +119,28 @@ pub static SHOWN: SkStorage<ShownClient> = SkStorage::new();
 #[map]
 pub static NAMESPACES_SEEN: LruHashMap<u64, u64> =
     LruHashMap::with_max_entries(limits::NAMESPACES_SEEN_COUNT_MAX, 0);
+
+/// Agent writes on its listeners for arriving connections; the kernel copies it to every socket that they accept, and
+/// `hand_over` looks: of all sockets on a server's port these are the agent's. Dies with the socket.
+#[btf_map]
+pub static ARRIVED: InheritedStorage<u32> = InheritedStorage::new();
+
+/// Socket storage that accepted sockets inherit from their listener, which aya's own kind does not do. The loader reads
+/// the type alone; `repr(C)` keeps the fields in the order in which it expects them.
+#[repr(C)]
+pub struct InheritedStorage<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize],
+}
+
+// SAFETY: placeholders that the loader fills in; nothing follows them.
+unsafe impl<T> Sync for InheritedStorage<T> {}
+
+impl<T> InheritedStorage<T> {
+    const fn new() -> Self {
+        Self { r#type: null(), key: null(), value: null(), max_entries: null(), map_flags: null() }
+    }
+}

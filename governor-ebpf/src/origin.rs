@@ -66,7 +66,11 @@ fn closed(ctx: &SockOpsContext) {
     // SAFETY: checked for null; storage lives as long as the socket.
     if !flow.is_null() && unsafe { (*flow).end } == Flow::END_ACCEPTED {
         // SAFETY: as above.
-        account::closed(ctx, Some(unsafe { &*flow }));
+        account::closed(ctx, FlowTotals::ROLE_ACCEPTED, Some(unsafe { &*flow }));
+        return;
+    }
+    if account::is_arrived(socket) {
+        account::closed(ctx, FlowTotals::ROLE_ACCEPTED, None);
         return;
     }
     let tuple = tuple(ctx, false);
@@ -76,7 +80,7 @@ fn closed(ctx: &SockOpsContext) {
         let _taken = maps::CLIENTS.remove(end);
         // One that never was established was not counted as opened.
         if ctx.arg(0) != TCP_SYN_SENT {
-            account::closed(ctx, None);
+            account::closed(ctx, FlowTotals::ROLE_UPSTREAM, None);
         }
         return;
     }
@@ -167,11 +171,22 @@ fn take_over(ctx: &SockOpsContext) {
         return;
     }
     let tuple = tuple(ctx, true);
+    let arrived = account::is_arrived(socket);
     let Some(pending) = maps::PENDING.get_ptr(tuple) else {
+        if arrived {
+            // A client that no hook of this host saw.
+            emit::count(Counter::InboundArrived);
+            account::watch(ctx, FlowTotals::ROLE_ACCEPTED);
+        }
         return;
     };
     // SAFETY: the entry was just found; only this connection's two ends touch it.
     let mut flow = unsafe { *pending };
+    if !arrived && flow.listener_port == flow.original.port {
+        // Noted and not redirected, and another took it: the server itself, or an agent beside this one.
+        let _present = maps::PENDING.remove(tuple);
+        return;
+    }
     flow.end = Flow::END_ACCEPTED;
     // SAFETY: map and socket are valid; the value is copied.
     let stored = unsafe {
@@ -184,6 +199,8 @@ fn take_over(ctx: &SockOpsContext) {
     };
     if !stored.is_null() {
         emit::count(Counter::HandedOver);
+    }
+    if arrived || !stored.is_null() {
         account::watch(ctx, FlowTotals::ROLE_ACCEPTED);
     }
     let _present = maps::PENDING.remove(tuple);

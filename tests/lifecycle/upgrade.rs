@@ -1,10 +1,12 @@
 //! A new agent takes over from a running one: nobody is refused, sessions finish, every statement is on record.
 
 use super::gaps::{governed, metric};
+use super::loops::Loop;
 use governor_tests::client::PSQL_ROWS;
 use governor_tests::governor::text;
 use governor_tests::postgres::Auth;
-use governor_tests::{Class, Options, Running, Site, process, wait};
+use governor_tests::{Class, Governor, Options, Running, Site, process, wait};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::Stdio;
@@ -14,83 +16,36 @@ fn captures_itself() -> Options {
     Options { captures_agent: true, ..Options::default() }
 }
 
-/// Connects as fast as it can until it is told to stop; every statement has a number of its own.
-const LOOP: &str = "
-import os, select, socket, struct, sys
-port, name = int(sys.argv[1]), sys.argv[2]
-
-def message(kind, body):
-    return kind + struct.pack('!i', len(body) + 4) + body
-
-def read(sock, size):
-    data = b''
-    while len(data) < size:
-        part = sock.recv(size - len(data))
-        if not part: raise OSError('closed')
-        data += part
-    return data
-
-def until_ready(sock):
-    rows = []
-    while True:
-        kind = read(sock, 1)
-        body = read(sock, struct.unpack('!i', read(sock, 4))[0] - 4)
-        if kind == b'E': raise OSError(body.decode(errors='replace'))
-        if kind == b'D': rows.append(body)
-        if kind == b'Z': return rows
-
-done = 0
-while not select.select([sys.stdin], [], [], 0)[0]:
-    try:
-        sock = socket.create_connection(('127.0.0.1', port), timeout=30)
-        start = struct.pack('!i', 196608) + b'user\\0app\\0database\\0shop\\0\\0'
-        sock.sendall(struct.pack('!i', len(start) + 4) + start)
-        until_ready(sock)
-        sock.sendall(message(b'Q', f'SELECT 1 /* {name}-{done} */'.encode() + b'\\0'))
-        assert len(until_ready(sock)) == 1
-        sock.sendall(message(b'X', b''))
-        sock.close()
-        done += 1
-    except OSError as error:
-        print('failed', done, error)
-        sys.exit(1)
-print('done', done)
-";
-
-/// Connections in a tight loop, in the captured group, with a pipe that ends them.
-struct Loop {
-    running: Running,
-    name: String,
-}
-
-fn start_loop(site: &Site, name: &str) -> (Loop, std::io::PipeWriter) {
-    let (end, stop) = std::io::pipe().unwrap();
-    let mut python = site.client("python3", Class::Service).unwrap();
-    python.args(["-c", LOOP, &site.postgres.port().to_string(), name]);
-    let running = Running::start_with(python, Stdio::from(end)).unwrap();
-    (Loop { running, name: name.into() }, stop)
-}
-
-/// How many statements it made, none of which failed.
-fn finish_loop(ended: Loop, mut stop: std::io::PipeWriter) -> usize {
-    stop.write_all(b"x").unwrap();
-    let said = ended.running.finish(wait::PATIENCE).unwrap();
-    let out = said.all();
-    assert!(said.status.success(), "{}: {out}", ended.name);
-    let count = out.lines().find_map(|line| line.strip_prefix("done ")?.parse().ok());
-    count.unwrap_or_else(|| panic!("{out}"))
-}
-
 /// Texts of every statement on record.
-fn statements(site: &Site) -> BTreeSet<String> {
-    site.governor.events("statement").unwrap().iter().map(|record| text(record, "text")).collect()
+pub fn statements(governor: &Governor) -> BTreeSet<String> {
+    governor.events("statement").unwrap().iter().map(|record| text(record, "text")).collect()
+}
+
+/// The first few of `expected` that are not there.
+pub fn missing(expected: &[String], found: &BTreeSet<String>) -> Vec<String> {
+    expected.iter().filter(|text| !found.contains(*text)).take(5).cloned().collect()
+}
+
+/// Every agent of this instance accounts for all that the kernel counted of its sockets, and its sessions' records for all that
+/// it says. Answers how many agents there were.
+pub fn completeness_is_whole(governor: &Governor) -> usize {
+    let said = governor.cli(&["audit", "completeness", "--runs", "0", "--json"]).unwrap();
+    let runs: Vec<Value> = serde_json::from_str(&said.out()).unwrap();
+    println!("{}", governor.cli(&["audit", "completeness", "--runs", "0"]).unwrap().out());
+    assert!(said.status.success(), "{}", said.out());
+    for run in &runs {
+        assert!(text(run, "verdict") == "whole" && run["stopped"] == true, "{run:#}");
+    }
+    runs.len()
 }
 
 #[test]
 fn no_connection_is_refused_and_no_record_lost_while_governor_is_upgraded_twice() {
     let mut site = Site::with(Auth::Trust, &captures_itself()).unwrap();
     governed(&site);
-    let loops: Vec<_> = ["a", "b"].map(|name| start_loop(&site, name)).into_iter().collect();
+    let port = site.postgres.port();
+    let python = || site.client("python3", Class::Service).unwrap();
+    let loops = ["a", "b"].map(|name| Loop::start(python(), "127.0.0.1", port, name));
     // Two sessions that span both upgrades: one at work all the time, one in a transaction with nothing to do.
     let busy = "SELECT 'busy', count(*) FROM generate_series(1, 60) n, LATERAL (SELECT pg_sleep(0.1 + 0 * n)) s;\nSELECT 'after';\n";
     let busy = site.psql_running(Class::Service, busy).unwrap();
@@ -122,22 +77,20 @@ fn no_connection_is_refused_and_no_record_lost_while_governor_is_upgraded_twice(
     assert_eq!(idle.finish(wait::PATIENCE).unwrap().ok().unwrap().out(), "still|42\n");
     assert_eq!(busy.finish(wait::PATIENCE).unwrap().ok().unwrap().out(), "busy|60\nafter\n");
 
-    let mut expected = BTreeSet::new();
-    for (running, stop) in loops {
-        let name = running.name.clone();
-        let count = finish_loop(running, stop);
-        println!("loop {name}: {count} connections");
-        assert!(count > 20, "{count}");
-        expected.extend((0..count).map(|n| format!("SELECT 1 /* {name}-{n} */")));
+    let mut expected = Vec::new();
+    for one in loops {
+        let statements = one.statements();
+        assert!(statements.len() > 20, "{}", statements.len());
+        expected.extend(statements);
     }
     site.governor.wait_for_retired().unwrap();
     let log = site.governor.log();
     log.lines()
         .filter(|line| line.contains("sessions of this one go on"))
         .for_each(|line| println!("{line}"));
-    let found = statements(&site);
-    let missing: Vec<_> = expected.difference(&found).take(5).collect();
-    assert!(missing.is_empty(), "not on record: {missing:?}");
+    let found = statements(&site.governor);
+    let lost = missing(&expected, &found);
+    assert!(lost.is_empty(), "not on record: {lost:?}");
     for text in ["SELECT 'still', n FROM kept", "SELECT 'after'"] {
         assert!(found.iter().any(|found| found.contains(text)), "{text} is not on record");
     }
@@ -158,6 +111,23 @@ fn no_connection_is_refused_and_no_record_lost_while_governor_is_upgraded_twice(
     let page = site.governor.metrics().unwrap();
     let refused = |reason: &str| format!("governor_connections_refused_total{{reason=\"{reason}\"}} 0");
     assert!(page.contains(&refused("no_origin")) && page.contains(&refused("no_identity")), "{page}");
+    assert!(page.contains("governor_kernel_foreign_programs 0"), "governor's own are no strangers: {page}");
+    let log = site.governor.log();
+    assert!(!log.contains("a program of somebody else"), "{log}");
+
+    // Records of three agents are mixed in the chain, and each accounts for its own sockets.
+    site.governor.stop().unwrap();
+    assert_eq!(completeness_is_whole(&site.governor), 3);
+    let starts = site.governor.events("agent_start").unwrap();
+    let ends = site.governor.events("session_end").unwrap();
+    for pair in starts.windows(2) {
+        assert_eq!(text(&pair[1], "took_over_from"), text(&pair[0], "run"), "{pair:?}");
+    }
+    for start in &starts {
+        let run = text(start, "run");
+        assert!(run.ends_with(&format!("-{}", text(start, "pid"))), "{start}");
+        assert!(ends.iter().any(|end| text(end, "run") == run), "{start}");
+    }
 }
 
 /// Connects, says that it has nothing to say, and waits for governor's end: a connection that is refused, or reset in the
@@ -188,21 +158,16 @@ fn a_hammer_of_connections_finds_no_moment_refused_or_ungoverned() {
     let port = direct.local_addr().unwrap().port();
     let group = governor_tests::Cgroup::create("governor-test").unwrap();
     let mut governor = governor_tests::Governor::start(&group, port, &Options::default()).unwrap();
-    let hammers: Vec<_> = (0..2)
-        .map(|_| {
-            let (end, stop) = std::io::pipe().unwrap();
-            let mut python =
-                governor_tests::client::command("python3", &group, Class::Service, port).unwrap();
-            python.args(["-c", HAMMER, &port.to_string()]);
-            (Running::start_with(python, Stdio::from(end)).unwrap(), stop)
-        })
-        .collect();
+    let hammers = ["a", "b"].map(|name| {
+        let python = governor_tests::client::command("python3", &group, Class::Service, port).unwrap();
+        Loop::of(python, &["-c", HAMMER, &port.to_string()], name)
+    });
     for _ in 0..3 {
         governor.take_over().unwrap();
     }
     let mut total = 0;
-    for (running, stop) in hammers {
-        total += finish_loop(Loop { running, name: "hammer".into() }, stop);
+    for hammer in hammers {
+        total += hammer.finish();
     }
     println!("hammer: {total} connections, three upgrades");
     assert!(total > 300, "{total}");

@@ -194,12 +194,15 @@ pub(super) fn record_start(
     config: &Config,
     handle: &Handle,
     lost: &[Approval],
+    took_over_from: Option<String>,
 ) -> anyhow::Result<()> {
     let mut records = vec![record(AuditEvent::AgentStart(AgentStart {
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
         profile: config.policy.profile.as_str().into(),
         policy: handle.status().policy_version,
+        run: clock::run_id().into(),
+        took_over_from,
     }))];
     records.extend(lost_holds(lost));
     ledger.append(&records)?;

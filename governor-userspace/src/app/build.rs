@@ -6,7 +6,7 @@ use super::handle::{Handle, HandleParts};
 use super::life::{GapLog, LifeKeeper, Trouble};
 use super::namespaces::{Board, Means};
 use super::options::RunOptions;
-use super::upgrade::Launcher;
+use super::upgrade::{Launcher, Launches};
 use crate::engine::masking::{Detectors, Masker};
 use crate::engine::model::Timestamp;
 use crate::engine::session::{Discovery, EngineLimits, InferenceLimits, Labels, TlsMode};
@@ -56,6 +56,7 @@ pub(super) struct Built {
     pub reveal: RevealKeeper,
     pub bookkeeper: Arc<Bookkeeper>,
     pub life: Arc<LifeKeeper>,
+    pub launches: Launches,
 }
 
 /// Who looks for servers of this host, and the requests to look again.
@@ -197,6 +198,8 @@ pub(super) fn build(
     let data = Arc::new(DiscoveryKeeper::new(discovery, discovery_file, ledger.clone(), metrics.clone()));
     let (gaps, trouble) = (GapLog::default(), Trouble::default());
     let board = Board::default();
+    let launcher = Launcher::of_this_process()?;
+    let launches = launcher.launches();
     let agent = Running {
         capture: capture_lines(config),
         namespaces: board.clone(),
@@ -210,7 +213,7 @@ pub(super) fn build(
         bookkeeper: bookkeeper.clone(),
         gaps: gaps.clone(),
         trouble: trouble.clone(),
-        launcher: Launcher::of_this_process()?,
+        launcher,
     };
     let handle = Handle::new(HandleParts {
         profile: config.policy.profile.as_str().into(),
@@ -235,6 +238,7 @@ pub(super) fn build(
         life,
         bookkeeper,
         board,
+        launches,
     })
 }
 

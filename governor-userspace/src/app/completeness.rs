@@ -4,6 +4,7 @@ use super::agent::KernelSlot;
 use super::record;
 use crate::engine::audit::{AuditEvent, AuditRecord, Completeness, Found, SessionSockets};
 use crate::engine::model::Timestamp;
+use crate::host::clock;
 use crate::host::completeness::Books;
 use crate::host::kernel::{ClosedSockets, Counters, ListenerTotals, Previous};
 use crate::host::ledger::Ledger;
@@ -81,7 +82,11 @@ impl Bookkeeper {
     }
 
     fn sums_of(&self, state: &State) -> Completeness {
-        Completeness { before: state.before, ..self.books.sums(state.counters.as_ref(), &state.totals) }
+        Completeness {
+            run: clock::run_id().into(),
+            before: state.before,
+            ..self.books.sums(state.counters.as_ref(), &state.totals)
+        }
     }
 
     pub fn tick(&self, now: Timestamp) {
@@ -116,7 +121,8 @@ impl Bookkeeper {
     }
 
     /// One thing that does not add up: in the log and in the audit.
-    fn tell(&self, now: Timestamp, (session, mismatch): Found) {
+    fn tell(&self, now: Timestamp, (session, mut mismatch): Found) {
+        mismatch.run = clock::run_id().into();
         tracing::error!(
             kind = mismatch.kind.as_str(),
             side = ?mismatch.side,

@@ -30,7 +30,7 @@ use self::open_connections::OpenConnections;
 use self::upgrade::{Estate, Outcome, Porter};
 use crate::engine::audit::{AuditEvent, AuditRecord};
 use crate::host::config::{self, Config, OnStop, Overrides};
-use crate::host::handover::Predecessor;
+use crate::host::handover::{Predecessor, SuccessorState};
 use crate::host::kernel::{Kernel, cgroup2_mount};
 use crate::host::life::Ending;
 use crate::host::proxy::{Door, Doors, Drain, Listener, Shared, Workers};
@@ -108,6 +108,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         life,
         bookkeeper,
         board,
+        launches,
     } = built;
     let ledger = shared.ledger.clone();
 
@@ -121,7 +122,9 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         open_doors.push(doors.open(Listener::Tcp(listener), Door::Inbound)?);
     }
     let namespaces = Namespaces::keep(build::means(&config, &shared, &kernel, doors.clone(), board)?)?;
-    agent::record_start(&ledger, &config, &handle, &lost)?;
+    let took_over_from =
+        predecessor.as_ref().map(|before| before.welcome().run.clone()).filter(|run| !run.is_empty());
+    agent::record_start(&ledger, &config, &handle, &lost, took_over_from)?;
     reveal.record_created().map_err(anyhow::Error::msg)?;
     // Servers that are named by their unit or cgroup: their ports are captured from the first moment on.
     if let Some((servers, _)) = &servers {
@@ -186,14 +189,15 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         kernel: kernel.clone(),
         life: life.clone(),
         cancels: shared.cancels.clone(),
+        launched: launches,
     };
-    let (reason, upgraded) = loop {
+    let (reason, mut successor) = loop {
         tokio::select! {
-            reason = signals.wait(&handle) => break (reason, false),
+            reason = signals.wait(&handle) => break (reason, None),
             heir = porter.heir() => {
                 let Some(now_serving) = serving.take() else { continue };
-                match estate.give(heir, now_serving).await? {
-                    Outcome::Given => break ("upgrade", true),
+                match estate.give(heir, now_serving, &mut signals).await? {
+                    Outcome::Given(successor) => break ("upgrade", Some(successor)),
                     Outcome::Kept(again) => serving = Some(again),
                 }
             }
@@ -201,32 +205,33 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     };
     drop(porter);
     handle.drain();
+    // After an upgrade the hooks that stay are the new agent's.
+    let keeps = successor.is_none() && config.capture.on_stop == OnStop::Keep;
     tracing::info!(reason, sessions = workers.active(), "draining");
-    if upgraded {
+    if let Some(successor) = &mut successor {
         // The new agent waits for the paths.
         open_doors.extend(unix.hand_over());
         drop(open_connections);
-        linger(&workers, &shared, &kernel, config.limits.upgrade_timeout, &mut signals).await;
+        linger(&workers, &shared, &kernel, config.limits.upgrade_timeout, &mut signals, successor).await;
     } else {
         drop(open_connections);
         signals::tell_stopping();
         // New connections are no longer redirected; those that already were are still accepted.
         life.end(Ending::Stopped { reason: reason.into() });
-        let on_stop = config.capture.on_stop;
-        if on_stop == OnStop::Keep {
-            let taken = kernel.lock().take();
-            if let Some(kernel) = taken
-                && let Err(error) = kernel.leave()
-            {
+        if let Some(kernel) = kernel.lock().as_mut() {
+            if !keeps {
+                kernel.stop_redirecting();
+            } else if let Err(error) = kernel.forget_listeners() {
                 tracing::error!(%error, "the kernel programs could not be left as they should be");
             }
-        } else if let Some(kernel) = kernel.lock().as_mut() {
-            kernel.stop_redirecting();
         }
-        open_doors.extend(unix.end(on_stop));
+        open_doors.extend(unix.end(config.capture.on_stop));
     }
+    // An agent before this one that still has sessions is to end them: nobody will take its records for long.
+    shared.cancels.ask_elsewhere(None);
     shared.approvals.withdraw_all("the agent stopped", clock::now());
-    let sessions_ended = drained(&drain, &workers, config.limits.drain_timeout, &mut signals).await;
+    let limit = config.limits.drain_timeout;
+    let sessions_ended = drained(&drain, &workers, &shared, limit, &mut signals, successor).await;
     stop.send_replace(true);
     doors.closed().await;
     drop((open_doors, namespaces, tasks));
@@ -236,15 +241,15 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     bookkeeper.finish(clock::now());
     let taken = kernel.lock().take();
     if let Some(kernel) = taken
-        && let Err(error) = kernel.detach()
+        && let Err(error) = if keeps { kernel.leave() } else { kernel.detach() }
     {
-        tracing::error!(%error, "the kernel programs could not be taken off cleanly");
+        tracing::error!(%error, "the kernel programs could not be left as they should be");
     }
     data.tick();
     if let Err(error) = data.save() {
         tracing::error!(%error, "what is known of columns could not be kept");
     }
-    ledger.append(&[record(AuditEvent::AgentStop { reason: reason.into() })])?;
+    ledger.append(&[record(AuditEvent::AgentStop { reason: reason.into(), run: clock::run_id().into() })])?;
     ledger.close(clock::now())?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -282,13 +287,15 @@ async fn take_over(
     Ok(())
 }
 
-/// After an upgrade: sessions go on as if nothing had been, until all have ended, the time is over, or somebody is told to stop.
+/// After an upgrade: sessions go on as if nothing had been, until all have ended, the time is over, somebody is told to
+/// stop, or the new agent stops or is gone.
 async fn linger(
     workers: &Workers,
     shared: &Shared,
     kernel: &agent::KernelSlot,
     limit: Duration,
     signals: &mut signals::Signals,
+    successor: &mut watch::Receiver<SuccessorState>,
 ) {
     let started = std::time::Instant::now();
     let ended = async {
@@ -307,36 +314,58 @@ async fn linger(
     tokio::select! {
         _ = tokio::time::timeout(limit, ended) => {}
         () = signals.again() => {}
+        state = reached(successor, SuccessorState::Stopping) => {
+            tracing::warn!(?state, "the agent that took over ends, so this one does");
+        }
     }
 }
 
-/// Lets sessions end: idle ones now, the others until the deadline, then all of them.
+/// Returns when the new agent is in this state or past it.
+async fn reached(successor: &mut watch::Receiver<SuccessorState>, wanted: SuccessorState) -> SuccessorState {
+    match successor.wait_for(|state| *state >= wanted).await {
+        Ok(state) => *state,
+        // Whoever keeps it ended in a panic.
+        Err(_) => SuccessorState::Gone,
+    }
+}
+
+/// Lets sessions end: idle ones now, the others until the deadline, then all of them. Those of an agent before this one
+/// are waited for as well: it records here. Without the agent that this one records at, they end at once.
 async fn drained(
     drain: &watch::Sender<Drain>,
     workers: &Workers,
+    shared: &Shared,
     limit: Duration,
     signals: &mut signals::Signals,
+    successor: Option<watch::Receiver<SuccessorState>>,
 ) -> bool {
     drain.send_replace(Drain::Idle);
     let ended = |limit| async move {
         tokio::time::timeout(limit, async {
-            while workers.active() > 0 {
+            while workers.active() > 0 || shared.metrics.predecessor_lives() {
                 tokio::time::sleep(DRAIN_POLL).await;
             }
         })
         .await
         .is_ok()
     };
-    let finished = tokio::select! {
-        finished = ended(limit) => finished,
+    let unrecorded = async {
+        match successor {
+            Some(mut successor) => reached(&mut successor, SuccessorState::Gone).await,
+            None => std::future::pending().await,
+        }
+    };
+    let (finished, last) = tokio::select! {
+        finished = ended(limit) => (finished, Drain::All),
         // A second signal: do not wait any longer.
-        () = signals.again() => false,
+        () = signals.again() => (false, Drain::All),
+        _ = unrecorded => (workers.active() == 0, Drain::Unrecorded),
     };
     if finished {
         return true;
     }
     tracing::warn!(sessions = workers.active(), "ending the sessions that are left");
-    drain.send_replace(Drain::All);
+    drain.send_replace(last);
     ended(DRAIN_FORCED).await
 }
 

@@ -345,8 +345,8 @@ impl Keeper {
         listeners: Vec<TcpListener>,
     ) -> Result<Option<Vec<TcpListener>>, KernelError> {
         let served = match self.means.kernel.lock().as_mut() {
-            Some(kernel) => proxy::serve(kernel, listeners),
-            None => return Ok(None),
+            Some(kernel) if !kernel.is_closed() => proxy::serve(kernel, listeners),
+            _ => return Ok(None),
         };
         if served.is_err() {
             self.withdraw(namespace);

@@ -13,6 +13,8 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// Heard while something else was under way, and not acted on yet.
+    heard: Option<&'static str>,
 }
 
 impl Signals {
@@ -21,12 +23,16 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            heard: None,
         })
     }
 
     /// Waits for the reason to stop; reads policy again for each SIGHUP before.
     pub async fn wait(&mut self, handle: &Handle) -> &'static str {
         loop {
+            if let Some(reason) = self.heard.take() {
+                return reason;
+            }
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
@@ -43,8 +49,23 @@ impl Signals {
         }
     }
 
+    /// A request to stop while something else is under way. It is kept for [`Signals::wait`] and [`Signals::again`].
+    pub async fn hear(&mut self) {
+        if self.heard.is_some() {
+            return std::future::pending().await;
+        }
+        let reason = tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        };
+        self.heard = Some(reason);
+    }
+
     /// Another request to stop, while stopping.
     pub async fn again(&mut self) {
+        if self.heard.take().is_some() {
+            return;
+        }
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

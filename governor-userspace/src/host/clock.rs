@@ -3,6 +3,7 @@
 use crate::engine::model::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Wall and monotonic time, read now.
@@ -58,6 +59,12 @@ pub fn session_id() -> String {
     format!("{ms:011x}{:04x}", NEXT.fetch_add(1, Ordering::Relaxed) & 0xffff)
 }
 
+/// Names this life of the agent: when it was first asked for, and the process.
+pub fn run_id() -> &'static str {
+    static ID: OnceLock<String> = OnceLock::new();
+    ID.get_or_init(|| format!("{:011x}-{}", now().unix_ns / 1_000_000, std::process::id()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +74,6 @@ mod tests {
         let (a, b) = (now(), now());
         assert!(b.monotonic_ns >= a.monotonic_ns && a.unix_ns > 1_600_000_000_000_000_000);
         assert_ne!(session_id(), session_id());
+        assert_eq!(run_id(), run_id());
     }
 }

@@ -22,6 +22,8 @@ pub struct Books {
 enum Told {
     Opened(Side, u64),
     Ended(SocketCount, Accounted),
+    UnixOpened(Side),
+    UnixEnded { side: Side, read: u64, written: u64, accounted: Accounted },
 }
 
 impl Default for Books {
@@ -41,6 +43,16 @@ impl Books {
         self.told.lock().push(Told::Ended(count, accounted));
     }
 
+    /// As [`Books::opened`], of a unix socket.
+    pub fn unix_opened(&self, side: Side) {
+        self.told.lock().push(Told::UnixOpened(side));
+    }
+
+    /// As [`Books::ended`], of a unix socket.
+    pub fn unix_ended(&self, side: Side, read: u64, written: u64, accounted: Accounted) {
+        self.told.lock().push(Told::UnixEnded { side, read, written, accounted });
+    }
+
     /// Takes in what both have told. Answers what does not add up since the last call.
     pub fn compare(
         &self,
@@ -53,6 +65,10 @@ impl Books {
             match told {
                 Told::Opened(side, cookie) => books.opened(side, cookie),
                 Told::Ended(count, accounted) => books.ended(now, count, accounted),
+                Told::UnixOpened(side) => books.unix_opened(side),
+                Told::UnixEnded { side, read, written, accounted } => {
+                    books.unix_ended(side, read, written, accounted);
+                }
             }
         }
         while let Some(totals) = closed.take() {
@@ -94,6 +110,7 @@ impl Books {
                 not_arrived: counters.not_arrived,
                 refused: counters.refused(),
                 passed: counters.passed(),
+                arrived: counters.inbound_arrived,
             };
         }
         sums
@@ -101,6 +118,8 @@ impl Books {
 }
 
 fn kernel_count(totals: &SocketTotals) -> KernelCount {
+    // A client on another host has no process here.
+    let has_process = totals.accepted && totals.tgid != 0;
     KernelCount {
         cookie: totals.cookie,
         side: if totals.accepted { Side::Client } else { Side::Database },
@@ -112,7 +131,7 @@ fn kernel_count(totals: &SocketTotals) -> KernelCount {
             Fin::IfRead => None,
         },
         delivered: totals.delivered,
-        pid: totals.accepted.then_some(totals.tgid),
-        uid: totals.accepted.then_some(totals.uid),
+        pid: has_process.then_some(totals.tgid),
+        uid: has_process.then_some(totals.uid),
     }
 }

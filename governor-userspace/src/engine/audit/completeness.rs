@@ -13,11 +13,17 @@ use serde::{Deserialize, Serialize};
 /// Where the comparison stands; sums since the agent's start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completeness {
+    /// Whose sums these are, as in `agent_start`.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub run: String,
     pub capture: CaptureCount,
     /// Captured connections that governor accepted.
     pub clients: SideCount,
     /// Connections that governor made to databases.
     pub databases: SideCount,
+    /// By governor alone.
+    #[serde(default)]
+    pub unix: UnixSums,
     /// `completeness_mismatch` records so far.
     pub mismatches: u64,
     /// Sockets whose count the kernel had no room to keep.
@@ -41,6 +47,9 @@ pub struct CaptureCount {
     pub refused: u64,
     /// Went direct because the rule says so: ungoverned.
     pub passed: u64,
+    /// Arrived for servers of this host, from clients whose process the kernel does not know: those on other hosts.
+    #[serde(default)]
+    pub arrived: u64,
 }
 
 /// One side's sockets.
@@ -69,6 +78,28 @@ pub struct SideCount {
     pub open: u64,
     /// What the kernel counted and nothing explains.
     pub difference: Difference,
+}
+
+/// Unix sockets. The kernel keeps no count of them, so nothing is compared: what is missing here, nobody can tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnixSums {
+    pub clients: UnixSide,
+    pub databases: UnixSide,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnixSide {
+    /// In the records of sessions.
+    pub audited: Count,
+    /// Closed before there was a session.
+    pub refused: Count,
+    pub open: u64,
+}
+
+impl UnixSums {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +157,9 @@ pub struct CompletenessMismatch {
     pub pid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub uid: Option<u32>,
+    /// Whose books these are, as in `agent_start`.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub run: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -163,6 +197,22 @@ pub struct SessionSockets {
     pub client: Count,
     /// All connections that governor made to the database for this session, those for cancel requests included.
     pub database: Count,
+    /// The same over unix sockets.
+    #[serde(skip_serializing_if = "UnixCount::is_empty", default)]
+    pub unix: UnixCount,
+}
+
+/// A session's unix sockets: counted by governor alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnixCount {
+    pub client: Count,
+    pub database: Count,
+}
+
+impl UnixCount {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl SessionSockets {
@@ -171,6 +221,14 @@ impl SessionSockets {
         match side {
             Side::Database => self.database.add(bytes_in, bytes_out),
             Side::Client | Side::Governor => self.client.add(bytes_in, bytes_out),
+        }
+    }
+
+    /// Adds one unix socket that has closed.
+    pub fn add_unix(&mut self, side: Side, bytes_in: u64, bytes_out: u64) {
+        match side {
+            Side::Database => self.unix.database.add(bytes_in, bytes_out),
+            Side::Client | Side::Governor => self.unix.client.add(bytes_in, bytes_out),
         }
     }
 }

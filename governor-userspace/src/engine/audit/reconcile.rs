@@ -10,7 +10,7 @@
 //! ```
 //! Invariant: every socket that either told of ends in exactly one of: equal, refused, a mismatch.
 
-use super::{Completeness, CompletenessMismatch, Count, MismatchKind, Side, SideCount};
+use super::{Completeness, CompletenessMismatch, Count, MismatchKind, Side, SideCount, UnixSide};
 use crate::engine::model::{SessionId, Timestamp};
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -139,6 +139,26 @@ impl Reconciler {
         }
         self.governor_by_age.push_back((count.cookie, now));
         self.governor.insert(count.cookie, (count, accounted));
+    }
+
+    /// governor has this unix socket. The kernel will say nothing of it.
+    pub fn unix_opened(&mut self, side: Side) {
+        self.unix_mut(side).open += 1;
+    }
+
+    /// governor has closed a unix socket.
+    pub fn unix_ended(&mut self, side: Side, read: u64, written: u64, accounted: Accounted) {
+        let of = self.unix_mut(side);
+        of.open = of.open.saturating_sub(1);
+        match accounted {
+            Accounted::Session(_) => of.audited.add(read, written),
+            Accounted::Refused => of.refused.add(read, written),
+            // Here governor alone can tell.
+            Accounted::Nowhere(session) => {
+                let bytes = read.saturating_add(written);
+                self.note(Some(session), mismatch(MismatchKind::Unaudited, side, bytes, 0, 0));
+            }
+        }
     }
 
     /// The kernel told of a socket's end.
@@ -306,6 +326,10 @@ impl Reconciler {
         }
     }
 
+    fn unix_mut(&mut self, side: Side) -> &mut UnixSide {
+        if side == Side::Database { &mut self.sums.unix.databases } else { &mut self.sums.unix.clients }
+    }
+
     fn open_mut(&mut self, side: Side) -> &mut HashSet<u64> {
         let [client, database] = &mut self.open;
         if side == Side::Database { database } else { client }
@@ -344,7 +368,7 @@ fn signed(bytes: u64) -> i64 {
 }
 
 fn mismatch(kind: MismatchKind, side: Side, counted: u64, audited: u64, socket: u64) -> CompletenessMismatch {
-    CompletenessMismatch { kind, side, counted, audited, socket, pid: None, uid: None }
+    CompletenessMismatch { kind, side, counted, audited, socket, pid: None, uid: None, run: String::new() }
 }
 
 fn of(kernel: &KernelCount, mismatch: CompletenessMismatch) -> CompletenessMismatch {

@@ -209,3 +209,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn unix_sockets_are_counted_apart_and_one_without_a_last_record_is_told() {
+    let mut books = reconciler();
+    for side in [Side::Client, Side::Client, Side::Database, Side::Client] {
+        books.unix_opened(side);
+    }
+    books.unix_ended(Side::Client, 3, 4, Accounted::Session(session()));
+    books.unix_ended(Side::Database, 5, 6, Accounted::Session(session()));
+    books.unix_ended(Side::Client, 7, 0, Accounted::Refused);
+    let sums = books.sums();
+    assert!(sums.is_whole() && sums.clients == SideCount::default());
+    assert_eq!(sums.unix.clients.audited, Count { connections: 1, bytes_in: 3, bytes_out: 4 });
+    assert_eq!(sums.unix.databases.audited, Count { connections: 1, bytes_in: 5, bytes_out: 6 });
+    assert_eq!((sums.unix.clients.refused.connections, sums.unix.clients.open), (1, 1));
+    books.unix_ended(Side::Client, 8, 9, Accounted::Nowhere(session()));
+    let found = books.tick(at(1));
+    assert_eq!((found.len(), found[0].1.kind, found[0].1.counted), (1, MismatchKind::Unaudited, 17));
+    assert!(!books.sums().is_whole());
+}

@@ -29,6 +29,9 @@ pub enum AuditEvent {
     AgentStart(AgentStart),
     AgentStop {
         reason: String,
+        /// As in [`AgentStart`].
+        #[serde(skip_serializing_if = "String::is_empty", default)]
+        run: String,
     },
     /// A policy set came into force.
     PolicyLoaded {
@@ -175,6 +178,12 @@ pub struct AgentStart {
     pub pid: u32,
     pub profile: String,
     pub policy: String,
+    /// Names one life of an agent. While one takes over from another, records of two runs are mixed.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub run: String,
+    /// The run that this one took over from, which may go on for a while.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub took_over_from: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -532,4 +541,7 @@ pub struct SessionEnd {
     /// What its sockets carried, in the kernel's terms.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sockets: Option<SessionSockets>,
+    /// Of the agent whose session it was, as in [`AgentStart`].
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub run: String,
 }

@@ -287,7 +287,7 @@ fn an_anchor_kept_elsewhere_reveals_a_chain_made_anew() {
     let first = Chain { head: Some(first_head), segments: b.segments.clone() };
     let mut b = Builder::new(KEY);
     b.records(2);
-    b.push(&AuditEvent::AgentStop { reason: "other".into() });
+    b.push(&AuditEvent::AgentStop { reason: "other".into(), run: String::new() });
     b.checkpoint();
     let anew = Chain { head: Some(b.head()), segments: b.segments };
     for (chain, expected) in [(first, None), (anew, Some(Problem::NotTheSame { who: "the anchor" }))] {
@@ -405,8 +405,10 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             pid: 1,
             profile: "enforce".into(),
             policy: text.into(),
+            run: text.into(),
+            took_over_from: Some(text.into()),
         }),
-        AuditEvent::AgentStop { reason: text.into() },
+        AuditEvent::AgentStop { reason: text.into(), run: text.into() },
         AuditEvent::PolicyLoaded { version: "1".into(), files: vec![text.into()] },
         AuditEvent::PolicyRefused { reason: text.into() },
         AuditEvent::SessionStart(Box::new(SessionStart {
@@ -505,6 +507,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             bytes_from_client: 2,
             bytes_from_database: 3,
             sockets: Some(SessionSockets::default()),
+            run: text.into(),
         }),
         AuditEvent::Completeness(Box::default()),
         AuditEvent::CompletenessMismatch(CompletenessMismatch {
@@ -515,6 +518,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             socket: 3,
             pid: Some(4),
             uid: None,
+            run: text.into(),
         }),
         AuditEvent::AgentGap(Box::new(AgentGap {
             from: "2026-01-01T00:00:00.000000Z".into(),
@@ -596,8 +600,11 @@ fn events_of_a_later_version_are_kept_as_such() {
 #[test]
 fn an_event_too_long_leaves_the_batch_as_it_was() {
     let mut batch = Batch::default();
-    let record =
-        |reason: String| AuditRecord { at: at(0), session: None, event: AuditEvent::AgentStop { reason } };
+    let record = |reason: String| AuditRecord {
+        at: at(0),
+        session: None,
+        event: AuditEvent::AgentStop { reason, run: String::new() },
+    };
     batch.push(&record("short".into())).unwrap();
     let error = batch.push(&record("x".repeat(EVENT_BYTES_MAX))).unwrap_err();
     assert!(matches!(error, EncodeError::TooLong { .. }));

@@ -737,6 +737,7 @@ impl Session {
             bytes_from_database: self.counts.bytes_from_database,
             // The host knows them when they are closed.
             sockets: None,
+            run: String::new(),
         };
         self.complete(out, now, AuditEvent::SessionEnd(end));
         out.close = Some(reason);

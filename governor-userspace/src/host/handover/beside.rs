@@ -7,11 +7,12 @@ use crate::engine::model::Endpoint;
 use crate::engine::session::CancelMatch;
 use crate::host::ledger::{Ledger, LedgerError, Successor};
 use crate::host::proxy::CancelRegistry;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -118,7 +119,7 @@ impl Questions {
     }
 }
 
-/// The old agent's side: answers until the new one is gone.
+/// The old agent's side: answers until the new one closes the line, because it stops or is gone.
 pub(super) fn answer_questions(
     mut stream: UnixStream,
     cancels: &CancelRegistry,
@@ -132,6 +133,13 @@ pub(super) fn answer_questions(
         };
         frame::send_json(&mut stream, Kind::CancelAnswer, &answer)?;
     }
+}
+
+/// Returns when the new agent takes no more records: it has ended, or did not answer in time.
+pub(super) fn wait_for_end(records: &UnixStream) {
+    let mut asked = [PollFd::new(records.as_fd(), PollFlags::empty())];
+    // The end of a connection is told without being asked for (POLLHUP), and nothing else.
+    while poll(&mut asked, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
 }
 
 /// Passes one end of a connection of its own along `stream`.

@@ -152,7 +152,7 @@ mod tests {
         let mut batch = Batch::default();
         for (n, session) in [None, Some("S1"), Some("S2")].into_iter().enumerate() {
             let at = Timestamp { unix_ns: 7 + n as u64, monotonic_ns: 9 };
-            let event = AuditEvent::AgentStop { reason: format!("line\nbreak \" {n}") };
+            let event = AuditEvent::AgentStop { reason: format!("line\nbreak \" {n}"), run: String::new() };
             batch.push(&AuditRecord { at, session: session.map(|id| SessionId(id.into())), event }).unwrap();
         }
         batch

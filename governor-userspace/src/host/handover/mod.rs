@@ -16,18 +16,22 @@
 //!       ◀───────── records, questions answered ─── drains its sessions
 //! ```
 //!
-//! Up to `Attached` either side may give up: the old one takes everything back. From `Yours` on the new one has it all.
+//! Up to `Attached` either side may give up: the old one takes everything back, once the new one has ended; one that hangs
+//! is ended. From `Yours` on the new one has it all. When the new one stops, it closes the line of questions first: the old one
+//! drains, and its records are still taken.
 //!
 //! Invariant: at every moment a captured port has a connect hook, and its hook a living listener.
 
 mod beside;
 mod frame;
 mod predecessor;
+mod process;
 mod successor;
 
 pub use beside::Records;
 pub use predecessor::{Predecessor, Welcome};
-pub use successor::{Doorway, Heir};
+pub use process::Process;
+pub use successor::{Breaker, Doorway, Heir, SuccessorState};
 
 /// Why a hand-over came to nothing.
 #[derive(Debug, thiserror::Error)]

@@ -24,6 +24,9 @@ pub struct Welcome {
     pub protocol: u32,
     pub version: String,
     pub pid: u32,
+    /// Names it in records; empty where its version gave it no name.
+    #[serde(default)]
+    pub run: String,
     /// Where the pins of its kernel programs are.
     pub generation: PathBuf,
 }

@@ -2,7 +2,8 @@
 
 use super::frame::{self, Kind};
 use super::predecessor::{Hello, Welcome};
-use super::{HandoverError, PROTOCOL, Records, SOCKET_FILE, beside};
+use super::{HandoverError, PROTOCOL, Process, Records, SOCKET_FILE, beside};
+use crate::host::clock;
 use crate::host::proxy::CancelRegistry;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -11,8 +12,10 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Where a new agent knocks.
 #[derive(Debug)]
@@ -63,11 +66,15 @@ impl Doorway {
             // The file's rights forbid it already; this is the second lock.
             return Err(HandoverError::Refused(format!("user {} may not take over", peer.uid())));
         }
+        // The number that the kernel gives, not one that is said. Opened before this side speaks: who answers is still there,
+        // so it is the process that knocked, and nobody else's number.
+        let process = Arc::new(Process::open(peer.pid())?);
         let hello: Hello = frame::expect_json(&mut stream, Kind::Hello)?;
         let welcome = Welcome {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
+            run: clock::run_id().into(),
             generation: generation.to_path_buf(),
         };
         frame::send_json(&mut stream, Kind::Welcome, &welcome)?;
@@ -78,9 +85,8 @@ impl Doorway {
         stream.set_read_timeout(Some(LOAD_MAX))?;
         frame::expect(&mut stream, Kind::Prepare)?;
         let questions = beside::take_passed(&stream)?;
-        stream.set_read_timeout(Some(STEP_MAX))?;
-        // The number that the kernel gives, not the one that was said.
-        Ok(Heir { stream, questions, pid: peer.pid(), version: hello.version })
+        stream.set_read_timeout(Some(GIVE_MAX))?;
+        Ok(Heir { stream, questions, pid: peer.pid(), version: hello.version, process })
     }
 }
 
@@ -106,9 +112,35 @@ pub struct Heir {
     questions: UnixStream,
     pub pid: i32,
     pub version: String,
+    pub process: Arc<Process>,
+}
+
+/// What is known of the new agent after it took over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SuccessorState {
+    Governs,
+    /// It stops, and still takes records for a while.
+    Stopping,
+    /// Nothing can be recorded any more.
+    Gone,
+}
+
+/// Ends the wait for the new agent's word, from another thread.
+#[derive(Debug)]
+pub struct Breaker(UnixStream);
+
+impl Breaker {
+    /// A word that has arrived already is still heard.
+    pub fn break_off(&self) {
+        let _ = self.0.shutdown(std::net::Shutdown::Read);
+    }
 }
 
 impl Heir {
+    pub fn breaker(&self) -> io::Result<Breaker> {
+        self.stream.try_clone().map(Breaker)
+    }
+
     /// Everything that only one agent may have can be taken. Returns when the new agent's hooks are on.
     pub fn prepared(&mut self) -> Result<(), HandoverError> {
         frame::send(&mut self.stream, Kind::Prepared, &[])?;
@@ -121,17 +153,27 @@ impl Heir {
     }
 
     /// New connections are the new agent's. What this one still records goes to it by what is returned.
-    /// Questions about this one's sessions are answered by a thread.
-    pub fn yours(mut self, cancels: CancelRegistry) -> Result<Records, HandoverError> {
-        let questions = self.questions;
-        std::thread::Builder::new().name("governor-asked".into()).spawn(move || {
-            // The other end closes when the new agent ends.
-            let _ = beside::answer_questions(questions, &cancels);
-        })?;
+    /// Questions about this one's sessions are answered by a thread, which keeps `state`.
+    pub fn yours(
+        mut self,
+        cancels: CancelRegistry,
+        state: watch::Sender<SuccessorState>,
+    ) -> Result<Records, HandoverError> {
+        let (questions, records) = (self.questions, self.stream.try_clone()?);
         frame::send(&mut self.stream, Kind::Yours, &[])?;
-        Ok(Records::new(self.stream)?)
+        let sink = Records::new(self.stream)?;
+        std::thread::Builder::new().name("governor-asked".into()).spawn(move || {
+            // The other end closes when the new agent stops or ends.
+            let _ = beside::answer_questions(questions, &cancels);
+            state.send_replace(SuccessorState::Stopping);
+            beside::wait_for_end(&records);
+            state.send_replace(SuccessorState::Gone);
+        })?;
+        Ok(sink)
     }
 }
 
 const STEP_MAX: Duration = Duration::from_secs(30);
+/// From the moment at which it may take everything until its hooks are on. Records wait meanwhile.
+const GIVE_MAX: Duration = Duration::from_secs(20);
 const LOAD_MAX: Duration = Duration::from_secs(90);

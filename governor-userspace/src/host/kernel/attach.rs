@@ -15,6 +15,7 @@ use aya::programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr, ProgramError, 
 use governor_common::capture::Attachment;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// One program on one cgroup.
 #[derive(Debug)]
@@ -89,9 +90,9 @@ impl Kernel {
         }
     }
 
-    /// Ends this agent's part and leaves programs, links and maps pinned: from now on connections are refused,
-    /// or pass, as each rule says, until the next agent or [`super::remains`] removes them. Without pins
-    /// they go with this.
+    /// Ends this agent's part and leaves programs, links and maps pinned: connections are refused, or pass, as each rule
+    /// says, until the next agent or [`super::remains`] removes them; [`Kernel::forget_listeners`] begins that. Without
+    /// pins they go with this.
     pub fn leave(mut self) -> Result<(), KernelError> {
         self.forget_listeners()
     }
@@ -172,7 +173,14 @@ impl Kernel {
                 attachments.write(cgroup.id, attach_type)?;
             }
         }
-        if self.steers { self.attach_steer() } else { Ok(()) }
+        if !self.steers {
+            return Ok(());
+        }
+        if self.beside.is_some() {
+            // A connection of this host that only the other agent's hooks have noted has to arrive there.
+            std::thread::sleep(ON_ITS_WAY);
+        }
+        self.attach_steer()
     }
 
     /// Takes the hooks off that send connections to governor. Those that it has already stay known and counted.
@@ -309,6 +317,8 @@ fn covering<'a>(cgroups: impl Iterator<Item = &'a Cgroup>) -> Vec<&'a Cgroup> {
     paths.into_iter().filter_map(|path| all.iter().find(|cgroup| cgroup.path == path).copied()).collect()
 }
 
+/// Between a connect hook and the SYN that leaves for it is less than this, on however busy a machine.
+const ON_ITS_WAY: Duration = Duration::from_millis(50);
 /// `enum bpf_attach_type` of linux/bpf.h.
 const INET4_CONNECT: u32 = 10;
 const INET6_CONNECT: u32 = 11;

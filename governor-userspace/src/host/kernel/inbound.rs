@@ -49,6 +49,8 @@ impl Kernel {
         if self.inbound_ports.get(&key, 0).is_ok() {
             return Err(KernelError::ListenerPortCaptured { port: address.port() });
         }
+        // Before anything arrives: what is accepted has it from its first moment on.
+        self.arrived.insert(&listener, 1, 0).map_err(broken("ARRIVED"))?;
         let family = u32::from(if address.is_ipv4() { FAMILY_V4 } else { FAMILY_V6 });
         let key = ListenerKey { netns_cookie, family, slot: 0 };
         self.inbound_listeners.insert(key, listener, 0).map_err(broken("INBOUND_LISTENERS"))

@@ -7,7 +7,9 @@ use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
 use super::pins::{self, PinDirectory, Previous};
 use super::totals::{self, ClosedSockets, ListenerTotals};
 use super::{CaptureRule, Clients, KernelError, KernelEvents, KernelOptions, inspect, probe};
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf, SockHash};
+use aya::maps::{
+    Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf, SkStorage, SockHash,
+};
 use aya::programs::{CgroupSock, CgroupSockAddr, ProgramError, SkLookup, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use governor_common::capture::{
@@ -43,6 +45,8 @@ pub struct Kernel {
     pub(super) beside: Option<PathBuf>,
     /// Another agent captures now.
     pub(super) yielded: bool,
+    /// No further connections are to come here.
+    closed: bool,
     pub(super) pins: Option<PinDirectory>,
     pub(super) previous: Option<Previous>,
     /// Something was attached once: from then on the pins stay until they are removed on purpose.
@@ -65,6 +69,8 @@ pub struct Kernel {
     pub(super) inbound_listeners: SockHash<MapData, ListenerKey>,
     pub(super) upstreams: HashMap<MapData, FlowTuple, u8>,
     pub(super) clients: Clients,
+    /// Marks listeners for arriving connections, and by that what they accept.
+    pub(super) arrived: SkStorage<MapData, u32>,
     flows: FlowTable,
     exemption: Exemption,
     heartbeat: Heartbeat,
@@ -144,6 +150,7 @@ impl Kernel {
             inbound_listeners: take(&mut ebpf, "INBOUND_LISTENERS")?,
             upstreams: take(&mut ebpf, "UPSTREAMS")?,
             clients: Clients::new(map(&mut ebpf, "CLIENTS")?)?,
+            arrived: take(&mut ebpf, "ARRIVED")?,
             flows: FlowTable::new(map(&mut ebpf, "FLOWS")?)?,
             exemption: Exemption::new(map(&mut ebpf, "EXEMPT")?, mark()?)?,
             heartbeat: Heartbeat::new(map(&mut ebpf, "HEARTBEAT")?)?,
@@ -164,6 +171,7 @@ impl Kernel {
             waiting: Vec::new(),
             beside: options.beside.clone(),
             yielded: false,
+            closed: false,
             pins: None,
             previous: None,
             was_attached: false,
@@ -221,6 +229,7 @@ impl Kernel {
     /// Sends no further connections to the agent's listeners: they are refused, or pass, as each rule says.
     /// Those that are on their way already still arrive.
     pub fn forget_listeners(&mut self) -> Result<(), KernelError> {
+        self.closed = true;
         let keys: Vec<ListenerKey> =
             self.listeners.keys().collect::<Result<_, _>>().map_err(broken("LISTENERS"))?;
         for key in keys {
@@ -228,6 +237,11 @@ impl Kernel {
             removed(self.listeners.remove(&key)).map_err(broken("LISTENERS"))?;
         }
         self.forget_inbound_listeners()
+    }
+
+    /// Whether a listener would be served in vain: connections are another agent's, or nobody's.
+    pub fn is_closed(&self) -> bool {
+        self.closed || self.yielded
     }
 
     /// Takes the listeners of a network namespace back, before they are closed: connections there meet the
@@ -347,14 +361,16 @@ impl Kernel {
         ])
     }
 
-    /// Programs that are not this load's and run for sockets of the captured cgroups or of governor's own.
+    /// Programs that are not this load's, nor of the agent that takes over from this one or that this one took over from,
+    /// and run for sockets of the captured cgroups or of governor's own.
     pub fn foreign(&self) -> Result<Vec<(&'static str, u32, PathBuf)>, KernelError> {
-        let own: HashSet<u32> = self
+        let mut own: HashSet<u32> = self
             .ebpf
             .programs()
             .filter_map(|(_, program)| program.info().ok())
             .map(|info| info.id())
             .collect();
+        own.extend(self.pins.iter().flat_map(PinDirectory::programs));
         let mut found = Vec::new();
         for cgroup in self.rule_cgroups.iter().chain(&self.own_cgroups) {
             // One that was removed has no sockets.

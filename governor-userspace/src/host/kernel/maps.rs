@@ -181,6 +181,7 @@ pub struct Counters {
     pub client_shown: u64,
     /// Times that sockets in namespaces without a listener were told.
     pub namespace_seen: u64,
+    pub inbound_arrived: u64,
 }
 
 impl Counters {
@@ -217,6 +218,7 @@ impl Counters {
             inbound_own_failed: sum(Counter::InboundOwnFailed)?,
             client_shown: sum(Counter::ClientShown)?,
             namespace_seen: sum(Counter::NamespaceSeen)?,
+            inbound_arrived: sum(Counter::InboundArrived)?,
         })
     }
 
@@ -250,6 +252,7 @@ impl Counters {
             (Counter::InboundOwnFailed.name(), self.inbound_own_failed),
             (Counter::ClientShown.name(), self.client_shown),
             (Counter::NamespaceSeen.name(), self.namespace_seen),
+            (Counter::InboundArrived.name(), self.inbound_arrived),
         ]
     }
 

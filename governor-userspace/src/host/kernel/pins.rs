@@ -15,6 +15,7 @@ use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::links::FdLink;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::fs;
 use std::io;
@@ -171,6 +172,19 @@ impl PinDirectory {
         Ok(())
     }
 
+    /// Numbers of the programs whose links this instance has pinned, the agent beside this one included. Best effort: what
+    /// goes meanwhile is not there.
+    pub fn programs(&self) -> HashSet<u32> {
+        let mut found = HashSet::new();
+        for (_, generation) in generations(&self.root).unwrap_or_default() {
+            for pin in link_pins(&generation).unwrap_or_default() {
+                let info = sys::open_pin(&pin).and_then(|link| sys::link_info(link.as_fd()));
+                found.extend(info.ok().map(|info| info.program_id));
+            }
+        }
+        found
+    }
+
     fn started(&self) -> u64 {
         self.generation.file_name().and_then(|name| name.to_str()).and_then(started_ns).unwrap_or(0)
     }
@@ -319,3 +333,49 @@ fn failed<E: Display>(path: &Path) -> impl Fn(E) -> KernelError {
 pub(super) const MOUNT_SOURCE: &str = "governor";
 const MAP_PREFIX: &str = "map_";
 const LINK_PREFIX: &str = "link_";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pins as plain files, which is all that removing them needs.
+    fn pins(root: &Path, pid: u32, at: u64) -> PinDirectory {
+        let generation = root.join(format!("{pid}_{at}"));
+        fs::create_dir(&generation).unwrap();
+        for name in ["map_FLOWS", "link_connect4_1", "link_steer_1"] {
+            fs::write(generation.join(name), "").unwrap();
+        }
+        PinDirectory { root: root.into(), generation, maps: Vec::new() }
+    }
+
+    fn left(root: &Path) -> Vec<String> {
+        let found = generations(root).unwrap().into_iter();
+        found.map(|(_, path)| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    /// No process has it: numbers end below.
+    const GONE: u32 = 1 << 23;
+
+    #[test]
+    fn of_a_chain_of_upgrades_each_agent_removes_what_is_before_it_and_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let me = std::process::id();
+        // A killed one, one that still has sessions, this one, and one that took over from it.
+        let _killed = pins(root, GONE, 1);
+        let draining = pins(root, 1, 2);
+        let this = pins(root, me, 3);
+        let _after = pins(root, 1, 4);
+        this.remove_before(None).unwrap();
+        assert_eq!(left(root), ["1_2".to_owned(), format!("{me}_3"), "1_4".to_owned()]);
+        // The one before ended: its number may be another process's already.
+        this.remove_before(Some(draining.generation())).unwrap();
+        assert_eq!(left(root), [format!("{me}_3"), "1_4".to_owned()]);
+        // A dead agent of after this one is not for it to remove, unless it did not take over.
+        let _later = pins(root, GONE, 5);
+        this.remove_before(None).unwrap();
+        assert_eq!(left(root).len(), 3);
+        this.remove_after().unwrap();
+        assert_eq!(left(root), [format!("{me}_3")]);
+    }
+}

@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketTotals {
     pub cookie: u64,
-    /// A captured connection that was accepted; otherwise a marked socket that was connected.
+    /// A connection that was captured, or that arrived, and was accepted; otherwise a marked socket that was connected.
     pub accepted: bool,
     /// In order, the peer's FIN included where [`SocketTotals::fin_received`] says so.
     pub bytes_received: u64,
@@ -24,7 +24,7 @@ pub struct SocketTotals {
     /// CLOCK_MONOTONIC.
     pub closed_ns: u64,
     pub netns_cookie: u64,
-    /// Of the captured client; 0 for an upstream socket.
+    /// Of the captured client; 0 for an upstream socket, and for a client on another host.
     pub tgid: u32,
     pub uid: u32,
 }

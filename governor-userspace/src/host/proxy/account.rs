@@ -4,6 +4,8 @@
 //! Account (one for each captured connection) ─ counted() ─▶ Metered socket ─ drop ─▶ its count, back into the account
 //!   └ settle(): all sockets are closed, their sums stand in the session's last record
 //! ```
+//! Sockets of unix kind are counted the same way, though the kernel keeps nothing to compare that with.
+//!
 //! Invariant: the count of every metered socket reaches the [`Books`], whatever becomes of its session: settled ones as
 //! the session's, those of a connection without a session as refused, all others as accounted for by nobody.
 
@@ -34,9 +36,25 @@ struct Shared {
 struct Kept {
     session: Option<SessionId>,
     /// Closed, and not settled.
-    closed: Vec<SocketCount>,
+    closed: Vec<Closed>,
     /// The session's last record is written: what closes now is late.
     settled: bool,
+}
+
+/// What a socket carried.
+#[derive(Clone, Debug)]
+enum Closed {
+    Tcp(SocketCount),
+    Unix { side: Side, read: u64, written: u64 },
+}
+
+impl Closed {
+    fn tell(self, books: &Books, accounted: Accounted) {
+        match self {
+            Self::Tcp(count) => books.ended(count, accounted),
+            Self::Unix { side, read, written } => books.unix_ended(side, read, written, accounted),
+        }
+    }
 }
 
 impl Account {
@@ -50,16 +68,19 @@ impl Account {
     }
 
     /// Counts what the socket carries from here on; nothing may have been read or written before.
-    /// Unix sockets stay as they are: the kernel keeps no count of them.
     pub fn counted(&self, socket: Socket, side: Side) -> Socket {
-        let Socket::Tcp(tcp) = socket else { return socket };
+        let tcp = match socket {
+            Socket::Tcp(tcp) => tcp,
+            Socket::Unix(_) => {
+                self.0.books.unix_opened(side);
+                return self.metered(socket, side, 0);
+            }
+            Socket::Metered(_) => return socket,
+        };
         match socket_cookie(tcp.as_fd()) {
             Ok(cookie) => {
                 self.0.books.opened(side, cookie);
-                let count =
-                    SocketCount { cookie, side, read: 0, unread: 0, written: 0, arrived: 0, was_over: false };
-                let (socket, account) = (Box::new(Socket::Tcp(tcp)), self.clone());
-                Socket::Metered(Metered { socket, count, account })
+                self.metered(Socket::Tcp(tcp), side, cookie)
             }
             Err(error) => {
                 // The kernel will tell of a socket that nobody accounts for: not hidden, and not fatal.
@@ -69,11 +90,19 @@ impl Account {
         }
     }
 
+    fn metered(&self, socket: Socket, side: Side, cookie: u64) -> Socket {
+        let count = SocketCount { cookie, side, read: 0, unread: 0, written: 0, arrived: 0, was_over: false };
+        Socket::Metered(Metered { socket: Box::new(socket), count, account: self.clone() })
+    }
+
     /// The sums of all sockets that have closed, for the session's last record.
     pub fn sums(&self) -> SessionSockets {
         let mut sums = SessionSockets::default();
         for count in &self.0.kept.lock().closed {
-            sums.add(count.side, count.read, count.written);
+            match count {
+                Closed::Tcp(count) => sums.add(count.side, count.read, count.written),
+                Closed::Unix { side, read, written } => sums.add_unix(*side, *read, *written),
+            }
         }
         sums
     }
@@ -85,7 +114,7 @@ impl Account {
         let closed = std::mem::take(&mut kept.closed);
         if let Some(session) = &kept.session {
             for count in closed {
-                self.0.books.ended(count, Accounted::Session(session.clone()));
+                count.tell(&self.0.books, Accounted::Session(session.clone()));
             }
         }
     }
@@ -97,7 +126,7 @@ impl Drop for Shared {
         let Kept { session, closed, .. } = std::mem::take(self.kept.get_mut());
         for count in closed {
             let accounted = session.clone().map_or(Accounted::Refused, Accounted::Nowhere);
-            self.books.ended(count, accounted);
+            count.tell(&self.books, accounted);
         }
     }
 }
@@ -113,23 +142,26 @@ pub(super) struct Metered {
 
 impl Drop for Metered {
     fn drop(&mut self) {
-        match last_word(self.socket.as_fd()) {
-            Ok(word) => {
-                self.count.arrived = word.bytes_received;
-                self.count.unread = word.unread;
-                self.count.was_over = word.is_over;
-            }
+        let SocketCount { side, read, written, .. } = self.count;
+        let closed = match (&*self.socket, last_word(self.socket.as_fd())) {
+            (Socket::Unix(_), _) => Closed::Unix { side, read, written },
+            (_, Ok(word)) => Closed::Tcp(SocketCount {
+                arrived: word.bytes_received,
+                unread: word.unread,
+                was_over: word.is_over,
+                ..self.count.clone()
+            }),
             // Then everything that the kernel counts counts as arrived: what was left unread shows as a difference.
-            Err(error) => {
+            (_, Err(error)) => {
                 tracing::error!(%error, "a socket's last word is not known");
-                self.count.arrived = u64::MAX;
+                Closed::Tcp(SocketCount { arrived: u64::MAX, ..self.count.clone() })
             }
-        }
+        };
         let mut kept = self.account.0.kept.lock();
         if kept.settled {
             tracing::error!(session = ?kept.session, "a socket was closed after its session's last record");
         }
-        kept.closed.push(self.count.clone());
+        kept.closed.push(closed);
     }
 }
 

@@ -39,14 +39,13 @@ pub(super) enum Who {
 }
 
 impl Door {
-    /// The kernel counts the sockets that were accepted here, so governor must too.
-    pub(super) fn is_counted(&self) -> bool {
+    /// Whether a connection that came here and is refused is one of those that the books have to account for: the kernel
+    /// counts all that arrive for a server of this host, and of redirected ones those with a flow.
+    pub(super) fn counts(&self, socket: &Socket, shared: &Shared) -> bool {
         match self {
-            Self::Redirected(_) => true,
-            // Those that the kernel knows the process of: see `Arrival::counted`.
-            Self::Inbound => false,
-            // The kernel keeps no count of unix sockets.
-            Self::Unix(_) => false,
+            // In doubt it is counted.
+            Self::Redirected(_) => shared.flows.flow(socket.as_fd()).map_or(true, |flow| flow.is_some()),
+            Self::Inbound | Self::Unix(_) => true,
         }
     }
 }
@@ -57,8 +56,6 @@ pub(super) struct Arrival {
     pub who: Who,
     /// The client's end.
     pub client: Option<Endpoint>,
-    /// The kernel counts the accepted socket, so governor must too.
-    pub counted: bool,
     /// What its rule says of TLS.
     pub tls: TlsMode,
     pub route: Route,
@@ -112,7 +109,6 @@ fn redirected(
     };
     let rule = shared.ports.iter().find(|rule| rule.port == flow.original.port());
     Ok(Arrival {
-        counted: true,
         tls: rule.map_or(TlsMode::Refuse, |rule| rule.tls),
         client: peer.map(endpoint),
         route: Route {
@@ -147,7 +143,6 @@ fn unix(socket: &Socket, server: &Arc<Server>, shared: &Shared) -> Result<Arriva
     Ok(Arrival {
         who: Who::Process(attested),
         client: None,
-        counted: false,
         // A server has no TLS on its unix socket: who asks gets the server's own answer.
         tls: TlsMode::Terminate,
         route: Route {

@@ -102,8 +102,6 @@ pub(super) fn arrived(socket: &Socket, shared: &Shared) -> Result<Arrival, Refus
     let endpoint = |of: SocketAddr| Endpoint::tcp(of.ip().to_canonical(), of.port());
     Ok(Arrival {
         client: Some(endpoint(ends.client)),
-        // Of other hosts' clients the kernel side knows nothing.
-        counted: matches!(who, Who::Process(_)),
         who,
         tls: rule.tls,
         route: Route {

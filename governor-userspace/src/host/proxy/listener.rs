@@ -194,7 +194,7 @@ async fn accept(
         match accepted {
             Ok(socket) => {
                 if let Err(socket) = workers.give(socket, door.clone()) {
-                    workers.refuse(socket);
+                    workers.refuse(socket, &door);
                     metrics.connection_refused(RefusedReason::Limit);
                     tracing::warn!(
                         "closed a connection: more than the configured number are open, and clients are being told so"

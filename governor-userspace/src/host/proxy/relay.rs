@@ -25,7 +25,6 @@ use crate::host::telemetry::{CancelResult, Direction, RefusedReason};
 use bytes::Bytes;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,18 +41,16 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     let shared = &local.shared;
     let metrics = shared.metrics.clone();
     let _active = metrics.connection_accepted();
-    let Arrival { who, client, counted, tls, route } = match Arrival::of(&socket, &door, shared) {
+    let Arrival { who, client, tls, route } = match Arrival::of(&socket, &door, shared) {
         Ok(arrival) => arrival,
         Err(reason) => {
-            // Behind whatever door: one with a flow is what the kernel counts, and in doubt one of this door.
-            let has_flow = shared.flows.flow(socket.as_fd()).is_ok_and(|flow| flow.is_some());
-            if has_flow || door.is_counted() && reason == RefusedReason::NoIdentity {
+            if door.counts(&socket, shared) {
                 drop(Account::new(shared.books.clone()).counted(socket, Side::Client));
             }
             return metrics.connection_refused(reason);
         }
     };
-    let socket = if counted { route.account.counted(socket, Side::Client) } else { socket };
+    let socket = route.account.counted(socket, Side::Client);
     drop(door);
     let of_source = shared.sources.enter(Source::of(&who));
     let per_source_max = shared.connections_per_source_max;
@@ -249,6 +246,7 @@ impl Relay {
                 Event::Limit => Input::Tick,
                 Event::CancelSent => Input::CancelSent,
                 Event::StartupTimeout => Input::Stop(StopReason::StartupTimeout),
+                Event::Drain if self.draining == Drain::Unrecorded => Input::Stop(StopReason::LedgerFailed),
                 Event::Drain => Input::Stop(StopReason::Draining),
             };
             self.handle(input);
@@ -274,6 +272,7 @@ impl Relay {
         };
         if let AuditEvent::SessionEnd(end) = &mut record.event {
             end.sockets = Some(route.account.sums());
+            end.run = clock::run_id().into();
         }
         record.at = clock::now();
         match local.shared.ledger.append_lazy(&record) {
@@ -351,7 +350,7 @@ impl Relay {
 
     /// Whether the session ends at this stage of a drain.
     fn ends_at(&self, drain: Drain) -> bool {
-        drain == Drain::All || self.session.is_idle() || self.session.is_held()
+        drain >= Drain::All || self.session.is_idle() || self.session.is_held()
     }
 
     /// One round: send what waits, read what came, notice what else happened.

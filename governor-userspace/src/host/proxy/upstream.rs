@@ -22,7 +22,8 @@ pub(super) async fn dial(shared: &Shared, route: &Route) -> io::Result<Socket> {
     let limit = shared.connect_timeout;
     if let Some((server, client)) = &route.unix {
         let connected = server.connect(*client, limit, &shared.exemption).await?;
-        return Socket::from_std(StdSocket::Unix(connected));
+        let socket = Socket::from_std(StdSocket::Unix(connected))?;
+        return Ok(route.account.counted(socket, Side::Database));
     }
     let address = SocketAddr::new(route.destination.address, route.destination.port);
     let socket = match &route.namespace {

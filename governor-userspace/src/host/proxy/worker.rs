@@ -45,6 +45,8 @@ pub enum Drain {
     Idle,
     /// All sessions end now.
     All,
+    /// All sessions end now, since nothing can be recorded any more.
+    Unrecorded,
 }
 
 /// What every connection needs, from the rest of the host.
@@ -207,11 +209,9 @@ impl Workers {
     }
 
     /// Closes a connection that no worker took, and accounts for it.
-    pub(super) fn refuse(&self, socket: StdSocket) {
+    pub(super) fn refuse(&self, socket: StdSocket, door: &Door) {
         let Ok(socket) = Socket::from_std(socket) else { return };
-        // Behind whatever door: one with a flow is what the kernel counts.
-        let has_flow = self.shared.flows.flow(socket.as_fd()).is_ok_and(|flow| flow.is_some());
-        if has_flow {
+        if door.counts(&socket, &self.shared) {
             drop(Account::new(self.shared.books.clone()).counted(socket, Side::Client));
         }
     }

@@ -2,6 +2,8 @@
 
 use super::error::UnixError;
 use super::inode::{Access, InodeId};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -30,6 +32,25 @@ pub struct Journal {
 struct Written {
     format: u32,
     sockets: Vec<Entry>,
+}
+
+/// Nobody else keeps sockets of this state directory while this is there.
+#[derive(Debug)]
+pub struct JournalLock(#[expect(dead_code, reason = "held, not read")] Flock<File>);
+
+impl JournalLock {
+    /// [`UnixError::Busy`] where another agent keeps them. What the journal says is certain only under the lock: until it
+    /// lets go, the other one goes on writing.
+    pub fn take(state_dir: &Path) -> Result<Self, UnixError> {
+        let path = state_dir.join(LOCK_FILE);
+        let mut how = OpenOptions::new();
+        let file = how.write(true).create(true).truncate(false).mode(0o600).open(&path);
+        match Flock::lock(file.map_err(UnixError::io(&path))?, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self(lock)),
+            Err((_, Errno::EWOULDBLOCK)) => Err(UnixError::Busy { path }),
+            Err((_, other)) => Err(UnixError::Io { path, source: other.into() }),
+        }
+    }
 }
 
 impl Journal {
@@ -121,6 +142,7 @@ impl Journal {
 }
 
 const FILE: &str = "unix-sockets.json";
+const LOCK_FILE: &str = "unix-sockets.lock";
 const FORMAT_VERSION: u32 = 1;
 const OWN_COUNT_MAX: usize = 8;
 

@@ -8,7 +8,7 @@
 
 use super::error::UnixError;
 use super::inode::InodeId;
-use super::journal::Journal;
+use super::journal::{Journal, JournalLock};
 use super::place::{Place, Standing, Taken};
 use super::run_as::{Ids, Starter};
 use super::server::Server;
@@ -73,7 +73,8 @@ impl<D> fmt::Debug for Keeper<D> {
 
 impl<D: Send + 'static> Keeper<D> {
     /// Takes over what is there and keeps it so. `open` begins to accept on a listener. What cannot be taken now is an
-    /// error, unless `patient`: then it is told, and tried again. A socket that does not exist yet is waited for.
+    /// error, unless `patient`: then it is told, and tried again, and what another agent still keeps is taken as soon as that
+    /// lets go, after this has returned. A socket that does not exist yet is waited for.
     pub fn start(
         captures: Vec<Capture>,
         state_dir: &Path,
@@ -88,6 +89,9 @@ impl<D: Send + 'static> Keeper<D> {
         let mut watch = Watch {
             watched: captures.into_iter().map(|capture| Watched { capture, sockets: Vec::new() }).collect(),
             journal: Journal::open(state_dir)?,
+            lock: None,
+            state_dir: state_dir.to_owned(),
+            awaited_until: patient.then(|| Instant::now() + BUSY_FOR),
             inotify,
             servers: servers.clone(),
             starter: Starter::new().map_err(UnixError::io("thread"))?,
@@ -95,14 +99,14 @@ impl<D: Send + 'static> Keeper<D> {
             open: Box::new(open),
             tell: Box::new(tell),
         };
-        // A governor that hands over to this one lets go of its paths about now.
+        // One that is being stopped may be a moment away from its end.
         let patience = Instant::now() + BUSY_FOR;
         while let Err(error) = watch.discover() {
+            if patient {
+                watch.say(&error);
+                break;
+            }
             if !matches!(error, UnixError::Busy { .. }) || Instant::now() >= patience {
-                if patient {
-                    tracing::error!(%error, "a unix socket cannot be taken over; it is tried again");
-                    break;
-                }
                 return Err(error);
             }
             std::thread::sleep(WAIT);
@@ -151,6 +155,11 @@ impl<D> Drop for Keeper<D> {
 /// their paths.
 pub fn release(state_dir: &Path) -> Result<Vec<PathBuf>, UnixError> {
     let mut journal = Journal::open(state_dir)?;
+    let _lock = match journal.entries() {
+        [] => return Ok(Vec::new()),
+        _ => JournalLock::take(state_dir)?,
+    };
+    journal = Journal::open(state_dir)?;
     let mut released = Vec::new();
     for entry in journal.entries().to_vec() {
         // With its directory the socket is gone as well.
@@ -189,6 +198,11 @@ struct Socket<D> {
 struct Watch<D> {
     watched: Vec<Watched<D>>,
     journal: Journal,
+    /// While it is held, the journal is as on disk.
+    lock: Option<JournalLock>,
+    state_dir: PathBuf,
+    /// The agent that this one takes over from lets go by then.
+    awaited_until: Option<Instant>,
     inotify: Inotify,
     servers: Servers,
     starter: Starter,
@@ -209,7 +223,7 @@ impl<D> Watch<D> {
             if changed || looked.elapsed() >= self.interval() {
                 self.settle_all();
                 if let Err(error) = self.discover() {
-                    tracing::error!(%error, "a unix socket cannot be taken over");
+                    self.say(&error);
                 }
                 self.tell_failures();
                 looked = Instant::now();
@@ -223,12 +237,27 @@ impl<D> Watch<D> {
         self
     }
 
-    /// What has no directory yet cannot be watched.
+    /// What keeps sockets from being taken over. An agent that lets go about now is no trouble.
+    fn say(&self, error: &UnixError) {
+        if !matches!(error, UnixError::Busy { .. }) || !self.awaits() {
+            tracing::error!(%error, "a unix socket cannot be taken over; it is tried again");
+        }
+    }
+
+    fn awaits(&self) -> bool {
+        self.awaited_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// What has no directory yet, and what another agent still has, cannot be watched.
     fn interval(&self) -> Duration {
         let is_missing = |watched: &Watched<D>| {
             watched.sockets.is_empty() && !watched.capture.path.parent().is_some_and(Path::is_dir)
         };
-        if self.watched.iter().any(is_missing) { WAIT } else { LOOK_INTERVAL }
+        if self.awaits() && self.lock.is_none() || self.watched.iter().any(is_missing) {
+            WAIT
+        } else {
+            LOOK_INTERVAL
+        }
     }
 
     /// Waits for a change in a watched directory, or a moment.
@@ -245,7 +274,21 @@ impl<D> Watch<D> {
 
     /// Watches directories that came, and finds sockets that came into them.
     fn discover(&mut self) -> Result<(), UnixError> {
-        let Self { watched, inotify, servers, starter, journal, open, tell, retired } = self;
+        if self.lock.is_none() {
+            let lock = JournalLock::take(&self.state_dir)?;
+            self.journal = Journal::open(&self.state_dir)?;
+            self.lock = Some(lock);
+        }
+        let found = self.find();
+        if matches!(found, Err(UnixError::Busy { .. })) {
+            // Somebody who knows of no lock keeps it, and may write it down until it lets go.
+            self.lock = None;
+        }
+        found
+    }
+
+    fn find(&mut self) -> Result<(), UnixError> {
+        let Self { watched, inotify, servers, starter, journal, open, tell, retired, .. } = self;
         for watched in watched {
             // A directory that went, with all that was in it.
             watched.sockets.retain(|socket| socket.place.is_current());
@@ -506,3 +549,7 @@ const RETIRED_FOR: Duration = Duration::from_secs(10);
 const BUSY_FOR: Duration = Duration::from_secs(3);
 /// Sockets that one pattern may name.
 const SOCKETS_COUNT_MAX: usize = 64;
+
+#[cfg(test)]
+#[path = "keeper/tests.rs"]
+mod tests;

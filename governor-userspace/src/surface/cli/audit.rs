@@ -63,7 +63,7 @@ enum Verb {
     },
     /// Compare what the kernel counted with what the records account for
     #[command(
-        after_help = "Connections and bytes, of captured clients and to databases, each counted by the kernel and by governor. Exit status: 0 everything is accounted for, 1 something is not. `verify` shows that the records themselves are whole."
+        after_help = "Connections and bytes, of captured clients and to databases, each counted by the kernel and by governor. Of a run that took over from another by an upgrade, the other is shown too as long as it had sessions then. Unix sockets, which the kernel does not count, are rows of their own. Exit status: 0 everything is accounted for, 1 something is not. `verify` shows that the records themselves are whole."
     )]
     Completeness {
         /// The newest so many runs of the agent (0: all)

@@ -102,6 +102,12 @@ fn page(status: &Status, paint: Paint) -> String {
             bytes(&sums.clients),
             bytes(&sums.databases)
         );
+        let unix = &sums.unix.clients;
+        let unix = match unix.audited.connections + unix.open {
+            0 => String::new(),
+            count => format!("; {count} over unix sockets, which the kernel does not count"),
+        };
+        let text = format!("{text}{unix}");
         line(
             "complete",
             match sums.is_whole() {

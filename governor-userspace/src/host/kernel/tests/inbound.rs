@@ -385,3 +385,64 @@ fn outbound_and_inbound_rules_for_one_port_capture_once() {
         assert_eq!((counters.redirected, counters.inbound_steered), (2, 0));
     });
 }
+
+#[test]
+fn while_two_agents_overlap_arriving_connections_go_to_the_newer_and_are_counted_there_alone() {
+    alone(|stage| {
+        let _server = Server::start(&stage.elsewhere, "0.0.0.0");
+        let pins = tempfile::tempdir().unwrap();
+        let old_options = KernelOptions { pin_dir: Some(pins.path().join("pins")), ..options(stage, false) };
+        let start = |options: &KernelOptions| {
+            let mut kernel = Kernel::load(options).unwrap();
+            let relay = Relay::start(&mut kernel, Ipv4Addr::LOCALHOST.into(), true);
+            kernel.attach().unwrap();
+            kernel.show_clients_to(&stage.elsewhere).unwrap();
+            (kernel, relay)
+        };
+        let (mut old, old_relay) = start(&old_options);
+        ask(&stage.clients, "127.0.0.1", 5).only(&format!("same 127.0.0.1|{PORT}"), 5);
+        let beside = old.generation().map(Path::to_path_buf);
+        let (new, new_relay) = start(&KernelOptions { beside, ..old_options.clone() });
+        // Both steer, and both have noted the client: the newer one's word counts (BPF_SK_LOOKUP_F_REPLACE).
+        ask(&stage.clients, "127.0.0.1", 5);
+        assert_eq!((old_relay.flows.lock().len(), new_relay.flows.lock().len()), (5, 5));
+        assert!(new_relay.flows.lock().iter().all(Option::is_some));
+        let counted = |kernel: &Kernel| kernel.counters().unwrap().handed_over;
+        assert_eq!((counted(&old), counted(&new)), (5, 5), "each counts its own");
+        // Neither takes the other for a stranger.
+        assert_eq!((old.foreign().unwrap(), new.foreign().unwrap()), (vec![], vec![]));
+        old.yield_connections();
+        ask(&stage.clients, "127.0.0.1", 5);
+        assert_eq!((old_relay.flows.lock().len(), new_relay.flows.lock().len()), (5, 10));
+        drop((old_relay, new_relay));
+        old.detach().unwrap();
+        new.detach().unwrap();
+    });
+}
+
+#[test]
+fn connections_from_elsewhere_are_counted_too() {
+    alone(|stage| {
+        let _server = Server::start(&stage.elsewhere, "0.0.0.0");
+        let mut kernel = Kernel::load(&options(stage, false)).unwrap();
+        let relay = Relay::start(&mut kernel, Ipv4Addr::LOCALHOST.into(), true);
+        kernel.attach().unwrap();
+        kernel.show_clients_to(&stage.elsewhere).unwrap();
+        let mut sockets = kernel.take_closed_sockets().unwrap();
+        // The server's group is none of those whose processes are noted when they connect.
+        ask(&stage.elsewhere, "127.0.0.1", 3);
+        let counters = kernel.counters().unwrap();
+        assert_eq!((counters.inbound_arrived, counters.handed_over), (3, 0));
+        let mut seen = Vec::new();
+        assert!(wait_for(|| {
+            seen.extend(std::iter::from_fn(|| sockets.take()).filter(|totals| totals.accepted));
+            seen.len() == 3
+        }));
+        assert!(seen.iter().all(|totals| totals.tgid == 0 && totals.payload_acked > 10), "{seen:?}");
+        let totals = kernel.totals().unwrap();
+        let port = totals.iter().find(|sums| sums.port == Some(PORT)).unwrap();
+        assert_eq!((port.opened, port.closed), (3, 3));
+        drop(relay);
+        kernel.detach().unwrap();
+    });
+}

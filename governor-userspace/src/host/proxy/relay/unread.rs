@@ -26,7 +26,7 @@ impl Relay {
         tokio::select! {
             // Whether it ended well or by a reset is for the two of them to know.
             _ = copy => {}
-            _ = drain.wait_for(|drain| *drain == Drain::All) => {}
+            _ = drain.wait_for(|drain| *drain >= Drain::All) => {}
         }
         let (from_client, from_database) = (client.read, server.read);
         self.local.shared.metrics.relayed(Direction::ToServer, from_client);
