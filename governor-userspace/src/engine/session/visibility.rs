@@ -66,7 +66,6 @@ pub(super) fn hide_all(fields: &[Field], formats: Option<&[i16]>) -> RowPlan {
 
 /// The plan for the rows of a COPY TO. `flows`: of each of its `count` columns, where lineage knows them.
 /// `in_doubt`: what is not known may be sensitive.
-#[expect(clippy::too_many_arguments, reason = "each is another thing that is known of the COPY")]
 pub(super) fn copy_plan(
     flows: Option<&[Flow]>,
     count: usize,
