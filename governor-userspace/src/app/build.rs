@@ -271,8 +271,10 @@ fn open_tls(state: &Path, config: &Config) -> anyhow::Result<Tls> {
             .collect(),
         discover_server_keys: written.discover_server_keys,
         upstream_roots: written.upstream_roots.clone(),
+        upstream_crls: written.upstream_crls.clone(),
         system_roots: written.system_roots,
         client_roots: written.client_roots.clone(),
+        client_crls: written.client_crls.clone(),
         reissue_client_certificates: written.client_certificates == config::ClientCertificates::Reissue,
     })
     .context("TLS")?;

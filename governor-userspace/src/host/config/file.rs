@@ -89,8 +89,10 @@ table!(Tls {
     server_keys: Vec<Spanned<ServerKey>>,
     discover_server_keys: Option<bool>,
     upstream_roots: Vec<PathBuf>,
+    upstream_crls: Vec<PathBuf>,
     system_roots: Option<bool>,
     client_roots: Vec<PathBuf>,
+    client_crls: Vec<PathBuf>,
     client_certificates: Option<ClientCertificates>,
 });
 

@@ -184,10 +184,14 @@ pub struct Tls {
     pub discover_server_keys: bool,
     /// PEM files of roots for servers' certificates.
     pub upstream_roots: Vec<PathBuf>,
+    /// PEM files of revocation lists for servers' certificates.
+    pub upstream_crls: Vec<PathBuf>,
     /// The operating system's roots count too.
     pub system_roots: bool,
     /// PEM files of roots for clients' certificates.
     pub client_roots: Vec<PathBuf>,
+    /// PEM files of revocation lists for clients' certificates.
+    pub client_crls: Vec<PathBuf>,
     pub client_certificates: ClientCertificates,
 }
 
@@ -487,8 +491,10 @@ impl Default for Tls {
             server_keys: Vec::new(),
             discover_server_keys: true,
             upstream_roots: Vec::new(),
+            upstream_crls: Vec::new(),
             system_roots: true,
             client_roots: Vec::new(),
+            client_crls: Vec::new(),
             client_certificates: ClientCertificates::default(),
         }
     }

@@ -1,10 +1,11 @@
 //! Certificates and keys in files: read with a bound, parsed, and watched for changes by their stat.
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 /// Something about certificates or keys went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,10 @@ pub enum TlsError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("{}: no certificate in PEM form is in this file", path.display())]
     NoCertificateIn { path: PathBuf },
+    #[error("{}: no revocation list in PEM form is in this file", path.display())]
+    NoListIn { path: PathBuf },
+    #[error("{}: a revocation list cannot be read: {reason}", path.display())]
+    List { path: PathBuf, reason: String },
     #[error("{}: no usable private key is in this file ({reason}); a key with a pass phrase is not supported", path.display())]
     NoKey { path: PathBuf, reason: String },
     #[error("the key in {} is not that of the certificate in {}", key.display(), certificate.display())]
@@ -73,6 +78,22 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
         return Err(TlsError::NoCertificateIn { path: path.into() });
     }
     Ok(found)
+}
+
+/// Every revocation list of a PEM file; at least one, and none that cannot be read: it would revoke nothing.
+pub(super) fn revocation_lists(path: &Path) -> Result<Vec<CertRevocationList<'static>>, TlsError> {
+    let bytes = read_pem(path)?;
+    let fail = |reason: String| TlsError::List { path: path.into(), reason };
+    let mut lists = Vec::new();
+    for list in CertificateRevocationListDer::pem_slice_iter(&bytes) {
+        let list = list.map_err(|error| fail(error.to_string()))?;
+        let list = OwnedCertRevocationList::from_der(&list).map_err(|error| fail(error.to_string()))?;
+        lists.push(list.into());
+    }
+    if lists.is_empty() {
+        return Err(TlsError::NoListIn { path: path.into() });
+    }
+    Ok(lists)
 }
 
 /// The first private key of a PEM file.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! proxy/handshake ─▶ Tls ┬ roots.rs      is the server's certificate to be trusted?
+//!                        │   └ trust.rs  as the operator's files are now
 //!                        ├ keys.rs       do we hold its key? (discover.rs: where its server keeps it)
 //!                        ├ authority.rs  else: one of our own CA, with the same names
 //!                        └ witness.rs    what peers presented in a handshake
@@ -18,6 +19,7 @@ mod keys;
 mod names;
 mod possession;
 mod roots;
+mod trust;
 mod witness;
 
 pub use authority::{Authority, CaInfo};
@@ -27,7 +29,6 @@ pub use witness::{ClientWitness, ServerWitness};
 use crate::engine::model::{Endpoint, ShownCertificate};
 use authority::Purpose;
 use keys::ServerKeys;
-use roots::Roots;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
@@ -35,6 +36,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig};
 use std::path::PathBuf;
 use std::sync::Arc;
+use trust::{Trust, TrustFiles};
 
 /// What an operator decides about TLS; files as configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,8 +50,12 @@ pub struct TlsOptions {
     /// Roots for servers' certificates, beside the system's.
     pub upstream_roots: Vec<PathBuf>,
     pub system_roots: bool,
+    /// Revocation lists for servers' certificates.
+    pub upstream_crls: Vec<PathBuf>,
     /// Roots for clients' certificates.
     pub client_roots: Vec<PathBuf>,
+    /// Revocation lists for clients' certificates.
+    pub client_crls: Vec<PathBuf>,
     /// Show the server a certificate of governor's CA with the client's subject, where the client's own was
     /// verified.
     pub reissue_client_certificates: bool,
@@ -59,8 +65,8 @@ pub struct TlsOptions {
 #[derive(Debug)]
 pub struct Tls {
     provider: Arc<CryptoProvider>,
-    upstream_roots: Arc<Roots>,
-    client_roots: Arc<Roots>,
+    upstream: Trust,
+    clients: Trust,
     keys: ServerKeys,
     authority: Authority,
     reissue: bool,
@@ -71,12 +77,22 @@ impl Tls {
     pub fn open(options: &TlsOptions) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         Ok(Self {
-            upstream_roots: Arc::new(Roots::load(
-                &options.upstream_roots,
-                options.system_roots,
+            upstream: Trust::open(
+                TrustFiles {
+                    roots: options.upstream_roots.clone(),
+                    revocation_lists: options.upstream_crls.clone(),
+                    system: options.system_roots,
+                },
                 provider.clone(),
-            )?),
-            client_roots: Arc::new(Roots::load(&options.client_roots, false, provider.clone())?),
+            )?,
+            clients: Trust::open(
+                TrustFiles {
+                    roots: options.client_roots.clone(),
+                    revocation_lists: options.client_crls.clone(),
+                    system: false,
+                },
+                provider.clone(),
+            )?,
             keys: ServerKeys::load(&options.server_keys, options.discover_server_keys, provider.clone())?,
             authority: Authority::open(&options.directory, provider.clone())?,
             reissue: options.reissue_client_certificates,
@@ -118,12 +134,12 @@ impl Tls {
 
     /// Watches one handshake with a server. `own` is shown to it where it asks.
     pub fn server_witness(&self, own: Option<Arc<CertifiedKey>>) -> Arc<ServerWitness> {
-        Arc::new(ServerWitness::new(self.upstream_roots.clone(), own))
+        Arc::new(ServerWitness::new(self.upstream.now(), own))
     }
 
     /// Watches one handshake with a client; `hints` are the names of the CAs that the server asked for.
     pub fn client_witness(&self, hints: Vec<Vec<u8>>) -> Arc<ClientWitness> {
-        Arc::new(ClientWitness::new(self.client_roots.clone(), hints))
+        Arc::new(ClientWitness::new(self.clients.now(), hints))
     }
 
     /// For a handshake with a server, which is offered these ALPN names.

@@ -4,16 +4,20 @@
 //! shown. The system's roots are those of the whole web, so there the name that the client asked for counts too;
 //! else a client that trusts one CA of its own, and compares no names, would come to trust all of them.
 
-use super::files::{TlsError, certificates};
+use super::files::{TlsError, certificates, revocation_lists};
 use super::names;
+use super::trust::TrustFiles;
 use rustls::RootCertStore;
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
+use webpki::{
+    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationOptionsBuilder,
+    UnknownStatusPolicy,
+};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 #[derive(Debug)]
@@ -28,12 +32,14 @@ pub(super) struct Roots {
     exact: HashSet<[u8; 32]>,
     /// A CA of `own` may sign for some names only.
     constrained: bool,
+    /// Of the operator. Where there are some, a chain to a root of the operator counts only if all of it is in them and not
+    /// revoked.
+    lists: Vec<CertRevocationList<'static>>,
 }
 
 impl Roots {
-    /// `system`: those of the operating system too; what of them cannot be read is left out. So is what is not in
-    /// force now.
-    pub fn load(files: &[PathBuf], system: bool, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
+    /// What of the operating system's roots cannot be read is left out. So is what is not in force now.
+    pub fn load(files: &TrustFiles, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let mut roots = Self {
             provider,
             own: Arc::new(RootCertStore::empty()),
@@ -41,10 +47,14 @@ impl Roots {
             authorities: Vec::new(),
             exact: HashSet::new(),
             constrained: false,
+            lists: Vec::new(),
         };
         let now = UnixTime::now().as_secs();
         let mut store = RootCertStore::empty();
-        for path in files {
+        for path in &files.revocation_lists {
+            roots.lists.extend(revocation_lists(path)?);
+        }
+        for path in &files.roots {
             for certificate in certificates(path)? {
                 roots.exact.insert(names::digest(&certificate));
                 // A server's own certificate is trusted as it is. It does not vouch for others.
@@ -58,7 +68,7 @@ impl Roots {
             }
         }
         roots.own = Arc::new(store);
-        if system {
+        if files.system {
             let found = rustls_native_certs::load_native_certs();
             for error in &found.errors {
                 tracing::debug!(%error, "a system root certificate cannot be read");
@@ -76,7 +86,10 @@ impl Roots {
     pub fn of_the_system(system: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Self {
         let mut store = RootCertStore::empty();
         store.add_parsable_certificates(system);
-        Self { system: Arc::new(store), ..Self::load(&[], false, provider).expect("no file is read") }
+        Self {
+            system: Arc::new(store),
+            ..Self::load(&TrustFiles::default(), provider).expect("no file is read")
+        }
     }
 
     /// Whether a server with this certificate may be believed by a client that asked for `name`; why not.
@@ -95,11 +108,12 @@ impl Roots {
         }
         let parsed = ParsedCertificate::try_from(leaf).map_err(|error| error.to_string())?;
         let algorithms = self.provider.signature_verification_algorithms.all;
-        let leads_to = |store: &RootCertStore| {
+        let leads_to = |store: &RootCertStore, unlisted| {
             verify_server_cert_signed_by_trust_anchor(&parsed, store, chain, now, algorithms)
-                .map_err(|error| error.to_string())
+                .map_err(|error| error.to_string())?;
+            self.not_revoked(leaf, store, chain, KeyUsage::server_auth(), unlisted, now)
         };
-        let own = leads_to(&self.own);
+        let own = leads_to(&self.own, UnknownStatusPolicy::Deny);
         if own.is_ok() {
             // Constraints are checked against alternative names only, and a client may go by the common name.
             let constrained = self.constrained || chain.iter().any(names::is_constrained);
@@ -108,11 +122,48 @@ impl Roots {
                 false => Ok(()),
             };
         }
-        if leads_to(&self.system).is_err() {
+        // The lists are those of the operator's CAs: of the web's they need not say anything.
+        if leads_to(&self.system, UnknownStatusPolicy::Allow).is_err() {
             return own;
         }
         verify_server_name(&parsed, name)
             .map_err(|_| format!("a system root vouches for it, but not for the name {:?}", name.to_str()))
+    }
+
+    /// Whether the revocation lists allow this chain. An expired list allows nothing: it may lack the newest entry.
+    fn not_revoked(
+        &self,
+        leaf: &CertificateDer<'_>,
+        store: &RootCertStore,
+        chain: &[CertificateDer<'_>],
+        usage: KeyUsage,
+        unlisted: UnknownStatusPolicy,
+        now: UnixTime,
+    ) -> Result<(), String> {
+        let lists: Vec<_> = self.lists.iter().collect();
+        let Ok(revocation) = RevocationOptionsBuilder::new(&lists) else { return Ok(()) };
+        let revocation =
+            revocation.with_status_policy(unlisted).with_expiration_policy(ExpirationPolicy::Enforce).build();
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        EndEntityCert::try_from(leaf)
+            .and_then(|leaf| {
+                let path = leaf.verify_for_usage(
+                    algorithms,
+                    &store.roots,
+                    chain,
+                    now,
+                    usage,
+                    Some(revocation),
+                    None,
+                );
+                path.map(drop)
+            })
+            .map_err(|error| match error {
+                webpki::Error::CertRevoked => "it is revoked, or a CA above it".into(),
+                webpki::Error::UnknownRevocationStatus => "no revocation list covers it".into(),
+                webpki::Error::CrlExpired { .. } => "its revocation list is out of date".into(),
+                other => format!("its revocation cannot be told: {other}"),
+            })
     }
 
     /// `openssl x509 -req` writes version 1 unless told otherwise. Believed where a CA of the operator signed it
@@ -127,6 +178,9 @@ impl Roots {
         });
         match (signed, names::in_force(leaf, now.as_secs())) {
             (false, _) => Err("no CA of tls.upstream_roots signed it (X.509 version 1)".into()),
+            (true, _) if !self.lists.is_empty() => {
+                Err("its revocation cannot be told (X.509 version 1)".into())
+            }
             (true, _) if self.constrained => Err("its CA may sign for some names only".into()),
             (true, false) => Err("it is not in force".into()),
             (true, true) => Ok(()),
@@ -149,7 +203,8 @@ impl Roots {
         let verifier = WebPkiClientVerifier::builder_with_provider(self.own.clone(), self.provider.clone())
             .build()
             .map_err(|error| error.to_string())?;
-        verifier.verify_client_cert(leaf, chain, now).map(drop).map_err(|error| error.to_string())
+        verifier.verify_client_cert(leaf, chain, now).map_err(|error| error.to_string())?;
+        self.not_revoked(leaf, &self.own, chain, KeyUsage::client_auth(), UnknownStatusPolicy::Deny, now)
     }
 
     /// The operator named this very certificate, and it is in force.

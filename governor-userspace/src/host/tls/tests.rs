@@ -365,7 +365,7 @@ fn a_system_root_counts_only_for_the_name_that_was_asked_for() {
     let world = World::new();
     world.server("db");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = Roots::of_the_system(chain(&world.path("root.pem")), provider);
+    let roots = roots::Roots::of_the_system(chain(&world.path("root.pem")), provider);
     let leaf = &chain(&world.path("db.crt"))[0];
     let judge = |name: &str| {
         let name = ServerName::try_from(name.to_owned()).unwrap();
@@ -375,4 +375,116 @@ fn a_system_root_counts_only_for_the_name_that_was_asked_for() {
     judge("127.0.0.9").unwrap();
     assert!(judge("other.test").unwrap_err().contains("not for the name"));
     assert!(judge("127.0.0.1").is_err());
+}
+
+impl World {
+    /// A certificate for `db.test` with this serial number, in `name.crt`, and its key.
+    fn numbered(&self, name: &str, serial: u64) {
+        let mut params = CertificateParams::new(vec!["db.test".into()]).unwrap();
+        params.serial_number = Some(serial.into());
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.ca).unwrap();
+        std::fs::write(self.path(&format!("{name}.crt")), certificate.pem()).unwrap();
+        std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
+    /// A revocation list of the CA in `name`, in force until the year's end.
+    fn list(&self, name: &str, revoked: &[u64], until_year: i32) -> PathBuf {
+        let params = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(until_year, 12, 31),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked
+                .iter()
+                .map(|serial| rcgen::RevokedCertParams {
+                    serial_number: (*serial).into(),
+                    revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+                    reason_code: None,
+                    invalidity_date: None,
+                })
+                .collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        std::fs::write(self.path(name), params.signed_by(&self.ca).unwrap().pem().unwrap()).unwrap();
+        self.path(name)
+    }
+}
+
+#[tokio::test]
+async fn with_revocation_lists_only_what_they_cover_and_allow_is_verified() {
+    let world = World::new();
+    world.numbered("good", 5);
+    world.numbered("bad", 6);
+    // Of another CA that has the same name.
+    let other = World::new();
+    let lists = [
+        (world.list("now.crl", &[6], 2999), true, "revoked"),
+        (world.list("old.crl", &[6], 2021), false, "out of date"),
+        (other.list("other.crl", &[5, 6], 2999), false, "cannot be told"),
+    ];
+    for (list, good, why) in lists {
+        let options = TlsOptions { upstream_crls: vec![list], ..world.options() };
+        let tls = Tls::open(&options).unwrap();
+        assert_eq!(judged(&tls, world.pair("good")).await.verified, good, "{why}");
+        let seen = judged(&tls, world.pair("bad")).await;
+        assert!(!seen.verified, "{why}");
+        let reason = seen.reason;
+        assert!(reason.contains(why), "{reason}");
+    }
+    let without = Tls::open(&world.options()).unwrap();
+    assert!(judged(&without, world.pair("bad")).await.verified);
+}
+
+#[tokio::test]
+async fn revocation_lists_hold_for_clients_too() {
+    let world = World::new();
+    world.numbered("good", 5);
+    world.numbered("bad", 6);
+    let trust = trust::TrustFiles {
+        roots: vec![world.path("root.pem")],
+        revocation_lists: vec![world.list("now.crl", &[6], 2999)],
+        system: false,
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let roots = trust::Trust::open(trust, provider).unwrap().now();
+    let judge = |name: &str| {
+        let leaf = chain(&world.path(name)).remove(0);
+        roots.judge_client(&leaf, &[], rustls::pki_types::UnixTime::now())
+    };
+    judge("good.crt").unwrap();
+    assert!(judge("bad.crt").unwrap_err().contains("revoked"));
+}
+
+#[tokio::test]
+async fn roots_and_lists_are_read_again_when_they_change_and_a_broken_file_changes_nothing() {
+    let world = World::new();
+    world.numbered("db", 6);
+    let root = std::fs::read(world.path("root.pem")).unwrap();
+    std::fs::copy(World::new().path("root.pem"), world.path("root.pem")).unwrap();
+    let list = world.list("now.crl", &[], 2999);
+    let tls = Tls::open(&TlsOptions { upstream_crls: vec![list], ..world.options() }).unwrap();
+    assert!(!judged(&tls, world.pair("db")).await.verified, "another CA");
+    std::fs::write(world.path("root.pem"), &root).unwrap();
+    assert!(judged(&tls, world.pair("db")).await.verified);
+    std::fs::write(world.path("root.pem"), &root[..root.len() / 2]).unwrap();
+    assert!(judged(&tls, world.pair("db")).await.verified, "half a file");
+    std::fs::remove_file(world.path("root.pem")).unwrap();
+    assert!(judged(&tls, world.pair("db")).await.verified, "no file");
+    std::fs::write(world.path("root.pem"), &root).unwrap();
+    world.list("now.crl", &[6], 2999);
+    assert!(!judged(&tls, world.pair("db")).await.verified, "revoked meanwhile");
+}
+
+#[test]
+fn a_revocation_list_that_cannot_be_read_stops_the_start() {
+    let world = World::new();
+    for (name, content) in
+        [("empty.crl", ""), ("broken.crl", "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n")]
+    {
+        std::fs::write(world.path(name), content).unwrap();
+        let options = TlsOptions { upstream_crls: vec![world.path(name)], ..world.options() };
+        let error = Tls::open(&options).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+    }
 }

@@ -248,12 +248,20 @@ impl Source<'_> {
             let reason = "\"reissue\" needs tls.client_roots: only a verified certificate is issued anew";
             return Err(self.fail(at, "tls.client_certificates", reason));
         }
+        if !written.client_crls.is_empty() && written.client_roots.is_empty() {
+            let at = self.text.find("client_crls").unwrap_or(0);
+            let reason =
+                "revocation lists of clients need tls.client_roots: without roots no client is verified";
+            return Err(self.fail(at, "tls.client_crls", reason));
+        }
         Ok(Tls {
             server_keys,
             discover_server_keys: written.discover_server_keys.unwrap_or(default.discover_server_keys),
             upstream_roots: written.upstream_roots,
+            upstream_crls: written.upstream_crls,
             system_roots: written.system_roots.unwrap_or(default.system_roots),
             client_roots: written.client_roots,
+            client_crls: written.client_crls,
             client_certificates,
         })
     }
