@@ -201,7 +201,7 @@ pub(super) fn build(
         now,
     ));
     let glass = GlassKeeper { glass: shared.glass.clone(), ledger: ledger.clone(), metrics: metrics.clone() };
-    let reveal = RevealKeeper { keys: masking_keys, ledger: ledger.clone() };
+    let reveal = RevealKeeper { keys: masking_keys, ledger: ledger.clone(), metrics: metrics.clone() };
     let data = Arc::new(DiscoveryKeeper::new(discovery, discovery_file, ledger.clone(), metrics.clone()));
     let (gaps, trouble) = (GapLog::default(), Trouble::default());
     let board = Board::default();
@@ -452,7 +452,8 @@ fn tls_mode(written: config::TlsMode) -> TlsMode {
     }
 }
 
-fn labels(config: &Config) -> Labels {
+/// What the configuration says of columns.
+pub(crate) fn labels(config: &Config) -> Labels {
     Labels {
         sensitive: config
             .masking

@@ -317,7 +317,7 @@ fn decode(raw: &[u8]) -> Vec<u8> {
 }
 
 /// What stands in place of something found inside longer text.
-const RANGE_MARKER: &[u8] = b"***";
+pub(super) const RANGE_MARKER: &[u8] = b"***";
 
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,7 @@ pub mod cases;
 mod catalogue;
 mod chunk;
 mod client;
+mod column_words;
 mod conditions;
 mod copying;
 mod diagnostics;
@@ -59,6 +60,7 @@ mod visibility;
 
 pub use action::{Actions, CloseReason, Request, TooMany};
 pub use catalogue::{Catalogue, ColumnPattern, Labels};
+pub use column_words::{Because, ColumnWord, ColumnWords};
 pub use discovery::{
     ColumnFinding, ColumnPlace, ColumnRecord, Discovery, DiscoverySettings, Said, Saying, Status,
 };

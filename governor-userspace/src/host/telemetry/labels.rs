@@ -41,6 +41,20 @@ macro_rules! closed {
     };
 }
 
+/// What became of a wish to reveal tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevealOutcome {
+    Revealed,
+    /// Whoever asked is not listed, or is no person.
+    NotAllowed,
+    /// No reason, or too many tokens.
+    Malformed,
+    /// A token that no key of this host made.
+    BadToken,
+    /// The record could not be written.
+    Unrecorded,
+}
+
 /// Why a captured connection was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedReason {
@@ -168,6 +182,9 @@ closed!(RefusedReason:
     SourceLimit => "source_limit", Draining => "draining",
     Upstream => "upstream", Policy => "policy", Tls => "tls", Audit => "audit", Hello => "hello");
 closed!(NamespaceFound: Walk => "walk", Exec => "exec", Socket => "socket", Refused => "refused");
+closed!(RevealOutcome:
+    Revealed => "revealed", NotAllowed => "not_allowed", Malformed => "malformed", BadToken => "bad_token",
+    Unrecorded => "unrecorded");
 closed!(NamespaceFailure: Limit => "limit", Enter => "enter", Listen => "listen");
 closed!(CancelResult: Forwarded => "forwarded", Hold => "hold", Unknown => "unknown", Failed => "failed");
 closed!(Direction: ToServer => "to_server", ToClient => "to_client");
@@ -325,6 +342,7 @@ mod tests {
         positions_agree::<KernelFault>();
         positions_agree::<ClockStep>();
         positions_agree::<Waited>();
+        positions_agree::<RevealOutcome>();
     }
 
     /// A dashboard and a policy must be able to use the same word.

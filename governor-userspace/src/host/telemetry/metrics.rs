@@ -11,7 +11,7 @@ use super::build::{Builder, MetricsError};
 use super::children::Children;
 use super::labels::{
     Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
-    NamespaceFound, OpenOutcome, RefusedReason,
+    NamespaceFound, OpenOutcome, RefusedReason, RevealOutcome,
 };
 use super::labels::{ClockStep, KernelFault, Waited};
 use super::process::ProcessUsage;
@@ -122,6 +122,7 @@ pub struct Metrics {
     unix_taken: IntGauge,
     unix_takeovers: IntCounter,
     unix_direct: Counters<DirectAction>,
+    reveals: Counters<RevealOutcome>,
     namespaces_served: IntGauge,
     namespaces_unserved: IntGauge,
     namespaces_opened: Counters<NamespaceFound>,
@@ -207,6 +208,7 @@ impl Metrics {
             unix_taken: build.gauge("governor_unix_sockets_taken")?,
             unix_takeovers: build.counter("governor_unix_takeovers_total")?,
             unix_direct: Children::new(build.counters("governor_unix_direct_connections_total")?).fill(),
+            reveals: Children::new(build.counters("governor_reveals_total")?).fill(),
             namespaces_served: build.gauge("governor_namespaces_served")?,
             namespaces_unserved: build.gauge("governor_namespaces_unserved")?,
             namespaces_opened: Children::new(build.counters("governor_namespaces_opened_total")?).fill(),
@@ -285,6 +287,11 @@ impl Metrics {
     /// Somebody is connected to a server past governor's socket.
     pub fn unix_direct(&self, action: DirectAction) {
         add(self.unix_direct.at(action, (), ()), 1);
+    }
+
+    /// Somebody wanted to see what is behind tokens.
+    pub fn reveal(&self, outcome: RevealOutcome) {
+        add(self.reveals.at(outcome, (), ()), 1);
     }
 
     /// The glass was broken; it is now for `active` persons.

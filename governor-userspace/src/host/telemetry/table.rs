@@ -5,7 +5,7 @@
 
 use super::labels::{
     Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
-    NamespaceFound, OpenOutcome, RefusedReason, words,
+    NamespaceFound, OpenOutcome, RefusedReason, RevealOutcome, words,
 };
 use super::labels::{ClockStep, KernelFault, Waited};
 use crate::engine::audit::{
@@ -214,6 +214,8 @@ pub static TABLE: &[Definition] = &[
         "Times that a server's unix socket was taken over: at the start, and whenever its server was started."),
     row("governor_unix_direct_connections_total", Kind::Counter, &[label::<DirectAction>("action")],
         "Connections to a server's unix socket that do not come through governor, by what was done about them."),
+    row("governor_reveals_total", Kind::Counter, &[label::<RevealOutcome>("outcome")],
+        "Wishes to reveal tokens, by what became of them. Each is on record."),
 
     row("process_cpu_seconds_total", Kind::CounterFloat, &[],
         "User and system CPU time of the agent."),

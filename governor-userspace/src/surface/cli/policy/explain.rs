@@ -6,6 +6,7 @@ use super::super::text::{Paint, one_line, safe};
 use super::choice::Beside;
 use crate::engine::model::{Category, Class, Principal, Reason, Timestamp, Verdict};
 use crate::engine::policy::PolicySet;
+use crate::engine::session::ColumnWords;
 use crate::engine::session::cases::{Actor, To};
 use crate::engine::session::explain::{
     ExplainedColumn, ExplainedDecision, ExplainedFacts, Explanation, Question, explain,
@@ -19,9 +20,10 @@ use std::path::PathBuf;
 
 /// Show what policy answers, which policies decide, and the facts they are decided on
 ///
-/// Answers from the policy files, or with --running from the set that is in force in the running agent. Nothing is sent
-/// to a database and nothing is recorded. What only a session knows, such as the catalogue, is in doubt here; doubts are
-/// shown.
+/// Answers from the policy files and the configuration, or with --running from what is in force in the running agent,
+/// which also knows what `governor data` said, what was found in values, and what is behind views. Nothing is sent to a
+/// database and nothing is recorded. What only a session knows is in doubt here; doubts are shown. Behind each column
+/// stands what says that it is sensitive.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     governor policy explain --as agent --user alice \"DROP TABLE orders\"\n  \
@@ -145,7 +147,7 @@ pub(super) fn run(args: &ExplainArgs, globals: &Globals, out: &mut impl Write) -
         Client::new(globals.control_socket()).post("/v1/policy/explain", &question)?
     } else {
         let set = PolicySet::compile_parts(&args.beside.parts(&args.policies, globals)?)?;
-        explain(&set, &question).map_err(anyhow::Error::msg)?
+        explain(&set, &question, words(globals)?).map_err(anyhow::Error::msg)?
     };
     if globals.json {
         writeln!(out, "{}", serde_json::to_string(&explanation)?)?;
@@ -189,6 +191,12 @@ fn question(args: &ExplainArgs, globals: &Globals) -> anyhow::Result<Question> {
         reads_sensitive: None,
         schemas: (!args.schemas.is_empty()).then(|| args.schemas.clone()),
     })
+}
+
+/// What the configuration says of columns. What was said and found while it runs, only the agent knows.
+fn words(globals: &Globals) -> anyhow::Result<ColumnWords> {
+    let config = config::load(globals.config.as_deref(), Overrides::default())?;
+    Ok(ColumnWords { labels: crate::app::labels(&config), ..ColumnWords::default() })
 }
 
 /// The process that is named, else one as described.
@@ -310,6 +318,7 @@ fn tell_column(
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let category = column.category.map_or("of unknown origin", Category::as_str);
+    let because = column.because.map_or(String::new(), |because| format!(", {}", because.text()));
     let shown = match column.mask {
         None => paint.green("in clear"),
         Some(style) => {
@@ -317,7 +326,7 @@ fn tell_column(
             format!("{} by {}", paint.yellow(&format!("masked ({})", style.as_str())), ids.join(", "))
         }
     };
-    writeln!(out, "{indent}{} ({category}): {shown}", safe(&column.column))?;
+    writeln!(out, "{indent}{} ({category}{because}): {shown}", safe(&column.column))?;
     Ok(())
 }
 
