@@ -9,8 +9,8 @@
 
 use super::classify::{classify_column, could_carry};
 use super::definition::without_secrets;
-use super::detector::ColumnContext;
-use super::json::{JsonPath, mask_inside, mask_json, mask_json_at};
+use super::detector::{ColumnContext, Finding};
+use super::json::{JsonPath, hide, mask_json, mask_json_at};
 use super::masker::Masker;
 use super::pg_type::{TypeClass, XML, characters_max};
 use super::structure::{self, Leaf, xml};
@@ -420,18 +420,29 @@ fn search(
             xml::mask_xml(masker, value, out)
         }
         (TypeClass::Text, _) => {
-            if let Some(finding) = masker.detectors.detect_in(plan.context, value) {
-                let category = finding.category;
-                let masked = mask_whole(types, plan, masker, How::partial(category), value, out);
-                return Replaced::Yes(masked, category);
-            }
-            if !(starts_like_json(value) && mask_document(masker, value, out) != Document::Not) {
-                out.truncate(from);
-                if mask_inside(masker, value, out) == 0 {
-                    return Replaced::No;
+            let detectors = &masker.detectors;
+            let mut found = Vec::new();
+            // A document is none of the built-in kinds, but operators may have defined one.
+            let document = match starts_like_json(value) {
+                true if detectors.user_defined(plan.context, value).is_some() => Document::Not,
+                true => mask_document(masker, value, out),
+                false => Document::Not,
+            };
+            match document {
+                Document::Masked => {}
+                Document::Unchanged => return Replaced::No,
+                Document::Not => {
+                    out.truncate(from);
+                    if let Some(Finding { category, .. }) = detectors.search(plan.context, value, &mut found)
+                    {
+                        let masked = mask_whole(types, plan, masker, How::partial(category), value, out);
+                        return Replaced::Yes(masked, category);
+                    }
+                    if found.is_empty() {
+                        return Replaced::No;
+                    }
+                    hide(value, &found, out);
                 }
-            } else if out.get(from..) == Some(value) {
-                return Replaced::No;
             }
             // A marker may be longer than what it hides, and the column may be limited.
             match characters_max(plan.type_oid, plan.type_modifier) {
