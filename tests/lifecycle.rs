@@ -17,5 +17,7 @@ mod gaps;
 mod loops;
 #[path = "lifecycle/own.rs"]
 mod own;
+#[path = "lifecycle/service.rs"]
+mod service;
 #[path = "lifecycle/upgrade.rs"]
 mod upgrade;

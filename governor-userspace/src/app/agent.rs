@@ -11,6 +11,7 @@ use super::record;
 use super::upgrade::Launcher;
 use crate::engine::approval::State;
 use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, Completeness, HoldEnd};
+use crate::engine::session::ColumnWords;
 use crate::engine::session::explain::{Explanation, Question, explain};
 use crate::host::approvals::Approval;
 use crate::host::clock;
@@ -103,6 +104,10 @@ impl Agent for Running {
         self.capture.iter().cloned().chain(self.namespaces.lines()).collect()
     }
 
+    fn peers(&self) -> Vec<String> {
+        self.shared.peers.lines()
+    }
+
     fn policy_version(&self) -> String {
         self.policy.current().version().into()
     }
@@ -115,7 +120,16 @@ impl Agent for Running {
     }
 
     fn explain(&self, question: &Question) -> Result<Explanation, String> {
-        explain(&self.policy.current(), question)
+        let (server, database) = (question.to.destination(), question.to.claims().database);
+        let discovery = &self.shared.discovery;
+        let mut known = discovery.catalogues().into_iter();
+        let catalogue = known.find(|(at, name, _)| *at == server && *name == database);
+        let words = ColumnWords {
+            labels: (*self.shared.labels).clone(),
+            rulings: discovery.ruled_columns(&server, &database),
+            catalogue: catalogue.map(|(.., catalogue)| catalogue),
+        };
+        explain(&self.policy.current(), question, words)
     }
 
     fn ledger(&self) -> LedgerStatus {

@@ -21,6 +21,7 @@ mod unix_sockets;
 mod upgrade;
 
 pub use crate::host::config::Profile;
+pub(crate) use build::labels;
 pub use faces::{Faces, OpenFaces, Places, Serving};
 pub use options::RunOptions;
 

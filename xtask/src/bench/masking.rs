@@ -25,13 +25,18 @@ pub struct Options {
     /// Only the engine by itself: no server, no root
     #[arg(long)]
     engine_only: bool,
+    /// Only through governor
+    #[arg(long, conflicts_with = "engine_only")]
+    governor_only: bool,
     /// Measure the binary named in GOVERNOR_BIN instead of building one
     #[arg(long)]
     no_build: bool,
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    shell::run(&mut shell::engine_bench("masking"))?;
+    if !options.governor_only {
+        shell::run(&mut shell::engine_bench("masking"))?;
+    }
     if options.engine_only {
         return Ok(());
     }

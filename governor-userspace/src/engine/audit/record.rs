@@ -4,7 +4,7 @@
 //! Values of parameters are masked before they get here. Field names are a public contract:
 //! they may be added to, never changed.
 
-use super::{Completeness, CompletenessMismatch, SessionSockets};
+use super::{Completeness, CompletenessMismatch, HelloRecord, SessionSockets};
 use crate::engine::model::Category;
 use crate::engine::model::{
     Claims, Class, DecisionId, Endpoint, LimitKind, MaskDoubt, Principal, Reason, SessionId, StatementKind,
@@ -101,6 +101,8 @@ pub enum AuditEvent {
         /// RFC 3339.
         since: String,
     },
+    /// A hello of another governor, or to one.
+    Hello(Box<HelloRecord>),
 }
 
 /// Found by the next start, or by the agent itself after it hung.

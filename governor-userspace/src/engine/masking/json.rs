@@ -47,10 +47,12 @@ pub(super) fn mask_json_at(
     text: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<u32, JsonStop> {
-    let top = Level { met: vec![0; paths.len()], ..Level::default() };
-    let mut walker = Walker { masker, paths, text, at: 0, masked: 0, levels: vec![top] };
-    walker.walk(out)?;
-    Ok(walker.masked)
+    let mut levels = Vec::with_capacity(LEVELS_USUAL);
+    levels.push(Level { met: vec![0; paths.len()], ..Level::default() });
+    let mut walker = Walker { masker, paths, text, at: 0, written: 0, masked: 0, levels, found: Vec::new() };
+    let walked = walker.walk(out);
+    walker.write_to(walker.at, out);
+    walked.map(|()| walker.masked)
 }
 
 /// What is known about the object or array that the walker is in.
@@ -79,8 +81,12 @@ struct Walker<'a> {
     paths: &'a [JsonPath],
     text: &'a [u8],
     at: usize,
+    /// So much of the text is written, masked where it has to be. What needs no mask is written in one piece.
+    written: usize,
     masked: u32,
     levels: Vec<Level>,
+    /// Findings in one string; kept for its room.
+    found: Vec<(Range<usize>, Category)>,
 }
 
 impl Walker<'_> {
@@ -103,7 +109,7 @@ impl Walker<'_> {
                     let is_object = byte == b'{';
                     let level = Level { is_object, sensitive, key, context, met, named, ..Level::default() };
                     self.levels.push(level);
-                    self.copy(1, out);
+                    self.at += 1;
                 }
                 b'}' | b']' => {
                     let closes = self.levels.len() > 1
@@ -112,7 +118,7 @@ impl Walker<'_> {
                         return Err(JsonStop::Malformed);
                     }
                     self.end_value();
-                    self.copy(1, out);
+                    self.at += 1;
                 }
                 b':' => {
                     let level = self.levels.last_mut().ok_or(JsonStop::Malformed)?;
@@ -120,16 +126,16 @@ impl Walker<'_> {
                         return Err(JsonStop::Malformed);
                     }
                     level.after_colon = true;
-                    self.copy(1, out);
+                    self.at += 1;
                 }
                 b',' => {
                     if self.levels.len() < 2 {
                         return Err(JsonStop::Malformed);
                     }
                     self.end_value();
-                    self.copy(1, out);
+                    self.at += 1;
                 }
-                b' ' | b'\t' | b'\n' | b'\r' => self.copy(1, out),
+                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
                 b't' | b'n' => self.word(4, out)?,
                 b'f' => self.word(5, out)?,
                 _ => return Err(JsonStop::Malformed),
@@ -141,14 +147,18 @@ impl Walker<'_> {
     fn string(&mut self, out: &mut Vec<u8>) -> Result<(), JsonStop> {
         let start = self.at + 1;
         let rest = self.text.get(start..).unwrap_or(&[]);
-        let mut escaped = false;
         let mut has_escape = false;
-        let length = rest.iter().position(|&b| {
-            let ends = b == b'"' && !escaped;
-            has_escape |= b == b'\\';
-            escaped = b == b'\\' && !escaped;
-            ends
-        });
+        let mut length = rest.iter().position(|&b| b == b'"' || b == b'\\');
+        if let Some(first) = length.filter(|&at| rest.get(at) == Some(&b'\\')) {
+            has_escape = true;
+            let mut escaped = false;
+            let behind = rest.get(first..).unwrap_or(&[]).iter().position(|&b| {
+                let ends = b == b'"' && !escaped;
+                escaped = b == b'\\' && !escaped;
+                ends
+            });
+            length = behind.map(|more| first + more);
+        }
         let content = start..start + length.ok_or(JsonStop::Truncated)?;
         let is_key = self.levels.last().is_some_and(|level| level.is_object && !level.after_colon);
         let sensitive = !is_key && self.is_sensitive();
@@ -158,23 +168,36 @@ impl Walker<'_> {
         self.at = content.end + 1;
         let raw = self.text.get(content.clone()).unwrap_or(&[]);
         if sensitive {
-            self.masked += 1;
-            out.extend_from_slice(JSON_MARKER);
+            self.hide(start - 1..self.at, JSON_MARKER, out);
         } else if has_escape {
-            let decoded = decode(raw);
-            if self.is_found(&decoded) {
-                self.masked += 1;
-                out.extend_from_slice(JSON_MARKER);
-            } else {
-                out.extend_from_slice(self.text.get(start - 1..self.at).unwrap_or(&[]));
+            if self.is_found(&decode(raw)) {
+                self.hide(start - 1..self.at, JSON_MARKER, out);
             }
         } else {
-            out.push(b'"');
             let context = if is_key { ColumnContext::UNKNOWN } else { self.context() };
-            self.masked += mask_ranges_in(self.masker, context, raw, out);
-            out.push(b'"');
+            let mut found = std::mem::take(&mut self.found);
+            if self.masker.detectors.search(context, raw, &mut found).is_some() {
+                self.hide(content, super::transform::MARKER, out);
+            }
+            for (range, _) in found.drain(..) {
+                self.hide(start + range.start..start + range.end, RANGE_MARKER, out);
+            }
+            self.found = found;
         }
         Ok(())
+    }
+
+    /// Writes `mark` instead of this part of the text, and what comes before it.
+    fn hide(&mut self, part: Range<usize>, mark: &[u8], out: &mut Vec<u8>) {
+        self.write_to(part.start, out);
+        out.extend_from_slice(mark);
+        self.written = part.end;
+        self.masked += 1;
+    }
+
+    fn write_to(&mut self, end: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.text.get(self.written..end).unwrap_or(&[]));
+        self.written = end;
     }
 
     /// A number is hidden as 0, since a marker would not be JSON.
@@ -182,13 +205,11 @@ impl Walker<'_> {
         let rest = self.text.get(self.at..).unwrap_or(&[]);
         let length = rest.iter().take_while(|b| b.is_ascii_digit() || b"+-.eE".contains(b)).count().max(1);
         let number = rest.get(..length).unwrap_or(&[]);
+        let end = self.at + length;
         if self.is_sensitive() || self.is_found(number) {
-            self.masked += 1;
-            out.push(b'0');
-            self.at += length;
-        } else {
-            self.copy(length, out);
+            self.hide(self.at..end, b"0", out);
         }
+        self.at = end;
     }
 
     fn enter_key(&mut self, key: Range<usize>) {
@@ -218,12 +239,11 @@ impl Walker<'_> {
         self.levels.last().is_some_and(|level| level.sensitive || level.key_sensitive) || self.is_named()
     }
 
-    fn is_found(&self, value: &[u8]) -> bool {
-        let mut found: Vec<(Range<usize>, Category)> = Vec::new();
-        self.masker.detectors.detect_in(self.context(), value).is_some() || {
-            self.masker.detectors.find_in_text(value, &mut found);
-            !found.is_empty()
-        }
+    fn is_found(&mut self, value: &[u8]) -> bool {
+        let whole = self.masker.detectors.search(self.context(), value, &mut self.found);
+        let is_found = whole.is_some() || !self.found.is_empty();
+        self.found.clear();
+        is_found
     }
 
     fn context(&self) -> ColumnContext {
@@ -239,54 +259,40 @@ impl Walker<'_> {
 
     fn word(&mut self, length: usize, out: &mut Vec<u8>) -> Result<(), JsonStop> {
         match self.text.get(self.at..self.at + length) {
-            Some(b"true" | b"false") if self.is_named() => {
-                self.masked += 1;
-                out.extend_from_slice(b"null");
+            Some(word @ (b"true" | b"null" | b"false")) => {
+                if word != b"null" && self.is_named() {
+                    self.hide(self.at..self.at + length, b"null", out);
+                }
                 self.at += length;
-                Ok(())
-            }
-            Some(b"true" | b"null" | b"false") => {
-                self.copy(length, out);
                 Ok(())
             }
             Some(_) => Err(JsonStop::Malformed),
             None => Err(JsonStop::Truncated),
         }
     }
-
-    fn copy(&mut self, length: usize, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.text.get(self.at..self.at + length).unwrap_or(&[]));
-        self.at += length;
-    }
 }
 
 /// Appends `text` with what is found in it hidden: all of it where the whole is known, ranges
 /// otherwise. Returns how many were hidden. Valid inside a JSON string that has no escapes.
 pub(super) fn mask_ranges(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> u32 {
-    mask_ranges_in(masker, ColumnContext::UNKNOWN, text, out)
-}
-
-/// The same of a value in a column, or behind a key, that is known by name.
-pub(super) fn mask_ranges_in(masker: &Masker, context: ColumnContext, text: &[u8], out: &mut Vec<u8>) -> u32 {
-    if masker.detectors.detect_in(context, text).is_some() {
+    let mut found = Vec::new();
+    if masker.detectors.search(ColumnContext::UNKNOWN, text, &mut found).is_some() {
         out.extend_from_slice(super::transform::MARKER);
         return 1;
     }
-    mask_inside(masker, text, out)
+    hide(text, &found, out);
+    u32::try_from(found.len()).unwrap_or(u32::MAX)
 }
 
-/// The same of a text that as a whole is nothing known: only what stands in it.
-pub(super) fn mask_inside(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> u32 {
-    let mut found = Vec::new();
-    masker.detectors.find_in_text(text, &mut found);
+/// Appends `text` without what was found in it.
+pub(super) fn hide(text: &[u8], found: &[(Range<usize>, Category)], out: &mut Vec<u8>) {
     let mut from = 0;
-    for (range, _) in &found {
+    for (range, _) in found {
         out.extend_from_slice(text.get(from..range.start).unwrap_or(&[]));
         out.extend_from_slice(RANGE_MARKER);
         from = range.end;
     }
     out.extend_from_slice(text.get(from..).unwrap_or(&[]));
-    u32::try_from(found.len()).unwrap_or(u32::MAX)
 }
 
 /// Resolves the escapes of a JSON string, for searching only: what it cannot read it keeps.
@@ -316,8 +322,10 @@ fn decode(raw: &[u8]) -> Vec<u8> {
     decoded
 }
 
+/// Deeper documents need more room.
+const LEVELS_USUAL: usize = 4;
 /// What stands in place of something found inside longer text.
-const RANGE_MARKER: &[u8] = b"***";
+pub(super) const RANGE_MARKER: &[u8] = b"***";
 
 #[cfg(test)]
 mod tests;

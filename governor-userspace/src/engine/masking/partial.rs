@@ -53,7 +53,14 @@ fn last_digits(value: &[u8], count: std::ops::RangeInclusive<usize>, keep: usize
         return false;
     }
     out.resize(out.len() + digits - keep, b'*');
-    out.extend(value.iter().filter(|b| b.is_ascii_digit()).skip(digits - keep));
+    let mut hidden = digits - keep;
+    for byte in value.iter().filter(|b| b.is_ascii_digit()) {
+        if hidden > 0 {
+            hidden -= 1;
+        } else {
+            out.push(*byte);
+        }
+    }
     true
 }
 

@@ -7,7 +7,9 @@
 //! Invariant: `ALL[i].index() == i`; the compiler refuses a variant that the list forgets.
 
 use crate::engine::approval::Answer;
-use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{
+    DataChange, GapCause, HelloOutcome, HelloWay, MismatchKind, Outcome, Side, TlsOutcome,
+};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::Status;
@@ -39,6 +41,20 @@ macro_rules! closed {
     };
 }
 
+/// What became of a wish to reveal tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevealOutcome {
+    Revealed,
+    /// Whoever asked is not listed, or is no person.
+    NotAllowed,
+    /// No reason, or too many tokens.
+    Malformed,
+    /// A token that no key of this host made.
+    BadToken,
+    /// The record could not be written.
+    Unrecorded,
+}
+
 /// Why a captured connection was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedReason {
@@ -60,6 +76,8 @@ pub enum RefusedReason {
     Tls,
     /// The audit ledger cannot be written.
     Audit,
+    /// A hello was not accepted, or one is required and did not come.
+    Hello,
 }
 
 /// By what a network namespace was found before governor listened in it.
@@ -162,8 +180,11 @@ pub enum OpenOutcome {
 closed!(RefusedReason:
     NoOrigin => "no_origin", NoIdentity => "no_identity", Limit => "limit",
     SourceLimit => "source_limit", Draining => "draining",
-    Upstream => "upstream", Policy => "policy", Tls => "tls", Audit => "audit");
+    Upstream => "upstream", Policy => "policy", Tls => "tls", Audit => "audit", Hello => "hello");
 closed!(NamespaceFound: Walk => "walk", Exec => "exec", Socket => "socket", Refused => "refused");
+closed!(RevealOutcome:
+    Revealed => "revealed", NotAllowed => "not_allowed", Malformed => "malformed", BadToken => "bad_token",
+    Unrecorded => "unrecorded");
 closed!(NamespaceFailure: Limit => "limit", Enter => "enter", Listen => "listen");
 closed!(CancelResult: Forwarded => "forwarded", Hold => "hold", Unknown => "unknown", Failed => "failed");
 closed!(Direction: ToServer => "to_server", ToClient => "to_client");
@@ -262,6 +283,10 @@ closed!(Verdict: Allow => "allow", Deny => "deny", Hold => "hold");
 closed!(Side: Client => "client", Database => "database", Governor => "governor");
 closed!(Outcome:
     Complete => "complete", Suspended => "suspended", Error => "error", Skipped => "skipped", Lost => "lost");
+closed!(HelloWay: Sent => "sent", Received => "received");
+closed!(HelloOutcome: Accepted => "accepted", Own => "own", Missing => "missing", Unexpected => "unexpected",
+    UnknownKey => "unknown_key", WrongAddress => "wrong_address", WrongDestination => "wrong_destination",
+    BadSignature => "bad_signature", Malformed => "malformed", Version => "version", Unanswered => "unanswered");
 closed!(TlsOutcome: Terminated => "terminated", UpstreamOnly => "upstream_only", ServerDeclined => "server_declined", Failed => "failed",
     Declined => "declined", Refused => "refused", PassedUnread => "passed_unread");
 closed!(StatementKind:
@@ -305,6 +330,8 @@ mod tests {
         positions_agree::<Outcome>();
         positions_agree::<GapCause>();
         positions_agree::<TlsOutcome>();
+        positions_agree::<HelloWay>();
+        positions_agree::<HelloOutcome>();
         positions_agree::<StatementKind>();
         positions_agree::<Category>();
         positions_agree::<DataChange>();
@@ -315,6 +342,7 @@ mod tests {
         positions_agree::<KernelFault>();
         positions_agree::<ClockStep>();
         positions_agree::<Waited>();
+        positions_agree::<RevealOutcome>();
     }
 
     /// A dashboard and a policy must be able to use the same word.

@@ -11,12 +11,14 @@ use super::build::{Builder, MetricsError};
 use super::children::Children;
 use super::labels::{
     Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
-    NamespaceFound, OpenOutcome, RefusedReason,
+    NamespaceFound, OpenOutcome, RefusedReason, RevealOutcome,
 };
 use super::labels::{ClockStep, KernelFault, Waited};
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
-use crate::engine::audit::{Completeness, DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{
+    Completeness, DataChange, GapCause, HelloOutcome, HelloWay, MismatchKind, Outcome, Side, TlsOutcome,
+};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::{InferenceCounts, Status};
@@ -67,6 +69,7 @@ pub struct Metrics {
     sessions_active: Gauges<Class>,
     cancels: Counters<CancelResult>,
     tls: Counters<TlsOutcome>,
+    hellos: Counters<HelloWay, HelloOutcome>,
     protocol_errors: Counters<Side>,
     relayed_bytes: Counters<Direction>,
     statements: Counters<Class, StatementKind, Verdict>,
@@ -119,6 +122,7 @@ pub struct Metrics {
     unix_taken: IntGauge,
     unix_takeovers: IntCounter,
     unix_direct: Counters<DirectAction>,
+    reveals: Counters<RevealOutcome>,
     namespaces_served: IntGauge,
     namespaces_unserved: IntGauge,
     namespaces_opened: Counters<NamespaceFound>,
@@ -148,6 +152,7 @@ impl Metrics {
             sessions_active: Children::new(build.gauges("governor_sessions_active")?).fill(),
             cancels: Children::new(build.counters("governor_cancel_requests_total")?).fill(),
             tls: Children::new(build.counters("governor_tls_total")?).fill(),
+            hellos: Children::new(build.counters("governor_hellos_total")?).fill(),
             protocol_errors: Children::new(build.counters("governor_protocol_errors_total")?).fill(),
             relayed_bytes: Children::new(build.counters("governor_relayed_bytes_total")?).fill(),
             statements: Children::new(build.counters("governor_statements_total")?),
@@ -203,6 +208,7 @@ impl Metrics {
             unix_taken: build.gauge("governor_unix_sockets_taken")?,
             unix_takeovers: build.counter("governor_unix_takeovers_total")?,
             unix_direct: Children::new(build.counters("governor_unix_direct_connections_total")?).fill(),
+            reveals: Children::new(build.counters("governor_reveals_total")?).fill(),
             namespaces_served: build.gauge("governor_namespaces_served")?,
             namespaces_unserved: build.gauge("governor_namespaces_unserved")?,
             namespaces_opened: Children::new(build.counters("governor_namespaces_opened_total")?).fill(),
@@ -283,6 +289,11 @@ impl Metrics {
         add(self.unix_direct.at(action, (), ()), 1);
     }
 
+    /// Somebody wanted to see what is behind tokens.
+    pub fn reveal(&self, outcome: RevealOutcome) {
+        add(self.reveals.at(outcome, (), ()), 1);
+    }
+
     /// The glass was broken; it is now for `active` persons.
     pub fn glass_broken(&self, active: usize) {
         self.glass_broken.inc();
@@ -291,6 +302,10 @@ impl Metrics {
 
     pub fn glass_mended(&self, active: usize) {
         self.glass_active.set(i64::try_from(active).unwrap_or(i64::MAX));
+    }
+
+    pub fn hello(&self, way: HelloWay, outcome: HelloOutcome) {
+        add(self.hellos.at(way, outcome, ()), 1);
     }
 
     pub fn tls(&self, outcome: TlsOutcome) {

@@ -12,6 +12,6 @@ pub use build::MetricsError;
 pub use labels::ClockStep;
 pub use labels::{
     CancelResult, Closed, DirectAction, Direction, NamespaceFailure, NamespaceFound, OpenOutcome,
-    RefusedReason,
+    RefusedReason, RevealOutcome,
 };
 pub use metrics::{KernelCounters, Metrics};

@@ -22,40 +22,26 @@ pub(super) fn look(value: &[u8]) -> Look {
     }
     let mut words = [Word::default(); WORDS_MAX];
     let (mut count, mut small, mut is_odd) = (0, 0, false);
-    let mut word = Word::default();
-    for at in 0..=value.len() {
-        let byte = value.get(at).copied().unwrap_or(b' ');
-        if !matches!(byte, b' ' | b'\n' | b'\r' | b',' | b';') {
-            word.digits += usize::from(byte.is_ascii_digit());
-            word.is_odd |= matches!(
-                byte,
-                b'=' | b'{'
-                    | b'}'
-                    | b'<'
-                    | b'>'
-                    | b'@'
-                    | b'"'
-                    | b'_'
-                    | b'$'
-                    | b'?'
-                    | b'!'
-                    | b'['
-                    | b']'
-                    | b'|'
-            );
+    let (mut start, mut digits, mut classes) = (0, 0, 0);
+    // A value is shorter than 255 bytes.
+    for at in 0..=u8::try_from(value.len()).unwrap_or(u8::MAX) {
+        let class = value.get(usize::from(at)).map_or(GAP, |&byte| class_of(byte));
+        if class & GAP == 0 {
+            classes |= class;
+            digits += class & DIGIT;
             continue;
         }
-        word.end = at;
-        if word.end > word.start {
-            small +=
-                usize::from(at - word.start > 3 && value.get(word.start).is_some_and(u8::is_ascii_lowercase));
-            is_odd |= word.is_odd && word.digits == 0;
+        if at > start {
+            let is_small =
+                at - start > 3 && value.get(usize::from(start)).is_some_and(u8::is_ascii_lowercase);
+            small += usize::from(is_small);
+            is_odd |= classes & ODD != 0 && digits == 0;
             let slot = words.get_mut(count).filter(|_| small <= SMALL_WORDS_MAX);
             let Some(slot) = slot else { return Look { is_sentence: true, confidence_percent: 0 } };
-            *slot = word;
+            *slot = Word { start, end: at, digits };
             count += 1;
         }
-        word = Word { start: at + 1, ..Word::default() };
+        (start, digits, classes) = (at + 1, 0, 0);
     }
     let confidence_percent = if is_odd { 0 } else { judge(value, words.get(..count).unwrap_or(&[])) };
     Look { is_sentence: false, confidence_percent }
@@ -64,11 +50,14 @@ pub(super) fn look(value: &[u8]) -> Look {
 /// Where a word stands, and what it is made of.
 #[derive(Clone, Copy, Default)]
 struct Word {
-    start: usize,
-    end: usize,
-    digits: usize,
-    /// Has a byte that no address has.
-    is_odd: bool,
+    start: u8,
+    end: u8,
+    digits: u8,
+}
+
+#[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
+fn class_of(byte: u8) -> u8 {
+    CLASSES[usize::from(byte)]
 }
 
 fn judge(value: &[u8], words: &[Word]) -> u8 {
@@ -77,7 +66,8 @@ fn judge(value: &[u8], words: &[Word]) -> u8 {
     let mut either = false;
     // The word before is one for a street; a street whose word comes first was named.
     let (mut behind_street, mut named_street) = (false, false);
-    for (at, &Word { start, end, digits, .. }) in words.iter().enumerate() {
+    for (at, word) in words.iter().enumerate() {
+        let (start, end, digits) = (usize::from(word.start), usize::from(word.end), usize::from(word.digits));
         let word = value.get(start..end).unwrap_or(&[]);
         let is_last = end >= value.len();
         if digits == 0 {
@@ -278,6 +268,28 @@ const PREFECTURES: &[&str] = &[
     "鹿児島県",
     "沖縄県",
 ];
+#[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
+static CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = match byte as u8 {
+            b'0'..=b'9' => DIGIT,
+            b' ' | b'\n' | b'\r' | b',' | b';' => GAP,
+            b'=' | b'{' | b'}' | b'<' | b'>' | b'@' | b'"' | b'_' | b'$' | b'?' | b'!' | b'[' | b']'
+            | b'|' => ODD,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
+/// A digit's class is 1 so that counting needs no branch.
+const DIGIT: u8 = 1;
+const GAP: u8 = 2;
+/// No address has it outside numbers.
+const ODD: u8 = 4;
+/// Places in a value fit a byte.
 const ADDRESS_BYTES_MAX: usize = 160;
 const WORDS_MAX: usize = 18;
 const SMALL_WORDS_MAX: usize = 4;

@@ -21,15 +21,19 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
 /// ISO 7064 MOD 97-10 as IBAN uses it: first four characters moved to the end, letters count 10 to 35.
 pub(super) fn iban_mod97(iban: &[u8]) -> bool {
     let Some((head, tail)) = iban.split_at_checked(4) else { return false };
-    let mut rest = 0_u32;
+    let mut rest = 0_u64;
     for &byte in tail.iter().chain(head) {
         rest = match byte {
-            b'0'..=b'9' => (rest * 10 + u32::from(byte - b'0')) % 97,
-            b'A'..=b'Z' => (rest * 100 + u32::from(byte - b'A') + 10) % 97,
+            b'0'..=b'9' => rest * 10 + u64::from(byte - b'0'),
+            b'A'..=b'Z' => rest * 100 + u64::from(byte - b'A') + 10,
             _ => return false,
         };
+        // Dividing is dear, so not at every digit.
+        if rest > u64::MAX / 1000 {
+            rest %= 97;
+        }
     }
-    rest == 1
+    rest % 97 == 1
 }
 
 /// Verhoeff: the dihedral group D5 with a permutation per place; Aadhaar.

@@ -1,46 +1,48 @@
-//! What must be in a text before any pattern can match: counted in one pass, without the patterns' automaton.
+//! What must be in a text before credentials, or anything without digits, can stand in it: told from its pieces, without
+//! the patterns' automaton.
 //!
 //! An automaton of fifty patterns reads a cold cache line for nearly every byte; this reads one small table.
-//! Most SQL texts end here. It may say yes to anything, but it never says no where a pattern of
+//! Most texts end here. It may say yes to anything, but it never says no where a pattern of
 //! `TextSearch` matches; a test makes matches of every pattern and asks.
 
-use super::Signs;
+use super::chunks::Chunk;
 use memchr::memmem::Finder;
 use std::sync::LazyLock;
 
-/// What may stand in a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FirstLook {
-    /// One of the patterns for text may match. Addresses have a scanner of their own; cards and accounts have more
-    /// digits than any pattern needs.
-    pub(super) may_match: bool,
-    /// A credential: something as long as a token, a maker's sign, or a word for a secret.
-    pub(super) may_hold_secret: bool,
+/// What of the signs of a credential the pieces of a text have.
+#[derive(Default)]
+pub(super) struct SecretSigns {
+    has_colon: bool,
+    has_hyphen: bool,
 }
 
-pub(super) fn first_look(text: &[u8], signs: &Signs) -> FirstLook {
-    // Every sign of these has a colon or a mark in it: `://`, `-----`, `xoxb-`, `=`.
-    let may_hold_secret = has_run(text, TOKEN_BYTES_MIN, is_token)
-        || signs.has_mark()
-            && (has_secret_word(text) || SEARCHES.iter().any(|search| search.find(text).is_some()));
-    let may_match = may_hold_secret
-        || signs.digits >= NUMBER_DIGITS_MIN
-        // A number of Hong Kong, with its check digit in brackets.
-        || signs.digits >= 6 && memchr::memchr(b'(', text).is_some()
-        || signs.has_capital() && signs.digits > 0 && has_number(text, signs)
-        || signs.digits >= 4 && signs.has_mark() && has_octets(text)
-        || names_passport(text);
-    FirstLook { may_match, may_hold_secret }
+impl SecretSigns {
+    pub(super) fn note(&mut self, chunk: &Chunk) {
+        self.has_colon |= chunk.has_colon();
+        self.has_hyphen |= chunk.has_hyphen();
+    }
+
+    /// A credential may stand in the text, though none of its pieces is as long as a token: a maker's sign, or a word for a secret.
+    pub(super) fn may_hold(&self, text: &[u8]) -> bool {
+        let [slack, pem, url] = &*SEARCHES;
+        self.has_hyphen && (slack.find(text).is_some() || pem.find(text).is_some())
+            || self.has_colon && (has_secret_word(text) || url.find(text).is_some())
+    }
 }
 
-/// So many bytes of a kind stand together. Most places are passed over: the search goes on behind the last byte of another
+/// The piece has something as long as a token.
+pub(super) fn may_be_token(text: &[u8], chunk: &Chunk) -> bool {
+    chunk.len() >= TOKEN_BYTES_MIN && has_token(text.get(chunk.range.clone()).unwrap_or_default())
+}
+
+/// Bytes of tokens, as many as the shortest has, stand together. Most places are passed over: the search goes on behind the last byte of another
 /// kind in what may be the run.
-fn has_run(text: &[u8], length: usize, wanted: impl Fn(u8) -> bool) -> bool {
+fn has_token(text: &[u8]) -> bool {
     let mut from = 0;
-    while let Some(window) = text.get(from..from + length) {
-        match window.iter().rposition(|&byte| !wanted(byte)) {
+    while let Some(window) = text.get(from..from + TOKEN_BYTES_MIN) {
+        match window.iter().rposition(|&byte| !is_token(byte)) {
             // A moment is as long as a token; a token that stands behind one is long enough by itself.
-            None if is_moment(window) => from += length,
+            None if is_moment(window) => from += TOKEN_BYTES_MIN,
             None => return true,
             Some(at) => from += at + 1,
         }
@@ -65,29 +67,8 @@ fn is_token(byte: u8) -> bool {
     )
 }
 
-/// Something as long as an identity number in capitals, or how some begin.
-fn has_number(text: &[u8], signs: &Signs) -> bool {
-    has_run(text, CAPITALS_BYTES_MIN, |byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
-        || (signs.digits >= 5 && has_capitals_then_digit(text))
-}
-
-/// As many dots as an IPv4 address has.
-fn has_octets(text: &[u8]) -> bool {
-    memchr::memchr_iter(b'.', text).take(3).count() == 3
-}
-
-/// Two capitals, perhaps a blank, a digit: how a National Insurance number begins.
-fn has_capitals_then_digit(text: &[u8]) -> bool {
-    text.windows(3).enumerate().any(|(at, window)| match window {
-        [a, b, next] if a.is_ascii_uppercase() && b.is_ascii_uppercase() => {
-            next.is_ascii_digit() || (*next == b' ' && text.get(at + 3).is_some_and(u8::is_ascii_digit))
-        }
-        _ => false,
-    })
-}
-
-/// Anything that may name a passport. The other keywords lead to numbers of `NUMBER_DIGITS_MIN` digits.
-fn names_passport(text: &[u8]) -> bool {
+/// Anything that may name a passport, whose number may be letters; whatever else stands in text has digits, or a scanner of its own.
+pub(super) fn names_passport(text: &[u8]) -> bool {
     memchr::memchr2_iter(b'p', b'P', text)
         .any(|at| text.get(at..at + 3).is_some_and(|word| word.eq_ignore_ascii_case(b"pas")))
 }
@@ -108,12 +89,8 @@ fn has_secret_word(text: &[u8]) -> bool {
     })
 }
 
-/// Fewest digits in a number that has no letters around it: an eight-character foreigner's number in Spain, a phone.
-const NUMBER_DIGITS_MIN: usize = 7;
 /// Shortest token of a known maker, Slack's aside: `$1$` and sixteen characters.
 const TOKEN_BYTES_MIN: usize = 19;
-/// Shortest number made of capitals and digits alone and of fewer than six digits: India's PAN.
-const CAPITALS_BYTES_MIN: usize = 10;
 
 const MOMENT: &[u8] = b"0000-00-00T00:00:00";
 

@@ -13,12 +13,16 @@
 //! `detect` (nothing but a private key is that long); `find_in_text` still sees what is in them.
 
 mod address;
+mod automaton;
 mod checksum;
+mod chunks;
 mod context;
 mod first_look;
+mod fit;
 mod kind;
 mod names;
 mod national;
+mod near;
 mod numbers;
 mod shapes;
 mod signs;
@@ -38,11 +42,15 @@ pub(super) use kind::Kind;
 pub(super) use names::{Look as NameLook, look as look_at_name};
 
 use crate::engine::model::Category;
+use chunks::Chunks;
 use context::Best;
+use fit::{Fits, Table, each_bit};
+use near::Near;
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use shapes::{ALONE_PERCENT_MIN, Group, Shape};
 use signs::{Plain, Signs};
 use std::ops::Range;
+use std::sync::Arc;
 use user::UserDetectors;
 
 /// What a value is, and how sure that is.
@@ -60,7 +68,7 @@ pub struct Finding {
 #[error("value detectors cannot be built: {0}")]
 pub struct DetectorError(#[from] regex::Error);
 
-/// All detectors, compiled. Build once (compiling takes milliseconds) and clone for each thread: a clone
+/// All detectors, compiled. Build once (compiling takes some fifty milliseconds) and clone for each thread: a clone
 /// shares the patterns and has caches of its own, of at most `DFA_BYTES_MAX` each. Threads that share one
 /// would take turns at a lock for every search.
 #[derive(Clone)]
@@ -79,22 +87,35 @@ pub struct Detectors {
 #[derive(Clone)]
 struct ShapeSet {
     shapes: Vec<Shape>,
-    any: RegexSet,
+    automata: Automata,
+}
+
+#[derive(Clone)]
+enum Automata {
+    /// For shapes that mostly differ at their beginnings.
+    Each(Arc<Fits>),
+    /// For shapes that begin with anything.
+    One(Arc<Table>),
 }
 
 impl ShapeSet {
     fn new(shapes: &[Shape], wanted: impl Fn(&Shape) -> bool) -> Result<Self, regex::Error> {
         let shapes: Vec<Shape> = shapes.iter().filter(|shape| wanted(shape)).copied().collect();
-        let any = set(shapes.iter().map(|shape| format!("^(?:{})$", shape.pattern)))?;
-        Ok(Self { shapes, any })
+        let patterns: Vec<&str> = shapes.iter().map(|shape| shape.pattern).collect();
+        let automata = if shapes.iter().any(|shape| shape.group == Group::Place) {
+            Automata::One(Arc::new(Table::new(&patterns)?))
+        } else {
+            Automata::Each(Arc::new(Fits::new(patterns.into_iter())?))
+        };
+        Ok(Self { shapes, automata })
     }
 
     /// The shapes that the value has and whose check holds.
     fn each(&self, value: &[u8], put: &mut impl FnMut(DetectorId, Category, u8)) {
-        if !self.any.is_match(value) {
-            return;
-        }
-        for at in &self.any.matches(value) {
+        for at in each_bit(match &self.automata {
+            Automata::Each(fits) => fits.whole(value),
+            Automata::One(table) => table.whole(value),
+        }) {
             if let Some(shape) = self.shapes.get(at)
                 && (shape.check)(value)
             {
@@ -161,19 +182,54 @@ impl Detectors {
     /// What the whole value is, blanks around it aside; `None` where it is nothing known, or longer
     /// than `WHOLE_BYTES_MAX` bytes. `value` need not be UTF-8.
     pub fn detect(&self, value: &[u8]) -> Option<Finding> {
-        let mut best = Best::default();
-        self.look(ColumnContext::UNKNOWN, value, Depth::Alone, &mut |detector, category, confidence| {
-            best.offer(detector, category, confidence);
-        });
-        best.0.filter(|finding| finding.confidence_percent >= ALONE_PERCENT_MIN)
+        self.detect_in(ColumnContext::UNKNOWN, value)
     }
 
     /// What the whole value is, with what its column says: a hint in the name lifts weak shapes, the name of a
     /// reference lowers what arithmetic alone says.
     pub fn detect_in(&self, context: ColumnContext, value: &[u8]) -> Option<Finding> {
+        let value = value.trim_ascii();
+        self.whole(context, value, &Signs::of(value))
+    }
+
+    /// Both at once: what the whole value is, or else what stands in it, appended to `out`.
+    pub fn search(
+        &self,
+        context: ColumnContext,
+        value: &[u8],
+        out: &mut Vec<(Range<usize>, Category)>,
+    ) -> Option<Finding> {
+        let trimmed = value.trim_ascii();
+        let signs = Signs::of(trimmed);
+        let whole = self.whole(context, trimmed, &signs);
+        if whole.is_some() {
+            return whole;
+        }
+        if trimmed.len() == value.len() {
+            self.find_inside(value, &signs, out);
+        } else {
+            self.find_inside(value, &Signs::of(value), out);
+        }
+        None
+    }
+
+    /// What the whole value is by what the operator defined alone.
+    pub(super) fn user_defined(&self, context: ColumnContext, value: &[u8]) -> Option<Finding> {
+        let value = value.trim_ascii();
+        let mut best = Best::default();
+        if value.len() <= WHOLE_BYTES_MAX {
+            self.user.look(context, value, &mut |detector, category, confidence_percent| {
+                let finding = Finding { detector, category, confidence_percent };
+                best.offer(detector, category, context.weigh(finding));
+            });
+        }
+        best.0.filter(|finding| finding.confidence_percent >= ALONE_PERCENT_MIN)
+    }
+
+    fn whole(&self, context: ColumnContext, value: &[u8], signs: &Signs) -> Option<Finding> {
         let depth = if context.lifts() { Depth::Context } else { Depth::Alone };
         let mut best = Best::default();
-        self.look(context, value, depth, &mut |detector, category, confidence_percent| {
+        self.look(context, value, signs, depth, &mut |detector, category, confidence_percent| {
             let finding = Finding { detector, category, confidence_percent };
             best.offer(detector, category, context.weigh(finding));
         });
@@ -191,9 +247,11 @@ impl Detectors {
 
     /// Everything that the whole value may be.
     pub(super) fn examine_all(&self, value: &[u8], put: &mut impl FnMut(Finding)) {
+        let value = value.trim_ascii();
         self.look(
             ColumnContext::UNKNOWN,
             value,
+            &Signs::of(value),
             Depth::Context,
             &mut |detector, category, confidence_percent| {
                 put(Finding { detector, category, confidence_percent });
@@ -210,27 +268,33 @@ impl Detectors {
         }
     }
 
+    /// `value` has no blanks around it.
     fn look(
         &self,
         context: ColumnContext,
         value: &[u8],
+        signs: &Signs,
         depth: Depth,
         put: &mut impl FnMut(DetectorId, Category, u8),
     ) {
-        let value = value.trim_ascii();
         let deep = depth == Depth::Context;
-        if value.len() < if deep { NAME_BYTES_MIN } else { WHOLE_BYTES_MIN } {
+        if value.len() <= WHOLE_BYTES_MAX {
             self.user.look(context, value, put);
+        }
+        if value.len() < if deep { NAME_BYTES_MIN } else { WHOLE_BYTES_MIN } {
             return;
         }
-        if value.len() > WHOLE_BYTES_MAX {
-            if value.starts_with(b"-----BEGIN ") && memchr::memmem::find(value, b"PRIVATE KEY").is_some() {
+        if signs.has_blank() && value.starts_with(b"-----BEGIN ") {
+            // Only a key in PEM begins so.
+            let is_long = value.len() > WHOLE_BYTES_MAX;
+            if is_private_key(value) || is_long && memchr::memmem::find(value, b"PRIVATE KEY").is_some() {
                 put(Kind::PrivateKey.into(), Category::Credential, 99);
             }
             return;
         }
-        self.user.look(context, value, put);
-        let signs = Signs::of(value);
+        if value.len() > WHOLE_BYTES_MAX {
+            return;
+        }
         if signs.digits == value.len() {
             for number in numbers::of_length(value.len()) {
                 if (deep || number.confidence_percent >= ALONE_PERCENT_MIN) && number.holds(value) {
@@ -252,24 +316,27 @@ impl Detectors {
                 put(Kind::Address.into(), Category::Address, confidence);
             }
         }
-        // A key in PEM and the stripe of a card have blanks, and begin like nothing else.
-        let is_key = value.starts_with(b"-----BEGIN ") || value.starts_with(b"%B");
-        if signs.has_blank() && signs.digits > 0 && !is_key && value.len() <= PLACE_BYTES_MAX {
-            let address = address::look(value);
+        // The stripe of a card has blanks, and begins like nothing else.
+        let is_track = value.starts_with(b"%B");
+        if signs.has_blank() && signs.digits > 0 && !is_track && value.len() <= PLACE_BYTES_MAX {
             let has_parts = (signs.has_comma() || value.contains(&b'\n')) && signs.digits >= 2
                 || value.starts_with(b"P")
                 || value.contains(&0xb0);
-            if has_parts && !address.is_sentence {
-                self.place.each(value, put);
-            }
-            if signs.has_capital() && !signs.has_at() && address.confidence_percent > 0 {
-                put(Kind::Address.into(), Category::Address, address.confidence_percent);
+            let is_written = signs.has_capital() && !signs.has_at();
+            if has_parts || is_written {
+                let address = address::look(value);
+                if has_parts && !address.is_sentence {
+                    self.place.each(value, put);
+                }
+                if is_written && address.confidence_percent > 0 {
+                    put(Kind::Address.into(), Category::Address, address.confidence_percent);
+                }
             }
         }
-        if signs.is_prose() && !is_key {
+        if signs.is_prose() && !is_track {
             return;
         }
-        match signs::plain(value, &signs) {
+        match signs::plain(value, signs) {
             None => {}
             Some(Plain::Date { year, has_time: false }) if deep && BIRTH_YEARS.contains(&year) => {
                 put(Kind::BirthDate.into(), Category::BirthDate, 30);
@@ -280,7 +347,7 @@ impl Detectors {
         if signs.has_at() && !signs.has_blank() {
             self.mail.each(value, put);
         }
-        if value.len() >= TOKEN_BYTES_MIN && !signs.has_blank() || is_key {
+        if value.len() >= TOKEN_BYTES_MIN && !signs.has_blank() || is_track {
             self.token.each(value, put);
         }
         if value.len() <= ID_BYTES_MAX {
@@ -306,37 +373,41 @@ impl Detectors {
     /// or North American grouping, credentials, IPv4, full names, streets with a number, values after words such as
     /// `password:`, and what the operator defined.
     pub fn find_in_text(&self, text: &[u8], out: &mut Vec<(Range<usize>, Category)>) {
-        let signs = Signs::of(text);
-        // What is one number, date, digest or short word has nothing inside: the whole of it is for `detect`.
-        let is_whole = signs.digits == text.len() || signs.is_one_word() && text.len() < TOKEN_BYTES_MIN;
-        if is_whole || signs::plain(text, &signs).is_some() {
-            self.user.find(text, out);
-            return;
-        }
+        self.find_inside(text, &Signs::of(text), out);
+    }
+
+    fn find_inside(&self, text: &[u8], signs: &Signs, out: &mut Vec<(Range<usize>, Category)>) {
         let from = out.len();
         self.user.find(text, out);
-        let pairs = if signs.has_capital() && signs.has_blank() {
-            names::pairs(text)
-        } else {
-            names::Pairs::default()
-        };
-        if pairs.of_capitals {
-            let before = out.len();
-            names::find(text, |range| out.push((range, Category::PersonName)));
-            if out.len() > before && names::look(text).organisation {
-                // A company that is called after its owner.
-                out.truncate(before);
-            }
+        // What is one number, date, digest or short word has nothing inside: the whole of it is for `detect`.
+        let is_whole = signs.digits == text.len() || signs.is_one_word() && text.len() < TOKEN_BYTES_MIN;
+        if is_whole || signs::plain(text, signs).is_some() {
+            return;
         }
-        if pairs.with_number {
-            address::find(text, |range| out.push((range, Category::Address)));
+        let has_words = signs.has_capital() && signs.has_blank();
+        let has_numbers = signs.has_at() || signs.digits >= 2 || signs.has_mark();
+        let mut near = Near::default();
+        if has_numbers {
+            self.text.find(text, signs, out, |chunk| {
+                if has_words {
+                    near.note(text, chunk);
+                }
+            });
+        } else if has_words {
+            Chunks::of(text).for_each(|chunk| near.note(text, &chunk));
         }
-        let numbers = signs.has_at() || signs.digits >= 2 || signs.has_mark();
-        if numbers {
-            self.text.find(text, &signs, out);
-        }
+        near.finish(text, out);
         merge(out, from);
     }
+}
+
+/// A whole PEM block of a private key: what stands between its first dashes says so.
+fn is_private_key(value: &[u8]) -> bool {
+    let label = value.strip_prefix(b"-----BEGIN ").unwrap_or_default();
+    let bytes = label.iter().take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || **b == b' ');
+    let (label, rest) = label.split_at(bytes.count());
+    let label = label.strip_suffix(b" BLOCK").unwrap_or(label);
+    label.ends_with(b"PRIVATE KEY") && rest.starts_with(b"-----")
 }
 
 impl std::fmt::Debug for Detectors {

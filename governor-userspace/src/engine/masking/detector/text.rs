@@ -8,7 +8,9 @@
 //! Linear: a candidate is bounded in length or can no longer be refused, and the search goes on behind
 //! the place where it began.
 
-use super::first_look::{FirstLook, first_look};
+use super::chunks::{Chunk, Chunks};
+use super::first_look::{SecretSigns, may_be_token, names_passport};
+use super::fit::each_bit;
 use super::shapes::{Shape, card, email_fits, iban, iban_length, is_ipv4};
 use super::starts::Starts;
 use super::{ShapeSet, Signs, set, single};
@@ -82,18 +84,30 @@ impl TextSearch {
         })
     }
 
-    pub(super) fn find(&self, text: &[u8], signs: &Signs, out: &mut Found) {
+    /// Walks once over the text's pieces, and shows each to `other`, too.
+    pub(super) fn find(&self, text: &[u8], signs: &Signs, out: &mut Found, mut other: impl FnMut(&Chunk)) {
         if signs.has_at() {
             emails(text, out);
         }
-        if signs.digits >= 2 {
-            self.runs(text, out);
+        let mut starts = self.starts.search();
+        let mut secrets = SecretSigns::default();
+        let mut has_token = false;
+        let may_begin = signs.digits > 0 || names_passport(text);
+        for chunk in Chunks::of(text) {
+            other(&chunk);
+            secrets.note(&chunk);
+            // A token has no blanks, so its piece is all that has to be asked about.
+            has_token |= !has_token
+                && may_be_token(text, &chunk)
+                && self.anywhere.is_match(text.get(chunk.range.clone()).unwrap_or_default());
+            if may_begin {
+                starts.ask(text, chunk.range.clone(), chunk.is_word());
+            }
+            if chunk.digits > 0 && chunk.len() >= *RUN_BYTES.start() && signs.digits >= 2 {
+                self.runs(text, chunk.range, out);
+            }
         }
-        let FirstLook { may_match, may_hold_secret } = first_look(text, signs);
-        if !may_match {
-            return;
-        }
-        let found = self.starts.find(text);
+        let found = starts.found;
         if found & 1 != 0 && signs.digits >= CARD_DIGITS_MIN {
             self.cards(text, out);
         }
@@ -101,20 +115,26 @@ impl TextSearch {
             self.ibans(text, out);
         }
         // Asking whether any matches is several times cheaper than asking which.
-        if may_hold_secret && self.anywhere.is_match(text) {
+        if has_token || secrets.may_hold(text) && self.anywhere.is_match(text) {
             for at in &self.anywhere.matches(text) {
                 if let Some(finder) = self.secrets.get(at) {
                     finder.find(text, out);
                 }
             }
         }
-        let mut rest = found >> 2;
-        while rest != 0 {
-            if let Some(finder) = self.alone.get(rest.trailing_zeros() as usize) {
+        for at in each_bit(found >> 2) {
+            if let Some(finder) = self.alone.get(at) {
                 finder.find(text, out);
             }
-            rest &= rest - 1;
         }
+    }
+
+    /// Which patterns have to search a text: one bit for each of [`CARD`], [`IBAN`] and those of `alone`.
+    #[cfg(test)]
+    pub(super) fn patterns_that_begin(&self, text: &[u8]) -> u128 {
+        let mut starts = self.starts.search();
+        Chunks::of(text).for_each(|chunk| starts.ask(text, chunk.range.clone(), chunk.is_word()));
+        starts.found
     }
 
     /// The same by every pattern's own search, without any look before.
@@ -124,15 +144,15 @@ impl TextSearch {
         self.cards(text, out);
         self.ibans(text, out);
         if signs.digits >= 2 {
-            self.runs(text, out);
+            self.runs(text, 0..text.len(), out);
         }
         self.secrets.iter().chain(&self.alone).for_each(|finder| finder.find(text, out));
     }
 
-    /// Runs of letters and digits that stand alone and have both.
-    fn runs(&self, text: &[u8], out: &mut Found) {
-        let mut at = 0;
-        while let Some(&byte) = text.get(at) {
+    /// Runs of letters and digits in a part of the text that stand alone and have both.
+    fn runs(&self, text: &[u8], part: Range<usize>, out: &mut Found) {
+        let mut at = part.start;
+        while let Some(&byte) = text.get(at).filter(|_| at < part.end) {
             if !is_run_byte(byte) {
                 at += 1;
                 continue;

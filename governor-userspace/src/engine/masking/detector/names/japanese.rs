@@ -4,6 +4,8 @@
 //! (Chinese, Korean) have family names of one character, which are words too: they are not told here.
 
 use super::{Kind, Look};
+use rustc_hash::FxHashMap;
+use std::sync::LazyLock;
 
 /// Begins with a character of Japanese or Chinese writing, or with the postal mark.
 pub(in crate::engine::masking::detector) fn begins(value: &[u8]) -> bool {
@@ -22,17 +24,22 @@ pub(super) fn look(value: &[u8]) -> Look {
     let has_given_length = |given: &str| (1..=3).contains(&given.chars().count());
     let mut parts = text.split(is_blank).filter(|part| !part.is_empty());
     match (parts.next(), parts.next(), parts.next()) {
-        (Some(family), Some(given), None) if FAMILY.contains(&family) && has_given_length(given) => {
+        (Some(family), Some(given), None) if FAMILY.contains_key(family) && has_given_length(given) => {
             name(Kind::PersonName, 75)
         }
-        (Some(_), Some(given), None) if GIVEN.contains(&given) => name(Kind::PersonName, 45),
-        (Some(one), None, None) if FAMILY.contains(&one) => name(Kind::FamilyName, 30),
-        (Some(one), None, None) if GIVEN.contains(&one) => name(Kind::GivenName, 30),
+        (Some(_), Some(given), None) if GIVEN.contains_key(given) => name(Kind::PersonName, 45),
+        (Some(one), None, None) if FAMILY.contains_key(one) => name(Kind::FamilyName, 30),
+        (Some(one), None, None) if GIVEN.contains_key(one) => name(Kind::GivenName, 30),
         (Some(one), None, None) => {
-            let given = FAMILY.iter().filter_map(|family| one.strip_prefix(family));
-            let mut given = given.filter(|given| has_given_length(given));
-            match given.next() {
-                Some(given) if GIVEN.contains(&given) => name(Kind::PersonName, 70),
+            // Of several family names that it begins with, the more frequent one, which comes first.
+            let ends = one.char_indices().map(|(at, c)| at + c.len_utf8()).take(FAMILY_CHARACTERS_MAX);
+            let families = ends.filter_map(|end| {
+                let (family, given) = one.split_at_checked(end)?;
+                Some((FAMILY.get(family)?, given)).filter(|(_, given)| has_given_length(given))
+            });
+            let given = families.min_by_key(|(order, _)| **order).map(|(_, given)| given);
+            match given {
+                Some(given) if GIVEN.contains_key(given) => name(Kind::PersonName, 70),
                 // A family name and a word: a shop, a place.
                 Some(_) => name(Kind::PersonName, 30),
                 None => Look::default(),
@@ -51,7 +58,17 @@ fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\u{3000}')
 }
 
+/// Names and their places in the list.
+static FAMILY: LazyLock<FxHashMap<&str, usize>> = LazyLock::new(|| places(FAMILY_NAMES));
+static GIVEN: LazyLock<FxHashMap<&str, usize>> = LazyLock::new(|| places(GIVEN_NAMES));
+
+fn places(list: &'static [&'static str]) -> FxHashMap<&'static str, usize> {
+    list.iter().enumerate().map(|(at, name)| (*name, at)).collect()
+}
+
 const NAME_BYTES_MAX: usize = 32;
+/// Longest family name of the list.
+const FAMILY_CHARACTERS_MAX: usize = 3;
 
 const ORGANISATION: &[&str] = &[
     "会社",
@@ -75,7 +92,7 @@ const ORGANISATION: &[&str] = &[
 ];
 
 /// The most frequent ones.
-const FAMILY: &[&str] = &[
+const FAMILY_NAMES: &[&str] = &[
     "佐藤",
     "鈴木",
     "高橋",
@@ -247,7 +264,7 @@ const FAMILY: &[&str] = &[
 ];
 
 /// Common in several generations.
-const GIVEN: &[&str] = &[
+const GIVEN_NAMES: &[&str] = &[
     "翔",
     "蓮",
     "大翔",
@@ -370,5 +387,11 @@ mod tests {
             assert!(of(other).is_none_or(|confidence| confidence < 50), "{other}");
         }
         assert!(look("株式会社 田中".as_bytes()).organisation);
+    }
+
+    #[test]
+    fn family_names_are_no_longer_than_is_looked_for() {
+        assert!(FAMILY_NAMES.iter().all(|name| name.chars().count() <= FAMILY_CHARACTERS_MAX));
+        assert_eq!((FAMILY.len(), GIVEN.len()), (FAMILY_NAMES.len(), GIVEN_NAMES.len()), "each once");
     }
 }

@@ -7,6 +7,7 @@
 //! Words are compared folded: small ASCII letters, accents dropped. Nothing is allocated per value.
 
 mod family;
+mod folded;
 mod given;
 mod given_more;
 mod japanese;
@@ -15,9 +16,8 @@ mod words;
 pub(super) use japanese::begins as begins_japanese;
 
 use super::kind::Kind;
-use rustc_hash::FxHashMap;
+use folded::{Folded, known_as};
 use std::ops::Range;
-use std::sync::LazyLock;
 
 /// What a value says about people, when its words are looked up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,38 +120,6 @@ fn titled_name(words: &[Word]) -> Option<(Kind, u8)> {
     Some((Kind::PersonName, if words.iter().all(|word| !word.is(ORDINARY | NOUN)) { 70 } else { 40 }))
 }
 
-/// Which words stand side by side in a text: the first look for names and addresses in it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Pairs {
-    /// Two words with capital first letters.
-    pub(super) of_capitals: bool,
-    /// A number beside such a word.
-    pub(super) with_number: bool,
-}
-
-pub(super) fn pairs(text: &[u8]) -> Pairs {
-    let mut pairs = Pairs::default();
-    let is_capital = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_uppercase() || *b >= 0xc3);
-    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
-    for blank in memchr::memchr_iter(b' ', text) {
-        let after = text.get(blank + 1);
-        if !is_capital(after) && !is_digit(after) {
-            continue;
-        }
-        // A full stop or comma may stand between: `Mrs. Smith`, `Hauptstr. 12`.
-        let before = text.get(..blank).unwrap_or(&[]);
-        let before = before.strip_suffix(b".").or_else(|| before.strip_suffix(b",")).unwrap_or(before);
-        let word = before
-            .iter()
-            .rev()
-            .take_while(|b| is_word_byte(**b) || b.is_ascii_digit() || matches!(b, b'-' | b'\'' | b'/'));
-        let first = word.last();
-        pairs.of_capitals |= is_capital(first) && is_capital(after);
-        pairs.with_number |= is_capital(first) && is_digit(after) || is_digit(first) && is_capital(after);
-    }
-    pairs
-}
-
 /// Appends the ranges of full names in running text: a known given name (or a title) and a known family name, each
 /// with a capital first letter and small ones behind it.
 pub(in crate::engine::masking) fn find(text: &[u8], mut found: impl FnMut(Range<usize>)) {
@@ -225,33 +193,13 @@ pub(super) enum Street {
 
 /// Whether the word (folded here) is what streets are called.
 pub(super) fn street_word(word: &[u8]) -> Street {
-    let mut folded = [0; WORD_BYTES_MAX];
-    let Some(folded) = fold(word, &mut folded) else { return Street::No };
-    let flags = DICTIONARY.get(folded).copied().unwrap_or(0);
-    let has_end = || {
-        folded.len() >= 6
-            && folded.last_chunk().is_some_and(|end| may_end_street(*end))
-            && STREET_ENDS.iter().any(|end| folded.len() > end.len() + 2 && folded.ends_with(end.as_bytes()))
-    };
+    let Some(folded) = Folded::of(word) else { return Street::No };
+    let flags = folded.flags();
     match () {
         () if flags & STREET_FIRST != 0 => Street::First,
-        () if flags & STREET != 0 || has_end() => Street::Last,
+        () if flags & STREET != 0 || folded.ends_like_a_street() => Street::Last,
         () => Street::No,
     }
-}
-
-/// Asking this first spares most words the list.
-fn may_end_street(last: [u8; 2]) -> bool {
-    static ENDS: LazyLock<[u32; 32]> = LazyLock::new(|| {
-        let mut ends = [0; 32];
-        for end in STREET_ENDS.iter().filter_map(|end| end.as_bytes().last_chunk::<2>()) {
-            if let Some(bits) = ends.get_mut(usize::from(end[0] & 31)) {
-                *bits |= 1 << (end[1] & 31);
-            }
-        }
-        ends
-    });
-    ENDS.get(usize::from(last[0] & 31)).is_none_or(|bits| bits >> (last[1] & 31) & 1 != 0)
 }
 
 #[derive(Clone, Copy, Default)]
@@ -267,15 +215,11 @@ impl Word {
         let text = text.strip_suffix(b",").unwrap_or(text);
         let capital = text.first().is_some_and(|b| b.is_ascii_uppercase() || *b >= 0xc3);
         let dotted = text.contains(&b'.');
-        let mut buffer = [0; WORD_BYTES_MAX];
-        let mut flags = fold(text, &mut buffer).and_then(|word| DICTIONARY.get(word)).copied().unwrap_or(0);
+        let mut flags = known_as(text);
         if flags == 0 && text.contains(&b'-') {
             // `Anne-Marie`, `Smith-Stone`: one known part is enough.
-            for part in text.split(|&b| b == b'-') {
-                let mut buffer = [0; WORD_BYTES_MAX];
-                flags |= fold(part, &mut buffer).and_then(|word| DICTIONARY.get(word)).copied().unwrap_or(0);
-            }
-            flags &= GIVEN | FAMILY;
+            flags =
+                text.split(|&b| b == b'-').fold(0, |flags, part| flags | known_as(part)) & (GIVEN | FAMILY);
         }
         Self { flags, length: text.len(), capital, dotted }
     }
@@ -294,91 +238,6 @@ fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte >= 128
 }
 
-/// Small ASCII letters without accents, dots and apostrophes; `None` where there are other letters, or too many.
-fn fold<'a>(word: &[u8], buffer: &'a mut [u8; WORD_BYTES_MAX]) -> Option<&'a [u8]> {
-    let mut length = 0;
-    let mut put = |letter: u8| {
-        *buffer.get_mut(length)? = letter;
-        length += 1;
-        Some(())
-    };
-    let mut bytes = word.iter();
-    while let Some(&byte) = bytes.next() {
-        match byte {
-            b'a'..=b'z' => put(byte)?,
-            b'A'..=b'Z' => put(byte.to_ascii_lowercase())?,
-            b'.' | b'\'' | b'-' => {}
-            0xc3 => match bytes.next()? | 0x20 {
-                0xbf => {
-                    put(b's')?;
-                    put(b's')?;
-                }
-                0xa0..=0xa5 => put(b'a')?,
-                0xa6 => put(b'a')?,
-                0xa7 => put(b'c')?,
-                0xa8..=0xab => put(b'e')?,
-                0xac..=0xaf => put(b'i')?,
-                0xb0 => put(b'd')?,
-                0xb1 => put(b'n')?,
-                0xb2..=0xb6 | 0xb8 => put(b'o')?,
-                0xb9..=0xbc => put(b'u')?,
-                0xbd => put(b'y')?,
-                _ => return None,
-            },
-            0xc4 => put(match bytes.next()? {
-                0x80..=0x85 => b'a',
-                0x86..=0x8d => b'c',
-                0x8e..=0x91 => b'd',
-                0x92..=0x9b => b'e',
-                0x9c..=0xa3 => b'g',
-                0xa8..=0xb1 => b'i',
-                0xb6..=0xb7 => b'k',
-                _ => return None,
-            })?,
-            0xc5 => put(match bytes.next()? {
-                0x81..=0x82 => b'l',
-                0x83..=0x88 => b'n',
-                0x8c..=0x91 => b'o',
-                0x94..=0x99 => b'r',
-                0x9a..=0xa1 => b's',
-                0xa2..=0xa5 => b't',
-                0xa8..=0xb3 => b'u',
-                0xb9..=0xbe => b'z',
-                _ => return None,
-            })?,
-            _ => return None,
-        }
-    }
-    buffer.get(..length)
-}
-
-static DICTIONARY: LazyLock<FxHashMap<&'static [u8], u16>> = LazyLock::new(|| {
-    let mut known: FxHashMap<&'static [u8], u16> = FxHashMap::default();
-    let mut add = |list: &'static str, flag: u16| {
-        for word in list.split_ascii_whitespace() {
-            *known.entry(word.as_bytes()).or_default() |= flag;
-        }
-    };
-    for list in given::GIVEN {
-        add(list, GIVEN);
-    }
-    for list in given_more::GIVEN {
-        add(list, GIVEN);
-    }
-    for list in family::FAMILY {
-        add(list, FAMILY);
-    }
-    add(words::ORDINARY, ORDINARY);
-    add(words::NOUNS, NOUN);
-    add(words::TITLES, TITLE);
-    add(words::SUFFIXES, SUFFIX);
-    add(words::PARTICLES, PARTICLE);
-    add(words::ORGANISATION, ORGANISATION);
-    add(words::STREETS, STREET);
-    add(words::STREETS_FIRST, STREET_FIRST);
-    known
-});
-
 const GIVEN: u16 = 1;
 const FAMILY: u16 = 2;
 /// An everyday word too.
@@ -391,13 +250,6 @@ const ORGANISATION: u16 = 128;
 const STREET: u16 = 256;
 const STREET_FIRST: u16 = 512;
 
-/// Ends of street names that are written in one word.
-const STREET_ENDS: &[&str] = &[
-    "strasse", "str", "weg", "gasse", "platz", "allee", "ring", "damm", "ufer", "chaussee", "straat", "laan",
-    "plein", "gracht", "kade", "singel", "dijk", "gatan", "gata", "vagen", "veien", "gade", "vej", "katu",
-    "vegen", "gaten", "alleen", "plassen", "torget", "stien", "grand", "torg", "straede", "stien", "tie",
-    "kuja", "polku",
-];
 /// Longest word that is looked up.
 const WORD_BYTES_MAX: usize = 32;
 /// Longest value that may be a name.

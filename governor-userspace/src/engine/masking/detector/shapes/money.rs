@@ -62,12 +62,33 @@ pub(in crate::engine::masking::detector) fn iban(value: &[u8]) -> bool {
 
 /// Letters and digits in an IBAN of the country that it begins with.
 pub(in crate::engine::masking::detector) fn iban_length(iban: &[u8]) -> Option<usize> {
-    let country = iban.get(..2)?;
-    IBAN_LENGTHS
-        .iter()
-        .find(|(code, _)| code.as_bytes().eq_ignore_ascii_case(country))
-        .map(|(_, length)| *length)
+    let length = *IBAN_LENGTH_OF.get(country_number(iban.first_chunk()?)?)?;
+    (length > 0).then_some(usize::from(length))
 }
+
+/// Two letters in either case as a number.
+const fn country_number(country: &[u8; 2]) -> Option<usize> {
+    let (a, b) = (country[0] | 0x20, country[1] | 0x20);
+    if !a.is_ascii_lowercase() || !b.is_ascii_lowercase() {
+        return None;
+    }
+    Some((a - b'a') as usize * 26 + (b - b'a') as usize)
+}
+
+/// [`IBAN_LENGTHS`] by the number of the country.
+#[expect(clippy::indexing_slicing, reason = "checked at compile time")]
+static IBAN_LENGTH_OF: [u8; 26 * 26] = {
+    let mut lengths = [0; 26 * 26];
+    let mut at = 0;
+    while at < IBAN_LENGTHS.len() {
+        let (country, length) = IBAN_LENGTHS[at];
+        if let Some(number) = country_number(&[country.as_bytes()[0], country.as_bytes()[1]]) {
+            lengths[number] = length as u8;
+        }
+        at += 1;
+    }
+    lengths
+};
 
 /// Known issuer range with its length, then Luhn. Separators must group as cards do.
 /// 13-digit numbers are left out: nothing has issued them for decades, and EAN-13 look the same.

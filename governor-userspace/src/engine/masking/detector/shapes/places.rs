@@ -117,11 +117,15 @@ pub(super) const SHAPES: &[Shape] = &[
 ];
 
 fn phone_international(value: &[u8]) -> bool {
-    (8..=17).contains(&digits(value).len())
+    (8..=17).contains(&digits_count(value))
 }
 
 fn phone_national(value: &[u8]) -> bool {
-    (9..=12).contains(&digits(value).len())
+    (9..=12).contains(&digits_count(value))
+}
+
+fn digits_count(value: &[u8]) -> usize {
+    value.iter().filter(|b| b.is_ascii_digit()).count()
 }
 
 fn not_round(value: &[u8]) -> bool {

@@ -1,0 +1,269 @@
+//! Which of a group of patterns fit a whole value: tables made once, read without a lock and without a cache of one's own.
+//!
+//! Each pattern has a small automaton of its own, a table of some hundred bytes. One automaton of all patterns has a table that
+//! does not fit into a processor's nearest memory, and values of ten columns in turn wait for it at every
+//! byte. So the value's length, its first bytes and its last say first which patterns are asked: mostly none or one.
+//!
+//! Invariant: the first look never says no where a pattern fits; tests make values of every pattern and ask.
+
+use super::automaton::beginning;
+use regex_automata::MatchKind;
+use regex_automata::hybrid::LazyStateID;
+use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::nfa::thompson;
+use regex_automata::util::syntax;
+use rustc_hash::FxHashMap;
+
+/// Patterns of which few look alike at their beginnings: one automaton for each.
+pub(super) struct Fits {
+    tables: Vec<Table>,
+    /// Patterns by the value's length; the last is for all that are longer.
+    by_length: Vec<u128>,
+    /// Bytes that all patterns treat alike in the places that are looked at.
+    classes: Box<[u8; 256]>,
+    /// Patterns by class and place: the first places, then the last.
+    by_place: Vec<[u128; PLACES_COUNT]>,
+}
+
+/// An automaton, all states of which are made.
+pub(super) struct Table {
+    classes: Box<[u8; 256]>,
+    classes_count: usize,
+    /// The state behind each state and class, with [`END`] where a value may end in it. A state is the place where its
+    /// classes begin: the dead one is 0, the first one stands behind it.
+    next: Vec<u32>,
+    /// One bit for each pattern that a value fits which ends in the state.
+    ends: Vec<u128>,
+}
+
+impl Fits {
+    pub(super) fn new<'p>(patterns: impl Iterator<Item = &'p str>) -> Result<Self, regex::Error> {
+        let tables = patterns.map(|pattern| Table::new(&[pattern])).collect::<Result<Vec<_>, _>>()?;
+        if tables.len() > PATTERNS_MAX {
+            return Err(regex::Error::Syntax(format!("more than {PATTERNS_MAX} patterns in one group")));
+        }
+        let mut by_length = vec![0; LENGTHS_COUNT];
+        let mut rows = vec![[0_u128; PLACES_COUNT]; 256];
+        for (at, table) in tables.iter().enumerate() {
+            table.describe(1 << at, &mut by_length, &mut rows);
+        }
+        let (mut classes, mut by_place) = (Box::new([0; 256]), Vec::new());
+        for (class, row) in classes.iter_mut().zip(rows) {
+            let known = by_place.iter().position(|known| *known == row).unwrap_or(by_place.len());
+            if known == by_place.len() {
+                by_place.push(row);
+            }
+            // At most 256 rows differ.
+            *class = u8::try_from(known).unwrap_or(u8::MAX);
+        }
+        Ok(Self { tables, by_length, classes, by_place })
+    }
+
+    /// One bit for each pattern that fits the whole value.
+    pub(super) fn whole(&self, value: &[u8]) -> u128 {
+        let mut may = self.by_length.get(value.len().min(LENGTHS_COUNT - 1)).copied().unwrap_or(0);
+        if let Some(last) = value.last() {
+            may &= self.at_place(*last, LAST);
+        }
+        for (place, byte) in value.iter().take(LAST).enumerate() {
+            if may == 0 {
+                return 0;
+            }
+            may &= self.at_place(*byte, place);
+        }
+        each_bit(may).fold(0, |bits, at| {
+            bits | u128::from(self.tables.get(at).is_some_and(|table| table.whole(value) != 0)) << at
+        })
+    }
+
+    /// Patterns that a value fits which may have this byte there.
+    #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
+    fn at_place(&self, byte: u8, place: usize) -> u128 {
+        let row = self.by_place.get(usize::from(self.classes[usize::from(byte)]));
+        row.and_then(|row| row.get(place)).copied().unwrap_or(0)
+    }
+}
+
+impl Table {
+    pub(super) fn new(patterns: &[&str]) -> Result<Self, regex::Error> {
+        let fail =
+            |why: &dyn std::fmt::Display| regex::Error::Syntax(format!("{}: {why}", patterns.join(", ")));
+        if patterns.len() > PATTERNS_MAX {
+            return Err(fail(&"too many patterns"));
+        }
+        let anchored: Vec<String> = patterns.iter().map(|pattern| format!("(?:{pattern})$")).collect();
+        let dfa = DFA::builder()
+            .configure(DFA::config().match_kind(MatchKind::All).cache_capacity(BUILD_BYTES_MAX))
+            .syntax(syntax::Config::new().unicode(false).utf8(false))
+            .thompson(thompson::Config::new().utf8(false))
+            .build_many(&anchored)
+            .map_err(|error| fail(&error))?;
+        Self::of(&dfa).ok_or_else(|| fail(&"too many states"))
+    }
+
+    /// Visits every state once; `None` where there are too many.
+    fn of(dfa: &DFA) -> Option<Self> {
+        let mut cache = dfa.create_cache();
+        let representatives: Vec<u8> =
+            dfa.byte_classes().representatives(0..=u8::MAX).filter_map(|unit| unit.as_u8()).collect();
+        let classes_count = representatives.len();
+        let mut classes = Box::new([0; 256]);
+        for (byte, class) in (0..=u8::MAX).zip(classes.iter_mut()) {
+            *class = dfa.byte_classes().get(byte);
+        }
+        let first = dfa.start_state(&mut cache, &beginning()).ok()?;
+        let mut states = Numbered { numbers: FxHashMap::default(), order: vec![first] };
+        states.numbers.insert(first, 1);
+        let (mut next, mut ends) = (vec![0; classes_count], vec![0]);
+        let mut at = 0;
+        while let Some(&state) = states.order.get(at) {
+            at += 1;
+            for &byte in &representatives {
+                let to = dfa.next_state(&mut cache, state, byte).ok()?;
+                next.push(states.number(to)?);
+            }
+            ends.push(fitting(dfa, &mut cache, state)?);
+        }
+        for to in &mut next {
+            let is_end = ends.get(*to as usize).is_some_and(|patterns| *patterns != 0);
+            *to = u32::try_from(*to as usize * classes_count).ok()? | if is_end { END } else { 0 };
+        }
+        // A state's name holds until its cache is cleared.
+        (cache.clear_count() == 0).then_some(Self { classes, classes_count, next, ends })
+    }
+
+    /// One bit for each pattern that fits the whole value.
+    #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
+    pub(super) fn whole(&self, value: &[u8]) -> u128 {
+        let mut state = self.classes_count as u32;
+        for &byte in value {
+            let class = u32::from(self.classes[usize::from(byte)]);
+            state = self.next.get(((state & !END) + class) as usize).copied().unwrap_or(0);
+            if state == 0 {
+                return 0;
+            }
+        }
+        self.ends.get((state & !END) as usize / self.classes_count.max(1)).copied().unwrap_or(0)
+    }
+
+    /// Sets the pattern's bit for lengths and bytes that some value has that fits.
+    #[expect(clippy::indexing_slicing, reason = "a class is a byte, inside a table of 256")]
+    fn describe(&self, bit: u128, by_length: &mut [u128], rows: &mut [[u128; PLACES_COUNT]]) {
+        // Classes that may stand at each place.
+        let mut classes_at = [[false; 256]; PLACES_COUNT];
+        for ways in self.next.chunks_exact(self.classes_count.max(1)) {
+            for (to, may) in ways.iter().zip(&mut classes_at[LAST]) {
+                *may |= to & END != 0;
+            }
+        }
+        // States that are reached with so many bytes.
+        let mut here = vec![self.classes_count as u32];
+        for (length, patterns) in by_length.iter_mut().enumerate() {
+            if here.is_empty() {
+                break;
+            }
+            if length == LENGTHS_COUNT - 1 {
+                here = self.all_behind(here);
+            }
+            if here.iter().any(|&state| state & END != 0) {
+                *patterns |= bit;
+            }
+            if let Some(may) = classes_at.get_mut(length).filter(|_| length < LAST) {
+                for &state in &here {
+                    for (to, may) in self.ways(state).iter().zip(may.iter_mut()) {
+                        *may |= *to != 0;
+                    }
+                }
+            }
+            here = self.behind(&here);
+        }
+        for (class, row) in self.classes.iter().zip(rows) {
+            for (patterns, may) in row.iter_mut().zip(&classes_at) {
+                *patterns |= if may[usize::from(*class)] { bit } else { 0 };
+            }
+        }
+    }
+
+    fn ways(&self, state: u32) -> &[u32] {
+        let from = (state & !END) as usize;
+        self.next.get(from..from + self.classes_count).unwrap_or_default()
+    }
+
+    /// The states that are one byte behind these.
+    fn behind(&self, here: &[u32]) -> Vec<u32> {
+        let mut seen = vec![false; self.ends.len()];
+        let mut behind = vec![];
+        for &to in here.iter().flat_map(|&state| self.ways(state)).filter(|&&to| to != 0) {
+            let number = (to & !END) as usize / self.classes_count.max(1);
+            if let Some(seen) = seen.get_mut(number).filter(|seen| !**seen) {
+                *seen = true;
+                behind.push(to);
+            }
+        }
+        behind
+    }
+
+    /// These, and all behind them.
+    fn all_behind(&self, mut all: Vec<u32>) -> Vec<u32> {
+        for _ in 0..self.ends.len() {
+            let count = all.len();
+            let more = self.behind(&all);
+            all.extend(more);
+            all.sort_unstable();
+            all.dedup();
+            if all.len() == count {
+                break;
+            }
+        }
+        all
+    }
+}
+
+struct Numbered {
+    numbers: FxHashMap<LazyStateID, u32>,
+    order: Vec<LazyStateID>,
+}
+
+impl Numbered {
+    fn number(&mut self, state: LazyStateID) -> Option<u32> {
+        if state.is_dead() {
+            return Some(0);
+        }
+        if let Some(&number) = self.numbers.get(&state) {
+            return Some(number);
+        }
+        self.order.push(state);
+        let number = u32::try_from(self.order.len()).ok().filter(|&number| number < STATES_MAX)?;
+        self.numbers.insert(state, number);
+        Some(number)
+    }
+}
+
+fn fitting(dfa: &DFA, cache: &mut Cache, state: LazyStateID) -> Option<u128> {
+    let end = dfa.next_eoi_state(cache, state).ok()?;
+    let patterns = if end.is_match() { dfa.match_len(cache, end) } else { 0 };
+    (0..patterns)
+        .try_fold(0, |bits, at| Some(bits | 1_u128.checked_shl(dfa.match_pattern(cache, end, at).as_u32())?))
+}
+
+/// The numbers of the bits that are set.
+pub(super) fn each_bit(mut bits: u128) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let at = bits.trailing_zeros();
+        bits &= bits.wrapping_sub(1);
+        (at < u128::BITS).then_some(at as usize)
+    })
+}
+
+/// As many as there are bits.
+const PATTERNS_MAX: usize = 128;
+/// Lengths that are told apart: longer ones are alike.
+const LENGTHS_COUNT: usize = 100;
+/// Places that are looked at: the first ones and, behind them, the last.
+const PLACES_COUNT: usize = 7;
+const LAST: usize = PLACES_COUNT - 1;
+/// In a state: a value may end in it.
+const END: u32 = 1 << 31;
+/// States of one automaton; with 256 classes each their places stay below [`END`].
+const STATES_MAX: u32 = 8192;
+const BUILD_BYTES_MAX: usize = 16 * 1024 * 1024;
