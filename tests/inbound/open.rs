@@ -187,7 +187,10 @@ fn connections_of_other_hosts_from_before_the_start_are_ended_where_the_block_sa
 /// In an upgrade two agents look at the same sockets: each has to know the other's.
 #[test]
 fn sessions_of_the_agent_before_are_governed_and_go_on_through_an_upgrade() {
-    let mut site = stopped(PORTS);
+    // The silent client must outlast a take-over on a busy machine.
+    let options = Options { more: "[limits]\nstartup_timeout = \"5m\"\n".into(), ..Options::default() };
+    let mut site = DatabaseHost::start(PORTS, Auth::Trust, &options).unwrap();
+    site.governor.stop().unwrap();
     let early = Early::connect(&site, site.remote("psql", SERVER_V6).unwrap(), "early");
     site.governor.launch().unwrap();
     assert_eq!(field(&told(&site, 1)[0], "ended"), &false);
