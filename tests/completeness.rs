@@ -196,7 +196,7 @@ fn a_connection_that_is_taken_past_governor_is_found_out() {
     let pid = site.governor.pid().unwrap();
     let listeners = stolen_listeners(&site.governor);
     // governor sleeps while somebody else who has its socket takes a connection in its place.
-    process::send_signal(pid, libc::SIGSTOP).unwrap();
+    stop(pid);
     let mut client = site.socket(Class::Service).unwrap();
     let mut taken = take_past(&listeners);
     client.stream.write_all(b"past governor").unwrap();
@@ -233,7 +233,7 @@ fn bytes_that_are_read_beside_governor_are_found_out() {
     let client = session.sender().unwrap().local_addr().unwrap();
     let mut beside: TcpStream =
         stolen(pid, |socket| (socket.peer_addr().ok()?.as_socket()? == client).then_some(())).into();
-    process::send_signal(pid, libc::SIGSTOP).unwrap();
+    stop(pid);
     let hidden = wire::query("DELETE FROM orders");
     session.send(&hidden).unwrap();
     beside.set_nonblocking(false).unwrap();
@@ -354,7 +354,7 @@ fn an_arriving_connection_that_is_taken_past_governor_is_found_out() {
     site.remote_psql(SERVER_V4, "SELECT 1").unwrap().ok().unwrap();
     let pid = site.governor.pid().unwrap();
     let listeners = stolen_listeners(&site.governor);
-    process::send_signal(pid, libc::SIGSTOP).unwrap();
+    stop(pid);
     let mut client = site.remote("python3", SERVER_V4).unwrap();
     client.args(["-c", "import socket, sys; s = socket.create_connection((sys.argv[1], 5432)); s.sendall(b'past governor'); s.recv(9)", SERVER_V4]);
     let client = process::Running::start(client, &[]).unwrap();
@@ -424,6 +424,20 @@ fn sessions_over_unix_sockets_are_a_row_that_says_that_nobody_else_counted() {
         assert_eq!(number(&run, &format!("/sums/{side}/counted/connections")), 1, "the one over TCP");
     }
     assert_eq!(run["sums"]["unix"]["clients"]["audited"], run["sessions"]["unix"]["client"]);
+}
+
+/// SIGSTOP, and every thread has heard it: until then one of them may read what is not for it.
+fn stop(pid: u32) {
+    process::send_signal(pid, libc::SIGSTOP).unwrap();
+    wait::until("every thread to be stopped", wait::PATIENCE, || {
+        let mut threads = std::fs::read_dir(format!("/proc/{pid}/task"))?;
+        let stopped = threads.all(|thread| {
+            let stat = thread.and_then(|thread| std::fs::read_to_string(thread.path().join("stat")));
+            stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T")))
+        });
+        Ok(stopped.then_some(()))
+    })
+    .unwrap();
 }
 
 /// Every IPv4 listener of governor's at which clients may arrive.

@@ -3,6 +3,13 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "inbound/counted.rs"]
+mod counted;
+#[path = "inbound/faults.rs"]
+mod faults;
+#[path = "inbound/open.rs"]
+mod open;
+
 use governor_tests::database_host::{
     self, DatabaseHost, PORT, REMOTE_V4, REMOTE_V6, SERVER_V4, SERVER_V6, psql_running,
 };

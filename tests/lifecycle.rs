@@ -3,6 +3,8 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "lifecycle/clock.rs"]
+mod clock;
 #[path = "lifecycle/doors.rs"]
 mod doors;
 #[path = "lifecycle/edges.rs"]
@@ -13,5 +15,9 @@ mod faults;
 mod gaps;
 #[path = "lifecycle/loops.rs"]
 mod loops;
+#[path = "lifecycle/own.rs"]
+mod own;
+#[path = "lifecycle/service.rs"]
+mod service;
 #[path = "lifecycle/upgrade.rs"]
 mod upgrade;

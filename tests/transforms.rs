@@ -89,6 +89,8 @@ const SERVED: &[(&str, &str, &str)] = &[
     ("hash", "v_json", "hash_"),
     ("hash", "v_jsonb", "hash_"),
     ("hash", "v_inet", "2001:db8:"),
+    ("hash", "v_xml", "<masked>hash_"),
+    ("token", "v_xml", "<masked>tok_"),
     ("token", "v_text", "tok_"),
     ("token", "v_name", "tok_"),
     ("token", "v_jsonb", "tok_"),
@@ -255,6 +257,11 @@ fn a_token_is_revealed_to_listed_persons_with_a_reason_on_record() {
     }
     let refused: Vec<_> = site.governor.events("token_reveal").unwrap();
     assert_eq!(refused.iter().filter(|record| text(record, "granted") == "false").count(), 5);
+    let page = site.governor.metrics().unwrap();
+    for (outcome, count) in [("revealed", 1), ("not_allowed", 2), ("malformed", 1), ("bad_token", 2)] {
+        let line = format!("governor_reveals_total{{outcome=\"{outcome}\"}} {count}");
+        assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+    }
 }
 
 #[test]

@@ -3,6 +3,9 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "unix/faults.rs"]
+mod faults;
+
 use governor_tests::client::PSQL_ROWS;
 use governor_tests::governor::{field, text};
 use governor_tests::{

@@ -84,6 +84,18 @@ pub struct GuardedPort {
 }
 assert_layout!(GuardedPort, 16, align 8);
 
+/// What is remembered of a network namespace without a listener.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceSeen {
+    /// When the agent was told of it last, CLOCK_MONOTONIC.
+    pub told_ns: u64,
+    /// Connections that waited for a listener to be opened.
+    pub waits: u32,
+    pub reserved: u32,
+}
+assert_layout!(NamespaceSeen, 16, align 8);
+
 /// How the programs behave; element 0 of its map, written by the agent.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -76,6 +76,14 @@ counters! {
     NamespaceSeen = "namespace_seen",
     /// Arriving connections that the agent's listener took from clients whose process is not known.
     InboundArrived = "inbound_arrived",
+    /// The agent's own connections to captured servers that were noted.
+    InboundOwnNoted = "inbound_own_noted",
+    /// Of these, those whose note is gone.
+    InboundOwnGone = "inbound_own_gone",
+    /// Connections of new namespaces that waited until a listener was there.
+    NamespaceWaited = "namespace_waited",
+    /// Those that waited in vain.
+    NamespaceWaitedInVain = "namespace_waited_in_vain",
 }
 
 /// Number of elements of the counter array.

@@ -30,7 +30,8 @@ pub enum EventCause {
     NamespaceUnknown = 2,
     /// The agent's listener is gone: the agent died or closed it.
     ListenerGone = 3,
-    /// The kernel had no memory for the flow.
+    /// The kernel had no memory for the flow, or the socket's own was used up. Refused even where the rule fails
+    /// open: whoever has the socket can bring that about (a large SO_ATTACH_FILTER).
     StorageFailed = 4,
     /// Somebody else tried to bind the agent's port.
     BindRefused = 5,

@@ -44,5 +44,13 @@ pub const FLOW_TOTALS_BYTES: u32 = 2 * 1024 * 1024;
 /// are told again.
 pub const NAMESPACES_SEEN_COUNT_MAX: u32 = 1024;
 
+/// A connection from such a namespace waits so long, at most, for the agent to open a listener there. The program runs
+/// meanwhile and nothing else does on that CPU, so it is as short as a time slice; a listener takes the agent one to a few
+/// milliseconds.
+pub const NAMESPACE_WAIT_NS: u64 = 10_000_000;
+
+/// Connections of one namespace that wait: one that is never served must not cost more than that.
+pub const NAMESPACE_WAITS_COUNT_MAX: u32 = 3;
+
 /// A namespace without a listener is told at most so often: long enough for the agent to open one.
 pub const NAMESPACE_SEEN_INTERVAL_NS: u64 = 100_000_000;

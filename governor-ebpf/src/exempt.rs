@@ -25,10 +25,7 @@ pub fn is_marked(ctx: &SockAddrContext) -> bool {
 pub fn bind(ctx: &SockAddrContext) -> i32 {
     // SAFETY: fields of the context, which outlives the program.
     let (kind, port) = unsafe {
-        (
-            read_volatile(addr_of!((*ctx.sock_addr).type_)),
-            read_volatile(addr_of!((*ctx.sock_addr).user_port)),
-        )
+        (read_volatile(addr_of!((*ctx.sock_addr).type_)), read_volatile(addr_of!((*ctx.sock_addr).user_port)))
     };
     if kind != redirect::SOCK_STREAM {
         return 1;

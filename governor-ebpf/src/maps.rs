@@ -13,7 +13,7 @@ use aya_ebpf::maps::{
 };
 use core::ptr::null;
 use governor_common::capture::{
-    Attachment, GuardedPort, InboundPort, ListenerGroup, ListenerKey, Rule, RuleKey, Settings,
+    Attachment, GuardedPort, InboundPort, ListenerGroup, ListenerKey, NamespaceSeen, Rule, RuleKey, Settings,
 };
 use governor_common::counter::COUNTERS_COUNT;
 use governor_common::flow::{Flow, FlowTuple, ShownClient, UpstreamEnd};
@@ -115,9 +115,10 @@ pub static CLIENTS: HashMap<UpstreamEnd, ShownClient> =
 #[btf_map]
 pub static SHOWN: SkStorage<ShownClient> = SkStorage::new();
 
-/// `announce_namespace` writes the time at which it told of a namespace, and compares. LRU.
+/// `announce_namespace` writes the time at which it told of a namespace, and compares; connect hooks count who waited
+/// for it. LRU.
 #[map]
-pub static NAMESPACES_SEEN: LruHashMap<u64, u64> =
+pub static NAMESPACES_SEEN: LruHashMap<u64, NamespaceSeen> =
     LruHashMap::with_max_entries(limits::NAMESPACES_SEEN_COUNT_MAX, 0);
 
 /// Agent writes on its listeners for arriving connections; the kernel copies it to every socket that they accept, and

@@ -75,7 +75,9 @@ fn closed(ctx: &SockOpsContext) {
     }
     let tuple = tuple(ctx, false);
     if account::is_upstream(socket) {
-        let _absent = maps::UPSTREAMS.remove(tuple);
+        if maps::UPSTREAMS.remove(tuple).is_ok() {
+            emit::count(Counter::InboundOwnGone);
+        }
         let end = UpstreamEnd::new(tuple.netns_cookie, tuple.client_address, tuple.client_port);
         let _taken = maps::CLIENTS.remove(end);
         // One that never was established was not counted as opened.
@@ -147,11 +149,9 @@ fn announce_own(ctx: &SockOpsContext, socket: *mut c_void) {
         return;
     }
     // The closing callback first here too.
-    if ctx.set_cb_flags((ctx.cb_flags() | STATE_FLAG) as i32).is_err()
-        || maps::UPSTREAMS.insert(tuple, 1, 0).is_err()
-    {
-        emit::count(Counter::InboundOwnFailed);
-    }
+    let is_noted = ctx.set_cb_flags((ctx.cb_flags() | STATE_FLAG) as i32).is_ok()
+        && maps::UPSTREAMS.insert(tuple, 1, 0).is_ok();
+    emit::count(if is_noted { Counter::InboundOwnNoted } else { Counter::InboundOwnFailed });
 }
 
 /// A connection of the agent's own has come to be: count it.

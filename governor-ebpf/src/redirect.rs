@@ -8,7 +8,7 @@
 //! into one wider access, which the verifier refuses.
 
 use crate::maps;
-use crate::{emit, exempt, process};
+use crate::{emit, exempt, namespace, process};
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock};
 use aya_ebpf::helpers::generated::{bpf_map_lookup_elem, bpf_sk_storage_delete, bpf_sk_storage_get};
@@ -89,7 +89,13 @@ pub fn connect<const V6: bool>(ctx: &SockAddrContext) -> i32 {
     if is_heartbeat_stale(now_ns) {
         return without_agent(ctx, rule, &flow, EventCause::HeartbeatStale);
     }
-    let (listener_address, listener_port) = match listener(netns_cookie, is_v6) {
+    let mut found = listener(netns_cookie, is_v6);
+    if matches!(found, Err(EventCause::NamespaceUnknown))
+        && namespace::wait_for_listener(netns_cookie, if is_v6 { FAMILY_V6 } else { FAMILY_V4 })
+    {
+        found = listener(netns_cookie, is_v6);
+    }
+    let (listener_address, listener_port) = match found {
         Ok(found) => found,
         Err(cause) => return without_agent(ctx, rule, &flow, cause),
     };
@@ -97,8 +103,9 @@ pub fn connect<const V6: bool>(ctx: &SockAddrContext) -> i32 {
         return without_agent(ctx, Rule::default(), &flow, EventCause::DeviceBound);
     }
     flow.listener_port = listener_port;
+    // Refused whatever the rule says: a client can use up the memory of its own socket, and that must be no way around.
     if !store_flow(ctx, &mut flow) {
-        return without_agent(ctx, rule, &flow, EventCause::StorageFailed);
+        return without_agent(ctx, Rule::default(), &flow, EventCause::StorageFailed);
     }
     rewrite::<V6>(ctx, &listener_address, listener_port, is_v6);
     emit::count(Counter::Redirected);

@@ -35,7 +35,11 @@ impl Agent for Idle {
     ) -> Result<governor::engine::session::explain::Explanation, String> {
         use governor::engine::policy::{PolicySet, Profile};
         let set = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
-        governor::engine::session::explain::explain(&set, question)
+        governor::engine::session::explain::explain(
+            &set,
+            question,
+            governor::engine::session::ColumnWords::default(),
+        )
     }
     fn ledger(&self) -> LedgerStatus {
         LedgerStatus::default()

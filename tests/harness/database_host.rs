@@ -38,6 +38,12 @@ pub struct DatabaseHost {
 impl DatabaseHost {
     /// `inbound` is what the block `[[capture.inbound]]` says beside `clients`, such as `ports = [5432]`.
     pub fn start(inbound: &str, auth: Auth, options: &Options) -> Result<Self> {
+        // What is captured on the way out is another port.
+        Self::start_with(inbound, auth, options, PORT + 1)
+    }
+
+    /// The same, with `outbound` captured where processes of the group connect to it.
+    pub fn start_with(inbound: &str, auth: Auth, options: &Options, outbound: u16) -> Result<Self> {
         let (host, remote) = (Network::create()?, Network::create()?);
         host.cable(&remote, "to-remote", "to-host")?;
         for (network, device, addresses) in [
@@ -66,8 +72,7 @@ impl DatabaseHost {
             launcher: vec!["nsenter".into(), format!("--net={}", host.path())],
             ..options.clone()
         };
-        // What is captured on the way out is another port.
-        let governor = Governor::start(&group, PORT + 1, &options)?;
+        let governor = Governor::start(&group, outbound, &options)?;
         Ok(Self { governor, postgres, group, host, remote })
     }
 

@@ -6,8 +6,9 @@ use crate::wait;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -38,6 +39,8 @@ pub struct Options {
     pub server_version: Option<u32>,
     /// A program and its arguments that start the agent, such as `setpriv …`.
     pub launcher: Vec<String>,
+    /// Seed of the key by which other governors know this one; `None`: it makes one.
+    pub hello_seed: Option<&'static str>,
 }
 
 impl Default for Options {
@@ -54,6 +57,7 @@ impl Default for Options {
             server_settings: vec![],
             server_version: None,
             launcher: vec![],
+            hello_seed: None,
         }
     }
 }
@@ -87,6 +91,13 @@ impl Governor {
             for (name, text) in &options.policies {
                 std::fs::write(policies.join(name), text)?;
             }
+        }
+        if let Some(seed) = options.hello_seed {
+            let keys = dir.path().join("keys");
+            std::fs::DirBuilder::new().mode(0o700).create(&keys)?;
+            let key = keys.join("hello.key");
+            let mut key = std::fs::File::options().write(true).create_new(true).mode(0o600).open(key)?;
+            writeln!(key, "{seed}")?;
         }
         let governor = Self {
             dir,

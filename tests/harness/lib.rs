@@ -25,7 +25,9 @@ pub mod regress;
 pub mod remote_socket;
 pub mod site;
 pub mod transcript;
+pub mod two_hosts;
 pub mod wait;
+pub mod wall_clock;
 pub mod wire;
 
 pub use cgroup::{Cgroup, Class};

@@ -34,7 +34,7 @@ fn an_agent_that_hangs_is_refused_for_after_its_time_and_says_so_when_it_wakes()
 fn an_agent_that_the_out_of_memory_killer_ends_is_refused_for() {
     let mut site = Site::start().unwrap();
     governed(&site);
-    let Some(group) = MemoryGroup::create() else { return };
+    let Some(group) = MemoryGroup::create(&site) else { return };
     group.take_in(site.governor.pid().unwrap());
     // What it has stays with its old group; what it takes from now on is bounded.
     group.limit(16 << 20);
@@ -172,30 +172,80 @@ fn a_flood_of_refusals_is_counted_and_not_told_one_by_one() {
     assert!(field(&gap, "reason").as_str().unwrap().contains("20000 connections refused"), "{gap}");
 }
 
+/// Fills its socket's own memory with a filter, so that the kernel programs find no room on it, and connects.
+const FILLED: &str = r"
+import array, socket, struct, sys
+s = socket.socket()
+def attach(count):
+    code = array.array('B', struct.pack('HBBI', 0xb1, 0, 0, 0) * (count - 1) + struct.pack('HBBI', 6, 0, 0, 0xffffffff))
+    try: s.setsockopt(socket.SOL_SOCKET, 26, struct.pack('HxxxxxxP', count, code.buffer_info()[0])); return True
+    except OSError: return False
+def empty():
+    try: s.setsockopt(socket.SOL_SOCKET, 27, 0)
+    except OSError: pass
+low, high = 1, 4096
+while low < high:
+    middle = (low + high + 1) // 2
+    empty()
+    if attach(middle): low = middle
+    else: high = middle - 1
+empty()
+assert attach(low) and low < 4096, low
+try: s.connect(('127.0.0.1', int(sys.argv[1]))); print('connected')
+except PermissionError: print('refused')
+";
+
+/// It takes no rights, so it must be no way around, also where connections pass while governor is away.
+#[test]
+fn a_socket_whose_memory_is_used_up_is_refused_and_counted() {
+    let options = Options { when_down: "pass", ..Options::default() };
+    let site = Site::with(Auth::Trust, &options).unwrap();
+    governed(&site);
+    let mut python = site.client("python3", Class::Agent).unwrap();
+    python.args(["-ISc", FILLED, &site.postgres.port().to_string()]);
+    assert_eq!(process::run(python, wait::PATIENCE).unwrap().ok().unwrap().out(), "refused\n");
+    let event = site.governor.wait_for_record("kernel_event", |_| true).unwrap();
+    assert_eq!(
+        (text(&event, "cause").as_str(), text(&event, "command").as_str()),
+        ("storage_failed", "python3")
+    );
+    assert_eq!(field(&event, "passed"), &false);
+    assert_eq!(metric(&site, "governor_kernel_faults_total{cause=\"storage_failed\"}"), 1.0);
+    governed(&site);
+}
+
 /// A cgroup with a memory limit, in whichever version the host has.
 struct MemoryGroup {
     path: std::path::PathBuf,
     limit: &'static str,
-    home: std::path::PathBuf,
+    /// Where its processes came from. `None`: it is the agent's own, and stays.
+    home: Option<std::path::PathBuf>,
 }
 
 impl MemoryGroup {
     /// `None` where this host has no memory controller that a test may use.
-    fn create() -> Option<Self> {
+    fn create(site: &Site) -> Option<Self> {
         let v1 = std::path::Path::new("/sys/fs/cgroup/memory");
         let name = format!("governor-oom-{}", std::process::id());
         let path = v1.join(name);
         if std::fs::create_dir(&path).is_ok() {
-            return Some(Self { path, limit: "memory.limit_in_bytes", home: v1.into() });
+            return Some(Self { path, limit: "memory.limit_in_bytes", home: Some(v1.into()) });
         }
-        eprintln!(
-            "skipped: no memory controller of cgroup v1; with v2 it would take governor out of its group"
-        );
+        // Version 2: the agent's own group, which the test made; all of it ends together.
+        let path = site.group.agent_host();
+        if std::fs::write(site.group.path().join("cgroup.subtree_control"), "+memory").is_ok() {
+            std::fs::write(path.join("memory.oom.group"), "1").unwrap();
+            return Some(Self { path, limit: "memory.max", home: None });
+        }
+        assert!(std::env::var_os("CI").is_none(), "no memory controller that a test may use");
+        eprintln!("skipped: no memory controller that a test may use");
         None
     }
 
     fn take_in(&self, pid: u32) {
-        std::fs::write(self.path.join("cgroup.procs"), pid.to_string()).unwrap();
+        if self.home.is_some() {
+            std::fs::write(self.path.join("cgroup.procs"), pid.to_string()).unwrap();
+        }
     }
 
     fn limit(&self, bytes: u64) {
@@ -205,8 +255,9 @@ impl MemoryGroup {
 
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
+        let Some(home) = &self.home else { return };
         for pid in std::fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default().lines() {
-            let _ = std::fs::write(self.home.join("cgroup.procs"), pid);
+            let _ = std::fs::write(home.join("cgroup.procs"), pid);
         }
         let _ =
             wait::until(

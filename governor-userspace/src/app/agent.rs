@@ -11,6 +11,7 @@ use super::record;
 use super::upgrade::Launcher;
 use crate::engine::approval::State;
 use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, Completeness, HoldEnd};
+use crate::engine::session::ColumnWords;
 use crate::engine::session::explain::{Explanation, Question, explain};
 use crate::host::approvals::Approval;
 use crate::host::clock;
@@ -103,6 +104,10 @@ impl Agent for Running {
         self.capture.iter().cloned().chain(self.namespaces.lines()).collect()
     }
 
+    fn peers(&self) -> Vec<String> {
+        self.shared.peers.lines()
+    }
+
     fn policy_version(&self) -> String {
         self.policy.current().version().into()
     }
@@ -115,7 +120,16 @@ impl Agent for Running {
     }
 
     fn explain(&self, question: &Question) -> Result<Explanation, String> {
-        explain(&self.policy.current(), question)
+        let (server, database) = (question.to.destination(), question.to.claims().database);
+        let discovery = &self.shared.discovery;
+        let mut known = discovery.catalogues().into_iter();
+        let catalogue = known.find(|(at, name, _)| *at == server && *name == database);
+        let words = ColumnWords {
+            labels: (*self.shared.labels).clone(),
+            rulings: discovery.ruled_columns(&server, &database),
+            catalogue: catalogue.map(|(.., catalogue)| catalogue),
+        };
+        explain(&self.policy.current(), question, words)
     }
 
     fn ledger(&self) -> LedgerStatus {
@@ -143,6 +157,23 @@ impl Agent for Running {
             identity_missing: counters.pending_failed,
             events_dropped: counters.events_dropped,
             passed: counters.passed(),
+            // In the order of `KernelFault`.
+            faults: [
+                counters.refused_heartbeat_stale,
+                counters.refused_namespace_unknown,
+                counters.refused_listener_gone,
+                counters.refused_storage_failed,
+                counters.refused_device_bound,
+                counters.inbound_refused_heartbeat_stale,
+                counters.inbound_refused_listener_gone,
+                counters.pending_failed,
+                counters.inbound_own_failed,
+                counters.totals_failed,
+                counters.totals_dropped,
+                counters.bind_refused,
+                counters.raw_refused,
+            ],
+            waited: [counters.namespace_waited, counters.namespace_waited_in_vain],
         })
     }
 
@@ -288,6 +319,8 @@ pub(super) fn background(parts: Parts<'_>) -> anyhow::Result<Background> {
     }
     let mut tasks = vec![tokio::spawn(shared.approvals.clone().run_expiry())];
     let kernel_slot = kernel;
+    // Before anything is ready: an agent that hangs right after it has a beat to tell from for how long.
+    life.beat();
     let mut slot = kernel_slot.lock();
     if let Some(kernel) = slot.as_mut() {
         let heartbeat = kernel.heartbeat();

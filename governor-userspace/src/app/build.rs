@@ -5,6 +5,7 @@ use super::completeness::Bookkeeper;
 use super::handle::{Handle, HandleParts};
 use super::life::{GapLog, LifeKeeper, Trouble};
 use super::namespaces::{Board, Means};
+use super::open_connections::Arrivals;
 use super::options::RunOptions;
 use super::upgrade::{Launcher, Launches};
 use crate::engine::masking::{Detectors, Masker};
@@ -24,6 +25,7 @@ use crate::host::kernel::{
 use crate::host::ledger::{Ledger, LedgerOptions};
 use crate::host::masking::{KeySource, MaskingKeys, RevealKeeper};
 use crate::host::namespaces::Entrance;
+use crate::host::peers::Peers;
 use crate::host::policy::PolicyStore;
 use crate::host::privileges;
 use crate::host::proxy::{
@@ -68,6 +70,7 @@ pub(super) struct Prepared {
     policy: Arc<PolicyStore>,
     masking_keys: Arc<MaskingKeys>,
     tls: Tls,
+    peers: Peers,
     identifier: Identifier,
     detectors: Arc<Detectors>,
     kernel: Kernel,
@@ -87,6 +90,7 @@ pub(super) fn prepare(
     let policy = Arc::new(PolicyStore::open(config.policy.options())?);
     let masking_keys = Arc::new(MaskingKeys::open(key_source(state, config), clock::now())?);
     let tls = open_tls(state, config)?;
+    let peers = Peers::open(&state.join("keys"), config.identity.peers.clone())?;
     let mount = cgroup2_mount()?;
     let identifier = Identifier::new(config.identity.rules.clone(), mount.clone())?;
     let detectors = Arc::new(Detectors::with_user_defined(config.masking.detectors.clone())?);
@@ -103,6 +107,7 @@ pub(super) fn prepare(
         policy,
         masking_keys,
         tls,
+        peers,
         identifier,
         detectors,
         kernel,
@@ -126,6 +131,7 @@ pub(super) fn build(
         policy,
         masking_keys,
         tls,
+        peers,
         identifier,
         detectors,
         mut kernel,
@@ -151,6 +157,7 @@ pub(super) fn build(
         approvals: approvals.clone(),
         policy: policy.clone(),
         tls: Arc::new(tls),
+        peers: Arc::new(peers),
         retries: proxy::Retries::default(),
         metrics: metrics.clone(),
         books: Arc::new(Books::default()),
@@ -194,7 +201,7 @@ pub(super) fn build(
         now,
     ));
     let glass = GlassKeeper { glass: shared.glass.clone(), ledger: ledger.clone(), metrics: metrics.clone() };
-    let reveal = RevealKeeper { keys: masking_keys, ledger: ledger.clone() };
+    let reveal = RevealKeeper { keys: masking_keys, ledger: ledger.clone(), metrics: metrics.clone() };
     let data = Arc::new(DiscoveryKeeper::new(discovery, discovery_file, ledger.clone(), metrics.clone()));
     let (gaps, trouble) = (GapLog::default(), Trouble::default());
     let board = Board::default();
@@ -347,7 +354,7 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
         inbound,
         beside: None,
         debug_log: config.log.level >= config::LogLevel::Debug,
-        pending_count_max: None,
+        map_capacities: Vec::new(),
     })
 }
 
@@ -400,12 +407,19 @@ fn inbound_ports(config: &Config) -> Arc<InboundPorts> {
     Arc::new(ports)
 }
 
+/// What is looked at for connections to servers of this host that were open before.
+pub(super) fn arrivals(config: &Config, shared: &Shared) -> Option<Arrivals> {
+    let ports = shared.inbound.get()?.ports.clone();
+    Some(Arrivals { ports, servers: inbound_servers(config) })
+}
+
 fn inbound_servers(config: &Config) -> Vec<InboundServer> {
     let server = |server: &config::CaptureInbound| InboundServer {
         ports: server.ports.clone(),
         unit: server.unit.clone(),
         cgroup: server.cgroup.clone(),
         fail_open: server.when_down == config::WhenDown::Pass,
+        ends_open: server.open_connections == config::OpenConnections::End,
         tls: tls_mode(server.tls),
     };
     config.capture.inbound.iter().map(server).collect()
@@ -438,7 +452,8 @@ fn tls_mode(written: config::TlsMode) -> TlsMode {
     }
 }
 
-fn labels(config: &Config) -> Labels {
+/// What the configuration says of columns.
+pub(crate) fn labels(config: &Config) -> Labels {
     Labels {
         sensitive: config
             .masking

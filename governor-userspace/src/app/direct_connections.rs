@@ -174,7 +174,7 @@ impl Look {
         // Without a holder it is not accepted yet, or gone: the next look knows.
         let Some(server) = server else { return };
         self.told.insert(found);
-        let end = duplicate(server);
+        let end = duplicate(server.pid, server.descriptor);
         // The server's end says for certain who connected.
         let peer = end.as_ref().ok().and_then(|end| Peer::of(end.as_fd()).ok());
         let outcome = self.ends(path).then(|| end.and_then(shut_down));
@@ -217,7 +217,7 @@ impl Look {
     }
 
     fn is_marked(&self, holder: &Holder) -> bool {
-        duplicate(holder).is_ok_and(|socket| self.exemption.is_marked(socket.as_fd()))
+        duplicate(holder.pid, holder.descriptor).is_ok_and(|socket| self.exemption.is_marked(socket.as_fd()))
     }
 }
 

@@ -24,6 +24,10 @@ use tokio::sync::watch;
 pub trait Agent: Send + Sync {
     /// Capture rules in force, one line each: `cgroup /demo ports 5432 (postgres)`.
     fn capture(&self) -> Vec<String>;
+    /// Hosts whose governors say who their clients are, one line each.
+    fn peers(&self) -> Vec<String> {
+        Vec::new()
+    }
     fn policy_version(&self) -> String;
     /// Reads the policy directory again. The set before stays in force where this fails; the error
     /// names file, line and reason.
@@ -212,6 +216,9 @@ pub struct Status {
     pub profile: String,
     pub policy_version: String,
     pub capture: Vec<String>,
+    /// Hosts whose governors say who their clients are, one line each.
+    #[serde(default)]
+    pub peers: Vec<String>,
     /// Open now, by class.
     pub sessions_active: BTreeMap<String, u64>,
     /// Decided since the start, by verdict.
@@ -361,6 +368,7 @@ impl Handle {
             profile: shared.profile.clone(),
             policy_version: shared.agent.policy_version(),
             capture: shared.agent.capture(),
+            peers: shared.agent.peers(),
             sessions_active: named(sessions.collect()),
             statements: named(statements.collect()),
             holds_pending: shared.approvals.pending_count() as u64,

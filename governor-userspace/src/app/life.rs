@@ -8,7 +8,7 @@ use crate::host::clock::Moment;
 use crate::host::kernel::Kernel;
 use crate::host::ledger::Ledger;
 use crate::host::life::{Ending, LifeFile, Remains, SignOfLife, detached, gap_before, wedged};
-use crate::host::telemetry::Metrics;
+use crate::host::telemetry::{ClockStep, Metrics};
 use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
@@ -80,6 +80,15 @@ impl LifeKeeper {
         let (refused, passed) = self.counted();
         let before = self.last.lock().beat.replace((now.clone(), refused, passed));
         if let Some((before, refused_before, passed_before)) = before {
+            let step_ns = now.step_since(&before);
+            if step_ns != 0 {
+                self.metrics.clock_step(if step_ns < 0 { ClockStep::Back } else { ClockStep::Forward });
+                tracing::warn!(
+                    seconds = step_ns / 1_000_000_000,
+                    "the wall clock was set: records show the new time; heartbeat, time-outs and lengths go by clocks \
+                     that cannot be set"
+                );
+            }
             let silence = now.monotonic_ns.saturating_sub(before.monotonic_ns);
             if silence > SILENCE_NS_MAX {
                 let gap = wedged(

@@ -21,6 +21,7 @@ mod unix_sockets;
 mod upgrade;
 
 pub use crate::host::config::Profile;
+pub(crate) use build::labels;
 pub use faces::{Faces, OpenFaces, Places, Serving};
 pub use options::RunOptions;
 
@@ -163,6 +164,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     let open_connections = OpenConnections::new(
         &config,
         &cgroup2_mount()?,
+        build::arrivals(&config, &shared),
         shared.exemption.clone(),
         ledger.clone(),
         shared.metrics.clone(),

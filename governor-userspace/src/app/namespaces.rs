@@ -9,7 +9,7 @@
 
 use super::agent::KernelSlot;
 use crate::host::kernel::{EventCause, Exemption, KernelError, KernelEvent};
-use crate::host::namespaces::{self, ExecWatch, Namespace};
+use crate::host::namespaces::{self, ExecWatch, Namespace, Roamer};
 use crate::host::privileges;
 use crate::host::proxy::{self, Door, Doors, Listener, OpenDoor};
 use crate::host::telemetry::{Closed as _, Metrics, NamespaceFailure, NamespaceFound};
@@ -172,6 +172,8 @@ struct Failed {
 impl Keeper {
     fn run(mut self, told: &Receiver<Hint>, stop: &AtomicBool) {
         privileges::settle();
+        // Without it a thread is made for each namespace.
+        let roamer = Roamer::of_this_thread().ok();
         let mut next_walk = Instant::now() + WALK_INTERVAL;
         while !stop.load(Ordering::Relaxed) {
             let now = Instant::now();
@@ -182,14 +184,14 @@ impl Keeper {
             }
             // Short: a stop must not wait for the next look.
             match told.recv_timeout((next_walk - now).min(STOP_PAUSE)) {
-                Ok(hint) => self.hear(hint),
+                Ok(hint) => self.hear(hint, roamer.as_ref()),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn hear(&mut self, Hint { pid, found }: Hint) {
+    fn hear(&mut self, Hint { pid, found }: Hint, roamer: Option<&Roamer>) {
         let Some(inode) = namespaces::namespace_of(pid) else { return };
         if Some(inode) == self.own {
             return;
@@ -202,7 +204,7 @@ impl Keeper {
         if found == NamespaceFound::Exec && !namespaces::runs_in(pid, &self.means.cgroups) {
             return;
         }
-        self.open(inode, pid, found);
+        self.open(inode, pid, found, roamer);
         self.report();
     }
 
@@ -219,7 +221,7 @@ impl Keeper {
             }
             let captured = pids.iter().find(|pid| namespaces::runs_in(**pid, &self.means.cgroups));
             if let Some(pid) = captured {
-                self.open(*inode, *pid, NamespaceFound::Walk);
+                self.open(*inode, *pid, NamespaceFound::Walk, None);
             }
         }
         let mut left = Vec::new();
@@ -258,12 +260,12 @@ impl Keeper {
         *self.means.board.0.lock() = lines;
     }
 
-    fn open(&mut self, inode: u64, pid: u32, found: NamespaceFound) {
+    fn open(&mut self, inode: u64, pid: u32, found: NamespaceFound, roamer: Option<&Roamer>) {
         let earlier = self.failed.get(&inode).map(|failed| failed.reason);
         if self.failed.get(&inode).is_some_and(|failed| failed.at.elapsed() < RETRY_AFTER) {
             return;
         }
-        match self.try_open(inode, pid) {
+        match self.try_open(inode, pid, roamer) {
             Ok(Some(served)) => {
                 let loopback_up = served.loopback_up;
                 tracing::info!(
@@ -299,7 +301,12 @@ impl Keeper {
         }
     }
 
-    fn try_open(&self, inode: u64, pid: u32) -> Result<Option<Served>, (NamespaceFailure, String)> {
+    fn try_open(
+        &self,
+        inode: u64,
+        pid: u32,
+        roamer: Option<&Roamer>,
+    ) -> Result<Option<Served>, (NamespaceFailure, String)> {
         if self.served.len() >= self.means.count_max {
             let max = self.means.count_max;
             return Err((NamespaceFailure::Limit, format!("{max} are served (capture.namespaces_max)")));
@@ -308,23 +315,22 @@ impl Keeper {
             Some(libc::EPERM) => (NamespaceFailure::Enter, format!("{error}: it takes CAP_SYS_ADMIN")),
             _ => (NamespaceFailure::Enter, error.to_string()),
         };
-        let namespace = match Namespace::of(pid) {
-            Ok(namespace) if namespace.id().inode == inode => Arc::new(namespace),
+        let means = &self.means;
+        let bind = || proxy::bind(&means.exemption, means.listeners, true);
+        let (namespace, listeners) = match Namespace::open(pid, roamer, bind) {
+            Ok((namespace, listeners)) if namespace.id().inode == inode => (Arc::new(namespace), listeners),
             // Gone, or moved meanwhile.
             Ok(_) => return Ok(None),
             Err(_) if namespaces::namespace_of(pid) != Some(inode) => return Ok(None),
             Err(error) => return Err(enter(error)),
         };
-        let means = &self.means;
         let listen = |error: &dyn std::fmt::Display| (NamespaceFailure::Listen, error.to_string());
-        let listeners = namespace
-            .within(|| proxy::bind(&means.exemption, means.listeners, true))
-            .map_err(enter)?
-            .map_err(|error| listen(&error))?;
-        let loopback_up = loopback_is_up(&namespace);
+        let listeners = listeners.map_err(|error| listen(&error))?;
         let Some(listeners) = self.serve(&namespace, listeners).map_err(|error| listen(&error))? else {
             return Ok(None);
         };
+        // From here on connections are sent here, and wait for the doors.
+        let loopback_up = loopback_is_up(&namespace);
         let _runtime = self.runtime.enter();
         let door = || Door::Redirected(Some(namespace.clone()));
         let doors: Result<Vec<OpenDoor>, _> =

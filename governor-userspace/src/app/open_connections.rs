@@ -6,7 +6,14 @@
 //! cgroup holds it. governor's own connections carry its marker and are left out.
 //!
 //! Looked at right after attaching, and again for as long as the hooks are on.
+//!
+//! - `arrived`: the same at the server's end, where `capture.inbound` captures: clients on other hosts have no other end here.
 
+mod arrived;
+
+pub(super) use arrived::Arrivals;
+
+use self::arrived::{ClientEnd, ClientEnds};
 use super::record;
 use crate::engine::audit::{AuditEvent, OpenConnection};
 use crate::engine::model::{Endpoint, NetworkNamespace};
@@ -38,6 +45,7 @@ struct Scope {
 /// Looks for connections that are not governed.
 pub(super) struct OpenConnections {
     scopes: Vec<Scope>,
+    arrivals: Option<Arrivals>,
     exemption: Exemption,
     ledger: Ledger,
     metrics: Arc<Metrics>,
@@ -53,6 +61,7 @@ impl OpenConnections {
     pub fn new(
         config: &Config,
         mount: &Path,
+        arrivals: Option<Arrivals>,
         exemption: Exemption,
         ledger: Ledger,
         metrics: Arc<Metrics>,
@@ -70,6 +79,7 @@ impl OpenConnections {
         });
         Self {
             scopes: scopes.collect(),
+            arrivals,
             exemption,
             ledger,
             metrics,
@@ -102,13 +112,14 @@ impl OpenConnections {
 
     /// One look into every namespace.
     fn look(&mut self) {
-        let mut left = match Diag::here() {
-            Ok(diag) => self.look_into(&diag, None),
-            Err(error) => {
-                tracing::error!(%error, "connections that are not governed cannot be listed");
-                0
-            }
-        };
+        let here = Diag::here()
+            .inspect_err(
+                |error| tracing::error!(%error, "connections that are not governed cannot be listed"),
+            )
+            .ok();
+        let arrived = here.as_ref().map(|diag| self.arrived(diag)).unwrap_or_default();
+        let mut clients = ClientEnds::default();
+        let mut left = here.as_ref().map_or(0, |diag| self.look_into(diag, None, &mut clients));
         let mut blind = 0;
         for namespace in other_namespaces() {
             let inode = namespace.metadata().ok().map(|metadata| metadata.ino());
@@ -116,7 +127,7 @@ impl OpenConnections {
                 Ok(diag) => {
                     let cookie = diag.namespace_cookie();
                     let id = inode.zip(cookie).map(|(inode, cookie)| NetworkNamespace { inode, cookie });
-                    left += self.look_into(&diag, id);
+                    left += self.look_into(&diag, id, &mut clients);
                 }
                 Err(_) => blind += 1,
             }
@@ -127,16 +138,26 @@ impl OpenConnections {
                 "connections of other network namespaces that are not governed cannot be listed (CAP_SYS_ADMIN)"
             );
         }
+        if let Some(diag) = &here {
+            left += self.look_at_servers(diag, arrived, &clients);
+        }
         self.metrics.open_connections(left);
         let seen = std::mem::take(&mut self.seen);
         self.known.retain(|cookie| seen.contains(cookie));
     }
 
-    fn look_into(&mut self, diag: &Diag, namespace: Option<NetworkNamespace>) -> u64 {
-        let ports: HashSet<u16> = self.scopes.iter().flat_map(|scope| scope.ports.iter().copied()).collect();
+    fn look_into(
+        &mut self,
+        diag: &Diag,
+        namespace: Option<NetworkNamespace>,
+        clients: &mut ClientEnds,
+    ) -> u64 {
+        let server_ports: HashSet<u16> = self.server_ports().into_iter().collect();
+        let mut ports: HashSet<u16> = server_ports.clone();
+        ports.extend(self.scopes.iter().flat_map(|scope| scope.ports.iter().copied()));
         let mut found = Vec::new();
-        for port in ports {
-            match diag.connections(port) {
+        for port in &ports {
+            match diag.connections(*port) {
                 Ok(connections) => found.extend(connections),
                 Err(error) => {
                     tracing::error!(port, %error, "connections that are not governed cannot be listed");
@@ -144,13 +165,20 @@ impl OpenConnections {
             }
         }
         let holders = holders(&found.iter().map(|connection| connection.inode).collect());
+        // Those to captured servers are looked at from both ends.
+        for connection in found.iter().filter(|found| server_ports.contains(&found.remote.port())) {
+            let holder = holders.get(&connection.inode).and_then(|held| held.first());
+            let ends = (connection.local, connection.remote);
+            if holder.is_some_and(|holder| self.is_own(holder)) {
+                clients.own.insert(ends);
+            } else {
+                let end = ClientEnd { uid: connection.uid, holder: holder.cloned(), namespace, told: false };
+                clients.others.insert(ends, end);
+            }
+        }
         // What is gone meanwhile had no holder to be found: governor's own connections may be short.
-        let still: HashSet<u64> = self
-            .scopes
+        let still: HashSet<u64> = ports
             .iter()
-            .flat_map(|scope| scope.ports.iter())
-            .collect::<HashSet<_>>()
-            .into_iter()
             .filter_map(|port| diag.connections(*port).ok())
             .flatten()
             .map(|connection| connection.cookie)
@@ -175,21 +203,24 @@ impl OpenConnections {
             if holder.is_some_and(|holder| self.is_own(holder)) {
                 continue;
             }
-            let is_gone = self.deal_with(diag, connection, holder, namespace, ends);
+            if let Some(end) = clients.others.get_mut(&(connection.local, connection.remote)) {
+                end.told = true;
+            }
+            let found = Found {
+                client: endpoint(connection.local, namespace),
+                destination: endpoint(connection.remote, namespace),
+                uid: connection.uid,
+                holder,
+                arrived: false,
+            };
+            let is_gone = self.deal_with(diag, connection, &found, ends);
             left += u64::from(!is_gone);
         }
         left
     }
 
     /// Ends it where asked to, and tells of it once. Answers whether it is gone.
-    fn deal_with(
-        &mut self,
-        diag: &Diag,
-        connection: &Connection,
-        holder: Option<&Holder>,
-        namespace: Option<NetworkNamespace>,
-        ends: bool,
-    ) -> bool {
+    fn deal_with(&mut self, diag: &Diag, connection: &Connection, found: &Found<'_>, ends: bool) -> bool {
         let ended = ends.then(|| diag.end(connection));
         let (outcome, problem) = match ended {
             None => (OpenOutcome::Reported, String::new()),
@@ -204,19 +235,22 @@ impl OpenConnections {
             return false;
         }
         self.metrics.open_connection(outcome);
+        let holder = found.holder;
         let told = OpenConnection {
-            client: endpoint(connection.local, namespace),
-            destination: endpoint(connection.remote, namespace),
-            uid: connection.uid,
+            client: found.client.clone(),
+            destination: found.destination.clone(),
+            uid: found.uid,
             pid: holder.map(|holder| holder.pid),
             command: holder.map(|holder| holder.command.clone()).unwrap_or_default(),
             cgroup: holder.map(|holder| holder.cgroup.clone()).unwrap_or_default(),
+            arrived: found.arrived,
             ended: is_gone,
             problem,
         };
         tracing::warn!(
-            client = %connection.local,
-            destination = %connection.remote,
+            client = %told.client,
+            destination = %told.destination,
+            arrived = told.arrived,
             pid = told.pid,
             uid = told.uid,
             command = told.command,
@@ -233,8 +267,21 @@ impl OpenConnections {
     /// The marker is on the socket, so the socket itself is asked: a name or a cgroup could be imitated.
     fn is_own(&self, holder: &Holder) -> bool {
         holder.pid == std::process::id()
-            || duplicate(holder).is_ok_and(|socket| self.exemption.is_marked(socket.as_fd()))
+            || duplicate(holder.pid, holder.descriptor)
+                .is_ok_and(|socket| self.exemption.is_marked(socket.as_fd()))
     }
+}
+
+/// One connection that is not governed, as it is told.
+struct Found<'a> {
+    client: Endpoint,
+    destination: Endpoint,
+    /// Owner of the socket that was found.
+    uid: u32,
+    /// Who holds it.
+    holder: Option<&'a Holder>,
+    /// It is the server's.
+    arrived: bool,
 }
 
 /// The thread that looks; ends when this is dropped.

@@ -29,7 +29,20 @@ impl Moment {
         let Timestamp { unix_ns, monotonic_ns } = now();
         Self { boot: boot_id(), boottime_ns: read(ClockId::CLOCK_BOOTTIME), monotonic_ns, unix_ns }
     }
+
+    /// By how much the wall clock was set since `before`, in the same start of the host: what it went on more, or less, than
+    /// the clock that cannot be set. Below a second it is a correction as any daemon makes them, and 0.
+    pub fn step_since(&self, before: &Self) -> i64 {
+        let length = |now: u64, then: u64| i128::from(now) - i128::from(then);
+        let step = length(self.unix_ns, before.unix_ns) - length(self.boottime_ns, before.boottime_ns);
+        if self.boot != before.boot || step.abs() < STEP_NS_MIN {
+            return 0;
+        }
+        i64::try_from(step).unwrap_or(if step < 0 { i64::MIN } else { i64::MAX })
+    }
 }
+
+const STEP_NS_MIN: i128 = 1_000_000_000;
 
 /// The kernel's random name for this start of the host; empty where it tells none.
 fn boot_id() -> String {
@@ -68,6 +81,31 @@ pub fn run_id() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wall_clock_that_is_set_is_a_step_and_a_host_that_sleeps_is_none() {
+        let second = 1_000_000_000;
+        let at = |unix_s: u64, boottime_s: u64| Moment {
+            boot: "one".into(),
+            boottime_ns: boottime_s * second,
+            monotonic_ns: 7 * second,
+            unix_ns: unix_s * second,
+        };
+        let before = at(5_000, 100);
+        assert_eq!(at(5_001, 101).step_since(&before), 0);
+        // Asleep for an hour: the monotonic clock stood still.
+        assert_eq!(at(8_600, 3_700).step_since(&before), 0);
+        assert_eq!(at(5_061, 101).step_since(&before), 60 * second as i64);
+        assert_eq!(at(4_001, 101).step_since(&before), -1_000 * second as i64);
+        assert_eq!(at(0, 101).step_since(&before), -5_001 * second as i64);
+        let mut corrected = at(5_001, 101);
+        corrected.unix_ns += second - 1;
+        assert_eq!(corrected.step_since(&before), 0);
+        let another_start = Moment { boot: "two".into(), ..at(9_000, 1) };
+        assert_eq!(another_start.step_since(&before), 0);
+        let far = Moment { unix_ns: u64::MAX, ..at(0, 101) };
+        assert_eq!(far.step_since(&before), i64::MAX);
+    }
 
     #[test]
     fn time_goes_on_and_names_differ() {

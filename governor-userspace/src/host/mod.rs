@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod life;
 pub mod masking;
 pub mod namespaces;
+pub mod peers;
 pub mod policy;
 pub mod ports;
 pub mod privileges;

@@ -38,6 +38,7 @@ impl Play {
         let (policy, detectors) = made(profile);
         let governance = Governance::new(policy, detectors, Arc::default(), limits);
         let setup = SessionSetup {
+            hello: governor::engine::session::HelloRule::default(),
             id: SessionId("s".into()),
             principal: Arc::new(principal(class)),
             client: None,

@@ -80,6 +80,12 @@ impl Arena {
         Ok(arena)
     }
 
+    /// The server's major version.
+    pub fn server_major(&self) -> Result<u32> {
+        let number: u32 = self.ask("SHOW server_version_num")?.parse()?;
+        Ok(number / 10_000)
+    }
+
     /// Plays `attack` in a database of its own and says what came of it.
     pub fn run(&self, attack: &Attack, way: Way) -> Result<Run> {
         let (database, before) = self.database(attack, way)?;

@@ -56,6 +56,8 @@ pub struct Attack {
     pub ineffective: Option<String>,
     /// Why it still works through governor. It must: a gap that was closed is to be said so.
     pub known_gap: Option<String>,
+    /// The first major version of the server that knows what it uses; left out on older ones.
+    pub since: Option<u32>,
     /// SQL that takes away what the attack leaves outside of its database: roles, files, settings of the server.
     #[serde(default)]
     pub clean_up: String,

@@ -95,6 +95,8 @@ pub fn run(options: &Options) -> Result<Score> {
         bail!("no file of the corpus is asked for");
     }
     let arena = Arena::start(options.server_version)?;
+    let version = arena.server_major()?;
+    attacks.retain(|attack| attack.since.is_none_or(|since| since <= version));
     let next = AtomicUsize::new(0);
     let outcomes: Mutex<BTreeMap<usize, Outcome>> = Mutex::default();
     let quiet = RwLock::new(());

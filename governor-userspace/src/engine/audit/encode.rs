@@ -286,7 +286,7 @@ pub const LINE_BYTES_MAX: usize = EVENT_BYTES_MAX + 4096;
 const BUFFER_BYTES_KEPT_MAX: usize = 1 << 20;
 
 const LEDGER_EVENTS: [&str; 4] = ["segment_start", "checkpoint", "tail_cut", "write_failed"];
-const AGENT_EVENTS: [&str; 28] = [
+const AGENT_EVENTS: [&str; 29] = [
     "agent_start",
     "agent_stop",
     "policy_loaded",
@@ -311,6 +311,7 @@ const AGENT_EVENTS: [&str; 28] = [
     "agent_gap",
     "kernel_event",
     "kernel_events_omitted",
+    "hello",
     "unix_socket",
     "direct_connection",
     "completeness",

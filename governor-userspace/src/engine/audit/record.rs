@@ -4,7 +4,7 @@
 //! Values of parameters are masked before they get here. Field names are a public contract:
 //! they may be added to, never changed.
 
-use super::{Completeness, CompletenessMismatch, SessionSockets};
+use super::{Completeness, CompletenessMismatch, HelloRecord, SessionSockets};
 use crate::engine::model::Category;
 use crate::engine::model::{
     Claims, Class, DecisionId, Endpoint, LimitKind, MaskDoubt, Principal, Reason, SessionId, StatementKind,
@@ -101,6 +101,8 @@ pub enum AuditEvent {
         /// RFC 3339.
         since: String,
     },
+    /// A hello of another governor, or to one.
+    Hello(Box<HelloRecord>),
 }
 
 /// Found by the next start, or by the agent itself after it hung.
@@ -439,7 +441,10 @@ pub struct OpenConnection {
     pub command: String,
     /// Of that process, below the cgroup v2 mount.
     pub cgroup: String,
-    /// It was closed, as `capture.rules.open_connections` asks.
+    /// Found at the server's end: owner, process and cgroup are the server's.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub arrived: bool,
+    /// It was closed, as `open_connections` asks.
     pub ended: bool,
     /// Why it could not be.
     #[serde(skip_serializing_if = "String::is_empty", default)]

@@ -398,7 +398,7 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
     };
     let claims = Claims { user: "app".into(), database: text.into(), application_name: String::new() };
     let answer = Answer::Granted { by: text.into(), uid: 0, note: "ok".into() };
-    let glass_principal = principal.clone();
+    let (glass_principal, hello_principal) = (principal.clone(), principal.clone());
     vec![
         AuditEvent::AgentStart(AgentStart {
             version: "1".into(),
@@ -495,10 +495,17 @@ fn every_event(text: &str) -> Vec<AuditEvent> {
             pid: Some(9),
             command: text.into(),
             cgroup: text.into(),
+            arrived: true,
             ended: false,
             problem: text.into(),
         }),
         AuditEvent::Cancel { forwarded: true, reason: text.into() },
+        AuditEvent::Hello(Box::new(HelloRecord {
+            peer: Some(text.into()),
+            key: Some(text.into()),
+            principal: Some(Box::new(hello_principal)),
+            ..HelloRecord::new(HelloWay::Received, HelloOutcome::WrongAddress, text)
+        })),
         TlsOutcome::Declined.into(),
         AuditEvent::ProtocolError { side: Side::Client, message: text.into() },
         AuditEvent::SessionEnd(SessionEnd {
@@ -587,7 +594,7 @@ fn no_event_has_a_field_that_the_envelope_has() {
         names.insert(envelope.event.to_string());
         assert!(Row::parse(&json).is_some(), "{}", String::from_utf8_lossy(&json));
     }
-    assert_eq!(names.len(), 28, "every event is here: {names:?}");
+    assert_eq!(names.len(), 29, "every event is here: {names:?}");
 }
 
 #[test]

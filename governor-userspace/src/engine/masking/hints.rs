@@ -43,7 +43,7 @@ impl ColumnContext {
         for (digest, word) in digests.iter_mut().zip(&words) {
             *digest = word_digest(word);
         }
-        Self { expected, is_reference, is_among_people, words: digests }
+        Self { expected, is_reference, is_among_people, words: digests, ..Self::UNKNOWN }
     }
 }
 

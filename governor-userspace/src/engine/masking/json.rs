@@ -325,7 +325,7 @@ fn decode(raw: &[u8]) -> Vec<u8> {
 /// Deeper documents need more room.
 const LEVELS_USUAL: usize = 4;
 /// What stands in place of something found inside longer text.
-const RANGE_MARKER: &[u8] = b"***";
+pub(super) const RANGE_MARKER: &[u8] = b"***";
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 
 mod classify;
 mod copy;
+mod definition;
 mod detector;
 mod evidence;
 mod hints;
@@ -27,6 +28,7 @@ mod verdict;
 pub use crate::engine::model::Category;
 pub use classify::{classify_column, could_carry};
 pub use copy::{CopyError, CopyMask};
+pub use definition::Definitions;
 pub use detector::{
     Checksum, ColumnContext, DetectorError, DetectorId, Detectors, Finding, UserDetector, UserDetectorError,
     UserDetectorProblem, UserMatch, check_user_defined,

@@ -7,7 +7,7 @@
 /// Groups of types whose values are written alike in text and binary format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TypeClass {
-    /// text, varchar, bpchar, name, unknown, cstring, xml: the same bytes in both formats.
+    /// text, varchar, bpchar, name, unknown, cstring, xml, pg_node_tree: the same bytes in both formats.
     Text,
     /// `"char"`: one byte.
     SingleByte,
@@ -48,7 +48,7 @@ impl TypeClass {
             16 => Self::Bool,
             17 => Self::Bytea,
             18 => Self::SingleByte,
-            19 | 25 | 142 | 705 | BPCHAR | VARCHAR | 2275 => Self::Text,
+            19 | 25 | 142 | 194 | 705 | BPCHAR | VARCHAR | 2275 => Self::Text,
             20 => Self::Int8,
             21 => Self::Int2,
             23 => Self::Int4,

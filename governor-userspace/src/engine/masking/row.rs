@@ -8,6 +8,7 @@
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW>
 
 use super::classify::{classify_column, could_carry};
+use super::definition::without_secrets;
 use super::detector::{ColumnContext, Finding};
 use super::json::{JsonPath, hide, mask_json, mask_json_at};
 use super::masker::Masker;
@@ -15,6 +16,7 @@ use super::pg_type::{TypeClass, XML, characters_max};
 use super::structure::{self, Leaf, xml};
 use super::transform::{Format, Masked, ValueMask, mask_value};
 use crate::engine::model::{Category, MaskDoubt, MaskStyle, Types};
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -328,7 +330,9 @@ fn mask_whole(
     let How { style, category, tweak } = how;
     if plan.type_oid == XML && style != MaskStyle::Null {
         // A document for who parses it.
-        out.extend_from_slice(structure::XML_MARKER);
+        if !xml::stands_for(masker, style, category, tweak, value, out) {
+            out.extend_from_slice(structure::XML_MARKER);
+        }
         return Masked::Value;
     }
     let plain = |leaf: &Leaf<'_>, value: &[u8], out: &mut Vec<u8>| {
@@ -374,6 +378,35 @@ fn document(
 
 /// `depth`: of arrays and rows around the value.
 fn detect(
+    types: &Types,
+    plan: &ColumnPlan,
+    masker: &Masker,
+    value: &[u8],
+    depth: usize,
+    out: &mut Vec<u8>,
+) -> Replaced {
+    let is_text = match TypeClass::of(plan.type_oid) {
+        TypeClass::Text | TypeClass::Json | TypeClass::Jsonb => true,
+        // What COPY writes in text is text, whatever it is made of.
+        _ => plan.type_oid == 0 && plan.format == Format::Text,
+    };
+    if !is_text {
+        return search(types, plan, masker, value, depth, out);
+    }
+    let from = out.len();
+    let shown = without_secrets(plan.context.definitions, value);
+    match (search(types, plan, masker, &shown, depth, out), shown) {
+        (Replaced::No, Cow::Owned(shown)) => {
+            out.truncate(from);
+            out.extend_from_slice(&shown);
+            Replaced::Yes(Masked::Value, Category::Credential)
+        }
+        (replaced, _) => replaced,
+    }
+}
+
+/// The same of a value in which no definition hides anything.
+fn search(
     types: &Types,
     plan: &ColumnPlan,
     masker: &Masker,
@@ -438,7 +471,7 @@ fn detect(
             let leaf = |leaf: &Leaf<'_>, value: &[u8], out: &mut Vec<u8>| {
                 // A field's name counts like a key in JSON.
                 let named = leaf.name.and_then(|name| classify_column("", name, leaf.type_oid));
-                let plan = ColumnPlan { format, ..leaf.plan() };
+                let plan = ColumnPlan { format, context: plan.context.of_part(), ..leaf.plan() };
                 match named {
                     Some(category) => {
                         let masked = mask_whole(types, &plan, masker, How::REDACT, value, out);
@@ -452,7 +485,8 @@ fn detect(
             }
             // Text stands in the binary form of most types as it is.
             let mut found = Vec::new();
-            if masker.detectors.detect(value).is_none() {
+            let is_definition = matches!(without_secrets(plan.context.definitions, value), Cow::Owned(_));
+            if !is_definition && masker.detectors.detect(value).is_none() {
                 masker.detectors.find_in_text(value, &mut found);
                 if found.is_empty() {
                     return Replaced::No;

@@ -35,7 +35,7 @@ pub use endpoint::{Claims, Endpoint, NetworkNamespace, SessionId};
 pub use lineage::{Doubt, Flow, Lineage, Temporary};
 pub use mask_doubt::MaskDoubt;
 pub use pattern::wildcard;
-pub use principal::{Ancestor, Class, ContainerFacts, Principal, RemoteClient};
+pub use principal::{Ancestor, Class, ContainerFacts, PeerAttestation, Principal, RemoteClient};
 pub use relation::{ColumnName, RelationName};
 pub use search_path::SearchPath;
 pub use session_state::{SessionState, Setting, TempObject, TempObjects, TempRows, TempSource};

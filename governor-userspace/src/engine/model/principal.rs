@@ -1,5 +1,6 @@
 //! Who is asking, as the kernel attests it.
 
+use super::endpoint::SessionId;
 use super::tls::PeerCertificate;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -71,6 +72,40 @@ pub struct RemoteClient {
     /// The TLS certificate that it presented and whose key it holds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub certificate: Option<PeerCertificate>,
+    /// Which process it is, by the word of its host's governor: then the principal is that process, with the names of
+    /// that host.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub attested: Option<PeerAttestation>,
+}
+
+/// Who vouches for the process of a client on another host: what its governor said in a signed hello.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerAttestation {
+    /// What the configuration calls that host.
+    pub peer: String,
+    /// Of the key that signed: SHA-256, in hexadecimal.
+    pub key: String,
+    /// It came within the TLS connection that it names. Else whoever is between the two hosts could have taken the
+    /// connection over afterwards.
+    pub bound: bool,
+    /// What that host calls itself.
+    pub host: String,
+    /// The session in that governor's own audit.
+    pub session: SessionId,
+    /// When it was signed, nanoseconds since 1970 by that host's clock.
+    pub at_unix_ns: u64,
+    /// As numbers of that host, where the principal has none.
+    pub uid: u32,
+    pub gid: u32,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub login_uid: Option<u32>,
+}
+
+impl RemoteClient {
+    /// Nothing is known but where it is.
+    pub fn at(address: IpAddr) -> Self {
+        Self { address, certificate: None, attested: None }
+    }
 }
 
 /// The process behind a connection, read from the kernel when it connected; or a client on another host.
@@ -79,13 +114,14 @@ pub struct Principal {
     pub class: Class,
     /// Why `class` was chosen, strongest evidence first, for people to read.
     pub class_evidence: Vec<String>,
-    /// 0 for a client on another host.
+    /// 0 for a client on another host, unless that host's governor said more.
     pub pid: u32,
     /// Start time in clock ticks since boot; 0 where the process was gone before it could be read.
     pub start_ticks: u64,
     /// [`Principal::NO_ID`] for a client on another host.
     pub uid: u32,
-    /// Login name of `uid`; its number where the host knows no name. Its address for a client on another host.
+    /// Login name of `uid`; its number where the host knows no name. For a client on another host its address, or
+    /// `NAME@PEER` where that host's governor said who it is.
     pub user: String,
     pub gid: u32,
     /// Group names of the user, and groups that the configuration assigns.
@@ -125,7 +161,7 @@ impl Principal {
 
     /// One line for people: `agent claude (pid 4711, alice)`.
     pub fn summary(&self) -> String {
-        if let Some(remote) = &self.remote {
+        if let Some(remote) = self.remote.as_ref().filter(|remote| remote.attested.is_none()) {
             let subject = remote.certificate.as_ref().map(|shown| format!(", certificate {}", shown.subject));
             return format!("{} at {}{}", self.class, remote.address, subject.unwrap_or_default());
         }

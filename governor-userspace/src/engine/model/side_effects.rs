@@ -44,6 +44,8 @@ pub struct Trigger {
     pub on: Changing,
     /// It stands for the command, on a view.
     pub instead: bool,
+    /// It sees each row first, and may put something else in its place.
+    pub before: bool,
 }
 
 /// A rewrite rule other than a view's own query.

@@ -1,5 +1,6 @@
 //! Policy text → a checked [`PolicySet`], or every problem in it. Nothing is half loaded.
 
+use super::advice;
 use super::annotation::{self, Notes};
 use super::error::{PolicyError, Problem};
 use super::labelling::Labelling;
@@ -322,15 +323,32 @@ impl Reader<'_> {
                     .validation_warnings()
                     .map(|warning| (warning.policy_id(), DetailedError::from(warning))),
             );
-        for (id, detail) in found {
-            let (byte, reason) = describe(&detail);
-            let member = self.ids.get(id).and_then(|&n| self.members.get(n));
+        let found: Vec<_> = found.collect();
+        for (id, detail) in &found {
+            let (byte, mut reason) = describe(detail);
+            let member = self.ids.get(*id).and_then(|&n| self.members.get(n));
+            if is_of_scope(&reason) {
+                // Said by something more exact, or once with what to write.
+                let others = found.iter().filter(|(other, _)| other == id).map(|(_, d)| describe(d).1);
+                let mut others = others.filter(|other| *other != reason);
+                if others.any(|other| !is_of_scope(&other) || other > reason) {
+                    continue;
+                }
+                if let Some(advice) = member.and_then(|member| advice::on_scope(&member.policy)) {
+                    reason = format!("{reason}; {advice}");
+                }
+            }
             problems.push(match member {
                 Some(member) => member.problem(sources, byte.or(member.byte), reason),
                 None => Problem::of_file("policies", reason),
             });
         }
     }
+}
+
+/// Cedar found no question that the policy could answer.
+fn is_of_scope(reason: &str) -> bool {
+    ["policy is impossible", "unable to find an applicable action"].iter().any(|words| reason.contains(words))
 }
 
 /// Where an error is (byte offset in its file), and one line that says what it is and what helps.

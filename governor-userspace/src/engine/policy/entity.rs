@@ -6,7 +6,7 @@
 use super::labelling::Labelling;
 use super::question::{Reading, SeeColumn};
 use super::schema::{Types, types, uid};
-use crate::engine::model::{Claims, Class, Endpoint, PeerCertificate, Principal};
+use crate::engine::model::{Claims, Class, Endpoint, PeerAttestation, PeerCertificate, Principal};
 use cedar_policy::{Entity, EntityUid, RestrictedExpression as Value};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -69,6 +69,7 @@ struct Facts<'a> {
     ancestors: BTreeSet<&'a str>,
     address: Option<String>,
     certificate: Option<&'a PeerCertificate>,
+    peer: Option<&'a PeerAttestation>,
 }
 
 impl<'a> Facts<'a> {
@@ -94,6 +95,7 @@ impl<'a> Facts<'a> {
             ancestors: p.ancestors.iter().map(|a| a.executable.as_str()).collect(),
             address: p.remote.as_ref().map(|remote| remote.address.to_canonical().to_string()),
             certificate: p.remote.as_ref().and_then(|remote| remote.certificate.as_ref()),
+            peer: p.remote.as_ref().and_then(|remote| remote.attested.as_ref()),
         }
     }
 }
@@ -142,6 +144,14 @@ fn process(principal: &Principal, labelling: &Labelling) -> Option<Entity> {
         ];
         attributes.insert("certificate".into(), Value::new_record(fields).ok()?);
     }
+    if let Some(peer) = f.peer {
+        let fields = [
+            ("name".to_owned(), text(&peer.peer)),
+            ("key".to_owned(), text(&peer.key)),
+            ("bound".to_owned(), Value::new_bool(peer.bound)),
+        ];
+        attributes.insert("peer".into(), Value::new_record(fields).ok()?);
+    }
 
     let mut parents = HashSet::from([uid(types.class.clone(), f.class), uid(types.user.clone(), f.user)]);
     parents.extend(f.login_user.map(|user| uid(types.user.clone(), user)));
@@ -183,7 +193,10 @@ fn identity(principal: &Principal) -> u128 {
     add(f.address.as_deref());
     add(f.certificate.map(|shown| shown.subject.as_str()));
     add(f.certificate.map(|shown| shown.sha256.as_str()));
+    add(f.peer.map(|peer| peer.peer.as_str()));
+    add(f.peer.map(|peer| peer.key.as_str()));
     hash.update([f.certificate.map_or(2, |shown| u8::from(shown.verified))]);
+    hash.update([f.peer.map_or(2, |peer| u8::from(peer.bound))]);
     let digest: [u8; 32] = hash.finalize().into();
     digest.first_chunk::<16>().map_or(0, |half| u128::from_be_bytes(*half))
 }

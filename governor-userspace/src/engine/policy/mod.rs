@@ -7,6 +7,7 @@
 //! Reading order: [`source`](PolicySource) → `annotation` → `labelling` → `compile` → `mentions` and `slice` (what can matter) →
 //! `names`, `entity` and `context` (facts → Cedar values) → `decide` → `cache`. Language: <https://docs.cedarpolicy.com>.
 
+mod advice;
 mod annotation;
 mod cache;
 mod compile;

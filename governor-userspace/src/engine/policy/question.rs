@@ -103,6 +103,19 @@ pub enum Visibility {
     Masked { style: MaskStyle, reasons: Arc<[Reason]> },
 }
 
+impl Visibility {
+    /// Where it is masked: in this style, unless policy asks for a stricter one.
+    #[must_use]
+    pub fn at_least(self, wanted: Option<MaskStyle>) -> Self {
+        match (self, wanted) {
+            (Self::Masked { style, reasons }, Some(wanted)) => {
+                Self::Masked { style: wanted.stricter(style), reasons }
+            }
+            (same, _) => same,
+        }
+    }
+}
+
 /// How a name is read that may mean several things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {

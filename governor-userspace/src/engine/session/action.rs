@@ -55,6 +55,8 @@ pub enum Request {
     /// `direct`: its first TLS record is at the front of the client's buffer. Answered by `TlsEstablished`,
     /// `TlsDeclined` or `TlsFailed`, or by `ConnectFailed`.
     NegotiateTls { direct: bool },
+    /// Another governor's hello came, this whole packet: answer it and find out what it says. Answered by `Greeted`.
+    Greet { packet: Bytes },
     /// Connect to the original destination; answered by `Connected` or `ConnectFailed`.
     Dial,
     /// Put this into the approval queue; answered by `Held` or `HoldFailed`, later `Answered`.
@@ -89,6 +91,10 @@ pub enum CloseReason {
     TlsFailed,
     /// SCRAM's channel binding cannot hold.
     ChannelBinding,
+    /// A hello was not accepted, or one is required and did not come.
+    HelloRefused,
+    /// This governor asked itself whether the server is one of this host's.
+    HelloOwn,
     Protocol(String),
     CancelDone,
     Draining,
@@ -117,6 +123,8 @@ impl CloseReason {
             Self::TlsRefused => "tls_refused",
             Self::TlsFailed => "tls_failed",
             Self::ChannelBinding => "channel_binding",
+            Self::HelloRefused => "hello_refused",
+            Self::HelloOwn => "hello_own",
             Self::Protocol(_) => "protocol_error",
             Self::CancelDone => "cancel",
             Self::Draining => "draining",

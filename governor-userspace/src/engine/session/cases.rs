@@ -5,8 +5,8 @@
 
 use super::rehearsal::{Known, Rehearsal, Rehearsed};
 use crate::engine::model::{
-    Ancestor, Category, Claims, Class, ColumnName, ContainerFacts, Decision, Endpoint, MaskStyle, Principal,
-    Reason, RemoteClient, Timestamp, Verdict,
+    Ancestor, Category, Claims, Class, ColumnName, ContainerFacts, Decision, Endpoint, MaskStyle,
+    PeerAttestation, Principal, Reason, RemoteClient, SessionId, Timestamp, Verdict,
 };
 use crate::engine::policy::{
     LabelRule, Labelling, Member, Moment, PolicyError, PolicyParts, PolicySet, SeeColumn, SessionContext,
@@ -60,6 +60,10 @@ pub struct Actor {
     pub ancestors: Option<Vec<String>>,
     /// Of a client on another host.
     pub address: Option<std::net::IpAddr>,
+    /// That host's governor says who it is, and this is that host's name; all names end in it, as policy sees them.
+    pub peer: Option<String>,
+    /// Its hello was bound to TLS.
+    pub peer_bound: Option<bool>,
 }
 
 /// Where to, and what the client says about itself.
@@ -318,7 +322,26 @@ impl Actor {
             terminal: self.terminal.or(other.terminal),
             ancestors: self.ancestors.or(other.ancestors),
             address: self.address.or(other.address),
+            peer: self.peer.or(other.peer),
+            peer_bound: self.peer_bound.or(other.peer_bound),
         }
+    }
+
+    /// Of a client on another host. A peer's name alone will do: then its address is some other one.
+    fn remote(&self) -> Option<RemoteClient> {
+        let attested = self.peer.as_ref().map(|peer| PeerAttestation {
+            peer: peer.clone(),
+            key: String::new(),
+            bound: self.peer_bound.unwrap_or(true),
+            host: peer.clone(),
+            session: SessionId("".into()),
+            at_unix_ns: 0,
+            uid: self.uid.unwrap_or(PLAIN_UID),
+            gid: PLAIN_UID,
+            login_uid: None,
+        });
+        let address = self.address.or_else(|| attested.as_ref().map(|_| SOME_ADDRESS))?;
+        Some(RemoteClient { attested, ..RemoteClient::at(address) })
     }
 
     /// A process like that. What nobody said is what an ordinary process has: a person has a terminal and
@@ -358,7 +381,7 @@ impl Actor {
             ancestors: ancestors
                 .map(|path| Ancestor { pid: 0, start_ticks: 0, executable: path.clone() })
                 .collect(),
-            remote: self.address.map(|address| RemoteClient { address, certificate: None }),
+            remote: self.remote(),
         }
     }
 }
@@ -408,6 +431,8 @@ pub fn column_named(text: &str, category: Option<Category>) -> Result<SeeColumn,
 }
 
 const PLAIN_UID: u32 = 1000;
+/// Of a documentation network: nobody's (RFC 5737).
+const SOME_ADDRESS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const LOCAL: Endpoint = Endpoint::tcp(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5432);
 
 #[cfg(test)]

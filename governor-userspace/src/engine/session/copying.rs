@@ -108,7 +108,8 @@ impl Session {
             _ => None,
         };
         let mut asker = self.asker(governance);
-        visibility::copy_plan(flows, count, format, in_doubt, &catalogue, &mut asker)
+        let definitions = catalogue.definitions_in(0, 0, Some(&source.statement));
+        visibility::copy_plan(flows, count, format, in_doubt, definitions, &catalogue, &mut asker)
     }
 
     /// The statement may show sensitive values.

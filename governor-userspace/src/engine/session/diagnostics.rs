@@ -21,17 +21,22 @@ use crate::engine::wire::postgres::encode;
 impl Session {
     /// An ErrorResponse or NoticeResponse as the client may read it. `body` may be cut short.
     pub(super) fn hide_words(&self, message: u8, body: &[u8], governance: &mut Governance) -> Step {
-        // While nothing is owed, the server speaks of itself.
-        if !self.may_be_masked || self.pipeline.is_empty() {
+        if !self.may_be_masked {
             return Step::Pass;
         }
         let fields = error_fields(body);
         let words = fields.as_deref().map_or(Words::Unread, Words::of);
         let hide = match words {
             Words::Harmless => false,
+            // While nothing is owed, the server speaks of itself; but a trigger may run at the login.
+            Words::Server => {
+                !self.pipeline.is_empty()
+                    && self.front_is_doubtful(governance)
+                    && self.hides_unknown(governance)
+            }
+            Words::Log | Words::Unread if self.pipeline.is_empty() && self.is_established() => false,
             // Code of users: what it reads is not in the statement.
             Words::Code | Words::Log | Words::Unread => self.hides_unknown(governance),
-            Words::Server => self.front_is_doubtful(governance) && self.hides_unknown(governance),
         };
         match (hide, words, message) {
             (false, ..) => Step::Pass,
@@ -78,7 +83,10 @@ impl Words {
         if !matches!(field(b'V'), Some(b"ERROR" | b"FATAL" | b"PANIC" | b"NOTICE" | b"WARNING")) {
             return Self::Log;
         }
-        if field(b'V').is_some_and(|v| v == b"FATAL" || v == b"PANIC") {
+        let class = field(b'C').and_then(|code| code.get(..2)).unwrap_or_default();
+        let ends = field(b'V').is_some_and(|v| v == b"FATAL" || v == b"PANIC");
+        // An error of a login's trigger ends the session, too.
+        if ends && (HARMLESS_CLASSES.contains(&class) || field(b'W').is_none()) {
             return Self::Harmless;
         }
         // Context and a query of its own: it comes from within a function. COPY says only where in the data it is.
@@ -88,7 +96,6 @@ impl Words {
         if within || field(b'R') == Some(b"exec_stmt_raise") {
             return Self::Code;
         }
-        let class = field(b'C').and_then(|code| code.get(..2)).unwrap_or_default();
         // A position points into the text that the client sent: only its analysis knows one.
         if field(b'P').is_some() || HARMLESS_CLASSES.contains(&class) || field(b'C') == Some(b"42501") {
             return Self::Harmless;

@@ -238,6 +238,9 @@ impl Session {
     }
 
     fn pass_tls_unread(&mut self, now: Timestamp, out: &mut Actions) {
+        if self.lacks_hello() {
+            return self.refuse_without_hello(now, out);
+        }
         self.record(out, now, TlsOutcome::PassedUnread.into());
         self.phase = Phase::ConnectingUnread;
         out.requests.push(Request::Dial);

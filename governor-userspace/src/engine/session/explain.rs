@@ -1,6 +1,7 @@
 //! One question, answered in full: verdicts, the policies behind them, and the facts that they were decided on.
 
 use super::cases::{To, column_named};
+use super::column_words::{Because, ColumnWords};
 use super::rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
 use crate::engine::model::{
     Category, Claims, Decision, Endpoint, MaskStyle, Principal, Reason, Timestamp, Unknown, Verdict,
@@ -100,20 +101,24 @@ pub struct ExplainedColumn {
     /// `None`: in clear.
     pub mask: Option<MaskStyle>,
     pub reasons: Vec<Reason>,
+    /// What says that it holds that; `None` where the question did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub because: Option<Because>,
 }
 
-/// Answers `question` with `set`.
+/// Answers `question` with `set`, and `words` on the columns of its database.
 ///
 /// # Errors
 /// What is wrong with the question.
-pub fn explain(set: &PolicySet, question: &Question) -> Result<Explanation, String> {
+pub fn explain(set: &PolicySet, question: &Question, words: ColumnWords) -> Result<Explanation, String> {
     let (claims, destination) = (question.to.claims(), question.to.destination());
     let around = SessionContext {
         at: question.at.map(Moment::of),
         break_glass: question.break_glass.as_deref().map(Into::into),
     };
     let principal = Arc::new(question.principal.clone());
-    let rehearsal = Rehearsal::new(set, principal, claims.clone(), destination.clone(), around);
+    let rehearsal =
+        Rehearsal::new(set, principal, claims.clone(), destination.clone(), around).with_words(words);
     let known = Known {
         approved: question.approved,
         reads_sensitive: question.reads_sensitive,
@@ -126,7 +131,7 @@ pub fn explain(set: &PolicySet, question: &Question) -> Result<Explanation, Stri
     let mut columns = vec![];
     for (name, category) in &question.see {
         let asked = column_named(name, *category)?;
-        columns.push(ExplainedColumn::new(name.clone(), *category, rehearsal.see(&asked)));
+        columns.push(ExplainedColumn::new(name.clone(), *category, rehearsal.see(&asked), None));
     }
     Ok(Explanation {
         version: set.version().into(),
@@ -205,26 +210,97 @@ impl From<Rehearsed> for ExplainedStatement {
 
 impl From<RehearsedColumn> for ExplainedColumn {
     fn from(column: RehearsedColumn) -> Self {
-        Self::new(column.name, Some(column.category), column.visibility)
+        Self::new(column.name, Some(column.category), column.visibility, Some(column.because))
     }
 }
 
 impl ExplainedColumn {
-    fn new(column: String, category: Option<Category>, visibility: Visibility) -> Self {
+    fn new(
+        column: String,
+        category: Option<Category>,
+        visibility: Visibility,
+        because: Option<Because>,
+    ) -> Self {
         let (mask, reasons) = match visibility {
             Visibility::Clear => (None, vec![]),
             Visibility::Masked { style, reasons } => (Some(style), reasons.to_vec()),
         };
-        Self { column, category, mask, reasons }
+        Self { column, category, mask, reasons, because }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::model::Class;
+    use crate::engine::model::{Class, ColumnName};
     use crate::engine::policy::Profile;
     use crate::engine::policy::tests::principal;
+    use crate::engine::session::catalogue::{ColumnPattern, Labels, Ruling};
+
+    #[test]
+    fn each_column_says_what_makes_it_sensitive() {
+        let set = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
+        let pattern = |relation: &str, column: &str| ColumnPattern {
+            schema: "shop".into(),
+            relation: relation.into(),
+            column: column.into(),
+        };
+        let name = |column: &str| ColumnName {
+            schema: "shop".into(),
+            relation: "people".into(),
+            column: column.into(),
+        };
+        let words = ColumnWords {
+            labels: Labels {
+                sensitive: vec![(pattern("people", "c1"), Category::Iban)],
+                styles: vec![(pattern("people", "c1"), MaskStyle::Hash)],
+                clear: vec![pattern("people", "phone")],
+                ..Labels::default()
+            },
+            rulings: vec![
+                (name("c2"), Ruling::Sensitive(Category::Email), false),
+                (name("c3"), Ruling::Sensitive(Category::Health), true),
+                (name("ssn"), Ruling::Dismissed, true),
+            ],
+            catalogue: None,
+        };
+        let question = |sql: &str| -> Question {
+            serde_json::from_value(serde_json::json!({ "principal": principal(Class::Agent), "sql": sql }))
+                .unwrap()
+        };
+        let columns = |sql: &str| -> Vec<(String, Option<Because>, Option<MaskStyle>)> {
+            let told = explain(&set, &question(sql), words.clone()).unwrap();
+            told.statements[0].columns.iter().map(|c| (c.column.clone(), c.because, c.mask)).collect()
+        };
+        let is = |column: &str, because, mask| (format!("shop.people.{column}"), Some(because), mask);
+        let mut found = columns("SELECT c1, c2, c3, c4, phone, ssn, email FROM shop.people");
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        assert_eq!(
+            found,
+            [
+                is("c1", Because::Configured, Some(MaskStyle::Hash)),
+                is("c2", Because::Found, Some(MaskStyle::Partial)),
+                is("c3", Because::Said, found[2].2),
+                is("email", Because::Named, Some(MaskStyle::Partial)),
+                is("phone", Because::Cleared, None),
+                is("ssn", Because::Dismissed, None),
+            ]
+        );
+        assert!(found[2].2.is_some());
+        // Without its schema a name may mean what is said, and nothing clears it.
+        let mut bare = columns("SELECT c2, phone, ssn FROM people");
+        bare.sort_by(|a, b| a.0.cmp(&b.0));
+        let bare: Vec<_> =
+            bare.iter().map(|(column, because, mask)| (&**column, *because, mask.is_some())).collect();
+        assert_eq!(
+            bare,
+            [
+                ("people.c2", Some(Because::Found), true),
+                ("people.phone", Some(Because::Named), true),
+                ("people.ssn", Some(Because::Named), true),
+            ]
+        );
+    }
 
     #[test]
     fn verdicts_facts_and_columns_are_told() {
@@ -236,7 +312,7 @@ mod tests {
             "see": [["shop.people.password", "credential"], ["unknown", null]],
         }))
         .unwrap();
-        let told = explain(&set, &question).unwrap();
+        let told = explain(&set, &question, ColumnWords::default()).unwrap();
         assert_eq!((told.version.as_str(), told.connect.verdict), (set.version(), Verdict::Allow));
         let [select, delete] = told.statements.as_slice() else { panic!("{told:#?}") };
         assert_eq!(select.decision.verdict, Verdict::Allow);
@@ -251,6 +327,6 @@ mod tests {
         let again: Explanation = serde_json::from_value(serde_json::to_value(&told).unwrap()).unwrap();
         assert_eq!(again, told);
         let wrong = Question { see: vec![("people".into(), None)], ..question };
-        assert!(explain(&set, &wrong).unwrap_err().contains("no column"));
+        assert!(explain(&set, &wrong, ColumnWords::default()).unwrap_err().contains("no column"));
     }
 }

@@ -140,7 +140,7 @@ impl Governance {
         self.policy = policy;
     }
 
-    /// Brings the catalogues under the rulings that hold now. Answers their version.
+    /// Brings the catalogues of databases with new rulings under them. Answers their version.
     pub(super) fn follow_rulings(&mut self) -> u64 {
         let version = self.discovery.rulings_version();
         if version != self.rulings_version {
@@ -156,10 +156,10 @@ impl Governance {
 
     /// A catalogue under the rulings that hold now.
     fn ruled(&self, key: &(Endpoint, String), catalogue: Arc<Catalogue>) -> Arc<Catalogue> {
-        let rulings = self.discovery.rulings(key.0.clone(), &key.1);
-        if catalogue.rulings_version() == rulings.version {
+        if catalogue.rulings_version() == self.discovery.rulings_version_of(key) {
             return catalogue;
         }
+        let rulings = self.discovery.rulings(key.0.clone(), &key.1);
         let ruled = Arc::new(catalogue.ruled(&self.all_labels(), &rulings));
         self.discovery.know(key.0.clone(), &key.1, &ruled);
         ruled

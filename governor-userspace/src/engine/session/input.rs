@@ -1,7 +1,7 @@
 //! What can happen to a session.
 
 use crate::engine::approval::Answer;
-use crate::engine::audit::Side;
+use crate::engine::audit::{HelloRecord, Side};
 use crate::engine::model::{Principal, TlsSession, UpstreamTls};
 use bytes::BytesMut;
 use std::sync::Arc;
@@ -23,6 +23,10 @@ pub enum Input<'a> {
     TlsEstablished(Box<TlsSession>),
     /// Comes right before `TlsEstablished`: the client's certificate says more of who it is.
     Identified(Arc<Principal>),
+    /// The answer to [`super::Request::Greet`]. Where it was accepted, the record says who the client is.
+    Greeted(Box<HelloRecord>),
+    /// On the way to the server governor said hello, or tried to.
+    SaidHello(Box<HelloRecord>),
     /// The server does not speak TLS.
     TlsDeclined,
     /// TLS failed on the side of `side`; both connections are of no more use.

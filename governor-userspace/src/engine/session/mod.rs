@@ -21,6 +21,7 @@ pub mod cases;
 mod catalogue;
 mod chunk;
 mod client;
+mod column_words;
 mod conditions;
 mod copying;
 mod diagnostics;
@@ -36,6 +37,7 @@ mod following;
 mod gate;
 mod glass;
 mod governance;
+mod greeting;
 mod hold;
 mod inference;
 mod input;
@@ -58,12 +60,14 @@ mod visibility;
 
 pub use action::{Actions, CloseReason, Request, TooMany};
 pub use catalogue::{Catalogue, ColumnPattern, Labels};
+pub use column_words::{Because, ColumnWord, ColumnWords};
 pub use discovery::{
     ColumnFinding, ColumnPlace, ColumnRecord, Discovery, DiscoverySettings, Said, Saying, Status,
 };
 pub use facts::{FactsCache, Understood};
 pub use glass::{Broken, Glass, login_of};
 pub use governance::{EngineLimits, Governance};
+pub use greeting::HelloRule;
 pub use inference::{INFERENCE_POLICY, Inference, InferenceCounts, InferenceLimits};
 pub use input::{CancelMatch, Input, StopReason};
 pub use pace::RATE_POLICY;
@@ -114,6 +118,7 @@ pub struct SessionSetup {
     pub client: Option<Endpoint>,
     pub destination: Endpoint,
     pub tls: TlsMode,
+    pub hello: HelloRule,
 }
 
 /// One database connection.
@@ -126,6 +131,8 @@ pub struct Session {
     /// Told to the client once it has said who it is; a cancel request is served all the same.
     too_many: Option<TooMany>,
     phase: Phase,
+    /// A hello was accepted: the principal is who it says.
+    greeted: bool,
     encryption: Encryption,
     /// The minute of the input that is being handled.
     now: Option<Moment>,
@@ -208,6 +215,10 @@ enum Phase {
     NegotiatingTls {
         direct: bool,
         /// As in `Opening`, with the one that is answered now.
+        encryption_requests: u32,
+    },
+    /// A hello is being answered; `encryption_requests` as in `Opening`.
+    Greeting {
         encryption_requests: u32,
     },
     /// A cancel request came; waiting to be told which session it means.
@@ -333,6 +344,7 @@ impl Session {
             claims: Claims::default(),
             too_many: None,
             phase: Phase::Opening { encryption_requests: 0 },
+            greeted: false,
             encryption: Encryption::default(),
             now: Some(Moment::of(now)),
             broken: None,
@@ -429,6 +441,14 @@ impl Session {
             }
             Input::Identified(principal) => {
                 self.identified(principal);
+                Ok(())
+            }
+            Input::Greeted(record) => {
+                self.greeted(now, *record, governance, out);
+                Ok(())
+            }
+            Input::SaidHello(record) => {
+                self.record(out, now, AuditEvent::Hello(record));
                 Ok(())
             }
             Input::TlsEstablished(tls) => {
@@ -533,6 +553,7 @@ impl Session {
         !matches!(
             self.phase,
             Phase::NegotiatingTls { .. }
+                | Phase::Greeting { .. }
                 | Phase::Cancelling { .. }
                 | Phase::Connecting { .. }
                 | Phase::ConnectingUnread
@@ -579,6 +600,7 @@ impl Session {
             self.phase,
             Phase::Opening { .. }
                 | Phase::NegotiatingTls { .. }
+                | Phase::Greeting { .. }
                 | Phase::Cancelling { .. }
                 | Phase::Connecting { .. }
                 | Phase::ConnectingUnread

@@ -5,6 +5,7 @@ use super::action::{Actions, CloseReason, Request, TooMany};
 use super::chunk::{Chunk, ToServer};
 use super::fault;
 use super::governance::Governance;
+use super::greeting::{HELLO_POLICY, NO_HELLO, NO_HELLO_HINT};
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed};
 use super::{Names, Phase, Session, catalogue};
@@ -35,6 +36,14 @@ impl Session {
                     self.encryption_request(now, request, encryption_requests, bytes, buffer, out)?;
                 }
                 Opening::DirectTls => return self.direct_tls(now, encryption_requests, out),
+                Opening::Hello => {
+                    self.hello(now, encryption_requests, bytes, buffer, out)?;
+                }
+                Opening::Cancel { .. } if self.lacks_hello() => {
+                    let reason = "its host has to say hello first, and did not".into();
+                    self.record(out, now, AuditEvent::Cancel { forwarded: false, reason });
+                    self.refuse_without_hello(now, out);
+                }
                 Opening::Cancel { process, secret } => {
                     let packet = buffer.split_to(bytes).freeze();
                     self.phase = Phase::Cancelling { process, packet };
@@ -90,6 +99,10 @@ impl Session {
                 "a replication connection carries every row unread",
                 "Replication is for services whose data policy does not mask.",
             );
+        }
+        if self.lacks_hello() {
+            self.note_missing_hello(now, out);
+            decision = Decision::deny(HELLO_POLICY, NO_HELLO, NO_HELLO_HINT);
         }
         if let Some(too_many) = self.too_many {
             decision = self.refusal(too_many);

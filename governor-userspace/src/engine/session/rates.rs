@@ -24,13 +24,19 @@ impl RateKey {
     pub fn of(principal: &Principal) -> Self {
         Self {
             class: principal.class,
-            uid: principal.login_uid.unwrap_or(principal.uid),
+            uid: login_there(principal).unwrap_or_else(|| principal.login_uid.unwrap_or(principal.uid)),
             // A person or an agent may start units of their own.
             unit: principal.unit.clone().filter(|_| principal.class == Class::Service),
             container: principal.container.clone(),
             address: principal.remote.as_ref().map(|remote| remote.address),
         }
     }
+}
+
+/// Of a process on another host, whose governor said so: that host's number, which its address keeps apart.
+fn login_there(principal: &Principal) -> Option<u32> {
+    let attested = principal.remote.as_ref()?.attested.as_ref()?;
+    Some(attested.login_uid.unwrap_or(attested.uid))
 }
 
 /// Every bucket of the agent; shared by the workers.

@@ -4,8 +4,8 @@
 //! session knows (the catalogue, its search path, what it prepared) is said by the caller, or is in doubt as it is
 //! for a session that does not know it.
 
+use super::column_words::{Because, ColumnWord, ColumnWords};
 use super::copying::copy_out_denial;
-use crate::engine::masking::classify_column;
 use crate::engine::model::{
     self, CatalogueBuilder, Category, Claims, Clause, Column, ColumnId, ColumnName, Decision, Endpoint,
     FIRST_USER_OID, Form, Principal, Reason, Relation, RelationKind, RelationName, SearchPath, Statement,
@@ -26,6 +26,7 @@ pub struct Rehearsal<'a> {
     claims: Claims,
     destination: Endpoint,
     around: SessionContext,
+    words: ColumnWords,
 }
 
 /// What is known of statements besides their text; the default is what a session without a catalogue knows.
@@ -62,6 +63,8 @@ pub struct RehearsedColumn {
     pub name: String,
     pub category: Category,
     pub visibility: Visibility,
+    /// What says that it holds that.
+    pub because: Because,
 }
 
 impl<'a> Rehearsal<'a> {
@@ -72,7 +75,14 @@ impl<'a> Rehearsal<'a> {
         destination: Endpoint,
         around: SessionContext,
     ) -> Self {
-        Self { policy, principal: PolicyPrincipal::new(principal), claims, destination, around }
+        let principal = PolicyPrincipal::new(principal);
+        Self { policy, principal, claims, destination, around, words: ColumnWords::default() }
+    }
+
+    /// With what is said of columns beside their names and the label files.
+    #[must_use]
+    pub fn with_words(self, words: ColumnWords) -> Self {
+        Self { words, ..self }
     }
 
     pub fn connect(&self) -> Decision {
@@ -160,14 +170,22 @@ impl<'a> Rehearsal<'a> {
                     relation: relation.name.clone(),
                     column: column.clone(),
                 };
-                let Some(category) = self.category(&name) else { continue };
+                let Some(ColumnWord { category, because, style }) = self.words.of(self.policy, &name) else {
+                    continue;
+                };
                 let known = relation.schema.is_some();
                 let asked = SeeColumn {
                     column: known.then(|| name.clone()),
                     category: Some(category).filter(|_| known),
                 };
-                let name = format!("{relation}.{column}");
-                found.push(RehearsedColumn { name, category, visibility: self.see(&asked) });
+                let visibility =
+                    if because.clears() { Visibility::Clear } else { self.see(&asked).at_least(style) };
+                found.push(RehearsedColumn {
+                    name: format!("{relation}.{column}"),
+                    category,
+                    visibility,
+                    because,
+                });
             }
             if found.len() >= COLUMNS_MAX {
                 break;
@@ -178,11 +196,8 @@ impl<'a> Rehearsal<'a> {
 
     /// What a column holds by the operator's word or by its name, taken as one of text.
     fn category(&self, name: &ColumnName) -> Option<Category> {
-        let by_name = classify_column(&name.relation, &name.column, TEXT);
-        match self.policy.labelling().column_rule(name) {
-            Some(rule) => rule.category.or(by_name).or(Some(Category::Other)),
-            None => by_name,
-        }
+        let word = self.words.of(self.policy, name)?;
+        (!word.because.clears()).then_some(word.category)
     }
 }
 

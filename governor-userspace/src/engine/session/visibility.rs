@@ -9,8 +9,8 @@ use super::flows::FlowsCache;
 use super::governance::Asker;
 use super::meaning::Meaning;
 use crate::engine::masking::{
-    ColumnAction, ColumnContext, ColumnPlan, Format, JsonPath, PEOPLE_COLUMNS_MIN, RowPlan, classify_column,
-    could_carry, tells_of_people,
+    ColumnAction, ColumnContext, ColumnPlan, Definitions, Format, JsonPath, PEOPLE_COLUMNS_MIN, RowPlan,
+    classify_column, could_carry, tells_of_people,
 };
 use crate::engine::model::{ColumnName, Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind, Types};
 use crate::engine::policy::SeeColumn;
@@ -48,6 +48,12 @@ pub(super) fn row_plan(
         let searched = plan.columns.get(index).is_some_and(|column| column.action == ColumnAction::Detect);
         let paths = origin.catalogue.and_then(|c| c.paths(field.table_oid, field.attribute));
         plan.paths.extend(paths.filter(|_| searched).map(|paths| (index, paths.clone())));
+        if let (true, Some(catalogue), Some(column)) =
+            (searched, origin.catalogue, plan.columns.get_mut(index))
+        {
+            let definitions = catalogue.definitions_in(field.table_oid, field.attribute, origin.statement);
+            column.context = column.context.showing(definitions);
+        }
     }
     plan
 }
@@ -65,6 +71,7 @@ pub(super) fn copy_plan(
     count: usize,
     format: Format,
     in_doubt: bool,
+    definitions: Definitions,
     catalogue: &Catalogue,
     asker: &mut Asker<'_>,
 ) -> RowPlan {
@@ -97,7 +104,7 @@ pub(super) fn copy_plan(
             type_oid,
             type_modifier: -1,
             format,
-            context: ColumnContext::UNKNOWN,
+            context: ColumnContext::UNKNOWN.showing(definitions),
         });
     }
     RowPlan { columns, types: catalogue.data.types().clone(), paths: places }
@@ -180,7 +187,11 @@ pub(super) fn lineage_for(
     let (source, catalogue) = (source?, catalogue?);
     let statement = &*source.statement;
     let without_origin = fields.iter().any(|field| field.table_oid == 0 || field.attribute <= 0);
-    if !(without_origin || writes(statement)) || statement.unknown.is_some() || !catalogue.any_sensitive() {
+    if !(without_origin || writes(statement)) || statement.unknown.is_some() {
+        return None;
+    }
+    // Keys of documents may be all that is sensitive.
+    if !catalogue.any_sensitive() && !catalogue.reads_documents(statement) {
         return None;
     }
     if matches!(statement.kind, K::Show | K::Explain | K::Cursor | K::Execute | K::Call | K::Do) {
@@ -188,6 +199,8 @@ pub(super) fn lineage_for(
     }
     let lineage = flows.of(&statement.text, catalogue, &source.state).lineage;
     match &*lineage {
+        // Rules of the target add rows that the text does not speak of.
+        Lineage::NoRows if !fields.is_empty() => Some(flows.disagreement()),
         Lineage::Columns(expected) if !agree(expected, fields) => Some(flows.disagreement()),
         _ => Some(lineage),
     }
@@ -250,7 +263,19 @@ fn column_action(
                 })),
             };
         let put = match (flow, origin.statement) {
-            (Some(flow), Some(statement)) if writes(statement) => of_flow(flow, catalogue, asker),
+            (Some(flow), Some(statement)) if writes(statement) => match of_flow(flow, catalogue, asker) {
+                Sight::Masked(action) => Sight::Masked(action),
+                // Something that nobody follows was put there.
+                _ if flow.unknown.is_some() && catalogue.any_sensitive() => {
+                    masked_or_clear(asker.see(SeeColumn { column: None, category: None }))
+                }
+                sight => sight,
+            },
+            (None, Some(statement))
+                if writes(statement) && catalogue.may_carry_sensitive(statement, &statement.mentions) =>
+            {
+                masked_or_clear(asker.see(SeeColumn { column: None, category: None }))
+            }
             _ => Sight::Nothing,
         };
         return match (own, put) {

@@ -4,8 +4,8 @@
 //! their position, so that an error can name the line.
 
 use super::resolve::{
-    CancelUnknown, ClientCertificates, DirectConnections, LogFormat, LogLevel, OnStop, OpenConnections,
-    Profile, Protocol, RawSockets, TlsMode, WhenDown,
+    CancelUnknown, ClientCertificates, DirectConnections, HelloMode, LogFormat, LogLevel, OnStop,
+    OpenConnections, Profile, Protocol, RawSockets, TlsMode, WhenDown,
 };
 use super::units::{Bytes, Span};
 use crate::engine::masking::{Category, Checksum, DateRange};
@@ -75,6 +75,7 @@ table!(CaptureInbound {
     protocol: Option<Protocol>,
     when_down: Option<WhenDown>,
     tls: Option<TlsMode>,
+    open_connections: Option<OpenConnections>,
 });
 
 table!(CaptureUnix {
@@ -104,6 +105,14 @@ table!(ServerKey {
 table!(Identity {
     agents_file: Value<PathBuf>,
     assign: Vec<Spanned<Assign>>,
+    peers: Vec<Spanned<PeerBlock>>,
+});
+
+table!(PeerBlock {
+    name: Value<String>,
+    addresses: Vec<Spanned<String>>,
+    key: Value<String>,
+    hello: Option<HelloMode>,
 });
 
 table!(Assign {
@@ -114,6 +123,7 @@ table!(Assign {
     unit: Option<Glob>,
     address: Value<String>,
     certificate: Option<Glob>,
+    peer: Value<String>,
     class: Option<Class>,
     groups: Vec<String>,
 });

@@ -5,6 +5,7 @@ use crate::engine::model::{Class, MaskStyle};
 use crate::engine::policy;
 pub use crate::engine::session::{ColumnPattern, DiscoverySettings};
 use crate::host::identity::{Glob, IdentityRules};
+pub use crate::host::peers::{HelloMode, Peer};
 use crate::host::policy::PolicyOptions;
 pub use crate::host::telemetry::log::LogFormat;
 use serde::Deserialize;
@@ -84,6 +85,7 @@ pub struct CaptureInbound {
     pub protocol: Protocol,
     pub when_down: WhenDown,
     pub tls: TlsMode,
+    pub open_connections: OpenConnections,
 }
 
 /// A unix socket of a server on this host.
@@ -218,6 +220,8 @@ pub struct Identity {
     /// What [`rules`](Self::rules) were extended from; already read.
     pub agents_file: Option<PathBuf>,
     pub rules: IdentityRules,
+    /// No two have the same name or key.
+    pub peers: Vec<Peer>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]

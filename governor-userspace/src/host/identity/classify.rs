@@ -33,6 +33,8 @@ pub struct Assignment {
     pub address: Option<IpNet>,
     /// Subject of the verified TLS certificate of a client on another host.
     pub certificate: Option<Glob>,
+    /// The host whose governor said which process it is: the conditions on processes are then about that one.
+    pub peer: Option<String>,
     pub class: Option<Class>,
     pub groups: Vec<String>,
 }
@@ -166,7 +168,7 @@ fn assigned_groups(scene: &Scene<'_>, rules: &[Assignment]) -> Vec<String> {
 /// A path that is not the host's own file counts only for a rule that is `strict`: whoever can make a mount
 /// namespace, and that is everybody, can give a program any path.
 fn matching(scene: &Scene<'_>, rule: &Assignment, strict: bool) -> Option<String> {
-    if rule.address.is_some() || rule.certificate.is_some() {
+    if rule.address.is_some() || rule.certificate.is_some() || rule.peer.is_some() {
         return None;
     }
     let mut by = Vec::new();
@@ -222,7 +224,8 @@ fn matching_remote(client: &RemoteClient, rule: &Assignment, strict: bool) -> Op
         || rule.executable.is_some()
         || rule.uid.is_some()
         || rule.user.is_some()
-        || rule.unit.is_some();
+        || rule.unit.is_some()
+        || rule.peer.is_some();
     if of_processes {
         return None;
     }
@@ -260,7 +263,7 @@ mod tests {
             verified,
             reason: String::new(),
         });
-        RemoteClient { address: address.parse().unwrap(), certificate }
+        RemoteClient { certificate, ..RemoteClient::at(address.parse().unwrap()) }
     }
 
     fn by_address(network: &str, class: Class) -> Assignment {

@@ -1,6 +1,7 @@
 //! Puts together what the kernel hook saw and what procfs says.
 
 use super::agents::{KnownAgents, Recogniser};
+use super::attested::{self, Voucher};
 use super::cache::{Chain, ProcessCache};
 use super::cgroup::{CgroupIndex, is_cgroup2};
 use super::classify::{Assignment, Scene, classify, classify_remote};
@@ -290,6 +291,11 @@ impl Identifier {
             ancestors: Vec::new(),
             remote: Some(client),
         }
+    }
+
+    /// Who a client on another host is, where that host's governor said so.
+    pub fn identify_attested(&self, said: Principal, voucher: Voucher) -> Principal {
+        attested::principal(said, voucher, &self.assignments)
     }
 
     /// Reads the process, again where it changed its program meanwhile.

@@ -8,6 +8,7 @@
 //! evidence. What remains possible to spoof is in `docs/identity.md`.
 
 pub(crate) mod agents;
+mod attested;
 mod cache;
 mod cgroup;
 mod classify;
@@ -24,6 +25,7 @@ mod users;
 mod workload;
 
 pub use agents::{AgentsError, KnownAgent, KnownAgents, KnownLogin};
+pub use attested::{Voucher, as_of_peer};
 pub use classify::Assignment;
 pub use glob::{Glob, GlobError};
 pub use identifier::{Attested, Identifier, IdentityError, IdentityRules};

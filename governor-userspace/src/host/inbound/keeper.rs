@@ -20,14 +20,16 @@ pub struct InboundServer {
     pub unit: Option<Glob>,
     pub cgroup: Option<Glob>,
     pub fail_open: bool,
+    /// Connections to it that were open before governor are ended.
+    pub ends_open: bool,
     pub tls: crate::engine::session::TlsMode,
 }
 
 impl InboundServer {
-    /// Whether this process may be the server. With a port alone, whoever holds it is.
-    fn is(&self, holder: &Holder) -> bool {
-        let unit = || unit_of(&holder.cgroup);
-        self.cgroup.as_ref().is_none_or(|glob| glob.matches(&holder.cgroup))
+    /// Whether a process of this cgroup may be the server. With a port alone, whoever holds it is.
+    pub fn runs_in(&self, cgroup: &str) -> bool {
+        let unit = || unit_of(cgroup);
+        self.cgroup.as_ref().is_none_or(|glob| glob.matches(cgroup))
             && self.unit.as_ref().is_none_or(|glob| unit().is_some_and(|unit| glob.matches(&unit)))
     }
 }
@@ -101,7 +103,7 @@ impl ServerKeeper {
                 if !named {
                     continue;
                 }
-                if server.is(holder) {
+                if server.runs_in(&holder.cgroup) {
                     pids.insert(holder.pid);
                     self.take(server, holder, &mut seen.told);
                 } else if server.ports.contains(&holder.port) {

@@ -21,6 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A port that a server of this host listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,6 +172,8 @@ impl Kernel {
 /// Tells the kernel side in whose name the agent connects to a server of this host.
 #[derive(Clone)]
 pub struct Clients {
+    /// Connections that are being made to servers: an entry lives no longer than they do.
+    announced: Arc<AtomicUsize>,
     entries: Arc<Mutex<HashMap<MapData, UpstreamEnd, ShownClient>>>,
 }
 
@@ -192,7 +195,12 @@ pub struct Announced {
 impl Clients {
     pub(super) fn new(map: Map) -> Result<Self, KernelError> {
         let entries = HashMap::try_from(map).map_err(broken("CLIENTS"))?;
-        Ok(Self { entries: Arc::new(Mutex::new(entries)) })
+        Ok(Self { announced: Arc::default(), entries: Arc::new(Mutex::new(entries)) })
+    }
+
+    /// How many clients are announced now, at most: some may have been taken already.
+    pub(super) fn announced(&self) -> usize {
+        self.announced.load(Ordering::Relaxed)
     }
 
     /// The server that `upstream` connects to will be shown `client` as its peer. `upstream` must be bound, and not yet
@@ -210,6 +218,7 @@ impl Clients {
         let end = UpstreamEnd::new(netns_cookie(upstream)?, words(source.ip()), source.port());
         let client = ShownClient { address: words(client.ip()), port: client.port(), reserved: 0 };
         self.entries.lock().insert(end, client, 0).map_err(broken("CLIENTS"))?;
+        self.announced.fetch_add(1, Ordering::Relaxed);
         Ok(Announced { clients: self.clone(), end, _upstream: upstream_kept })
     }
 
@@ -249,6 +258,7 @@ impl Announced {
 
 impl Drop for Announced {
     fn drop(&mut self) {
+        self.clients.announced.fetch_sub(1, Ordering::Relaxed);
         // Mostly absent: the server has taken it.
         let _absent = self.clients.entries.lock().remove(&self.end);
     }

@@ -108,7 +108,9 @@ impl Kernel {
     fn load_programs(options: &KernelOptions, pins: Option<&mut PinDirectory>) -> Result<Self, KernelError> {
         let mut loader = EbpfLoader::new();
         loader.verifier_log_level(VerifierLogLevel::default());
-        loader.map_max_entries("PENDING", options.pending_count_max.unwrap_or(limits::PENDING_COUNT_MAX));
+        for (map, capacity) in &options.map_capacities {
+            loader.map_max_entries(map, *capacity);
+        }
         if let Some(beside) = &options.beside {
             // Otherwise each of the two agents would capture what the other dials.
             loader.map_pin_path("EXEMPT", pins::map_pin(beside, "EXEMPT")?);
@@ -348,8 +350,9 @@ impl Kernel {
     /// How full the maps are whose size is a bound.
     pub fn map_levels(&self) -> Result<Vec<MapLevel>, KernelError> {
         let counters = self.counters()?;
-        // Counted rather than walked: it is large, and changes with every connection.
+        // Counted rather than walked: they are large, and change with every connection.
         let pending = counters.pending.saturating_sub(counters.handed_over + counters.not_arrived);
+        let upstreams = counters.inbound_own_noted.saturating_sub(counters.inbound_own_gone);
         let level = |map, entries: usize, capacity| MapLevel { map, entries: entries as u64, capacity };
         Ok(vec![
             level("RULES", self.rule_map.keys().count(), limits::RULES_COUNT_MAX),
@@ -358,6 +361,14 @@ impl Kernel {
             level("GUARDED_PORTS", self.guarded_ports.keys().count(), limits::GUARDED_PORTS_COUNT_MAX),
             level("TOTALS", self.totals.keys().count(), limits::LISTENERS_COUNT_MAX),
             MapLevel { map: "PENDING", entries: pending, capacity: limits::PENDING_COUNT_MAX },
+            level("INBOUND_PORTS", self.inbound_ports.keys().count(), limits::INBOUND_PORTS_COUNT_MAX),
+            level(
+                "INBOUND_LISTENERS",
+                self.inbound_listeners.keys().count(),
+                limits::LISTENER_GROUPS_COUNT_MAX,
+            ),
+            MapLevel { map: "UPSTREAMS", entries: upstreams, capacity: limits::UPSTREAMS_COUNT_MAX },
+            level("CLIENTS", self.clients.announced(), limits::CLIENTS_COUNT_MAX),
         ])
     }
 

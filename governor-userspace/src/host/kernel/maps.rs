@@ -182,6 +182,14 @@ pub struct Counters {
     /// Times that sockets in namespaces without a listener were told.
     pub namespace_seen: u64,
     pub inbound_arrived: u64,
+    /// governor's own connections to captured servers that were noted.
+    pub inbound_own_noted: u64,
+    /// Of these, those whose note is gone.
+    pub inbound_own_gone: u64,
+    /// Connections of new namespaces that waited until a listener was there.
+    pub namespace_waited: u64,
+    /// Those that waited in vain.
+    pub namespace_waited_in_vain: u64,
 }
 
 impl Counters {
@@ -219,6 +227,10 @@ impl Counters {
             client_shown: sum(Counter::ClientShown)?,
             namespace_seen: sum(Counter::NamespaceSeen)?,
             inbound_arrived: sum(Counter::InboundArrived)?,
+            inbound_own_noted: sum(Counter::InboundOwnNoted)?,
+            inbound_own_gone: sum(Counter::InboundOwnGone)?,
+            namespace_waited: sum(Counter::NamespaceWaited)?,
+            namespace_waited_in_vain: sum(Counter::NamespaceWaitedInVain)?,
         })
     }
 
@@ -253,6 +265,10 @@ impl Counters {
             (Counter::ClientShown.name(), self.client_shown),
             (Counter::NamespaceSeen.name(), self.namespace_seen),
             (Counter::InboundArrived.name(), self.inbound_arrived),
+            (Counter::InboundOwnNoted.name(), self.inbound_own_noted),
+            (Counter::InboundOwnGone.name(), self.inbound_own_gone),
+            (Counter::NamespaceWaited.name(), self.namespace_waited),
+            (Counter::NamespaceWaitedInVain.name(), self.namespace_waited_in_vain),
         ]
     }
 

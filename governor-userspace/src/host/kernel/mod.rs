@@ -74,6 +74,6 @@ pub struct KernelOptions {
     pub beside: Option<PathBuf>,
     /// One line of log per decision of the connect hooks.
     pub debug_log: bool,
-    /// Connections between SYN and accept that are remembered; `None` is 65,536.
-    pub pending_count_max: Option<u32>,
+    /// Maps that hold another number of entries (ring buffers: of bytes) than `governor_common::limits` says.
+    pub map_capacities: Vec<(&'static str, u32)>,
 }

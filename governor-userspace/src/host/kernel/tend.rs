@@ -100,6 +100,7 @@ impl Kernel {
 
     fn attach_again(&mut self, program: &'static str, path: &std::path::Path) -> Result<(), KernelError> {
         let cgroup = Cgroup::open(path)?;
+        self.take_for(&cgroup, path)?;
         let attach_type = CONNECT_HOOKS.iter().find(|(name, _)| *name == program).map(|(_, kind)| *kind);
         if attach_type.is_some() {
             for rule in self.rules.iter().filter(|rule| is_same(&rule.cgroup, path)) {
@@ -112,14 +113,22 @@ impl Kernel {
         if let Some(attach_type) = attach_type {
             self.attachments.write(cgroup.id, attach_type)?;
         }
-        if let Some(known) = self.rule_cgroups.iter_mut().find(|known| known.path == path) {
-            let gone = std::mem::replace(known, cgroup).id;
-            if gone != known.id {
-                // Its id never comes back: rules of cgroups that are gone would fill the map.
-                for rule in self.rules.iter().filter(|rule| is_same(&rule.cgroup, path)) {
-                    removed(self.rule_map.remove(&RuleKey::new(gone, rule.port))).map_err(broken("RULES"))?;
-                }
-            }
+        Ok(())
+    }
+
+    /// The cgroup that is at a captured path now takes the place of the one that was. Before its rules come, those of the
+    /// other go: its id never comes back, and in a full map they would keep out the new ones.
+    fn take_for(&mut self, cgroup: &Cgroup, path: &std::path::Path) -> Result<(), KernelError> {
+        let Some(known) = self.rule_cgroups.iter_mut().find(|known| known.path == path) else {
+            return Ok(());
+        };
+        let gone = known.id;
+        if gone == cgroup.id {
+            return Ok(());
+        }
+        *known = Cgroup::open(path)?;
+        for rule in self.rules.iter().filter(|rule| is_same(&rule.cgroup, path)) {
+            removed(self.rule_map.remove(&RuleKey::new(gone, rule.port))).map_err(broken("RULES"))?;
         }
         Ok(())
     }

@@ -15,13 +15,13 @@ pub enum LedgerError {
     #[error("audit directory {} is in use by another governor{}. Stop it, or choose another --state-dir",
         .path.display(), .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
     InUse { path: PathBuf, pid: Option<u32> },
-    #[error("audit key {}: {source}", .path.display())]
+    #[error("signing key {}: {source}", .path.display())]
     Key { path: PathBuf, source: io::Error },
-    #[error("audit key {} is not 64 hexadecimal digits. Restore it from a backup", .path.display())]
+    #[error("signing key {} is not 64 hexadecimal digits. Restore it from a backup", .path.display())]
     KeyMalformed { path: PathBuf },
-    #[error("audit key {} can be read by others (mode {mode:03o}). Run: chmod 600 {}", .path.display(), .path.display())]
+    #[error("signing key {} can be read by others (mode {mode:03o}). Run: chmod 600 {}", .path.display(), .path.display())]
     KeyExposed { path: PathBuf, mode: u32 },
-    #[error("audit key {} is not the public half of the signing key beside it. Restore both from a backup", .path.display())]
+    #[error("signing key {} is not the public half of the signing key beside it. Restore both from a backup", .path.display())]
     KeyMismatch { path: PathBuf },
     #[error("audit chain in {} is broken: {finding}. This is not what a crash leaves behind. \
         Keep the directory as evidence (move it aside) and governor starts a new chain", .path.display())]

@@ -1,7 +1,7 @@
-//! The Ed25519 key pair that signs the chain.
+//! Ed25519 key pairs in files: the one that signs the chain, and whatever else this instance signs with.
 //!
 //! `audit-signing.key` holds the 32-byte seed and `audit-signing.pub` the public key, each as 64
-//! hexadecimal digits and a newline. They are made when governor first starts.
+//! hexadecimal digits and a newline. They are made when governor first starts. So is `hello.key` (`host/peers`).
 //!
 //! Invariant: a signing key that anybody but its owner can read is not used. It is never logged.
 
@@ -13,11 +13,16 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::Path;
 
 pub const PUBLIC_KEY_FILE: &str = "audit-signing.pub";
-const SIGNING_KEY_FILE: &str = "audit-signing.key";
+const SIGNING_KEY: &str = "audit-signing";
 
-/// The signing key of this instance, made if there is none.
+/// The signing key of this instance's chain, made if there is none.
 pub(super) fn load_or_create(dir: &Path) -> Result<SigningKey, LedgerError> {
-    let path = dir.join(SIGNING_KEY_FILE);
+    signing_key(dir, SIGNING_KEY)
+}
+
+/// The key pair `name.key` and `name.pub`, made if there is none.
+pub fn signing_key(dir: &Path, name: &str) -> Result<SigningKey, LedgerError> {
+    let path = dir.join(name).with_extension("key");
     let failed = |source| LedgerError::Key { path: path.clone(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
     let key = match fs::read_to_string(&path) {
@@ -37,7 +42,7 @@ pub(super) fn load_or_create(dir: &Path) -> Result<SigningKey, LedgerError> {
         }
         Err(error) => return Err(failed(error)),
     };
-    let public_path = dir.join(PUBLIC_KEY_FILE);
+    let public_path = path.with_extension("pub");
     match read_public_key(&public_path) {
         Ok(public) if public == key.verifying_key() => {}
         Ok(_) => return Err(LedgerError::KeyMismatch { path: public_path }),

@@ -9,6 +9,7 @@ use crate::engine::masking::{TokenError, reveal};
 use crate::engine::model::{Class, Principal};
 use crate::host::clock;
 use crate::host::ledger::Ledger;
+use crate::host::telemetry::{Metrics, RevealOutcome};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -63,6 +64,17 @@ pub enum RevealError {
     NotServed,
 }
 
+impl RevealError {
+    fn outcome(&self) -> RevealOutcome {
+        match self {
+            Self::NotMember { .. } | Self::NotAPerson { .. } | Self::NotServed => RevealOutcome::NotAllowed,
+            Self::NoReason | Self::Count => RevealOutcome::Malformed,
+            Self::Token { .. } => RevealOutcome::BadToken,
+            Self::Audit(_) => RevealOutcome::Unrecorded,
+        }
+    }
+}
+
 /// Why keys stay as they are.
 #[derive(Debug, thiserror::Error)]
 pub enum RotateError {
@@ -79,11 +91,27 @@ pub enum RotateError {
 pub struct RevealKeeper {
     pub keys: Arc<MaskingKeys>,
     pub ledger: Ledger,
+    pub metrics: Arc<Metrics>,
 }
 
 impl RevealKeeper {
     /// All tokens or none. `is_member`: the configuration lists whoever asks.
     pub fn reveal(
+        &self,
+        asker: &Principal,
+        is_member: bool,
+        request: &RevealRequest,
+    ) -> Result<RevealAnswer, RevealError> {
+        let answer = self.recorded(asker, is_member, request);
+        self.metrics.reveal(match &answer {
+            Ok(_) => RevealOutcome::Revealed,
+            Err(error) => error.outcome(),
+        });
+        answer
+    }
+
+    /// The answer, on record.
+    fn recorded(
         &self,
         asker: &Principal,
         is_member: bool,

@@ -10,6 +10,7 @@ use nix::sched::{CloneFlags, setns};
 use socket2::{Domain, Socket, Type};
 use std::fs::File;
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::{fmt, thread};
@@ -23,16 +24,25 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// The namespace of a process or thread.
-    pub fn of(pid: u32) -> io::Result<Self> {
+    /// The namespace of a process or thread, and what `work` does in it. `roamer` is for a thread that may go there itself;
+    /// otherwise one is made for it.
+    pub fn open<T: Send>(
+        pid: u32,
+        roamer: Option<&Roamer>,
+        work: impl FnOnce() -> T + Send,
+    ) -> io::Result<(Self, T)> {
         let handle = File::open(format!("/proc/{pid}/ns/net"))?;
-        let (inode, cookie) = inside(&handle, || -> io::Result<_> {
+        let look = || -> io::Result<_> {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-            Ok((thread_namespace(), netns_cookie(socket.as_fd())))
-        })??;
+            Ok((thread_namespace(), netns_cookie(socket.as_fd()), work()))
+        };
+        let (inode, cookie, done) = match roamer {
+            Some(roamer) => roamer.inside(&handle, look)??,
+            None => inside(&handle, look)??,
+        };
         let inode = inode.ok_or_else(|| io::Error::other("its number cannot be read"))?;
         let cookie = cookie.map_err(|error: KernelError| io::Error::other(error.to_string()))?;
-        Ok(Self { id: NetworkNamespace { inode, cookie }, handle })
+        Ok((Self { id: NetworkNamespace { inode, cookie }, handle }, done))
     }
 
     pub fn id(&self) -> NetworkNamespace {
@@ -48,6 +58,32 @@ impl Namespace {
 impl fmt::Display for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.id.fmt(f)
+    }
+}
+
+/// The way home of a thread that goes to namespaces itself. A thread that has to be started for each piece of work comes
+/// later, on a busy machine by more than the work takes, and a connection may wait for it.
+#[derive(Debug)]
+pub struct Roamer {
+    home: File,
+    /// It belongs to the thread that made it.
+    _of_thread: PhantomData<*const ()>,
+}
+
+impl Roamer {
+    /// For the calling thread, which must have no other work than this.
+    pub fn of_this_thread() -> io::Result<Self> {
+        Ok(Self { home: File::open("/proc/thread-self/ns/net")?, _of_thread: PhantomData })
+    }
+
+    fn inside<T>(&self, namespace: &File, work: impl FnOnce() -> T) -> io::Result<T> {
+        setns(namespace, CloneFlags::CLONE_NEWNET)?;
+        let done = work();
+        // Wherever this thread stays, its next work enters its own namespace: going home only lets go.
+        if let Err(error) = setns(&self.home, CloneFlags::CLONE_NEWNET) {
+            tracing::warn!(%error, "a thread cannot come back from a network namespace");
+        }
+        Ok(done)
     }
 }
 

@@ -13,6 +13,6 @@ mod enter;
 mod find;
 mod watch;
 
-pub use enter::{Entrance, Namespace};
+pub use enter::{Entrance, Namespace, Roamer};
 pub use find::{Pids, is_pinned, namespace_of, own_namespace, processes, runs_in};
 pub use watch::ExecWatch;

@@ -4,6 +4,7 @@
 //! before its first byte is the same behind every door.
 
 use super::account::Account;
+use super::hello::Asker;
 use super::inbound::{self, Ends};
 use super::socket::Socket;
 use super::worker::Shared;
@@ -16,7 +17,7 @@ use crate::host::telemetry::RefusedReason;
 use crate::host::unix::{Ids, Peer, Server};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What the connections of one listener have in common.
 #[derive(Clone, Debug)]
@@ -71,10 +72,26 @@ pub(super) struct Route {
     pub namespace: Option<Arc<Namespace>>,
     /// To a server of this host that has to see the client.
     pub ends: Option<Ends>,
+    /// Whom a hello on this way speaks for; `None` where none is said.
+    pub asker: Option<Arc<Asker>>,
+    /// The same as `ends`, once it was found out that what a container dials is a captured server of this host.
+    pub own: Arc<OnceLock<Ends>>,
     /// The server behind a unix socket, and as whom it is to see the connection.
     pub unix: Option<(Arc<Server>, Ids)>,
     /// Accounts for every connection that is made this way.
     pub account: Account,
+}
+
+impl Route {
+    /// The way to a server that may be another host's.
+    pub fn may_greet(&self) -> bool {
+        self.ends.is_none() && self.unix.is_none()
+    }
+
+    /// To a server of this host that has to see the client, as far as that is known.
+    pub fn ends(&self) -> Option<Ends> {
+        self.ends.or_else(|| self.own.get().copied())
+    }
 }
 
 impl Arrival {
@@ -112,6 +129,8 @@ fn redirected(
         tls: rule.map_or(TlsMode::Refuse, |rule| rule.tls),
         client: peer.map(endpoint),
         route: Route {
+            asker: None,
+            own: Arc::default(),
             destination: endpoint(flow.original),
             namespace: namespace.clone(),
             ends: None,
@@ -146,6 +165,8 @@ fn unix(socket: &Socket, server: &Arc<Server>, shared: &Shared) -> Result<Arriva
         // A server has no TLS on its unix socket: who asks gets the server's own answer.
         tls: TlsMode::Terminate,
         route: Route {
+            asker: None,
+            own: Arc::default(),
             namespace: None,
             destination: server.endpoint(),
             unix: Some((server.clone(), peer.ids)),

@@ -11,11 +11,12 @@
 //! reaches the server before the connection was decided.
 
 use super::arrival::Route;
+use super::hello::{Said, refusal, say};
 use super::socket::Socket;
 use super::stream::Stream;
 use super::upstream;
 use super::worker::Shared;
-use crate::engine::audit::Side;
+use crate::engine::audit::{HelloRecord, Side};
 use crate::engine::model::{Endpoint, ShownCertificate, TlsSession, UpstreamTls};
 use crate::host::tls::{ALPN, ClientWitness, ServerWitness};
 use rustls::pki_types::ServerName;
@@ -62,13 +63,15 @@ impl From<Failure> for Negotiated {
     }
 }
 
-/// One negotiation. `hello` is what was read from the client already: the beginning of its TLS if `direct`.
+/// One negotiation. `hello` is what was read from the client already: the beginning of its TLS if `direct`. What became of
+/// governor's own hello to a peer is in `said`.
 pub(super) async fn negotiate(
     shared: &Shared,
     route: &Route,
     client: Socket,
     hello: &[u8],
     direct: bool,
+    said: &mut Option<Box<HelloRecord>>,
 ) -> Negotiated {
     let server = match open(shared, route, direct).await {
         Ok((server, true)) => server,
@@ -77,7 +80,7 @@ pub(super) async fn negotiate(
         }
         Err(error) => return Negotiated::Unreachable { client: Stream::Plain(client), error },
     };
-    match establish(shared, route, client, server, hello, direct).await {
+    match establish(shared, route, client, server, hello, direct, said).await {
         Ok(negotiated) => negotiated,
         Err(failure) => failure.into(),
     }
@@ -110,6 +113,7 @@ async fn establish(
     server: Socket,
     hello: &[u8],
     direct: bool,
+    said: &mut Option<Box<HelloRecord>>,
 ) -> Result<Negotiated, Failure> {
     let client_failed = |error: io::Error| Failure(Side::Client, error.to_string());
     if !direct {
@@ -144,10 +148,12 @@ async fn establish(
     };
     let accepting = StartHandshake::from_parts(accepted, client).into_stream(config);
     let client: ClientSide<Socket> = accepting.await.map_err(|error| explain(&error, shown))?;
-    let (witness, server) = match reissued(shared, client_witness.as_deref()).map_err(own)? {
+    let reissued = reissued(shared, client_witness.as_deref()).map_err(own)?;
+    let server = match &reissued {
         None => (witness, server),
-        Some(key) => asking.again(shared, &witness, key).await?,
+        Some(key) => asking.again(shared, &witness, Some(key.clone())).await?,
     };
+    let (upstream, server) = asking.greet(shared, server, reissued, said).await?;
     let (version, cipher) = spoken(client.get_ref().1);
     let tls = TlsSession {
         version,
@@ -156,28 +162,34 @@ async fn establish(
         server_name,
         direct,
         client_certificate: client_witness.and_then(|witness| witness.certificate()),
-        upstream: described(&witness, &server)?,
+        upstream,
     };
     Ok(Negotiated::Established {
         client: Stream::Tls(Box::new(TlsStream::Server(client))),
-        server: Stream::Tls(Box::new(TlsStream::Client(server))),
+        server,
         tls: Box::new(tls),
     })
 }
 
 /// A connection to the server with TLS where it speaks that, for a client that goes on in clear because its own TLS
 /// could not be carried: what leaves this host stays encrypted. The client asked for no verification, so none is made.
-pub(super) async fn secure(shared: &Shared, route: &Route) -> io::Result<(Stream, Option<Box<UpstreamTls>>)> {
+pub(super) async fn secure(
+    shared: &Shared,
+    route: &Route,
+    said: &mut Option<Box<HelloRecord>>,
+) -> io::Result<(Stream, Option<Box<UpstreamTls>>)> {
     let (server, speaks_tls) = open(shared, route, false).await?;
     if !speaks_tls {
-        return Ok((Stream::Plain(server), None));
+        let (stream, record) = upstream::greet(shared, route, Stream::Plain(server)).await;
+        *said = record;
+        return Ok((stream?, None));
     }
     let asking =
         Asking { route, direct: false, name: upstream_name(None, &route.destination), alpn: Vec::new() };
     let failed = |Failure(_, reason): Failure| io::Error::other(reason);
-    let (witness, server) = asking.handshake(shared, server, None).await.map_err(failed)?;
-    let tls = described(&witness, &server).map_err(failed)?;
-    Ok((Stream::Tls(Box::new(TlsStream::Client(server))), Some(Box::new(tls))))
+    let server = asking.handshake(shared, server, None).await.map_err(failed)?;
+    let (tls, stream) = asking.greet(shared, server, None, said).await.map_err(failed)?;
+    Ok((stream, Some(Box::new(tls))))
 }
 
 /// What the client asks for, and so governor of the server.
@@ -212,13 +224,43 @@ impl Asking<'_> {
         Ok((witness, server))
     }
 
-    /// A second connection, as the server has to see a certificate in its handshake. It must be the same server:
-    /// what the client was shown vouches for the first.
+    /// Says hello within the TLS of a connection, where a peer is to know who asks. A server that does not know what that is
+    /// closes: then the client gets another connection, made in the same way.
+    async fn greet(
+        &self,
+        shared: &Shared,
+        (witness, server): Server,
+        certificate: Option<Arc<CertifiedKey>>,
+        said: &mut Option<Box<HelloRecord>>,
+    ) -> Result<(UpstreamTls, Stream), Failure> {
+        let tls = described(&witness, &server)?;
+        let mut stream = Stream::Tls(Box::new(TlsStream::Client(server)));
+        let (record, again) = match say(shared, self.route, &mut stream).await {
+            None => return Ok((tls, stream)),
+            Some(Said::Accepted(record) | Said::Omitted(record)) => (record, false),
+            Some(Said::Unanswered(record)) => (record, true),
+            Some(Said::Refused(record)) => {
+                let reason = refusal(&record).to_string();
+                *said = Some(record);
+                return Err(Failure(Side::Database, reason));
+            }
+        };
+        *said = Some(record);
+        if !again {
+            return Ok((tls, stream));
+        }
+        drop(stream);
+        let (witness, server) = self.again(shared, &witness, certificate).await?;
+        Ok((described(&witness, &server)?, Stream::Tls(Box::new(TlsStream::Client(server)))))
+    }
+
+    /// A second connection: the server has to see a certificate in its handshake, or the first was lost. It must be the same
+    /// server: what the client was shown vouches for the first.
     async fn again(
         &self,
         shared: &Shared,
         first: &ServerWitness,
-        certificate: Arc<CertifiedKey>,
+        certificate: Option<Arc<CertifiedKey>>,
     ) -> Result<Server, Failure> {
         let failed = |reason: String| Failure(Side::Database, reason);
         let (fresh, speaks_tls) =
@@ -226,7 +268,7 @@ impl Asking<'_> {
         if !speaks_tls {
             return Err(failed("it declined TLS on a second connection".into()));
         }
-        let (witness, server) = self.handshake(shared, fresh, Some(certificate)).await?;
+        let (witness, server) = self.handshake(shared, fresh, certificate).await?;
         if witness.chain().first() != first.chain().first() {
             return Err(failed("it presented another certificate on a second connection".into()));
         }
@@ -242,7 +284,8 @@ async fn show(
 ) -> Result<(ShownCertificate, Arc<CertifiedKey>), Failure> {
     let verified = witness.certificate().is_some_and(|certificate| certificate.verified);
     let (tls, chain, route) = (shared.tls.clone(), witness.chain().to_vec(), route.clone());
-    let namespace = route.namespace.clone();
+    // A captured server of this host is found from here, from wherever it was dialled.
+    let namespace = route.namespace.clone().filter(|_| route.ends().is_none());
     let look = move || tls.shown(&route.destination, &chain, verified);
     let shown = match namespace {
         // A server in the client's network namespace is found from there.

@@ -32,6 +32,11 @@ impl InboundPorts {
         self.0.read().iter().find(|rule| rule.port == port).copied()
     }
 
+    /// Those that are captured now.
+    pub fn all(&self) -> Vec<u16> {
+        self.0.read().iter().map(|rule| rule.port).collect()
+    }
+
     /// Answers whether it is new.
     pub fn add(&self, rule: PortRule) -> bool {
         let mut rules = self.0.write();
@@ -62,9 +67,9 @@ impl fmt::Debug for Inbound {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
     /// The client's own.
-    client: SocketAddr,
+    pub client: SocketAddr,
     /// The server's address that it dialled.
-    server: SocketAddr,
+    pub server: SocketAddr,
 }
 
 pub(super) fn arrived(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason> {
@@ -89,7 +94,7 @@ pub(super) fn arrived(socket: &Socket, shared: &Shared) -> Result<Arrival, Refus
     let address = ends.client.ip().to_canonical();
     let who = match shared.flows.flow(socket.as_fd()).map_err(failed)? {
         Some(flow) => of_process(flow),
-        None if is_of_this_host(address, ends.server.ip().to_canonical()) => {
+        None if address == ends.server.ip().to_canonical() || is_of_this_host(address) => {
             tracing::warn!(
                 client = %ends.client,
                 server = %ends.server,
@@ -105,6 +110,8 @@ pub(super) fn arrived(socket: &Socket, shared: &Shared) -> Result<Arrival, Refus
         who,
         tls: rule.tls,
         route: Route {
+            asker: None,
+            own: Arc::default(),
             destination: endpoint(ends.server),
             namespace: None,
             ends: Some(ends),
@@ -114,16 +121,17 @@ pub(super) fn arrived(socket: &Socket, shared: &Shared) -> Result<Arrival, Refus
     })
 }
 
-/// The kernel takes no packet from outside that claims to be from here.
-fn is_of_this_host(client: IpAddr, server: IpAddr) -> bool {
-    if client.is_loopback() || client == server {
+/// An address of governor's network namespace; in doubt it is one. The kernel takes no packet from outside that claims to
+/// be from here.
+pub(super) fn is_of_this_host(address: IpAddr) -> bool {
+    if address.is_loopback() {
         return true;
     }
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return true };
     interfaces.filter_map(|interface| interface.address).any(|found| {
         let v4 = found.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
         let v6 = found.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()));
-        v4.or(v6) == Some(client)
+        v4.or(v6) == Some(address)
     })
 }
 

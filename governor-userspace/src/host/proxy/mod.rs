@@ -4,6 +4,7 @@
 //! door ─ accept ─▶ workers (one thread each) ─▶ relay: one task per connection
 //!                                                     │ leg (client)  leg (database)
 //!                                                     ├ handshake: TLS on both legs (`host/tls`)
+//!                                                     ├ hello: who a client on another host is (`host/peers`)
 //!                                                     └ ledger · approvals · cancel registry
 //! ```
 //!
@@ -13,6 +14,7 @@ mod account;
 mod arrival;
 mod cancel;
 mod handshake;
+mod hello;
 mod inbound;
 mod keepalive;
 mod leg;

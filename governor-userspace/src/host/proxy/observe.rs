@@ -39,6 +39,7 @@ impl Observer {
                 }
             }
             AuditEvent::Tls(tls) => metrics.tls(tls.outcome),
+            AuditEvent::Hello(hello) => metrics.hello(hello.way, hello.outcome),
             AuditEvent::ProtocolError { side, .. } => metrics.protocol_error(*side),
             _ => {}
         }

@@ -2,10 +2,11 @@
 //! asks for, in the order that its actions promise.
 
 mod carry;
+mod greeting;
 mod unread;
 
 use super::account::Account;
-use super::arrival::{Arrival, Door, Route, Who};
+use super::arrival::{Arrival, Door, Route};
 use super::cancel::{CancelTarget, Registration, Unread};
 use super::handshake::{Negotiated, negotiate};
 use super::leg::Leg;
@@ -15,7 +16,7 @@ use super::sources::{Entered, Source};
 use super::stream::Stream;
 use super::worker::{Drain, Local};
 use crate::engine::approval::Answer;
-use crate::engine::audit::{AuditEvent, AuditRecord, Side};
+use crate::engine::audit::{AuditEvent, AuditRecord, HelloRecord, Side};
 use crate::engine::model::{RemoteClient, SessionId, Timestamp, TlsSession, UpstreamTls};
 use crate::engine::session::{Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TooMany};
 use crate::host::approvals::{SubmitError, Submitted};
@@ -36,12 +37,14 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
+use greeting::Prepared;
+
 /// Serves one accepted connection until it ends.
 pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, over_limit: bool) {
     let shared = &local.shared;
     let metrics = shared.metrics.clone();
     let _active = metrics.connection_accepted();
-    let Arrival { who, client, tls, route } = match Arrival::of(&socket, &door, shared) {
+    let Arrival { who, client, tls, mut route } = match Arrival::of(&socket, &door, shared) {
         Ok(arrival) => arrival,
         Err(reason) => {
             if door.counts(&socket, shared) {
@@ -58,22 +61,19 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
         return metrics.connection_refused(RefusedReason::SourceLimit);
     }
     local.shared.identifier.want_executable_hashes(local.shared.policy.current().wants_executable_hash());
-    let principal = match who {
-        Who::Process(attested) => shared.identifier.identify(&attested),
-        Who::Remote(address) => {
-            shared.identifier.identify_remote(RemoteClient { address, certificate: None })
-        }
-    };
+    let (principal, hello) = greeting::identify(shared, who);
     let setup = SessionSetup {
         id: SessionId(clock::session_id().into()),
         principal: Arc::new(principal),
         client,
         destination: route.destination.clone(),
         tls,
+        hello,
     };
     let class = setup.principal.class;
     let mut actions = Actions::default();
     let mut session = Session::start(setup, clock::now(), &local.governance.borrow(), &mut actions);
+    route.asker = greeting::asker(shared, hello, &route, &session);
     if over_limit {
         session.refuse(TooMany::Connections { max: shared.connections_max });
     } else if of_source.count > per_source_max {
@@ -91,6 +91,7 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
         server: None,
         dialling: None,
         negotiating: None,
+        greeting: None,
         prepared: None,
         submitting: None,
         hold: None,
@@ -118,7 +119,8 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
 
 /// The connection to the database; where TLS on it was not the client's wish, what it is.
 type Dialled = (Stream, Option<Box<UpstreamTls>>);
-type Dialling = Pin<Box<dyn Future<Output = io::Result<Dialled>>>>;
+/// With what became of a hello on the way.
+type Dialling = Pin<Box<dyn Future<Output = (io::Result<Dialled>, Option<Box<HelloRecord>>)>>>;
 
 struct Relay {
     local: Rc<Local>,
@@ -129,8 +131,9 @@ struct Relay {
     dialling: Option<Dialling>,
     /// TLS is to be set up; whether it is direct.
     negotiating: Option<bool>,
-    /// The connection to the database that negotiating TLS has made.
-    prepared: Option<Stream>,
+    /// Another governor's hello, to be answered.
+    greeting: Option<Bytes>,
+    prepared: Option<Prepared>,
     submitting: Option<JoinHandle<Result<Submitted, SubmitError>>>,
     hold: Option<oneshot::Receiver<Answer>>,
     cancel: Arc<CancelTarget>,
@@ -169,7 +172,7 @@ enum Event {
     Progress,
     ClientClosed,
     ServerClosed,
-    Dialled(io::Result<Dialled>),
+    Dialled(io::Result<Dialled>, Option<Box<HelloRecord>>),
     Submitted(Result<Submitted, String>),
     Answered(Answer),
     Cancel,
@@ -198,6 +201,10 @@ impl Relay {
                 Box::pin(self.negotiate(direct)).await;
                 continue;
             }
+            if let Some(packet) = self.greeting.take() {
+                Box::pin(self.greet(&packet)).await;
+                continue;
+            }
             let event = {
                 let cancel = self.cancel.clone();
                 let mut cancelled = std::pin::pin!(cancel.requested.notified());
@@ -218,17 +225,12 @@ impl Relay {
                 Event::Done => break,
                 Event::ClientClosed => Input::ClientClosed,
                 Event::ServerClosed => Input::ServerClosed,
-                Event::Dialled(Ok((stream, secured))) => {
-                    if let Some(tcp) = stream.socket().and_then(Socket::tcp) {
-                        self.local.shared.tend(tcp, "a database");
+                Event::Dialled(dialled, said) => {
+                    if let Some(record) = said {
+                        self.handle(Input::SaidHello(record));
                     }
-                    self.server = Some(Leg::new(stream));
-                    if let Some(upstream) = secured {
-                        self.handle(Input::UpstreamSecured(upstream));
-                    }
-                    Input::Connected
+                    self.dialled(dialled)
                 }
-                Event::Dialled(Err(error)) => Input::ConnectFailed { reason: error.to_string() },
                 Event::Submitted(Ok(submitted)) => {
                     self.hold = Some(submitted.answer);
                     Input::Held { approval: submitted.id }
@@ -290,21 +292,25 @@ impl Relay {
         let hello = std::mem::take(&mut self.client.unread);
         let shared = self.local.shared.clone();
         let mut drain = self.drain.clone();
+        let mut said = None;
         let negotiated = tokio::select! {
-            negotiated = negotiate(&shared, &self.route, client, &hello, direct) => negotiated,
+            negotiated = negotiate(&shared, &self.route, client, &hello, direct, &mut said) => negotiated,
             () = self.deadline.as_mut() => return self.handle(Input::Stop(StopReason::StartupTimeout)),
             _ = drain.wait_for(|drain| *drain > Drain::No) => return self.handle(Input::Stop(StopReason::Draining)),
         };
+        if let Some(record) = said {
+            self.handle(Input::SaidHello(record));
+        }
         let input = match negotiated {
             Negotiated::Established { client, server, tls } => {
                 self.identify_again(&tls);
                 self.client = Leg::new(client);
-                self.prepared = Some(server);
+                self.prepared = Some(Prepared { stream: server, greeted: true });
                 Input::TlsEstablished(tls)
             }
             Negotiated::Declined { client, server } => {
                 self.client = Leg::new(client);
-                self.prepared = Some(server);
+                self.prepared = Some(Prepared { stream: server, greeted: false });
                 Input::TlsDeclined
             }
             Negotiated::Unreachable { client, error } => {
@@ -324,7 +330,7 @@ impl Relay {
         let (Some(remote), Some(shown)) = (&self.session.principal().remote, &tls.client_certificate) else {
             return;
         };
-        let client = RemoteClient { address: remote.address, certificate: Some(shown.clone()) };
+        let client = RemoteClient { certificate: Some(shown.clone()), ..RemoteClient::at(remote.address) };
         let shared = &self.local.shared;
         let principal = shared.identifier.identify_remote(client);
         self.observer = Observer::new(principal.class);
@@ -393,7 +399,7 @@ impl Relay {
                 return Poll::Ready(Event::CancelMatched(found));
             }
             match self.poll_reads(cx) {
-                Poll::Ready(Event::Progress) if self.negotiating.is_some() => {
+                Poll::Ready(Event::Progress) if self.negotiating.is_some() || self.greeting.is_some() => {
                     return Poll::Ready(Event::Progress);
                 }
                 Poll::Ready(Event::Progress) => {}
@@ -408,7 +414,7 @@ impl Relay {
             && let Poll::Ready(result) = dialling.as_mut().poll(cx)
         {
             self.dialling = None;
-            return Poll::Ready(Event::Dialled(result));
+            return Poll::Ready(Event::Dialled(result.0, result.1));
         }
         if let Some(submitting) = &mut self.submitting
             && let Poll::Ready(result) = Pin::new(submitting).poll(cx)

@@ -1,11 +1,12 @@
 //! Connects to the original destination, past governor's own capture.
 
 use super::arrival::Route;
+use super::hello::{Said, find_own, may_be_own, refusal, say};
 use super::inbound;
 use super::socket::{Socket, StdSocket};
 use super::stream::Stream;
 use super::worker::Shared;
-use crate::engine::audit::Side;
+use crate::engine::audit::{HelloRecord, Side};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -16,9 +17,47 @@ use tokio::net::TcpSocket;
 /// A connection to the database; the socket is marked before it connects, so the hooks let it pass. It is made in
 /// the client's network namespace.
 pub(super) async fn dial(shared: &Shared, route: &Route) -> io::Result<Socket> {
-    if let Some(ends) = route.ends {
+    if let Some(ends) = route.ends() {
         return inbound::dial(shared, ends, &route.account).await;
     }
+    if !may_be_own(shared, route) {
+        return connect(shared, route).await;
+    }
+    match find_own(shared, route, connect(shared, route).await?).await {
+        Some(ends) => {
+            // Another of the session's connections may have found the same out.
+            let _known = route.own.set(ends);
+            inbound::dial(shared, ends, &route.account).await
+        }
+        None => connect(shared, route).await,
+    }
+}
+
+/// A connection to the database on which a peer was told who asks, where configuration wants that.
+pub(super) async fn reach(shared: &Shared, route: &Route) -> Reached {
+    match dial(shared, route).await {
+        Ok(socket) => greet(shared, route, Stream::Plain(socket)).await,
+        Err(error) => (Err(error), None),
+    }
+}
+
+/// The connection, and what became of a hello on the way.
+pub(super) type Reached = (io::Result<Stream>, Option<Box<HelloRecord>>);
+
+/// Says hello on a connection in clear.
+pub(super) async fn greet(shared: &Shared, route: &Route, mut stream: Stream) -> Reached {
+    match say(shared, route, &mut stream).await {
+        None => (Ok(stream), None),
+        Some(Said::Accepted(record) | Said::Omitted(record)) => (Ok(stream), Some(record)),
+        Some(Said::Unanswered(record)) => {
+            drop(stream);
+            (dial(shared, route).await.map(Stream::Plain), Some(record))
+        }
+        Some(Said::Refused(record)) => (Err(refusal(&record)), Some(record)),
+    }
+}
+
+async fn connect(shared: &Shared, route: &Route) -> io::Result<Socket> {
     let limit = shared.connect_timeout;
     if let Some((server, client)) = &route.unix {
         let connected = server.connect(*client, limit, &shared.exemption).await?;

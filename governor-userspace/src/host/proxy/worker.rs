@@ -23,6 +23,7 @@ use crate::host::identity::Identifier;
 use crate::host::kernel::{Exemption, FlowTable};
 use crate::host::ledger::Ledger;
 use crate::host::namespaces::Entrance;
+use crate::host::peers::Peers;
 use crate::host::policy::PolicyStore;
 use crate::host::privileges;
 use crate::host::telemetry::Metrics;
@@ -60,6 +61,7 @@ pub struct Shared {
     pub approvals: Arc<ApprovalStore>,
     pub policy: Arc<PolicyStore>,
     pub tls: Arc<Tls>,
+    pub peers: Arc<Peers>,
     pub retries: super::Retries,
     pub metrics: Arc<Metrics>,
     pub books: Arc<Books>,

@@ -33,12 +33,8 @@ pub fn holders(inodes: &HashSet<u32>) -> HashMap<u32, Vec<Holder>> {
             continue;
         };
         let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
-        for descriptor in descriptors.flatten() {
-            let inode = fs::read_link(descriptor.path()).ok().and_then(|target| {
-                target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u32>().ok()
-            });
-            let number = descriptor.file_name().to_str().and_then(|name| name.parse().ok());
-            if let (Some(inode), Some(descriptor)) = (inode.filter(|inode| inodes.contains(inode)), number) {
+        for (descriptor, inode) in descriptors.flatten().filter_map(|entry| socket(&entry)) {
+            if inodes.contains(&inode) {
                 found.entry(inode).or_default().push(Holder {
                     pid,
                     command: crate::host::ports::command_of(pid),
@@ -51,13 +47,26 @@ pub fn holders(inodes: &HashSet<u32>) -> HashMap<u32, Vec<Holder>> {
     found
 }
 
-/// The holder's descriptor as one of our own, for asking the kernel about its socket. Needs the right to trace it.
-pub fn duplicate(holder: &Holder) -> io::Result<OwnedFd> {
-    let pid = libc::pid_t::try_from(holder.pid).map_err(io::Error::other)?;
+/// Every socket of a process, by its descriptor, as far as the caller may inspect it.
+pub fn sockets_of(pid: u32) -> Vec<RawFd> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    descriptors.filter_map(|entry| socket(&entry)).map(|(descriptor, _)| descriptor).collect()
+}
+
+/// Number and inode, where the descriptor is a socket.
+fn socket(entry: &fs::DirEntry) -> Option<(RawFd, u32)> {
+    let target = fs::read_link(entry.path()).ok()?;
+    let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()?;
+    Some((entry.file_name().to_str()?.parse().ok()?, inode))
+}
+
+/// A process's descriptor as one of our own, for asking the kernel about its socket. Needs the right to trace it.
+pub fn duplicate(pid: u32, descriptor: RawFd) -> io::Result<OwnedFd> {
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     // SAFETY: plain integers; the answer is a new descriptor or -1.
     let process = owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
     // SAFETY: as above; the descriptor is open.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), holder.descriptor, 0) })
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), descriptor, 0) })
 }
 
 fn owned(answer: libc::c_long) -> io::Result<OwnedFd> {

@@ -31,13 +31,26 @@ pub(super) struct Answer {
     pub done: bool,
 }
 
-/// A request for all connections of a family to a port that are not yet on their way down.
-pub(super) fn list(family: u8, port: u16) -> Vec<u8> {
+/// Which end of a connection is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client's: the port is the remote one.
+    Client,
+    /// The server's: the port is its own.
+    Server,
+}
+
+/// A request for all connections of a family with this port, on which the client can still send.
+pub(super) fn list(family: u8, port: u16, end: End) -> Vec<u8> {
     let mut id = [0; ID_BYTES];
-    if let Some(place) = id.get_mut(2..4) {
+    let (place, states) = match end {
+        End::Client => (2..4, CLIENT_STATES),
+        End::Server => (0..2, SERVER_STATES),
+    };
+    if let Some(place) = id.get_mut(place) {
         place.copy_from_slice(&port.to_be_bytes());
     }
-    request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, family, STATES, &id)
+    request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, family, states, &id)
 }
 
 /// A request to end one connection.
@@ -145,8 +158,10 @@ pub(super) fn malformed() -> io::Error {
 pub(super) const AF_INET: u8 = 2;
 pub(super) const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
-/// ESTABLISHED, SYN_SENT and CLOSE_WAIT: in all of them the client can still send.
-const STATES: u32 = 1 << 1 | 1 << 2 | 1 << 8;
+/// ESTABLISHED, SYN_SENT and CLOSE_WAIT.
+const CLIENT_STATES: u32 = 1 << 1 | 1 << 2 | 1 << 8;
+/// ESTABLISHED: in CLOSE_WAIT the client has said its last.
+const SERVER_STATES: u32 = 1 << 1;
 
 pub(super) const HEADER_BYTES: usize = 16;
 const ID_BYTES: usize = 48;

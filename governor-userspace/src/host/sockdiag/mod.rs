@@ -11,7 +11,7 @@ mod message;
 mod netlink;
 mod unix;
 
-pub use holders::{Holder, duplicate, holders};
+pub use holders::{Holder, duplicate, holders, sockets_of};
 pub use message::Connection;
 pub use netlink::{Diag, other_namespaces};
 pub use unix::UnixConnection;

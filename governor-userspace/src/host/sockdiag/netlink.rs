@@ -3,7 +3,7 @@
 //! A socket stays in the namespace in which its thread was when it was made; so for another one a thread goes there,
 //! makes it and ends.
 
-use super::message::{self, AF_INET, AF_INET6, Connection};
+use super::message::{self, AF_INET, AF_INET6, Connection, End};
 use super::unix::{self, UnixConnection};
 use crate::host::kernel::netns_cookie;
 use socket2::{Domain, Socket, Type};
@@ -49,9 +49,18 @@ impl Diag {
 
     /// Connections to a remote port, IPv4 and IPv6, on which their client can still send.
     pub fn connections(&self, port: u16) -> io::Result<Vec<Connection>> {
+        self.list(port, End::Client)
+    }
+
+    /// The same at the server's end: sockets whose own port it is.
+    pub fn arrived(&self, port: u16) -> io::Result<Vec<Connection>> {
+        self.list(port, End::Server)
+    }
+
+    fn list(&self, port: u16, end: End) -> io::Result<Vec<Connection>> {
         let mut found = Vec::new();
         for family in [AF_INET, AF_INET6] {
-            match self.ask(&message::list(family, port)) {
+            match self.ask(&message::list(family, port, end)) {
                 Ok(connections) => found.extend(connections),
                 // A kernel without IPv6 has no handler for it.
                 Err(error) if family == AF_INET6 && error.raw_os_error() == Some(libc::ENOENT) => {}
@@ -142,6 +151,10 @@ mod tests {
             let found = diag.connections(server.port()).unwrap();
             let [connection] = found.as_slice() else { panic!("{found:?}") };
             assert_eq!((connection.local, connection.remote), (peer, server));
+            let found = diag.arrived(server.port()).unwrap();
+            let [arrived] = found.as_slice() else { panic!("{found:?}") };
+            assert_eq!((arrived.local, arrived.remote), (server, peer));
+            assert_ne!(arrived.cookie, connection.cookie);
             let holders = super::super::holders(&HashSet::from([connection.inode]));
             let [holder] = holders[&connection.inode].as_slice() else { panic!("{holders:?}") };
             assert_eq!(holder.pid, std::process::id());

@@ -7,7 +7,9 @@
 //! Invariant: `ALL[i].index() == i`; the compiler refuses a variant that the list forgets.
 
 use crate::engine::approval::Answer;
-use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{
+    DataChange, GapCause, HelloOutcome, HelloWay, MismatchKind, Outcome, Side, TlsOutcome,
+};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::Status;
@@ -39,6 +41,20 @@ macro_rules! closed {
     };
 }
 
+/// What became of a wish to reveal tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevealOutcome {
+    Revealed,
+    /// Whoever asked is not listed, or is no person.
+    NotAllowed,
+    /// No reason, or too many tokens.
+    Malformed,
+    /// A token that no key of this host made.
+    BadToken,
+    /// The record could not be written.
+    Unrecorded,
+}
+
 /// Why a captured connection was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedReason {
@@ -60,6 +76,8 @@ pub enum RefusedReason {
     Tls,
     /// The audit ledger cannot be written.
     Audit,
+    /// A hello was not accepted, or one is required and did not come.
+    Hello,
 }
 
 /// By what a network namespace was found before governor listened in it.
@@ -162,8 +180,11 @@ pub enum OpenOutcome {
 closed!(RefusedReason:
     NoOrigin => "no_origin", NoIdentity => "no_identity", Limit => "limit",
     SourceLimit => "source_limit", Draining => "draining",
-    Upstream => "upstream", Policy => "policy", Tls => "tls", Audit => "audit");
+    Upstream => "upstream", Policy => "policy", Tls => "tls", Audit => "audit", Hello => "hello");
 closed!(NamespaceFound: Walk => "walk", Exec => "exec", Socket => "socket", Refused => "refused");
+closed!(RevealOutcome:
+    Revealed => "revealed", NotAllowed => "not_allowed", Malformed => "malformed", BadToken => "bad_token",
+    Unrecorded => "unrecorded");
 closed!(NamespaceFailure: Limit => "limit", Enter => "enter", Listen => "listen");
 closed!(CancelResult: Forwarded => "forwarded", Hold => "hold", Unknown => "unknown", Failed => "failed");
 closed!(Direction: ToServer => "to_server", ToClient => "to_client");
@@ -189,10 +210,67 @@ pub enum KernelMap {
     GuardedPorts,
     Totals,
     Pending,
+    InboundPorts,
+    InboundListeners,
+    Upstreams,
+    Clients,
 }
 closed!(KernelMap:
     Rules => "RULES", Listeners => "LISTENERS", ListenerCounts => "LISTENER_COUNTS",
     GuardedPorts => "GUARDED_PORTS", Totals => "TOTALS", Pending => "PENDING",
+    InboundPorts => "INBOUND_PORTS", InboundListeners => "INBOUND_LISTENERS",
+    Upstreams => "UPSTREAMS", Clients => "CLIENTS",
+);
+/// What became of a connection that waited for a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    Governed,
+    InVain,
+}
+closed!(Waited: Governed => "governed", InVain => "in_vain");
+/// Which way the wall clock was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockStep {
+    Forward,
+    Back,
+}
+closed!(ClockStep: Forward => "forward", Back => "back");
+/// What the kernel programs met and did not let go the governed way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelFault {
+    /// Refused: the agent's heartbeat was too old.
+    HeartbeatStale,
+    /// Refused: no listener in that network namespace.
+    NamespaceUnknown,
+    /// Refused: the agent's listener was gone.
+    ListenerGone,
+    /// Refused: no memory for the flow.
+    StorageFailed,
+    /// Refused: bound to a device.
+    DeviceBound,
+    /// Refused where it arrived: the agent's heartbeat was too old.
+    InboundHeartbeatStale,
+    /// Refused where it arrived: the agent's listener was gone.
+    InboundListenerGone,
+    /// A flow that could not be noted: its connection is closed for want of an identity.
+    PendingFailed,
+    /// A connection of governor's own to a server that could not be noted: closed.
+    InboundOwnFailed,
+    /// A socket of governor's that is not counted.
+    TotalsFailed,
+    /// The count of a socket that found no room in the ring buffer.
+    TotalsDropped,
+    /// Somebody else tried to bind a port of governor's.
+    BindRefused,
+    /// Somebody asked for a raw socket that carries TCP.
+    RawRefused,
+}
+closed!(KernelFault:
+    HeartbeatStale => "heartbeat_stale", NamespaceUnknown => "namespace_unknown", ListenerGone => "listener_gone",
+    StorageFailed => "storage_failed", DeviceBound => "device_bound",
+    InboundHeartbeatStale => "inbound_heartbeat_stale", InboundListenerGone => "inbound_listener_gone",
+    PendingFailed => "pending_failed", InboundOwnFailed => "inbound_own_failed", TotalsFailed => "totals_failed",
+    TotalsDropped => "totals_dropped", BindRefused => "bind_refused", RawRefused => "raw_refused",
 );
 closed!(MismatchKind:
     Unaudited => "unaudited", BytesIn => "bytes_in", BytesOut => "bytes_out", Uncounted => "uncounted",
@@ -205,6 +283,10 @@ closed!(Verdict: Allow => "allow", Deny => "deny", Hold => "hold");
 closed!(Side: Client => "client", Database => "database", Governor => "governor");
 closed!(Outcome:
     Complete => "complete", Suspended => "suspended", Error => "error", Skipped => "skipped", Lost => "lost");
+closed!(HelloWay: Sent => "sent", Received => "received");
+closed!(HelloOutcome: Accepted => "accepted", Own => "own", Missing => "missing", Unexpected => "unexpected",
+    UnknownKey => "unknown_key", WrongAddress => "wrong_address", WrongDestination => "wrong_destination",
+    BadSignature => "bad_signature", Malformed => "malformed", Version => "version", Unanswered => "unanswered");
 closed!(TlsOutcome: Terminated => "terminated", UpstreamOnly => "upstream_only", ServerDeclined => "server_declined", Failed => "failed",
     Declined => "declined", Refused => "refused", PassedUnread => "passed_unread");
 closed!(StatementKind:
@@ -248,6 +330,8 @@ mod tests {
         positions_agree::<Outcome>();
         positions_agree::<GapCause>();
         positions_agree::<TlsOutcome>();
+        positions_agree::<HelloWay>();
+        positions_agree::<HelloOutcome>();
         positions_agree::<StatementKind>();
         positions_agree::<Category>();
         positions_agree::<DataChange>();
@@ -255,6 +339,10 @@ mod tests {
         positions_agree::<MaskDoubt>();
         positions_agree::<MismatchKind>();
         positions_agree::<KernelMap>();
+        positions_agree::<KernelFault>();
+        positions_agree::<ClockStep>();
+        positions_agree::<Waited>();
+        positions_agree::<RevealOutcome>();
     }
 
     /// A dashboard and a policy must be able to use the same word.

@@ -11,11 +11,14 @@ use super::build::{Builder, MetricsError};
 use super::children::Children;
 use super::labels::{
     Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
-    NamespaceFound, OpenOutcome, RefusedReason,
+    NamespaceFound, OpenOutcome, RefusedReason, RevealOutcome,
 };
+use super::labels::{ClockStep, KernelFault, Waited};
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
-use crate::engine::audit::{Completeness, DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
+use crate::engine::audit::{
+    Completeness, DataChange, GapCause, HelloOutcome, HelloWay, MismatchKind, Outcome, Side, TlsOutcome,
+};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::{InferenceCounts, Status};
@@ -44,6 +47,12 @@ pub struct KernelCounters {
     /// Captured connections that went direct, ungoverned.
     #[serde(default)]
     pub passed: u64,
+    /// In the order of `KernelFault`.
+    #[serde(default)]
+    pub faults: [u64; <KernelFault as Closed>::ALL.len()],
+    /// Connections of new namespaces that waited: until they were governed, and in vain.
+    #[serde(default)]
+    pub waited: [u64; 2],
 }
 
 /// Every metric of the agent. Shared by reference; all methods are safe from any thread.
@@ -60,6 +69,7 @@ pub struct Metrics {
     sessions_active: Gauges<Class>,
     cancels: Counters<CancelResult>,
     tls: Counters<TlsOutcome>,
+    hellos: Counters<HelloWay, HelloOutcome>,
     protocol_errors: Counters<Side>,
     relayed_bytes: Counters<Direction>,
     statements: Counters<Class, StatementKind, Verdict>,
@@ -91,6 +101,9 @@ pub struct Metrics {
     kernel_identity_missing: IntCounter,
     kernel_events_dropped: IntCounter,
     foreign_programs: IntGauge,
+    kernel_faults: Counters<KernelFault>,
+    clock_steps: Counters<ClockStep>,
+    waited: Counters<Waited>,
     map_entries: Gauges<KernelMap>,
     map_capacity: Gauges<KernelMap>,
     completeness_mismatches: Counters<MismatchKind>,
@@ -109,6 +122,7 @@ pub struct Metrics {
     unix_taken: IntGauge,
     unix_takeovers: IntCounter,
     unix_direct: Counters<DirectAction>,
+    reveals: Counters<RevealOutcome>,
     namespaces_served: IntGauge,
     namespaces_unserved: IntGauge,
     namespaces_opened: Counters<NamespaceFound>,
@@ -138,6 +152,7 @@ impl Metrics {
             sessions_active: Children::new(build.gauges("governor_sessions_active")?).fill(),
             cancels: Children::new(build.counters("governor_cancel_requests_total")?).fill(),
             tls: Children::new(build.counters("governor_tls_total")?).fill(),
+            hellos: Children::new(build.counters("governor_hellos_total")?).fill(),
             protocol_errors: Children::new(build.counters("governor_protocol_errors_total")?).fill(),
             relayed_bytes: Children::new(build.counters("governor_relayed_bytes_total")?).fill(),
             statements: Children::new(build.counters("governor_statements_total")?),
@@ -169,6 +184,9 @@ impl Metrics {
             kernel_identity_missing: build.counter("governor_kernel_identity_missing_total")?,
             kernel_events_dropped: build.counter("governor_kernel_events_dropped_total")?,
             foreign_programs: build.gauge("governor_kernel_foreign_programs")?,
+            kernel_faults: Children::new(build.counters("governor_kernel_faults_total")?).fill(),
+            clock_steps: Children::new(build.counters("governor_clock_steps_total")?).fill(),
+            waited: Children::new(build.counters("governor_namespace_waits_total")?).fill(),
             map_entries: Children::new(build.gauges("governor_kernel_map_entries")?).fill(),
             map_capacity: Children::new(build.gauges("governor_kernel_map_capacity")?).fill(),
             completeness_mismatches: Children::new(build.counters("governor_completeness_mismatches_total")?)
@@ -190,6 +208,7 @@ impl Metrics {
             unix_taken: build.gauge("governor_unix_sockets_taken")?,
             unix_takeovers: build.counter("governor_unix_takeovers_total")?,
             unix_direct: Children::new(build.counters("governor_unix_direct_connections_total")?).fill(),
+            reveals: Children::new(build.counters("governor_reveals_total")?).fill(),
             namespaces_served: build.gauge("governor_namespaces_served")?,
             namespaces_unserved: build.gauge("governor_namespaces_unserved")?,
             namespaces_opened: Children::new(build.counters("governor_namespaces_opened_total")?).fill(),
@@ -270,6 +289,11 @@ impl Metrics {
         add(self.unix_direct.at(action, (), ()), 1);
     }
 
+    /// Somebody wanted to see what is behind tokens.
+    pub fn reveal(&self, outcome: RevealOutcome) {
+        add(self.reveals.at(outcome, (), ()), 1);
+    }
+
     /// The glass was broken; it is now for `active` persons.
     pub fn glass_broken(&self, active: usize) {
         self.glass_broken.inc();
@@ -278,6 +302,10 @@ impl Metrics {
 
     pub fn glass_mended(&self, active: usize) {
         self.glass_active.set(i64::try_from(active).unwrap_or(i64::MAX));
+    }
+
+    pub fn hello(&self, way: HelloWay, outcome: HelloOutcome) {
+        add(self.hellos.at(way, outcome, ()), 1);
     }
 
     pub fn tls(&self, outcome: TlsOutcome) {
@@ -390,6 +418,11 @@ impl Metrics {
 
     pub fn audit_failed(&self) {
         self.audit_errors.inc();
+    }
+
+    /// The wall clock was set.
+    pub fn clock_step(&self, step: ClockStep) {
+        add(self.clock_steps.at(step, (), ()), 1);
     }
 
     /// How full a map of the kernel programs is.
@@ -505,6 +538,8 @@ impl Metrics {
             advance(&self.kernel_identity_missing, kernel.identity_missing);
             advance(&self.kernel_events_dropped, kernel.events_dropped);
             advance(&self.kernel_passed, kernel.passed);
+            advance_all(&self.kernel_faults, &kernel.faults);
+            advance_all(&self.waited, &kernel.waited);
         }
         let usage = ProcessUsage::read();
         self.process_cpu.inc_by((usage.cpu_s - self.process_cpu.get()).max(0.0));
@@ -561,6 +596,15 @@ fn add(counter: Option<&IntCounter>, by: u64) {
 /// Brings a counter up to what somebody else counted; a smaller number (a fresh map) changes nothing.
 fn advance(counter: &IntCounter, to: u64) {
     counter.inc_by(to.saturating_sub(counter.get()));
+}
+
+/// The same for all of a set, in its order.
+fn advance_all<L: Closed>(counters: &Counters<L>, to: &[u64]) {
+    for (label, count) in L::ALL.iter().zip(to) {
+        if let Some(counter) = counters.at(*label, (), ()) {
+            advance(counter, *count);
+        }
+    }
 }
 
 fn seconds(ns: u64) -> f64 {

@@ -9,8 +9,9 @@ mod process;
 pub mod table;
 
 pub use build::MetricsError;
+pub use labels::ClockStep;
 pub use labels::{
     CancelResult, Closed, DirectAction, Direction, NamespaceFailure, NamespaceFound, OpenOutcome,
-    RefusedReason,
+    RefusedReason, RevealOutcome,
 };
 pub use metrics::{KernelCounters, Metrics};

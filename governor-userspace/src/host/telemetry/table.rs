@@ -5,9 +5,12 @@
 
 use super::labels::{
     Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
-    NamespaceFound, OpenOutcome, RefusedReason, words,
+    NamespaceFound, OpenOutcome, RefusedReason, RevealOutcome, words,
 };
-use crate::engine::audit::{DataChange, GapCause, MismatchKind, Outcome, Side, TlsOutcome};
+use super::labels::{ClockStep, KernelFault, Waited};
+use crate::engine::audit::{
+    DataChange, GapCause, HelloOutcome, HelloWay, MismatchKind, Outcome, Side, TlsOutcome,
+};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
 use crate::engine::session::Status;
@@ -86,6 +89,8 @@ pub static TABLE: &[Definition] = &[
         "Cancel requests: passed on to the server, ended a hold, fitted no live session and did nothing, or did not reach the server."),
     row("governor_tls_total", Kind::Counter, &[label::<TlsOutcome>("outcome")],
         "Clients that asked for TLS, by what became of it."),
+    row("governor_hellos_total", Kind::Counter, &[label::<HelloWay>("way"), label::<HelloOutcome>("outcome")],
+        "Hellos between governors, by what became of them."),
     row("governor_protocol_errors_total", Kind::Counter, &[label::<Side>("side")],
         "Sessions closed because a peer broke the protocol, by whose fault it was."),
     row("governor_relayed_bytes_total", Kind::Counter, &[label::<Direction>("direction")],
@@ -196,6 +201,12 @@ pub static TABLE: &[Definition] = &[
         "Network namespaces in which it began to listen, by what told of them. `refused`: a connection was lost first."),
     row("governor_namespace_failures_total", Kind::Counter, &[label::<NamespaceFailure>("reason")],
         "Attempts to listen in a network namespace that failed."),
+    row("governor_kernel_faults_total", Kind::Counter, &[label::<KernelFault>("cause")],
+        "What the kernel programs did not let go the governed way, by cause: the first seven are refused connections; OPERATING.md has the others."),
+    row("governor_namespace_waits_total", Kind::Counter, &[label::<Waited>("outcome")],
+        "Connections of new network namespaces that waited for a moment in the kernel, for governor to listen there. `in_vain`: refused, or passed by rule."),
+    row("governor_clock_steps_total", Kind::Counter, &[label::<ClockStep>("direction")],
+        "Times that the wall clock was set while governor ran, by more than a second."),
 
     row("governor_unix_sockets_taken", Kind::Gauge, &[],
         "Unix sockets of servers that governor is in front of now."),
@@ -203,6 +214,8 @@ pub static TABLE: &[Definition] = &[
         "Times that a server's unix socket was taken over: at the start, and whenever its server was started."),
     row("governor_unix_direct_connections_total", Kind::Counter, &[label::<DirectAction>("action")],
         "Connections to a server's unix socket that do not come through governor, by what was done about them."),
+    row("governor_reveals_total", Kind::Counter, &[label::<RevealOutcome>("outcome")],
+        "Wishes to reveal tokens, by what became of them. Each is on record."),
 
     row("process_cpu_seconds_total", Kind::CounterFloat, &[],
         "User and system CPU time of the agent."),

@@ -43,7 +43,11 @@ impl Agent for Parts {
     ) -> Result<crate::engine::session::explain::Explanation, String> {
         use crate::engine::policy::{PolicySet, Profile};
         let set = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
-        crate::engine::session::explain::explain(&set, question)
+        crate::engine::session::explain::explain(
+            &set,
+            question,
+            crate::engine::session::ColumnWords::default(),
+        )
     }
     fn ledger(&self) -> LedgerStatus {
         let broken = self.0.ledger_broken.load(Ordering::SeqCst);

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 mod attached;
+mod peers;
 
 /// Say what this host can and cannot do for governor, and how to mend it
 ///
@@ -24,6 +25,7 @@ pub fn run(_args: DoctorArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     let mut checks = probe();
     checks.push(privileges());
     checks.push(state_directory(&globals.state_dir));
+    checks.extend(peers::look(globals));
     let (running, pid) = agent(globals);
     checks.push(running);
     let (attached, hooks) = attached::look(globals, pid);

@@ -64,7 +64,7 @@ pub enum Verb {
     Data(data::DataArgs),
     BreakGlass(break_glass::BreakGlassArgs),
     Reveal(reveal::RevealArgs),
-    /// The keys of masking: hashes, tokens and what else has one
+    /// The keys of masking, and the one by which other governors know this host
     Keys(keys::KeysArgs),
     /// The CA that clients have to trust where governor ends TLS
     Tls(tls::TlsArgs),

@@ -68,6 +68,9 @@ fn page(status: &Status, paint: Paint) -> String {
     if status.capture.is_empty() {
         line("captures", paint.yellow("nothing: no rule in the configuration"));
     }
+    for (index, peer) in status.peers.iter().enumerate() {
+        line(if index == 0 { "peers" } else { "" }, safe(peer));
+    }
     line("policy", safe(&status.policy_version));
     line("sessions", counts(&status.sessions_active));
     line("statements", counts(&status.statements));
@@ -197,6 +200,7 @@ mod tests {
             profile: "observe".into(),
             policy_version: "abc".into(),
             capture: vec![],
+            peers: vec!["app1 at 10.1.0.1".into(), "app2\x07".into()],
             sessions_active: [("agent".to_owned(), 2)].into(),
             statements: [("allow".to_owned(), 5), ("deny".to_owned(), 1)].into(),
             holds_pending: 1,
@@ -226,6 +230,8 @@ mod tests {
         for line in [
             "governor    0.1.0 starting, pid 7, up 61s, profile observe",
             "captures    nothing: no rule in the configuration",
+            "peers       app1 at 10.1.0.1",
+            "            app2\\u{7}",
             "sessions    2 agent",
             "statements  5 allow, 1 deny",
             "holds       1 pending (governor approvals list)",

@@ -5,6 +5,7 @@
 //! itself and lowers what arithmetic alone says; it never hides what is certain.
 
 use super::{ALONE_PERCENT_MIN, DetectorId, Finding};
+use crate::engine::masking::definition::Definitions;
 use crate::engine::model::Category;
 use std::hash::Hasher;
 
@@ -19,12 +20,29 @@ pub struct ColumnContext {
     pub(in crate::engine::masking) is_among_people: bool,
     /// Digests of the first words of the name, for the words that operators ask for; 0 where there is none.
     pub(in crate::engine::masking) words: [u32; NAME_WORDS_MAX],
+    /// The column shows definitions of the database's objects.
+    pub(in crate::engine::masking) definitions: Definitions,
 }
 
 impl ColumnContext {
     /// Nothing is known: values are judged by themselves.
-    pub const UNKNOWN: Self =
-        Self { expected: 0, is_reference: false, is_among_people: false, words: [0; NAME_WORDS_MAX] };
+    pub const UNKNOWN: Self = Self {
+        expected: 0,
+        is_reference: false,
+        is_among_people: false,
+        words: [0; NAME_WORDS_MAX],
+        definitions: Definitions::No,
+    };
+
+    /// The column shows definitions, too.
+    pub fn showing(self, definitions: Definitions) -> Self {
+        Self { definitions, ..self }
+    }
+
+    /// What holds for the parts of a value, whose names are their own.
+    pub(in crate::engine::masking) fn of_part(self) -> Self {
+        Self::UNKNOWN.showing(self.definitions)
+    }
 
     pub(in crate::engine::masking) fn expects(self, category: Category) -> bool {
         self.expected >> (category as u16) & 1 == 1

@@ -12,8 +12,9 @@ use crate::engine::masking::json::mask_ranges;
 use crate::engine::masking::masker::Masker;
 use crate::engine::masking::pg_type::TEXT;
 use crate::engine::masking::row::Replaced;
-use crate::engine::masking::transform::{MARKER, Masked};
-use crate::engine::model::{Category, MaskDoubt};
+use crate::engine::masking::style;
+use crate::engine::masking::transform::{Format, MARKER, Masked, ValueMask};
+use crate::engine::model::{Category, MaskDoubt, MaskStyle};
 
 use super::constant::XML_MARKER;
 
@@ -30,6 +31,31 @@ pub(in crate::engine::masking) fn mask_xml(masker: &Masker, value: &[u8], out: &
         0 => Replaced::No,
         _ => Replaced::Yes(Masked::Value, Category::Other),
     }
+}
+
+/// A hash or a token of the document as an element's text; `false`, with nothing written, where there is none.
+pub(in crate::engine::masking) fn stands_for(
+    masker: &Masker,
+    style: MaskStyle,
+    category: Option<Category>,
+    tweak: u64,
+    value: &[u8],
+    out: &mut Vec<u8>,
+) -> bool {
+    if !matches!(style, MaskStyle::Hash | MaskStyle::Token) {
+        return false;
+    }
+    let from = out.len();
+    out.extend_from_slice(b"<masked>");
+    let mask = ValueMask { style, category, tweak, type_oid: TEXT, type_modifier: -1, format: Format::Text };
+    // Letters, digits, hyphens and underscores: nothing that means anything in XML.
+    let is_made = style::apply(masker, &mask, value, out);
+    if is_made {
+        out.extend_from_slice(b"</masked>");
+    } else {
+        out.truncate(from);
+    }
+    is_made
 }
 
 struct Walker<'a> {

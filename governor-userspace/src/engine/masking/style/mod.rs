@@ -27,7 +27,12 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
 /// Appends what `style` makes of the value; `false`, and possibly some bytes for the caller to cut, where it cannot.
-pub(super) fn apply(masker: &Masker, mask: &ValueMask, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+pub(in crate::engine::masking) fn apply(
+    masker: &Masker,
+    mask: &ValueMask,
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+) -> bool {
     let ValueMask { type_oid, type_modifier, format, .. } = *mask;
     let declared = Declared { type_oid, type_modifier, format };
     // A document for who parses it: none of these is one.

@@ -22,7 +22,16 @@ fn refusals_name_line_and_reason() {
     refused(&format!("{P} when {{ principal.uid == \"0\" }};"), "1:", "");
     refused("permit (principal in Governor::Class::\"persn\", action, resource);", "1:", "persn");
     refused("permit (principal, action == Governor::Action::\"selct\", resource);", "1:", "selct");
-    refused("permit (principal, action == Governor::Action::\"write\", resource);", "1:", "");
+    refused(
+        "permit (principal, action == Governor::Action::\"write\", resource);",
+        "1:",
+        "write `action in Governor::Action::\"write\"`",
+    );
+    refused(
+        "forbid (principal, action in Governor::Action::\"read\", resource == Governor::Relation::\"pay.rates\");",
+        "1:",
+        "context.reads.contains(\"pay.rates\")",
+    );
     refused("permit (principal in Governor::Clas::\"person\", action, resource);", "1:", "Clas");
     refused("permit (principal == ?principal, action, resource);", "1:", "templates");
     refused(&format!("{P} when {{ false }};"), "1:", "false");

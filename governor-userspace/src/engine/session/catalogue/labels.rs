@@ -1,7 +1,7 @@
 //! What the operator's labels, and names, say of a column.
 
 use crate::engine::masking::{Category, JsonPath, classify_column};
-use crate::engine::model::{MaskStyle, Relation, wildcard};
+use crate::engine::model::{ColumnName, MaskStyle, Relation, wildcard};
 
 /// The operator's word on columns, from the configuration; it comes before everything else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,14 @@ impl ColumnPattern {
     pub(super) fn matches(&self, schema: &str, relation: &str, column: &str) -> bool {
         let parts = [(&self.schema, schema), (&self.relation, relation), (&self.column, column)];
         parts.iter().all(|(pattern, name)| wildcard(pattern, name))
+    }
+}
+
+impl ColumnPattern {
+    /// The same of a name that may lack its schema: then any is meant.
+    pub fn may_match(&self, name: &ColumnName) -> bool {
+        let schema = if name.schema.is_empty() { &self.schema } else { &name.schema };
+        self.matches(schema, &name.relation, &name.column)
     }
 }
 
@@ -89,7 +97,8 @@ impl Labels {
 
 /// Columns of the server's own that show values of other relations, other sessions' statements or secrets.
 fn system_category(relation: &str, column: &str) -> Option<Category> {
-    const RELATIONS: [&str; 12] = [
+    const RELATIONS: [&str; 13] = [
+        "pg_attribute",
         "pg_stats",
         "pg_stats_ext",
         "pg_stats_ext_exprs",
@@ -106,7 +115,9 @@ fn system_category(relation: &str, column: &str) -> Option<Category> {
     if !RELATIONS.contains(&relation) {
         return None;
     }
-    const SHOWS_VALUES: [&str; 14] = [
+    const SHOWS_VALUES: [&str; 15] = [
+        // What rows have that are older than their column.
+        "attmissingval",
         "most_common_vals",
         "histogram_bounds",
         "most_common_elems",

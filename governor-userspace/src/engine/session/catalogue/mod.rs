@@ -5,6 +5,7 @@
 //! or mask need one.
 
 mod codes;
+mod definitions;
 mod documents;
 mod labels;
 mod query;

@@ -96,9 +96,14 @@ impl CatalogueReader {
             }
             b"p" => self.parents.entry(row.parse(1)?).or_default().push(row.parse(2)?),
             b"t" => {
-                let (on, instead) = trigger_events(row.parse(4)?);
-                let trigger =
-                    Trigger { name: row.text(2)?.as_ref().into(), function: row.parse(3)?, on, instead };
+                let (on, instead, before) = trigger_events(row.parse(4)?);
+                let trigger = Trigger {
+                    name: row.text(2)?.as_ref().into(),
+                    function: row.parse(3)?,
+                    on,
+                    instead,
+                    before,
+                };
                 self.builder.effects.trigger(row.parse(1)?, trigger);
             }
             b"u" => {
@@ -338,9 +343,13 @@ fn type_shape(row: &Row<'_>) -> Option<TypeShape> {
 }
 
 /// Bits of `pg_trigger.tgtype`, as the server's `catalog/pg_trigger.h` has them.
-fn trigger_events(bits: u16) -> (Changing, bool) {
+fn trigger_events(bits: u16) -> (Changing, bool, bool) {
     let has = |bit: u16| bits & bit != 0;
-    (Changing { insert: has(4), delete: has(8), update: has(16), truncate: has(32) }, has(64))
+    (
+        Changing { insert: has(4), delete: has(8), update: has(16), truncate: has(32) },
+        has(64),
+        has(1) && has(2),
+    )
 }
 
 fn rule_event(code: &[u8]) -> Changing {

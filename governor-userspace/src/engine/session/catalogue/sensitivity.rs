@@ -1,6 +1,7 @@
 //! Which columns of a catalogue hold sensitive values: labels, names, and views that draw from such columns.
 
 use super::Catalogue;
+use super::definitions::views_of_definitions;
 use super::labels::Labels;
 use super::ruling::{Ruling, Rulings};
 use crate::engine::masking::{Category, JsonPath, could_carry};
@@ -335,13 +336,20 @@ fn as_it_is(flow: &Flow) -> Option<ColumnId> {
 pub(super) struct Views {
     flows: ViewFlows,
     views: Vec<View>,
+    /// Those that show definitions.
+    of_definitions: HashSet<Oid>,
 }
 
 impl Views {
     pub fn of(data: &model::Catalogue, dialect: &dyn SqlDialect) -> Self {
         let flows = ViewFlows::of(data);
         let views = data.relations().filter_map(|view| View::of(view, &flows, dialect)).collect();
-        Self { flows, views }
+        Self { flows, views, of_definitions: views_of_definitions(data) }
+    }
+
+    /// The view shows what the catalogue holds.
+    pub fn show_definitions(&self, view: Oid) -> bool {
+        self.of_definitions.contains(&view)
     }
 
     /// As [`Catalogue::bases_of`].

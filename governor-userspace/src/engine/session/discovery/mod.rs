@@ -63,6 +63,8 @@ struct Columns {
     count: usize,
     changes: Vec<DataFinding>,
     changes_lost: u64,
+    /// By database, for as long as the agent runs: as many as there are databases.
+    ruled_at: HashMap<Database, u64>,
 }
 
 impl Default for Discovery {
@@ -100,16 +102,32 @@ impl Discovery {
         self.rulings_version.load(Ordering::Acquire)
     }
 
+    /// Of the rulings in one database: others leave it as it is.
+    pub(super) fn rulings_version_of(&self, database: &Database) -> u64 {
+        self.columns().ruled_at(database)
+    }
+
     /// What holds in one database.
     pub(super) fn rulings(&self, server: Endpoint, database: &str) -> Rulings {
-        // Before the columns: a ruling that comes in between is followed once more, never missed.
-        let version = self.rulings_version();
+        let database = (server, database.to_owned());
         let columns = self.columns();
-        let known = columns.by_database.get(&(server, database.to_owned()));
+        let version = columns.ruled_at(&database);
+        let known = columns.by_database.get(&database);
         let ruled = known.into_iter().flatten().filter_map(|(name, column)| {
             Some((name.clone(), column.record.ruling(self.settings.mask_from)?))
         });
         Rulings { version, columns: ruled.collect() }
+    }
+
+    /// The same one by one, for who asks why; and whether a person said it.
+    pub fn ruled_columns(&self, server: &Endpoint, database: &str) -> Vec<(ColumnName, Ruling, bool)> {
+        let columns = self.columns();
+        let known = columns.by_database.get(&(server.clone(), database.to_owned()));
+        let ruled = known.into_iter().flatten().filter_map(|(name, column)| {
+            let ruling = column.record.ruling(self.settings.mask_from)?;
+            Some((name.clone(), ruling, column.record.said.is_some()))
+        });
+        ruled.collect()
     }
 
     /// A catalogue that was read: its columns can be spoken of.
@@ -130,24 +148,31 @@ impl Discovery {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return false,
         };
-        let mut rulings_changed = false;
         for (sight, counted) in counted {
             let Some(column) = columns.of(&sight.place, at_unix_s) else { continue };
             let before = column.record.ruling(self.settings.mask_from);
             let change = column.note(sight, counted, detectors, at_unix_s);
             let after = column.record.ruling(self.settings.mask_from);
-            rulings_changed |= after != before;
-            let Some(change) = change.or((after != before).then_some(DataChange::Masked)) else { continue };
+            let is_new = after != before;
             let is_masked = matches!(after, Some(Ruling::Sensitive(_)));
-            let finding = finding(&column.record, change, is_masked);
-            columns.changed(finding);
+            let change = change.or(is_new.then_some(DataChange::Masked));
+            let changed = change.map(|change| finding(&column.record, change, is_masked));
+            if is_new {
+                self.rule(&mut columns, &sight.place);
+            }
+            if let Some(changed) = changed {
+                columns.changed(changed);
+            }
         }
         drop(columns);
         self.revision.fetch_add(1, Ordering::AcqRel);
-        if rulings_changed {
-            self.rulings_version.fetch_add(1, Ordering::AcqRel);
-        }
         true
+    }
+
+    /// Another ruling holds for a column. Whoever sees the new version waits for the lock to see the ruling.
+    fn rule(&self, columns: &mut Columns, place: &ColumnPlace) {
+        let version = self.rulings_version.fetch_add(1, Ordering::AcqRel) + 1;
+        columns.ruled_at.insert((place.server.clone(), place.database.clone()), version);
     }
 
     /// Takes an operator's word. The record as it is then.
@@ -166,9 +191,9 @@ impl Discovery {
                 record
             }
         };
+        self.rule(&mut columns, place);
         drop(columns);
         self.revision.fetch_add(1, Ordering::AcqRel);
-        self.rulings_version.fetch_add(1, Ordering::AcqRel);
         record
     }
 
@@ -217,6 +242,11 @@ impl Discovery {
 }
 
 impl Columns {
+    /// The version of the rulings that changed the database last.
+    fn ruled_at(&self, database: &Database) -> u64 {
+        self.ruled_at.get(database).copied().unwrap_or_default()
+    }
+
     /// The column, made where it is new. `None` where there is no room.
     fn of(&mut self, place: &ColumnPlace, at_unix_s: u64) -> Option<&mut Column> {
         let database = (place.server.clone(), place.database.clone());

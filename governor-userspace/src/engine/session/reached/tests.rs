@@ -102,7 +102,13 @@ fn database() -> Catalogue {
     let e = &mut d.0.effects;
     e.trigger(
         ORDERS,
-        Trigger { name: "t".into(), function: 30_005, on: Changing { update: true, ..none }, instead: false },
+        Trigger {
+            name: "t".into(),
+            function: 30_005,
+            on: Changing { update: true, ..none },
+            instead: false,
+            before: false,
+        },
     );
     let key = Cascade {
         table: ORDERS,

@@ -105,3 +105,31 @@ fn a_report_that_is_too_long_to_be_read_is_hidden() {
     let told = read(Class::Agent, "SELECT 1 FROM people", b'E', &fields);
     assert!(!told.contains(SECRET) && told.contains("hides"), "{told}");
 }
+
+/// A trigger may run at the login, before anything is asked; what it says is code's, whether it ends the session or not.
+#[test]
+fn what_a_login_trigger_says_is_hidden() {
+    for (kind, severity) in [(b'N', "NOTICE"), (b'E', "FATAL")] {
+        let mut s = Stage::new(Class::Agent);
+        s.client(&startup(&[("user", "app"), ("database", "shop")]));
+        s.input(crate::engine::session::Input::Connected);
+        s.server(&message(b'R', &0u32.to_be_bytes()));
+        let mut body = Vec::new();
+        for (code, text) in [
+            (b'S', severity),
+            (b'V', severity),
+            (b'C', "P0001"),
+            (b'M', SECRET),
+            (b'W', "PL/pgSQL function greet() line 1 at RAISE"),
+            (b'R', "exec_stmt_raise"),
+        ] {
+            body.push(code);
+            body.extend(text.as_bytes());
+            body.push(0);
+        }
+        body.push(0);
+        s.server(&message(kind, &body));
+        let told = String::from_utf8_lossy(&s.to_client).into_owned();
+        assert!(!told.contains(SECRET) && told.contains("hides"), "{severity}: {told}");
+    }
+}

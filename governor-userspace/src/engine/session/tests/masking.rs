@@ -408,3 +408,19 @@ fn places_that_the_operator_names_are_hidden_and_expressions_over_them_too() {
         assert!(told.contains(wanted) && !told.contains("x1"), "{text}: {told:?}");
     }
 }
+
+/// A rule may add a SELECT to any command: its rows come in answer to that.
+#[test]
+fn rows_that_a_rule_adds_are_masked() {
+    for (text, field) in [
+        ("INSERT INTO people VALUES (1)", ("email", 20000, 2)),
+        ("UPDATE people SET note = 'x' WHERE id = 1", ("email", 20000, 2)),
+        ("DELETE FROM people WHERE id = 1", ("x", 0, 0)),
+    ] {
+        let mut s = Stage::ready(Class::Person);
+        s.client(&query(text));
+        assert_eq!(s.server_kinds(), "Q", "{text}");
+        s.server(&[row_description(&[field]), data_row(&["not recognisable"])].concat());
+        assert!(!String::from_utf8_lossy(&s.to_client).contains("not recognisable"), "{text}");
+    }
+}

@@ -7,6 +7,7 @@ mod copying;
 mod diagnostics;
 mod encryption;
 mod glass;
+mod greeting;
 mod hold;
 mod masking;
 mod opening;

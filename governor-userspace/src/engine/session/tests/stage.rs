@@ -36,6 +36,10 @@ impl Stage {
     }
 
     pub fn with(class: Class, tls: TlsMode, limits: EngineLimits) -> Self {
+        Self::with_hello(class, tls, limits, HelloRule::Unexpected)
+    }
+
+    pub fn with_hello(class: Class, tls: TlsMode, limits: EngineLimits, hello: HelloRule) -> Self {
         // Made once: compiling policies and detectors takes far longer than any session.
         static MADE: LazyLock<(Arc<PolicySet>, Arc<Detectors>)> = LazyLock::new(|| {
             let policy = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
@@ -44,6 +48,7 @@ impl Stage {
         let (policy, detectors) = MADE.clone();
         let governance = Governance::new(policy, detectors, Arc::default(), limits);
         let setup = SessionSetup {
+            hello,
             id: SessionId("s1".into()),
             principal: Arc::new(crate::engine::policy::tests::principal(class)),
             client: None,

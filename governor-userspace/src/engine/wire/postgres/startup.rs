@@ -4,6 +4,7 @@
 
 use super::{InMessage, ProtocolViolation};
 use crate::engine::model::Claims;
+use crate::engine::wire::hello::{HELLO_BYTES_MAX, HELLO_CODE};
 use crate::engine::wire::reader::Reader;
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -30,6 +31,8 @@ pub enum Opening {
         secret: Vec<u8>,
     },
     Startup(Startup),
+    /// Another governor has something to say of its client first ([`crate::engine::wire::hello`]).
+    Hello,
     /// A protocol major version that the server does not speak.
     Unsupported {
         major: u16,
@@ -139,6 +142,14 @@ pub fn parse(buffer: &[u8]) -> Result<Option<(Opening, usize)>, ProtocolViolatio
             }
             Opening::Cancel { process, secret: secret.to_vec() }
         }
+        HELLO_CODE if length > HELLO_BYTES_MAX => {
+            return Err(ProtocolViolation::TooLong {
+                kind: '-',
+                length: length as u64,
+                limit: HELLO_BYTES_MAX as u64,
+            });
+        }
+        HELLO_CODE => Opening::Hello,
         _ => {
             let [a, b, c, d] = code.to_be_bytes();
             let (major, minor) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
@@ -201,6 +212,17 @@ mod tests {
         assert_eq!(cancel, Opening::Cancel { process: 7, secret: b"abcd".to_vec() });
         let old = parse(&packet(2 << 16, b"")).unwrap().unwrap().0;
         assert_eq!(old, Opening::Unsupported { major: 2, minor: 0 });
+    }
+
+    #[test]
+    fn reads_a_hello_at_every_split_and_no_long_one() {
+        let hello = crate::engine::wire::hello::Hello::new([1; 32], [2; 32]).encode();
+        for cut in 0..hello.len() {
+            assert_eq!(parse(&hello[..cut]), Ok(None), "cut at {cut}");
+        }
+        assert_eq!(parse(&hello), Ok(Some((Opening::Hello, hello.len()))));
+        assert!(parse(&packet(HELLO_CODE, &[0; HELLO_BYTES_MAX - 8])).unwrap().is_some());
+        assert!(parse(&packet(HELLO_CODE, &[0; HELLO_BYTES_MAX - 7])).is_err());
     }
 
     #[test]

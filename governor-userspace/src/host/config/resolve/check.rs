@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
 
+mod peers;
+
 /// Reads and checks the configuration. Without `path` the default file is read, and its absence is no
 /// error; a file that is named must exist.
 pub fn load(path: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigError> {
@@ -137,6 +139,7 @@ impl Source<'_> {
             protocol: server.protocol.unwrap_or_default(),
             when_down: server.when_down.unwrap_or_default(),
             tls: server.tls.unwrap_or_default(),
+            open_connections: server.open_connections.unwrap_or_default(),
         })
     }
 
@@ -283,11 +286,15 @@ impl Source<'_> {
                 rule.unit.is_some(),
             ];
             let remote = rule.address.is_some() || rule.certificate.is_some();
+            if let Some(peer) = &rule.peer {
+                self.peer_of_rule(peer, &written.peers, rule.executable.is_some())?;
+            }
+            let remote = remote || rule.peer.is_some();
             if !conditions.contains(&true) && !remote {
-                let reason = "give at least one condition: cgroup, executable, uid, user, unit, address or certificate";
+                let reason = "give at least one condition: cgroup, executable, uid, user, unit, address, certificate or peer";
                 return Err(self.fail_at(at, key, reason));
             }
-            if conditions.contains(&true) && remote {
+            if conditions.contains(&true) && remote && rule.peer.is_none() {
                 let reason = "address and certificate are of clients on other hosts, the other conditions of processes \
                               of this one: no client could meet both";
                 return Err(self.fail_at(at, key, reason));
@@ -303,7 +310,9 @@ impl Source<'_> {
                 .as_ref()
                 .map(|value| self.network(value, "identity.assign.address"))
                 .transpose()?;
-            let file::Assign { cgroup, executable, uid, user, unit, certificate, class, groups, .. } = rule;
+            let file::Assign {
+                cgroup, executable, uid, user, unit, certificate, peer, class, groups, ..
+            } = rule;
             assignments.push(Assignment {
                 cgroup,
                 executable,
@@ -312,10 +321,12 @@ impl Source<'_> {
                 unit,
                 address,
                 certificate,
+                peer: peer.map(Spanned::into_inner),
                 class,
                 groups,
             });
         }
+        let peers = self.peers(written.peers)?;
         let mut rules = IdentityRules { assignments, ..IdentityRules::default() };
         let mut agents_file = None;
         if let Some(value) = written.agents_file {
@@ -329,7 +340,7 @@ impl Source<'_> {
             rules.agents = rules.agents.extended(extra);
             agents_file = Some(path);
         }
-        Ok(Identity { agents_file, rules })
+        Ok(Identity { agents_file, rules, peers })
     }
 
     /// An address, or a network such as `10.1.0.0/16`.

@@ -33,7 +33,7 @@ fn the_sample_is_the_default_and_shows_every_key() {
             l.split('=').next().is_some_and(|k| k.trim() == key && l.contains('=')) || l == list || l == table
         })
     };
-    let sections: [(&str, &[&str]); 20] = [
+    let sections: [(&str, &[&str]); 21] = [
         ("capture", file::Capture::KEYS),
         ("capture.rules", file::CaptureRule::KEYS),
         ("capture.inbound", file::CaptureInbound::KEYS),
@@ -42,6 +42,7 @@ fn the_sample_is_the_default_and_shows_every_key() {
         ("tls.server_keys", file::ServerKey::KEYS),
         ("identity", file::Identity::KEYS),
         ("identity.assign", file::Assign::KEYS),
+        ("identity.peers", file::PeerBlock::KEYS),
         ("policy", file::Policy::KEYS),
         ("masking", file::Masking::KEYS),
         ("masking.columns", file::MaskingColumn::KEYS),
@@ -155,6 +156,28 @@ fn errors_name_line_key_reason_and_what_is_allowed() {
         ("[[capture.rules]]\ntls = 'accept'\n", 2, "capture.rules.tls", "`pass-unread`"),
         ("[[identity.assign]]\nclass = 'agent'\n", 1, "identity.assign", "at least one condition"),
         ("[[identity.assign]]\nuid = 1\n", 1, "identity.assign", "a class, groups or both"),
+        ("[[identity.assign]]\npeer = 'x'\nclass = 'agent'\n", 2, "identity.assign.peer", "is no peer"),
+        ("[[identity.peers]]\n", 1, "identity.peers.name", "is missing"),
+        ("[[identity.peers]]\nname = 'a@b'\n", 2, "identity.peers.name", "letters, digits"),
+        ("[[identity.peers]]\nname = 'a'\n", 1, "identity.peers.addresses", "at least one"),
+        (
+            "[[identity.peers]]\nname = 'a'\naddresses = ['db1']\n",
+            3,
+            "identity.peers.addresses",
+            "no address",
+        ),
+        (
+            "[[identity.peers]]\nname = 'a'\naddresses = ['::1']\n",
+            1,
+            "identity.peers.key",
+            "governor keys hello",
+        ),
+        (
+            "[[identity.peers]]\nname = 'a'\naddresses = ['::1']\nkey = '00'\n",
+            4,
+            "identity.peers.key",
+            "64 hexadecimal digits",
+        ),
         ("[[identity.assign]]\nuid = -1\nclass = 'agent'\n", 2, "identity.assign.uid", "u32"),
         (
             "[[identity.assign]]\nuid = 1\nclass = 'robot'\n",
@@ -328,4 +351,28 @@ fn unix_sockets_are_checked() {
         let error = config(&format!("[[capture.unix]]\n{keys}\n")).unwrap_err().to_string();
         assert!(error.contains("capture.unix") && error.contains(reason), "{keys}: {error}");
     }
+}
+
+const KEYS: [&str; 2] = [
+    "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+    "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+];
+
+#[test]
+fn peers_arrive_and_no_two_are_the_same() {
+    let block = |name: &str, key: &str| {
+        format!("[[identity.peers]]\nname='{name}'\naddresses=['10.1.0.1', 'fd00::/64']\nkey='{key}'\n")
+    };
+    let (first, second) = (block("app1", KEYS[0]), block("app2", KEYS[1]));
+    let got = config(&format!("{first}hello='required'\n{second}")).unwrap().identity.peers;
+    assert_eq!((got.len(), got[0].hello, got[1].hello), (2, HelloMode::Required, HelloMode::Optional));
+    assert_eq!((hex::encode(got[0].key).as_str(), got[0].networks.len()), (KEYS[0], 2));
+    for same in [block("app1", KEYS[1]), block("app2", KEYS[0])] {
+        assert!(config(&format!("{first}{same}")).is_err(), "{same}");
+    }
+    let rule = "[[identity.assign]]\npeer='app1'\nclass='agent'\n";
+    let got = config(&format!("{first}{rule}unit='billing.service'\n")).unwrap().identity.rules.assignments;
+    assert_eq!(got[0].peer.as_deref(), Some("app1"));
+    let by_path = config(&format!("{first}{rule}executable='/usr/bin/psql'\n"));
+    assert!(by_path.unwrap_err().to_string().contains("on its own host"));
 }

@@ -17,11 +17,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-const REFUSED: &str = "error|111"; // ECONNREFUSED
-const PORT: u16 = 5432;
+pub const REFUSED: &str = "error|111"; // ECONNREFUSED
+pub const PORT: u16 = 5432;
 
 /// Runs the test in a network namespace of its own, with loopback up.
-fn alone(test: impl FnOnce(&Stage) + Send) {
+pub fn alone(test: impl FnOnce(&Stage) + Send) {
     let Some(stage) = Stage::set() else { return };
     std::thread::scope(|scope| {
         let entered = scope.spawn(|| {
@@ -36,7 +36,7 @@ fn alone(test: impl FnOnce(&Stage) + Send) {
     });
 }
 
-fn options(stage: &Stage, fail_open: bool) -> KernelOptions {
+pub fn options(stage: &Stage, fail_open: bool) -> KernelOptions {
     KernelOptions {
         own_cgroups: vec![stage.agent.clone()],
         inbound: Some(InboundOptions {
@@ -48,10 +48,10 @@ fn options(stage: &Stage, fail_open: bool) -> KernelOptions {
 }
 
 /// A server in a cgroup of its own: tells each client the peer that `accept()` and `getpeername()` show.
-struct Server(Child);
+pub struct Server(Child);
 
 impl Server {
-    fn start(cgroup: &Path, address: &str) -> Self {
+    pub fn start(cgroup: &Path, address: &str) -> Self {
         let members = std::fs::OpenOptions::new().write(true).open(cgroup.join("cgroup.procs")).unwrap();
         let mut command = Command::new(interpreter());
         command.args(["-ISc", SERVER, address, &PORT.to_string()]).stdout(Stdio::piped());

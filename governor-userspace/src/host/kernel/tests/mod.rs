@@ -4,6 +4,7 @@
 //! there they fail.
 
 mod capture;
+mod full;
 mod inbound;
 mod lifecycle;
 mod pressure;
@@ -11,3 +12,4 @@ mod remains;
 mod sockets;
 mod stage;
 mod totals;
+mod waiting;

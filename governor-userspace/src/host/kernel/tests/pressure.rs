@@ -73,7 +73,7 @@ fn a_hundred_thousand_quick_connections_keep_their_identity() {
 }
 
 /// A thread of its own in a new network namespace, whose settings are the test's to change.
-fn in_new_namespace<T: Send>(settings: &[(&str, &str)], work: impl FnOnce() -> T + Send) -> T {
+pub fn in_new_namespace<T: Send>(settings: &[(&str, &str)], work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let entered = scope.spawn(|| {
             nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
@@ -169,7 +169,7 @@ fn an_evicted_note_is_missed_and_never_mistaken() {
     let Some(stage) = Stage::set() else { return };
     let (port, _v4, _v6) = direct_servers();
     let mut options = stage.options(port, false);
-    options.pending_count_max = Some(128);
+    options.map_capacities = vec![("PENDING", 128)];
     let mut kernel = Kernel::load(&options).unwrap();
     // Its queue holds two, so that most SYNs wait.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();

@@ -179,6 +179,59 @@ fn a_cgroup_that_is_removed_and_made_again_is_captured_again() {
     assert!(here(&stage).is_empty());
 }
 
+/// Removes the clients' cgroup, waits until the agent has seen that, and makes it again.
+fn make_clients_again(stage: &Stage, kernel: &mut Kernel) {
+    assert!(wait_for(|| fs::remove_dir(&stage.clients).is_ok()));
+    assert!(wait_for(|| tended(kernel).cgroups_gone == std::slice::from_ref(&stage.clients)));
+    fs::create_dir(&stage.clients).unwrap();
+}
+
+fn rules_count(kernel: &Kernel) -> u64 {
+    kernel.map_levels().unwrap().iter().find(|level| level.map == "RULES").unwrap().entries
+}
+
+/// A service that restarts often must not fill the map: no cgroup's rules outlive it, also where there is room for no more.
+#[test]
+fn rules_of_a_cgroup_that_is_gone_leave_their_map() {
+    let Some(stage) = Stage::set() else { return };
+    let pins = Pins::new();
+    let (port, _v4, _v6) = direct_servers();
+    let options = KernelOptions { map_capacities: vec![("RULES", 1)], ..pinned(&stage, port, false, &pins) };
+    let (mut kernel, _service) = agent(&options);
+    for _ in 0..3 {
+        make_clients_again(&stage, &mut kernel);
+        assert_eq!(tended(&mut kernel).attached_again, std::slice::from_ref(&stage.clients));
+        assert_eq!(rules_count(&kernel), 1);
+        client(&stage.clients, "127.0.0.1", port, 1).only(&format!("g|127.0.0.1|{port}"), 1);
+    }
+    kernel.detach().unwrap();
+}
+
+#[test]
+fn an_attachment_that_failed_is_made_with_a_later_look() {
+    let Some(stage) = Stage::set() else { return };
+    let pins = Pins::new();
+    let (port, _v4, _v6) = direct_servers();
+    let (mut kernel, _service) = agent(&pinned(&stage, port, false, &pins));
+    make_clients_again(&stage, &mut kernel);
+    // Something is where the pin of the new cgroup's hook has to be.
+    let pin = format!("link_connect4_{}", super::stage::cgroup_id(&stage.clients));
+    let in_the_way = kernel.generation().unwrap().join(pin);
+    fs::create_dir(&in_the_way).unwrap();
+    for _ in 0..2 {
+        let (_, error) = kernel.tend();
+        assert!(error.expect("it cannot be pinned").to_string().contains("connect4"));
+    }
+    client(&stage.clients, "127.0.0.1", port, 1).only(&format!("d|127.0.0.1|{port}"), 1);
+    fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(tended(&mut kernel).attached_again, std::slice::from_ref(&stage.clients));
+    client(&stage.clients, "127.0.0.1", port, 3).only(&format!("g|127.0.0.1|{port}"), 3);
+    assert_eq!(rules_count(&kernel), 1);
+    assert_eq!(tended(&mut kernel), Mended::default());
+    kernel.detach().unwrap();
+    assert!(here(&stage).is_empty());
+}
+
 #[test]
 fn a_program_that_somebody_takes_off_is_put_back() {
     let Some(stage) = Stage::set() else { return };

@@ -3,12 +3,14 @@
 use super::super::handshake::secure;
 use super::super::stream::Stream;
 use super::super::upstream;
-use super::super::worker::Work;
+use super::super::worker::{Shared, Work};
+use super::greeting::Prepared;
 use super::{Relay, step};
 use crate::engine::audit::AuditEvent;
 use crate::engine::session::{CloseReason, Input, Request, StopReason, TooMany};
 use crate::host::clock;
 use crate::host::telemetry::{CancelResult, RefusedReason};
+use std::io;
 use std::sync::atomic::Ordering;
 
 impl Relay {
@@ -117,16 +119,23 @@ impl Relay {
                 let limit = shared.connect_timeout + shared.authentication_timeout;
                 self.deadline.as_mut().reset(tokio::time::Instant::now() + limit);
                 let retry = shared.retries.may_be(self.session.principal(), &route.destination);
-                self.dialling =
-                    Some(match self.prepared.take() {
-                        Some(stream) => Box::pin(std::future::ready(Ok((stream, None)))),
-                        None if retry => Box::pin(async move { secure(&shared, &route).await }),
-                        None => Box::pin(async move {
-                            Ok((Stream::Plain(upstream::dial(&shared, &route).await?), None))
-                        }),
-                    });
+                let plain = |(reached, said): upstream::Reached| (reached.map(|stream| (stream, None)), said);
+                self.dialling = Some(match self.prepared.take() {
+                    Some(Prepared { stream, greeted: true }) => {
+                        Box::pin(std::future::ready((Ok((stream, None)), None)))
+                    }
+                    Some(Prepared { stream, greeted: false }) => {
+                        Box::pin(async move { plain(upstream::greet(&shared, &route, stream).await) })
+                    }
+                    None if retry => Box::pin(async move {
+                        let mut said = None;
+                        (secure(&shared, &route, &mut said).await, said)
+                    }),
+                    None => Box::pin(async move { plain(upstream::reach(&shared, &route).await) }),
+                });
             }
             Request::NegotiateTls { direct } => self.negotiating = Some(direct),
+            Request::Greet { packet } => self.greeting = Some(packet),
             // The queue writes to disk: not on the thread that serves other sessions.
             Request::Hold(approval) => {
                 self.submitting =
@@ -156,8 +165,8 @@ impl Relay {
                 let route = self.route.clone();
                 self.cancelling = Some(Box::pin(async move {
                     let sent = async {
-                        let dialled = upstream::dial(&shared, &route).await?;
-                        upstream::cancel(Stream::Plain(dialled), &packet, shared.connect_timeout).await
+                        let stream = unrecorded(&shared, upstream::reach(&shared, &route).await)?;
+                        upstream::cancel(stream, &packet, shared.connect_timeout).await
                     };
                     if let Err(error) = sent.await {
                         tracing::warn!(%error, destination = %route.destination, "a statement over its limit could not be cancelled");
@@ -187,10 +196,14 @@ impl Relay {
         let shared = &self.local.shared;
         let limit = shared.connect_timeout;
         let pass = async {
-            let stream = match prepared {
-                Some(stream) => stream,
-                None => Stream::Plain(upstream::dial(shared, &self.route).await?),
+            let reached = match prepared {
+                Some(Prepared { stream, greeted: true }) => (Ok(stream), None),
+                Some(Prepared { stream, greeted: false }) => {
+                    upstream::greet(shared, &self.route, stream).await
+                }
+                None => upstream::reach(shared, &self.route).await,
             };
+            let stream = unrecorded(shared, reached)?;
             upstream::cancel(stream, packet, limit).await
         };
         match pass.await {
@@ -203,6 +216,14 @@ impl Relay {
     }
 }
 
+/// Of a connection that is no session's, or that of one that has ended: a hello on it is counted, and in the log.
+fn unrecorded(shared: &Shared, (reached, said): upstream::Reached) -> io::Result<Stream> {
+    if let Some(record) = said {
+        shared.metrics.hello(record.way, record.outcome);
+    }
+    reached
+}
+
 /// Why a connection was not served, for those that never came to run anything.
 fn refused(reason: &CloseReason) -> Option<RefusedReason> {
     match reason {
@@ -211,6 +232,7 @@ fn refused(reason: &CloseReason) -> Option<RefusedReason> {
         CloseReason::TlsRefused | CloseReason::TlsFailed | CloseReason::ChannelBinding => {
             Some(RefusedReason::Tls)
         }
+        CloseReason::HelloRefused => Some(RefusedReason::Hello),
         CloseReason::LedgerFailed => Some(RefusedReason::Audit),
         CloseReason::Draining => Some(RefusedReason::Draining),
         CloseReason::TooMany(TooMany::Connections { .. }) => Some(RefusedReason::Limit),

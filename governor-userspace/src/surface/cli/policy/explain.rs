@@ -6,12 +6,13 @@ use super::super::text::{Paint, one_line, safe};
 use super::choice::Beside;
 use crate::engine::model::{Category, Class, Principal, Reason, Timestamp, Verdict};
 use crate::engine::policy::PolicySet;
+use crate::engine::session::ColumnWords;
 use crate::engine::session::cases::{Actor, To};
 use crate::engine::session::explain::{
     ExplainedColumn, ExplainedDecision, ExplainedFacts, Explanation, Question, explain,
 };
 use crate::host::config::{self, Overrides};
-use crate::host::identity::{Identifier, attest};
+use crate::host::identity::{Identifier, as_of_peer, attest};
 use crate::host::kernel::cgroup2_mount;
 use anyhow::{Context as _, bail};
 use std::io::{Read as _, Write};
@@ -19,14 +20,16 @@ use std::path::PathBuf;
 
 /// Show what policy answers, which policies decide, and the facts they are decided on
 ///
-/// Answers from the policy files, or with --running from the set that is in force in the running agent. Nothing is sent
-/// to a database and nothing is recorded. What only a session knows, such as the catalogue, is in doubt here; doubts are
-/// shown.
+/// Answers from the policy files and the configuration, or with --running from what is in force in the running agent,
+/// which also knows what `governor data` said, what was found in values, and what is behind views. Nothing is sent to a
+/// database and nothing is recorded. What only a session knows is in doubt here; doubts are shown. Behind each column
+/// stands what says that it is sensitive.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     governor policy explain --as agent --user alice \"DROP TABLE orders\"\n  \
     governor policy explain --as service --unit shop.service --server 10.0.0.5:5432 --database shop \"SELECT 1\"\n  \
     sudo governor policy explain --principal-of 4711 --running \"SELECT email FROM crm.people\"\n  \
+    governor policy explain --as service --peer app1 --unit billing.service \"SELECT 1\"\n  \
     governor policy explain --as person --see crm.people.email=email\n  \
     echo 'DELETE FROM t' | governor policy explain --as person -")]
 pub(super) struct ExplainArgs {
@@ -77,6 +80,14 @@ pub(super) struct ExplainArgs {
     /// SHA-256 of its executable
     #[arg(long, value_name = "DIGITS")]
     executable_sha256: Option<String>,
+
+    /// It is on the host of this peer, whose governor says who it is
+    #[arg(long, value_name = "NAME", conflicts_with = "principal_of")]
+    peer: Option<String>,
+
+    /// As if that peer's hello was not bound to TLS
+    #[arg(long, requires = "peer")]
+    unbound: bool,
 
     /// Where to [default: 127.0.0.1:5432]
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -136,7 +147,7 @@ pub(super) fn run(args: &ExplainArgs, globals: &Globals, out: &mut impl Write) -
         Client::new(globals.control_socket()).post("/v1/policy/explain", &question)?
     } else {
         let set = PolicySet::compile_parts(&args.beside.parts(&args.policies, globals)?)?;
-        explain(&set, &question).map_err(anyhow::Error::msg)?
+        explain(&set, &question, words(globals)?).map_err(anyhow::Error::msg)?
     };
     if globals.json {
         writeln!(out, "{}", serde_json::to_string(&explanation)?)?;
@@ -182,6 +193,12 @@ fn question(args: &ExplainArgs, globals: &Globals) -> anyhow::Result<Question> {
     })
 }
 
+/// What the configuration says of columns. What was said and found while it runs, only the agent knows.
+fn words(globals: &Globals) -> anyhow::Result<ColumnWords> {
+    let config = config::load(globals.config.as_deref(), Overrides::default())?;
+    Ok(ColumnWords { labels: crate::app::labels(&config), ..ColumnWords::default() })
+}
+
 /// The process that is named, else one as described.
 fn principal(args: &ExplainArgs, globals: &Globals) -> anyhow::Result<Principal> {
     let Some(pid) = args.principal_of else {
@@ -201,7 +218,11 @@ fn principal(args: &ExplainArgs, globals: &Globals) -> anyhow::Result<Principal>
             executable_sha256: args.executable_sha256.clone(),
             ..Actor::default()
         };
-        return Ok(actor.principal());
+        let process = actor.principal();
+        return Ok(match &args.peer {
+            Some(peer) => as_of_peer(process, peer, !args.unbound),
+            None => process,
+        });
     };
     let config = config::load(globals.config.as_deref(), Overrides::default())?;
     let mount = cgroup2_mount()?;
@@ -297,6 +318,7 @@ fn tell_column(
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let category = column.category.map_or("of unknown origin", Category::as_str);
+    let because = column.because.map_or(String::new(), |because| format!(", {}", because.text()));
     let shown = match column.mask {
         None => paint.green("in clear"),
         Some(style) => {
@@ -304,7 +326,7 @@ fn tell_column(
             format!("{} by {}", paint.yellow(&format!("masked ({})", style.as_str())), ids.join(", "))
         }
     };
-    writeln!(out, "{indent}{} ({category}): {shown}", safe(&column.column))?;
+    writeln!(out, "{indent}{} ({category}{because}): {shown}", safe(&column.column))?;
     Ok(())
 }
 

@@ -180,7 +180,7 @@ fn explain_tells_verdict_policies_facts_and_columns() {
     for part in [
         "agent alice → app at 127.0.0.1:5432, as app",
         "1. SELECT email FROM crm.people\n  allow\n    agents-permitted",
-        "crm.people.email (email): masked (partial) by personal-data-partial",
+        "crm.people.email (email, by its name): masked (partial) by personal-data-partial",
         "2. DELETE FROM orders\n  deny\n    agents-unbounded-denied: agents may not change every row of a table",
         "WHERE        is missing, or chooses every row",
         "in doubt     orders could be in any schema",

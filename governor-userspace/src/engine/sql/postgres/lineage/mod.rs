@@ -16,6 +16,7 @@
 //! [`Doubt::UnknownColumn`] or [`Doubt::UnknownRelation`]; nothing is passed over as "no source". Nesting, work and the
 //! length of the text are bounded; expressions are walked on the heap, only queries in queries cost stack.
 
+mod beside;
 mod column_name;
 mod condition;
 mod documents;

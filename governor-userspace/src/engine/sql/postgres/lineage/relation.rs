@@ -124,7 +124,7 @@ impl<'t> Analysis<'_, 't> {
 }
 
 /// A relation of the system that shows no values of others: those that do are in the catalogue.
-fn is_system(name: &RelationName) -> bool {
+pub(super) fn is_system(name: &RelationName) -> bool {
     match name.schema.as_deref() {
         Some(schema) => schema == "pg_catalog" || schema == "information_schema",
         None => {

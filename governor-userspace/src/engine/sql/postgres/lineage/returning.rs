@@ -7,7 +7,7 @@ use super::scope::{Item, Level};
 use super::total::is_given;
 use super::value::{Rows, Set, UNNAMED, Value};
 use super::{Analysis, Doubt};
-use crate::engine::model::Clause;
+use crate::engine::model::{Changing, Clause};
 use crate::engine::sql::postgres::children::untyped;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
@@ -43,11 +43,18 @@ pub(super) struct Written {
 }
 
 impl Written {
-    fn add(&mut self, column: &str, value: &Value) {
+    pub(super) fn add(&mut self, column: &str, value: &Value) {
         self.by_column.entry(column.into()).or_insert_with(Value::constant).or(value);
     }
 
-    fn merge(&mut self, other: Self) {
+    /// Whatever was put into one column may be in any.
+    pub(super) fn spread(&mut self) {
+        for value in std::mem::take(&mut self.by_column).into_values() {
+            self.add_anywhere(&value);
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
         for (column, value) in &other.by_column {
             self.add(column, value);
         }
@@ -56,7 +63,7 @@ impl Written {
         }
     }
 
-    fn add_anywhere(&mut self, value: &Value) {
+    pub(super) fn add_anywhere(&mut self, value: &Value) {
         self.anywhere.get_or_insert_with(Value::constant).add(value);
     }
 
@@ -101,7 +108,12 @@ impl<'t> Analysis<'_, 't> {
                 written.merge(set);
                 this.predicate(Clause::Where, conflict.where_clause())?;
             }
-            this.returning(insert.returning_clause(), &written)
+            let on = Changing {
+                insert: true,
+                update: insert.on_conflict_clause().is_some(),
+                ..Changing::default()
+            };
+            this.returning(insert.returning_clause(), written, insert.relation(), on)
         })
     }
 
@@ -114,7 +126,8 @@ impl<'t> Analysis<'_, 't> {
             let mut written = Written::default();
             this.sets(untyped(update.target_list()), &mut written)?;
             this.note_copies(&written)?;
-            this.returning(update.returning_clause(), &written)
+            let on = Changing { update: true, ..Changing::default() };
+            this.returning(update.returning_clause(), written, update.relation(), on)
         })
     }
 
@@ -124,7 +137,8 @@ impl<'t> Analysis<'_, 't> {
                 this.bring_item(item)?;
             }
             this.predicate(Clause::Where, delete.where_clause())?;
-            this.returning(delete.returning_clause(), &Written::default())
+            let on = Changing { delete: true, ..Changing::default() };
+            this.returning(delete.returning_clause(), Written::default(), delete.relation(), on)
         })
     }
 
@@ -153,7 +167,7 @@ impl<'t> Analysis<'_, 't> {
             }
             this.note_copies(&written)?;
             // The server puts the source's columns before the target's: a bare star is not worth telling apart.
-            let rows = this.returning(merge.returning_clause(), &written)?;
+            let rows = this.returning(merge.returning_clause(), written, merge.relation(), Changing::ANY)?;
             Ok(rows.map(|mut rows| {
                 let has_star =
                     merge.returning_clause().is_some_and(|clause| clause.exprs().iter().any(is_bare_star));
@@ -252,10 +266,13 @@ impl<'t> Analysis<'_, 't> {
     fn returning(
         &mut self,
         clause: Option<&'t ReturningClause>,
-        written: &Written,
+        mut written: Written,
+        target: Option<&'t RangeVar>,
+        on: Changing,
     ) -> Result<Option<Rows>, Doubt> {
         let Some(clause) = clause else { return Ok(None) };
-        self.write(written);
+        written.merge(self.put_beside(target, on)?);
+        self.write(&written);
         let mut old = "old";
         let mut new = "new";
         for option in untyped(clause.options()) {

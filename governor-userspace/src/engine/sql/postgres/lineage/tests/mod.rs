@@ -3,6 +3,7 @@
 //! How a column is written in them: `=` in front of an exact one, sources, `~` and the columns that only choose, `?` and
 //! the doubt. `-` has no source at all.
 
+mod beside;
 mod bounds;
 mod conditions;
 mod doubt;

@@ -1,0 +1,131 @@
+//! Why a column counts as sensitive, or does not: for those who ask `governor policy explain`.
+//!
+//! The same order as in a session's catalogue: the operator's files, what was said with `governor data` or found in the
+//! values, what stands behind a view's column, the name.
+
+use super::catalogue::{Catalogue, Labels, Ruling};
+use crate::engine::masking::classify_column;
+use crate::engine::model::{Category, ColumnName, MaskStyle};
+use crate::engine::policy::PolicySet;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What decides what a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    /// `masking.clear` of the configuration.
+    Cleared,
+    /// `[[masking.columns]]` of the configuration.
+    Configured,
+    /// The same with a `path`: one place in its documents.
+    ConfiguredPath,
+    /// A label file.
+    Labelled,
+    /// `governor data confirm` or `label`.
+    Said,
+    /// `governor data dismiss`.
+    Dismissed,
+    /// Its values were found to be of one kind.
+    Found,
+    /// A sensitive column is behind it: of a view, or of a foreign key's other end.
+    Drawn,
+    /// Its name.
+    Named,
+}
+
+impl Because {
+    /// In the words of the command line.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Cleared => "by masking.clear",
+            Self::Configured => "by masking.columns",
+            Self::ConfiguredPath => "by a path in masking.columns",
+            Self::Labelled => "by a label file",
+            Self::Said => "by governor data",
+            Self::Dismissed => "dismissed with governor data",
+            Self::Found => "by its values",
+            Self::Drawn => "by what is behind it",
+            Self::Named => "by its name",
+        }
+    }
+
+    /// It is said to hold nothing sensitive.
+    pub fn clears(self) -> bool {
+        matches!(self, Self::Cleared | Self::Dismissed)
+    }
+}
+
+/// Everything beside policies and names that may be said of the columns of one database.
+#[derive(Clone, Debug, Default)]
+pub struct ColumnWords {
+    /// The operator's, by the configuration.
+    pub labels: Labels,
+    /// What was said or found in the running agent. `true`: a person said it.
+    pub rulings: Vec<(ColumnName, Ruling, bool)>,
+    /// The database's own, where the agent read it.
+    pub catalogue: Option<Arc<Catalogue>>,
+}
+
+/// The word on one column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColumnWord {
+    pub category: Category,
+    pub because: Because,
+    /// The configuration's style.
+    pub style: Option<MaskStyle>,
+}
+
+impl ColumnWords {
+    /// What counts for a column; `None` where nothing says that it is sensitive. A name without a schema is taken for every
+    /// column that it could be where that makes it sensitive, and for none where that would clear it.
+    pub fn of(&self, set: &PolicySet, name: &ColumnName) -> Option<ColumnWord> {
+        let by_name = classify_column(&name.relation, &name.column, TEXT);
+        let (category, because) = self.judged(set, name, by_name)?;
+        let style = self.labels.styles.iter().find(|(pattern, _)| pattern.may_match(name));
+        Some(ColumnWord { category, because, style: style.map(|(_, style)| *style) })
+    }
+
+    fn judged(
+        &self,
+        set: &PolicySet,
+        name: &ColumnName,
+        by_name: Option<Category>,
+    ) -> Option<(Category, Because)> {
+        let otherwise = by_name.unwrap_or(Category::Other);
+        let Labels { clear, sensitive, paths, .. } = &self.labels;
+        if !name.schema.is_empty() && clear.iter().any(|pattern| pattern.may_match(name)) {
+            return Some((otherwise, Because::Cleared));
+        }
+        if let Some((_, category)) = sensitive.iter().find(|(pattern, _)| pattern.may_match(name)) {
+            return Some((*category, Because::Configured));
+        }
+        if let Some(rule) = set.labelling().column_rule(name) {
+            return Some((rule.category.unwrap_or(otherwise), Because::Labelled));
+        }
+        let same = |other: &ColumnName| {
+            (name.schema.is_empty() || name.schema == other.schema)
+                && (&name.relation, &name.column) == (&other.relation, &other.column)
+        };
+        match self.rulings.iter().find(|(column, ..)| same(column)) {
+            Some((_, Ruling::Sensitive(category), said)) => {
+                return Some((*category, if *said { Because::Said } else { Because::Found }));
+            }
+            Some((_, Ruling::Dismissed, _)) if !name.schema.is_empty() => {
+                return Some((otherwise, Because::Dismissed));
+            }
+            _ => {}
+        }
+        if let Some(category) = by_name {
+            return Some((category, Because::Named));
+        }
+        if let Some((.., category)) = paths.iter().find(|(pattern, ..)| pattern.may_match(name)) {
+            return Some((*category, Because::ConfiguredPath));
+        }
+        let drawn = self.catalogue.as_ref()?.category_of(name)?;
+        Some((drawn, Because::Drawn))
+    }
+}
+
+/// The server's type `text`.
+const TEXT: u32 = 25;

@@ -1,0 +1,140 @@
+//! What a database puts into the rows that a command returns.
+
+use super::*;
+use crate::engine::model::{Changing, Rule, Trigger};
+
+/// The flows of `sql`, where `people` has a trigger with this body.
+fn with_trigger(body: &str, sql: &str) -> String {
+    let before =
+        Trigger { name: "t".into(), function: 40_000, on: Changing::ANY, instead: false, before: true };
+    with(&[function(40_000, Body::PlPgSql(body.into()))], sql, |builder| {
+        builder.effects.trigger(20_001, before);
+    })
+}
+
+fn with(functions: &[Function], sql: &str, add: impl FnOnce(&mut CatalogueBuilder)) -> String {
+    let mut builder = CatalogueBuilder::default();
+    builder.relation(relation(20_001, "public", "people", "id name ssn", None), 21_001);
+    builder.relation(relation(20_002, "public", "cards", "id number", None), 21_002);
+    for name in ["upper", "to_jsonb"] {
+        system(&mut builder, name, Volatility::Immutable, false);
+    }
+    system(&mut builder, "now", Volatility::Stable, false);
+    functions.iter().for_each(|function| builder.function(function.clone()));
+    add(&mut builder);
+    let catalogue = builder.finish();
+    let path = public();
+    let names = Names { catalogue: &catalogue, search_path: &path, temporary: &|_| Temporary::None };
+    let ids = |set: &std::collections::BTreeSet<ColumnId>| {
+        let name = |id: &ColumnId| {
+            let relation = catalogue.relation(id.0).unwrap();
+            format!("{}.{}", relation.name, relation.attribute(id.1).unwrap().name)
+        };
+        set.iter().map(name).collect::<Vec<_>>().join("+")
+    };
+    match lineage(sql, &names) {
+        Lineage::Columns(flows) => {
+            let text = |flow: &Flow| {
+                let doubt = flow.unknown.map_or("", Doubt::as_str);
+                format!("{}{}{doubt}", ids(&flow.sources), if doubt.is_empty() { "" } else { "?" })
+            };
+            flows.iter().map(text).collect::<Vec<_>>().join(" | ")
+        }
+        other => text(&other),
+    }
+}
+
+fn function(oid: Oid, body: Body) -> Function {
+    Function {
+        oid,
+        schema: "public".into(),
+        name: format!("f{oid}").into(),
+        volatility: Volatility::Volatile,
+        is_aggregate: false,
+        returns_set: false,
+        arguments: 0,
+        defaults: 0,
+        is_variadic: false,
+        argument_names: Box::default(),
+        return_type: 25,
+        settings: Box::default(),
+        body,
+    }
+}
+
+const UPDATE: &str = "UPDATE people SET id = 1 RETURNING id, name";
+
+#[test]
+fn what_triggers_put_into_a_row_is_in_what_it_returns() {
+    for (body, expected) in [
+        ("BEGIN RETURN NEW; END", "people.id | people.name"),
+        ("BEGIN NEW.name := upper(NEW.name); RETURN NEW; END", "people.id | people.name"),
+        ("BEGIN NEW.name := NEW.ssn; RETURN NEW; END", "people.id | people.name+people.ssn"),
+        (
+            "DECLARE x text; BEGIN x := NEW.ssn; NEW.\"name\" := x; RETURN NEW; END",
+            "people.id | people.name+people.ssn",
+        ),
+        (
+            "BEGIN NEW.name := (SELECT number FROM cards); RETURN NEW; END",
+            "people.id | people.name+cards.number",
+        ),
+        (
+            "BEGIN SELECT number INTO NEW.name FROM cards; RETURN NEW; END",
+            "people.id | people.name+cards.number",
+        ),
+        (
+            "BEGIN NEW.name := to_jsonb(NEW)::text; RETURN NEW; END",
+            "people.id | people.id+people.name+people.ssn",
+        ),
+        (
+            "DECLARE r record; BEGIN SELECT 1, number INTO r FROM cards; RETURN r; END",
+            "people.id+people.name+people.ssn+cards.number | people.id+people.name+people.ssn+cards.number",
+        ),
+        ("BEGIN EXECUTE 'x' INTO NEW.name; RETURN NEW; END", "people.id?function | people.name?function"),
+        ("BEGIN NEW.name := strange(); RETURN NEW; END", "people.id | people.name?function"),
+    ] {
+        assert_eq!(with_trigger(body, UPDATE), expected, "{body}");
+    }
+}
+
+#[test]
+fn triggers_behind_the_row_change_nothing_in_it() {
+    let after =
+        Trigger { name: "t".into(), function: 40_000, on: Changing::ANY, instead: false, before: false };
+    let body = "BEGIN INSERT INTO cards SELECT 1, NEW.ssn; RETURN NULL; END";
+    let found = with(&[function(40_000, Body::PlPgSql(body.into()))], UPDATE, |builder| {
+        builder.effects.trigger(20_001, after);
+    });
+    assert_eq!(found, "people.id | people.name");
+}
+
+#[test]
+fn rules_and_defaults_count_too() {
+    let text = "CREATE RULE r AS ON UPDATE TO public.people DO INSTEAD \
+                UPDATE public.cards SET id = 1 RETURNING id, number, number;";
+    let rule = Rule { oid: 50_000, on: Changing::ANY, instead: true, definition: Some(text.into()) };
+    let found = with(&[], UPDATE, |builder| builder.effects.rule(20_001, rule));
+    assert!(found.split(" | ").all(|flow| flow.contains("cards.number")), "{found}");
+
+    let body = Body::PlPgSql("BEGIN RETURN (SELECT number FROM cards); END".into());
+    let insert = "INSERT INTO people (id) VALUES (1) RETURNING name";
+    let found = with(&[function(40_000, body)], insert, |builder| {
+        builder.effects.calls_on_write(20_001, 40_000);
+    });
+    assert_eq!(found, "people.name+cards.number");
+    let delete = "DELETE FROM people WHERE id = 1 RETURNING name";
+    let body = Body::PlPgSql("BEGIN RETURN (SELECT number FROM cards); END".into());
+    let found = with(&[function(40_000, body)], delete, |builder| {
+        builder.effects.calls_on_write(20_001, 40_000);
+    });
+    assert_eq!(found, "people.name", "nothing is written");
+}
+
+#[test]
+fn functions_that_call_each_other_end() {
+    let (a, b) = ("BEGIN RETURN f40001(); END", "BEGIN RETURN f40000(); END");
+    let functions = [function(40_000, Body::PlPgSql(a.into())), function(40_001, Body::PlPgSql(b.into()))];
+    let insert = "INSERT INTO people (id) VALUES (1) RETURNING name";
+    let found = with(&functions, insert, |builder| builder.effects.calls_on_write(20_001, 40_000));
+    assert_eq!(found, "people.name");
+}

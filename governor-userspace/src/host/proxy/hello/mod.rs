@@ -1,0 +1,121 @@
+//! The hello's road: said on connections to a peer's servers, heard on connections from a peer's clients.
+//!
+//! ```text
+//! say.rs   dialled (and TLS set up) ─▶ Hello ─▶ Challenge ─▶ Attestation ─▶ the client's StartupMessage
+//! own.rs   dialled from a container ─▶ Hello with the own key ─▶ Challenge: the server is this host's, go there directly
+//! hear.rs  accepted from another host ─▶ who its governor says it is
+//! ```
+//! Invariant: a connection on which a hello was not answered is never used for the client: it is made again, or refused.
+
+mod hear;
+mod own;
+mod say;
+
+pub(super) use hear::hear;
+pub(super) use own::{find_own, may_be_own};
+pub(super) use say::{Said, refusal, say};
+
+use super::stream::Stream;
+use crate::engine::model::{Principal, SessionId};
+use crate::engine::wire::hello::{Binding, CHALLENGE_BYTES, CHALLENGE_KIND, Challenge, HelloError};
+use rustls::ProtocolVersion;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsStream;
+
+/// Whom a session's connections speak for.
+#[derive(Clone, Debug)]
+pub(in crate::host::proxy) struct Asker {
+    pub principal: Principal,
+    pub session: SessionId,
+}
+
+/// What somebody answered to a Hello.
+enum Answer {
+    Challenge(Box<Challenge>),
+    /// Not as governor does.
+    Silent(String),
+    /// As governor does, and wrongly.
+    Wrong(HelloError),
+}
+
+/// Sends a Hello, and waits for what comes back.
+async fn ask(stream: &mut Stream, packet: &[u8], limit: Duration) -> Answer {
+    let asked = async {
+        stream.write_all(packet).await?;
+        stream.flush().await?;
+        stream.read_u8().await
+    };
+    let first = match tokio::time::timeout(limit, asked).await {
+        Ok(Ok(first)) => first,
+        Ok(Err(error)) => return Answer::Silent(format!("the connection ended: {error}")),
+        Err(_) => return Answer::Silent(format!("no answer within {limit:?}")),
+    };
+    let rest = async {
+        match first {
+            CHALLENGE_KIND => read_challenge(stream, first).await,
+            b'E' => Ok(Answer::Silent(format!("it answered: {}", read_error(stream).await?))),
+            other => Ok(Answer::Silent(format!("it answered with a message of kind 0x{other:02x}"))),
+        }
+    };
+    match tokio::time::timeout(limit, rest).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => Answer::Silent(format!("its answer broke off: {error}")),
+        Err(_) => Answer::Silent(format!("half an answer within {limit:?}")),
+    }
+}
+
+async fn read_challenge(stream: &mut Stream, first: u8) -> io::Result<Answer> {
+    let mut packet = [0; CHALLENGE_BYTES];
+    if let Some((kind, rest)) = packet.split_first_mut() {
+        *kind = first;
+        stream.read_exact(rest).await?;
+    }
+    Ok(match Challenge::parse(&packet) {
+        Ok(challenge) => Answer::Challenge(Box::new(challenge)),
+        Err(error) => Answer::Wrong(error),
+    })
+}
+
+/// The words of an ErrorResponse, whose first byte was read; bounded and printable.
+async fn read_error(stream: &mut Stream) -> io::Result<String> {
+    let length = stream.read_u32().await?.saturating_sub(4).min(ERROR_BYTES_MAX);
+    let mut body = vec![0; length as usize];
+    stream.read_exact(&mut body).await?;
+    let message = body.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(b"M"));
+    let message = String::from_utf8_lossy(message.unwrap_or_default()).into_owned();
+    Ok(message.chars().filter(|c| !c.is_control()).take(ERROR_CHARS_MAX).collect())
+}
+
+/// What ties a hello to the connection that carries it. TLS before 1.3 gives nothing that holds without more conditions
+/// (RFC 9266, section 4.2): it counts as none.
+fn binding(stream: &Stream) -> io::Result<Binding> {
+    let Stream::Tls(tls) = stream else { return Ok(Binding::None) };
+    let (version, exported) = match &**tls {
+        TlsStream::Client(side) => {
+            let connection = side.get_ref().1;
+            (connection.protocol_version(), connection.export_keying_material([0; 32], EXPORTER_LABEL, None))
+        }
+        TlsStream::Server(side) => {
+            let connection = side.get_ref().1;
+            (connection.protocol_version(), connection.export_keying_material([0; 32], EXPORTER_LABEL, None))
+        }
+    };
+    if version != Some(ProtocolVersion::TLSv1_3) {
+        return Ok(Binding::None);
+    }
+    exported.map(Binding::Exporter).map_err(io::Error::other)
+}
+
+fn nonce() -> io::Result<[u8; 32]> {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(nonce)
+}
+
+/// RFC 9266, section 4.2. In TLS 1.3 no context and an empty one are the same.
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+/// Of an ErrorResponse that is only quoted.
+const ERROR_BYTES_MAX: u32 = 4096;
+const ERROR_CHARS_MAX: usize = 200;

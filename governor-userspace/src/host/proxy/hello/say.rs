@@ -1,0 +1,144 @@
+//! Says hello to a peer in the name of a client of this host.
+//!
+//! Invariant: who the client is goes to the holder of a key that the configuration names for that address, and to
+//! nobody else; it is signed for the server that was dialled.
+
+use super::super::arrival::Route;
+use super::super::stream::Stream;
+use super::super::worker::Shared;
+use super::{Answer, Asker, ask, binding, nonce};
+use crate::engine::audit::{HelloOutcome, HelloRecord, HelloWay};
+use crate::engine::wire::hello::{Challenge, Hello, HelloError, Identity, Proof, fingerprint};
+use crate::host::clock;
+use crate::host::peers::HelloMode;
+use std::net::SocketAddr;
+use tokio::io::AsyncWriteExt;
+
+/// What became of it, for the record; and of the connection.
+pub(in crate::host::proxy) enum Said {
+    /// The peer has it; the connection goes on.
+    Accepted(Box<HelloRecord>),
+    /// The connection goes on without.
+    Omitted(Box<HelloRecord>),
+    /// Nobody there answers as governor, and that may be: another connection, without a hello.
+    Unanswered(Box<HelloRecord>),
+    /// The server is not to be used.
+    Refused(Box<HelloRecord>),
+}
+
+/// Says hello on a connection that was just made, where configuration asks for that. `None` where it does not.
+pub(in crate::host::proxy) async fn say(shared: &Shared, route: &Route, stream: &mut Stream) -> Option<Said> {
+    let asker = route.asker.as_ref()?;
+    let mode = shared.peers.mode_of(route.destination.address)?;
+    let record = |outcome, reason: String| HelloRecord::new(HelloWay::Sent, outcome, reason);
+    if mode == HelloMode::Optional && shared.peers.silent.is_silent(&route.destination) {
+        let reason = "it did not answer a hello a moment ago".into();
+        return Some(Said::Omitted(Box::new(record(HelloOutcome::Unanswered, reason))));
+    }
+    let said = match attest(shared, route, asker, stream).await {
+        Ok(record) => {
+            shared.peers.silent.forget(&route.destination);
+            Said::Accepted(Box::new(record))
+        }
+        Err((HelloOutcome::Unanswered, reason)) if mode == HelloMode::Optional => {
+            let is_news = shared.peers.silent.note(&route.destination);
+            if is_news {
+                tracing::warn!(
+                    destination = %route.destination, reason,
+                    "a peer does not answer a hello: its server gets connections without one"
+                );
+            }
+            Said::Unanswered(Box::new(record(HelloOutcome::Unanswered, reason)))
+        }
+        Err((outcome, reason)) => {
+            tracing::warn!(
+                destination = %route.destination, ?outcome, reason,
+                "a hello came to nothing: the connection to the server is refused"
+            );
+            Said::Refused(Box::new(record(outcome, reason)))
+        }
+    };
+    Some(said)
+}
+
+/// Why a connection was not used, for whoever made it.
+pub(in crate::host::proxy) fn refusal(record: &HelloRecord) -> std::io::Error {
+    let what = match record.outcome {
+        HelloOutcome::Unanswered => "governor does not answer there, and identity.peers requires a hello",
+        _ => "its governor is not the one that identity.peers names",
+    };
+    std::io::Error::other(format!("{what} ({})", record.reason))
+}
+
+type Failed = (HelloOutcome, String);
+
+async fn attest(
+    shared: &Shared,
+    route: &Route,
+    asker: &Asker,
+    stream: &mut Stream,
+) -> Result<HelloRecord, Failed> {
+    let own = |error: std::io::Error| (HelloOutcome::Malformed, format!("on this host: {error}"));
+    let binding = binding(stream).map_err(own)?;
+    let packet = Hello::new(shared.peers.own_key(), nonce().map_err(own)?).encode();
+    let challenge = match ask(stream, &packet, shared.connect_timeout).await {
+        Answer::Challenge(challenge) => challenge,
+        Answer::Silent(reason) => return Err((HelloOutcome::Unanswered, reason)),
+        Answer::Wrong(error) => return Err((outcome_of(&error), error.to_string())),
+    };
+    let proof = Proof::new(binding, &packet);
+    let peer = check(shared, route, &proof, &challenge)?;
+    let identity = Identity {
+        host: shared.peers.host().to_owned(),
+        session: asker.session.clone(),
+        at_unix_ns: clock::now().unix_ns,
+        principal: asker.principal.clone(),
+    };
+    let attestation = shared
+        .peers
+        .attest(&proof, &challenge, &identity)
+        .map_err(|error| (HelloOutcome::Malformed, format!("on this host: {error}")))?;
+    let sent = async {
+        stream.write_all(&attestation.encode()).await?;
+        stream.flush().await
+    };
+    sent.await.map_err(|error| (HelloOutcome::Unanswered, format!("the connection ended: {error}")))?;
+    shared.peers.count_accepted(&peer, HelloWay::Sent);
+    Ok(HelloRecord {
+        peer: Some(peer),
+        key: Some(fingerprint(&challenge.key)),
+        bound: binding.is_bound(),
+        ..HelloRecord::new(HelloWay::Sent, HelloOutcome::Accepted, "")
+    })
+}
+
+/// Whether the answer is the named peer's, to this hello, at the server that was dialled. Answers the peer's name.
+fn check(shared: &Shared, route: &Route, proof: &Proof<'_>, challenge: &Challenge) -> Result<String, Failed> {
+    let print = fingerprint(&challenge.key);
+    let destination = &route.destination;
+    let peer = match shared.peers.with_key(&challenge.key, destination.address) {
+        Some((peer, true)) => peer,
+        Some((peer, false)) => {
+            let reason = format!("it has the key of {}, who is not at {}", peer.name, destination.address);
+            return Err((HelloOutcome::WrongAddress, reason));
+        }
+        None => return Err((HelloOutcome::UnknownKey, format!("no peer has its key {print}"))),
+    };
+    proof
+        .check_challenge(challenge)
+        .map_err(|error| (HelloOutcome::BadSignature, format!("as {}: {error}", peer.name)))?;
+    let dialled = SocketAddr::new(destination.address.to_canonical(), destination.port);
+    if challenge.server != dialled {
+        let reason = format!("{} was dialled, and {} answers as {}", dialled, peer.name, challenge.server);
+        return Err((HelloOutcome::WrongDestination, reason));
+    }
+    Ok(peer.name.clone())
+}
+
+pub(super) fn outcome_of(error: &HelloError) -> HelloOutcome {
+    match error {
+        HelloError::Version { .. } => HelloOutcome::Version,
+        HelloError::Signature(_) | HelloError::Key => HelloOutcome::BadSignature,
+        _ => HelloOutcome::Malformed,
+    }
+}
