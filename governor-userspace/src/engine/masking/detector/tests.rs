@@ -326,7 +326,7 @@ fn the_first_look_at_a_text_hides_no_match() {
                     let is_keyword = text::KEYWORDS.iter().any(|(_, keyword)| *keyword == pattern);
                     let passes = is_keyword || signs.has_at() || signs.digits >= 2 || signs.has_mark();
                     let may_hold_secret = may_hold_secret(&text);
-                    let may_begin = signs.digits > 0 || first_look::names_passport(&text);
+                    let may_begin = text::may_begin(&text, &signs);
                     if !passes || !may_begin && !may_hold_secret {
                         hidden.push(format!("{pattern} in {}", String::from_utf8_lossy(&text)));
                     }

@@ -92,7 +92,7 @@ impl TextSearch {
         let mut starts = self.starts.search();
         let mut secrets = SecretSigns::default();
         let mut has_token = false;
-        let may_begin = signs.digits > 0 || names_passport(text);
+        let may_begin = may_begin(text, signs);
         for chunk in Chunks::of(text) {
             other(&chunk);
             secrets.note(&chunk);
@@ -256,6 +256,13 @@ impl Finder {
     }
 }
 
+/// Something that begins where a word does may stand in the text. Most statements have a key of few digits, and end here.
+pub(super) fn may_begin(text: &[u8], signs: &Signs) -> bool {
+    let has_long =
+        || Chunks::of(text).any(|chunk| chunk.len() >= CAPITALS_BYTES_MIN && chunk.may_have_capital());
+    signs.digits >= NUMBER_DIGITS_MIN || names_passport(text) || signs.digits > 0 && has_long()
+}
+
 /// Grows an address around each `@`. Runs on both sides end at the next `@`, so every byte is looked
 /// at once from each side.
 fn emails(text: &[u8], out: &mut Found) {
@@ -341,6 +348,9 @@ fn starts_in_digit(text: &[u8], at: usize) -> bool {
     text.get(at).is_some_and(u8::is_ascii_alphanumeric)
 }
 
+/// Fewest digits of what begins where a word does: an IPv4 address. What has fewer is long and has capitals.
+const NUMBER_DIGITS_MIN: usize = 4;
+const CAPITALS_BYTES_MIN: usize = 10;
 /// Shortest and longest run of letters and digits that is looked at: a Japanese or Irish number, a long wallet.
 const RUN_BYTES: std::ops::RangeInclusive<usize> = 8..=76;
 /// Shortest card, and the fewest digits that an IBAN has: `NL`, two digits, four letters, ten digits. Either is enough
