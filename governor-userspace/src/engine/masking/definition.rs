@@ -41,7 +41,9 @@ pub(super) fn without_secrets(what: Definitions, text: &[u8]) -> Cow<'_, [u8]> {
     let mut at = 0;
     while at < text.len() {
         if let Some(inside) = constant_of_tree(text, at) {
-            let length = text.get(inside..).and_then(|rest| memchr::memchr(b']', rest)).unwrap_or(0);
+            // Also without its end, as where an expression cut the text.
+            let rest = text.get(inside..).unwrap_or_default();
+            let length = rest.iter().take_while(|byte| is_of_constant(**byte)).count();
             if length > 0 {
                 replace(inside, inside + length);
             }
@@ -80,6 +82,11 @@ fn constant_of_tree(text: &[u8], at: usize) -> Option<usize> {
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let inside = rest.get(digits..)?.strip_prefix(b" [ ")?;
     Some(text.len() - inside.len())
+}
+
+/// Bytes of a constant are written as signed numbers.
+fn is_of_constant(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b' ' | b'-')
 }
 
 /// A constant that nothing but a secret looks like.
@@ -238,15 +245,34 @@ mod tests {
         let tree = "{CONST :consttype 25 :constlen -1 :constvalue 9 [ 36 0 0 0 118 105 111 108 101 ] :x 1}";
         let shown = shown(Definitions::Code, tree);
         assert_eq!(shown, "{CONST :consttype 25 :constlen -1 :constvalue 9 [ ***] :x 1}");
-        for broken in [":constvalue ", ":constvalue 4 [ ", ":constvalue 4 [ 1 2 3", ":constvalue x [ 1 ]"] {
+        for broken in [":constvalue ", ":constvalue 4 [ ", ":constvalue x [ 1 ]"] {
             assert_eq!(super::without_secrets(Definitions::Code, broken.as_bytes()), broken.as_bytes());
         }
+        for (cut, expected) in [
+            (":constvalue 4 [ 1 2 3", ":constvalue 4 [ ***"),
+            (":constvalue 4 [ 1 -2 x 3 ]", ":constvalue 4 [ ***x 3 ]"),
+        ] {
+            assert_eq!(super::without_secrets(Definitions::Code, cut.as_bytes()), expected.as_bytes());
+        }
+    }
+
+    /// Would take hours if it were not: a client chooses the text.
+    #[test]
+    fn time_is_linear_in_constants_without_an_end() {
+        let text = ":constvalue 4 [ ".repeat(4 << 16);
+        assert_eq!(super::without_secrets(Definitions::Code, text.as_bytes()), text.as_bytes());
+        let text = ":constvalue 4 [ 1".repeat(4 << 16);
+        let shown = super::without_secrets(Definitions::Code, text.as_bytes());
+        assert_eq!(shown.len(), text.len() + 2 * (4 << 16));
     }
 
     #[test]
     fn nothing_is_searched_where_there_are_no_definitions() {
         assert_eq!(shown(Definitions::No, "'violet-harbour-6613'"), "'violet-harbour-6613'");
     }
+
+    const PIECES: &[&str] =
+        &[":constvalue 4 [ ", ":constvalue ", "1 ", "-", "[", "]", "'", "$", "violet-harbour-6613", "x", " "];
 
     proptest::proptest! {
         /// Whatever the bytes are: no panic, and nothing is written that was not there but the marker.
@@ -255,6 +281,16 @@ mod tests {
             for what in [Definitions::Code, Definitions::Labels] {
                 let shown = without_secrets(what, &text);
                 proptest::prop_assert!(shown.len() <= text.len() + 3);
+            }
+        }
+
+        /// The same of what definitions are made of. A marker is at most two bytes longer than what it stands for.
+        #[test]
+        fn any_pieces_are_taken(pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..60)) {
+            let text = pieces.concat();
+            for what in [Definitions::Code, Definitions::Labels] {
+                let shown = without_secrets(what, text.as_bytes());
+                proptest::prop_assert!(shown.len() <= text.len() + 2 * pieces.len());
             }
         }
     }

@@ -44,7 +44,8 @@ impl Analysis<'_, '_> {
             } else {
                 self.by_defaults(oid, on, &mut here)?;
             }
-            if relation.kind == RelationKind::Partitioned {
+            // Partitions get new rows too; a table's other children only see their own changed.
+            if relation.kind == RelationKind::Partitioned || on.update || on.delete {
                 open.extend(catalogue.children(oid).iter().map(|child| (*child, renamed)));
             }
             if renamed {
@@ -209,7 +210,7 @@ struct Words {
     names: BTreeSet<String>,
     /// The row goes somewhere as a whole: `to_jsonb(NEW)`.
     uses_row: bool,
-    /// It is made anew: `NEW := …`, `SELECT … INTO NEW`, `RETURN other`.
+    /// It may be made anew: `NEW := …`, `SELECT … INTO NEW`, `RETURN other`.
     makes_row: bool,
 }
 
@@ -224,8 +225,13 @@ impl Words {
             let behind = next.as_deref().unwrap_or_default();
             let is_row = matches!(here.as_str(), "new" | "old");
             if is_row && behind != "." {
-                let is_made = before == "into" || before == "," || behind == ":=" || behind == "=";
-                found.makes_row |= is_made && here == "new";
+                // What only looks at it stands so; anything else may give it a value: `INTO STRICT NEW`, `FOR NEW IN`,
+                // `r ALIAS FOR NEW`. So may whoever returns OLD.
+                let is_read = matches!(
+                    before.as_str(),
+                    "(" | "return" | "from" | "if" | "and" | "or" | "not" | "when" | "elsif"
+                );
+                found.makes_row |= !is_read || behind == ":=" || behind.starts_with('=');
                 found.uses_row |= !matches!(before.as_str(), "return" | "into");
             }
             if before == "return" && !(is_row && matches!(behind, ";" | "")) && here != "null" {
@@ -236,6 +242,8 @@ impl Words {
             found.names.insert(here);
             word = next;
         }
+        // An INOUT argument.
+        found.makes_row |= found.uses_row && found.names.contains("call");
         found
     }
 }

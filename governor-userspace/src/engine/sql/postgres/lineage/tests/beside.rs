@@ -97,6 +97,30 @@ fn what_triggers_put_into_a_row_is_in_what_it_returns() {
     }
 }
 
+/// NEW and OLD are records: what is put into them goes by position, and names no column.
+#[test]
+fn a_row_that_may_be_made_anew_may_hold_anything_that_the_trigger_reads() {
+    for body in [
+        "BEGIN NEW := (SELECT c FROM cards c); RETURN NEW; END",
+        "BEGIN SELECT 1, number INTO NEW FROM cards; RETURN NEW; END",
+        "BEGIN SELECT 1, number INTO STRICT NEW FROM cards; RETURN NEW; END",
+        "BEGIN SELECT 1, number INTO OLD FROM cards; RETURN OLD; END",
+        "BEGIN SELECT 1, number INTO f40000.new FROM cards; RETURN NEW; END",
+        "BEGIN FOR NEW IN SELECT 1, number FROM cards LOOP RETURN NEW; END LOOP; END",
+        "DECLARE r ALIAS FOR NEW; BEGIN SELECT 1, number INTO r FROM cards; RETURN r; END",
+        "DECLARE r ALIAS FOR NEW; BEGIN SELECT 1, number INTO r FROM cards; RETURN NEW; END",
+        "BEGIN CALL p(NEW); PERFORM number FROM cards; RETURN NEW; END",
+    ] {
+        let found = with_trigger(body, UPDATE);
+        assert!(
+            found.split(" | ").all(|flow| flow.contains("cards.number") || flow.contains('?')),
+            "{body}: {found}"
+        );
+    }
+    let looks = "BEGIN IF NEW IS DISTINCT FROM OLD AND to_jsonb(OLD) <> to_jsonb(NEW) THEN PERFORM number FROM cards; END IF; RETURN NEW; END";
+    assert_eq!(with_trigger(looks, UPDATE), "people.id | people.name", "only looked at");
+}
+
 #[test]
 fn triggers_behind_the_row_change_nothing_in_it() {
     let after =
