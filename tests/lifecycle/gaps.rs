@@ -88,7 +88,12 @@ fn connections_that_passed_in_a_gap_are_counted_and_named() {
     site.governor.launch().unwrap();
     let gap = only_gap(&site);
     assert_eq!((number(&gap, "refused"), number(&gap, "passed") >= 1), (0, true), "{gap}");
-    let events = site.governor.events("kernel_event").unwrap();
+    // They are read from the ring buffer when the gap is on record already.
+    let events = wait::until("an event for each", wait::PATIENCE, || {
+        let events = site.governor.events("kernel_event")?;
+        Ok((events.len() as u64 >= number(&gap, "passed")).then_some(events))
+    })
+    .unwrap();
     assert!(events.iter().all(|event| field(event, "passed") == &Value::Bool(true)), "{events:?}");
     assert_eq!(events.len() as u64, number(&gap, "passed"));
 }
