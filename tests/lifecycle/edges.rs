@@ -118,18 +118,20 @@ fn a_request_to_stop_is_heard_in_the_middle_of_a_hand_over() {
 #[test]
 fn a_new_agent_that_stops_waits_for_the_sessions_of_the_old_one() {
     let mut site = Site::start().unwrap();
-    let (idle, _input) = session(&site, "SELECT 'idle';\n");
-    let busy = "SELECT 'busy' FROM pg_sleep(4);\nSELECT 'never';\n";
-    let busy = site.psql_running(Class::Service, busy).unwrap();
-    site.governor.wait_for_record("statement", |record| text(record, "text").contains("busy")).unwrap();
+    let (idle, idle_input) = session(&site, "SELECT 'idle';\n");
+    let (busy, mut busy_input) = session(&site, "SELECT 'open';\n");
     site.governor.take_over().unwrap();
     assert_eq!(metric(&site, "governor_predecessor "), 1.0);
+    // Only now, so that it is still at work when the new agent is told to stop, however long the upgrade took.
+    busy_input.write_all(b"SELECT 'busy' FROM pg_sleep(4);\nSELECT 'never';\n").unwrap();
+    site.governor.wait_for_record("statement", |record| text(record, "text").contains("busy")).unwrap();
     let new = site.governor.stop().unwrap().unwrap();
     assert!(process::describe(new).contains("exit code 0"), "{}", site.governor.log());
     // What was at work got its answer, what was idle the reason; both with a last record.
+    drop(busy_input);
     let said = busy.finish(wait::PATIENCE).unwrap();
-    assert!(said.out().starts_with("busy\n") && !said.out().contains("never"), "{}", said.all());
-    drop(_input);
+    assert!(said.out().starts_with("open\nbusy\n") && !said.out().contains("never"), "{}", said.all());
+    drop(idle_input);
     let said = idle.finish(wait::PATIENCE).unwrap();
     assert_eq!(said.out(), "idle\n");
     site.governor.wait_for_retired().unwrap();

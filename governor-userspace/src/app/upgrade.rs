@@ -51,13 +51,14 @@ impl Estate<'_> {
     /// A request to stop that comes meanwhile ends the wait for the new agent, and stays heard.
     pub async fn give(&self, heir: Heir, serving: Serving, signals: &mut Signals) -> anyhow::Result<Outcome> {
         let (pid, version, process) = (heir.pid, heir.version.clone(), heir.process.clone());
-        let breaker = heir.breaker()?;
+        let breaker = heir.breaker();
         let (state, states) = watch::channel(SuccessorState::Governs);
         let started = Instant::now();
         tracing::info!(pid, version, "another agent takes over");
         serving.leave().await;
         let (ledger, data, approvals) = (self.ledger.clone(), self.data.clone(), self.approvals.clone());
         let (kernel, life, cancels) = (self.kernel.clone(), self.life.clone(), self.cancels.clone());
+        let launched = self.launched.clone();
         let mut giving = tokio::task::spawn_blocking(move || -> Result<(), GiveError> {
             let mut heir = heir;
             data.tick();
@@ -77,6 +78,8 @@ impl Estate<'_> {
             }
             life.pass_on();
             super::signals::tell_successor(pid);
+            // Before it hears that it governs: from then on it must not be ended for being late.
+            launched.settle();
             // From here on there is no way back: if it is gone now, connections are refused as by any dead agent.
             match heir.yours(cancels, state.clone()) {
                 Ok(records) => ledger.follow(Arc::new(records)),
@@ -98,11 +101,12 @@ impl Estate<'_> {
                 }
             }
         };
+        // It holds the line open; where nothing was given, the new agent has to see it close.
+        drop(breaker);
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match given {
             Ok(()) => {
                 tracing::info!(pid, version, ms, "the new agent governs; sessions of this one go on");
-                self.launched.settle();
                 Ok(Outcome::Given(states))
             }
             Err(error) => {
@@ -362,8 +366,8 @@ const TAKE_OVER: &str = "--take-over";
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 /// The same while this one is told to stop.
 const GONE_WITHIN_HURRY: Duration = Duration::from_secs(1);
-/// Longer than an agent that loads may take at the door.
-const LAUNCH_MAX: Duration = Duration::from_secs(100);
+/// Longer than all that an agent may take at the door and until its hooks are on.
+const LAUNCH_MAX: Duration = Duration::from_secs(150);
 const LAUNCH_POLL: Duration = Duration::from_millis(100);
 const TAKE_BACK_RETRY: Duration = Duration::from_millis(50);
 
@@ -391,29 +395,33 @@ mod tests {
         let launcher = Launcher::start("/bin/sleep".into(), vec!["600".into()], limit).unwrap();
         let pid = launcher.launch().unwrap();
         assert!(launcher.launch().is_err(), "one at a time");
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let failure = loop {
-            if let Some(failure) = launcher.failure() {
-                break failure;
-            }
-            assert!(Instant::now() < deadline);
-            std::thread::yield_now();
+        let killed = |pid: u32| {
+            let failure = failure_of(&launcher);
+            assert!(failure.contains(&format!("pid {pid}")) && failure.contains("was killed"), "{failure}");
         };
-        assert!(failure.contains(&format!("pid {pid}")) && failure.contains("was killed"), "{failure}");
-        launcher.launch().unwrap();
+        killed(pid);
+        // The next one as well, so that nothing outlives the test.
+        killed(launcher.launch().unwrap());
     }
 
     #[test]
     fn a_new_agent_that_took_over_is_left_alone() {
-        let limit = Duration::from_millis(50);
-        let launcher = Launcher::start("/bin/sleep".into(), vec!["1".into()], limit).unwrap();
+        let limit = Duration::from_secs(2);
+        let launcher = Launcher::start("/bin/sleep".into(), vec!["4".into()], limit).unwrap();
         launcher.launch().unwrap();
         launcher.launches().settle();
+        let failure = failure_of(&launcher);
+        assert!(failure.contains("exit status: 0"), "{failure}");
+    }
+
+    fn failure_of(launcher: &Launcher) -> String {
         let deadline = Instant::now() + Duration::from_secs(30);
-        while launcher.failure().is_none() {
+        loop {
+            if let Some(failure) = launcher.failure() {
+                return failure;
+            }
             assert!(Instant::now() < deadline);
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(10));
         }
-        assert!(launcher.failure().unwrap().contains("exit status: 0"), "{:?}", launcher.failure());
     }
 }

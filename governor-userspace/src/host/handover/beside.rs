@@ -89,30 +89,42 @@ enum CancelAnswer {
 }
 
 /// The new agent's way to ask. A question that cannot be asked is answered with "unknown".
+///
+/// The line closes when this is dropped and not before: the old agent takes its end for the new one's.
 #[derive(Debug)]
-pub(super) struct Questions(Mutex<UnixStream>);
+pub(super) struct Questions(Mutex<QuestionLine>);
+
+#[derive(Debug)]
+struct QuestionLine {
+    stream: UnixStream,
+    /// An answer did not come, or may come late: it would be taken for that of the next question, so there is none.
+    is_mute: bool,
+}
 
 impl Questions {
     pub fn new(stream: UnixStream) -> io::Result<Self> {
         // A worker thread waits for it.
         stream.set_read_timeout(Some(QUESTION_MAX))?;
         stream.set_write_timeout(Some(QUESTION_MAX))?;
-        Ok(Self(Mutex::new(stream)))
+        Ok(Self(Mutex::new(QuestionLine { stream, is_mute: false })))
     }
 
     pub fn cancel(&self, destination: &Endpoint, process: u32, secret: &[u8]) -> CancelMatch {
         let question = CancelQuestion { destination: destination.clone(), process, secret: secret.to_vec() };
-        let mut stream = self.0.lock();
-        let answer = frame::send_json(&mut *stream, Kind::Cancel, &question)
+        let mut line = self.0.lock();
+        if line.is_mute {
+            return CancelMatch::Unknown { unread: false };
+        }
+        let answer = frame::send_json(&mut line.stream, Kind::Cancel, &question)
             .map_err(HandoverError::from)
-            .and_then(|()| frame::expect_json(&mut *stream, Kind::CancelAnswer));
+            .and_then(|()| frame::expect_json(&mut line.stream, Kind::CancelAnswer));
         match answer {
             Ok(CancelAnswer::Live) => CancelMatch::Live,
             Ok(CancelAnswer::Held { runs }) => CancelMatch::Held { runs },
             Ok(CancelAnswer::Unknown { unread }) => CancelMatch::Unknown { unread },
-            Err(_) => {
-                // The old agent is gone, or an answer may come late: no further question.
-                let _ = stream.shutdown(std::net::Shutdown::Both);
+            Err(error) => {
+                tracing::warn!(%error, "the agent before this one does not answer for its sessions: no longer asked");
+                line.is_mute = true;
                 CancelMatch::Unknown { unread: false }
             }
         }
@@ -170,3 +182,31 @@ pub(super) fn take_passed(stream: &UnixStream) -> io::Result<UnixStream> {
 
 const QUESTION_MAX: Duration = Duration::from_secs(2);
 const ANSWER_MAX: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_answer_ends_the_questions_and_not_their_line() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let same = ours.try_clone().unwrap();
+        let questions = Questions::new(ours).unwrap();
+        same.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        drop(same);
+        let destination = Endpoint::tcp([127, 0, 0, 1].into(), 5432);
+        let unknown = CancelMatch::Unknown { unread: false };
+        assert_eq!(questions.cancel(&destination, 7, b"key!"), unknown);
+        // The answer comes late, and is not taken for that of the next question, which is not asked.
+        frame::send_json(&mut &theirs, Kind::CancelAnswer, &CancelAnswer::Live).unwrap();
+        assert_eq!(questions.cancel(&destination, 8, b"key?"), unknown);
+        let asked: CancelQuestion = frame::expect_json(&mut &theirs, Kind::Cancel).unwrap();
+        assert_eq!(asked.process, 7);
+        theirs.set_nonblocking(true).unwrap();
+        let open = frame::receive(&mut &theirs).unwrap_err();
+        assert_eq!(open.kind(), io::ErrorKind::WouldBlock);
+        drop(questions);
+        // An answer that nobody read makes it a reset.
+        assert_ne!(frame::receive(&mut &theirs).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+}

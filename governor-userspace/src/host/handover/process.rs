@@ -1,9 +1,10 @@
 //! The process at the other end of a hand-over: told from whoever may get its number later, and ended where it hangs.
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Stays with the process and not with its number.
 #[derive(Debug)]
@@ -22,8 +23,14 @@ impl Process {
     /// Waits until it has ended, at most so long. Answers whether it has.
     pub fn ends_within(&self, limit: Duration) -> bool {
         let mut asked = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-        poll(&mut asked, limit).is_ok_and(|ready| ready > 0)
+        let started = Instant::now();
+        loop {
+            let left = limit.saturating_sub(started.elapsed());
+            match poll(&mut asked, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+                Err(Errno::EINTR) => {}
+                ended => return ended.is_ok_and(|ready| ready > 0),
+            }
+        }
     }
 
     /// SIGKILL: one that is stopped hears no other.

@@ -6,6 +6,7 @@ use super::{HandoverError, PROTOCOL, Process, Records, SOCKET_FILE, beside};
 use crate::host::clock;
 use crate::host::proxy::CancelRegistry;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use parking_lot::Mutex;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs;
 use std::io;
@@ -14,6 +15,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -86,7 +88,12 @@ impl Doorway {
         frame::expect(&mut stream, Kind::Prepare)?;
         let questions = beside::take_passed(&stream)?;
         stream.set_read_timeout(Some(GIVE_MAX))?;
-        Ok(Heir { stream, questions, pid: peer.pid(), version: hello.version, process })
+        // Everything that a shortage may deny is got here, where nothing has changed yet.
+        let line = Arc::new(stream.try_clone()?);
+        let asking = start_asking(questions, line.clone())?;
+        let step = Arc::new(Mutex::new(Step::Waiting));
+        let breaker = Breaker { line, step };
+        Ok(Heir { stream, breaker, asking, pid: peer.pid(), version: hello.version, process })
     }
 }
 
@@ -109,7 +116,8 @@ impl Doorway {
 #[derive(Debug)]
 pub struct Heir {
     stream: UnixStream,
-    questions: UnixStream,
+    breaker: Breaker,
+    asking: mpsc::Sender<Asked>,
     pub pid: i32,
     pub version: String,
     pub process: Arc<Process>,
@@ -125,26 +133,71 @@ pub enum SuccessorState {
     Gone,
 }
 
-/// Ends the wait for the new agent's word, from another thread.
+/// What the thread needs that answers questions, and whom it tells how they end.
+type Asked = (CancelRegistry, watch::Sender<SuccessorState>);
+
+/// Where the wait for the new agent's word is.
 #[derive(Debug)]
-pub struct Breaker(UnixStream);
+enum Step {
+    Waiting,
+    /// Whatever comes now is too late.
+    Broken,
+    /// It governs, and the line is for records.
+    Heard,
+}
+
+/// Ends the wait for the new agent's word, from another thread.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    line: Arc<UnixStream>,
+    step: Arc<Mutex<Step>>,
+}
 
 impl Breaker {
-    /// A word that has arrived already is still heard.
+    /// Does nothing once the word was heard.
     pub fn break_off(&self) {
-        let _ = self.0.shutdown(std::net::Shutdown::Read);
+        let mut step = self.step.lock();
+        if matches!(*step, Step::Waiting) {
+            *step = Step::Broken;
+            let _ = self.line.shutdown(std::net::Shutdown::Read);
+        }
+    }
+
+    /// The word has come. Fails where the wait was broken off.
+    fn heard(&self) -> Result<(), HandoverError> {
+        let mut step = self.step.lock();
+        if matches!(*step, Step::Broken) {
+            return Err(HandoverError::Closed);
+        }
+        *step = Step::Heard;
+        Ok(())
     }
 }
 
+/// Starts the thread that answers questions. It waits for what it needs, and ends where that does not come.
+fn start_asking(questions: UnixStream, records: Arc<UnixStream>) -> io::Result<mpsc::Sender<Asked>> {
+    let (asking, asked) = mpsc::channel::<Asked>();
+    std::thread::Builder::new().name("governor-asked".into()).spawn(move || {
+        let Ok((cancels, state)) = asked.recv() else { return };
+        // The other end closes when the new agent stops or ends.
+        let _ = beside::answer_questions(questions, &cancels);
+        state.send_replace(SuccessorState::Stopping);
+        beside::wait_for_end(&records);
+        state.send_replace(SuccessorState::Gone);
+    })?;
+    Ok(asking)
+}
+
 impl Heir {
-    pub fn breaker(&self) -> io::Result<Breaker> {
-        self.stream.try_clone().map(Breaker)
+    pub fn breaker(&self) -> Breaker {
+        self.breaker.clone()
     }
 
     /// Everything that only one agent may have can be taken. Returns when the new agent's hooks are on.
     pub fn prepared(&mut self) -> Result<(), HandoverError> {
         frame::send(&mut self.stream, Kind::Prepared, &[])?;
-        frame::expect(&mut self.stream, Kind::Attached).map(drop)
+        frame::expect(&mut self.stream, Kind::Attached)?;
+        self.breaker.heard()
     }
 
     /// It did not come to that.
@@ -159,16 +212,10 @@ impl Heir {
         cancels: CancelRegistry,
         state: watch::Sender<SuccessorState>,
     ) -> Result<Records, HandoverError> {
-        let (questions, records) = (self.questions, self.stream.try_clone()?);
         frame::send(&mut self.stream, Kind::Yours, &[])?;
         let sink = Records::new(self.stream)?;
-        std::thread::Builder::new().name("governor-asked".into()).spawn(move || {
-            // The other end closes when the new agent stops or ends.
-            let _ = beside::answer_questions(questions, &cancels);
-            state.send_replace(SuccessorState::Stopping);
-            beside::wait_for_end(&records);
-            state.send_replace(SuccessorState::Gone);
-        })?;
+        // Were the thread gone, `state` would be dropped, which says "gone" as well.
+        let _ = self.asking.send((cancels, state));
         Ok(sink)
     }
 }
@@ -177,3 +224,34 @@ const STEP_MAX: Duration = Duration::from_secs(30);
 /// From the moment at which it may take everything until its hooks are on. Records wait meanwhile.
 const GIVE_MAX: Duration = Duration::from_secs(20);
 const LOAD_MAX: Duration = Duration::from_secs(90);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+
+    fn breaker() -> (Breaker, UnixStream) {
+        let (line, other) = UnixStream::pair().unwrap();
+        (Breaker { line: Arc::new(line), step: Arc::new(Mutex::new(Step::Waiting)) }, other)
+    }
+
+    #[test]
+    fn a_wait_that_is_over_is_not_broken_off() {
+        let (breaker, mut other) = breaker();
+        breaker.heard().unwrap();
+        breaker.break_off();
+        other.write_all(b"w").unwrap();
+        let mut byte = [0];
+        (&*breaker.line).read_exact(&mut byte).unwrap();
+        assert_eq!(byte, *b"w");
+    }
+
+    #[test]
+    fn a_word_that_comes_after_the_wait_was_broken_off_is_not_heard() {
+        let (breaker, mut other) = breaker();
+        other.write_all(b"w").unwrap();
+        breaker.break_off();
+        assert!(matches!(breaker.heard(), Err(HandoverError::Closed)));
+        assert!(other.write_all(b"w").is_err(), "nothing more is taken");
+    }
+}

@@ -317,7 +317,9 @@ fn covering<'a>(cgroups: impl Iterator<Item = &'a Cgroup>) -> Vec<&'a Cgroup> {
     paths.into_iter().filter_map(|path| all.iter().find(|cgroup| cgroup.path == path).copied()).collect()
 }
 
-/// Between a connect hook and the SYN that leaves for it is less than this, on however busy a machine.
+/// Between a connect hook and the arrival of the SYN that leaves for it is mostly less than this. One that takes longer, on a
+/// machine that stalls, goes to this agent like one that no hook of this host saw: governed, and its process unknown. One of
+/// the other agent's own goes through both.
 const ON_ITS_WAY: Duration = Duration::from_millis(50);
 /// `enum bpf_attach_type` of linux/bpf.h.
 const INET4_CONNECT: u32 = 10;

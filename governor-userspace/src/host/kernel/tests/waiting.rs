@@ -2,11 +2,12 @@
 
 use super::pressure::in_new_namespace;
 use super::stage::{Service, Stage, client, direct_servers};
-use crate::host::kernel::{EventCause, Kernel};
+use crate::host::kernel::{EventCause, Kernel, netns_cookie};
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc;
 
 const REFUSED: &str = "error|1"; // EPERM
@@ -47,15 +48,17 @@ fn a_first_connection_waits_until_the_agent_listens_in_its_namespace() {
         let (seen, service) = std::thread::scope(|scope| {
             let connecting = scope.spawn(move || {
                 in_new_namespace(&[], || {
-                    tell.send(File::open("/proc/thread-self/ns/net").unwrap()).unwrap();
+                    // No socket of the internet's: a hook would announce the namespace before its client is there.
+                    let cookie = netns_cookie(UnixDatagram::unbound().unwrap().as_fd()).unwrap();
+                    tell.send((File::open("/proc/thread-self/ns/net").unwrap(), cookie)).unwrap();
                     client(clients, "127.0.0.1", port, 1)
                 })
             });
-            let namespace = told.recv().unwrap();
+            let (namespace, cookie) = told.recv().unwrap();
             let event = loop {
                 let event = runtime.block_on(events.next()).unwrap();
-                // Of this round: those of earlier ones are served by now.
-                if event.cause == EventCause::NamespaceSeen {
+                // Of this round: an earlier one, or another process, may have left some.
+                if event.cause == EventCause::NamespaceSeen && event.netns_cookie == cookie {
                     break event;
                 }
             };
