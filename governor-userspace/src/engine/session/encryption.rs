@@ -97,8 +97,13 @@ impl Session {
         Ok(())
     }
 
-    /// Nothing was asked of policy before: the client has not said what it wants.
+    /// Nothing was asked of policy before: the client has not said what it wants. Whom an accepted hello named is not
+    /// made somebody by address again.
     pub(super) fn identified(&mut self, principal: Arc<Principal>) {
+        let is_attested = principal.remote.as_ref().is_some_and(|remote| remote.attested.is_some());
+        if self.greeted && !is_attested {
+            return;
+        }
         if matches!(self.phase, Phase::NegotiatingTls { .. }) {
             self.policy_principal = PolicyPrincipal::new(principal.clone());
             self.names = Names::new(&principal, &self.claims);

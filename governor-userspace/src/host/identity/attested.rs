@@ -24,14 +24,17 @@ pub(super) fn principal(said: Principal, voucher: Voucher, rules: &[Assignment])
     let mut assigned = Vec::new();
     let mut class: Option<Class> = None;
     for (number, rule) in rules.iter().enumerate() {
-        let Some(by) = matching(&said, &voucher, rule) else { continue };
+        let Some(by) = matching(&said, &voucher, rule, rule.class == Some(Class::Agent)) else { continue };
         // What that host knows of the process says more than its address; stricter is always possible.
         let given = rule.class.filter(|class| rule.peer.is_some() || *class == Class::Agent);
         if let (None, Some(given)) = (class, given) {
             class = Some(given);
             evidence.push(format!("assigned by the configuration, identity.assign {}: {by}", number + 1));
         }
-        assigned.extend(rule.groups.iter().cloned());
+        // Stricter is always possible; a group has to be proved.
+        if matching(&said, &voucher, rule, false).is_some() {
+            assigned.extend(rule.groups.iter().cloned());
+        }
     }
     evidence.push(format!("a process of {peer}, at {}, by the word of its governor", voucher.client.address));
     evidence.extend(said.class_evidence.into_iter().take(EVIDENCE_MAX));
@@ -97,8 +100,9 @@ pub fn as_of_peer(said: Principal, peer: &str, bound: bool) -> Principal {
 }
 
 /// What a rule matched by. Only rules that name the peer are about its processes; what they say of these are the
-/// host's own names. A rule by address or certificate alone holds as for every client from there.
-fn matching(said: &Principal, voucher: &Voucher, rule: &Assignment) -> Option<String> {
+/// host's own names. A rule by address or certificate alone holds as for every client from there. If `strict`, a certificate counts
+/// that nobody vouches for.
+fn matching(said: &Principal, voucher: &Voucher, rule: &Assignment, strict: bool) -> Option<String> {
     if rule.executable.is_some() {
         // Whose file a path is, in whatever mount namespace, only that host can tell.
         return None;
@@ -111,7 +115,7 @@ fn matching(said: &Principal, voucher: &Voucher, rule: &Assignment) -> Option<St
         by.push(network.contains(&voucher.client.address).then(|| format!("address {network}"))?);
     }
     if let Some(glob) = &rule.certificate {
-        let shown = voucher.client.certificate.as_ref().filter(|shown| shown.verified)?;
+        let shown = voucher.client.certificate.as_ref().filter(|shown| shown.verified || strict)?;
         by.push(glob.matches(&shown.subject).then(|| format!("certificate {}", shown.subject))?);
     }
     let of_process = [rule.cgroup.is_some(), rule.uid.is_some(), rule.user.is_some(), rule.unit.is_some()];
@@ -141,6 +145,7 @@ const SOME_ADDRESS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::model::PeerCertificate;
     use crate::engine::session::cases::Actor;
 
     fn voucher() -> Voucher {
@@ -221,5 +226,30 @@ mod tests {
         assert_eq!(p.class, Class::Agent, "its address makes no service of an agent");
         assert!(p.groups.contains(&"apps".to_owned()));
         assert_eq!(principal(said(), voucher(), &by_address(Class::Agent)).class, Class::Agent);
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_vouches_for_makes_it_stricter_only() {
+        let of = |verified, class| {
+            let certificate = PeerCertificate {
+                subject: "CN=bot".into(),
+                sha256: "00".into(),
+                verified,
+                reason: String::new(),
+            };
+            let client = RemoteClient { certificate: Some(certificate), ..voucher().client };
+            let rule = Assignment {
+                certificate: Some(super::super::Glob::new("CN=bot*").unwrap()),
+                class: Some(class),
+                groups: vec!["bots".into()],
+                ..Assignment::default()
+            };
+            let p = principal(said(), Voucher { client, ..voucher() }, &[rule]);
+            (p.class, p.groups.contains(&"bots".to_owned()))
+        };
+        assert_eq!(of(true, Class::Agent), (Class::Agent, true));
+        assert_eq!(of(false, Class::Agent), (Class::Agent, false));
+        assert_eq!(of(true, Class::Person), (Class::Service, true));
+        assert_eq!(of(false, Class::Person), (Class::Service, false));
     }
 }

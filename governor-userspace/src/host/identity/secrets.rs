@@ -6,6 +6,7 @@
 //! Order matters: secrets are found in the whole text first, then it is made printable, then it is cut;
 //! a cut first could hide the part by which a secret is recognised.
 
+use crate::engine::wire::hello::is_hostile;
 use regex::{Captures, Regex};
 use std::sync::LazyLock;
 
@@ -59,15 +60,11 @@ pub(super) fn split_arguments(raw: &[u8]) -> Vec<&[u8]> {
 
 /// Text that cannot steer a terminal or break a line: control, format and bidirectional characters escaped.
 pub(super) fn printable(text: &str) -> String {
-    let hostile = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    if !text.contains(hostile) {
+    if !text.contains(is_hostile) {
         return text.to_owned();
     }
     text.chars().fold(String::with_capacity(text.len() + 8), |mut out, c| {
-        if hostile(c) {
+        if is_hostile(c) {
             out.extend(c.escape_default())
         } else {
             out.push(c)

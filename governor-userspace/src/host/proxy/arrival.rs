@@ -85,7 +85,7 @@ pub(super) struct Route {
 impl Route {
     /// The way to a server that may be another host's.
     pub fn may_greet(&self) -> bool {
-        self.ends.is_none() && self.unix.is_none()
+        self.ends().is_none() && self.unix.is_none()
     }
 
     /// To a server of this host that has to see the client, as far as that is known.

@@ -17,7 +17,9 @@ use super::stream::Stream;
 use super::worker::{Drain, Local};
 use crate::engine::approval::Answer;
 use crate::engine::audit::{AuditEvent, AuditRecord, HelloRecord, Side};
-use crate::engine::model::{RemoteClient, SessionId, Timestamp, TlsSession, UpstreamTls};
+use crate::engine::model::{
+    Class, PeerCertificate, Principal, RemoteClient, SessionId, Timestamp, TlsSession, UpstreamTls,
+};
 use crate::engine::session::{Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TooMany};
 use crate::host::approvals::{SubmitError, Submitted};
 use crate::host::clock;
@@ -332,7 +334,12 @@ impl Relay {
         };
         let client = RemoteClient { certificate: Some(shown.clone()), ..RemoteClient::at(remote.address) };
         let shared = &self.local.shared;
-        let principal = shared.identifier.identify_remote(client);
+        let by_address = shared.identifier.identify_remote(client);
+        let principal = if remote.attested.is_some() {
+            beside_hello(self.session.principal(), shown.clone(), by_address)
+        } else {
+            by_address
+        };
         self.observer = Observer::new(principal.class);
         self.session_gauge.becomes(principal.class);
         self.handle(Input::Identified(Arc::new(principal)));
@@ -554,6 +561,19 @@ impl Relay {
         step(&self.local, &mut self.session, &mut self.actions, input);
         self.carry_out();
     }
+}
+
+/// Whom a hello named before TLS stays that process: the certificate is on record beside it, and makes it stricter at most.
+fn beside_hello(attested: &Principal, shown: PeerCertificate, by_address: Principal) -> Principal {
+    let mut principal = attested.clone();
+    if let Some(remote) = &mut principal.remote {
+        remote.certificate = Some(shown);
+    }
+    if by_address.class == Class::Agent && principal.class != Class::Agent {
+        principal.class = Class::Agent;
+        principal.class_evidence.splice(0..0, by_address.class_evidence.into_iter().take(1));
+    }
+    principal
 }
 
 /// One step of the machine, with its cost charged to what it forwarded.

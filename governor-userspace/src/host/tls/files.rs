@@ -12,6 +12,8 @@ use webpki::{CertRevocationList, OwnedCertRevocationList};
 pub enum TlsError {
     #[error("{}: {source}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("{}: larger than 4 MiB", path.display())]
+    TooLarge { path: PathBuf },
     #[error("{}: no certificate in PEM form is in this file", path.display())]
     NoCertificateIn { path: PathBuf },
     #[error("{}: no revocation list in PEM form is in this file", path.display())]
@@ -39,6 +41,8 @@ pub(super) struct Stamp {
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
+    /// Set by the kernel: what keeps the others cannot keep this one.
+    changed: (i64, i64),
 }
 
 impl Stamp {
@@ -49,6 +53,7 @@ impl Stamp {
             inode: meta.ino(),
             bytes: meta.len(),
             modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
         })
     }
 }
@@ -65,9 +70,14 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What a PEM file holds.
+/// What a PEM file holds: all of it, since a part of a bundle would count for the whole.
 pub(super) fn read_pem(path: &Path) -> Result<Vec<u8>, TlsError> {
-    read(path, PEM_BYTES_MAX).map_err(|source| TlsError::Read { path: path.into(), source })
+    let bytes =
+        read(path, PEM_BYTES_MAX + 1).map_err(|source| TlsError::Read { path: path.into(), source })?;
+    if bytes.len() as u64 > PEM_BYTES_MAX {
+        return Err(TlsError::TooLarge { path: path.into() });
+    }
+    Ok(bytes)
 }
 
 /// Every certificate of a PEM file, in order; at least one.

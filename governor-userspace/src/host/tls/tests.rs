@@ -223,6 +223,9 @@ fn files_that_do_not_fit_are_refused_with_their_names() {
 #[test]
 fn devices_and_pipes_are_not_read() {
     assert!(files::certificates(Path::new("/dev/zero")).unwrap_err().to_string().contains("regular"));
+    let large = tempfile::NamedTempFile::new().unwrap();
+    large.as_file().set_len((4 << 20) + 1).unwrap();
+    assert!(files::certificates(large.path()).unwrap_err().to_string().ends_with("larger than 4 MiB"));
 }
 
 #[tokio::test]

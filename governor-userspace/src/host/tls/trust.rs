@@ -1,6 +1,7 @@
 //! Roots and revocation lists as their files are now: looked at with each handshake, read again when one changed.
 //!
-//! Invariant: what cannot be read, as while a file is being replaced, leaves the roots before in use, and is told once.
+//! Invariant: what cannot be read leaves the roots before in use, and is told once. A bundle that is written in place may count
+//! with fewer roots until it is whole; one that is renamed into place does not.
 
 use super::files::{Stamp, TlsError};
 use super::roots::Roots;
@@ -22,10 +23,19 @@ pub(super) struct TrustFiles {
 pub(super) struct Trust {
     files: TrustFiles,
     provider: Arc<CryptoProvider>,
-    read: Mutex<(Stamps, Arc<Roots>)>,
+    known: Mutex<Known>,
 }
 
 type Stamps = Vec<Option<Stamp>>;
+
+/// What was read last.
+#[derive(Debug)]
+struct Known {
+    stamps: Stamps,
+    roots: Arc<Roots>,
+    /// Somebody was told that a file cannot be read since.
+    told: bool,
+}
 
 impl TrustFiles {
     fn stamps(&self) -> Stamps {
@@ -38,23 +48,31 @@ impl Trust {
         // Before the files: one that changes while it is read is read again.
         let stamps = files.stamps();
         let roots = Arc::new(Roots::load(&files, provider.clone())?);
-        Ok(Self { files, provider, read: Mutex::new((stamps, roots)) })
+        Ok(Self { files, provider, known: Mutex::new(Known { stamps, roots, told: false }) })
     }
 
     /// What counts for a handshake that begins now. Reads files, so it may block for a moment.
     pub fn now(&self) -> Arc<Roots> {
         let stamps = self.files.stamps();
-        let mut read = self.read.lock();
-        if read.0 != stamps {
+        let mut known = self.known.lock();
+        if known.stamps != stamps {
             match Roots::load(&self.files, self.provider.clone()) {
                 Ok(roots) => {
                     tracing::info!(files = ?self.files.roots, "roots and revocation lists were read again");
-                    read.1 = Arc::new(roots);
+                    known.roots = Arc::new(roots);
+                }
+                // It may be readable a moment later, with the same stamps: the next handshake tries again.
+                Err(error @ TlsError::Read { .. }) => {
+                    if !std::mem::replace(&mut known.told, true) {
+                        tracing::warn!(%error, "the roots before stay in use");
+                    }
+                    return known.roots.clone();
                 }
                 Err(error) => tracing::warn!(%error, "the roots before stay in use"),
             }
-            read.0 = stamps;
+            known.stamps = stamps;
         }
-        read.1.clone()
+        known.told = false;
+        known.roots.clone()
     }
 }

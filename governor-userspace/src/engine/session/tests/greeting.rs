@@ -5,6 +5,7 @@ use crate::engine::audit::{AuditEvent, HelloOutcome, HelloRecord, HelloWay};
 use crate::engine::model::{Class, PeerAttestation, Principal, RemoteClient, Verdict};
 use crate::engine::session::*;
 use crate::engine::wire::hello::{HELLO_BYTES_MAX, Hello};
+use std::sync::Arc;
 
 fn stage(hello: HelloRule) -> Stage {
     Stage::with_hello(Class::Person, TlsMode::Terminate, EngineLimits::default(), hello)
@@ -154,6 +155,29 @@ fn where_one_is_required_nothing_is_passed_on_without() {
         s.client(first);
         assert_eq!(outcomes(&s), [HelloOutcome::Missing], "TLS that would pass unread");
         assert!(s.requests.is_empty() && s.closed == Some(CloseReason::HelloRefused));
+    }
+}
+
+#[test]
+fn tls_after_a_hello_does_not_take_back_whom_it_named() {
+    for rule in [HelloRule::Accepted, HelloRule::Required] {
+        let mut s = stage(rule);
+        s.client(&packet());
+        s.input(accepted(Class::Agent));
+        s.client(b"\0\0\0\x08\x04\xd2\x16\x2f");
+        assert!(matches!(s.requests.as_slice(), [_, Request::NegotiateTls { direct: false }]));
+        let attested = s.session.principal().clone();
+        let by_address = Principal {
+            user: "10.1.0.1".into(),
+            remote: Some(RemoteClient::at([10, 1, 0, 1].into())),
+            ..crate::engine::policy::tests::principal(Class::Person)
+        };
+        s.input(Input::Identified(Arc::new(by_address)));
+        assert_eq!(*s.session.principal(), attested);
+        // The same process, with what TLS adds.
+        let stricter = Principal { class: Class::Agent, user: "bob@app1".into(), ..attested };
+        s.input(Input::Identified(Arc::new(stricter)));
+        assert_eq!(&*s.session.principal().user, "bob@app1");
     }
 }
 

@@ -34,9 +34,9 @@ impl Identity {
         }
         let failed = |error: serde_json::Error| HelloError::Identity(error.to_string());
         let value: serde_json::Value = serde_json::from_slice(bytes).map_err(failed)?;
-        if has_control(&value) {
+        if has_hostile(&value) {
             // It will be printed, and no honest sender has any: what /proc says is made printable there.
-            return Err(HelloError::Identity("it has control characters".into()));
+            return Err(HelloError::Identity("it has control or invisible characters".into()));
         }
         let identity: Self = serde_json::from_value(value).map_err(failed)?;
         if identity.principal.remote.is_some() {
@@ -48,14 +48,21 @@ impl Identity {
 }
 
 /// serde_json bounds the depth.
-fn has_control(value: &serde_json::Value) -> bool {
+fn has_hostile(value: &serde_json::Value) -> bool {
     use serde_json::Value;
     match value {
-        Value::String(text) => text.chars().any(char::is_control),
-        Value::Array(items) => items.iter().any(has_control),
+        Value::String(text) => text.chars().any(is_hostile),
+        Value::Array(items) => items.iter().any(has_hostile),
         Value::Object(fields) => {
-            fields.iter().any(|(name, value)| name.chars().any(char::is_control) || has_control(value))
+            fields.iter().any(|(name, value)| name.chars().any(is_hostile) || has_hostile(value))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
+}
+
+/// Characters that say something else than they show: control characters, invisible ones, and those that turn the direction
+/// of the text.
+pub fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -21,7 +21,7 @@ mod identity;
 mod message;
 mod proof;
 
-pub use identity::{IDENTITY_BYTES_MAX, Identity};
+pub use identity::{IDENTITY_BYTES_MAX, Identity, is_hostile};
 pub use message::{
     ATTESTATION_BYTES_MAX, Attestation, CHALLENGE_BYTES, CHALLENGE_KIND, Challenge, HELLO_BYTES_MAX,
     HELLO_CODE, Hello,

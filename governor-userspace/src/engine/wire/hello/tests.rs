@@ -235,15 +235,17 @@ fn only_processes_of_the_senders_own_host_are_attested() {
 }
 
 #[test]
-fn what_would_move_a_terminals_cursor_is_refused() {
+fn what_shows_something_else_than_it_says_is_refused() {
     let e = exchange(EXPORTED, 4);
     let proof = Proof::new(EXPORTED, &e.hello);
     let challenge = Challenge::parse(&e.challenge).unwrap();
-    let mut said = identity();
-    said.principal.command = "psql\u{1b}[2J".into();
-    let attestation = proof.attest(&key(SENDER), &challenge, &said).unwrap();
-    let heard = proof.identity(&public(SENDER), &challenge, &attestation);
-    assert_eq!(heard, Err(HelloError::Identity("it has control characters".into())));
+    for command in ["psql\u{1b}[2J", "psql\u{202e}gpj", "ps\u{200b}ql"] {
+        let mut said = identity();
+        said.principal.command = command.into();
+        let attestation = proof.attest(&key(SENDER), &challenge, &said).unwrap();
+        let heard = proof.identity(&public(SENDER), &challenge, &attestation);
+        assert_eq!(heard, Err(HelloError::Identity("it has control or invisible characters".into())));
+    }
 }
 
 #[test]

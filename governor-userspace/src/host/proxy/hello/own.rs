@@ -44,7 +44,7 @@ async fn ask_own(shared: &Shared, route: &Route, socket: Socket) -> Option<Ends>
     let packet = Hello::new(shared.peers.own_key(), nonce().ok()?).encode();
     let challenge = match ask(&mut stream, &packet, shared.connect_timeout).await {
         Answer::Challenge(challenge) => challenge,
-        Answer::Silent(reason) => {
+        Answer::Unknown(reason) | Answer::Silent(reason) => {
             tracing::debug!(destination = %route.destination, reason, "not governor's own");
             return None;
         }

@@ -28,7 +28,8 @@ pub(in crate::host::proxy) enum Said {
 
 /// Says hello on a connection that was just made, where configuration asks for that. `None` where it does not.
 pub(in crate::host::proxy) async fn say(shared: &Shared, route: &Route, stream: &mut Stream) -> Option<Said> {
-    let asker = route.asker.as_ref()?;
+    // What was found out to be a server of this host has no other governor.
+    let asker = route.asker.as_ref().filter(|_| route.ends().is_none())?;
     let mode = shared.peers.mode_of(route.destination.address)?;
     let record = |outcome, reason: String| HelloRecord::new(HelloWay::Sent, outcome, reason);
     if mode == HelloMode::Optional && shared.peers.silent.is_silent(&route.destination) {
@@ -40,8 +41,10 @@ pub(in crate::host::proxy) async fn say(shared: &Shared, route: &Route, stream: 
             shared.peers.silent.forget(&route.destination);
             Said::Accepted(Box::new(record))
         }
-        Err((HelloOutcome::Unanswered, reason)) if mode == HelloMode::Optional => {
-            let is_news = shared.peers.silent.note(&route.destination);
+        Err(Failed { outcome: HelloOutcome::Unanswered, reason, lasts }) if mode == HelloMode::Optional => {
+            let silent = &shared.peers.silent;
+            let is_news =
+                if lasts { silent.note(&route.destination) } else { silent.note_once(&route.destination) };
             if is_news {
                 tracing::warn!(
                     destination = %route.destination, reason,
@@ -50,7 +53,7 @@ pub(in crate::host::proxy) async fn say(shared: &Shared, route: &Route, stream: 
             }
             Said::Unanswered(Box::new(record(HelloOutcome::Unanswered, reason)))
         }
-        Err((outcome, reason)) => {
+        Err(Failed { outcome, reason, .. }) => {
             tracing::warn!(
                 destination = %route.destination, ?outcome, reason,
                 "a hello came to nothing: the connection to the server is refused"
@@ -70,7 +73,20 @@ pub(in crate::host::proxy) fn refusal(record: &HelloRecord) -> std::io::Error {
     std::io::Error::other(format!("{what} ({})", record.reason))
 }
 
-type Failed = (HelloOutcome, String);
+struct Failed {
+    outcome: HelloOutcome,
+    reason: String,
+    /// The next connection would come to the same.
+    lasts: bool,
+}
+
+type Why = (HelloOutcome, String);
+
+impl From<Why> for Failed {
+    fn from((outcome, reason): Why) -> Self {
+        Self { outcome, reason, lasts: false }
+    }
+}
 
 async fn attest(
     shared: &Shared,
@@ -83,8 +99,11 @@ async fn attest(
     let packet = Hello::new(shared.peers.own_key(), nonce().map_err(own)?).encode();
     let challenge = match ask(stream, &packet, shared.connect_timeout).await {
         Answer::Challenge(challenge) => challenge,
-        Answer::Silent(reason) => return Err((HelloOutcome::Unanswered, reason)),
-        Answer::Wrong(error) => return Err((outcome_of(&error), error.to_string())),
+        Answer::Unknown(reason) => {
+            return Err(Failed { outcome: HelloOutcome::Unanswered, reason, lasts: true });
+        }
+        Answer::Silent(reason) => return Err((HelloOutcome::Unanswered, reason).into()),
+        Answer::Wrong(error) => return Err((outcome_of(&error), error.to_string()).into()),
     };
     let proof = Proof::new(binding, &packet);
     let peer = check(shared, route, &proof, &challenge)?;
@@ -113,7 +132,7 @@ async fn attest(
 }
 
 /// Whether the answer is the named peer's, to this hello, at the server that was dialled. Answers the peer's name.
-fn check(shared: &Shared, route: &Route, proof: &Proof<'_>, challenge: &Challenge) -> Result<String, Failed> {
+fn check(shared: &Shared, route: &Route, proof: &Proof<'_>, challenge: &Challenge) -> Result<String, Why> {
     let print = fingerprint(&challenge.key);
     let destination = &route.destination;
     let peer = match shared.peers.with_key(&challenge.key, destination.address) {

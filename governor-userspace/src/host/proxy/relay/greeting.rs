@@ -2,6 +2,7 @@
 
 use super::super::arrival::{Route, Who};
 use super::super::hello::{Asker, hear};
+use super::super::inbound;
 use super::super::observe::Observer;
 use super::super::socket::Socket;
 use super::super::stream::Stream;
@@ -44,7 +45,9 @@ pub(super) fn asker(
 ) -> Option<Arc<Asker>> {
     let wanted = rule == HelloRule::Unexpected
         && route.may_greet()
-        && shared.peers.mode_of(route.destination.address).is_some();
+        && shared.peers.mode_of(route.destination.address).is_some()
+        // Whatever networks a peer's block names: this host is no peer of its own.
+        && !inbound::is_of_this_host(route.destination.address);
     // The principal as the session has it: without personal data on its command line.
     wanted.then(|| Arc::new(Asker { principal: session.principal().clone(), session: session.id().clone() }))
 }
