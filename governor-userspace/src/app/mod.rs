@@ -338,9 +338,16 @@ async fn drained(
     shared: &Shared,
     limit: Duration,
     signals: &mut signals::Signals,
-    successor: Option<watch::Receiver<SuccessorState>>,
+    mut successor: Option<watch::Receiver<SuccessorState>>,
 ) -> bool {
-    drain.send_replace(Drain::Idle);
+    // One that was killed closes its two lines one behind the other: idle sessions are told the same as the others.
+    let is_unrecorded = match &mut successor {
+        Some(successor) => {
+            tokio::time::timeout(DEATH_TOLD, reached(successor, SuccessorState::Gone)).await.is_ok()
+        }
+        None => false,
+    };
+    drain.send_replace(if is_unrecorded { Drain::Unrecorded } else { Drain::Idle });
     let ended = |limit| async move {
         tokio::time::timeout(limit, async {
             while workers.active() > 0 || shared.metrics.predecessor_lives() {
@@ -384,6 +391,7 @@ const ON_ITS_WAY_MAX: Duration = Duration::from_secs(1);
 /// A connection that our hooks sent here and that has not arrived by then will not. Notes of connections to other hosts
 /// stay for as long as these.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+const DEATH_TOLD: Duration = Duration::from_millis(100);
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// After the deadline, so long for the last errors to reach the clients.
 const DRAIN_FORCED: Duration = Duration::from_secs(3);
