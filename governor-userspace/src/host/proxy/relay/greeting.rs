@@ -46,8 +46,9 @@ pub(super) fn asker(
     let wanted = rule == HelloRule::Unexpected
         && route.may_greet()
         && shared.peers.mode_of(route.destination.address).is_some()
-        // Whatever networks a peer's block names: this host is no peer of its own.
-        && !inbound::is_of_this_host(route.destination.address);
+        // Whatever networks a peer's block names: a database's host is no peer of its own. Elsewhere whoever has the address
+        // of a peer is to prove that it is the peer.
+        && !(shared.inbound.get().is_some() && inbound::is_of_this_host(route.destination.address));
     // The principal as the session has it: without personal data on its command line.
     wanted.then(|| Arc::new(Asker { principal: session.principal().clone(), session: session.id().clone() }))
 }
