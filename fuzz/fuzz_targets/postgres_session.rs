@@ -160,6 +160,7 @@ fn run(conversation: &Conversation<'_>, step: usize) -> (Vec<u8>, Vec<u8>) {
         client: None,
         destination: Endpoint::tcp([127, 0, 0, 1].into(), 5432),
         tls: TlsMode::Decline,
+        hello: Default::default(),
     };
     let mut out = Actions::default();
     let session = Session::start(setup, Timestamp::default(), g, &mut out);
