@@ -32,6 +32,9 @@ pub struct Options {
     /// Round trips of the established connection
     #[arg(long, default_value_t = 2_000)]
     round_trips: u32,
+    /// Clients that connect at the same time where the rate is measured
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
+    clients: u32,
     /// Measure the binary named in GOVERNOR_BIN instead of building one
     #[arg(long)]
     no_build: bool,
@@ -90,7 +93,7 @@ pub fn run(options: &Options) -> Result<()> {
     run_times(&programs, &captured, [unnamed_address, database], options.connections)?;
     drop(unnamed);
     packets(&programs, &captured, database, options.round_trips)?;
-    sustained(&governor, &captured, database, options.connections.saturating_mul(20))
+    sustained(&governor, &captured, database, options)
 }
 
 struct Way {
@@ -182,9 +185,12 @@ fn packets(programs: &Programs, captured: &Path, database: SocketAddr, round_tri
     Ok(())
 }
 
-/// As many connections as two clients can make that governor reads the identity of and answers: cancel requests with a
+/// As many connections as a few clients can make that governor reads the identity of and answers: cancel requests with a
 /// key that nobody has end at governor, on record, without a connection to the server.
-fn sustained(governor: &Governor, captured: &Path, database: SocketAddr, each: u32) -> Result<()> {
+fn sustained(governor: &Governor, captured: &Path, database: SocketAddr, options: &Options) -> Result<()> {
+    let Options { clients: count_of_clients, connections, .. } = *options;
+    let each = connections.saturating_mul(40) / count_of_clients;
+    let pid = governor.pid().context("governor runs")?;
     let count = |name: &str| -> Result<f64> {
         let page = governor.metrics()?;
         let lines = page.lines().filter(|line| line.starts_with(name));
@@ -193,21 +199,24 @@ fn sustained(governor: &Governor, captured: &Path, database: SocketAddr, each: u
     let counts =
         || -> Result<(f64, f64, f64)> { Ok((count(ACCEPTED)?, count(NO_IDENTITY)?, count(NO_ORIGIN)?)) };
     let before = counts()?;
+    let cpu_before = process::cpu_us(pid)?;
     let start = Instant::now();
-    let clients: Vec<_> = (0..2)
+    let clients: Vec<_> = (0..count_of_clients)
         .map(|_| governor_tests::Running::start(connecting(captured, database, each, CANCEL)?, &[]))
         .collect::<Result<_>>()?;
     for client in clients {
         client.finish(LIMIT)?.ok()?;
     }
     let seconds = start.elapsed().as_secs_f64();
+    let cpu_us = (process::cpu_us(pid)? - cpu_before) as f64;
     let after = counts()?;
+    let all = count_of_clients * each;
     let (accepted, no_identity, no_origin) = (after.0 - before.0, after.1 - before.1, after.2 - before.2);
     println!(
-        "\ntwo clients, {} connections: {:.0} a second with identity and record, {accepted:.0} accepted, {no_identity:.0} without \
-         identity, {no_origin:.0} without origin (aim: 20,000 a second)",
-        2 * each,
-        f64::from(2 * each) / seconds
+        "\n{count_of_clients} clients, {all} connections: {:.0} a second with identity and record, {:.0} µs of governor's CPU for each, \
+         {accepted:.0} accepted, {no_identity:.0} without identity, {no_origin:.0} without origin (aim: 20,000 a second)",
+        f64::from(all) / seconds,
+        cpu_us / f64::from(all)
     );
     Ok(())
 }
