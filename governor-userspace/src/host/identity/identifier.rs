@@ -60,7 +60,7 @@ pub enum IdentityError {
 
 /// Finds out who is behind a connection. One for the whole agent; its threads share it.
 ///
-/// Costs six system calls for a process seen within a second, some twenty for one seen before, and about twenty more
+/// Costs two system calls for a process seen within a second, some twenty for one seen before, and about twenty more
 /// for each ancestor never seen. Blocks only for the user database.
 #[derive(Debug)]
 pub struct Identifier {
@@ -148,10 +148,19 @@ impl Identifier {
 
     /// What must be the same for an answer to be the same; `None` where that cannot be told.
     fn likeness(&self, attested: &Attested) -> Option<Likeness> {
-        let process = self.procfs.open(attested.tgid)?;
-        let stat = process.stat()?;
+        let seen = self.recent.watched(attested.tgid).and_then(|watched| watched.look());
+        let (stat, executable) = match seen {
+            Some(seen) => seen,
+            // Not seen yet, or its number is another's by now.
+            None => {
+                let watched = self.procfs.open(attested.tgid)?.watch()?;
+                let seen = watched.look()?;
+                self.recent.watch(attested.tgid, watched);
+                seen
+            }
+        };
         self.is_older(attested, &stat).then_some(())?;
-        Likeness::new(attested, stat, process.executable_path(), self.hashes_wanted.load(Ordering::Relaxed))
+        Likeness::new(attested, stat, executable, self.hashes_wanted.load(Ordering::Relaxed))
     }
 
     /// Whether the process ran before the tick of the connect: then nobody else had its number since.

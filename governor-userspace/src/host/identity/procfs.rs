@@ -10,6 +10,7 @@ use super::secrets::printable;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, fstatat};
+use nix::sys::uio::pread;
 use nix::unistd::{SysconfVar, read, sysconf};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -26,6 +27,23 @@ pub(super) struct Procfs {
 #[derive(Debug)]
 pub(super) struct Process {
     directory: OwnedFd,
+}
+
+/// A process that is looked at again and again: what of it changes with its program, in two system calls.
+#[derive(Debug)]
+pub(super) struct Watched {
+    process: Process,
+    stat: OwnedFd,
+}
+
+impl Watched {
+    /// What it is now, and the path of its executable; `None` once it is gone.
+    pub(super) fn look(&self) -> Option<(Stat, Option<String>)> {
+        // Written as one record that is shorter than this.
+        let mut bytes = [0; SMALL_BYTES_MAX];
+        let filled = pread(&self.stat, &mut bytes, 0).ok()?;
+        Some((parse_stat(bytes.get(..filled)?)?, self.process.executable_path()))
+    }
 }
 
 /// What `/proc/PID/stat` says.
@@ -105,6 +123,13 @@ impl Procfs {
 impl Process {
     pub(super) fn stat(&self) -> Option<Stat> {
         parse_stat(&self.read("stat", SMALL_BYTES_MAX).ok()?.bytes)
+    }
+
+    /// Keeps it and its `stat` open: two descriptors.
+    pub(super) fn watch(self) -> Option<Watched> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let stat = openat(&self.directory, "stat", flags, Mode::empty()).ok()?;
+        Some(Watched { process: self, stat })
     }
 
     pub(super) fn credentials(&self) -> Option<Credentials> {
@@ -319,11 +344,15 @@ mod tests {
     fn a_dead_process_reads_as_nothing_through_its_open_directory() {
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         let process = Procfs::new("/proc".into()).open(child.id()).unwrap();
-        assert!(process.stat().is_some());
+        let watched = Procfs::new("/proc".into()).open(child.id()).unwrap().watch().unwrap();
+        for _ in 0..2 {
+            assert_eq!(watched.look(), process.stat().map(|stat| (stat, process.executable_path())));
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(process.stat(), None);
         assert_eq!(process.executable(), None);
+        assert!(watched.look().is_none());
         assert!(!process.environment_names(|_| ()));
     }
 

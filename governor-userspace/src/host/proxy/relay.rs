@@ -593,8 +593,9 @@ fn step(local: &Local, session: &mut Session, actions: &mut Actions, input: Inpu
 const WAITING_BYTES_MAX: usize = 68 << 10;
 /// The last bytes of a session get so long to leave.
 const LINGER: Duration = Duration::from_secs(2);
-/// A client gets so long to close after it was told why.
-const GOODBYE: Duration = Duration::from_millis(500);
+/// A client gets so long to close after it was told why. No shorter than the worker's own tick: a timer that is due before
+/// all others wakes the poll of its own thread.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Connections beyond one source's limit that are told so; beyond these its connections are only closed.
 const REFUSALS_PER_SOURCE_MAX: usize = 32;
 
