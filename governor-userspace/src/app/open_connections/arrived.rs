@@ -63,7 +63,7 @@ pub(super) struct ClientEnd {
 impl OpenConnections {
     /// Ports of captured servers.
     pub(super) fn server_ports(&self) -> Vec<u16> {
-        self.arrivals.as_ref().map(|arrivals| arrivals.ports.all()).unwrap_or_default()
+        self.arrivals.as_ref().map(|arrivals| arrivals.ports.all(None)).unwrap_or_default()
     }
 
     /// The servers' ends that are there now. Asked before the clients' ends: whatever governor has connected by then is

@@ -10,7 +10,7 @@ mod units;
 pub use resolve::{
     Approvals, Approver, Audit, CancelUnknown, Capture, CaptureInbound, CaptureRule, CaptureUnix, CgroupRef,
     ClientCertificates, ColumnLabel, ColumnPattern, Config, ConfigError, DEFAULT_PATH, DirectConnections,
-    Identity, Inference, Limits, Log, LogFormat, LogLevel, Masking, MaskingKeys, Metrics, OnStop,
+    Identity, Inference, InboundNamespaces, Limits, Log, LogFormat, LogLevel, Masking, MaskingKeys, Metrics, OnStop,
     OpenConnections, Overrides, Policy, Profile, Protocol, RawSockets, ServerKey, Tls, TlsMode, WhenDown,
     load, parse,
 };
