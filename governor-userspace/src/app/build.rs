@@ -98,7 +98,7 @@ pub(super) fn prepare(
     let exemption = kernel.exemption()?;
     let listeners = proxy::serve(&mut kernel, proxy::bind(&exemption, config.capture.listeners, false)?)?;
     let inbound_listeners =
-        if config.capture.inbound.is_empty() { Vec::new() } else { proxy::bind(&exemption, 1, false)? };
+        if captures_here(config) { proxy::bind(&exemption, 1, false)? } else { Vec::new() };
     for listener in &inbound_listeners {
         kernel.serve_inbound(listener.as_fd())?;
     }
@@ -398,8 +398,14 @@ pub(super) fn place_means(config: &Config, shared: &Shared, kernel: &KernelSlot,
     }
 }
 
+/// Whether servers of governor's own network namespace are captured.
+fn captures_here(config: &Config) -> bool {
+    config.capture.inbound.iter().any(|server| server.namespaces.has_own())
+}
+
 fn inbound_options(config: &Config, mount: &Path) -> InboundOptions {
-    let mut options = InboundOptions::default();
+    let elsewhere_only = !captures_here(config);
+    let mut options = InboundOptions { elsewhere_only, ..InboundOptions::default() };
     for server in &config.capture.inbound {
         let fail_open = server.when_down == config::WhenDown::Pass;
         if server.namespaces.has_own() {

@@ -31,13 +31,16 @@ pub struct InboundRule {
     pub fail_open: bool,
 }
 
-/// Capture of arriving connections in the network namespace of the thread that attaches.
+/// Capture of arriving connections: in the network namespace of the thread that attaches, and in those of
+/// [`Kernel::steer_in`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InboundOptions {
     /// More can be added later: [`Kernel::capture_port`].
     pub rules: Vec<InboundRule>,
     /// cgroups whose processes are known when they connect to such a port from this host.
     pub clients: Vec<PathBuf>,
+    /// Nothing is steered in the thread's own namespace.
+    pub elsewhere_only: bool,
 }
 
 impl Kernel {
@@ -118,6 +121,7 @@ impl Kernel {
 
     /// Before anything is attached: rules, and the namespace that `steer` will be attached to.
     pub(super) fn write_inbound(&mut self, options: &InboundOptions) -> Result<(), KernelError> {
+        self.steers_here = !options.elsewhere_only;
         let cookie = self.own_netns_cookie()?;
         self.inbound_namespace.set(0, cookie, 0).map_err(broken("INBOUND_NAMESPACE"))?;
         for rule in &options.rules {

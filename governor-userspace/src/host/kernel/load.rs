@@ -37,6 +37,8 @@ pub struct Kernel {
     pub(super) client_cgroups: Vec<Cgroup>,
     /// `steer` is to be attached.
     pub(super) steers: bool,
+    /// In governor's own network namespace, too.
+    pub(super) steers_here: bool,
     /// Other network namespaces in which it is, or is to be.
     pub(super) steered: Vec<Steered>,
     pub(super) attached: bool,
@@ -171,6 +173,7 @@ impl Kernel {
             raw_refused: Vec::new(),
             client_cgroups: Vec::new(),
             steers: options.inbound.is_some(),
+            steers_here: false,
             steered: Vec::new(),
             attached: false,
             links: Vec::new(),

@@ -59,7 +59,7 @@ impl Kernel {
         let mut first_error = None;
         // Asked anew each time: an attempt that failed is made again.
         if self.steers {
-            if !self.is_steered_here() {
+            if self.steers_here && !self.is_steered_here() {
                 match self.attach_steer() {
                     Ok(()) => mended.attached_again.push(PathBuf::from("/proc/self/ns/net")),
                     Err(error) => first_error = Some(error),
