@@ -125,11 +125,7 @@ impl Containers {
 
     /// One series of the Prometheus page, which is on the host's loopback.
     pub fn metric(&self, series: &str) -> Result<f64> {
-        let address = self.governor.metrics_address()?;
-        let mut curl = Command::new("curl");
-        curl.args(["-s", "-S", "-f", &format!("http://{address}/metrics")]);
-        self.host.enter(&mut curl)?;
-        let page = crate::process::run(curl, wait::PATIENCE)?.ok()?.out();
+        let page = self.host.inside(|| self.governor.metrics())??;
         let value = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         Ok(value.with_context(|| format!("no {series}"))?.parse()?)
     }
