@@ -14,7 +14,8 @@ fn without_governor_containers_are_refused_or_pass_as_the_rule_says() {
         container.remote_psql(SERVER_V4, "SELECT 1").unwrap().ok().unwrap();
         site.governor.kill().unwrap();
         for server in [SERVER_V4, SERVER_V6] {
-            let remote = container.remote_psql(server, &sees(if server == SERVER_V4 { REMOTE_V4 } else { "fd77::2" }));
+            let remote =
+                container.remote_psql(server, &sees(if server == SERVER_V4 { REMOTE_V4 } else { "fd77::2" }));
             let local = container.local_psql(&site.group, server, Class::Agent, "SELECT 't'::text");
             for done in [remote.unwrap(), local.unwrap()] {
                 if passes {
@@ -29,7 +30,9 @@ fn without_governor_containers_are_refused_or_pass_as_the_rule_says() {
         assert_eq!(container.remote_psql(SERVER_V4, &sees(REMOTE_V4)).unwrap().ok().unwrap().out(), "t\n");
         let gap = site.governor.wait_for_record("agent_gap", |_| true).unwrap();
         assert_eq!(text(&gap, "cause"), "killed", "{gap}");
-        site.governor.wait_for_record("kernel_event", |event| text(event, "passed") == passes.to_string()).unwrap();
+        site.governor
+            .wait_for_record("kernel_event", |event| text(event, "passed") == passes.to_string())
+            .unwrap();
         // A clean stop takes everything off.
         site.governor.stop().unwrap();
         let container = &site.containers[0];
@@ -110,8 +113,7 @@ fn a_stranger_on_the_port_in_a_container_gets_nothing() {
 fn a_container_that_ends_in_the_middle_takes_its_sessions_along_and_nothing_stays() {
     let mut site = site(2, SERVERS);
     let ending = &site.containers[1];
-    let running =
-        psql_running(ending.remote("psql", SERVER_V4).unwrap(), "SELECT pg_sleep(600)").unwrap();
+    let running = psql_running(ending.remote("psql", SERVER_V4).unwrap(), "SELECT pg_sleep(600)").unwrap();
     wait::until("the statement", wait::PATIENCE, || {
         let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
         Ok((ending.truth(asleep)? == "1").then_some(()))

@@ -4,7 +4,7 @@
 use super::{SERVERS, sees};
 use governor_tests::containers::Containers;
 use governor_tests::database_host::{PORT, psql};
-use governor_tests::governor::field;
+use governor_tests::governor::{field, text};
 use governor_tests::{Class, Options, client, wait};
 
 /// The port is captured where connections to it are made, too.
@@ -27,11 +27,7 @@ fn what_the_host_sends_to_a_container_is_governed_once() {
             .unwrap();
         assert!(seen.ok().unwrap().out().contains(&secret));
     }
-    let starts = site.governor.events("session_start").unwrap();
-    assert_eq!(starts.len(), 4, "{starts:#?}");
-    for start in &starts {
-        assert!(field(start, "principal")["pid"].as_u64() > Some(0), "{start}");
-    }
+    once_each(&site, 4);
     site.governor.cli(&["audit", "completeness"]).unwrap().ok().unwrap();
 }
 
@@ -56,12 +52,32 @@ fn what_a_container_sends_to_another_is_governed_once() {
     assert_eq!(ask(Class::Agent, &sees(&from.from_host)), "t\n", "the server sees the other container");
     let secret = to.truth("SELECT email FROM people WHERE id = 1").unwrap();
     assert!(ask(Class::Service, "SELECT email FROM people WHERE id = 1").contains(&secret));
-    let starts = site.governor.events("session_start").unwrap();
-    assert_eq!(starts.len(), 2, "{starts:#?}");
-    for start in &starts {
-        let destination = field(start, "destination");
-        assert_eq!(destination["namespace"]["inode"], from.namespace.inode().unwrap(), "{start}");
+    once_each(&site, 2);
+    for statement in site.governor.events("statement").unwrap() {
+        let (session, inode) = (text(&statement, "session"), from.namespace.inode().unwrap());
+        let start = site
+            .governor
+            .wait_for_record("session_start", |start| text(start, "session") == session)
+            .unwrap();
+        assert_eq!(field(&start, "destination")["namespace"]["inode"], inode, "{start}");
     }
+}
+
+/// So many statements of so many sessions, each with its process. Beside them governor has asked itself, on connections that
+/// carry nothing.
+fn once_each(site: &Containers, count: usize) {
+    let governor = &site.governor;
+    wait::until("all of them to be completed", wait::PATIENCE, || {
+        Ok((governor.events("completion")?.len() >= count).then_some(()))
+    })
+    .unwrap();
+    let statements = governor.events("statement").unwrap();
+    assert_eq!(statements.len(), count, "each is on record once: {statements:#?}");
+    assert!(statements.iter().all(|statement| text(statement, "pid") != "0"), "{statements:#?}");
+    assert_eq!(governor.events("session_decision").unwrap().len(), count);
+    let ends = governor.events("session_end").unwrap();
+    let asked = ends.iter().filter(|end| text(end, "reason") == "hello_own").count();
+    assert_eq!(asked, count, "{ends:#?}");
 }
 
 #[test]

@@ -94,7 +94,7 @@ impl Containers {
         let group = Cgroup::create("governor-test")?;
         std::fs::create_dir(group.path().join("servers"))?;
         let containers: Vec<Container> =
-            (0..count).map(|number| container(&host, &group, number)).collect::<Result<_>>()?;
+            (0..count).map(|number| Wired::create(&host, &group, number)?.serve()).collect::<Result<_>>()?;
         let inbound = inbound.replace("GROUP", &group.kernel_name(&group.path().join("servers"))?);
         let mut more = options.more.clone();
         write!(more, "\n[[capture.inbound]]\n{inbound}\nclients = {:?}\n", group.clients())?;
@@ -109,9 +109,14 @@ impl Containers {
 
     /// One more, while governor runs.
     pub fn add(&mut self) -> Result<()> {
-        let added = container(&self.host, &self.group, self.containers.len())?;
+        let added = self.wire()?.serve()?;
         self.containers.push(added);
         Ok(())
+    }
+
+    /// The network of one more.
+    pub fn wire(&self) -> Result<Wired> {
+        Wired::create(&self.host, &self.group, self.containers.len())
     }
 
     /// psql on the host, of this class.
@@ -139,22 +144,40 @@ impl Containers {
     }
 }
 
-fn container(host: &Namespace, group: &Cgroup, number: usize) -> Result<Container> {
-    let (namespace, remote) = (Namespace::create()?, Namespace::create()?);
-    namespace.connect("to-remote", &format!("{SERVER_V4}/24"), &remote, "to-server")?;
-    remote.ip(&format!("address add {REMOTE_V4}/24 dev to-server"))?;
-    namespace.ip(&format!("address add {SERVER_V6}/64 dev to-remote nodad"))?;
-    remote.ip(&format!("address add {REMOTE_V6}/64 dev to-server nodad"))?;
-    let (of_host, own) = (format!("10.78.{number}.1"), format!("10.78.{number}.2"));
-    let device = format!("to-c{number}");
-    host.connect(&device, &format!("{of_host}/24"), &namespace, "to-host")?;
-    namespace.ip(&format!("address add {own}/24 dev to-host"))?;
-    namespace.ip(&format!("route add default via {of_host}"))?;
-    let cgroup = group.path().join(format!("servers/{number}"));
-    std::fs::create_dir(&cgroup)?;
-    let place = Place { network: format!("/proc/{}/ns/net", namespace.pid()), cgroup: cgroup.clone() };
-    let postgres = Postgres::start_at(place, PORT, Auth::Trust, LISTENS)?;
-    database::load(&postgres, "shop")?;
-    postgres.authenticate("host all all all trust")?;
-    Ok(Container { postgres, namespace, remote, cgroup, from_host: own })
+/// A container's network, before there is a server in it.
+#[derive(Debug)]
+pub struct Wired {
+    pub namespace: Namespace,
+    pub remote: Namespace,
+    pub cgroup: PathBuf,
+    from_host: String,
+}
+
+impl Wired {
+    fn create(host: &Namespace, group: &Cgroup, number: usize) -> Result<Self> {
+        let (namespace, remote) = (Namespace::create()?, Namespace::create()?);
+        namespace.connect("to-remote", &format!("{SERVER_V4}/24"), &remote, "to-server")?;
+        remote.ip(&format!("address add {REMOTE_V4}/24 dev to-server"))?;
+        namespace.ip(&format!("address add {SERVER_V6}/64 dev to-remote nodad"))?;
+        remote.ip(&format!("address add {REMOTE_V6}/64 dev to-server nodad"))?;
+        let (of_host, from_host) = (format!("10.78.{number}.1"), format!("10.78.{number}.2"));
+        let device = format!("to-c{number}");
+        host.connect(&device, &format!("{of_host}/24"), &namespace, "to-host")?;
+        namespace.ip(&format!("address add {from_host}/24 dev to-host"))?;
+        namespace.ip(&format!("route add default via {of_host}"))?;
+        let cgroup = group.path().join(format!("servers/{number}"));
+        std::fs::create_dir(&cgroup)?;
+        Ok(Self { namespace, remote, cgroup, from_host })
+    }
+
+    /// Starts its server.
+    pub fn serve(self) -> Result<Container> {
+        let Self { namespace, remote, cgroup, from_host } = self;
+        let network = format!("/proc/{}/ns/net", namespace.pid());
+        let place = Place { network, cgroup: cgroup.clone() };
+        let postgres = Postgres::start_at(place, PORT, Auth::Trust, LISTENS)?;
+        database::load(&postgres, "shop")?;
+        postgres.authenticate("host all all all trust")?;
+        Ok(Container { postgres, namespace, remote, cgroup, from_host })
+    }
 }

@@ -217,7 +217,9 @@ impl OpenConnections {
             if holder.is_some_and(|holder| self.is_own(holder)) {
                 continue;
             }
-            if let Some(end) = clients.others.get_mut(&Ends::of(namespace, connection.local, connection.remote)) {
+            if let Some(end) =
+                clients.others.get_mut(&Ends::of(namespace, connection.local, connection.remote))
+            {
                 end.told = true;
             }
             let found = Found {

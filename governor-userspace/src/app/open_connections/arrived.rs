@@ -114,12 +114,15 @@ impl OpenConnections {
         if found.is_empty() {
             return 0;
         }
-        let ends_of =
-            |connection: &Connection| Ends::of(namespace, connection.remote, connection.local);
+        let ends_of = |connection: &Connection| Ends::of(namespace, connection.remote, connection.local);
         found.retain(|connection| !clients.own.contains(&ends_of(connection)));
         let holders = holders(&found.iter().map(|connection| connection.inode).collect());
         // What has ended meanwhile had a client's end that could not be found any more.
-        let still: HashSet<u64> = self.arrived(diag, namespace.map(|id| id.cookie)).iter().map(|connection| connection.cookie).collect();
+        let still: HashSet<u64> = self
+            .arrived(diag, namespace.map(|id| id.cookie))
+            .iter()
+            .map(|connection| connection.cookie)
+            .collect();
         found.retain(|connection| still.contains(&connection.cookie));
         let mut agents = HashMap::new();
         let mut left = 0;

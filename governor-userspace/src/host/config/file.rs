@@ -4,8 +4,8 @@
 //! their position, so that an error can name the line.
 
 use super::resolve::{
-    CancelUnknown, ClientCertificates, DirectConnections, HelloMode, InboundNamespaces, LogFormat, LogLevel, OnStop,
-    OpenConnections, Profile, Protocol, RawSockets, TlsMode, WhenDown,
+    CancelUnknown, ClientCertificates, DirectConnections, HelloMode, InboundNamespaces, LogFormat, LogLevel,
+    OnStop, OpenConnections, Profile, Protocol, RawSockets, TlsMode, WhenDown,
 };
 use super::units::{Bytes, Span};
 use crate::engine::masking::{Category, Checksum, DateRange};

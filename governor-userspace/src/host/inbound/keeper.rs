@@ -288,10 +288,7 @@ impl ServerKeeper {
         let attached = (|| -> Result<bool, KernelError> {
             if holder.namespace.is_none() {
                 // Each time, and first: one that failed is tried again.
-                kernel.capture_port(
-                    None,
-                    InboundRule { port: holder.port, fail_open: server.fail_open },
-                )?;
+                kernel.capture_port(None, InboundRule { port: holder.port, fail_open: server.fail_open })?;
                 self.ports.add(None, server.rule(holder.port));
             }
             kernel.show_clients_to(&cgroup)
@@ -331,7 +328,10 @@ fn tell_of_other(told: &mut BTreeSet<String>, holder: &Holder) {
     let place = namespace.map_or_else(|| "governor's own".to_owned(), |inode| format!("net:[{inode}]"));
     tell(told, format!("{port} {cgroup} {place}"), || {
         tracing::warn!(
-            port, pid, cgroup, namespace = place,
+            port,
+            pid,
+            cgroup,
+            namespace = place,
             "a process listens on the port of a captured server, in a network namespace that capture.inbound.namespaces \
              leaves out: connections to it are not governed"
         );

@@ -86,9 +86,12 @@ impl Places {
         let cookie = self.cookie(inode)?;
         // First who is asked for the rule, then who sends: a connection must find it.
         self.ports.add(Some(cookie), rule);
-        let captured = self.means.kernel.lock().as_mut().map(|kernel| {
-            kernel.capture_port(Some(cookie), InboundRule { port: rule.port, fail_open })
-        });
+        let captured = self
+            .means
+            .kernel
+            .lock()
+            .as_mut()
+            .map(|kernel| kernel.capture_port(Some(cookie), InboundRule { port: rule.port, fail_open }));
         match captured {
             Some(Ok(())) => Some(cookie),
             Some(Err(error)) => {
@@ -123,7 +126,9 @@ impl Places {
                 self.means.metrics.namespace_failed(reason);
                 if earlier != Some(reason) {
                     tracing::error!(
-                        namespace = format!("net:[{inode}]"), pid, error,
+                        namespace = format!("net:[{inode}]"),
+                        pid,
+                        error,
                         "cannot capture arriving connections in a network namespace: its servers are not governed"
                     );
                 }

@@ -490,7 +490,10 @@ pub(super) fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelErro
         .ok_or_else(|| KernelError::Map { map: name, reason: "it is not in the object".to_owned() })
 }
 
-pub(super) fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError> {
+pub(super) fn take<M: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, KernelError> {
     M::try_from(map(ebpf, name)?).map_err(broken(name))
 }
 

@@ -116,10 +116,9 @@ impl Kernel {
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| object_error(&error))?;
         let mut namespace: Array<_, u64> = take(&mut ebpf, INBOUND_NAMESPACE)?;
-        namespace.set(0, cookie, 0).map_err(|error| KernelError::Map {
-            map: INBOUND_NAMESPACE,
-            reason: chain(&error),
-        })?;
+        namespace
+            .set(0, cookie, 0)
+            .map_err(|error| KernelError::Map { map: INBOUND_NAMESPACE, reason: chain(&error) })?;
         let program: &mut SkLookup = program_mut(&mut ebpf, STEER)?;
         program.load().map_err(|error| program_error(STEER, &error))?;
         Ok(ebpf)

@@ -26,9 +26,10 @@ pub(in crate::host::proxy) fn may_be_own(shared: &Shared, route: &Route) -> bool
     let from = route.namespace.as_ref().map(|namespace| namespace.id().cookie);
     route.unix.is_none()
         && !destination.address.is_loopback()
-        && shared.inbound.get().is_some_and(|inbound| {
-            inbound.ports.has_elsewhere(from, destination.address, destination.port)
-        })
+        && shared
+            .inbound
+            .get()
+            .is_some_and(|inbound| inbound.ports.has_elsewhere(from, destination.address, destination.port))
         && !shared.peers.silent.is_silent(destination)
 }
 

@@ -73,7 +73,8 @@ impl Relay {
     /// Answers another governor's hello, within the time that a start-up may take.
     pub(super) async fn greet(&mut self, packet: &[u8]) {
         let shared = self.local.shared.clone();
-        let (Some(ends), Some(remote)) = (self.route.ends.clone(), self.session.principal().remote.clone()) else {
+        let (Some(ends), Some(remote)) = (self.route.ends.clone(), self.session.principal().remote.clone())
+        else {
             let reason = "it came from no other host";
             let record = HelloRecord::new(HelloWay::Received, HelloOutcome::Unexpected, reason);
             return self.handle(Input::Greeted(Box::new(record)));

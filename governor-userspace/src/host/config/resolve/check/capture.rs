@@ -2,7 +2,9 @@
 
 use super::{Checked, Source};
 use crate::host::config::file;
-use crate::host::config::resolve::{Capture, CaptureInbound, CaptureRule, CaptureUnix, CgroupRef, InboundNamespaces};
+use crate::host::config::resolve::{
+    Capture, CaptureInbound, CaptureRule, CaptureUnix, CgroupRef, InboundNamespaces,
+};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
