@@ -177,6 +177,38 @@ fn a_named_port_of_a_named_cgroup_is_captured_before_the_server_listens() {
     drop(container);
 }
 
+/// governor is where this test is, and listens for what starts; nothing of its own namespace is captured.
+#[test]
+fn a_governor_for_containers_alone_has_no_hook_where_it_runs() {
+    let options = Options { launcher: vec!["env".into()], ..Options::default() };
+    let mut site = Containers::start(1, SERVERS, PORT + 1, &options).unwrap();
+    site.add().unwrap();
+    for container in &site.containers {
+        let governed = wait::until("the container to be captured", wait::PATIENCE, || {
+            let done = container.remote_psql(SERVER_V4, &sees(REMOTE_V4))?.ok()?;
+            let inode = container.namespace.inode()?;
+            let starts = site.governor.events("session_start")?;
+            let is_its =
+                |start: &&serde_json::Value| field(start, "destination")["namespace"]["inode"] == inode;
+            Ok(starts.iter().find(is_its).is_some().then_some(done))
+        })
+        .unwrap();
+        assert_eq!(governed.out(), "t\n");
+    }
+    let status = &site.governor.json(&["status"]).unwrap()[0];
+    let hooks = status["kernel"]["hooks"].as_array().unwrap();
+    let mut places: Vec<&str> = hooks
+        .iter()
+        .filter(|hook| hook["program"] == "steer")
+        .map(|hook| hook["cgroup"].as_str().unwrap())
+        .collect();
+    places.sort_unstable();
+    let mut expected: Vec<String> =
+        site.containers.iter().map(|it| format!("net:[{}]", it.namespace.inode().unwrap())).collect();
+    expected.sort_unstable();
+    assert_eq!(places, expected);
+}
+
 #[test]
 fn what_the_configuration_leaves_out_is_not_captured_and_told() {
     // The port alone: a server of the host itself is meant.

@@ -137,4 +137,6 @@ fn a_container_that_ends_in_the_middle_takes_its_sessions_along_and_nothing_stay
     assert_eq!(site.metric("governor_connections_active").unwrap(), 0.0);
     let seen = site.containers[0].remote_psql(SERVER_V4, &sees(REMOTE_V4)).unwrap().ok().unwrap();
     assert_eq!(seen.out(), "t\n", "the other one goes on");
+    site.governor.stop().unwrap();
+    site.governor.cli(&["audit", "completeness"]).unwrap().ok().unwrap();
 }

@@ -88,7 +88,7 @@ impl Containers {
         Ok(site)
     }
 
-    /// The same before governor is started.
+    /// The same before governor is started, which is on the host unless `options` name a launcher.
     pub fn prepare(count: usize, inbound: &str, outbound: u16, options: &Options) -> Result<Self> {
         let host = Namespace::create()?;
         let group = Cgroup::create("governor-test")?;
@@ -100,7 +100,10 @@ impl Containers {
         write!(more, "\n[[capture.inbound]]\n{inbound}\nclients = {:?}\n", group.clients())?;
         let options = Options {
             more,
-            launcher: vec!["nsenter".into(), format!("--net=/proc/{}/ns/net", host.pid())],
+            launcher: match options.launcher.is_empty() {
+                true => vec!["nsenter".into(), format!("--net=/proc/{}/ns/net", host.pid())],
+                false => options.launcher.clone(),
+            },
             ..options.clone()
         };
         let governor = Governor::prepare(&group, outbound, &options)?;

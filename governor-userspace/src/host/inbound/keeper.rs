@@ -137,10 +137,8 @@ impl ServerKeeper {
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     ticks_count += 1;
                     next_tick = Instant::now() + TICK;
-                    if ticks_count.is_multiple_of(self.walk_ticks()) {
-                        self.walk(&mut self.seen.lock());
-                    }
-                    self.tick();
+                    let is_walk = ticks_count.is_multiple_of(self.walk_ticks());
+                    self.tick(is_walk);
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
@@ -149,15 +147,49 @@ impl ServerKeeper {
 
     /// Processes are looked at every so many ticks: seldom where it is only to tell of servers that are not captured.
     fn walk_ticks(&self) -> u64 {
-        if self.servers.iter().any(|server| server.elsewhere) { WALK_TICKS } else { WALK_TICKS_SELDOM }
+        if self.looks_elsewhere() { WALK_TICKS } else { WALK_TICKS_SELDOM }
     }
 
-    /// Looks again where listening sockets have come or gone. Cheap where nothing has.
-    fn tick(&self) {
+    fn looks_elsewhere(&self) -> bool {
+        self.servers.iter().any(|server| server.elsewhere)
+    }
+
+    /// Looks again where listening sockets have come or gone, and where something failed. Cheap where nothing has.
+    fn tick(&self, is_walk: bool) {
         let mut seen = self.seen.lock();
-        let now = seen.listening_now();
-        if seen.listening != now {
+        if is_walk {
+            self.walk(&mut seen);
+            if !self.looks_elsewhere() {
+                self.tell_of_others(&mut seen);
+            }
+        }
+        let again = is_walk && self.places.lock().as_ref().is_some_and(Places::has_failed);
+        let now = self.listening_now(&seen);
+        if again || seen.listening != now {
             self.look(&mut seen, now);
+        }
+    }
+
+    fn listening_now(&self, seen: &Seen) -> Listening {
+        let others = if self.looks_elsewhere() { seen.entries() } else { Vec::new() };
+        listening(&others)
+    }
+
+    /// Of servers in other network namespaces, where none of them is to be captured.
+    fn tell_of_others(&self, seen: &mut Seen) {
+        let named = |port: &u16| self.servers.iter().any(|server| server.ports.contains(port));
+        let mut found = listening(&seen.entries());
+        found.retain(|(namespace, _, port)| namespace.is_some() && named(port));
+        if found.is_empty() {
+            return;
+        }
+        for holder in holders(&found) {
+            let is_of = |server: &&InboundServer| {
+                server.ports.contains(&holder.port) && server.runs_in(&holder.cgroup)
+            };
+            if self.servers.iter().any(|server| is_of(&server)) {
+                tell_of_other(&mut seen.told, &holder);
+            }
         }
     }
 
@@ -165,7 +197,7 @@ impl ServerKeeper {
     pub fn look_again(&self) {
         let mut seen = self.seen.lock();
         self.walk(&mut seen);
-        let now = seen.listening_now();
+        let now = self.listening_now(&seen);
         self.look(&mut seen, now);
     }
 
@@ -230,7 +262,7 @@ impl ServerKeeper {
                 }
                 if server.runs_in(&holder.cgroup) {
                     pids.insert((holder.namespace, holder.pid));
-                    self.take(server, holder, &mut seen.told);
+                    self.take(server, holder, seen);
                 } else if server.ports.contains(&holder.port) && self.captures(holder) {
                     tell(&mut seen.told, format!("{} {}", holder.port, holder.cgroup), || {
                         tracing::warn!(
@@ -271,12 +303,10 @@ impl ServerKeeper {
     }
 
     /// Captures the port where it is new, and lets the server see its clients.
-    fn take(&self, server: &InboundServer, holder: &Holder, told: &mut BTreeSet<String>) {
+    fn take(&self, server: &InboundServer, holder: &Holder, seen: &mut Seen) {
         if let Some(inode) = holder.namespace {
             let mut places = self.places.lock();
-            let Some(places) = places.as_mut() else { return };
-            let pid = namespace_of(holder.pid).filter(|of| *of == inode).map(|_| holder.pid);
-            let Some(pid) = pid else { return };
+            let (Some(places), Some(pid)) = (places.as_mut(), seen.entry(inode)) else { return };
             if places.capture(inode, pid, server.rule(holder.port), server.fail_open).is_none() {
                 return;
             }
@@ -301,7 +331,7 @@ impl ServerKeeper {
                 "captures the connections that arrive for this server"
             ),
             Ok(false) => {}
-            Err(error) => tell(told, format!("{} {error}", holder.cgroup), || {
+            Err(error) => tell(&mut seen.told, format!("{} {error}", holder.cgroup), || {
                 tracing::error!(
                     %error, port = holder.port, cgroup = holder.cgroup,
                     "a server cannot be shown its clients: connections to it are refused"
@@ -312,13 +342,13 @@ impl ServerKeeper {
 }
 
 impl Seen {
-    fn listening_now(&self) -> Listening {
-        let process = |(inode, pids): (&u64, &Pids)| {
-            let pid = pids.iter().find(|pid| namespace_of(**pid) == Some(*inode))?;
-            Some((*inode, *pid))
-        };
-        let others: Vec<(u64, u32)> = self.elsewhere.iter().filter_map(process).collect();
-        listening(&others)
+    /// A process in each other namespace, by which that is entered and read.
+    fn entries(&self) -> Vec<(u64, u32)> {
+        self.elsewhere.keys().filter_map(|inode| Some((*inode, self.entry(*inode)?))).collect()
+    }
+
+    fn entry(&self, inode: u64) -> Option<u32> {
+        self.elsewhere.get(&inode)?.iter().copied().find(|pid| namespace_of(*pid) == Some(inode))
     }
 }
 

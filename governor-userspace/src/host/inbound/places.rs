@@ -72,6 +72,11 @@ impl Places {
         self.served.contains_key(&inode)
     }
 
+    /// Some namespace is to be served and is not.
+    pub fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
     /// The cookie of a namespace that is served.
     pub fn cookie(&self, inode: u64) -> Option<u64> {
         self.served.get(&inode).map(|place| place.namespace.id().cookie)

@@ -292,3 +292,39 @@ async fn is_taken(announced: &Announced, deadline: Instant) -> io::Result<bool> 
 /// The last packet of the handshake takes microseconds on one host.
 const TAKEN_WITHIN: Duration = Duration::from_millis(250);
 const TAKEN_POLL: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::session::TlsMode;
+
+    #[test]
+    fn a_port_of_one_namespace_is_none_of_anothers() {
+        let ports = InboundPorts::default();
+        let rule = |port, tls| PortRule { port, tls };
+        assert!(ports.add(Some(7), rule(5432, TlsMode::Decline)));
+        assert!(!ports.add(Some(7), rule(5432, TlsMode::Refuse)), "the first rule stays");
+        assert!(ports.add(Some(8), rule(5432, TlsMode::Refuse)));
+        assert_eq!(ports.rule(None, 5432), None);
+        assert_eq!(ports.rule(Some(7), 5432), Some(rule(5432, TlsMode::Decline)));
+        assert_eq!(ports.rule(Some(8), 5432), Some(rule(5432, TlsMode::Refuse)));
+        assert_eq!(ports.rule(Some(9), 5432), None);
+        assert_eq!((ports.all(Some(7)), ports.all(None)), (vec![5432], vec![]));
+        assert_eq!(ports.everywhere().into_iter().collect::<Vec<_>>(), [5432]);
+        ports.forget(7);
+        assert_eq!(ports.rule(Some(7), 5432), None);
+    }
+
+    #[test]
+    fn only_a_captured_server_at_an_address_of_another_namespace_is_elsewhere() {
+        let ports = InboundPorts::default();
+        let (here, there) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        ports.add(Some(7), PortRule { port: 5432, tls: TlsMode::Terminate });
+        ports.set_addresses(7, vec![there]);
+        assert!(ports.has_elsewhere(None, there, 5432) && ports.has_elsewhere(Some(8), there, 5432));
+        assert!(!ports.has_elsewhere(Some(7), there, 5432), "it is its own");
+        assert!(!ports.has_elsewhere(None, there, 5433) && !ports.has_elsewhere(None, here, 5432));
+        ports.forget(7);
+        assert!(!ports.has_elsewhere(None, there, 5432));
+    }
+}
