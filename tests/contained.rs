@@ -196,7 +196,7 @@ fn a_governor_for_containers_alone_has_no_hook_where_it_runs() {
         assert_eq!(governed.out(), "t\n");
     }
     let status = &site.governor.json(&["status"]).unwrap()[0];
-    let hooks = status["kernel"]["hooks"].as_array().unwrap();
+    let hooks = status["kernel_side"]["hooks"].as_array().unwrap();
     let mut places: Vec<&str> = hooks
         .iter()
         .filter(|hook| hook["program"] == "steer")
