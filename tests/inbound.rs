@@ -157,7 +157,7 @@ fn a_server_that_restarts_in_another_cgroup_is_found_again() {
 
 #[test]
 fn a_server_is_found_by_its_cgroup_alone_and_a_stranger_on_its_port_gets_nothing() {
-    let site = DatabaseHost::start("cgroup = \"/**/server\"", Auth::Trust, &Options::default()).unwrap();
+    let site = DatabaseHost::start("cgroup = \"GROUP/server\"", Auth::Trust, &Options::default()).unwrap();
     assert_eq!(site.remote_psql(SERVER_V4, &sees(REMOTE_V4)).unwrap().ok().unwrap().out(), "t\n");
     assert!(site.governor.log().contains("captures the connections that arrive for this server"));
     assert_eq!(site.governor.events("session_start").unwrap().len(), 1);
@@ -281,7 +281,7 @@ fn a_clients_certificate_has_a_say_in_who_it_is() {
 #[test]
 fn a_stranger_on_the_servers_port_gets_nothing() {
     let mut site =
-        DatabaseHost::start("ports = [5432]\ncgroup = \"/**/server\"", Auth::Trust, &Options::default())
+        DatabaseHost::start("ports = [5432]\ncgroup = \"GROUP/server\"", Auth::Trust, &Options::default())
             .unwrap();
     site.remote_psql(SERVER_V4, "SELECT 1").unwrap().ok().unwrap();
     site.postgres.stop().unwrap();

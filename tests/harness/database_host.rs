@@ -36,7 +36,8 @@ pub struct DatabaseHost {
 }
 
 impl DatabaseHost {
-    /// `inbound` is what the block `[[capture.inbound]]` says beside `clients`, such as `ports = [5432]`.
+    /// `inbound` is what the block `[[capture.inbound]]` says beside `clients`, such as `ports = [5432]`. `GROUP` in it is the
+    /// host's cgroup, so that no other test's server is named.
     pub fn start(inbound: &str, auth: Auth, options: &Options) -> Result<Self> {
         // What is captured on the way out is another port.
         Self::start_with(inbound, auth, options, PORT + 1)
@@ -65,6 +66,7 @@ impl DatabaseHost {
         database::load(&postgres, "shop")?;
         let word = if auth == Auth::Trust { "trust" } else { "scram-sha-256" };
         postgres.authenticate(&format!("host all all all {word}"))?;
+        let inbound = inbound.replace("GROUP", &group.kernel_name(group.path())?);
         let mut more = options.more.clone();
         write!(more, "\n[[capture.inbound]]\n{inbound}\nclients = {:?}\n", group.clients())?;
         let options = Options {

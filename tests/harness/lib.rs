@@ -8,6 +8,7 @@
 pub mod bypass;
 pub mod cgroup;
 pub mod client;
+pub mod containers;
 pub mod database;
 pub mod database_host;
 pub mod governor;

@@ -5,7 +5,8 @@
 
 use crate::process::{self, Finished};
 use crate::wait;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
@@ -90,6 +91,17 @@ impl Namespace {
         self.ip(&format!("link set {name} up"))?;
         other.ip(&format!("link set {other_name} up"))?;
         Ok(())
+    }
+
+    /// Does something inside, on a thread of its own.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        std::thread::scope(|scope| {
+            let done = scope.spawn(|| -> Result<T> {
+                setns(&self.handle, CloneFlags::CLONE_NEWNET)?;
+                Ok(work())
+            });
+            done.join().map_err(|_| anyhow!("the thread panicked"))?
+        })
     }
 
     fn run(&self, program: &str, arguments: &str) -> Result<Finished> {

@@ -165,7 +165,7 @@ fn connections_of_other_hosts_from_before_the_start_are_told_of() {
 
 #[test]
 fn connections_of_other_hosts_from_before_the_start_are_ended_where_the_block_says_so() {
-    let mut site = stopped("ports = [5432]\ncgroup = \"/**/server\"\nopen_connections = \"end\"");
+    let mut site = stopped("ports = [5432]\ncgroup = \"GROUP/server\"\nopen_connections = \"end\"");
     let mut elsewhere = Elsewhere::connect(&site, SERVER_V4);
     let (v4, v6, local) = early(&site);
     site.governor.launch().unwrap();

@@ -4,6 +4,7 @@
 use super::loops::Loop;
 use super::upgrade::{completeness_is_whole, missing, statements};
 use governor_tests::client::{self, PSQL_ROWS};
+use governor_tests::containers::Containers;
 use governor_tests::database_host::{DatabaseHost, PORT, REMOTE_V4, SERVER_V4, SERVER_V6, psql_running};
 use governor_tests::governor::{field, text};
 use governor_tests::postgres::{Auth, Postgres, free_port};
@@ -92,6 +93,35 @@ fn no_arriving_connection_is_refused_while_governor_is_upgraded() {
     assert!(refused.err().contains("Connection refused"), "{}", refused.all());
     detach_leaves_nothing(&mut site.governor);
     site.remote_psql(SERVER_V4, "SELECT 1").unwrap().ok().unwrap();
+}
+
+#[test]
+fn no_connection_into_a_container_is_refused_while_governor_is_upgraded() {
+    let inbound = "ports = [5432]\ncgroup = \"GROUP/*\"\nnamespaces = \"others\"";
+    let mut site = Containers::start(2, inbound, PORT + 1, &keeps()).unwrap();
+    let [one, other] = &site.containers[..] else { panic!("two") };
+    let local = one.local(&site.group, "python3", "127.0.0.1", Class::Service).unwrap();
+    let loops = vec![
+        Loop::start(one.remote("python3", SERVER_V4).unwrap(), SERVER_V4, PORT, "one"),
+        Loop::start(other.remote("python3", SERVER_V6).unwrap(), SERVER_V6, PORT, "other"),
+        Loop::start(local, "127.0.0.1", PORT, "local"),
+    ];
+    upgrade_twice(&mut site.governor);
+    everything_is_on_record(&mut site.governor, loops);
+    nobody_was_refused(&site.host.inside(|| site.governor.metrics()).unwrap().unwrap());
+    for container in &site.containers {
+        let sees = format!("SELECT inet_client_addr() = '{REMOTE_V4}'");
+        assert_eq!(container.remote_psql(SERVER_V4, &sees).unwrap().ok().unwrap().out(), "t\n");
+    }
+    site.governor.stop().unwrap();
+    for container in &site.containers {
+        let refused = container.remote_psql(SERVER_V4, "SELECT 1").unwrap();
+        assert!(refused.err().contains("Connection refused"), "{}", refused.all());
+    }
+    detach_leaves_nothing(&mut site.governor);
+    for container in &site.containers {
+        container.remote_psql(SERVER_V4, "SELECT 1").unwrap().ok().unwrap();
+    }
 }
 
 #[test]

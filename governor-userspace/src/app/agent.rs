@@ -18,6 +18,7 @@ use crate::host::clock;
 use crate::host::config::Config;
 use crate::host::discovery::{DataAsk, DataColumn, DataError, DataFilter, DiscoveryKeeper};
 use crate::host::glass::{self, GlassAnswer, GlassError, GlassKeeper, GlassRequest};
+use crate::host::inbound::ServerKeeper;
 use crate::host::kernel::Kernel;
 use crate::host::ledger::{Health, Ledger};
 use crate::host::masking::{KeyInfo, RevealAnswer, RevealError, RevealKeeper, RevealRequest, RotateError};
@@ -37,6 +38,7 @@ pub(super) type KernelSlot = Arc<Mutex<Option<Kernel>>>;
 pub(super) struct Running {
     pub capture: Vec<String>,
     pub namespaces: Board,
+    pub servers: Option<Arc<ServerKeeper>>,
     pub policy: Arc<PolicyStore>,
     pub ledger: Ledger,
     pub kernel: KernelSlot,
@@ -101,7 +103,8 @@ impl Agent for Running {
     }
 
     fn capture(&self) -> Vec<String> {
-        self.capture.iter().cloned().chain(self.namespaces.lines()).collect()
+        let arriving = self.servers.iter().flat_map(|servers| servers.lines());
+        self.capture.iter().cloned().chain(arriving).chain(self.namespaces.lines()).collect()
     }
 
     fn peers(&self) -> Vec<String> {

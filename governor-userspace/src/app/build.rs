@@ -18,7 +18,7 @@ use crate::host::config::{self, Approver, CancelUnknown, Config};
 use crate::host::discovery::{DiscoveryFile, DiscoveryKeeper};
 use crate::host::glass::GlassKeeper;
 use crate::host::identity::Identifier;
-use crate::host::inbound::{InboundServer, ServerKeeper};
+use crate::host::inbound::{InboundServer, PlaceMeans, ServerKeeper};
 use crate::host::kernel::{
     CaptureRule, Exemption, InboundOptions, InboundRule, Kernel, KernelOptions, cgroup2_mount,
 };
@@ -29,7 +29,7 @@ use crate::host::peers::Peers;
 use crate::host::policy::PolicyStore;
 use crate::host::privileges;
 use crate::host::proxy::{
-    self, CancelRegistry, Doors, Drain, Inbound, InboundPorts, PortRule, Shared, Sources,
+    self, Ask, CancelRegistry, Doors, Drain, Inbound, InboundPorts, OwnQuestions, PortRule, Shared, Sources,
 };
 use crate::host::telemetry::Metrics;
 use crate::host::tls::{TLS_DIRECTORY, Tls, TlsOptions};
@@ -40,7 +40,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 /// Everything, not yet running.
 pub(super) struct Built {
@@ -62,7 +62,7 @@ pub(super) struct Built {
 }
 
 /// Who looks for servers of this host, and the requests to look again.
-pub(super) type Servers = (Arc<ServerKeeper>, Receiver<oneshot::Sender<()>>);
+pub(super) type Servers = (Arc<ServerKeeper>, Receiver<Ask>);
 
 /// What two agents of one instance may have at the same time.
 pub(super) struct Prepared {
@@ -98,7 +98,7 @@ pub(super) fn prepare(
     let exemption = kernel.exemption()?;
     let listeners = proxy::serve(&mut kernel, proxy::bind(&exemption, config.capture.listeners, false)?)?;
     let inbound_listeners =
-        if config.capture.inbound.is_empty() { Vec::new() } else { proxy::bind(&exemption, 1, false)? };
+        if captures_here(config) { proxy::bind(&exemption, 1, false)? } else { Vec::new() };
     for listener in &inbound_listeners {
         kernel.serve_inbound(listener.as_fd())?;
     }
@@ -170,6 +170,7 @@ pub(super) fn build(
         discovery: discovery.clone(),
         ports: ports(config),
         inbound: std::sync::OnceLock::new(),
+        own_questions: OwnQuestions::default(),
         cancels: CancelRegistry::default(),
         sources: Sources::default(),
         startup_timeout: config.limits.startup_timeout,
@@ -186,7 +187,7 @@ pub(super) fn build(
         let ports = inbound_ports(config);
         let servers = inbound_servers(config);
         let keeper = Arc::new(ServerKeeper::new(servers, mount.clone(), ports.clone(), kernel.clone()));
-        let (look_again, asked) = std::sync::mpsc::channel();
+        let (look_again, asked) = std::sync::mpsc::sync_channel(ASKS_MAX);
         // It was not set before.
         let _first = shared.inbound.set(Inbound { ports, clients, look_again });
         (keeper, asked)
@@ -210,6 +211,7 @@ pub(super) fn build(
     let agent = Running {
         capture: capture_lines(config),
         namespaces: board.clone(),
+        servers: servers.as_ref().map(|(keeper, _)| keeper.clone()),
         policy,
         ledger: ledger.clone(),
         kernel: kernel.clone(),
@@ -380,14 +382,35 @@ pub(super) fn means(
         count_max: config.capture.namespaces_max,
         listeners: config.capture.listeners,
         board,
+        servers: shared.inbound.get().map(|inbound| inbound.look_again.clone()),
     })
 }
 
+/// What it takes to capture servers in other network namespaces. Called within the runtime of the doors.
+pub(super) fn place_means(config: &Config, shared: &Shared, kernel: &KernelSlot, doors: Doors) -> PlaceMeans {
+    PlaceMeans {
+        kernel: kernel.clone(),
+        exemption: shared.exemption.clone(),
+        doors,
+        metrics: shared.metrics.clone(),
+        count_max: config.capture.namespaces_max,
+        runtime: tokio::runtime::Handle::current(),
+    }
+}
+
+/// Whether servers of governor's own network namespace are captured.
+fn captures_here(config: &Config) -> bool {
+    config.capture.inbound.iter().any(|server| server.namespaces.has_own())
+}
+
 fn inbound_options(config: &Config, mount: &Path) -> InboundOptions {
-    let mut options = InboundOptions::default();
+    let elsewhere_only = !captures_here(config);
+    let mut options = InboundOptions { elsewhere_only, ..InboundOptions::default() };
     for server in &config.capture.inbound {
         let fail_open = server.when_down == config::WhenDown::Pass;
-        options.rules.extend(server.ports.iter().map(|port| InboundRule { port: *port, fail_open }));
+        if server.namespaces.has_own() {
+            options.rules.extend(server.ports.iter().map(|port| InboundRule { port: *port, fail_open }));
+        }
         let clients = server.clients.directory(mount);
         if !options.clients.contains(&clients) {
             options.clients.push(clients);
@@ -399,9 +422,9 @@ fn inbound_options(config: &Config, mount: &Path) -> InboundOptions {
 /// Those that are known before a server was found.
 fn inbound_ports(config: &Config) -> Arc<InboundPorts> {
     let ports = InboundPorts::default();
-    for server in &config.capture.inbound {
+    for server in config.capture.inbound.iter().filter(|server| server.namespaces.has_own()) {
         for port in &server.ports {
-            ports.add(PortRule { port: *port, tls: tls_mode(server.tls) });
+            ports.add(None, PortRule { port: *port, tls: tls_mode(server.tls) });
         }
     }
     Arc::new(ports)
@@ -418,6 +441,8 @@ fn inbound_servers(config: &Config) -> Vec<InboundServer> {
         ports: server.ports.clone(),
         unit: server.unit.clone(),
         cgroup: server.cgroup.clone(),
+        here: server.namespaces.has_own(),
+        elsewhere: server.namespaces.has_others(),
         fail_open: server.when_down == config::WhenDown::Pass,
         ends_open: server.open_connections == config::OpenConnections::End,
         tls: tls_mode(server.tls),
@@ -537,7 +562,15 @@ fn inbound_line(server: &config::CaptureInbound) -> String {
         (!ports.is_empty()).then(|| format!("ports {}", ports.join(", "))),
         server.unit.as_ref().map(|unit| format!("unit {}", unit.as_str())),
         server.cgroup.as_ref().map(|cgroup| format!("cgroup {}", cgroup.as_str())),
+        match server.namespaces {
+            config::InboundNamespaces::Own => None,
+            config::InboundNamespaces::Others => Some("in other network namespaces".into()),
+            config::InboundNamespaces::All => Some("in any network namespace".into()),
+        },
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     format!("arriving at {} (postgres)", parts.join(", "))
 }
+
+/// Of whoever looks for servers: who asks beyond that is answered by the next look.
+const ASKS_MAX: usize = 1024;

@@ -119,7 +119,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
         open_doors.push(doors.open(Listener::Tcp(listener), Door::Redirected(None))?);
     }
     for listener in inbound_listeners {
-        open_doors.push(doors.open(Listener::Tcp(listener), Door::Inbound)?);
+        open_doors.push(doors.open(Listener::Tcp(listener), Door::Inbound(None))?);
     }
     let namespaces = Namespaces::keep(build::means(&config, &shared, &kernel, doors.clone(), board)?)?;
     let took_over_from =
@@ -127,7 +127,9 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     agent::record_start(&ledger, &config, &handle, &lost, took_over_from)?;
     reveal.record_created().map_err(anyhow::Error::msg)?;
     // Servers that are named by their unit or cgroup: their ports are captured from the first moment on.
+    let server_keeper = servers.as_ref().map(|(keeper, _)| keeper.clone());
     if let Some((servers, _)) = &servers {
+        servers.serve_elsewhere(build::place_means(&config, &shared, &kernel, doors.clone()));
         servers.look_again();
     }
     {
@@ -236,6 +238,9 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     stop.send_replace(true);
     doors.closed().await;
     drop((open_doors, namespaces, tasks));
+    if let Some(keeper) = server_keeper {
+        keeper.close();
+    }
     if let (true, Ok(workers)) = (sessions_ended, Arc::try_unwrap(workers).map_err(|_| ())) {
         workers.join();
     }

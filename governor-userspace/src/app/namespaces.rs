@@ -11,7 +11,7 @@ use super::agent::KernelSlot;
 use crate::host::kernel::{EventCause, Exemption, KernelError, KernelEvent};
 use crate::host::namespaces::{self, ExecWatch, Namespace, Roamer};
 use crate::host::privileges;
-use crate::host::proxy::{self, Door, Doors, Listener, OpenDoor};
+use crate::host::proxy::{self, Ask, Door, Doors, Listener, OpenDoor};
 use crate::host::telemetry::{Closed as _, Metrics, NamespaceFailure, NamespaceFound};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -35,6 +35,8 @@ pub(super) struct Means {
     /// Listeners for each address family.
     pub listeners: usize,
     pub board: Board,
+    /// Whoever looks for servers wants to know of programs that start in other namespaces.
+    pub servers: Option<SyncSender<Ask>>,
 }
 
 /// What is told of it in `governor status`.
@@ -195,6 +197,10 @@ impl Keeper {
         let Some(inode) = namespaces::namespace_of(pid) else { return };
         if Some(inode) == self.own {
             return;
+        }
+        if let Some(servers) = self.means.servers.as_ref().filter(|_| found == NamespaceFound::Exec) {
+            // Whoever is told too fast is found by the next look.
+            let _ = servers.try_send(Ask::Started { inode, pid });
         }
         if let Some(served) = self.served.get_mut(&inode) {
             served.witness = pid;

@@ -13,7 +13,7 @@ mod arrived;
 
 pub(super) use arrived::Arrivals;
 
-use self::arrived::{ClientEnd, ClientEnds};
+use self::arrived::{ClientEnd, ClientEnds, Ends};
 use super::record;
 use crate::engine::audit::{AuditEvent, OpenConnection};
 use crate::engine::model::{Endpoint, NetworkNamespace};
@@ -22,7 +22,7 @@ use crate::host::kernel::Exemption;
 use crate::host::ledger::Ledger;
 use crate::host::sockdiag::{Connection, Diag, Holder, duplicate, holders, other_namespaces};
 use crate::host::telemetry::{Metrics, OpenOutcome};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -117,9 +117,8 @@ impl OpenConnections {
                 |error| tracing::error!(%error, "connections that are not governed cannot be listed"),
             )
             .ok();
-        let arrived = here.as_ref().map(|diag| self.arrived(diag)).unwrap_or_default();
-        let mut clients = ClientEnds::default();
-        let mut left = here.as_ref().map_or(0, |diag| self.look_into(diag, None, &mut clients));
+        // All servers' ends before any client's: whatever governor has connected by then is among those.
+        let mut places: Vec<Place> = here.into_iter().map(|diag| self.place(diag, None)).collect();
         let mut blind = 0;
         for namespace in other_namespaces() {
             let inode = namespace.metadata().ok().map(|metadata| metadata.ino());
@@ -127,7 +126,7 @@ impl OpenConnections {
                 Ok(diag) => {
                     let cookie = diag.namespace_cookie();
                     let id = inode.zip(cookie).map(|(inode, cookie)| NetworkNamespace { inode, cookie });
-                    left += self.look_into(&diag, id, &mut clients);
+                    places.push(self.place(diag, Some(id)));
                 }
                 Err(_) => blind += 1,
             }
@@ -138,12 +137,27 @@ impl OpenConnections {
                 "connections of other network namespaces that are not governed cannot be listed (CAP_SYS_ADMIN)"
             );
         }
-        if let Some(diag) = &here {
-            left += self.look_at_servers(diag, arrived, &clients);
+        let mut clients = ClientEnds::default();
+        let mut left = 0;
+        for place in &places {
+            left += self.look_into(&place.diag, place.namespace, &mut clients);
+        }
+        for Place { diag, namespace, arrived } in places {
+            left += self.look_at_servers(&diag, namespace, arrived, &clients);
         }
         self.metrics.open_connections(left);
         let seen = std::mem::take(&mut self.seen);
         self.known.retain(|cookie| seen.contains(cookie));
+    }
+
+    /// `namespace` is `None` for governor's own, and `Some(None)` for one whose number is not known.
+    fn place(&self, diag: Diag, namespace: Option<Option<NetworkNamespace>>) -> Place {
+        let arrived = match namespace {
+            None => self.arrived(&diag, None),
+            Some(Some(id)) => self.arrived(&diag, Some(id.cookie)),
+            Some(None) => Vec::new(),
+        };
+        Place { diag, namespace: namespace.flatten(), arrived }
     }
 
     fn look_into(
@@ -152,8 +166,8 @@ impl OpenConnections {
         namespace: Option<NetworkNamespace>,
         clients: &mut ClientEnds,
     ) -> u64 {
-        let server_ports: HashSet<u16> = self.server_ports().into_iter().collect();
-        let mut ports: HashSet<u16> = server_ports.clone();
+        let server_ports = self.server_ports();
+        let mut ports: BTreeSet<u16> = server_ports.clone();
         ports.extend(self.scopes.iter().flat_map(|scope| scope.ports.iter().copied()));
         let mut found = Vec::new();
         for port in &ports {
@@ -168,7 +182,7 @@ impl OpenConnections {
         // Those to captured servers are looked at from both ends.
         for connection in found.iter().filter(|found| server_ports.contains(&found.remote.port())) {
             let holder = holders.get(&connection.inode).and_then(|held| held.first());
-            let ends = (connection.local, connection.remote);
+            let ends = Ends::of(namespace, connection.local, connection.remote);
             if holder.is_some_and(|holder| self.is_own(holder)) {
                 clients.own.insert(ends);
             } else {
@@ -203,7 +217,9 @@ impl OpenConnections {
             if holder.is_some_and(|holder| self.is_own(holder)) {
                 continue;
             }
-            if let Some(end) = clients.others.get_mut(&(connection.local, connection.remote)) {
+            if let Some(end) =
+                clients.others.get_mut(&Ends::of(namespace, connection.local, connection.remote))
+            {
                 end.told = true;
             }
             let found = Found {
@@ -270,6 +286,14 @@ impl OpenConnections {
             || duplicate(holder.pid, holder.descriptor)
                 .is_ok_and(|socket| self.exemption.is_marked(socket.as_fd()))
     }
+}
+
+/// A network namespace, and the servers' ends in it.
+struct Place {
+    diag: Diag,
+    /// `None` is governor's own.
+    namespace: Option<NetworkNamespace>,
+    arrived: Vec<Connection>,
 }
 
 /// One connection that is not governed, as it is told.

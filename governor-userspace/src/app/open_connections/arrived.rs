@@ -10,7 +10,7 @@ use crate::engine::model::NetworkNamespace;
 use crate::host::inbound::InboundServer;
 use crate::host::proxy::InboundPorts;
 use crate::host::sockdiag::{Connection, Diag, Holder, duplicate, holders, sockets_of};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -46,9 +46,28 @@ impl Arrivals {
 #[derive(Debug, Default)]
 pub(super) struct ClientEnds {
     /// Own address and the server's, of governor's own connections.
-    pub own: HashSet<(SocketAddr, SocketAddr)>,
+    pub own: HashSet<Ends>,
     /// The same of others'.
-    pub others: HashMap<(SocketAddr, SocketAddr), ClientEnd>,
+    pub others: HashMap<Ends, ClientEnd>,
+}
+
+/// A connection as its client's end has it: own address, then the server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Ends {
+    /// Cookie of the network namespace, of a connection that never leaves it: another namespace may have the same two
+    /// addresses. 0 is governor's own.
+    within: Option<u64>,
+    client: SocketAddr,
+    server: SocketAddr,
+}
+
+impl Ends {
+    /// `namespace` is that of either end, `None` governor's own.
+    pub fn of(namespace: Option<NetworkNamespace>, client: SocketAddr, server: SocketAddr) -> Self {
+        let stays = client.ip() == server.ip() || client.ip().is_loopback();
+        let within = stays.then(|| namespace.map_or(0, |namespace| namespace.cookie));
+        Self { within, client, server }
+    }
 }
 
 #[derive(Debug)]
@@ -61,16 +80,17 @@ pub(super) struct ClientEnd {
 }
 
 impl OpenConnections {
-    /// Ports of captured servers.
-    pub(super) fn server_ports(&self) -> Vec<u16> {
-        self.arrivals.as_ref().map(|arrivals| arrivals.ports.all()).unwrap_or_default()
+    /// Ports of captured servers, wherever they are.
+    pub(super) fn server_ports(&self) -> BTreeSet<u16> {
+        self.arrivals.as_ref().map(|arrivals| arrivals.ports.everywhere()).unwrap_or_default()
     }
 
-    /// The servers' ends that are there now. Asked before the clients' ends: whatever governor has connected by then is
-    /// among those.
-    pub(super) fn arrived(&self, diag: &Diag) -> Vec<Connection> {
+    /// The servers' ends that are there now, in governor's own namespace or in the one with this cookie. Asked before the
+    /// clients' ends: whatever governor has connected by then is among those.
+    pub(super) fn arrived(&self, diag: &Diag, namespace: Option<u64>) -> Vec<Connection> {
+        let ports = self.arrivals.as_ref().map(|arrivals| arrivals.ports.all(namespace)).unwrap_or_default();
         let mut found = Vec::new();
-        for port in self.server_ports() {
+        for port in ports {
             match diag.arrived(port) {
                 // One without an inode waits to be accepted, by whomever: the next look knows.
                 Ok(arrived) => found.extend(arrived.into_iter().filter(|connection| connection.inode != 0)),
@@ -86,14 +106,23 @@ impl OpenConnections {
     pub(super) fn look_at_servers(
         &mut self,
         diag: &Diag,
+        namespace: Option<NetworkNamespace>,
         arrived: Vec<Connection>,
         clients: &ClientEnds,
     ) -> u64 {
         let mut found = arrived;
-        found.retain(|connection| !clients.own.contains(&(connection.remote, connection.local)));
+        if found.is_empty() {
+            return 0;
+        }
+        let ends_of = |connection: &Connection| Ends::of(namespace, connection.remote, connection.local);
+        found.retain(|connection| !clients.own.contains(&ends_of(connection)));
         let holders = holders(&found.iter().map(|connection| connection.inode).collect());
         // What has ended meanwhile had a client's end that could not be found any more.
-        let still: HashSet<u64> = self.arrived(diag).iter().map(|connection| connection.cookie).collect();
+        let still: HashSet<u64> = self
+            .arrived(diag, namespace.map(|id| id.cookie))
+            .iter()
+            .map(|connection| connection.cookie)
+            .collect();
         found.retain(|connection| still.contains(&connection.cookie));
         let mut agents = HashMap::new();
         let mut left = 0;
@@ -107,14 +136,14 @@ impl OpenConnections {
             }
             let server = self.arrivals.as_ref().and_then(|known| known.server(connection.local.port(), held));
             let Some((server, ends)) = server else { continue };
-            let client = clients.others.get(&(connection.remote, connection.local));
+            let client = clients.others.get(&ends_of(connection));
             if client.is_some_and(|client| client.told) && !ends {
                 continue;
             }
             let known = client.filter(|client| client.holder.is_some());
             let found = Found {
-                client: endpoint(connection.remote, known.and_then(|client| client.namespace)),
-                destination: endpoint(connection.local, None),
+                client: endpoint(connection.remote, known.map_or(namespace, |client| client.namespace)),
+                destination: endpoint(connection.local, namespace),
                 uid: known.map_or(connection.uid, |client| client.uid),
                 holder: known.map_or(server, |client| client.holder.as_ref()),
                 arrived: known.is_none(),

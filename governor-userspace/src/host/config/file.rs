@@ -4,8 +4,8 @@
 //! their position, so that an error can name the line.
 
 use super::resolve::{
-    CancelUnknown, ClientCertificates, DirectConnections, HelloMode, LogFormat, LogLevel, OnStop,
-    OpenConnections, Profile, Protocol, RawSockets, TlsMode, WhenDown,
+    CancelUnknown, ClientCertificates, DirectConnections, HelloMode, InboundNamespaces, LogFormat, LogLevel,
+    OnStop, OpenConnections, Profile, Protocol, RawSockets, TlsMode, WhenDown,
 };
 use super::units::{Bytes, Span};
 use crate::engine::masking::{Category, Checksum, DateRange};
@@ -71,6 +71,7 @@ table!(CaptureInbound {
     ports: Value<Vec<u16>>,
     unit: Option<Glob>,
     cgroup: Option<Glob>,
+    namespaces: Option<InboundNamespaces>,
     clients: Value<String>,
     protocol: Option<Protocol>,
     when_down: Option<WhenDown>,

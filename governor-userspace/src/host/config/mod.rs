@@ -10,8 +10,8 @@ mod units;
 pub use resolve::{
     Approvals, Approver, Audit, CancelUnknown, Capture, CaptureInbound, CaptureRule, CaptureUnix, CgroupRef,
     ClientCertificates, ColumnLabel, ColumnPattern, Config, ConfigError, DEFAULT_PATH, DirectConnections,
-    Identity, Inference, Limits, Log, LogFormat, LogLevel, Masking, MaskingKeys, Metrics, OnStop,
-    OpenConnections, Overrides, Policy, Profile, Protocol, RawSockets, ServerKey, Tls, TlsMode, WhenDown,
-    load, parse,
+    Identity, InboundNamespaces, Inference, Limits, Log, LogFormat, LogLevel, Masking, MaskingKeys, Metrics,
+    OnStop, OpenConnections, Overrides, Policy, Profile, Protocol, RawSockets, ServerKey, Tls, TlsMode,
+    WhenDown, load, parse,
 };
 pub use units::{parse_bytes, parse_duration};

@@ -80,12 +80,34 @@ pub struct CaptureInbound {
     pub unit: Option<Glob>,
     /// Path below the cgroup v2 mount.
     pub cgroup: Option<Glob>,
+    pub namespaces: InboundNamespaces,
     /// Whose processes are known when they connect to it from this host.
     pub clients: CgroupRef,
     pub protocol: Protocol,
     pub when_down: WhenDown,
     pub tls: TlsMode,
     pub open_connections: OpenConnections,
+}
+
+/// In which network namespaces a server is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InboundNamespaces {
+    /// In governor's own.
+    Own,
+    /// In those of containers, and not in governor's own.
+    Others,
+    All,
+}
+
+impl InboundNamespaces {
+    pub fn has_own(self) -> bool {
+        self != Self::Others
+    }
+
+    pub fn has_others(self) -> bool {
+        self != Self::Own
+    }
 }
 
 /// A unix socket of a server on this host.

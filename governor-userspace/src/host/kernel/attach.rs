@@ -180,7 +180,14 @@ impl Kernel {
             // A connection of this host that only the other agent's hooks have noted has to arrive there.
             std::thread::sleep(ON_ITS_WAY);
         }
-        self.attach_steer()
+        if self.steers_here {
+            self.attach_steer()?;
+        }
+        // One that cannot be attached is tried again with every beat: the others must not wait for it.
+        if let (_, Some(error)) = self.attach_missing_steers() {
+            tracing::error!(%error, "arriving connections of a network namespace are not captured");
+        }
+        Ok(())
     }
 
     /// Takes the hooks off that send connections to governor. Those that it has already stay known and counted.

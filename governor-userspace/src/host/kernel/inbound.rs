@@ -31,13 +31,16 @@ pub struct InboundRule {
     pub fail_open: bool,
 }
 
-/// Capture of arriving connections in the network namespace of the thread that attaches.
+/// Capture of arriving connections: in the network namespace of the thread that attaches, and in those of
+/// [`Kernel::steer_in`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InboundOptions {
     /// More can be added later: [`Kernel::capture_port`].
     pub rules: Vec<InboundRule>,
     /// cgroups whose processes are known when they connect to such a port from this host.
     pub clients: Vec<PathBuf>,
+    /// Nothing is steered in the thread's own namespace.
+    pub elsewhere_only: bool,
 }
 
 impl Kernel {
@@ -57,9 +60,11 @@ impl Kernel {
         self.inbound_listeners.insert(key, listener, 0).map_err(broken("INBOUND_LISTENERS"))
     }
 
-    /// Captures one more port, from now on. One that is captured already keeps its rule.
-    pub fn capture_port(&mut self, rule: InboundRule) -> Result<(), KernelError> {
-        let key = InboundPort::new(self.own_netns_cookie()?, rule.port);
+    /// Captures one more port, from now on: of governor's own network namespace, or of the one with this cookie. One that is
+    /// captured already keeps its rule.
+    pub fn capture_port(&mut self, namespace: Option<u64>, rule: InboundRule) -> Result<(), KernelError> {
+        let cookie = namespace.map_or_else(|| self.own_netns_cookie(), Ok)?;
+        let key = InboundPort::new(cookie, rule.port);
         let flags = if rule.fail_open { Rule::FAIL_OPEN } else { 0 };
         match self.inbound_ports.insert(key, Rule { flags }, NO_EXIST) {
             Err(MapError::SyscallError(ref failed))
@@ -116,10 +121,11 @@ impl Kernel {
 
     /// Before anything is attached: rules, and the namespace that `steer` will be attached to.
     pub(super) fn write_inbound(&mut self, options: &InboundOptions) -> Result<(), KernelError> {
+        self.steers_here = !options.elsewhere_only;
         let cookie = self.own_netns_cookie()?;
         self.inbound_namespace.set(0, cookie, 0).map_err(broken("INBOUND_NAMESPACE"))?;
         for rule in &options.rules {
-            self.capture_port(*rule)?;
+            self.capture_port(None, *rule)?;
         }
         for path in &options.clients {
             self.client_cgroups.push(Cgroup::open(path)?);
@@ -129,13 +135,18 @@ impl Kernel {
 
     /// The last program to be attached: from its return on, captured ports are steered.
     pub(super) fn attach_steer(&mut self) -> Result<(), KernelError> {
-        let place = PathBuf::from("/proc/thread-self/ns/net");
+        let place = PathBuf::from(OWN_NAMESPACE);
         let namespace = File::open(&place)
             .map_err(|source| KernelError::System { action: "opening the own network namespace", source })?;
         let program: &mut SkLookup = program_mut(&mut self.ebpf, STEER)?;
         let attached = program.attach(&namespace).and_then(|id| program.take_link(id)).map(FdLink::from);
         let cookie = self.own_netns_cookie()?;
         hold(&mut self.links, self.pins.as_ref(), STEER, &place, cookie, attached)
+    }
+
+    /// Whether it is on governor's own network namespace.
+    pub(super) fn is_steered_here(&self) -> bool {
+        self.links.iter().any(|held| held.program == STEER && held.place == Path::new(OWN_NAMESPACE))
     }
 
     /// As [`Kernel::forget_listeners`]; connections of the agent's own still pass.
@@ -277,5 +288,6 @@ fn words(address: IpAddr) -> Address {
     words
 }
 
+const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
 /// `BPF_NOEXIST`.
 const NO_EXIST: u64 = 1;

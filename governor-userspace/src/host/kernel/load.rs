@@ -5,6 +5,7 @@ use super::cgroup::Cgroup;
 use super::error::{chain, is_permission, log_tail};
 use super::maps::{Counters, Exemption, FlowTable, Heartbeat, broken};
 use super::pins::{self, PinDirectory, Previous};
+use super::steer::Steered;
 use super::totals::{self, ClosedSockets, ListenerTotals};
 use super::{CaptureRule, Clients, KernelError, KernelEvents, KernelOptions, inspect, probe};
 use aya::maps::{
@@ -36,6 +37,10 @@ pub struct Kernel {
     pub(super) client_cgroups: Vec<Cgroup>,
     /// `steer` is to be attached.
     pub(super) steers: bool,
+    /// In governor's own network namespace, too.
+    pub(super) steers_here: bool,
+    /// Other network namespaces in which it is, or is to be.
+    pub(super) steered: Vec<Steered>,
     pub(super) attached: bool,
     /// In order of attachment; released from the end.
     pub(super) links: Vec<HeldLink>,
@@ -168,6 +173,8 @@ impl Kernel {
             raw_refused: Vec::new(),
             client_cgroups: Vec::new(),
             steers: options.inbound.is_some(),
+            steers_here: false,
+            steered: Vec::new(),
             attached: false,
             links: Vec::new(),
             waiting: Vec::new(),
@@ -258,20 +265,25 @@ impl Kernel {
                 removed(self.listeners.remove(&key)).map_err(broken("LISTENERS"))?;
             }
         }
-        // Its sums would fill the map: nobody asks for those of a namespace that is gone.
-        let mut sums = Vec::new();
-        for key in self.totals.keys() {
-            sums.push(key.map_err(broken("TOTALS"))?);
-        }
-        for key in sums.into_iter().filter(|key| key.netns_cookie == netns_cookie) {
-            removed(self.totals.remove(&key)).map_err(broken("TOTALS"))?;
-        }
+        self.forget_sums(netns_cookie)?;
         let mut guarded = Vec::new();
         for key in self.guarded_ports.keys() {
             guarded.push(key.map_err(broken("GUARDED_PORTS"))?);
         }
         for key in guarded.into_iter().filter(|key| key.netns_cookie == netns_cookie) {
             removed(self.guarded_ports.remove(&key)).map_err(broken("GUARDED_PORTS"))?;
+        }
+        Ok(())
+    }
+
+    /// Sums of a namespace would fill the map: nobody asks for those of one that is gone.
+    pub(super) fn forget_sums(&mut self, netns_cookie: u64) -> Result<(), KernelError> {
+        let mut sums = Vec::new();
+        for key in self.totals.keys() {
+            sums.push(key.map_err(broken("TOTALS"))?);
+        }
+        for key in sums.into_iter().filter(|key| key.netns_cookie == netns_cookie) {
+            removed(self.totals.remove(&key)).map_err(broken("TOTALS"))?;
         }
         Ok(())
     }
@@ -460,7 +472,7 @@ const NO_EXIST: u64 = 1;
 /// Listeners of one family in one namespace.
 const SLOTS_MAX: u32 = 63;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/governor.bpf.o"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/governor.bpf.o"));
 
 pub(super) fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
 where
@@ -478,7 +490,10 @@ pub(super) fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelErro
         .ok_or_else(|| KernelError::Map { map: name, reason: "it is not in the object".to_owned() })
 }
 
-fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError> {
+pub(super) fn take<M: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, KernelError> {
     M::try_from(map(ebpf, name)?).map_err(broken(name))
 }
 
@@ -501,14 +516,14 @@ pub(super) fn removed(result: Result<(), MapError>) -> Result<(), MapError> {
     }
 }
 
-fn object_error(error: &EbpfError) -> KernelError {
+pub(super) fn object_error(error: &EbpfError) -> KernelError {
     if is_permission(error) {
         return not_permitted("load the kernel programs");
     }
     KernelError::Object { reason: chain(error) }
 }
 
-fn program_error(program: &'static str, error: &ProgramError) -> KernelError {
+pub(super) fn program_error(program: &'static str, error: &ProgramError) -> KernelError {
     match error {
         ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
             not_permitted(&format!("load program {program}"))

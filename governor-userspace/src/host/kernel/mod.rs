@@ -19,6 +19,7 @@ mod maps;
 mod pins;
 pub mod probe;
 pub mod remains;
+mod steer;
 mod sys;
 mod tend;
 #[cfg(test)]

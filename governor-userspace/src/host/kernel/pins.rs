@@ -107,6 +107,15 @@ impl PinDirectory {
         Ok(())
     }
 
+    /// Names of this load's maps, and where each is pinned.
+    pub fn shared_maps(&self) -> Vec<(String, PathBuf)> {
+        let named = |pin: &PinnedFd| {
+            let name = pin.path.file_name()?.to_str()?.strip_prefix(MAP_PREFIX)?.to_owned();
+            Some((name, pin.path.clone()))
+        };
+        self.maps.iter().filter_map(named).collect()
+    }
+
     pub fn pin_link(&self, link: FdLink, program: &str, place_id: u64) -> Result<PinnedFd, KernelError> {
         let path = self.generation.join(format!("{LINK_PREFIX}{program}_{place_id}"));
         let pinned = link.pin(&path).map_err(|error| failed(&path)(chain(&error)))?;

@@ -58,11 +58,16 @@ impl Kernel {
         self.links = kept;
         let mut first_error = None;
         // Asked anew each time: an attempt that failed is made again.
-        if self.steers && !self.links.iter().any(|held| held.program == STEER) {
-            match self.attach_steer() {
-                Ok(()) => mended.attached_again.push(PathBuf::from("/proc/self/ns/net")),
-                Err(error) => first_error = Some(error),
+        if self.steers {
+            if self.steers_here && !self.is_steered_here() {
+                match self.attach_steer() {
+                    Ok(()) => mended.attached_again.push(PathBuf::from("/proc/self/ns/net")),
+                    Err(error) => first_error = Some(error),
+                }
             }
+            let (places, error) = self.attach_missing_steers();
+            mended.attached_again.extend(places);
+            first_error = first_error.or(error);
         }
         // The hooks that carry an identity before those that redirect.
         lost.sort_by_key(|(program, _)| (program.starts_with("connect"), *program != HAND_OVER));

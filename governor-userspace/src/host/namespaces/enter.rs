@@ -45,6 +45,11 @@ impl Namespace {
         Ok((Self { id: NetworkNamespace { inode, cookie }, handle }, done))
     }
 
+    /// Another descriptor of it, which keeps it as this one does.
+    pub fn handle(&self) -> io::Result<File> {
+        self.handle.try_clone()
+    }
+
     pub fn id(&self) -> NetworkNamespace {
         self.id
     }

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::net::IpAddr;
 
 /// Processes of one network namespace; the first few of them.
 pub type Pids = Vec<u32>;
@@ -34,6 +35,16 @@ pub fn processes() -> HashMap<u64, Pids> {
         }
     }
     found
+}
+
+/// Addresses of the interfaces of the calling thread's network namespace; `None` where they cannot be told.
+pub fn addresses() -> Option<Vec<IpAddr>> {
+    let interfaces = nix::ifaddrs::getifaddrs().ok()?;
+    let address = |found: nix::sys::socket::SockaddrStorage| {
+        let v4 = found.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        v4.or_else(|| found.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+    };
+    Some(interfaces.filter_map(|interface| address(interface.address?)).collect())
 }
 
 /// Whether a process is in one of these cgroups or below: paths below the cgroup v2 mount, `/` for the root.

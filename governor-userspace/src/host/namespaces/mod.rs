@@ -14,5 +14,5 @@ mod find;
 mod watch;
 
 pub use enter::{Entrance, Namespace, Roamer};
-pub use find::{Pids, is_pinned, namespace_of, own_namespace, processes, runs_in};
+pub use find::{Pids, addresses, is_pinned, namespace_of, own_namespace, processes, runs_in};
 pub use watch::ExecWatch;

@@ -26,7 +26,8 @@ pub enum Door {
     /// network namespace that it listens in, where that is not governor's own.
     Redirected(Option<Arc<Namespace>>),
     /// `sk_lookup` steers here what arrives for a server of this host: both ends are the client's own choice.
-    Inbound,
+    /// With the network namespace of the server, where that is not governor's own.
+    Inbound(Option<Arc<Namespace>>),
     /// At the path of a server's unix socket.
     Unix(Arc<Server>),
 }
@@ -46,7 +47,7 @@ impl Door {
         match self {
             // In doubt it is counted.
             Self::Redirected(_) => shared.flows.flow(socket.as_fd()).map_or(true, |flow| flow.is_some()),
-            Self::Inbound | Self::Unix(_) => true,
+            Self::Inbound(_) | Self::Unix(_) => true,
         }
     }
 }
@@ -89,17 +90,22 @@ impl Route {
     }
 
     /// To a server of this host that has to see the client, as far as that is known.
-    pub fn ends(&self) -> Option<Ends> {
-        self.ends.or_else(|| self.own.get().copied())
+    pub fn ends(&self) -> Option<&Ends> {
+        self.ends.as_ref().or_else(|| self.own.get())
+    }
+
+    /// Where the server is, if not in governor's own network namespace.
+    pub fn server_namespace(&self) -> Option<Arc<Namespace>> {
+        self.ends().map_or_else(|| self.namespace.clone(), |ends| ends.namespace.clone())
     }
 }
 
 impl Arrival {
     /// Who is there. `Err` where the connection does not belong here, which is a reason to close it.
-    pub fn of(socket: &Socket, door: &Door, shared: &Shared) -> Result<Self, RefusedReason> {
+    pub async fn of(socket: &Socket, door: &Door, shared: &Shared) -> Result<Self, RefusedReason> {
         match door {
             Door::Redirected(namespace) => redirected(socket, shared, namespace.clone()),
-            Door::Inbound => inbound::arrived(socket, shared),
+            Door::Inbound(namespace) => inbound::arrived(socket, namespace.as_ref(), shared).await,
             Door::Unix(server) => unix(socket, server, shared),
         }
     }

@@ -284,11 +284,11 @@ async fn show(
 ) -> Result<(ShownCertificate, Arc<CertifiedKey>), Failure> {
     let verified = witness.certificate().is_some_and(|certificate| certificate.verified);
     let (tls, chain, route) = (shared.tls.clone(), witness.chain().to_vec(), route.clone());
-    // A captured server of this host is found from here, from wherever it was dialled.
-    let namespace = route.namespace.clone().filter(|_| route.ends().is_none());
+    // A captured server of this host is found where it is, from wherever it was dialled.
+    let namespace = route.server_namespace();
     let look = move || tls.shown(&route.destination, &chain, verified);
     let shown = match namespace {
-        // A server in the client's network namespace is found from there.
+        // What listens in a network namespace is seen from there only.
         Some(namespace) => shared.entrance.within(namespace, look).await.map_err(own)?,
         None => tokio::task::spawn_blocking(look).await.map_err(own)?,
     };

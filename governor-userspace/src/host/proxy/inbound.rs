@@ -11,8 +11,10 @@ use super::worker::Shared;
 use crate::engine::audit::Side;
 use crate::engine::model::Endpoint;
 use crate::host::kernel::{Announced, Clients};
+use crate::host::namespaces::{self, Namespace};
 use crate::host::telemetry::RefusedReason;
 use parking_lot::RwLock;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,28 +25,83 @@ use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// Ports of captured servers, as far as they are known. Ports are added while governor runs, and stay.
+/// Ports of captured servers, as far as they are known, by network namespace. They are added while governor runs, and stay
+/// for as long as their namespace does.
 #[derive(Debug, Default)]
-pub struct InboundPorts(RwLock<Vec<PortRule>>);
+pub struct InboundPorts {
+    own: RwLock<Vec<PortRule>>,
+    /// Those of other namespaces, by their cookie.
+    others: RwLock<HashMap<u64, PortsOf>>,
+}
+
+/// Of one namespace beside governor's own.
+#[derive(Debug, Default)]
+struct PortsOf {
+    rules: Vec<PortRule>,
+    /// Its addresses, as they were when somebody looked last.
+    addresses: Vec<IpAddr>,
+}
 
 impl InboundPorts {
-    pub fn rule(&self, port: u16) -> Option<PortRule> {
-        self.0.read().iter().find(|rule| rule.port == port).copied()
+    /// `namespace` is a cookie; `None` governor's own.
+    pub fn rule(&self, namespace: Option<u64>, port: u16) -> Option<PortRule> {
+        let of = |rules: &[PortRule]| rules.iter().find(|rule| rule.port == port).copied();
+        match namespace {
+            None => of(&self.own.read()),
+            Some(cookie) => self.others.read().get(&cookie).and_then(|known| of(&known.rules)),
+        }
     }
 
     /// Those that are captured now.
-    pub fn all(&self) -> Vec<u16> {
-        self.0.read().iter().map(|rule| rule.port).collect()
+    pub fn all(&self, namespace: Option<u64>) -> Vec<u16> {
+        let of = |rules: &[PortRule]| rules.iter().map(|rule| rule.port).collect();
+        match namespace {
+            None => of(&self.own.read()),
+            Some(cookie) => self.others.read().get(&cookie).map(|known| of(&known.rules)).unwrap_or_default(),
+        }
+    }
+
+    /// Those of all namespaces, each once.
+    pub fn everywhere(&self) -> BTreeSet<u16> {
+        let others = self.others.read();
+        let others = others.values().flat_map(|known| known.rules.iter());
+        self.own.read().iter().chain(others).map(|rule| rule.port).collect()
     }
 
     /// Answers whether it is new.
-    pub fn add(&self, rule: PortRule) -> bool {
-        let mut rules = self.0.write();
-        let is_new = rules.iter().all(|known| known.port != rule.port);
-        if is_new {
-            rules.push(rule);
+    pub fn add(&self, namespace: Option<u64>, rule: PortRule) -> bool {
+        let add = |rules: &mut Vec<PortRule>| {
+            let is_new = rules.iter().all(|known| known.port != rule.port);
+            if is_new {
+                rules.push(rule);
+            }
+            is_new
+        };
+        match namespace {
+            None => add(&mut self.own.write()),
+            Some(cookie) => add(&mut self.others.write().entry(cookie).or_default().rules),
         }
-        is_new
+    }
+
+    /// What the interfaces of a namespace have now.
+    pub fn set_addresses(&self, cookie: u64, addresses: Vec<IpAddr>) {
+        self.others.write().entry(cookie).or_default().addresses = addresses;
+    }
+
+    /// The namespace is not served any more.
+    pub fn forget(&self, cookie: u64) {
+        self.others.write().remove(&cookie);
+    }
+
+    /// Whether a server is captured at this address, which is not loopback, in some namespace but `from`. As good as the last
+    /// look at the namespaces' addresses.
+    pub(super) fn has_elsewhere(&self, from: Option<u64>, address: IpAddr, port: u16) -> bool {
+        let named = |rules: &[PortRule]| rules.iter().any(|rule| rule.port == port);
+        let there = |(cookie, known): (&u64, &PortsOf)| {
+            from != Some(*cookie) && named(&known.rules) && known.addresses.contains(&address)
+        };
+        from.is_some() && self.rule(None, port).is_some() && is_of_this_host(address)
+            || self.others.read().iter().any(there)
     }
 }
 
@@ -54,7 +111,16 @@ pub struct Inbound {
     pub clients: Clients,
     /// Looks for servers whose sockets are in a cgroup that was not known.
     /// Whoever connects may not do that itself: it asks, and is told when it is done.
-    pub look_again: mpsc::Sender<oneshot::Sender<()>>,
+    pub look_again: mpsc::SyncSender<Ask>,
+}
+
+/// What whoever looks for servers is asked.
+#[derive(Debug)]
+pub enum Ask {
+    /// To look now, and to tell when it is done.
+    Look(oneshot::Sender<()>),
+    /// A program has started in another network namespace: a server, perhaps.
+    Started { inode: u64, pid: u32 },
 }
 
 impl fmt::Debug for Inbound {
@@ -64,23 +130,30 @@ impl fmt::Debug for Inbound {
 }
 
 /// The two ends that the client has chosen.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ends {
+    /// Where the server is, if not in governor's own network namespace.
+    pub namespace: Option<Arc<Namespace>>,
     /// The client's own.
     pub client: SocketAddr,
     /// The server's address that it dialled.
     pub server: SocketAddr,
 }
 
-pub(super) fn arrived(socket: &Socket, shared: &Shared) -> Result<Arrival, RefusedReason> {
+pub(super) async fn arrived(
+    socket: &Socket,
+    namespace: Option<&Arc<Namespace>>,
+    shared: &Shared,
+) -> Result<Arrival, RefusedReason> {
     let inbound = shared.inbound.get().ok_or(RefusedReason::NoOrigin)?;
-    let ends = socket
-        .tcp()
-        .and_then(|tcp| Some(Ends { client: tcp.peer_addr().ok()?, server: tcp.local_addr().ok()? }));
+    let ends = socket.tcp().and_then(|tcp| {
+        let (client, server) = (tcp.peer_addr().ok()?, tcp.local_addr().ok()?);
+        Some(Ends { namespace: namespace.cloned(), client, server })
+    });
     // A client that is gone again has no address any more.
     let ends = ends.ok_or(RefusedReason::NoOrigin)?;
     // Whoever dials governor's own port gets nothing.
-    let rule = inbound.ports.rule(ends.server.port()).ok_or(RefusedReason::NoOrigin)?;
+    let rule = inbound.ports.rule(ends.cookie(), ends.server.port()).ok_or(RefusedReason::NoOrigin)?;
     let failed = |error| {
         tracing::error!(%error, "cannot read a connection's identity");
         RefusedReason::NoIdentity
@@ -94,7 +167,7 @@ pub(super) fn arrived(socket: &Socket, shared: &Shared) -> Result<Arrival, Refus
     let address = ends.client.ip().to_canonical();
     let who = match shared.flows.flow(socket.as_fd()).map_err(failed)? {
         Some(flow) => of_process(flow),
-        None if address == ends.server.ip().to_canonical() || is_of_this_host(address) => {
+        None if address == ends.server.ip().to_canonical() || is_local(shared, &ends, address).await => {
             tracing::warn!(
                 client = %ends.client,
                 server = %ends.server,
@@ -104,7 +177,9 @@ pub(super) fn arrived(socket: &Socket, shared: &Shared) -> Result<Arrival, Refus
         }
         None => Who::Remote(address),
     };
-    let endpoint = |of: SocketAddr| Endpoint::tcp(of.ip().to_canonical(), of.port());
+    let id = namespace.map(|namespace| namespace.id());
+    let endpoint =
+        |of: SocketAddr| Endpoint { namespace: id, ..Endpoint::tcp(of.ip().to_canonical(), of.port()) };
     Ok(Arrival {
         client: Some(endpoint(ends.client)),
         who,
@@ -113,7 +188,7 @@ pub(super) fn arrived(socket: &Socket, shared: &Shared) -> Result<Arrival, Refus
             asker: None,
             own: Arc::default(),
             destination: endpoint(ends.server),
-            namespace: None,
+            namespace: namespace.cloned(),
             ends: Some(ends),
             unix: None,
             account: Account::new(shared.books.clone()),
@@ -121,22 +196,35 @@ pub(super) fn arrived(socket: &Socket, shared: &Shared) -> Result<Arrival, Refus
     })
 }
 
-/// An address of governor's network namespace; in doubt it is one. The kernel takes no packet from outside that claims to
+impl Ends {
+    /// Of the server's namespace.
+    pub fn cookie(&self) -> Option<u64> {
+        self.namespace.as_ref().map(|namespace| namespace.id().cookie)
+    }
+}
+
+/// Whether the client's address is one of the server's own network namespace; in doubt it is.
+async fn is_local(shared: &Shared, ends: &Ends, address: IpAddr) -> bool {
+    match &ends.namespace {
+        None => is_of_this_host(address),
+        Some(_) if address.is_loopback() => true,
+        Some(namespace) => {
+            shared.entrance.within(namespace.clone(), move || is_of_this_host(address)).await.unwrap_or(true)
+        }
+    }
+}
+
+/// An address of the calling thread's network namespace; in doubt it is one. The kernel takes no packet from outside that claims to
 /// be from here.
 pub(super) fn is_of_this_host(address: IpAddr) -> bool {
     if address.is_loopback() {
         return true;
     }
-    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return true };
-    interfaces.filter_map(|interface| interface.address).any(|found| {
-        let v4 = found.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        let v6 = found.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()));
-        v4.or(v6) == Some(address)
-    })
+    namespaces::addresses().is_none_or(|found| found.contains(&address))
 }
 
 /// A connection to the server that it takes for the client's.
-pub(super) async fn dial(shared: &Shared, ends: Ends, account: &Account) -> io::Result<Socket> {
+pub(super) async fn dial(shared: &Shared, ends: &Ends, account: &Account) -> io::Result<Socket> {
     let inbound = shared.inbound.get().ok_or(io::ErrorKind::Unsupported)?;
     let deadline = Instant::now() + shared.connect_timeout;
     let late =
@@ -150,7 +238,7 @@ pub(super) async fn dial(shared: &Shared, ends: Ends, account: &Account) -> io::
     // the handshake it takes no more.
     drop((announced, stream));
     let (asked, done) = oneshot::channel();
-    if inbound.look_again.send(asked).is_ok() {
+    if inbound.look_again.try_send(Ask::Look(asked)).is_ok() {
         // An agent that stops does not look any more.
         let _ = timeout_at(deadline, done).await;
     }
@@ -168,10 +256,17 @@ pub(super) async fn dial(shared: &Shared, ends: Ends, account: &Account) -> io::
 async fn connect(
     shared: &Shared,
     inbound: &Inbound,
-    ends: Ends,
+    ends: &Ends,
     account: &Account,
 ) -> io::Result<(Socket, Announced)> {
-    let socket = if ends.server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = match &ends.namespace {
+        Some(namespace) => {
+            let domain = socket2::Domain::for_address(ends.server);
+            TcpSocket::from_std_stream(shared.entrance.socket(namespace.clone(), domain).await?.into())
+        }
+        None if ends.server.is_ipv4() => TcpSocket::new_v4()?,
+        None => TcpSocket::new_v6()?,
+    };
     shared.exemption.mark(socket.as_fd()).map_err(io::Error::other)?;
     let mut source = ends.server;
     source.set_port(0);
@@ -197,3 +292,39 @@ async fn is_taken(announced: &Announced, deadline: Instant) -> io::Result<bool> 
 /// The last packet of the handshake takes microseconds on one host.
 const TAKEN_WITHIN: Duration = Duration::from_millis(250);
 const TAKEN_POLL: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::session::TlsMode;
+
+    #[test]
+    fn a_port_of_one_namespace_is_none_of_anothers() {
+        let ports = InboundPorts::default();
+        let rule = |port, tls| PortRule { port, tls };
+        assert!(ports.add(Some(7), rule(5432, TlsMode::Decline)));
+        assert!(!ports.add(Some(7), rule(5432, TlsMode::Refuse)), "the first rule stays");
+        assert!(ports.add(Some(8), rule(5432, TlsMode::Refuse)));
+        assert_eq!(ports.rule(None, 5432), None);
+        assert_eq!(ports.rule(Some(7), 5432), Some(rule(5432, TlsMode::Decline)));
+        assert_eq!(ports.rule(Some(8), 5432), Some(rule(5432, TlsMode::Refuse)));
+        assert_eq!(ports.rule(Some(9), 5432), None);
+        assert_eq!((ports.all(Some(7)), ports.all(None)), (vec![5432], vec![]));
+        assert_eq!(ports.everywhere().into_iter().collect::<Vec<_>>(), [5432]);
+        ports.forget(7);
+        assert_eq!(ports.rule(Some(7), 5432), None);
+    }
+
+    #[test]
+    fn only_a_captured_server_at_an_address_of_another_namespace_is_elsewhere() {
+        let ports = InboundPorts::default();
+        let (here, there) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        ports.add(Some(7), PortRule { port: 5432, tls: TlsMode::Terminate });
+        ports.set_addresses(7, vec![there]);
+        assert!(ports.has_elsewhere(None, there, 5432) && ports.has_elsewhere(Some(8), there, 5432));
+        assert!(!ports.has_elsewhere(Some(7), there, 5432), "it is its own");
+        assert!(!ports.has_elsewhere(None, there, 5433) && !ports.has_elsewhere(None, here, 5432));
+        ports.forget(7);
+        assert!(!ports.has_elsewhere(None, there, 5432));
+    }
+}

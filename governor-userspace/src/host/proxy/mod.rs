@@ -30,7 +30,8 @@ mod worker;
 
 pub use arrival::Door;
 pub use cancel::{CancelRegistry, Elsewhere};
-pub use inbound::{Inbound, InboundPorts};
+pub use hello::OwnQuestions;
+pub use inbound::{Ask, Inbound, InboundPorts};
 pub use listener::{Doors, ListenError, Listener, OpenDoor, bind, serve};
 pub use retries::Retries;
 pub use sources::Sources;

@@ -46,7 +46,7 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     let shared = &local.shared;
     let metrics = shared.metrics.clone();
     let _active = metrics.connection_accepted();
-    let Arrival { who, client, tls, mut route } = match Arrival::of(&socket, &door, shared) {
+    let Arrival { who, client, tls, mut route } = match Arrival::of(&socket, &door, shared).await {
         Ok(arrival) => arrival,
         Err(reason) => {
             if door.counts(&socket, shared) {

@@ -26,8 +26,8 @@ pub(super) async fn dial(shared: &Shared, route: &Route) -> io::Result<Socket> {
     match find_own(shared, route, connect(shared, route).await?).await {
         Some(ends) => {
             // Another of the session's connections may have found the same out.
-            let _known = route.own.set(ends);
-            inbound::dial(shared, ends, &route.account).await
+            let _known = route.own.set(ends.clone());
+            inbound::dial(shared, &ends, &route.account).await
         }
         None => connect(shared, route).await,
     }

@@ -75,6 +75,7 @@ pub struct Shared {
     pub ports: Vec<PortRule>,
     /// Set once, where connections are captured where they arrive.
     pub inbound: OnceLock<Inbound>,
+    pub own_questions: super::OwnQuestions,
     pub cancels: CancelRegistry,
     pub sources: Sources,
     pub startup_timeout: Duration,

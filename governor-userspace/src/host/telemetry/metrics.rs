@@ -125,6 +125,8 @@ pub struct Metrics {
     reveals: Counters<RevealOutcome>,
     namespaces_served: IntGauge,
     namespaces_unserved: IntGauge,
+    inbound_namespaces_served: IntGauge,
+    inbound_namespaces_unserved: IntGauge,
     namespaces_opened: Counters<NamespaceFound>,
     namespace_failures: Counters<NamespaceFailure>,
     process_cpu: Counter,
@@ -211,6 +213,8 @@ impl Metrics {
             reveals: Children::new(build.counters("governor_reveals_total")?).fill(),
             namespaces_served: build.gauge("governor_namespaces_served")?,
             namespaces_unserved: build.gauge("governor_namespaces_unserved")?,
+            inbound_namespaces_served: build.gauge("governor_inbound_namespaces_served")?,
+            inbound_namespaces_unserved: build.gauge("governor_inbound_namespaces_unserved")?,
             namespaces_opened: Children::new(build.counters("governor_namespaces_opened_total")?).fill(),
             namespace_failures: Children::new(build.counters("governor_namespace_failures_total")?).fill(),
             process_cpu: build.counter_float("process_cpu_seconds_total")?,
@@ -245,6 +249,12 @@ impl Metrics {
     pub fn namespaces(&self, served: usize, unserved: usize) {
         self.namespaces_served.set(i64::try_from(served).unwrap_or(i64::MAX));
         self.namespaces_unserved.set(i64::try_from(unserved).unwrap_or(i64::MAX));
+    }
+
+    /// The same of those in which servers are captured.
+    pub fn inbound_namespaces(&self, served: usize, unserved: usize) {
+        self.inbound_namespaces_served.set(i64::try_from(served).unwrap_or(i64::MAX));
+        self.inbound_namespaces_unserved.set(i64::try_from(unserved).unwrap_or(i64::MAX));
     }
 
     pub fn namespace_opened(&self, found: NamespaceFound) {

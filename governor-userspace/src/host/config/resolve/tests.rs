@@ -376,3 +376,17 @@ fn peers_arrive_and_no_two_are_the_same() {
     let by_path = config(&format!("{first}{rule}executable='/usr/bin/psql'\n"));
     assert!(by_path.unwrap_err().to_string().contains("on its own host"));
 }
+
+#[test]
+fn a_server_is_looked_for_everywhere_where_more_than_its_port_names_it() {
+    let of = |block: &str| {
+        config(&format!("[[capture.inbound]]\n{block}\n")).unwrap().capture.inbound[0].namespaces
+    };
+    assert_eq!(of("ports = [5432]"), InboundNamespaces::Own);
+    assert_eq!(of("ports = [5432]\ncgroup = \"/docker/*\""), InboundNamespaces::All);
+    assert_eq!(of("unit = \"db.service\""), InboundNamespaces::All);
+    assert_eq!(of("ports = [5432]\nnamespaces = \"all\""), InboundNamespaces::All);
+    let others = of("unit = \"db.service\"\nnamespaces = \"others\"");
+    assert!(others.has_others() && !others.has_own());
+    assert!(config("[[capture.inbound]]\nports = [5432]\nnamespaces = \"each\"\n").is_err());
+}

@@ -174,7 +174,7 @@ fn a_port_for_which_there_is_no_room_refuses_the_start() {
         two.inbound.as_mut().unwrap().rules.push(InboundRule { port: PORT + 1, fail_open: false });
         is_full(Kernel::load(&two).map(drop), "INBOUND_PORTS");
         let mut kernel = Kernel::load(&with(options(stage, false), "INBOUND_PORTS", 1)).unwrap();
-        is_full(kernel.capture_port(InboundRule { port: PORT + 1, fail_open: false }), "INBOUND_PORTS");
+        is_full(kernel.capture_port(None, InboundRule { port: PORT + 1, fail_open: false }), "INBOUND_PORTS");
     });
 }
 

@@ -42,6 +42,7 @@ pub fn options(stage: &Stage, fail_open: bool) -> KernelOptions {
         inbound: Some(InboundOptions {
             rules: vec![InboundRule { port: PORT, fail_open }],
             clients: vec![stage.clients.clone()],
+            ..InboundOptions::default()
         }),
         ..KernelOptions::default()
     }
@@ -123,14 +124,14 @@ print('pid', os.getpid())
 for outcome, times in seen.items(): print(times, outcome)
 ";
 
-fn ask(cgroup: &Path, address: &str, count: usize) -> super::stage::Seen {
+pub fn ask(cgroup: &Path, address: &str, count: usize) -> super::stage::Seen {
     python(cgroup, CLIENT, &[address.to_owned(), PORT.to_string(), count.to_string()])
 }
 
 /// governor's stand-in: takes steered connections and relays what the server says.
-struct Relay {
+pub struct Relay {
     listener: Arc<TcpListener>,
-    flows: Arc<Mutex<Vec<Option<Flow>>>>,
+    pub flows: Arc<Mutex<Vec<Option<Flow>>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -143,7 +144,7 @@ struct Handles {
 }
 
 impl Relay {
-    fn start(kernel: &mut Kernel, address: IpAddr, announce: bool) -> Self {
+    pub fn start(kernel: &mut Kernel, address: IpAddr, announce: bool) -> Self {
         let listener = TcpListener::bind((address, 0)).unwrap();
         kernel.serve_inbound(listener.as_fd()).unwrap();
         let handles = Handles {

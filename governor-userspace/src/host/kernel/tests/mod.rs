@@ -11,5 +11,6 @@ mod pressure;
 mod remains;
 mod sockets;
 mod stage;
+mod steer;
 mod totals;
 mod waiting;

@@ -37,7 +37,7 @@ impl From<io::Error> for Refusal {
 pub(in crate::host::proxy) async fn hear(
     shared: &Shared,
     stream: &mut Stream,
-    ends: Ends,
+    ends: &Ends,
     client: RemoteClient,
     packet: &[u8],
 ) -> HelloRecord {
@@ -51,7 +51,7 @@ pub(in crate::host::proxy) async fn hear(
     record
 }
 
-fn tell(record: &HelloRecord, ends: Ends) {
+fn tell(record: &HelloRecord, ends: &Ends) {
     let (peer, key) = (record.peer.as_deref().unwrap_or("-"), record.key.as_deref().unwrap_or("-"));
     match (record.outcome, &record.principal) {
         (HelloOutcome::Accepted, Some(principal)) => tracing::debug!(
@@ -69,7 +69,7 @@ fn tell(record: &HelloRecord, ends: Ends) {
 async fn accept(
     shared: &Shared,
     stream: &mut Stream,
-    ends: Ends,
+    ends: &Ends,
     client: RemoteClient,
     packet: &[u8],
     record: &mut HelloRecord,
@@ -91,6 +91,9 @@ async fn accept(
         None => return Err(Refusal(HelloOutcome::UnknownKey, "no peer has this key".into())),
     };
     record.peer.clone_from(&peer);
+    if is_own {
+        shared.own_questions.answer(&hello.nonce, ends);
+    }
     let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     let proof = Proof::new(binding, packet);
     let challenge = shared.peers.challenge(

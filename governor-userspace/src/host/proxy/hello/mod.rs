@@ -12,6 +12,7 @@ mod own;
 mod say;
 
 pub(super) use hear::hear;
+pub use own::OwnQuestions;
 pub(super) use own::{find_own, may_be_own};
 pub(super) use say::{Said, refusal, say};
 

@@ -73,14 +73,15 @@ impl Relay {
     /// Answers another governor's hello, within the time that a start-up may take.
     pub(super) async fn greet(&mut self, packet: &[u8]) {
         let shared = self.local.shared.clone();
-        let (Some(ends), Some(remote)) = (self.route.ends, self.session.principal().remote.clone()) else {
+        let (Some(ends), Some(remote)) = (self.route.ends.clone(), self.session.principal().remote.clone())
+        else {
             let reason = "it came from no other host";
             let record = HelloRecord::new(HelloWay::Received, HelloOutcome::Unexpected, reason);
             return self.handle(Input::Greeted(Box::new(record)));
         };
         let mut drain = self.drain.clone();
         let record = tokio::select! {
-            record = hear(&shared, self.client.stream_mut(), ends, remote, packet) => record,
+            record = hear(&shared, self.client.stream_mut(), &ends, remote, packet) => record,
             () = self.deadline.as_mut() => return self.handle(Input::Stop(StopReason::StartupTimeout)),
             _ = drain.wait_for(|drain| *drain > Drain::No) => return self.handle(Input::Stop(StopReason::Draining)),
         };

@@ -2,7 +2,9 @@
 
 use super::{Checked, Source};
 use crate::host::config::file;
-use crate::host::config::resolve::{Capture, CaptureInbound, CaptureRule, CaptureUnix, CgroupRef};
+use crate::host::config::resolve::{
+    Capture, CaptureInbound, CaptureRule, CaptureUnix, CgroupRef, InboundNamespaces,
+};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -63,8 +65,12 @@ impl Source<'_> {
                 return Err(self.fail_at(ports_at, key, format!("port {port} is captured twice")));
             }
         }
+        // A port alone is anybody's; a unit or a cgroup names the server, wherever it runs.
+        let is_named = server.unit.is_some() || server.cgroup.is_some();
+        let usual = if is_named { InboundNamespaces::All } else { InboundNamespaces::Own };
         Ok(CaptureInbound {
             ports,
+            namespaces: server.namespaces.unwrap_or(usual),
             unit: server.unit,
             cgroup: server.cgroup,
             clients,
