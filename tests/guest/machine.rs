@@ -6,12 +6,15 @@ use governor_tests::{Finished, process, wait};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Emulation on a busy machine; reached only when something is broken.
 pub const PATIENCE: Duration = Duration::from_secs(300);
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
+const BETWEEN_CLIENTS: Duration = Duration::from_millis(20);
 
 pub const UNIT: &str = "governor.service";
 pub const STATE: &str = "/var/lib/governor";
@@ -79,9 +82,10 @@ pub fn main_pid() -> u32 {
     property("MainPID").parse().unwrap()
 }
 
-/// What the manager and the agent said of the service, the last of it.
+/// What the manager and the agent said of the service, the last of it, without single connections.
 pub fn journal() -> String {
-    finish("journalctl", &["--boot", "--no-pager", "--lines=60", "--unit", UNIT]).out()
+    let said = finish("journalctl", &["--boot", "--no-pager", "--lines=150", "--unit", UNIT]).out();
+    said.lines().filter(|line| !line.contains(" a connection to ")).map(|line| format!("{line}\n")).collect()
 }
 
 /// Waits for a new main process that is ready.
@@ -92,8 +96,16 @@ pub fn ready_again(before: u32) -> u32 {
     })
 }
 
+/// Looks now and then: a look is a program of its own, and emulated.
 pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    wait::until(what, PATIENCE, || Ok(probe())).unwrap_or_else(|error| panic!("{error:#}\n{}", journal()))
+    let found = wait::until(what, PATIENCE, || {
+        let found = probe();
+        if found.is_none() {
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
+        Ok(found)
+    });
+    found.unwrap_or_else(|error| panic!("{error:#}\n{}", journal()))
 }
 
 /// `governor ARGS…`, as an operator types it.
@@ -215,26 +227,34 @@ fn newest_server() -> PathBuf {
 
 /// Clients that connect one after another in a thread of their own, until they are told to end.
 pub struct Clients {
-    stop: &'static AtomicBool,
-    thread: std::thread::JoinHandle<Vec<Answer>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<Vec<Answer>>>,
 }
 
 impl Clients {
     pub fn start() -> Self {
-        let stop: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = stop.clone();
         let thread = std::thread::spawn(move || {
             let mut answers = vec![];
-            while !stop.load(Ordering::Relaxed) {
+            while !told.load(Ordering::Relaxed) {
                 answers.push(ask());
+                std::thread::sleep(BETWEEN_CLIENTS);
             }
             answers
         });
-        Self { stop, thread }
+        Self { stop, thread: Some(thread) }
     }
 
-    pub fn end(self) -> Vec<Answer> {
+    pub fn end(mut self) -> Vec<Answer> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Clients {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 

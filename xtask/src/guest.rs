@@ -83,6 +83,8 @@ fn boot(part: Part, image: &qemu::Image, agent: &Path, tests: &Path) -> Result<q
         initramfs: &first.pack(image, &MODULES)?,
         disk: Some(&disk),
         memory_mib: part.memory_mib(),
+        // The service's own limits of time are the operator's: a watchdog, a heartbeat.
+        own_time: true,
         seconds_max: SECONDS_MAX,
     };
     let boot = machine.boot()?;

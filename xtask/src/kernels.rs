@@ -55,6 +55,7 @@ fn boot(guest: &Initramfs, image: &qemu::Image, name: &str) -> Result<qemu::Boot
         initramfs: &initramfs,
         disk: None,
         memory_mib: 1536,
+        own_time: false,
         seconds_max: SECONDS_MAX,
     };
     machine.boot()
