@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 /// Emulation on a busy machine; reached only when something is broken.
@@ -15,6 +15,7 @@ pub const PATIENCE: Duration = Duration::from_secs(300);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 const BETWEEN_CLIENTS: Duration = Duration::from_millis(20);
+const CLIENTS_BEFORE: usize = 10;
 
 pub const UNIT: &str = "governor.service";
 pub const STATE: &str = "/var/lib/governor";
@@ -232,17 +233,23 @@ pub struct Clients {
 }
 
 impl Clients {
+    /// Answers when a few were served.
     pub fn start() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
+        let (served, answered) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let mut answers = vec![];
             while !told.load(Ordering::Relaxed) {
                 answers.push(ask());
+                served.send(()).ok();
                 std::thread::sleep(BETWEEN_CLIENTS);
             }
             answers
         });
+        for _ in 0..CLIENTS_BEFORE {
+            answered.recv_timeout(PATIENCE).unwrap();
+        }
         Self { stop, thread: Some(thread) }
     }
 

@@ -87,7 +87,7 @@ fn the_fences_hold() {
         let pid = pid.to_string();
         finish("nsenter", &["--target", &pid, "--mount", "touch", path]).err()
     };
-    for path in ["/usr/bin/x", "/etc/governor/x", "/root/x", "/var/lib/x", "/boot/x", "/run/x"] {
+    for path in ["/usr/bin/x", "/etc/governor/x", "/home/x", "/var/lib/x", "/boot/x", "/run/x"] {
         assert!(inside(path).contains("Read-only file system"), "{path}: {}", inside(path));
     }
     assert_eq!(inside("/var/lib/governor/x"), "");
