@@ -314,8 +314,8 @@ const CAPABILITIES: [(&str, u32); 6] = [
     ("CAP_BPF", 39),
 ];
 
-/// As `docs/OPERATING.md` says; lower is better.
-const EXPOSURE_MAX: f32 = 3.8;
+/// A little more than `docs/OPERATING.md` says: versions of systemd weigh differently. Lower is better.
+const EXPOSURE_MAX: f32 = 4.0;
 
 /// Room above what the agent has when it is idle.
 const ROOM_BYTES: u64 = 24 << 20;
