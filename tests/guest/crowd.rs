@@ -1,7 +1,7 @@
 //! More connections at once than one address has ports, through one agent: each is known, none is mixed up, and nothing is
 //! left when they are gone.
 
-use crate::machine::{governed, governor, main_pid, metric, property, rule, until};
+use crate::machine::{governor, main_pid, metric, property, ready, rule, until};
 use crate::raw;
 use governor_tests::process;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 #[test]
 fn thirty_thousand_sessions_at_once_are_each_known_and_leave_nothing() {
-    governed(&format!(
+    ready(&format!(
         "{}[limits]\nconnections_max = {}\nconnections_per_source_max = {}\nauthentication_timeout = \"10m\"\n\n",
         rule("refuse").replace("5432", "6000, 6001"),
         CONNECTIONS + 1_000,

@@ -35,10 +35,16 @@ pub fn rule(when_down: &str) -> String {
     format!("[[capture.rules]]\ncgroup = \"/\"\nports = [5432]\nwhen_down = \"{when_down}\"\n\n")
 }
 
-/// The service, running and ready under this configuration (beside the class of these tests).
+/// The service between these tests and a PostgreSQL, running and ready under this configuration.
 pub fn governed(config: &str) {
     the_machine_is_the_guest();
     server();
+    ready(config);
+}
+
+/// The service alone, running and ready under this configuration (beside the class of these tests).
+pub fn ready(config: &str) {
+    the_machine_is_the_guest();
     let text = format!("{config}{ASSIGNED}");
     let as_before = std::fs::read_to_string(CONFIG).is_ok_and(|before| before == text);
     std::fs::create_dir_all("/etc/governor").unwrap();
