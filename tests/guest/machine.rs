@@ -56,7 +56,8 @@ pub fn ready(config: &str) {
     assert_eq!(property("ActiveState"), "active");
 }
 
-fn the_machine_is_the_guest() {
+/// Before anything of the machine is touched.
+pub fn the_machine_is_the_guest() {
     let init = std::fs::read_to_string("/proc/1/comm").unwrap_or_default();
     assert!(
         std::env::var_os("GOVERNOR_GUEST").is_some() && init.trim() == "systemd",

@@ -3,7 +3,7 @@
 use crate::machine::{
     Clients, PINS, SOCKETS, STATE, UNIT, ask, cause, finish, gap_after, governed, governor, is_governed,
     journal, main_pid, metric, mounted, property, psql, ready_again, records, rule, run,
-    sessions_at_the_server, systemctl, until,
+    sessions_at_the_server, systemctl, the_machine_is_the_guest, until,
 };
 use crate::raw::{self, Answer};
 use governor_tests::governor::{field, text};
@@ -267,6 +267,7 @@ fn a_stop_keeps_the_hooks_and_a_detach_opens_the_way() {
 
 #[test]
 fn the_drop_in_for_unix_sockets_gives_what_these_take() {
+    the_machine_is_the_guest();
     let drop_in = Path::new("/etc/systemd/system/governor.service.d/unix-sockets.conf");
     std::fs::create_dir_all(drop_in.parent().unwrap()).unwrap();
     std::fs::write(drop_in, include_str!("../../deploy/unix-sockets.conf")).unwrap();
