@@ -37,14 +37,43 @@ impl Manager {
     }
 }
 
+/// A site whose agent finds this manager in its environment, and what else it says there.
+fn told_to(manager: &Path, more: &[&str]) -> Site {
+    let mut launcher = vec!["env".into(), format!("NOTIFY_SOCKET={}", manager.display())];
+    launcher.extend(more.iter().map(|&word| word.to_owned()));
+    Site::with(governor_tests::Auth::Trust, &Options { launcher, ..Options::default() }).unwrap()
+}
+
+#[test]
+fn an_agent_that_is_watched_says_that_it_lives_and_so_does_the_one_that_takes_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let manager = Manager::listen(&path);
+    // As for the first process of the service; its successor has another number.
+    let mut site = told_to(&path, &["WATCHDOG_USEC=30000000", "WATCHDOG_PID=1"]);
+    let old = site.governor.pid().unwrap();
+    let alive = |pid| {
+        wait::until("a sign of life", wait::PATIENCE, || {
+            Ok((manager.hear() == ("WATCHDOG=1".into(), pid)).then_some(()))
+        })
+    };
+    alive(old).unwrap();
+    alive(old).unwrap();
+    site.governor.cli(&["upgrade"]).unwrap().ok().unwrap();
+    let new = site.governor.json(&["status"]).unwrap()[0]["pid"].as_u64().unwrap() as u32;
+    let adopted = site.governor.adopt(new);
+    alive(new).unwrap();
+    alive(new).unwrap();
+    site.governor.wait_for_end().unwrap();
+    drop(adopted);
+}
+
 #[test]
 fn a_service_manager_is_told_who_is_its_main_process_by_the_one_that_it_knows() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notify");
     let manager = Manager::listen(&path);
-    let launcher = vec!["env".into(), format!("NOTIFY_SOCKET={}", path.display())];
-    let mut site =
-        Site::with(governor_tests::Auth::Trust, &Options { launcher, ..Options::default() }).unwrap();
+    let mut site = told_to(&path, &[]);
     let old = site.governor.pid().unwrap();
     assert_eq!(manager.hear(), ("READY=1".into(), old));
 

@@ -172,7 +172,7 @@ fn any_header(versions: std::ops::Range<u32>) -> bool {
 
 const BPF_PACKAGES: [&str; 4] = ["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "libpolly-22-dev"];
 
-const NEEDS: [Need; 17] = [
+const NEEDS: [Need; 18] = [
     Need {
         what: "a C compiler",
         packages: &["gcc", "g++", "libc6-dev"],
@@ -220,6 +220,12 @@ const NEEDS: [Need; 17] = [
         what: "QEMU, for the kernels that are not this one",
         packages: &["qemu-system-x86", "xz-utils"],
         present: || shell::has("qemu-system-x86_64") && shell::has("xz"),
+        when: When::Test,
+    },
+    Need {
+        what: "mke2fs, for the disk of a machine that has an init",
+        packages: &["e2fsprogs"],
+        present: || shell::has("mke2fs"),
         when: When::Test,
     },
     Need { what: "psql", packages: &["postgresql-client"], present: || shell::has("psql"), when: When::Test },

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check there is, cheapest first, with one sum at the end.
 
+use crate::guest::{self, Part};
 use crate::tally::Tally;
 use crate::{compile, fuzz, kernels, root, setup, shell, tidy, workspace};
 use anyhow::{Context, Result, bail};
@@ -8,7 +9,8 @@ use std::process::Command;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Only these: fmt, tidy, clippy, engine, unit, doc, kernel, demo, fuzz, or a black-box suite
+    /// Only these: fmt, tidy, clippy, engine, unit, doc, kernel, guest, demo, fuzz, or a black-box suite; crowd runs only when
+    /// it is named
     #[arg(value_name = "SUITE")]
     suites: Vec<String>,
     /// Go on without installing what is missing
@@ -48,7 +50,9 @@ pub fn run(options: &Options) -> Result<bool> {
         );
     }
     // Everything below compiles the agent, which embeds the kernel programs: they are built once, here.
-    if ["clippy", "unit", "doc", "kernel", "demo"].iter().any(|step| wanted(step))
+    let crowd = options.suites.iter().any(|suite| suite == Part::Crowd.name());
+    if ["clippy", "unit", "doc", "kernel", "guest", "demo"].iter().any(|step| wanted(step))
+        || crowd
         || black_box.iter().any(|suite| wanted(suite))
     {
         let object = compile::kernel_programs();
@@ -58,7 +62,7 @@ pub fn run(options: &Options) -> Result<bool> {
         }
         tally.check("kernel programs build", object.map(drop));
     }
-    let built = if wanted("demo") || black_box.iter().any(|suite| wanted(suite)) {
+    let built = if wanted("demo") || wanted("guest") || black_box.iter().any(|suite| wanted(suite)) {
         let built = compile::governor(false);
         tally
             .check("governor builds", built.as_ref().map(drop).map_err(|error| anyhow::anyhow!("{error:#}")));
@@ -122,6 +126,16 @@ pub fn run(options: &Options) -> Result<bool> {
     if wanted("kernel") {
         kernels::run(&mut tally);
     }
+    if wanted("guest") {
+        run_guest(&mut tally, Part::Service, built.as_ref().ok());
+    }
+    if crowd {
+        // Emulated, a build for debugging takes four times as long.
+        match compile::governor(true) {
+            Ok(agent) => run_guest(&mut tally, Part::Crowd, Some(&agent)),
+            Err(error) => tally.check(Part::Crowd.name(), Err(error)),
+        }
+    }
     for suite in black_box.iter().filter(|suite| wanted(suite)) {
         match &built {
             Ok(binary) => run_suite(&mut tally, suite, binary),
@@ -159,6 +173,17 @@ fn run_suite(tally: &mut Tally, suite: &str, binary: &std::path::Path) {
     match run() {
         Ok(mut command) => tally.command(suite, &mut command),
         Err(error) => tally.check(suite, Err(error)),
+    }
+}
+
+/// A suite of the guest; there is an agent, or its absence was told.
+fn run_guest(tally: &mut Tally, part: Part, agent: Option<&PathBuf>) {
+    let Some(agent) = agent else {
+        return tally.check(part.name(), Err(anyhow::anyhow!("there is no binary to test")));
+    };
+    match suite_program(workspace::GUEST) {
+        Ok(tests) => guest::run(tally, part, agent, &tests),
+        Err(error) => tally.check(part.name(), Err(error)),
     }
 }
 
@@ -203,7 +228,8 @@ fn cannot_capture() -> Option<String> {
     governor_tests::cgroup::mount_point().err().map(|error| format!("{error:#}"))
 }
 
-const STEPS: [&str; 9] = ["fmt", "tidy", "engine", "clippy", "unit", "doc", "kernel", "demo", "fuzz"];
+const STEPS: [&str; 11] =
+    ["fmt", "tidy", "engine", "clippy", "unit", "doc", "kernel", "guest", "crowd", "demo", "fuzz"];
 
 /// For all targets together.
 const FUZZ_SECONDS: u64 = 60;

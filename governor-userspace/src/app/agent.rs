@@ -8,6 +8,7 @@ use super::kernel_watch::{self, KernelWatch};
 use super::life::{GapLog, LifeKeeper, Trouble};
 use super::namespaces::{Board, Hints};
 use super::record;
+use super::signals;
 use super::upgrade::Launcher;
 use crate::engine::approval::State;
 use crate::engine::audit::{AgentStart, AuditEvent, AuditRecord, Completeness, HoldEnd};
@@ -334,6 +335,8 @@ pub(super) fn background(parts: Parts<'_>) -> anyhow::Result<Background> {
         tasks.push(tokio::spawn(async move {
             let mut every = tokio::time::interval(HEARTBEAT);
             let mut sign: Option<tokio::task::JoinHandle<()>> = None;
+            let is_watched = signals::is_watched();
+            let mut word: Option<tokio::task::JoinHandle<()>> = None;
             loop {
                 every.tick().await;
                 life.beat();
@@ -348,6 +351,10 @@ pub(super) fn background(parts: Parts<'_>) -> anyhow::Result<Background> {
                 }
                 if let Err(error) = heartbeat.beat() {
                     tracing::error!(%error, "the kernel was not told that the agent lives");
+                }
+                // Neither must a service manager that hangs.
+                if is_watched && word.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
+                    word = Some(tokio::task::spawn_blocking(signals::tell_alive));
                 }
             }
         }));

@@ -95,6 +95,17 @@ pub(super) fn tell_successor(pid: i32) {
     }
 }
 
+/// Whether the service manager ends an agent that does not say that it lives (`WatchdogSec=`). The process to which it
+/// said so may be an agent before this one.
+pub(super) fn is_watched() -> bool {
+    std::env::var_os("WATCHDOG_USEC").is_some()
+}
+
+/// Tells systemd that the agent lives. May block on it.
+pub(super) fn tell_alive() {
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Watchdog]);
+}
+
 pub(super) fn tell_stopping() {
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
 }
