@@ -30,11 +30,8 @@ pub fn classify_column(relation: &str, column: &str, type_oid: u32) -> Option<Ca
 /// false for booleans, numbers, dates, times, UUIDs and network addresses. A *sensitive column* is
 /// masked whatever its type.
 pub fn could_carry(type_oid: u32) -> bool {
-    use TypeClass as T;
-    matches!(
-        TypeClass::of(type_oid),
-        T::Text | T::SingleByte | T::TextArray | T::Json | T::Jsonb | T::Bytea | T::Other
-    )
+    let class = TypeClass::of(type_oid);
+    class.could_show_text() || class == TypeClass::Bytea
 }
 
 fn by_name(relation: &str, column: &str, class: TypeClass) -> Option<Category> {

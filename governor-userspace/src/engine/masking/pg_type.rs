@@ -43,6 +43,7 @@ pub(super) enum TypeClass {
 }
 
 impl TypeClass {
+    #[inline]
     pub(super) fn of(type_oid: u32) -> Self {
         match type_oid {
             16 => Self::Bool,
@@ -74,6 +75,14 @@ impl TypeClass {
             5069 => Self::Unsigned8,
             _ => Self::Other,
         }
+    }
+
+    /// Text may stand in its values in a form that can be searched.
+    pub(super) fn could_show_text(self) -> bool {
+        matches!(
+            self,
+            Self::Text | Self::SingleByte | Self::TextArray | Self::Json | Self::Jsonb | Self::Other
+        )
     }
 
     pub(super) fn is_number(self) -> bool {

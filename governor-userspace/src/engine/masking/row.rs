@@ -7,8 +7,8 @@
 //! judging fails in any way is redacted.
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW>
 
-use super::classify::{classify_column, could_carry};
-use super::definition::without_secrets;
+use super::classify::classify_column;
+use super::definition::{Definitions, without_secrets};
 use super::detector::{ColumnContext, Finding};
 use super::json::{JsonPath, hide, mask_json, mask_json_at};
 use super::masker::Masker;
@@ -17,6 +17,7 @@ use super::structure::{self, Leaf, xml};
 use super::transform::{Format, Masked, ValueMask, mask_value};
 use crate::engine::model::{Category, MaskDoubt, MaskStyle, Types};
 use std::borrow::Cow;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -54,9 +55,7 @@ impl ColumnPlan {
     pub(super) fn is_passive(&self) -> bool {
         match self.action {
             ColumnAction::Clear => true,
-            ColumnAction::Detect => {
-                !could_carry(self.type_oid) || TypeClass::of(self.type_oid) == TypeClass::Bytea
-            }
+            ColumnAction::Detect => !TypeClass::of(self.type_oid).could_show_text(),
             ColumnAction::Mask { .. } => false,
         }
     }
@@ -148,39 +147,45 @@ pub fn mask_row(
     out: &mut Vec<u8>,
 ) -> Result<RowOutcome, RowError> {
     let from = out.len();
-    let result = rewrite(plan, masker, body, out).and_then(|outcome| {
-        if outcome.changed {
-            seal(out, from)?;
-        }
-        Ok(outcome)
-    });
-    if result.is_err() {
-        out.truncate(from);
+    let mut outcome = RowOutcome::default();
+    let mut result = rewrite(plan, masker, body, out, &mut outcome);
+    if outcome.changed && result.is_ok() {
+        result = seal(out, from);
     }
-    result
+    if let Err(error) = result {
+        out.truncate(from);
+        return Err(error);
+    }
+    Ok(outcome)
 }
 
-fn rewrite(plan: &RowPlan, masker: &Masker, body: &[u8], out: &mut Vec<u8>) -> Result<RowOutcome, RowError> {
+fn rewrite(
+    plan: &RowPlan,
+    masker: &Masker,
+    body: &[u8],
+    out: &mut Vec<u8>,
+    outcome: &mut RowOutcome,
+) -> Result<(), RowError> {
     let (count, mut rest) = body.split_first_chunk::<2>().ok_or(RowError::Truncated { column: 0 })?;
     let found = i16::from_be_bytes(*count);
     if usize::try_from(found) != Ok(plan.columns.len()) {
         return Err(RowError::ColumnCount { found, described: plan.columns.len() });
     }
-    let mut outcome = RowOutcome::default();
     for (column, column_plan) in plan.columns.iter().enumerate() {
         let before = rest;
         let (length, tail) = rest.split_first_chunk::<4>().ok_or(RowError::Truncated { column })?;
         let length = i32::from_be_bytes(*length);
         if length == -1 {
             rest = tail;
-            copy_if_changed(outcome, before, tail, out);
+            copy_if_changed(outcome.changed, before, tail, out);
             continue;
         }
         let bytes = usize::try_from(length).map_err(|_| RowError::NegativeLength { column, length })?;
         let (value, tail) = tail.split_at_checked(bytes).ok_or(RowError::Truncated { column })?;
         rest = tail;
-        if column_plan.is_passive() {
-            copy_if_changed(outcome, before, tail, out);
+        let seen = see(plan, column, column_plan, masker, value);
+        if matches!(seen, Seen::Nothing) {
+            copy_if_changed(outcome.changed, before, tail, out);
             continue;
         }
         let at = out.len();
@@ -191,11 +196,11 @@ fn rewrite(plan: &RowPlan, masker: &Masker, body: &[u8], out: &mut Vec<u8>) -> R
         }
         let length_at = out.len();
         out.extend_from_slice(&[0; 4]);
-        let replaced = replace(plan, column, masker, value, out);
+        let replaced = write(plan, column, masker, value, seen, out);
         match replaced.masked() {
             None => {
                 out.truncate(at);
-                copy_if_changed(outcome, before, tail, out);
+                copy_if_changed(outcome.changed, before, tail, out);
             }
             Some(masked) => {
                 let length = match masked {
@@ -211,15 +216,15 @@ fn rewrite(plan: &RowPlan, masker: &Masker, body: &[u8], out: &mut Vec<u8>) -> R
                 if let Some(slot) = out.get_mut(length_at..length_at + 4) {
                     slot.copy_from_slice(&length.to_be_bytes());
                 }
-                replaced.note(&mut outcome);
+                replaced.note(outcome);
             }
         }
     }
-    if rest.is_empty() { Ok(outcome) } else { Err(RowError::Leftover { bytes: rest.len() }) }
+    if rest.is_empty() { Ok(()) } else { Err(RowError::Leftover { bytes: rest.len() }) }
 }
 
-fn copy_if_changed(outcome: RowOutcome, before: &[u8], after: &[u8], out: &mut Vec<u8>) {
-    if outcome.changed {
+fn copy_if_changed(changed: bool, before: &[u8], after: &[u8], out: &mut Vec<u8>) {
+    if changed {
         out.extend_from_slice(before.get(..before.len() - after.len()).unwrap_or(&[]));
     }
 }
@@ -269,6 +274,49 @@ impl Replaced {
     }
 }
 
+/// What is known of a value before anything is written: most values show nothing, and end here.
+enum Seen {
+    /// It is shown as it is.
+    Nothing,
+    /// All of it is hidden.
+    Is(Category),
+    /// These parts of it are hidden.
+    Holds(Vec<(Range<usize>, Category)>),
+    /// A detector failed.
+    Failed,
+    /// It is judged while it is written: a document, a structure, a column that is masked.
+    Open,
+}
+
+/// Looks at one value. Plain text is judged at once.
+fn see(row: &RowPlan, column: usize, plan: &ColumnPlan, masker: &Masker, value: &[u8]) -> Seen {
+    let class = TypeClass::of(plan.type_oid);
+    match plan.action {
+        ColumnAction::Clear => return Seen::Nothing,
+        ColumnAction::Detect if !class.could_show_text() => return Seen::Nothing,
+        ColumnAction::Mask { .. } => return Seen::Open,
+        ColumnAction::Detect => {}
+    }
+    let is_plain = class == TypeClass::Text
+        && plan.type_oid != XML
+        && plan.context.definitions == Definitions::No
+        && !starts_like_json(value)
+        && !row.paths.iter().any(|(at, _)| *at == column);
+    if !is_plain {
+        return Seen::Open;
+    }
+    // Nothing is changed that could be seen after a panic.
+    catch_unwind(AssertUnwindSafe(|| {
+        let mut found = Vec::new();
+        match masker.detectors.search(plan.context, value, &mut found) {
+            Some(Finding { category, .. }) => Seen::Is(category),
+            None if found.is_empty() => Seen::Nothing,
+            None => Seen::Holds(found),
+        }
+    }))
+    .unwrap_or(Seen::Failed)
+}
+
 /// Judges one value and appends its replacement. Whatever goes wrong inside redacts the value.
 pub(super) fn replace(
     row: &RowPlan,
@@ -277,29 +325,68 @@ pub(super) fn replace(
     value: &[u8],
     out: &mut Vec<u8>,
 ) -> Replaced {
+    let Some(plan) = row.columns.get(column) else { return Replaced::Yes(Masked::Null, Category::Other) };
+    write(row, column, masker, value, see(row, column, plan, masker, value), out)
+}
+
+/// Appends the replacement of a value of which so much is known.
+fn write(
+    row: &RowPlan,
+    column: usize,
+    masker: &Masker,
+    value: &[u8],
+    seen: Seen,
+    out: &mut Vec<u8>,
+) -> Replaced {
     let from = out.len();
     let types = &*row.types;
     let Some(plan) = row.columns.get(column) else { return Replaced::Yes(Masked::Null, Category::Other) };
     // Nothing that the closure touches is used after a panic except `out`, which is cut back.
-    let judged = catch_unwind(AssertUnwindSafe(|| match plan.action {
-        ColumnAction::Clear => Replaced::No,
-        ColumnAction::Mask { style, category, tweak } => {
+    let written = catch_unwind(AssertUnwindSafe(|| match (seen, plan.action) {
+        (Seen::Failed, _) => None,
+        (Seen::Nothing, _) | (_, ColumnAction::Clear) => Some(Replaced::No),
+        (_, ColumnAction::Mask { style, category, tweak }) => {
             let how = How { style, category, tweak };
             let masked = mask_whole(types, plan, masker, how, value, out);
-            match category {
+            Some(match category {
                 Some(category) => Replaced::Yes(masked, category),
                 None => Replaced::InDoubt(masked, MaskDoubt::UnknownOrigin),
-            }
+            })
         }
-        ColumnAction::Detect => match row.paths.iter().find(|(at, _)| *at == column) {
+        (Seen::Is(category), _) => {
+            Some(Replaced::Yes(mask_whole(types, plan, masker, How::partial(category), value, out), category))
+        }
+        (Seen::Holds(found), _) => {
+            hide(value, &found, out);
+            Some(within_limit(types, plan, masker, value, from, out))
+        }
+        (Seen::Open, _) => Some(match row.paths.iter().find(|(at, _)| *at == column) {
             Some((_, paths)) => document(types, plan, masker, paths, value, out),
             None => detect(types, plan, masker, value, 0, out),
-        },
+        }),
     }));
-    judged.unwrap_or_else(|_| {
+    written.ok().flatten().unwrap_or_else(|| {
         out.truncate(from);
         Replaced::InDoubt(mask_whole(types, plan, masker, How::REDACT, value, out), MaskDoubt::Failed)
     })
+}
+
+/// What was written from `from` on, unless it is longer than the column may be: a marker may be longer than what it hides.
+fn within_limit(
+    types: &Types,
+    plan: &ColumnPlan,
+    masker: &Masker,
+    value: &[u8],
+    from: usize,
+    out: &mut Vec<u8>,
+) -> Replaced {
+    match characters_max(plan.type_oid, plan.type_modifier) {
+        Some(limit) if out.len() - from > limit && characters(out.get(from..)) > limit => {
+            out.truncate(from);
+            Replaced::Yes(mask_whole(types, plan, masker, How::REDACT, value, out), Category::Other)
+        }
+        _ => Replaced::Yes(Masked::Value, Category::Other),
+    }
 }
 
 /// How a value is masked, whatever it is declared as.
@@ -444,14 +531,7 @@ fn search(
                     hide(value, &found, out);
                 }
             }
-            // A marker may be longer than what it hides, and the column may be limited.
-            match characters_max(plan.type_oid, plan.type_modifier) {
-                Some(limit) if out.len() - from > limit && characters(out.get(from..)) > limit => {
-                    out.truncate(from);
-                    Replaced::Yes(mask_whole(types, plan, masker, How::REDACT, value, out), Category::Other)
-                }
-                _ => Replaced::Yes(Masked::Value, Category::Other),
-            }
+            within_limit(types, plan, masker, value, from, out)
         }
         (TypeClass::Json, _) | (TypeClass::Jsonb, Format::Text) => {
             let document = mask_document(masker, value, out);

@@ -126,13 +126,29 @@ fn a_marker_never_exceeds_the_column() {
 
 #[test]
 fn a_failing_detector_redacts() {
-    let plan =
-        RowPlan { columns: vec![column(ColumnAction::Detect, 25, Format::Text)], ..RowPlan::default() };
-    let mut out = vec![];
-    let outcome = mask_row(&plan, &broken_masker(), &body(&[Some(b"12345678Z")]), &mut out).unwrap();
-    assert!(outcome.changed);
-    assert_eq!(values(&out), [Some(b"[masked]".to_vec())]);
-    assert_eq!((outcome.in_doubt, outcome.masked_values), ([0, 0, 1], 1), "and is counted as that");
+    let in_text: &[u8] = b"the number 12345678Z is on the card";
+    for (type_oid, value, masked) in [
+        (25, b"12345678Z".as_slice(), b"[masked]".as_slice()),
+        (25, in_text, b"[masked]"),
+        (25, br#"{"note":"12345678Z"}"#, b"[masked]"),
+        (114, br#"{"note":"12345678Z"}"#, b"\"[masked]\""),
+    ] {
+        let columns = [ColumnAction::Detect, ColumnAction::Clear, ColumnAction::Detect]
+            .map(|action| column(action, type_oid, Format::Text));
+        let plan = RowPlan { columns: columns.to_vec(), ..RowPlan::default() };
+        let mut out = vec![];
+        let row = body(&[Some(b"x"), Some(b"y"), Some(value)]);
+        let outcome = mask_row(&plan, &broken_masker(), &row, &mut out);
+        if type_oid == 114 {
+            // `x` is no document.
+            assert_eq!(outcome.unwrap().in_doubt, [0, 1, 1]);
+            assert_eq!(values(&out).last(), Some(&Some(masked.to_vec())));
+            continue;
+        }
+        assert_eq!(values(&out), [Some(b"x".to_vec()), Some(b"y".to_vec()), Some(masked.to_vec())]);
+        let outcome = outcome.unwrap();
+        assert_eq!((outcome.in_doubt, outcome.masked_values), ([0, 0, 1], 1), "and is counted as that");
+    }
 }
 
 #[test]
