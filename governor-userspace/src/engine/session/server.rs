@@ -90,11 +90,14 @@ impl Session {
             }
             let row_bytes_max = governance.limits.row_bytes_max;
             let needed = match (header.kind, &self.rows) {
-                (kind::COPY_DATA, Rows::Copy(_)) => {
-                    header.at_most(row_bytes_max)?;
+                // Counted and not looked at: however long.
+                (kind::DATA_ROW, Rows::Pass) => 0,
+                (kind::DATA_ROW, _) | (kind::COPY_DATA, Rows::Copy(_)) => {
+                    let limit = row_bytes_max as u64;
+                    header.at_most(row_bytes_max).map_err(|_| ProtocolViolation::RowTooLong { limit })?;
                     header.body_bytes
                 }
-                _ => needed_bytes(header, row_bytes_max)?,
+                _ => needed_bytes(header)?,
             };
             let Some(body) = chunk.unread().get(Header::BYTES..Header::BYTES + needed) else {
                 // Counted again when the rest is here.
@@ -274,11 +277,10 @@ fn is_async(message: u8) -> bool {
     matches!(message, kind::NOTICE_RESPONSE | kind::NOTIFICATION_RESPONSE | kind::PARAMETER_STATUS)
 }
 
-/// How many bytes of a body must be at hand before its message is dealt with.
-fn needed_bytes(header: Header, row_bytes_max: usize) -> Result<usize, ProtocolViolation> {
+/// How many bytes of a body must be at hand before its message is dealt with, rows apart.
+fn needed_bytes(header: Header) -> Result<usize, ProtocolViolation> {
     let whole_up_to = |limit: usize| header.at_most(limit).map(|()| header.body_bytes);
     match header.kind {
-        kind::DATA_ROW => whole_up_to(row_bytes_max),
         kind::ROW_DESCRIPTION => whole_up_to(ROW_DESCRIPTION_BYTES_MAX),
         kind::ERROR_RESPONSE | kind::NOTICE_RESPONSE => Ok(header.body_bytes.min(ERROR_HEAD_BYTES)),
         kind::READY_FOR_QUERY
