@@ -601,6 +601,7 @@ const REFUSALS_PER_SOURCE_MAX: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::session::cases::Actor;
 
     fn result_bytes<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
         size_of::<F>()
@@ -611,6 +612,39 @@ mod tests {
         let bytes = result_bytes(serve);
         println!("bytes of a connection's task: {bytes}");
         assert!(bytes <= TASK_BYTES_MAX, "{bytes}");
+    }
+
+    /// Of another host: as its governor said, or as its address says.
+    fn remote(class: Class, user: &str) -> Principal {
+        let actor = Actor { class: Some(class), ..Actor::default() };
+        let remote = Some(RemoteClient::at([10, 0, 0, 9].into()));
+        Principal { user: user.into(), class_evidence: vec![user.into()], remote, ..actor.principal() }
+    }
+
+    #[test]
+    fn a_certificate_beside_a_hello_is_on_record_and_never_makes_a_client_less_than_it_was() {
+        let shown = PeerCertificate {
+            subject: "CN=billing".into(),
+            sha256: "00".into(),
+            verified: true,
+            reason: String::new(),
+        };
+        for (said, by_address, class) in [
+            (Class::Service, Class::Service, Class::Service),
+            (Class::Service, Class::Agent, Class::Agent),
+            (Class::Person, Class::Agent, Class::Agent),
+            (Class::Agent, Class::Service, Class::Agent),
+            (Class::Person, Class::Service, Class::Person),
+            (Class::Service, Class::Person, Class::Service),
+        ] {
+            let attested = remote(said, "alice@app1");
+            let both = beside_hello(&attested, shown.clone(), remote(by_address, "10.0.0.9"));
+            assert_eq!(both.class, class, "{said:?} beside {by_address:?}");
+            let evidence: &[&str] = if class == said { &["alice@app1"] } else { &["10.0.0.9", "alice@app1"] };
+            assert_eq!(both.class_evidence, evidence);
+            assert_eq!(both.user, "alice@app1", "who it is stays the hello's word");
+            assert_eq!(both.remote.unwrap().certificate.as_ref(), Some(&shown));
+        }
     }
 
     /// What was counted, rounded up: with what the allocations of a session add, an idle connection stays
