@@ -118,6 +118,9 @@ struct Row {
     bytes: Vec<u8>,
 }
 
+/// How messages arrive.
+type Arrival = fn(&[Entry]) -> Vec<Row>;
+
 /// Everything from one moment in which both sides owe nothing to the next.
 type Batch = Vec<Row>;
 
@@ -131,7 +134,7 @@ fn turns(connection: &[Entry]) -> Vec<Row> {
     turns.map(row).collect()
 }
 
-fn batches(connection: &[Entry], rows: fn(&[Entry]) -> Vec<Row>) -> Vec<Batch> {
+fn batches(connection: &[Entry], rows: Arrival) -> Vec<Batch> {
     // The start-up is answered by a ReadyForQuery as well.
     let (mut batches, mut begin, mut owed) = (Vec::new(), 0, 1);
     for (at, entry) in connection.iter().enumerate() {
@@ -262,7 +265,7 @@ fn same_at_every_split(stage: &mut Stage, path: &Path, connection: &[Entry], sin
         let decide = choices::from_seed(seed, sent(connection, false).len() / 4 + 16);
         same(&Split::Choices(&decide), &|| format!("seed {seed}"));
     }
-    let ways: [(&str, fn(&[Entry]) -> Vec<Row>); 2] = [("alone", alone), ("together", turns)];
+    let ways: [(&str, Arrival); 2] = [("alone", alone), ("together", turns)];
     for (how, rows) in ways {
         let batches = batches(connection, rows);
         let bytes = |batch: &Batch| batch.iter().map(|row| row.bytes.len()).sum::<usize>();
