@@ -96,6 +96,11 @@ fn an_agents_class_comes_along_and_binds_on_the_servers_host() {
 
 /// Both hosts, and a server that speaks TLS.
 fn secure(hello: &str, db1: Options) -> (TwoHosts, Pki) {
+    secure_with(hello, "", db1)
+}
+
+/// `more` is of the table `tls` on the client's host.
+fn secure_with(hello: &str, more: &str, db1: Options) -> (TwoHosts, Pki) {
     let pki = Pki::new().unwrap();
     pki.server("server", &["db.test", SERVER_V4]).unwrap();
     pki.client("billing").unwrap();
@@ -108,7 +113,7 @@ fn secure(hello: &str, db1: Options) -> (TwoHosts, Pki) {
     // They live as long as the program.
     let server_settings = settings.map(|setting| &*setting.leak()).to_vec();
     let tls = format!("[tls]\nupstream_roots = [{0:?}]\nclient_roots = [{0:?}]\n", pki.root());
-    let app1 = Options { more: format!("{}{tls}", names_db1(hello)), ..Options::default() };
+    let app1 = Options { more: format!("{}{tls}{more}\n", names_db1(hello)), ..Options::default() };
     let db1 = Options { more: format!("{}{tls}{}", names_app1(hello), db1.more), server_settings, ..db1 };
     (TwoHosts::start(Auth::ScramSha256, &app1, &db1).unwrap(), pki)
 }
@@ -118,7 +123,7 @@ fn within_tls_a_hello_is_bound_to_the_connection_and_policy_can_ask_for_that() {
     let policy = "@id(\"bound-only\")\nforbid (principal, action == Governor::Action::\"connect\", resource)\n\
                   when { principal has peer && !principal.peer.bound };";
     let db1 = Options { policies: vec![("bound.cedar".into(), policy.into())], ..Options::default() };
-    let (hosts, pki) = secure("required", db1);
+    let (hosts, pki) = secure_with("required", "client_certificates = \"reissue\"", db1);
     let ask = |mode: &str| {
         let mut psql = hosts.client("psql", Class::Service, SERVER_V4).unwrap();
         // The client's governor has no key of the server's, so what is bound to that does not hold (docs/tls.md).
@@ -145,6 +150,21 @@ fn within_tls_a_hello_is_bound_to_the_connection_and_policy_can_ask_for_that() {
         .env("PGSSLKEY", pki.path("billing.key"))
         .env("PGCHANNELBINDING", "disable");
     governor_tests::database_host::psql(psql, "SELECT 1").unwrap().ok().unwrap();
+    let shown = |governor: &Governor| {
+        let records = governor.events("tls").unwrap();
+        field(records.last().unwrap(), "tls")["client_certificate"].clone()
+    };
+    let own = shown(&hosts.app1);
+    assert_eq!((&own["subject"], &own["verified"]), (&"CN=billing".into(), &true.into()), "{own}");
+    // The server's governor does not know the CA of the client's, and so has only its word for the subject.
+    let anew = shown(&hosts.db1.governor);
+    assert_eq!((&anew["subject"], &anew["verified"]), (&"CN=billing".into(), &false.into()), "{anew}");
+    assert_ne!(anew["sha256"], own["sha256"]);
+    // Who asks is what the hello says: it was said anew on the connection that showed the certificate.
+    let heard = hosts.db1.governor.events("hello").unwrap();
+    assert!(heard.iter().all(|record| text(record, "outcome") == "accepted"), "{heard:?}");
+    let last = hosts.db1.governor.events("statement").unwrap().pop().unwrap();
+    assert_eq!((text(&last, "text"), text(&last, "user")), ("SELECT 1".into(), "root@app1".into()));
 }
 
 #[test]

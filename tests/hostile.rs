@@ -148,6 +148,7 @@ fn a_hostile_server_closes_its_session_only() {
             [wire::message(b'C', b"SELECT 1\0"), wire::message(b'Z', b"I")].concat().repeat(4),
         ),
         ("unknown tag", wire::message(b'?', b"x")),
+        ("CopyBoth, which is for replication", wire::message(b'W', b"\0\0\0")),
         ("transaction state that does not exist", wire::message(b'Z', b"Q")),
         ("nonsense", b"HTTP/1.1 200 OK\r\n\r\n".to_vec()),
     ];

@@ -3,6 +3,9 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "limits/gigabyte.rs"]
+mod gigabyte;
+
 use governor_tests::remote_socket::RemoteSocket;
 use governor_tests::wire::{self, Message, Wire};
 use governor_tests::{Auth, Cgroup, Class, Governor, Options, Site, process, wait};

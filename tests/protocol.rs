@@ -3,9 +3,12 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "protocol/edges.rs"]
+mod edges;
+
 use governor_tests::governor::text;
 use governor_tests::wire::{self, Message, Wire};
-use governor_tests::{Auth, Class, Options, Site, process, wait};
+use governor_tests::{Auth, Class, Options, Site, process, programs, wait};
 
 fn with_settings(settings: &[&'static str]) -> Site {
     Site::with(Auth::Trust, &Options { server_settings: settings.to_vec(), ..Options::default() }).unwrap()
@@ -54,9 +57,26 @@ fn seen_by_restricted(messages: &[Message]) -> Vec<String> {
     messages.iter().map(line).collect()
 }
 
+/// On the distribution's server, and on another version of it.
+fn with_also(other: u32) -> Vec<Site> {
+    let site =
+        |server_version| Site::with(Auth::Trust, &Options { server_version, ..Options::default() }).unwrap();
+    let mut sites = vec![site(None)];
+    if !programs::missing(&format!("PostgreSQL {other}"), &programs::server_below_tools(other)) {
+        sites.push(site(Some(other)));
+    }
+    sites
+}
+
+/// The first that speaks protocol 3.2.
+const OF_PROTOCOL_3_2: u32 = 18;
+
 #[test]
 fn start_ups_of_every_version_are_answered_as_the_server_does() {
-    let site = Site::start().unwrap();
+    with_also(OF_PROTOCOL_3_2).iter().for_each(start_ups_are_answered_as_the_server_does);
+}
+
+fn start_ups_are_answered_as_the_server_does(site: &Site) {
     let base = [("user", "app"), ("database", "shop")];
     let with = |name, value| [base.as_slice(), &[(name, value)]].concat();
     let cases = [
@@ -74,7 +94,7 @@ fn start_ups_of_every_version_are_answered_as_the_server_does() {
     ];
     for (what, minor, parameters) in cases {
         let run = |class| {
-            let mut wire = raw(&site, class);
+            let mut wire = raw(site, class);
             wire.send(&wire::startup_with(minor, &parameters)).unwrap();
             let messages = wire.until_ready().unwrap();
             if messages.last().is_some_and(|m| m.tag == b'Z') {
@@ -89,8 +109,11 @@ fn start_ups_of_every_version_are_answered_as_the_server_does() {
 
 #[test]
 fn the_longest_cancel_key_that_the_server_gives_cancels() {
-    let site = Site::start().unwrap();
-    let mut slow = raw(&site, Some(Class::Service));
+    with_also(OF_PROTOCOL_3_2).iter().for_each(its_longest_cancel_key_cancels);
+}
+
+fn its_longest_cancel_key_cancels(site: &Site) {
+    let mut slow = raw(site, Some(Class::Service));
     slow.send(&wire::startup_with(2, &[("user", "app"), ("database", "shop")])).unwrap();
     let replies = slow.until_ready().unwrap();
     let key = replies.iter().find(|m| m.tag == b'K').unwrap().body.clone();
@@ -105,11 +128,11 @@ fn the_longest_cancel_key_that_the_server_gives_cancels() {
     })
     .unwrap();
     for wrong in [key[..key.len() - 1].to_vec(), [key.clone(), vec![0]].concat(), vec![0; key.len()]] {
-        let mut canceller = raw(&site, Some(Class::Service));
+        let mut canceller = raw(site, Some(Class::Service));
         canceller.send(&wire::cancel(&wrong)).unwrap();
         canceller.until_closed().unwrap();
     }
-    let mut canceller = raw(&site, Some(Class::Service));
+    let mut canceller = raw(site, Some(Class::Service));
     canceller.send(&wire::cancel(&key)).unwrap();
     assert!(canceller.until_closed().unwrap().is_empty());
     let error = slow.until_ready().unwrap().remove(0);

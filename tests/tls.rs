@@ -3,6 +3,11 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "tls/kinds.rs"]
+mod kinds;
+#[path = "tls/replication.rs"]
+mod replication;
+
 use governor_tests::client::{self, PSQL_ROWS};
 use governor_tests::governor::{field, text};
 use governor_tests::pki::{self, Pki};

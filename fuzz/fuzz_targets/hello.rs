@@ -2,10 +2,17 @@
 #![no_main]
 
 use ed25519_dalek::SigningKey;
-use governor::engine::wire::hello::{ATTESTATION_BYTES_MAX, Attestation, Binding, Challenge, Hello, Proof, VERSION};
+use governor::engine::wire::hello::{ATTESTATION_BYTES_MAX, Attestation, Binding, Challenge, Hello, IDENTITY_BYTES_MAX, Identity, Proof, VERSION};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
+    if let Ok(identity) = Identity::decode(bytes) {
+        assert!(bytes.len() <= IDENTITY_BYTES_MAX && identity.principal.remote.is_none());
+        // Numbers and escapes may take more room than they came in.
+        if let Ok(again) = identity.encode() {
+            assert_eq!(Identity::decode(&again), Ok(identity), "what is read can be written");
+        }
+    }
     let receiver = SigningKey::from_bytes(&[7; 32]);
     let sender = SigningKey::from_bytes(&[8; 32]).verifying_key().to_bytes();
     if let Ok(hello) = Hello::parse(bytes) {

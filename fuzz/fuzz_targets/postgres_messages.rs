@@ -12,8 +12,14 @@ fuzz_target!(|bytes: &[u8]| {
             startup::parse(&bytes[..used.max(1)]).ok().flatten().map(|(o, _)| o),
             Some(opening.clone())
         );
-        if let startup::Opening::Startup(startup) = opening {
-            let _ = (startup.claims(), startup.settings(), startup.is_replication());
+        match opening {
+            startup::Opening::Startup(startup) => {
+                let _ = (startup.claims(), startup.settings(), startup.is_replication());
+            }
+            startup::Opening::Cancel { process, secret } => {
+                assert_eq!(startup::cancel_request(process, &secret), bytes[..used]);
+            }
+            _ => {}
         }
     }
     if let Ok(Some(header)) = Header::peek(bytes) {
@@ -41,7 +47,19 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ =
         (backend::ready_for_query(bytes), backend::parameter_status(bytes), backend::backend_key_data(bytes));
-    let _ = backend::command_complete(bytes);
+    let _ = (backend::command_complete(bytes), backend::notification(bytes), backend::authentication(bytes));
+    if let Ok((_, columns)) = backend::copy_response(bytes) {
+        assert_eq!(columns * 2 + 3, bytes.len());
+    }
+    if let Some(fields) = backend::error_fields(bytes) {
+        // Kind and end of each, and the end of all.
+        let read: usize = fields.iter().map(|(_, text)| text.len() + 2).sum();
+        assert_eq!(read + 1, bytes.len());
+        for (code, text) in fields.iter().rev() {
+            let first = fields.iter().find(|(other, _)| other == code).map(|(_, text)| *text);
+            assert_eq!(backend::error_field(bytes, *code), Ok(first), "{text:?}");
+        }
+    }
     if let Ok(mechanisms) = sasl::mechanisms(bytes) {
         assert!(mechanisms.iter().map(|name| name.len() + 1).sum::<usize>() < bytes.len());
     }

@@ -84,6 +84,9 @@ counters! {
     NamespaceWaited = "namespace_waited",
     /// Those that waited in vain.
     NamespaceWaitedInVain = "namespace_waited_in_vain",
+    /// Notes of flows that were taken back though nobody of the agent's had them: the connection went elsewhere, or the
+    /// accepted socket had no room.
+    PendingGone = "pending_gone",
 }
 
 /// Number of elements of the counter array.

@@ -90,6 +90,9 @@ fn closed(ctx: &SockOpsContext) {
     // SAFETY: checked for null; storage lives as long as the socket.
     if !flow.is_null() && unsafe { (*flow).listener_port == (*flow).original.port } {
         // It was noted and not redirected: it may have gone anywhere.
+        if was_pending {
+            emit::count(Counter::PendingGone);
+        }
         return;
     }
     if was_pending {
@@ -184,8 +187,7 @@ fn take_over(ctx: &SockOpsContext) {
     let mut flow = unsafe { *pending };
     if !arrived && flow.listener_port == flow.original.port {
         // Noted and not redirected, and another took it: the server itself, or an agent beside this one.
-        let _present = maps::PENDING.remove(tuple);
-        return;
+        return take_back(&tuple);
     }
     flow.end = Flow::END_ACCEPTED;
     // SAFETY: map and socket are valid; the value is copied.
@@ -197,13 +199,22 @@ fn take_over(ctx: &SockOpsContext) {
             BPF_SK_STORAGE_GET_F_CREATE.into(),
         )
     };
-    if !stored.is_null() {
-        emit::count(Counter::HandedOver);
-    }
     if arrived || !stored.is_null() {
         account::watch(ctx, FlowTotals::ROLE_ACCEPTED);
     }
+    if stored.is_null() {
+        return take_back(&tuple);
+    }
+    emit::count(Counter::HandedOver);
     let _present = maps::PENDING.remove(tuple);
+}
+
+/// A flow that waited, and that the agent does not get.
+#[inline(always)]
+pub fn take_back(tuple: &FlowTuple) {
+    if maps::PENDING.remove(tuple).is_ok() {
+        emit::count(Counter::PendingGone);
+    }
 }
 
 /// A server's end of a connection that the agent made: move the client from CLIENTS to it, before the server can accept

@@ -9,7 +9,7 @@
 //! Invariant: without a living agent a captured port is refused, or passed where its rule says so; nothing in between.
 
 use crate::maps;
-use crate::{emit, process, redirect};
+use crate::{emit, origin, process, redirect};
 use aya_ebpf::bindings::bpf_sk_lookup;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::SkLookupContext;
@@ -120,7 +120,7 @@ fn without_agent(
         return DROP;
     }
     // Nobody of the agent's takes it over; the server's socket must not count as the agent's.
-    let _absent = maps::PENDING.remove(tuple);
+    origin::take_back(tuple);
     PASS
 }
 

@@ -47,7 +47,7 @@ enum Verb {
     /// Check layers, headers, documents, metric table
     Tidy,
     /// Record the sessions in tests/transcripts anew, with every driver and server that is installed
-    Transcripts,
+    Transcripts(transcripts::Options),
     /// Show governor at work on a throw-away PostgreSQL
     Demo(demo::Options),
     /// Run a program directly and through governor, and compare what it printed
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Verb::Tidy => tidy::run(),
-        Verb::Transcripts => transcripts::record(),
+        Verb::Transcripts(options) => transcripts::record(&options),
         Verb::Demo(options) => demo::run(&options),
         Verb::Conformance(options) => match conformance::run(&options) {
             Ok(true) => Ok(()),

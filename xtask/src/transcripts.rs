@@ -3,16 +3,32 @@
 //! Each driver runs a small program of `tests/transcripts/record` on a fresh server of each version, over a relay that
 //! writes down what both sides send. What is recorded is reviewed and committed; the unit tests play it.
 
-use crate::workspace;
+use crate::{shell, workspace};
 use anyhow::{Context, Result};
 use governor_tests::recorder::Recorder;
 use governor_tests::{Auth, Postgres, client, model, process, programs, transcript, wait};
 use std::path::Path;
 use std::process::Command;
 
-pub fn record() -> Result<()> {
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Only those that are not there
+    #[arg(long)]
+    missing: bool,
+}
+
+pub fn record(options: &Options) -> Result<()> {
+    let mut build = shell::cargo();
+    build.args(["build", "--quiet", "--package", "governor-tests", "--example", "with_tokio_postgres"]);
+    shell::run(&mut build)?;
     let place = workspace::root().join("tests/transcripts");
     for version in VERSIONS {
+        let directory = place.join(version.to_string());
+        let file = |driver: &str| directory.join(format!("{driver}.transcript"));
+        let wanted = |driver: &&str| !options.missing || !file(driver).exists();
+        if !DRIVERS.iter().any(wanted) {
+            continue;
+        }
         // SCRAM since its messages are the longest; what it proves is the harness's own password.
         let server = match Postgres::start_version(Some(version), Auth::ScramSha256, &["max_connections=40"])
         {
@@ -24,9 +40,8 @@ pub fn record() -> Result<()> {
         };
         server.admin("shop", model::sql::SCHEMA)?;
         server.admin("shop", PGBENCH)?;
-        let directory = place.join(version.to_string());
         std::fs::create_dir_all(&directory)?;
-        for driver in DRIVERS {
+        for driver in DRIVERS.into_iter().filter(wanted) {
             let recorder = Recorder::start(server.port())?;
             let Some(command) = command(driver, recorder.port(), &place.join("record")) else { continue };
             let done = process::run(command, wait::PATIENCE)?;
@@ -43,7 +58,7 @@ pub fn record() -> Result<()> {
                 connections.len(),
                 text.len()
             );
-            std::fs::write(directory.join(format!("{driver}.transcript")), text)?;
+            std::fs::write(file(driver), text)?;
         }
     }
     Ok(())
@@ -68,6 +83,12 @@ fn command(driver: &str, port: u16, sources: &Path) -> Option<Command> {
             command.arg(sources.join(format!("with_{driver}.py")));
             command
         }
+        "dbd-pg" if programs::perl_driver().exists() => {
+            let mut perl = outside("perl");
+            perl.arg(sources.join("with_dbd_pg.pl"));
+            perl
+        }
+        "tokio-postgres" => outside(&programs::tools().with_file_name(TOKIO_POSTGRES).to_string_lossy()),
         "node-postgres" if programs::node_modules().exists() => {
             let mut node = outside("node");
             node.env("NODE_PATH", programs::node_modules()).arg(sources.join("with_node.js"));
@@ -97,18 +118,22 @@ fn command(driver: &str, port: u16, sources: &Path) -> Option<Command> {
     })
 }
 
-const VERSIONS: [u32; 5] = [13, 15, 16, 17, 18];
-const DRIVERS: [&str; 9] = [
+const VERSIONS: [u32; 7] = [12, 13, 14, 15, 16, 17, 18];
+const DRIVERS: [&str; 11] = [
     "psql",
     "psycopg",
     "asyncpg",
     "pg8000",
     "node-postgres",
     "pgjdbc",
+    "tokio-postgres",
+    "dbd-pg",
     "pgbench-simple",
     "pgbench-extended",
     "pgbench-prepared",
 ];
+/// Where cargo puts it, below its target directory.
+const TOKIO_POSTGRES: &str = "debug/examples/with_tokio_postgres";
 /// What `pgbench --initialize` makes, in small.
 const PGBENCH: &str = "
     CREATE TABLE pgbench_branches (bid int PRIMARY KEY, bbalance int, filler char(88));

@@ -34,9 +34,12 @@ pub struct Play {
 }
 
 impl Play {
-    pub fn new(class: Class, profile: Profile, limits: EngineLimits, mut answers: Choices<'_>) -> Self {
-        let (policy, detectors) = made(profile);
-        let governance = Governance::new(policy, detectors, Arc::default(), limits);
+    pub fn new(class: Class, profile: Profile, limits: EngineLimits, answers: Choices<'_>) -> Self {
+        Self::under(governance(profile, limits), class, answers)
+    }
+
+    /// A session under what another may have been governed by before, as sessions of one worker are.
+    pub fn under(governance: Governance, class: Class, mut answers: Choices<'_>) -> Self {
         let setup = SessionSetup {
             hello: governor::engine::session::HelloRule::default(),
             id: SessionId("s".into()),
@@ -232,6 +235,12 @@ impl<'a> Cuts<'a> {
             n => usize::from(n) * 4,
         }
     }
+}
+
+/// What the built-in policies ask for.
+pub fn governance(profile: Profile, limits: EngineLimits) -> Governance {
+    let (policy, detectors) = made(profile);
+    Governance::new(policy, detectors, Arc::default(), limits)
 }
 
 fn made(profile: Profile) -> (Arc<PolicySet>, Arc<Detectors>) {

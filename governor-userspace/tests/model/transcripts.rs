@@ -3,15 +3,16 @@
 //! For who is not restricted every byte is the recorded one, and the statements are those of the `.events` file beside
 //! the transcript. That file is reviewed; `GOVERNOR_WRITE_EVENTS=1` writes it anew.
 
-use super::play::{Cuts, Play};
+use super::play::{self, Cuts, Play};
 use governor::engine::audit::{AuditEvent, AuditRecord};
 use governor::engine::model::Class;
 use governor::engine::policy::Profile;
-use governor::engine::session::{EngineLimits, Input};
+use governor::engine::session::{EngineLimits, Governance, Input};
 use governor_tests::model::server::CLEAR_VALUE;
 use governor_tests::model::{Choices, choices};
-use governor_tests::transcript::{self, Connection};
+use governor_tests::transcript::{self, Connection, Entry};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Every transcript: its path and connections.
 fn transcripts() -> Vec<(PathBuf, Vec<Connection>)> {
@@ -27,19 +28,20 @@ fn transcripts() -> Vec<(PathBuf, Vec<Connection>)> {
         }
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
-    assert!(found.len() >= 40, "transcripts are missing: {}", found.len());
+    assert!(found.len() >= 77, "transcripts are missing: {}", found.len());
     found
 }
 
-/// Where the bytes of each message are cut.
+/// How the bytes of a recording arrive.
 enum Split<'a> {
+    /// Message by message.
     Whole,
-    /// Once, at this byte of the whole conversation.
-    At(usize),
     /// Into parts of so many bytes.
     Every(usize),
     /// Anywhere, messages joined as well.
     Choices(&'a [u8]),
+    /// Once in each batch, or in one alone, at this byte of it.
+    Batches { batches: &'a [Batch], only: Option<usize>, at: usize },
 }
 
 struct Played {
@@ -48,48 +50,111 @@ struct Played {
     events: String,
 }
 
-fn play(connection: &Connection, class: Class, profile: Profile, split: &Split<'_>) -> Played {
-    let mut play = Play::new(class, profile, EngineLimits::default(), Choices::new(&[]));
-    let deliver = |play: &mut Play, from_client: bool, bytes: &[u8]| {
+/// What sessions of one class are governed by, one after another: texts that were read once need not be read again.
+struct Stage {
+    class: Class,
+    governance: Option<Governance>,
+}
+
+impl Stage {
+    fn new(class: Class, profile: Profile) -> Self {
+        Self { class, governance: Some(play::governance(profile, EngineLimits::default())) }
+    }
+
+    fn play(&mut self, connection: &[Entry], split: &Split<'_>) -> Played {
+        let governance = self.governance.take().unwrap();
+        let mut play = Play::under(governance, self.class, Choices::new(&[]));
+        deliver(&mut play, connection, split);
+        play.input(Input::ClientClosed);
+        let events = events(&play.records, &play.completions);
+        self.governance = Some(play.governance);
+        Played { to_server: play.to_server, to_client: play.to_client, events }
+    }
+}
+
+fn deliver(play: &mut Play, connection: &[Entry], split: &Split<'_>) {
+    let mut give = |from_client: bool, bytes: &[u8]| {
         if from_client { play.client(bytes) } else { play.server(bytes) }
     };
-    match split {
+    match *split {
+        Split::Whole => connection.iter().for_each(|entry| give(entry.from_client, &entry.bytes)),
+        Split::Every(size) => {
+            for entry in connection {
+                entry.bytes.chunks(size).for_each(|part| give(entry.from_client, part));
+            }
+        }
         Split::Choices(bytes) => {
-            // Neighbours of one direction arrive as one row of bytes, cut anywhere.
             let mut cuts = Cuts::new(bytes);
-            for turn in connection.chunk_by(|a, b| a.from_client == b.from_client) {
-                let joined: Vec<u8> = turn.iter().flat_map(|entry| entry.bytes.clone()).collect();
-                let mut rest = joined.as_slice();
+            for row in turns(connection) {
+                let mut rest = row.bytes.as_slice();
                 while let Some((part, after)) =
                     rest.split_at_checked(cuts.size().min(rest.len())).filter(|(p, _)| !p.is_empty())
                 {
-                    deliver(&mut play, turn[0].from_client, part);
+                    give(row.from_client, part);
                     rest = after;
                 }
             }
         }
-        _ => {
-            let mut at = 0;
-            for entry in connection {
-                let bytes = entry.bytes.as_slice();
-                match *split {
-                    Split::At(cut) if cut > at && cut < at + bytes.len() => {
-                        let (first, second) = bytes.split_at(cut - at);
-                        deliver(&mut play, entry.from_client, first);
-                        deliver(&mut play, entry.from_client, second);
+        Split::Batches { batches, only, at } => {
+            for (number, batch) in batches.iter().enumerate() {
+                let at = if only.is_none_or(|only| only == number) { at } else { 0 };
+                let mut before = 0;
+                for row in batch {
+                    let cut = at.saturating_sub(before).min(row.bytes.len());
+                    let (first, second) = row.bytes.split_at(cut);
+                    for part in [first, second].into_iter().filter(|part| !part.is_empty()) {
+                        give(row.from_client, part);
                     }
-                    Split::Every(size) => {
-                        bytes.chunks(size).for_each(|part| deliver(&mut play, entry.from_client, part));
-                    }
-                    _ => deliver(&mut play, entry.from_client, bytes),
+                    before += row.bytes.len();
                 }
-                at += bytes.len();
             }
         }
     }
-    play.input(Input::ClientClosed);
-    let events = events(&play.records, &play.completions);
-    Played { to_server: play.to_server, to_client: play.to_client, events }
+}
+
+/// Bytes of one direction that arrive at once.
+struct Row {
+    from_client: bool,
+    bytes: Vec<u8>,
+}
+
+/// How messages arrive.
+type Arrival = fn(&[Entry]) -> Vec<Row>;
+
+/// Everything from one moment in which both sides owe nothing to the next.
+type Batch = Vec<Row>;
+
+/// Neighbours of one direction, as one row of bytes.
+fn turns(connection: &[Entry]) -> Vec<Row> {
+    let turns = connection.chunk_by(|a, b| a.from_client == b.from_client);
+    let row = |turn: &[Entry]| Row {
+        from_client: turn[0].from_client,
+        bytes: turn.iter().flat_map(|entry| entry.bytes.clone()).collect(),
+    };
+    turns.map(row).collect()
+}
+
+fn batches(connection: &[Entry], rows: Arrival) -> Vec<Batch> {
+    // The start-up is answered by a ReadyForQuery as well.
+    let (mut batches, mut begin, mut owed) = (Vec::new(), 0, 1);
+    for (at, entry) in connection.iter().enumerate() {
+        match (entry.from_client, entry.bytes[0]) {
+            (true, b'Q' | b'S' | b'F') => owed += 1,
+            (false, b'Z') => owed -= 1,
+            _ => continue,
+        }
+        if owed == 0 {
+            batches.push(rows(&connection[begin..=at]));
+            begin = at + 1;
+        }
+    }
+    batches.push(rows(&connection[begin..]));
+    batches
+}
+
+fn alone(connection: &[Entry]) -> Vec<Row> {
+    let row = |entry: &Entry| Row { from_client: entry.from_client, bytes: entry.bytes.clone() };
+    connection.iter().map(row).collect()
 }
 
 /// What a person reviews: decisions, statements with their parameters, and how each ended.
@@ -124,20 +189,22 @@ fn events(records: &[AuditRecord], completions: &[AuditRecord]) -> String {
     text
 }
 
-fn sent(connection: &Connection, from_client: bool) -> Vec<u8> {
+fn sent(connection: &[Entry], from_client: bool) -> Vec<u8> {
     connection.iter().filter(|e| e.from_client == from_client).flat_map(|e| e.bytes.clone()).collect()
 }
 
 #[test]
 fn recorded_sessions_pass_byte_for_byte_and_leave_the_expected_records() {
+    let (mut service, mut agent) =
+        (Stage::new(Class::Service, Profile::Protect), Stage::new(Class::Agent, Profile::Observe));
     for (path, connections) in transcripts() {
         let mut all = String::new();
         for connection in &connections {
             let (client, server) = (sent(connection, true), sent(connection, false));
-            let whole = play(connection, Class::Service, Profile::Protect, &Split::Whole);
+            let whole = service.play(connection, &Split::Whole);
             assert!(whole.to_server == client, "{}: to the server", path.display());
             assert!(whole.to_client == server, "{}: to the client", path.display());
-            let observed = play(connection, Class::Agent, Profile::Observe, &Split::Whole);
+            let observed = agent.play(connection, &Split::Whole);
             assert!(
                 observed.to_server == client && observed.to_client == server,
                 "{}: observed",
@@ -159,32 +226,59 @@ fn recorded_sessions_pass_byte_for_byte_and_leave_the_expected_records() {
     }
 }
 
+/// Every byte of every recording is cut at, with messages that arrive alone and with neighbours that arrive together.
+///
+/// One play cuts once in each batch: between batches nothing is owed, so what one cut did wrong shows before the next.
+/// So a play of all batches stands for as many of one cut each, which `GOVERNOR_SPLITS=single` plays (for minutes).
 #[test]
 fn recorded_sessions_mean_the_same_at_every_split() {
-    let every = std::env::var("GOVERNOR_SPLITS").is_ok_and(|splits| splits == "every");
-    for (number, (path, connections)) in transcripts().into_iter().enumerate() {
-        // Parts of one byte cut everywhere at once. One cut at a time, at each byte, is for a short one, and with
-        // GOVERNOR_SPLITS=every for all (minutes); the rest has it here and there.
-        let thorough = path.ends_with("15/pg8000.transcript") || every;
-        for connection in &connections {
-            let whole = play(connection, Class::Service, Profile::Protect, &Split::Whole);
-            let total: usize = connection.iter().map(|entry| entry.bytes.len()).sum();
-            let same = |split: &Split<'_>, what: &str| {
-                let cut = play(connection, Class::Service, Profile::Protect, split);
-                assert!(cut.to_server == whole.to_server, "{}: to the server, {what}", path.display());
-                assert!(cut.to_client == whole.to_client, "{}: to the client, {what}", path.display());
-                assert_eq!(cut.events, whole.events, "{}: {what}", path.display());
-            };
-            for size in [1, 2, 3, 7] {
-                same(&Split::Every(size), &format!("parts of {size} bytes"));
+    let single = std::env::var("GOVERNOR_SPLITS").is_ok_and(|splits| splits == "single");
+    let transcripts = transcripts();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut stage = Stage::new(Class::Service, Profile::Protect);
+        while let Some((path, connections)) = transcripts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            for connection in connections {
+                same_at_every_split(&mut stage, path, connection, single);
             }
-            for seed in 0..3 {
-                let decide = choices::from_seed(seed + 100 * number as u64, total / 8 + 16);
-                same(&Split::Choices(&decide), &format!("seed {seed}"));
-            }
-            let step = if thorough { 1 } else { total / 7 + 1 };
-            for at in (1..total).step_by(step) {
-                same(&Split::At(at), &format!("cut at {at}"));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+}
+
+fn same_at_every_split(stage: &mut Stage, path: &Path, connection: &[Entry], single: bool) {
+    let whole = stage.play(connection, &Split::Whole);
+    let mut same = |split: &Split<'_>, what: &dyn Fn() -> String| {
+        let cut = stage.play(connection, split);
+        assert!(cut.to_server == whole.to_server, "{}: to the server, {}", path.display(), what());
+        assert!(cut.to_client == whole.to_client, "{}: to the client, {}", path.display(), what());
+        assert_eq!(cut.events, whole.events, "{}: {}", path.display(), what());
+    };
+    for size in [1, 2, 3, 7] {
+        same(&Split::Every(size), &|| format!("parts of {size} bytes"));
+    }
+    for seed in 0..3 {
+        let decide = choices::from_seed(seed, sent(connection, false).len() / 4 + 16);
+        same(&Split::Choices(&decide), &|| format!("seed {seed}"));
+    }
+    let ways: [(&str, Arrival); 2] = [("alone", alone), ("together", turns)];
+    for (how, rows) in ways {
+        let batches = batches(connection, rows);
+        let bytes = |batch: &Batch| batch.iter().map(|row| row.bytes.len()).sum::<usize>();
+        let longest = batches.iter().map(bytes).max().unwrap_or_default();
+        for at in 1..longest {
+            if single {
+                for (number, _) in batches.iter().enumerate().filter(|(_, batch)| at < bytes(batch)) {
+                    let split = Split::Batches { batches: &batches, only: Some(number), at };
+                    same(&split, &|| format!("messages {how}, batch {number} cut at {at}"));
+                }
+            } else {
+                let split = Split::Batches { batches: &batches, only: None, at };
+                same(&split, &|| format!("messages {how}, each batch cut at {at}"));
             }
         }
     }
@@ -193,10 +287,11 @@ fn recorded_sessions_mean_the_same_at_every_split() {
 /// Governor's own questions are not in the recording, so replies do not fit: to this session the server is hostile.
 #[test]
 fn recorded_sessions_of_an_agent_end_cleanly_and_show_nothing() {
+    let mut agent = Stage::new(Class::Agent, Profile::Protect);
     for (path, connections) in transcripts() {
         for connection in &connections {
             for size in [usize::MAX, 1, 13] {
-                let played = play(connection, Class::Agent, Profile::Protect, &Split::Every(size));
+                let played = agent.play(connection, &Split::Every(size));
                 let shown = String::from_utf8_lossy(&played.to_client);
                 assert!(!shown.contains(CLEAR_VALUE), "{}: a clear value", path.display());
             }

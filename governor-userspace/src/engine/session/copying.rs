@@ -9,7 +9,7 @@ use super::governance::Governance;
 use super::meaning::{Meaning, touches_temporary};
 use super::server::Step;
 use super::{Rows, Session, fault, visibility};
-use crate::engine::masking::{CopyMask, Format, RowPlan};
+use crate::engine::masking::{CopyError, CopyMask, Format, RowPlan};
 use crate::engine::model::{
     CopyFormat, CopyOptions, Decision, Lineage, SessionState, Statement, StatementKind,
 };
@@ -133,9 +133,10 @@ impl Session {
         };
         let mut message = encode::begin(kind::COPY_DATA);
         let head = message.len();
-        let outcome = mask
-            .push(&governance.masker, body, &mut message)
-            .map_err(|_| ProtocolViolation::Other("the rows of a COPY are not as its options say"))?;
+        let outcome = mask.push(&governance.masker, body, &mut message).map_err(|error| match error {
+            CopyError::RowTooLong { limit } => ProtocolViolation::RowTooLong { limit: limit as u64 },
+            _ => ProtocolViolation::Other("the rows of a COPY are not as its options say"),
+        })?;
         if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
             run.note(&outcome);
         }

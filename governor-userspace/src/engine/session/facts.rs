@@ -144,8 +144,11 @@ impl FactsCache {
             Arc::new(Understood { script: found.script.clone(), recorded: recorded.collect() })
         } else {
             let understood = self.understand(text, true);
-            // One text, one statement: its own text is all of it.
-            if understood.script.statements.len() == 1 {
+            // One text, one statement: its own text is all of it. Of what does not parse nobody can say where it ends, and why
+            // it does not names the text.
+            if let [only] = understood.script.statements.as_slice()
+                && !matches!(only.unknown, Some(Unknown::Unparsable { .. }))
+            {
                 self.shapes.insert(key.as_slice().into(), understood.clone());
             }
             understood
@@ -281,6 +284,15 @@ mod tests {
         used.iter().for_each(|text| drop(cache.understand(text, true)));
         assert_eq!(cache.counts().0 - before, used.len() as u64);
         assert!(cache.texts.weight() <= TEXTS_BYTES_MAX);
+    }
+
+    #[test]
+    fn what_does_not_parse_is_recorded_the_same_each_time() {
+        let mut cache = cache();
+        for text in ["SELEC 1", "SELEC 1;", "SELEC 2 ;", "SELEC 1;"] {
+            let understood = cache.understand_for_record(text);
+            assert_eq!(&*StatementRef::all(&understood).next().unwrap().recorded().text, text);
+        }
     }
 
     /// Facts that serve the record alone may be another text's; whoever is governed gets those of the own text.

@@ -363,7 +363,8 @@ impl Kernel {
     pub fn map_levels(&self) -> Result<Vec<MapLevel>, KernelError> {
         let counters = self.counters()?;
         // Counted rather than walked: they are large, and change with every connection.
-        let pending = counters.pending.saturating_sub(counters.handed_over + counters.not_arrived);
+        let gone = counters.handed_over + counters.not_arrived + counters.pending_gone;
+        let pending = counters.pending.saturating_sub(gone);
         let upstreams = counters.inbound_own_noted.saturating_sub(counters.inbound_own_gone);
         let level = |map, entries: usize, capacity| MapLevel { map, entries: entries as u64, capacity };
         Ok(vec![

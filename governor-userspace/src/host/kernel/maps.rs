@@ -161,6 +161,8 @@ pub struct Counters {
     pub events_dropped: u64,
     /// Redirected client sockets that closed before governor's end was established.
     pub not_arrived: u64,
+    /// Notes that were taken back though the agent had not taken them over.
+    pub pending_gone: u64,
     /// Totals of closed sockets that were lost because their ring buffer was full.
     pub totals_dropped: u64,
     /// Sockets of governor whose totals could not be kept.
@@ -231,6 +233,7 @@ impl Counters {
             inbound_own_gone: sum(Counter::InboundOwnGone)?,
             namespace_waited: sum(Counter::NamespaceWaited)?,
             namespace_waited_in_vain: sum(Counter::NamespaceWaitedInVain)?,
+            pending_gone: sum(Counter::PendingGone)?,
         })
     }
 
@@ -269,6 +272,7 @@ impl Counters {
             (Counter::InboundOwnGone.name(), self.inbound_own_gone),
             (Counter::NamespaceWaited.name(), self.namespace_waited),
             (Counter::NamespaceWaitedInVain.name(), self.namespace_waited_in_vain),
+            (Counter::PendingGone.name(), self.pending_gone),
         ]
     }
 

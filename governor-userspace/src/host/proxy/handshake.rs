@@ -217,7 +217,7 @@ impl Asking<'_> {
         let server = tokio::time::timeout(shared.connect_timeout, connecting)
             .await
             .map_err(|_| failed("its handshake took too long".into()))?
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| failed(format!("{error}{}", hint(&error))))?;
         if self.direct && server.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err(failed("it does not speak PostgreSQL in direct TLS (ALPN)".into()));
         }
@@ -351,6 +351,19 @@ fn upstream_name(asked: Option<&str>, destination: &Endpoint) -> ServerName<'sta
     asked
         .and_then(|name| ServerName::try_from(name.to_owned()).ok())
         .unwrap_or_else(|| ServerName::from(SocketAddr::new(destination.address, destination.port).ip()))
+}
+
+/// What a server's alert may mean, for a person.
+fn hint(error: &io::Error) -> &'static str {
+    use rustls::AlertDescription::HandshakeFailure;
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        // It has no other word for a certificate that fits none of the signatures which governor offers.
+        Some(rustls::Error::AlertReceived(HandshakeFailure)) => {
+            "; its certificate may have a kind of key that governor does not speak: limits in docs/tls.md"
+        }
+        _ => "",
+    }
 }
 
 /// Says what a client's alert means to a person.

@@ -3,12 +3,12 @@
 
 mod carry;
 mod greeting;
+mod negotiating;
 mod unread;
 
 use super::account::Account;
 use super::arrival::{Arrival, Door, Route};
 use super::cancel::{CancelTarget, Registration, Unread};
-use super::handshake::{Negotiated, negotiate};
 use super::leg::Leg;
 use super::observe::Observer;
 use super::socket::Socket;
@@ -17,9 +17,7 @@ use super::stream::Stream;
 use super::worker::{Drain, Local};
 use crate::engine::approval::Answer;
 use crate::engine::audit::{AuditEvent, AuditRecord, HelloRecord, Side};
-use crate::engine::model::{
-    Class, PeerCertificate, Principal, RemoteClient, SessionId, Timestamp, TlsSession, UpstreamTls,
-};
+use crate::engine::model::{SessionId, Timestamp, UpstreamTls};
 use crate::engine::session::{Actions, CancelMatch, Input, Session, SessionSetup, StopReason, TooMany};
 use crate::host::approvals::{SubmitError, Submitted};
 use crate::host::clock;
@@ -287,64 +285,6 @@ impl Relay {
         }
     }
 
-    /// Sets TLS up on both connections, within the time that a start-up may take.
-    async fn negotiate(&mut self, direct: bool) {
-        let Some(client) = self.client.stream_mut().take_plain() else { return };
-        // Behind an SSLRequest nothing may be waiting: the session has seen to that.
-        let hello = std::mem::take(&mut self.client.unread);
-        let shared = self.local.shared.clone();
-        let mut drain = self.drain.clone();
-        let mut said = None;
-        let negotiated = tokio::select! {
-            negotiated = negotiate(&shared, &self.route, client, &hello, direct, &mut said) => negotiated,
-            () = self.deadline.as_mut() => return self.handle(Input::Stop(StopReason::StartupTimeout)),
-            _ = drain.wait_for(|drain| *drain > Drain::No) => return self.handle(Input::Stop(StopReason::Draining)),
-        };
-        if let Some(record) = said {
-            self.handle(Input::SaidHello(record));
-        }
-        let input = match negotiated {
-            Negotiated::Established { client, server, tls } => {
-                self.identify_again(&tls);
-                self.client = Leg::new(client);
-                self.prepared = Some(Prepared { stream: server, greeted: true });
-                Input::TlsEstablished(tls)
-            }
-            Negotiated::Declined { client, server } => {
-                self.client = Leg::new(client);
-                self.prepared = Some(Prepared { stream: server, greeted: false });
-                Input::TlsDeclined
-            }
-            Negotiated::Unreachable { client, error } => {
-                self.client = Leg::new(client);
-                Input::ConnectFailed { reason: error.to_string() }
-            }
-            Negotiated::Failed { side, reason } => {
-                tracing::warn!(session = %self.session.id(), ?side, reason, "TLS was not set up");
-                Input::TlsFailed { side, reason }
-            }
-        };
-        self.handle(input);
-    }
-
-    /// A client on another host that presented a certificate: that has a say in who it is.
-    fn identify_again(&mut self, tls: &TlsSession) {
-        let (Some(remote), Some(shown)) = (&self.session.principal().remote, &tls.client_certificate) else {
-            return;
-        };
-        let client = RemoteClient { certificate: Some(shown.clone()), ..RemoteClient::at(remote.address) };
-        let shared = &self.local.shared;
-        let by_address = shared.identifier.identify_remote(client);
-        let principal = if remote.attested.is_some() {
-            beside_hello(self.session.principal(), shown.clone(), by_address)
-        } else {
-            by_address
-        };
-        self.observer = Observer::new(principal.class);
-        self.session_gauge.becomes(principal.class);
-        self.handle(Input::Identified(Arc::new(principal)));
-    }
-
     /// Closes the client's connection so that the last message arrives: a socket that is closed with
     /// unread input resets, and the client may never see what was sent before.
     async fn say_goodbye(&mut self) {
@@ -561,19 +501,6 @@ impl Relay {
         step(&self.local, &mut self.session, &mut self.actions, input);
         self.carry_out();
     }
-}
-
-/// Whom a hello named before TLS stays that process: the certificate is on record beside it, and makes it stricter at most.
-fn beside_hello(attested: &Principal, shown: PeerCertificate, by_address: Principal) -> Principal {
-    let mut principal = attested.clone();
-    if let Some(remote) = &mut principal.remote {
-        remote.certificate = Some(shown);
-    }
-    if by_address.class == Class::Agent && principal.class != Class::Agent {
-        principal.class = Class::Agent;
-        principal.class_evidence.splice(0..0, by_address.class_evidence.into_iter().take(1));
-    }
-    principal
 }
 
 /// One step of the machine, with its cost charged to what it forwarded.

@@ -479,6 +479,39 @@ async fn roots_and_lists_are_read_again_when_they_change_and_a_broken_file_chang
     assert!(!judged(&tls, world.pair("db")).await.verified, "revoked meanwhile");
 }
 
+/// Whoever opens the file meanwhile is told to come back. Nothing of the file itself changes.
+fn made_unreadable(path: &Path) -> std::fs::File {
+    use std::os::fd::AsRawFd;
+    /// `include/uapi/asm-generic/fcntl.h`.
+    const F_SETSIG: libc::c_int = 10;
+    let file = std::fs::File::open(path).unwrap();
+    for (command, argument) in [(F_SETSIG, libc::SIGURG), (libc::F_SETLEASE, libc::F_WRLCK)] {
+        // SAFETY: both commands take an int and touch no memory. The signal that says that somebody came is ignored by default.
+        let done = unsafe { libc::fcntl(file.as_raw_fd(), command, argument) };
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    }
+    file
+}
+
+/// A stamp stands for what was read: the file may be readable a moment later without any change of it, as when there was no
+/// descriptor left to open it.
+#[tokio::test]
+async fn a_file_that_could_not_be_read_is_tried_again_though_it_did_not_change() {
+    let world = World::new();
+    world.server("db");
+    let root = std::fs::read(world.path("root.pem")).unwrap();
+    std::fs::copy(World::new().path("root.pem"), world.path("root.pem")).unwrap();
+    let tls = Tls::open(&world.options()).unwrap();
+    assert!(!judged(&tls, world.pair("db")).await.verified, "another CA");
+    std::fs::write(world.path("root.pem"), &root).unwrap();
+    let lease = made_unreadable(&world.path("root.pem"));
+    for _ in 0..2 {
+        assert!(!judged(&tls, world.pair("db")).await.verified, "the root before stays in use");
+    }
+    drop(lease);
+    assert!(judged(&tls, world.pair("db")).await.verified);
+}
+
 #[test]
 fn a_revocation_list_that_cannot_be_read_stops_the_start() {
     let world = World::new();

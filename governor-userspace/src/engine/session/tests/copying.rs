@@ -210,3 +210,28 @@ fn cuts_of_the_connection_change_nothing() {
     let whole = run(reply.len());
     (0..reply.len()).for_each(|cut| assert_eq!(run(cut), whole, "cut at {cut}"));
 }
+
+/// Announced, and not collected: the client is told why, in words that are not about a protocol.
+#[test]
+fn a_row_that_is_too_long_to_be_masked_ends_the_session_and_says_so() {
+    for (text, head) in [
+        ("SELECT email FROM people", row_description(&[("email", 20000, 2)])),
+        ("COPY people TO STDOUT", copy_out(false, 3)),
+    ] {
+        let mut s = Stage::ready(Class::Agent);
+        let limit = s.governance.limits.row_bytes_max as u32;
+        s.client(&query(text));
+        let kind = if text.starts_with("COPY") { b'd' } else { b'D' };
+        s.server(&[head, vec![kind], (limit + 5).to_be_bytes().to_vec(), b"louis@".to_vec()].concat());
+        assert!(s.client_kinds().ends_with('E'), "{text}");
+        let told = String::from_utf8_lossy(&s.to_client).into_owned();
+        assert!(told.contains("C54000") && told.contains("limits.row_bytes_max"), "{text}: {told}");
+        assert!(!told.contains("louis"), "{text}");
+        assert!(s.closed.is_some());
+    }
+    // Rows that nothing is masked in pass, however long.
+    let mut s = Stage::ready(Class::Service);
+    s.client(&query("SELECT email FROM people"));
+    s.server(&[row_description(&[("email", 20000, 2)]), vec![b'D', 0x3f, 0xff, 0xff, 0xff, 0, 1]].concat());
+    assert!(s.closed.is_none() && s.to_client.ends_with(&[0x3f, 0xff, 0xff, 0xff, 0, 1]));
+}

@@ -20,7 +20,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    pub(super) fn encode(&self) -> Result<Vec<u8>, HelloError> {
+    /// The bytes that an attestation carries.
+    pub fn encode(&self) -> Result<Vec<u8>, HelloError> {
         let bytes = serde_json::to_vec(self).map_err(|error| HelloError::Identity(error.to_string()))?;
         match bytes.len() {
             0..=IDENTITY_BYTES_MAX => Ok(bytes),
@@ -28,7 +29,8 @@ impl Identity {
         }
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, HelloError> {
+    /// What such bytes say. Whether it is true is for [`super::Proof::identity`] alone, which looks at their signature first.
+    pub fn decode(bytes: &[u8]) -> Result<Self, HelloError> {
         if bytes.len() > IDENTITY_BYTES_MAX {
             return Err(HelloError::Identity(format!("{} bytes are too many", bytes.len())));
         }

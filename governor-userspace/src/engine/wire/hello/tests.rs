@@ -281,7 +281,42 @@ fn a_key_of_small_order_proves_nothing() {
     assert!(Proof::new(EXPORTED, &e.hello).check_challenge(&challenge).is_err());
 }
 
+/// Every text in it, names of fields included.
+fn texts(value: &serde_json::Value) -> Vec<String> {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(items) => items.iter().flat_map(texts).collect(),
+        Value::Object(fields) => {
+            fields.iter().flat_map(|(name, value)| [vec![name.clone()], texts(value)].concat()).collect()
+        }
+        _ => vec![],
+    }
+}
+
 proptest! {
+    /// An honest identity with some bytes changed, left out or put in: refused, or what every identity is.
+    #[test]
+    fn a_changed_identity_is_refused_or_harmless(
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), 0..3u8, any::<u8>()), 1..6),
+    ) {
+        let mut bytes = identity().encode().unwrap();
+        for (at, how, byte) in changes {
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        if let Ok(read) = Identity::decode(&bytes) {
+            prop_assert!(read.principal.remote.is_none());
+            let texts = texts(&serde_json::to_value(&read).unwrap()).concat();
+            prop_assert!(!texts.chars().any(is_hostile), "{:?}", read);
+            prop_assert_eq!(Identity::decode(&read.encode().unwrap()), Ok(read));
+        }
+    }
+
     #[test]
     fn any_bytes_are_refused_or_read(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let e = exchange(Binding::None, 4);

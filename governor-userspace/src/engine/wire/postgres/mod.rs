@@ -23,6 +23,9 @@ pub enum ProtocolViolation {
     /// Above what the protocol or governor accepts for this kind of message.
     #[error("message {kind} has length {length}, above the limit of {limit}")]
     TooLong { kind: char, length: u64, limit: u64 },
+    /// Nobody's fault: it would have to be masked, and governor keeps no row that long.
+    #[error("a row is longer than limits.row_bytes_max ({limit} bytes), so it cannot be masked")]
+    RowTooLong { limit: u64 },
     #[error("message type 0x{kind:02x} is not part of the protocol here")]
     UnknownKind { kind: u8 },
     #[error("malformed {message}: {error}")]
@@ -34,7 +37,13 @@ pub enum ProtocolViolation {
 impl ProtocolViolation {
     /// What the client may read: an SQLSTATE and one plain sentence, no internals.
     pub fn client_message(&self) -> (&'static str, &'static str) {
-        ("08P01", "the connection was closed because a message did not follow the protocol")
+        match self {
+            Self::RowTooLong { .. } => (
+                "54000",
+                "a row is longer than governor can mask (limits.row_bytes_max), so it was not shown",
+            ),
+            _ => ("08P01", "the connection was closed because a message did not follow the protocol"),
+        }
     }
 }
 

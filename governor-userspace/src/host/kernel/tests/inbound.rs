@@ -292,6 +292,11 @@ fn only_marked_sockets_reach_the_server() {
     });
 }
 
+/// Notes of clients that nobody took over so far, as the metrics show them.
+fn waiting(kernel: &Kernel) -> u64 {
+    kernel.map_levels().unwrap().iter().find(|level| level.map == "PENDING").unwrap().entries
+}
+
 #[test]
 fn without_an_agent_arriving_connections_are_refused_or_pass_at_once() {
     for fail_open in [false, true] {
@@ -316,6 +321,9 @@ fn without_an_agent_arriving_connections_are_refused_or_pass_at_once() {
             if fail_open {
                 assert_eq!(refused, (0, 0));
                 assert!(counters.inbound_passed_open >= 5, "{counters:?}");
+                // They were noted, and went to the server without anybody taking the note.
+                assert!(counters.pending >= 5 && counters.pending_gone >= 5, "{counters:?}");
+                assert!(wait_for(|| waiting(&kernel) == 0), "{} notes left", waiting(&kernel));
             } else {
                 assert_eq!((refused, counters.inbound_passed_open), ((2, 3), 0));
             }
@@ -415,6 +423,11 @@ fn while_two_agents_overlap_arriving_connections_go_to_the_newer_and_are_counted
         old.yield_connections();
         ask(&stage.clients, "127.0.0.1", 5);
         assert_eq!((old_relay.flows.lock().len(), new_relay.flows.lock().len()), (5, 10));
+        // Each notes them all, whoever takes them.
+        for kernel in [&old, &new] {
+            assert!(wait_for(|| waiting(kernel) == 0), "{} notes left", waiting(kernel));
+            assert_eq!(kernel.pending_count().unwrap(), 0);
+        }
         drop((old_relay, new_relay));
         old.detach().unwrap();
         new.detach().unwrap();

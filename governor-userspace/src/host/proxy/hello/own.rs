@@ -17,6 +17,7 @@ use crate::engine::audit::{HelloOutcome, HelloWay};
 use crate::engine::wire::hello::{Binding, Hello, Proof};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 
 /// Only a captured server's port at an address of its namespace is asked, and from another namespace only: within one the
@@ -35,50 +36,83 @@ pub(in crate::host::proxy) fn may_be_own(shared: &Shared, route: &Route) -> bool
 
 /// Both ends as the server's side sees them, if the other end of `socket` is this governor. The socket is of no use then.
 pub(in crate::host::proxy) async fn find_own(shared: &Shared, route: &Route, socket: Socket) -> Option<Ends> {
-    let found = ask_own(shared, route, socket).await;
-    match found {
-        Some(_) => shared.metrics.hello(HelloWay::Sent, HelloOutcome::Own),
-        None => {
-            shared.peers.silent.note(&route.destination);
+    match ask_own(shared, route, socket).await {
+        Ok(ends) => {
+            shared.metrics.hello(HelloWay::Sent, HelloOutcome::Own);
+            Some(ends)
+        }
+        Err(NotOwn { reason, lasts }) => {
+            tracing::debug!(destination = %route.destination, reason, lasts, "not governor's own");
+            if lasts {
+                shared.peers.silent.note(&route.destination);
+            }
+            None
         }
     }
-    found
 }
 
-async fn ask_own(shared: &Shared, route: &Route, socket: Socket) -> Option<Ends> {
-    let local = socket.tcp()?.local_addr().ok()?;
+/// Why the other end is not taken for this governor.
+#[derive(Debug)]
+struct NotOwn {
+    reason: String,
+    /// Somebody else is there: the next connection would come to the same. Not so where nobody answered in time, or
+    /// governor itself could not ask.
+    lasts: bool,
+}
+
+async fn ask_own(shared: &Shared, route: &Route, socket: Socket) -> Result<Ends, NotOwn> {
+    let failed = |error: io::Error| NotOwn { reason: format!("on this host: {error}"), lasts: false };
+    let tcp = socket.tcp().ok_or_else(|| failed(io::ErrorKind::Unsupported.into()))?;
+    let local = tcp.local_addr().map_err(failed)?;
     let mut stream = Stream::Plain(socket);
-    let nonce = nonce().ok()?;
+    let nonce = nonce().map_err(failed)?;
     let question = shared.own_questions.ask(nonce);
-    let packet = Hello::new(shared.peers.own_key(), nonce).encode();
-    let challenge = match ask(&mut stream, &packet, shared.connect_timeout).await {
-        Answer::Challenge(challenge) => challenge,
-        Answer::Unknown(reason) | Answer::Silent(reason) => {
-            tracing::debug!(destination = %route.destination, reason, "not governor's own");
-            return None;
-        }
-        Answer::Wrong(error) => {
-            tracing::debug!(destination = %route.destination, %error, "not governor's own");
-            return None;
-        }
-    };
-    let proof = Proof::new(Binding::None, &packet);
-    if challenge.key != shared.peers.own_key() || proof.check_challenge(&challenge).is_err() {
-        return None;
-    }
-    // Else the addresses were changed on the way: what the server is to be shown would not be what it would see.
-    let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-    let dialled = SocketAddr::new(route.destination.address.to_canonical(), route.destination.port);
-    let is_of = |ends: &Ends| {
-        canonical(ends.server) == challenge.server && canonical(ends.client) == challenge.client
-    };
+    let own_key = shared.peers.own_key();
+    let packet = Hello::new(own_key, nonce).encode();
+    let answer = ask(&mut stream, &packet, shared.connect_timeout).await;
+    let dialled = SocketAddr::new(route.destination.address, route.destination.port);
+    let (client, server) = judge(answer, own_key, &packet, (local, dialled))?;
+    let is_of = |ends: &Ends| canonical(ends.client) == client && canonical(ends.server) == server;
     // An agent beside this one in an upgrade does not tell where it heard the question: then only what is in governor's own
     // namespace is known.
-    let ends = question.answered().filter(is_of).or_else(|| {
-        let is_here = route.namespace.is_some() && inbound::is_of_this_host(challenge.server.ip());
-        is_here.then_some(Ends { namespace: None, client: challenge.client, server: challenge.server })
-    })?;
-    (challenge.server == dialled && challenge.client == canonical(local)).then_some(ends)
+    let heard = question.answered().filter(is_of).or_else(|| {
+        let is_here = route.namespace.is_some() && inbound::is_of_this_host(server.ip());
+        is_here.then_some(Ends { namespace: None, client, server })
+    });
+    heard.ok_or_else(|| NotOwn { reason: "its network namespace is not known".into(), lasts: false })
+}
+
+/// Both ends, client and server, as governor saw them there. `asked` are the ends as they are here, `packet` what was asked
+/// with.
+fn judge(
+    answer: Answer,
+    own_key: [u8; 32],
+    packet: &[u8],
+    asked: (SocketAddr, SocketAddr),
+) -> Result<(SocketAddr, SocketAddr), NotOwn> {
+    let not_own = |reason: String, lasts| Err(NotOwn { reason, lasts });
+    let challenge = match answer {
+        Answer::Challenge(challenge) => challenge,
+        Answer::Unknown(reason) => return not_own(reason, true),
+        Answer::Silent(reason) => return not_own(reason, false),
+        Answer::Wrong(error) => return not_own(error.to_string(), false),
+    };
+    if challenge.key != own_key {
+        return not_own("another governor answers there".into(), true);
+    }
+    if let Err(error) = Proof::new(Binding::None, packet).check_challenge(&challenge) {
+        return not_own(error.to_string(), false);
+    }
+    // Else the addresses were changed on the way: what the server is to be shown would not be what it would see.
+    let seen = (challenge.client, challenge.server);
+    if seen != (canonical(asked.0), canonical(asked.1)) {
+        return not_own("the addresses are changed on the way".into(), true);
+    }
+    Ok(seen)
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Questions of governor to itself that are under way, by the nonce of their Hello. Where one arrives says in which
@@ -115,5 +149,45 @@ impl Question<'_> {
 impl Drop for Question<'_> {
     fn drop(&mut self) {
         self.all.0.lock().remove(&self.nonce);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::wire::hello::{Challenge, HelloError, VERSION};
+    use ed25519_dalek::SigningKey;
+
+    /// Answered by the holder of `key`, who saw these ends.
+    fn challenge(key: &SigningKey, packet: &[u8], ends: (SocketAddr, SocketAddr)) -> Answer {
+        let unsigned = Challenge {
+            version: VERSION,
+            key: [0; 32],
+            nonce: [1; 32],
+            client: ends.0,
+            server: ends.1,
+            signature: [0; 64],
+        };
+        Answer::Challenge(Box::new(Proof::new(Binding::None, packet).challenge(key, unsigned)))
+    }
+
+    #[test]
+    fn only_what_shows_that_somebody_else_is_there_lasts() {
+        let (own, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+        let own_key = own.verifying_key().to_bytes();
+        let packet = Hello::new(own_key, [7; 32]).encode();
+        let ends: (SocketAddr, SocketAddr) = (([10, 0, 0, 2], 40_000).into(), ([10, 0, 0, 1], 5432).into());
+        let judged = |answer| judge(answer, own_key, &packet, ends);
+        assert_eq!(judged(challenge(&own, &packet, ends)).unwrap(), ends);
+        let lasts = |answer| judged(answer).unwrap_err().lasts;
+        assert!(lasts(Answer::Unknown("unsupported frontend protocol".into())), "a server");
+        assert!(lasts(challenge(&other, &packet, ends)), "another governor");
+        let elsewhere = (([10, 9, 9, 9], 40_000).into(), ends.1);
+        assert!(lasts(challenge(&own, &packet, elsewhere)), "behind address translation");
+        // What a flood or a moment's trouble brings about.
+        assert!(!lasts(Answer::Silent("no answer within 3s".into())));
+        assert!(!lasts(Answer::Silent("it answered: sorry, too many clients already".into())));
+        assert!(!lasts(Answer::Wrong(HelloError::Key)));
+        assert!(!lasts(challenge(&own, b"another hello", ends)), "a recording");
     }
 }

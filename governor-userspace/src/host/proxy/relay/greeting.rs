@@ -13,6 +13,7 @@ use crate::engine::model::{Principal, RemoteClient};
 use crate::engine::session::{HelloRule, Input, Session, StopReason};
 use crate::host::peers::HelloMode;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A connection to the database that negotiating TLS has made.
@@ -46,11 +47,15 @@ pub(super) fn asker(
     let wanted = rule == HelloRule::Unexpected
         && route.may_greet()
         && shared.peers.mode_of(route.destination.address).is_some()
-        // Whatever networks a peer's block names: a database's host is no peer of its own. Elsewhere whoever has the address
-        // of a peer is to prove that it is the peer.
-        && !(shared.inbound.get().is_some() && inbound::is_of_this_host(route.destination.address));
+        && !is_no_peer(shared.inbound.get().is_some(), route.destination.address);
     // The principal as the session has it: without personal data on its command line.
     wanted.then(|| Arc::new(Asker { principal: session.principal().clone(), session: session.id().clone() }))
+}
+
+/// Whatever networks a peer's block names: a database's host is no peer of its own. Elsewhere whoever has the address of a
+/// peer is to prove that it is the peer.
+fn is_no_peer(captures_arrivals: bool, destination: IpAddr) -> bool {
+    captures_arrivals && inbound::is_of_this_host(destination)
 }
 
 impl Relay {
@@ -90,5 +95,21 @@ impl Relay {
             self.session_gauge.becomes(principal.class);
         }
         self.handle(Input::Greeted(Box::new(record)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_databases_host_is_spared_its_own_addresses() {
+        let (own, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([192, 0, 2, 1]));
+        assert!(is_no_peer(true, own));
+        assert!(!is_no_peer(true, other));
+        assert!(
+            !is_no_peer(false, own),
+            "on a client's host a relay with the address of a peer has to prove itself"
+        );
     }
 }
