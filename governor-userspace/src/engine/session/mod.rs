@@ -19,6 +19,7 @@ mod breadth;
 mod cancel;
 pub mod cases;
 mod catalogue;
+mod check;
 mod chunk;
 mod client;
 mod column_words;
@@ -55,6 +56,7 @@ mod rehearsal;
 mod rows;
 mod server;
 mod shape;
+mod signature;
 mod slots;
 mod sqlstates;
 mod visibility;
@@ -84,6 +86,7 @@ use crate::engine::wire::postgres::backend::TransactionState;
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use ask::Asked;
 use catalogue::CatalogueReader;
+use check::Check;
 use chunk::Streaming;
 use encryption::Encryption;
 use following::Following;
@@ -202,6 +205,10 @@ pub struct Session {
     following: Following,
     /// The server is being asked for it.
     asked: Option<Asked>,
+    /// Whether what the query at the front of the client's buffer relies on is as it was read.
+    check: Check,
+    /// The server is in a transaction that governor's question began, or goes on in the client's.
+    check_open: bool,
     /// Statements begun in the current call, to be charged with its cost.
     fresh_runs: usize,
     counts: Counts,
@@ -269,6 +276,8 @@ impl Session {
             reported: asides::Reported::default(),
             following: Following::default(),
             asked: None,
+            check: Check::None,
+            check_open: false,
             fresh_runs: 0,
             counts: Counts::default(),
             ended: false,
@@ -517,11 +526,9 @@ impl Session {
             return;
         }
         self.rulings_version = version;
-        if let Some(mine) = &self.catalogue
-            && let Some(newest) = governance.catalogue(self.setup.destination.clone(), &self.claims.database)
-            && newest.reading == mine.reading
-        {
-            self.catalogue = Some(newest);
+        if let Some(mine) = self.catalogue.clone() {
+            self.catalogue =
+                Some(governance.ruled_for(self.setup.destination.clone(), &self.claims.database, mine));
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Permit;
 use super::facts::StatementRef;
 use super::hold::Approval;
-use super::meaning::Meaning;
+use super::meaning::{Basis, Meaning};
 use super::rows::ResultPlan;
 use crate::engine::model::{Claims, Principal, SessionState};
 use crate::engine::wire::postgres::backend::Field;
@@ -76,6 +76,8 @@ pub(super) struct Portal {
     pub means: Option<Meaning>,
     /// Rows that it gave so far, where they are counted.
     pub rows: u64,
+    /// What its meaning was worked out from, once it was run or declared.
+    pub basis: Basis,
     /// It was run: what its conditions tell has been charged.
     pub charged: bool,
     /// A cursor WITH HOLD: it outlives its transaction.

@@ -4,7 +4,7 @@ use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToClient};
 use super::fault;
 use super::governance::Governance;
-use super::meaning::Meaning;
+use super::meaning::{Basis, Meaning};
 use super::pace::CancelKey;
 use super::pipeline::{Expect, Owed};
 use super::rows::ResultPlan;
@@ -151,6 +151,17 @@ impl Session {
     ) -> Result<Step, ProtocolViolation> {
         if self.pipeline.front().is_some_and(|owed| owed.expect == Expect::OwnQuery) && !is_async(message) {
             return self.own_query_reply(now, message, body, governance, out);
+        }
+        if !is_async(message) {
+            let asking = matches!(self.phase, Phase::AskingState);
+            match self.pipeline.front().map(|owed| &owed.expect) {
+                Some(Expect::OwnCheck)
+                    if message == kind::ERROR_RESPONSE && (!asking || ends_session(body)) => {}
+                Some(Expect::OwnCheck) => return self.check_reply(now, message, body, governance, out),
+                Some(Expect::OwnSync) if message == kind::ERROR_RESPONSE && ends_session(body) => {}
+                Some(Expect::OwnSync) => return self.check_synced(message, body),
+                _ => {}
+            }
         }
         if !is_async(message) && message != kind::READY_FOR_QUERY {
             self.pipeline.doubt_is_over();
@@ -315,7 +326,10 @@ impl Session {
             let source = self.portals.confirmed(&expect_portal).and_then(portal_source);
             let plan = match self.rows_for(&fields, None, source.as_ref(), governance) {
                 Rows::Mask(plan) => plan,
-                _ => Arc::default(),
+                _ => Arc::new(ResultPlan {
+                    reading: self.reading_of(source.as_ref(), governance),
+                    ..ResultPlan::default()
+                }),
             };
             if let Some(portal) = self.portals.confirmed_mut(&expect_portal) {
                 portal.plan = Some(plan);
@@ -347,7 +361,14 @@ impl Session {
         source: Option<&Meaning>,
         governance: &mut Governance,
     ) -> Rows {
-        let catalogue = self.trusted_catalogue(governance).cloned();
+        let catalogue = match source.map(|source| &source.basis) {
+            Some(Basis::Doubt) if self.hides_unknown(governance) => {
+                let rows = visibility::hide_all(fields, formats);
+                return Rows::Mask(Arc::new(ResultPlan { rows, ..ResultPlan::default() }));
+            }
+            Some(Basis::Checked(catalogue)) => Some(self.ruled_now(catalogue, governance)),
+            _ => self.trusted_catalogue(governance).cloned(),
+        };
         // One that counts for nothing any more still says what was sensitive.
         let known = catalogue.as_ref().or(self.catalogue.as_ref());
         let lineage = visibility::lineage_for(fields, source, known, &mut governance.flows);
@@ -368,13 +389,31 @@ impl Session {
             }
             _ => Box::default(),
         };
-        Rows::Mask(Arc::new(ResultPlan { rows, watched }))
+        let reading = known.map_or(0, |catalogue| catalogue.reading);
+        Rows::Mask(Arc::new(ResultPlan { rows, watched, reading }))
     }
 
     /// The catalogue, unless definitions changed since it was read: then everything is in doubt.
     pub(super) fn trusted_catalogue(&self, governance: &Governance) -> Option<&Arc<super::Catalogue>> {
         let mine = self.catalogue.as_ref().filter(|_| !self.catalogue_outdated)?;
-        governance.is_newest(self.setup.destination.clone(), &self.claims.database, mine).then_some(mine)
+        governance.is_trusted(self.setup.destination.clone(), &self.claims.database, mine).then_some(mine)
+    }
+
+    /// The reading of the catalogue that rows are planned by.
+    fn reading_of(&self, source: Option<&Meaning>, governance: &Governance) -> u64 {
+        match source.map(|source| &source.basis) {
+            Some(Basis::Checked(catalogue)) => catalogue.reading,
+            _ => self.trusted_catalogue(governance).map_or(0, |catalogue| catalogue.reading),
+        }
+    }
+
+    /// A catalogue that a statement was judged by, under the rulings that hold now.
+    pub(super) fn ruled_now(
+        &self,
+        catalogue: &Arc<super::Catalogue>,
+        governance: &mut Governance,
+    ) -> Arc<super::Catalogue> {
+        governance.ruled_for(self.setup.destination.clone(), &self.claims.database, catalogue.clone())
     }
 
     /// The first row of a result: how are its rows treated?
@@ -382,17 +421,21 @@ impl Session {
         let Some(owed) = self.pipeline.front() else {
             return Err(ProtocolViolation::Other("DataRow answers nothing"));
         };
-        if !self.may_be_masked && owed.expect != Expect::OwnQuery {
+        if !self.may_be_masked && !matches!(owed.expect, Expect::OwnQuery | Expect::OwnCheck) {
             self.rows = Rows::Pass;
             return Ok(());
         }
         self.rows = match &owed.expect {
             // Its rows go to the catalogue reader.
-            Expect::OwnQuery => Rows::Undecided,
+            Expect::OwnQuery | Expect::OwnCheck => Rows::Undecided,
             Expect::Execute { portal } => {
                 let portal_name = portal.clone();
+                let basis = owed.run.as_ref().map(|run| run.source.basis.clone()).unwrap_or_default();
                 match self.portals.confirmed_mut(&portal_name).map(|p| p.clone()) {
                     Some(p) => match (&p.plan, &p.fields, &p.formats) {
+                        (Some(plan), _, _) if self.plan_is_in_doubt(plan, &basis, governance) => {
+                            Rows::Mask(Arc::new(plan.hidden()))
+                        }
                         (Some(plan), _, _) if plan.is_passive() => Rows::Pass,
                         (Some(plan), _, _) => Rows::Mask(plan.clone()),
                         (None, Some(fields), Some(formats)) => {
@@ -403,7 +446,13 @@ impl Session {
                     None => match self.cursor_plan.take() {
                         Some((name, plan)) if name == portal_name => {
                             self.cursor_plan = Some((name, plan.clone()));
-                            if plan.is_passive() { Rows::Pass } else { Rows::Mask(plan) }
+                            if self.plan_is_in_doubt(&plan, &basis, governance) {
+                                Rows::Mask(Arc::new(plan.hidden()))
+                            } else if plan.is_passive() {
+                                Rows::Pass
+                            } else {
+                                Rows::Mask(plan)
+                            }
                         }
                         _ => return Err(ProtocolViolation::Other("rows came whose columns are not known")),
                     },
@@ -549,6 +598,11 @@ impl Session {
             self.outdate_catalogue(now, governance, out);
         }
         if self.transaction == TransactionState::Idle {
+            self.portals.each_mut().filter(|portal| !portal.holds).for_each(|portal| {
+                // No catalogue is kept for what is gone.
+                portal.basis = Basis::Newest;
+                portal.means = None;
+            });
             // Portals end with their transaction, cursors WITH HOLD apart: those are SQL's own.
             self.cursor_plan = None;
             self.portals.close_named_unless(|portal| portal.holds);
@@ -625,10 +679,16 @@ impl Session {
 /// The one statement of a portal, or what it stands for; `None` where there are several, or none that is known.
 fn portal_source(portal: &Portal) -> Option<Meaning> {
     match (&portal.means, &*portal.statements) {
-        (Some(means), [_]) => Some(means.clone()),
-        (None, [one]) => {
-            Some(Meaning { statement: one.clone(), state: portal.state.clone(), approved: false })
+        (Some(means), [_]) if matches!(means.basis, Basis::Newest) => {
+            Some(Meaning { basis: portal.basis.clone(), ..means.clone() })
         }
+        (Some(means), [_]) => Some(means.clone()),
+        (None, [one]) => Some(Meaning {
+            statement: one.clone(),
+            state: portal.state.clone(),
+            approved: false,
+            basis: portal.basis.clone(),
+        }),
         _ => None,
     }
 }

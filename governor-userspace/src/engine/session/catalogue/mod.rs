@@ -15,9 +15,9 @@ mod sensitivity;
 
 pub(super) use codes::Owner;
 pub use labels::{ColumnPattern, Labels};
-pub(super) use query::QUERY;
 #[cfg(test)]
 pub(super) use query::RESULTS;
+pub(super) use query::{QUERY, qualify};
 pub(super) use reader::CatalogueReader;
 pub use ruling::{Ruling, Rulings};
 

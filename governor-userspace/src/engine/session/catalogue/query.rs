@@ -7,6 +7,7 @@
 //! - `READ COMMITTED, NOT DEFERRABLE`: under other defaults it could wait, or fail in a standby.
 //! - `search_path` empty: definitions name every object by its schema.
 //! - The client's encoding may lack characters of names; the text of the server's own is always told.
+//! - Stamps of what comes without its own come first: they are never newer than what was read.
 //! - Definitions come last: writing them out locks the relations in them, which may take too long.
 //!
 //! Works on servers 12 to 18. Temporary relations are left out: each session has its own.
@@ -14,7 +15,7 @@
 use std::sync::LazyLock;
 
 /// Statements before the definitions: without their results there is no catalogue.
-pub(super) const BASE_RESULTS: usize = 22;
+pub(super) const BASE_RESULTS: usize = 24;
 
 /// Statements in all.
 #[cfg(test)]
@@ -27,9 +28,9 @@ pub(in super::super) static QUERY: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// `=`, `<>`, `>=`, `>` between blanks are the server's own operators; `pg.` stands for `pg_catalog.`.
-fn qualify(statement: &str) -> String {
+pub(in super::super) fn qualify(statement: &str) -> String {
     let words = statement.split(' ').map(|word| match word {
-        "=" | "<>" | ">=" | "<" | ">" | "||" => format!("OPERATOR(pg_catalog.{word})"),
+        "=" | "<>" | ">=" | "<" | ">" | "||" | "+" => format!("OPERATOR(pg_catalog.{word})"),
         other => other.replace("pg.", "pg_catalog."),
     });
     words.collect::<Vec<_>>().join(" ")
@@ -41,11 +42,19 @@ const STATEMENTS: [&str; BASE_RESULTS + 3] = [
      pg.set_config('lock_timeout', '2s', true), pg.set_config('statement_timeout', '30s', true), \
      pg.set_config('client_encoding', CASE WHEN pg.current_setting('server_encoding') = 'SQL_ASCII' \
      THEN 'SQL_ASCII' ELSE 'UTF8' END, true)",
+    "SELECT 'a', 'r', w.ev_class, w.xmin FROM pg.pg_rewrite w WHERE w.ev_class >= 16384::pg.oid \
+     UNION ALL SELECT 'a', 'r', i.inhparent, i.xmin FROM pg.pg_inherits i \
+     UNION ALL SELECT 'a', 'r', f.ftrelid, f.xmin FROM pg.pg_foreign_table f \
+     UNION ALL SELECT 'a', 'w', t.tgrelid, t.xmin FROM pg.pg_trigger t WHERE NOT t.tgisinternal \
+     UNION ALL SELECT 'a', 'w', d.adrelid, d.xmin FROM pg.pg_attrdef d",
+    "SELECT 'a', 'c', o.oid, o.xmin FROM pg.pg_operator o WHERE o.oid >= 16384::pg.oid \
+     UNION ALL SELECT 'a', 'c', k.oid, k.xmin FROM pg.pg_cast k WHERE k.oid >= 16384::pg.oid",
     "SELECT 'r', c.oid, n.nspname, c.relname, c.relkind, c.reltype, \
-     CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::pg.int8 END \
+     CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::pg.int8 END, \
+     n.oid, n.xmin \
      FROM pg.pg_class c JOIN pg.pg_namespace n ON n.oid = c.relnamespace \
      WHERE c.relpersistence <> 't' AND c.relkind = ANY ('{r,p,v,m,f,S,c}'::pg.\"char\"[])",
-    "SELECT 'c', a.attrelid, a.attnum, a.attname, a.atttypid \
+    "SELECT 'c', a.attrelid, a.attnum, a.attname, a.atttypid, a.xmin \
      FROM pg.pg_attribute a JOIN pg.pg_class c ON a.attrelid = c.oid \
      WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relpersistence <> 't' \
      AND c.relkind = ANY ('{r,p,v,m,f,c}'::pg.\"char\"[])",
@@ -57,7 +66,7 @@ const STATEMENTS: [&str; BASE_RESULTS + 3] = [
     "SELECT 'f', p.oid, n.nspname, p.proname, p.provolatile, p.prokind, p.proretset, p.pronargs, p.pronargdefaults, \
      p.provariadic <> 0, pg.array_to_json(p.proargnames), pg.array_to_json(p.proargmodes), p.prorettype, \
      pg.array_to_json(p.proconfig), l.lanname, p.prosecdef, p.proargtypes, e.extname, \
-     CASE WHEN l.lanname = ANY ('{sql,plpgsql}'::pg.name[]) THEN p.prosrc END \
+     CASE WHEN l.lanname = ANY ('{sql,plpgsql}'::pg.name[]) THEN p.prosrc END, n.oid, n.xmin, p.xmin \
      FROM pg.pg_proc p JOIN pg.pg_namespace n ON n.oid = p.pronamespace JOIN pg.pg_language l ON l.oid = p.prolang \
      LEFT JOIN pg.pg_depend d ON d.classid = 'pg.pg_proc'::pg.regclass AND d.objid = p.oid AND d.deptype = 'e' \
      LEFT JOIN pg.pg_extension e ON e.oid = d.refobjid WHERE p.oid >= 16384::pg.oid",
