@@ -162,6 +162,7 @@ pub struct Catalogue {
     row_types: HashMap<Oid, Oid>,
     types: Arc<Types>,
     stamps: Stamps,
+    constants: Vec<(ColumnId, Arc<str>)>,
 }
 
 impl Catalogue {
@@ -274,6 +275,12 @@ impl Catalogue {
         self.of_files.contains(&relation)
     }
 
+    /// Constants in defaults, checks, bounds, policies and predicates, each with a column that it is compared with or put
+    /// into, as far as the server tells.
+    pub fn constants(&self) -> &[(ColumnId, Arc<str>)] {
+        &self.constants
+    }
+
     /// Which versions of its definitions were read.
     pub fn stamps(&self) -> &Stamps {
         &self.stamps
@@ -326,6 +333,13 @@ impl Builder {
     /// Columns of a foreign key: what references and what is referenced.
     pub fn same_values(&mut self, referenced: ColumnId, referencing: ColumnId) {
         self.catalogue.same_values.push((referenced, referencing));
+    }
+
+    /// A constant in a definition, as a value of a column.
+    pub fn constant(&mut self, column: ColumnId, constant: &str) {
+        if self.catalogue.constants.len() < CONSTANTS_COUNT_MAX {
+            self.catalogue.constants.push((column, constant.into()));
+        }
     }
 
     /// A generated column, and one that it is computed from.
@@ -420,6 +434,9 @@ impl Builder {
         catalogue
     }
 }
+
+/// Far more than definitions hold.
+const CONSTANTS_COUNT_MAX: usize = 65_536;
 
 #[cfg(test)]
 mod tests {

@@ -19,7 +19,7 @@ pub(super) const BASE_RESULTS: usize = 24;
 
 /// Statements in all.
 #[cfg(test)]
-pub(in super::super) const RESULTS: usize = BASE_RESULTS + 3;
+pub(in super::super) const RESULTS: usize = BASE_RESULTS + 8;
 
 /// Text of the query. It begins so that nothing else does.
 pub(in super::super) static QUERY: LazyLock<String> = LazyLock::new(|| {
@@ -36,7 +36,7 @@ pub(in super::super) fn qualify(statement: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-const STATEMENTS: [&str; BASE_RESULTS + 3] = [
+const STATEMENTS: [&str; BASE_RESULTS + 8] = [
     "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE",
     "SELECT 'settings', pg.set_config('search_path', '', true), pg.set_config('jit', 'off', true), \
      pg.set_config('lock_timeout', '2s', true), pg.set_config('statement_timeout', '30s', true), \
@@ -128,6 +128,23 @@ const STATEMENTS: [&str; BASE_RESULTS + 3] = [
     "SELECT 'b', p.oid, pg.pg_get_functiondef(p.oid) FROM pg.pg_proc p JOIN pg.pg_language l ON l.oid = p.prolang \
      WHERE l.lanname = 'sql' AND p.prosrc = '' AND p.prokind <> 'a' AND p.oid >= 16384::pg.oid",
     "SELECT 'x', w.oid, pg.pg_get_ruledef(w.oid) FROM pg.pg_rewrite w WHERE w.rulename <> '_RETURN'",
+    "SELECT 'j', d.adrelid, d.adnum, pg.pg_get_expr(d.adbin, d.adrelid) FROM pg.pg_attrdef d \
+     WHERE d.adrelid >= 16384::pg.oid AND pg.strpos(d.adbin::pg.text, 'nextval') = 0 \
+     AND (pg.strpos(d.adbin::pg.text, ':consttype 25 ') > 0 OR pg.strpos(d.adbin::pg.text, ':consttype 1043 ') > 0 \
+     OR pg.strpos(d.adbin::pg.text, ':consttype 1042 ') > 0)",
+    "SELECT 'j', k.conrelid, pg.array_to_string(k.conkey, ' '), pg.pg_get_constraintdef(k.oid) \
+     FROM pg.pg_constraint k WHERE k.contype = 'c' AND k.conrelid >= 16384::pg.oid",
+    "SELECT 'j', i.inhparent, p.partattrs, pg.pg_get_expr(c.relpartbound, c.oid) FROM pg.pg_class c \
+     JOIN pg.pg_inherits i ON i.inhrelid = c.oid JOIN pg.pg_partitioned_table p ON p.partrelid = i.inhparent \
+     WHERE c.relispartition",
+    "SELECT 'j', d.refobjid, d.refobjsubid, pg.concat_ws(' ', pg.pg_get_expr(y.polqual, y.polrelid), \
+     pg.pg_get_expr(y.polwithcheck, y.polrelid)) FROM pg.pg_depend d JOIN pg.pg_policy y ON y.oid = d.objid \
+     WHERE d.classid = 'pg.pg_policy'::pg.regclass AND d.refclassid = 'pg.pg_class'::pg.regclass AND d.refobjsubid > 0",
+    "SELECT 'j', i.indrelid, a.attnum, pg.concat_ws(' ', pg.pg_get_expr(i.indpred, i.indrelid), \
+     pg.pg_get_expr(i.indexprs, i.indrelid)) FROM pg.pg_index i JOIN pg.pg_depend d \
+     ON d.classid = 'pg.pg_class'::pg.regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid \
+     JOIN pg.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid AND a.attnum > 0 \
+     WHERE i.indrelid >= 16384::pg.oid AND (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL)",
 ];
 
 #[cfg(test)]

@@ -192,6 +192,14 @@ impl CatalogueReader {
             b"b" => {
                 self.bodies.insert(row.parse(1)?, row.text(2)?.as_ref().into());
             }
+            b"j" => {
+                let (relation, definition) = (row.parse(1)?, row.text(3)?);
+                for attribute in row.text(2)?.split(' ').filter_map(|number| number.parse().ok()) {
+                    for constant in constants_in(&definition) {
+                        self.builder.constant((relation, attribute), &constant);
+                    }
+                }
+            }
             b"x" => {
                 self.rule_texts.insert(row.parse(1)?, row.text(2)?.as_ref().into());
             }
@@ -304,6 +312,38 @@ impl CatalogueReader {
         Some(self.builder.finish())
     }
 }
+
+/// Words between quotes, in code that the server wrote: `'it''s'`. Names of objects (`'t'::regclass`) are none.
+fn constants_in(definition: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = definition;
+    while let Some((_, quoted)) = rest.split_once('\'') {
+        let (mut constant, mut behind) = (String::new(), quoted);
+        loop {
+            let Some((part, more)) = behind.split_once('\'') else { return found };
+            constant.push_str(part);
+            match more.strip_prefix('\'') {
+                Some(more) => {
+                    constant.push('\'');
+                    behind = more;
+                }
+                None => {
+                    behind = more;
+                    break;
+                }
+            }
+        }
+        let letters = constant.chars().filter(|c| c.is_alphanumeric()).count();
+        if letters >= CONSTANT_LETTERS_MIN && !behind.starts_with("::reg") {
+            found.push(constant);
+        }
+        rest = behind;
+    }
+    found
+}
+
+/// Shorter ones say what a column is for.
+const CONSTANT_LETTERS_MIN: usize = 6;
 
 /// One row's values.
 struct Row<'a>(Vec<Option<&'a [u8]>>);
