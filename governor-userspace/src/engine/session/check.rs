@@ -6,6 +6,8 @@
 //!   anew; in an open transaction, where that cannot be, its result is in doubt.
 //! - In the extended protocol the question goes between Bind, which takes the locks, and Execute, in one write. Nobody
 //!   waits for it; another answer than expected puts the rows in doubt that come behind it.
+//! - Several statements in one text, and commands that the server analyses only when they run, are asked about in a
+//!   transaction of governor's own in front of theirs.
 //! - FETCH is not asked about: a cursor is what it was when it was declared, and so is the catalogue that its rows are read by.
 //!
 //! No reply reaches the client, and nothing stays: a simple query takes the unnamed statement away in any case, the
@@ -102,17 +104,21 @@ impl Session {
             return None;
         };
         let mut messages = BytesMut::new();
-        if let [one] = statements
-            && is_analysed(one)
-            && text.len() <= PARSED_BYTES_MAX
-        {
+        let stays_open = matches!(statements, [one] if is_analysed(one)) && text.len() <= PARSED_BYTES_MAX;
+        if stays_open {
             messages.extend_from_slice(&encode::parse_bytes(text));
         }
         messages.extend_from_slice(&encode::run_once(NAME, &question));
-        messages.extend_from_slice(&encode::flush());
         self.pipeline.push(owed(&relied, catalogue));
+        // Other commands may care whether they are the first of their transaction.
+        if stays_open {
+            messages.extend_from_slice(&encode::flush());
+            self.check_open = true;
+        } else {
+            messages.extend_from_slice(&encode::sync());
+            self.pipeline.push(Owed::new(Expect::OwnSync));
+        }
         self.phase = Phase::AskingState;
-        self.check_open = true;
         out.to_server.push((messages.freeze(), Permit::protocol(ProtocolNeed::OwnRequest)));
         Some(Step::Later)
     }
@@ -136,7 +142,10 @@ impl Session {
             run.source.basis = Basis::Checked(catalogue);
             return None;
         }
-        let Some(question) = relied.question(&catalogue) else {
+        // Outside of a transaction DECLARE fails, but for what stands before it in its batch.
+        let alone =
+            judged.statement.kind == StatementKind::Cursor && self.transaction == TransactionState::Idle;
+        let Some(question) = relied.question(&catalogue).filter(|_| !alone) else {
             run.source.basis = Basis::Doubt;
             return None;
         };
@@ -247,7 +256,10 @@ impl Session {
         }
         let basis = if holds { Basis::Checked(catalogue.clone()) } else { Basis::Doubt };
         if let Phase::AskingState = self.phase {
-            self.phase = Phase::Ready;
+            // Otherwise with the answer to governor's own Sync.
+            if self.pipeline.is_empty() {
+                self.phase = Phase::Ready;
+            }
             self.check = match holds {
                 true => Check::Passed(catalogue),
                 // It is read again before the client's message is looked at.
@@ -298,7 +310,7 @@ impl Session {
         self.pipeline.pop();
         self.transaction = backend::ready_for_query(body)?;
         if let Phase::AskingState = self.phase
-            && self.asked.is_none()
+            && self.pipeline.is_empty()
         {
             self.phase = Phase::Ready;
         }
@@ -368,22 +380,17 @@ fn is_analysed(statement: &StatementRef) -> bool {
         && !statement.kinds.iter().any(|kind| matches!(kind, K::Ddl))
 }
 
-/// A command that shows no rows and chooses none, or of which nobody knows anything: that is in doubt anyway.
+/// A command that shows no rows of what it reads and keeps none, or of which nobody knows anything: that is in doubt anyway.
+/// Some of those may not follow anything in a transaction (VACUUM), so they are not asked about.
 fn runs_no_query(statement: &StatementRef) -> bool {
     use StatementKind as K;
-    statement.unknown.is_some()
-        || matches!(
-            statement.kind,
-            K::Empty
-                | K::Transaction
-                | K::Session
-                | K::Show
-                | K::Prepare
-                | K::Deallocate
-                | K::CopyIn
-                | K::Drop
-                | K::Dcl
-        )
+    let runs = match statement.kind {
+        K::Select | K::Insert | K::Update | K::Delete | K::Merge => true,
+        K::CopyOut | K::Cursor | K::Execute | K::Explain => true,
+        K::Ddl => matches!(statement.tag.as_str(), "CREATE TABLE AS" | "SELECT INTO"),
+        _ => false,
+    };
+    statement.unknown.is_some() || !runs
 }
 
 /// Of a portal and of a statement.

@@ -312,6 +312,12 @@ fn column_action(
     {
         return asker.see(SeeColumn { column: None, category: Some(category) });
     }
+    // Nobody knows whether a definition is there as it was written.
+    if matches!(origin.lineage, Some(Lineage::Unknown(_)))
+        && catalogue.definitions_in(0, 0, origin.statement) != Definitions::No
+    {
+        return asker.see(SeeColumn { column: None, category: None });
+    }
     let known = flow.is_some_and(|flow| flow.unknown.is_none());
     let in_doubt = !known
         && match origin.statement {

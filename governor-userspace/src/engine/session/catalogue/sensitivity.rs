@@ -178,7 +178,8 @@ impl Catalogue {
 
     /// The types of the database, and which constants in definitions belong to sensitive columns.
     fn types_with_constants(&self) -> Arc<model::Types> {
-        let sensitive = self.data.constants().iter().filter(|(id, _)| self.sensitivity.category(*id).is_some());
+        let sensitive =
+            self.data.constants().iter().filter(|(id, _)| self.sensitivity.category(*id).is_some());
         let constants: BTreeSet<Arc<str>> = sensitive.map(|(_, constant)| constant.clone()).collect();
         if constants.is_empty() {
             return self.data.types().clone();

@@ -127,7 +127,7 @@ fn a_change_behind_a_statement_that_runs_says_nothing_of_it() {
 #[test]
 fn what_the_server_cannot_parse_fails_as_it_would_have() {
     for (state, expected) in [(b'I', "EZ"), (b'T', "EZ")] {
-        let mut s = Stage::ready(Class::Agent);
+        let mut s = Stage::ready(Class::Person);
         s.client(&query("BEGIN"));
         s.server(&[complete("BEGIN"), ready(state)].concat());
         s.clear();

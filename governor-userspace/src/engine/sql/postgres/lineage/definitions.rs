@@ -63,7 +63,8 @@ impl Analysis<'_, '_> {
             Node::TypeCast(cast) => keeps_cast(cast),
             Node::A_Expr(expression) => keeps_operator(expression),
             Node::FuncCall(call) => objects::function(call.funcname()).is_some_and(|name| {
-                self.shared.names.catalogue.user_functions(&name, self.path).is_empty() && keeps_call(&name, call)
+                self.shared.names.catalogue.user_functions(&name, self.path).is_empty()
+                    && keeps_call(&name, call)
             }),
             _ => false,
         }
@@ -76,7 +77,16 @@ fn keeps_cast(cast: &TypeCast) -> bool {
     to.typmods().is_empty()
         && matches!(
             name,
-            Some("text" | "varchar" | "json" | "jsonb" | "character_data" | "sql_identifier" | "yes_or_no" | "bool")
+            Some(
+                "text"
+                    | "varchar"
+                    | "json"
+                    | "jsonb"
+                    | "character_data"
+                    | "sql_identifier"
+                    | "yes_or_no"
+                    | "bool"
+            )
         )
 }
 
