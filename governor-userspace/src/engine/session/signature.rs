@@ -52,10 +52,9 @@ impl Relied {
             .collect();
         for name in all {
             // Columns of partitions and children are called as their parent's; that it has others is the parent's stamp.
-            let mut bearers = data.relations_named(&name.name).peekable();
-            let is_child = bearers.peek().is_some()
-                && bearers.all(|relation| relation.parents.iter().any(|parent| oids.contains(parent)));
-            if is_child {
+            // Nor is a relation asked about of which nothing was read: it is in doubt anyway.
+            let mut bearers = data.relations_named(&name.name);
+            if bearers.all(|relation| relation.parents.iter().any(|parent| oids.contains(parent))) {
                 continue;
             }
             self.relations.insert(name.name.clone());

@@ -216,11 +216,16 @@ impl Stage {
             .filter(|_| self.state.is_some())
         {
             self.checked += 1;
+            // Where it was asked in a transaction of its own.
+            let ends = matches!(self.session.phase, Phase::AskingState) && self.session.pipeline.len() > 1;
             let told = self.told_of_check.clone().unwrap_or_else(|| question.expected[0].clone());
             let done = |kind| message(kind, b"");
             let answer =
                 [done(b'1'), done(b'2'), data_row(&[&told]), complete("SELECT 1"), done(b'3'), done(b'3')];
             self.feed(&answer.concat());
+            if ends {
+                self.feed(&ready(self.transaction));
+            }
         }
     }
 
@@ -319,7 +324,7 @@ fn without_check(bytes: &[u8]) -> Vec<u8> {
     let name = check::NAME.as_bytes();
     let asks = |part: &[u8]| part.windows(name.len()).any(|window| window == name);
     let Some(all) = messages_or_none(bytes).filter(|_| asks(bytes)) else { return bytes.to_vec() };
-    if all.last().is_some_and(|(kind, _)| *kind == b'H') {
+    if all.last().is_some_and(|(kind, _)| matches!(kind, b'H' | b'S')) {
         return vec![];
     }
     all.into_iter().filter(|(_, body)| !asks(body)).flat_map(|(kind, body)| message(kind, &body)).collect()
