@@ -362,6 +362,7 @@ impl Session {
     }
 
     /// A statement goes to the server: its record, and what it changes in what names mean.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn run(
         &mut self,
         now: Timestamp,
