@@ -13,6 +13,7 @@
 
 use super::json::RANGE_MARKER;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// What a column shows of definitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,8 +28,62 @@ pub enum Definitions {
 }
 
 /// The text without its secrets; borrowed where there is none.
-pub(super) fn without_secrets(what: Definitions, text: &[u8]) -> Cow<'_, [u8]> {
-    if what == Definitions::No || text.len() < SECRET_BYTES_MIN {
+///
+/// `hidden`: constants that are left out whatever they look like, the longest first.
+pub(super) fn without_secrets<'t>(what: Definitions, hidden: &[Arc<str>], text: &'t [u8]) -> Cow<'t, [u8]> {
+    if what == Definitions::No {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = without_lookalikes(what, text);
+    for constant in hidden {
+        // As a literal has it, and as it is.
+        let doubled = constant.contains('\'').then(|| constant.replace('\'', "''"));
+        for word in doubled.iter().map(String::as_str).chain([&**constant]) {
+            if let Some(without) = without_word(&shown, word.as_bytes()) {
+                shown = Cow::Owned(without);
+            }
+        }
+    }
+    match without_rest(&shown) {
+        Some(without) => Cow::Owned(without),
+        None => shown,
+    }
+}
+
+/// The text without a word that stands for itself in it; `None` where it does not.
+fn without_word(text: &[u8], word: &[u8]) -> Option<Vec<u8>> {
+    let is_letter = |at: Option<&u8>| at.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80);
+    let mut out = Vec::new();
+    let mut copied = 0;
+    for at in memchr::memmem::find_iter(text, word) {
+        let before = at.checked_sub(1).and_then(|before| text.get(before));
+        if is_letter(before) || is_letter(text.get(at + word.len())) {
+            continue;
+        }
+        out.extend_from_slice(text.get(copied..at).unwrap_or_default());
+        out.extend_from_slice(RANGE_MARKER);
+        copied = at + word.len();
+    }
+    (copied > 0).then(|| {
+        out.extend_from_slice(text.get(copied..).unwrap_or_default());
+        out
+    })
+}
+
+/// psql shows so many characters of a default: a constant in it may have lost its end, and its look.
+fn without_rest(text: &[u8]) -> Option<Vec<u8>> {
+    let characters = text.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
+    if characters != SHOWN_BY_PSQL {
+        return None;
+    }
+    let quote = text.iter().rposition(|byte| *byte == b'\'')?;
+    let kept = text.get(..=quote).filter(|kept| kept.len() < text.len())?;
+    Some([kept, RANGE_MARKER].concat())
+}
+
+/// The text without what nothing but a secret looks like.
+fn without_lookalikes(what: Definitions, text: &[u8]) -> Cow<'_, [u8]> {
+    if text.len() < SECRET_BYTES_MIN {
         return Cow::Borrowed(text);
     }
     let mut out: Vec<u8> = Vec::new();
@@ -169,6 +224,8 @@ fn is_edge(byte: Option<u8>) -> bool {
     byte.is_none_or(|byte| b"\n\r\t ,{}()[]\"'|;".contains(&byte))
 }
 
+/// Characters.
+const SHOWN_BY_PSQL: usize = 128;
 /// Nothing shorter is told apart from a name.
 const SECRET_BYTES_MIN: usize = 8;
 /// Longer ones are data.
@@ -182,7 +239,7 @@ mod tests {
     use super::*;
 
     fn shown(what: Definitions, text: &str) -> String {
-        String::from_utf8(without_secrets(what, text.as_bytes()).into_owned()).unwrap()
+        String::from_utf8(without_secrets(what, &[], text.as_bytes()).into_owned()).unwrap()
     }
 
     #[test]
@@ -246,13 +303,13 @@ mod tests {
         let shown = shown(Definitions::Code, tree);
         assert_eq!(shown, "{CONST :consttype 25 :constlen -1 :constvalue 9 [ ***] :x 1}");
         for broken in [":constvalue ", ":constvalue 4 [ ", ":constvalue x [ 1 ]"] {
-            assert_eq!(super::without_secrets(Definitions::Code, broken.as_bytes()), broken.as_bytes());
+            assert_eq!(super::without_secrets(Definitions::Code, &[], broken.as_bytes()), broken.as_bytes());
         }
         for (cut, expected) in [
             (":constvalue 4 [ 1 2 3", ":constvalue 4 [ ***"),
             (":constvalue 4 [ 1 -2 x 3 ]", ":constvalue 4 [ ***x 3 ]"),
         ] {
-            assert_eq!(super::without_secrets(Definitions::Code, cut.as_bytes()), expected.as_bytes());
+            assert_eq!(super::without_secrets(Definitions::Code, &[], cut.as_bytes()), expected.as_bytes());
         }
     }
 
@@ -260,9 +317,9 @@ mod tests {
     #[test]
     fn time_is_linear_in_constants_without_an_end() {
         let text = ":constvalue 4 [ ".repeat(4 << 16);
-        assert_eq!(super::without_secrets(Definitions::Code, text.as_bytes()), text.as_bytes());
+        assert_eq!(super::without_secrets(Definitions::Code, &[], text.as_bytes()), text.as_bytes());
         let text = ":constvalue 4 [ 1".repeat(4 << 16);
-        let shown = super::without_secrets(Definitions::Code, text.as_bytes());
+        let shown = super::without_secrets(Definitions::Code, &[], text.as_bytes());
         assert_eq!(shown.len(), text.len() + 2 * (4 << 16));
     }
 
@@ -279,7 +336,7 @@ mod tests {
         #[test]
         fn any_bytes_are_taken(text in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
             for what in [Definitions::Code, Definitions::Labels] {
-                let shown = without_secrets(what, &text);
+                let shown = without_secrets(what, &[], &text);
                 proptest::prop_assert!(shown.len() <= text.len() + 3);
             }
         }
@@ -289,7 +346,7 @@ mod tests {
         fn any_pieces_are_taken(pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..60)) {
             let text = pieces.concat();
             for what in [Definitions::Code, Definitions::Labels] {
-                let shown = without_secrets(what, text.as_bytes());
+                let shown = without_secrets(what, &[], text.as_bytes());
                 proptest::prop_assert!(shown.len() <= text.len() + 2 * pieces.len());
             }
         }

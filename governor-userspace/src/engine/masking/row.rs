@@ -481,7 +481,7 @@ fn detect(
         return search(types, plan, masker, value, depth, out);
     }
     let from = out.len();
-    let shown = without_secrets(plan.context.definitions, value);
+    let shown = without_secrets(plan.context.definitions, types.hidden(), value);
     match (search(types, plan, masker, &shown, depth, out), shown) {
         (Replaced::No, Cow::Owned(shown)) => {
             out.truncate(from);
@@ -565,7 +565,8 @@ fn search(
             }
             // Text stands in the binary form of most types as it is.
             let mut found = Vec::new();
-            let is_definition = matches!(without_secrets(plan.context.definitions, value), Cow::Owned(_));
+            let is_definition =
+                matches!(without_secrets(plan.context.definitions, types.hidden(), value), Cow::Owned(_));
             if !is_definition && masker.detectors.detect(value).is_none() {
                 masker.detectors.find_in_text(value, &mut found);
                 if found.is_empty() {

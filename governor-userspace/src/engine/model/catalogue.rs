@@ -6,7 +6,7 @@
 //!
 //! Invariant: what was not read is [`Resolved::Unknown`], never absent: an object may have been made a moment ago.
 
-use super::{FunctionName, RelationName, RowField, SearchPath, SideEffects, TypeShape, Types};
+use super::{FunctionName, RelationName, RowField, SearchPath, SideEffects, Stamps, TypeShape, Types};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -161,6 +161,8 @@ pub struct Catalogue {
     /// Composite types and the row types of relations: type oid → relation oid.
     row_types: HashMap<Oid, Oid>,
     types: Arc<Types>,
+    stamps: Stamps,
+    constants: Vec<(ColumnId, Arc<str>)>,
 }
 
 impl Catalogue {
@@ -273,6 +275,27 @@ impl Catalogue {
         self.of_files.contains(&relation)
     }
 
+    /// Constants in defaults, checks, bounds, policies and predicates, each with a column that it is compared with or put
+    /// into, as far as the server tells.
+    pub fn constants(&self) -> &[(ColumnId, Arc<str>)] {
+        &self.constants
+    }
+
+    /// Which versions of its definitions were read.
+    pub fn stamps(&self) -> &Stamps {
+        &self.stamps
+    }
+
+    /// Relations of this name, in whatever schema.
+    pub fn relations_named(&self, name: &str) -> impl Iterator<Item = &Relation> {
+        self.by_name.get(name).into_iter().flatten().filter_map(|oid| self.relations.get(oid))
+    }
+
+    /// Functions that users made of this name, in whatever schema.
+    pub fn functions_named(&self, name: &str) -> &[Function] {
+        self.functions.get(name).map_or(&[], |functions| functions)
+    }
+
     /// What runs or changes without being named.
     pub fn effects(&self) -> &SideEffects {
         &self.effects
@@ -298,6 +321,7 @@ pub struct Builder {
     pub effects: SideEffects,
     /// Types of users; composites are known by their relations.
     pub types: Types,
+    pub stamps: Stamps,
     catalogue: Catalogue,
     by_name: HashMap<Arc<str>, Vec<Oid>>,
     children: HashMap<Oid, Vec<Oid>>,
@@ -309,6 +333,13 @@ impl Builder {
     /// Columns of a foreign key: what references and what is referenced.
     pub fn same_values(&mut self, referenced: ColumnId, referencing: ColumnId) {
         self.catalogue.same_values.push((referenced, referencing));
+    }
+
+    /// A constant in a definition, as a value of a column.
+    pub fn constant(&mut self, column: ColumnId, constant: &str) {
+        if self.catalogue.constants.len() < CONSTANTS_COUNT_MAX {
+            self.catalogue.constants.push((column, constant.into()));
+        }
     }
 
     /// A generated column, and one that it is computed from.
@@ -392,6 +423,7 @@ impl Builder {
             functions: self.functions.into_iter().map(|(name, all)| (name, all.into())).collect(),
             function_places,
             effects: self.effects,
+            stamps: self.stamps,
             ..self.catalogue
         };
         catalogue.relations.shrink_to_fit();
@@ -402,6 +434,9 @@ impl Builder {
         catalogue
     }
 }
+
+/// Far more than definitions hold.
+const CONSTANTS_COUNT_MAX: usize = 65_536;
 
 #[cfg(test)]
 mod tests {

@@ -44,6 +44,10 @@ pub struct Flow {
     pub bare: bool,
     /// An operation over such a source may have dropped or renamed the keys in it.
     pub reshaped: bool,
+    /// A definition of one of the database's objects is in it: code, defaults, labels of enums.
+    pub code: bool,
+    /// The same, taken apart by an operation: it is not there as it was written.
+    pub cut: bool,
     /// Constant keys by which it takes pieces out of documents: `document ->> 'ssn'`.
     pub keys: BTreeSet<Arc<str>>,
     /// Why there may be more behind it; `None` where the sets are complete.

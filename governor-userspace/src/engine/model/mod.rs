@@ -15,6 +15,7 @@ mod relation;
 mod search_path;
 mod session_state;
 mod side_effects;
+mod stamps;
 mod statement;
 mod time;
 mod tls;
@@ -40,6 +41,7 @@ pub use relation::{ColumnName, RelationName};
 pub use search_path::SearchPath;
 pub use session_state::{SessionState, Setting, TempObject, TempObjects, TempRows, TempSource};
 pub use side_effects::{Cascade, Changing, Rule, SideEffects, Trigger};
+pub use stamps::{FunctionStamp, RelationStamp, Stamps};
 pub use statement::{
     Change, Cursor, CursorUse, FunctionName, Mentions, SessionEffect, Statement, StatementKind, Target,
     Unknown,

@@ -38,6 +38,8 @@ pub struct RowField {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Types {
     of_users: HashMap<Oid, TypeShape>,
+    /// Constants that stand in definitions as values of sensitive columns; the longest first.
+    hidden: Vec<Arc<str>>,
 }
 
 impl Types {
@@ -57,6 +59,17 @@ impl Types {
         }
         // Deeper than any honest chain: a type that nothing is known of.
         0
+    }
+
+    /// What no definition may show.
+    pub fn hidden(&self) -> &[Arc<str>] {
+        &self.hidden
+    }
+
+    /// Takes constants that no definition may show; of more than a bound the rest is shown.
+    pub fn hide(&mut self, constants: impl Iterator<Item = Arc<str>>) {
+        self.hidden.extend(constants.take(HIDDEN_COUNT_MAX));
+        self.hidden.sort_by_key(|constant| std::cmp::Reverse(constant.len()));
     }
 
     /// Takes a type; of more than a bound nothing is known.
@@ -176,6 +189,8 @@ const ARRAYS: [(Oid, Oid); 71] = [
 
 /// Numbers up to here are the same in every database.
 const LAST_BUILT_IN: Oid = 9_999;
+/// Each is looked for in every definition that is shown.
+const HIDDEN_COUNT_MAX: usize = 256;
 const DOMAINS_DEEP_MAX: usize = 16;
 /// About a hundred bytes each.
 const TYPES_COUNT_MAX: usize = 500_000;

@@ -86,6 +86,7 @@ impl Session {
 
     /// Asks first; the client's message waits.
     pub(super) fn ask_state_first(&mut self, out: &mut Actions) -> Step {
+        self.close_check(out);
         let with_temporary = self.transaction == TransactionState::Idle;
         self.asked = Some(Asked { with_temporary, ..Asked::default() });
         self.phase = Phase::AskingState;

@@ -2,13 +2,14 @@
 //! dropped or held.
 
 use super::action::{Actions, Request};
+use super::check::Check;
 use super::chunk::{Chunk, ToServer};
 use super::facts::StatementRef;
 use super::gate::{Gate, Step, foreign_to_copy};
 use super::governance::Governance;
 use super::hold::{Approval, Standing};
 use super::judge::{Judged, is_plain_name, makes_view};
-use super::meaning::fetched_name;
+use super::meaning::{Basis, fetched_name};
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed, Run};
 use super::{Parameters, Phase, Prepared, Session};
@@ -165,6 +166,11 @@ impl Session {
                 if self.names_are_new(now, &statements) {
                     return Ok(self.read_catalogue_first(now, out));
                 }
+                if whole
+                    && let Some(step) = self.check_first(frontend::query(body)?, &statements, governance, out)
+                {
+                    return Ok(step);
+                }
                 self.query(now, &statements, governance, out)
             }
             kind::PARSE | kind::BIND | kind::EXECUTE | kind::FUNCTION_CALL if self.state_needed() => {
@@ -261,7 +267,7 @@ impl Session {
         let (destination, database) = (self.setup.destination.clone(), self.claims.database.clone());
         if let Some(newest) = governance.catalogue(destination.clone(), &database) {
             // Perhaps one that another session has read.
-            self.catalogue = Some(newest);
+            self.adopt_catalogue(newest, governance);
         }
         if !self.may_read_catalogue() {
             return false;
@@ -286,6 +292,7 @@ impl Session {
     }
 
     fn read_catalogue_first(&mut self, now: Timestamp, out: &mut Actions) -> Step {
+        self.close_check(out);
         self.phase = Phase::ReadingCatalogue { ready: None };
         self.read_catalogue(now, out);
         Step::Later
@@ -303,17 +310,34 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Step {
+        let check = std::mem::take(&mut self.check);
         let (mut judged, approval, refused) = self.judge_standing(statements, None, governance);
         self.take_rate(now, &mut judged, governance);
         self.weigh(now, &mut judged, approval.as_ref(), true, governance, out);
         match self.gate(now, &judged, &Parameters::default(), approval.as_ref(), refused, governance, out) {
-            Gate::Hold => Step::Hold,
-            Gate::Deny(report) => self.deny_simple(&report),
+            Gate::Hold => {
+                self.check = check;
+                self.close_check(out);
+                Step::Hold
+            }
+            Gate::Deny(report) => {
+                self.check_open = false;
+                self.deny_simple(&report)
+            }
             Gate::Allow(permit) => {
+                self.check_open = false;
                 let mut owed = Owed::new(Expect::Query);
                 owed.weight = weight(statements);
                 for one in &judged {
-                    let run = self.run(now, one, &Parameters::default(), approval.as_ref(), governance, out);
+                    let run = self.run(
+                        now,
+                        one,
+                        &Parameters::default(),
+                        approval.as_ref(),
+                        check.basis(),
+                        governance,
+                        out,
+                    );
                     match owed.run {
                         None => owed.run = Some(run),
                         Some(_) => owed.more.push_back(run),
@@ -328,6 +352,9 @@ impl Session {
                     };
                     self.pace(now, run, &judged, cursor);
                 }
+                if let Check::Failed(told) = check {
+                    owed.denial = Some(told);
+                }
                 self.pipeline.push(owed);
                 Step::Pass(permit)
             }
@@ -335,16 +362,21 @@ impl Session {
     }
 
     /// A statement goes to the server: its record, and what it changes in what names mean.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn run(
         &mut self,
         now: Timestamp,
         judged: &Judged,
         parameters: &Parameters,
         approval: Option<&Approval>,
+        basis: Basis,
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Run {
         let mut run = self.begin_run(out, now, judged, parameters, approval.map(|a| a.id.as_str()));
+        if matches!(run.source.basis, Basis::Newest) {
+            run.source.basis = basis;
+        }
         run.unsettled = self.unsettled(judged, governance);
         let statement = &judged.statement;
         if let (StatementKind::Prepare, Some(name), Some(inner)) =
@@ -405,7 +437,8 @@ impl Session {
             Gate::Allow(permit) => {
                 let mut owed = Owed::new(Expect::FunctionCall);
                 owed.run = judged.first().map(|one| {
-                    self.run(now, one, &Parameters::default(), approval.as_ref(), governance, out)
+                    let basis = Basis::Newest;
+                    self.run(now, one, &Parameters::default(), approval.as_ref(), basis, governance, out)
                 });
                 if self.may_pace
                     && let Some(run) = &mut owed.run

@@ -6,7 +6,7 @@
 //! Invariant: data of a COPY pass unread only where no value in them can change.
 
 use super::governance::Governance;
-use super::meaning::{Meaning, touches_temporary};
+use super::meaning::{Basis, Meaning, touches_temporary};
 use super::server::Step;
 use super::{Rows, Session, fault, visibility};
 use crate::engine::masking::{CopyError, CopyMask, Format, RowPlan};
@@ -98,7 +98,12 @@ impl Session {
         count: usize,
         governance: &mut Governance,
     ) -> RowPlan {
-        let Some(catalogue) = self.trusted_catalogue(governance).cloned() else {
+        let catalogue = match &source.basis {
+            Basis::Doubt => None,
+            Basis::Checked(catalogue) => Some(self.ruled_now(catalogue, governance)),
+            Basis::Newest => self.trusted_catalogue(governance).cloned(),
+        };
+        let Some(catalogue) = catalogue else {
             return visibility::hide_copy(count, format);
         };
         let in_doubt = self.may_be_sensitive(source, governance);

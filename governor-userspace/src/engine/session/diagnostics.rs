@@ -58,7 +58,9 @@ impl Session {
                 || touches_temporary(statement, &self.following.state().temporary)
         };
         let run = self.pipeline.front().and_then(|owed: &Owed| owed.run.as_ref());
-        run.is_none_or(|run| doubtful(&run.statement) || doubtful(&run.source.statement))
+        run.is_none_or(|run| {
+            run.source.basis.is_doubt() || doubtful(&run.statement) || doubtful(&run.source.statement)
+        })
     }
 }
 

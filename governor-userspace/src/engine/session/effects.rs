@@ -6,7 +6,7 @@ use super::following::Reach;
 use super::governance::Governance;
 use super::hold::Approval;
 use super::judge::{Judged, is_plain_name};
-use super::meaning::declared_name;
+use super::meaning::{Basis, declared_name};
 use super::pipeline::Run;
 use super::slots::Ticket;
 use super::{Parameters, Portal, Session};
@@ -43,7 +43,7 @@ impl Session {
         {
             self.portals.close_named_unless(|portal| portal.holds);
         }
-        run.declares = self.declare(judged, approval, governance);
+        run.declares = self.declare(judged, approval, run.source.basis.clone(), governance);
     }
 
     /// DECLARE defines a portal.
@@ -51,6 +51,7 @@ impl Session {
         &mut self,
         judged: &Judged,
         approval: Option<&Approval>,
+        basis: Basis,
         governance: &Governance,
     ) -> Option<(Box<[u8]>, Ticket)> {
         let statement = &judged.statement;
@@ -71,6 +72,7 @@ impl Session {
             formats: None,
             state: judged.state.clone(),
             means: None,
+            basis,
             rows: 0,
             charged: false,
             holds,

@@ -6,13 +6,14 @@ use super::facts::StatementRef;
 use super::gate::{Gate, NO_SUCH_PORTAL, Step, name_report};
 use super::governance::Governance;
 use super::judge::{is_plain_name, strictest};
-use super::meaning::fetched_name;
+use super::meaning::{Basis, fetched_name};
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed};
 use super::{Parameters, Portal, Prepared, Session};
 use crate::engine::model::{StatementKind, Timestamp, Unknown, Verdict};
 use crate::engine::wire::postgres::encode::{self, Report};
 use crate::engine::wire::postgres::frontend;
+use bytes::BytesMut;
 use std::sync::Arc;
 
 impl Session {
@@ -83,6 +84,7 @@ impl Session {
                     formats,
                     state,
                     means: None,
+                    basis: Basis::default(),
                     rows: 0,
                     charged: false,
                     holds: false,
@@ -150,7 +152,16 @@ impl Session {
                     portal.charged = true;
                     portal.means = (!newest.executes.is_empty()).then(|| newest.source());
                 }
-                let mut run = self.run(now, newest, &parameters, approval.as_ref(), governance, out);
+                let known = self.portals.newest(name).map(|portal| portal.basis.clone()).unwrap_or_default();
+                let mut run = self.run(now, newest, &parameters, approval.as_ref(), known, governance, out);
+                let check = match &run.source.basis {
+                    Basis::Newest => self.check_between(newest, &mut run, governance),
+                    // It goes on as it began.
+                    Basis::Checked(_) | Basis::Doubt => None,
+                };
+                if let (Some(portal), false) = (self.portals.newest_mut(name), check.is_some()) {
+                    portal.basis = run.source.basis.clone();
+                }
                 if self.may_pace {
                     let cursor = fetched_name(&newest.statement).map_or(name, str::as_bytes);
                     self.pace(now, &mut run, &judged, Some(cursor));
@@ -166,11 +177,11 @@ impl Session {
                 owed.weight = weight(&statements);
                 owed.run = Some(run);
                 self.pipeline.push(owed);
+                let mut first = BytesMut::from(check.as_deref().unwrap_or_default());
                 if describe {
-                    Step::PassAfter(encode::describe_portal(name), permit)
-                } else {
-                    Step::Pass(permit)
+                    first.extend_from_slice(&encode::describe_portal(name));
                 }
+                if first.is_empty() { Step::Pass(permit) } else { Step::PassAfter(first.freeze(), permit) }
             }
         }
     }

@@ -296,6 +296,13 @@ impl Following {
         self.path_names_user = true;
     }
 
+    /// Nobody knows any more what these temporary relations hold.
+    pub fn doubt_temporary(&mut self, names: &[String], why: &str) {
+        for name in names {
+            self.edit().temporary.doubt(name, why);
+        }
+    }
+
     fn edit(&mut self) -> &mut SessionState {
         Arc::make_mut(&mut self.state)
     }

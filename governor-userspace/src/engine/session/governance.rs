@@ -165,6 +165,20 @@ impl Governance {
         ruled
     }
 
+    /// A session's own catalogue under the rulings that hold now: the newest of the same reading where there is one.
+    pub(super) fn ruled_for(
+        &mut self,
+        destination: Endpoint,
+        database: &str,
+        mine: Arc<Catalogue>,
+    ) -> Arc<Catalogue> {
+        let key = (destination, database.to_owned());
+        match self.catalogues.peek(&key) {
+            Some(newest) if newest.reading == mine.reading => newest.clone(),
+            _ => self.ruled(&key, mine),
+        }
+    }
+
     /// Hands what was counted of columns over to the other workers and the host.
     pub fn hand_over_findings(&mut self, now: Timestamp) {
         let Self { collector, discovery, masker, .. } = self;
@@ -240,9 +254,13 @@ impl Governance {
         }
     }
 
-    /// Whether the catalogue that a session holds is the one to trust.
-    pub(super) fn is_newest(&self, destination: Endpoint, database: &str, mine: &Catalogue) -> bool {
-        self.catalogues.peek(&(destination, database.to_owned())).is_some_and(|newest| newest.id == mine.id)
+    /// Whether the catalogue that a session holds may be trusted: no change of definitions is known since its reading
+    /// began. That somebody read another since is none.
+    pub(super) fn is_trusted(&self, destination: Endpoint, database: &str, mine: &Catalogue) -> bool {
+        let key = (destination, database.to_owned());
+        let changed = self.changes.peek(&key);
+        self.catalogues.contains(&key)
+            && changed.is_none_or(|changed| mine.began.monotonic_ns >= changed.monotonic_ns)
     }
 
     /// Definitions changed: the catalogue is read again before it is trusted.

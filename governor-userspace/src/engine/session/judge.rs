@@ -5,7 +5,7 @@ use super::copying::is_ascii_safe;
 use super::facts::StatementRef;
 use super::fault;
 use super::governance::Governance;
-use super::meaning::{DefinedHere, Meaning, executed_name, fetched_name, touches_temporary};
+use super::meaning::{Basis, DefinedHere, Meaning, executed_name, fetched_name, touches_temporary};
 use super::pace::RATE_POLICY;
 use super::reached::add_kind;
 use super::{Encoding, Session, Settings};
@@ -50,7 +50,15 @@ impl Judged {
     pub fn source(&self) -> Meaning {
         match self.executes.as_slice() {
             [one] => one.clone(),
-            _ => Meaning { statement: self.statement.clone(), state: self.state.clone(), approved: false },
+            several => Meaning {
+                statement: self.statement.clone(),
+                state: self.state.clone(),
+                approved: false,
+                basis: match several.iter().any(|meaning| meaning.basis.is_doubt()) {
+                    true => Basis::Doubt,
+                    false => Basis::default(),
+                },
+            },
         }
     }
 }

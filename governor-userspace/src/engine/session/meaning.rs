@@ -1,6 +1,7 @@
 //! What a statement that names another one runs: EXECUTE of a prepared statement, FETCH of a cursor.
 
 use super::Session;
+use super::catalogue::Catalogue;
 use super::facts::StatementRef;
 use super::following::Reach;
 use super::governance::Governance;
@@ -18,6 +19,27 @@ pub(super) struct Meaning {
     pub state: Arc<SessionState>,
     /// A person has approved it when its cursor was declared.
     pub approved: bool,
+    /// Whether the catalogue still says what it means.
+    pub basis: Basis,
+}
+
+/// What the meaning of a statement that runs was worked out from.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Basis {
+    /// Whatever catalogue is trusted when its rows come.
+    #[default]
+    Newest,
+    /// This one, of which the server said when it ran the statement that it still held; and nothing in it that the
+    /// statement relies on, where that is nothing.
+    Checked(Arc<Catalogue>),
+    /// Something that it relies on is not what was read.
+    Doubt,
+}
+
+impl Basis {
+    pub fn is_doubt(&self) -> bool {
+        matches!(self, Self::Doubt)
+    }
 }
 
 /// What earlier statements of the same text define.
@@ -46,7 +68,8 @@ impl DefinedHere {
             return;
         };
         if let Some(name) = declared_name(statement) {
-            let meaning = Meaning { statement: inner, state: state.clone(), approved };
+            let basis = Basis::default();
+            let meaning = Meaning { statement: inner, state: state.clone(), approved, basis };
             self.cursors.insert(name.to_owned(), meaning);
         } else if let Some(name) = &statement.prepared_name {
             self.prepared.insert(name.clone(), inner);
@@ -80,7 +103,8 @@ impl Session {
             found.extend(StatementRef::all(&governance.unknown(&format!("EXECUTE {name}"), why)));
         }
         // The server reads the names of a prepared statement anew when search_path has changed.
-        let now = |statement| Meaning { statement, state: state.clone(), approved: false };
+        let now =
+            |statement| Meaning { statement, state: state.clone(), approved: false, basis: Basis::default() };
         found.into_iter().map(now).collect()
     }
 
@@ -95,6 +119,7 @@ impl Session {
                 statement: statement.clone(),
                 state: portal.state.clone(),
                 approved,
+                basis: portal.basis.clone(),
             }));
         }
         found

@@ -19,6 +19,7 @@ mod breadth;
 mod cancel;
 pub mod cases;
 mod catalogue;
+mod check;
 mod chunk;
 mod client;
 mod column_words;
@@ -45,6 +46,7 @@ mod judge;
 mod meaning;
 mod opening;
 mod pace;
+mod parts;
 mod permit;
 mod pipeline;
 mod rates;
@@ -54,6 +56,7 @@ mod rehearsal;
 mod rows;
 mod server;
 mod shape;
+mod signature;
 mod slots;
 mod sqlstates;
 mod visibility;
@@ -76,20 +79,23 @@ pub use rates::{RateKey, Rates};
 pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
 
 use crate::engine::audit::{Attestation, AuditEvent, Outcome, SessionEnd, SessionStart, Side};
-use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, SessionState, Timestamp};
+use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, Timestamp};
 use crate::engine::policy::{Moment, PolicyPrincipal, SessionContext};
 use crate::engine::wire::postgres::ProtocolViolation;
-use crate::engine::wire::postgres::backend::{Field, TransactionState};
+use crate::engine::wire::postgres::backend::TransactionState;
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use ask::Asked;
 use catalogue::CatalogueReader;
+use check::Check;
 use chunk::Streaming;
 use encryption::Encryption;
-use facts::StatementRef;
 use following::Following;
-use hold::{Approval, Holding, Standing};
-use meaning::Meaning;
+use hold::{Holding, Standing};
 use pace::{CancelKey, Paced};
+use parts::{
+    Counts, Encoding, Names, PORTALS_BYTES_MAX, PORTALS_COUNT_MAX, PREPARED_BYTES_MAX, PREPARED_COUNT_MAX,
+    Parameters, Phase, Portal, Prepared, Settings,
+};
 use pipeline::Pipeline;
 use rows::{ResultPlan, Rows};
 use slots::Slots;
@@ -199,133 +205,14 @@ pub struct Session {
     following: Following,
     /// The server is being asked for it.
     asked: Option<Asked>,
+    /// Whether what the query at the front of the client's buffer relies on is as it was read.
+    check: Check,
+    /// The server is in a transaction that governor's question began, or goes on in the client's.
+    check_open: bool,
     /// Statements begun in the current call, to be charged with its cost.
     fresh_runs: usize,
     counts: Counts,
     ended: bool,
-}
-
-#[derive(Debug)]
-enum Phase {
-    /// Waiting for the start-up packet; how many encryption requests came before it.
-    Opening {
-        encryption_requests: u32,
-    },
-    /// TLS is being set up; `direct` as in [`Request::NegotiateTls`].
-    NegotiatingTls {
-        direct: bool,
-        /// As in `Opening`, with the one that is answered now.
-        encryption_requests: u32,
-    },
-    /// A hello is being answered; `encryption_requests` as in `Opening`.
-    Greeting {
-        encryption_requests: u32,
-    },
-    /// A cancel request came; waiting to be told which session it means.
-    Cancelling {
-        process: u32,
-        packet: bytes::Bytes,
-    },
-    /// Allowed; waiting for the connection to the database.
-    Connecting {
-        packet: bytes::Bytes,
-        permit: Permit,
-        then_pass_unread: bool,
-    },
-    /// TLS is passed through unread as soon as the database is connected.
-    ConnectingUnread,
-    Authenticating,
-    /// The catalogue is being read. The server's first ReadyForQuery waits for that; later readings
-    /// hold nothing back.
-    ReadingCatalogue {
-        ready: Option<bytes::Bytes>,
-    },
-    /// The server is asked for the session's own state; the client's message waits.
-    AskingState,
-    Ready,
-    PassUnread,
-    Closed,
-}
-
-/// A prepared statement: its text's statements, normally one.
-#[derive(Clone, Debug)]
-struct Prepared {
-    statements: Arc<[StatementRef]>,
-    /// Result columns, once the server described them.
-    fields: Option<Arc<Vec<Field>>>,
-}
-
-/// A portal and the statement that it runs.
-#[derive(Clone, Debug)]
-struct Portal {
-    statements: Arc<[StatementRef]>,
-    parameters: Parameters,
-    /// The approval that let it be bound, for exactly these statements.
-    approval: Option<Approval>,
-    /// Result columns of the prepared statement, where they were known at Bind.
-    fields: Option<Arc<Vec<Field>>>,
-    /// Result formats of the Bind; `None` where it was too long to be read whole.
-    formats: Option<Vec<i16>>,
-    /// In which its names were read when it was bound or declared.
-    state: Arc<SessionState>,
-    /// What it stands for, where it is an EXECUTE or a FETCH that was run.
-    means: Option<Meaning>,
-    /// Rows that it gave so far, where they are counted.
-    rows: u64,
-    /// It was run: what its conditions tell has been charged.
-    charged: bool,
-    /// A cursor WITH HOLD: it outlives its transaction.
-    holds: bool,
-    /// A Describe of this portal was sent.
-    described: bool,
-    /// From its RowDescription.
-    plan: Option<Arc<ResultPlan>>,
-}
-
-/// Bound values as records show them.
-type Parameters = Arc<[Option<String>]>;
-
-/// Names that every statement's record repeats.
-#[derive(Clone, Debug)]
-struct Names {
-    user: Arc<str>,
-    database: Arc<str>,
-    database_user: Arc<str>,
-}
-
-impl Names {
-    fn new(principal: &Principal, claims: &Claims) -> Self {
-        Self {
-            user: principal.login_user.as_ref().unwrap_or(&principal.user).as_str().into(),
-            database: claims.database.as_str().into(),
-            database_user: claims.user.as_str().into(),
-        }
-    }
-}
-
-/// Session settings that change what a text means.
-#[derive(Clone, Debug)]
-struct Settings {
-    standard_conforming_strings: bool,
-    encoding: Encoding,
-    /// A byte that looks like an ASCII character is one.
-    ascii_is_safe: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
-    Utf8,
-    /// Each byte is the character of that number.
-    Latin1,
-    /// Some other: only ASCII text is understood.
-    AsciiOnly,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    statements: u64,
-    bytes_from_client: u64,
-    bytes_from_database: u64,
 }
 
 impl Session {
@@ -389,6 +276,8 @@ impl Session {
             reported: asides::Reported::default(),
             following: Following::default(),
             asked: None,
+            check: Check::None,
+            check_open: false,
             fresh_runs: 0,
             counts: Counts::default(),
             ended: false,
@@ -637,11 +526,9 @@ impl Session {
             return;
         }
         self.rulings_version = version;
-        if let Some(mine) = &self.catalogue
-            && let Some(newest) = governance.catalogue(self.setup.destination.clone(), &self.claims.database)
-            && newest.reading == mine.reading
-        {
-            self.catalogue = Some(newest);
+        if let Some(mine) = self.catalogue.clone() {
+            self.catalogue =
+                Some(governance.ruled_for(self.setup.destination.clone(), &self.claims.database, mine));
         }
     }
 
@@ -763,14 +650,6 @@ impl Session {
         out.close = Some(reason);
     }
 }
-
-/// Prepared statements whose meaning is kept; further ones are Unknown.
-const PREPARED_COUNT_MAX: usize = 65_536;
-/// What is kept of them together.
-const PREPARED_BYTES_MAX: usize = 64 << 20;
-const PORTALS_COUNT_MAX: usize = 4_096;
-/// What is kept of them together, with their values as records show them.
-const PORTALS_BYTES_MAX: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -280,7 +280,7 @@ impl Session {
             let (destination, database) = (self.setup.destination.clone(), self.claims.database.clone());
             governance.learn_catalogue(destination.clone(), database.clone(), read.clone());
             out.requests.push(Request::Catalogue { destination, database, catalogue: read.clone() });
-            self.catalogue = Some(read);
+            self.adopt_catalogue(read, governance);
         } else {
             // What it said before may no longer be true.
             self.catalogue = None;

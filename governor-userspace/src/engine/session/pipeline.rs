@@ -6,6 +6,7 @@
 //! Invariant: the queue has one entry per reply that the server still owes, in order.
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING>
 
+use super::check::Question;
 use super::facts::StatementRef;
 use super::inference::Unsettled;
 use super::meaning::Meaning;
@@ -26,13 +27,23 @@ pub(super) struct Owed {
     pub denial: Option<Bytes>,
     /// What is kept for it, in bytes.
     pub weight: usize,
+    /// Of [`Expect::OwnCheck`].
+    pub question: Option<Box<Question>>,
     /// How many CopyDone and CopyFail the client had sent before this; one more for each COPY that it began.
     copy_ends: u64,
 }
 
 impl Owed {
     pub fn new(expect: Expect) -> Self {
-        Self { expect, run: None, more: VecDeque::new(), denial: None, weight: 0, copy_ends: 0 }
+        Self {
+            expect,
+            run: None,
+            more: VecDeque::new(),
+            denial: None,
+            weight: 0,
+            question: None,
+            copy_ends: 0,
+        }
     }
 }
 
@@ -67,12 +78,16 @@ pub(super) enum Expect {
     FunctionCall,
     /// governor's own simple query, such as reading the catalogue.
     OwnQuery,
+    /// governor's own question about what a statement relies on, without a Sync.
+    OwnCheck,
+    /// governor's own Sync.
+    OwnSync,
 }
 
 impl Expect {
     /// Ends with ReadyForQuery: an error does not remove it.
     pub fn is_barrier(&self) -> bool {
-        matches!(self, Self::Query | Self::Sync | Self::FunctionCall | Self::OwnQuery)
+        matches!(self, Self::Query | Self::Sync | Self::FunctionCall | Self::OwnQuery | Self::OwnSync)
     }
 }
 
@@ -165,6 +180,11 @@ impl Pipeline {
     /// The statement whose replies come next, or that is the first to have any.
     pub fn running_mut(&mut self) -> Option<&mut Run> {
         self.queue.iter_mut().find_map(|owed| owed.run.as_mut())
+    }
+
+    /// What [`Self::running_mut`] belongs to.
+    pub fn front_running(&self) -> Option<&Owed> {
+        self.queue.iter().find(|owed| owed.run.is_some())
     }
 
     /// A statement is under way.

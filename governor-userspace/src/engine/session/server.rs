@@ -5,6 +5,7 @@
 mod columns;
 mod settled;
 
+use self::settled::ends_session;
 use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToClient};
 use super::governance::Governance;
@@ -153,6 +154,17 @@ impl Session {
     ) -> Result<Step, ProtocolViolation> {
         if self.pipeline.front().is_some_and(|owed| owed.expect == Expect::OwnQuery) && !is_async(message) {
             return self.own_query_reply(now, message, body, governance, out);
+        }
+        if !is_async(message) {
+            let asking = matches!(self.phase, Phase::AskingState);
+            match self.pipeline.front().map(|owed| &owed.expect) {
+                Some(Expect::OwnCheck)
+                    if message == kind::ERROR_RESPONSE && (!asking || ends_session(body)) => {}
+                Some(Expect::OwnCheck) => return self.check_reply(now, message, body, governance, out),
+                Some(Expect::OwnSync) if message == kind::ERROR_RESPONSE && ends_session(body) => {}
+                Some(Expect::OwnSync) => return self.check_synced(message, body),
+                _ => {}
+            }
         }
         if !is_async(message) && message != kind::READY_FOR_QUERY {
             self.pipeline.doubt_is_over();

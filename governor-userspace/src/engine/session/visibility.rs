@@ -40,7 +40,7 @@ pub(super) fn row_plan(
     origin: Origin<'_>,
     asker: &mut Asker<'_>,
 ) -> RowPlan {
-    let types = origin.catalogue.map(|catalogue| catalogue.data.types().clone()).unwrap_or_default();
+    let types = origin.catalogue.map(|catalogue| catalogue.types.clone()).unwrap_or_default();
     let mut plan = planned(fields, formats, types, |index, field| {
         column_action(index, fields.len(), field, origin, asker)
     });
@@ -91,6 +91,9 @@ pub(super) fn copy_plan(
                 }
                 None => action,
             },
+            _ if flow.is_some_and(|flow| catalogue.is_cut(flow)) => {
+                asker.see(SeeColumn { column: None, category: None })
+            }
             Sight::Nothing if let Some(category) = piece => {
                 asker.see(SeeColumn { column: None, category: Some(category) })
             }
@@ -107,7 +110,7 @@ pub(super) fn copy_plan(
             context: ColumnContext::UNKNOWN.showing(definitions),
         });
     }
-    RowPlan { columns, types: catalogue.data.types().clone(), paths: places }
+    RowPlan { columns, types: catalogue.types.clone(), paths: places }
 }
 
 /// The places that are hidden in a column's own values.
@@ -247,6 +250,9 @@ fn column_action(
         _ => None,
     };
     if field.table_oid != 0 && field.attribute > 0 {
+        if catalogue.is_cut_column((field.table_oid, field.attribute)) {
+            return asker.see(SeeColumn { column: None, category: None });
+        }
         let own =
             match catalogue.column(field.table_oid, field.attribute) {
                 // Where policy shows it, a detector would only undo that.
@@ -298,10 +304,19 @@ fn column_action(
     if let Sight::Masked(action) = sight {
         return action;
     }
+    if flow.is_some_and(|flow| catalogue.is_cut(flow)) {
+        return asker.see(SeeColumn { column: None, category: None });
+    }
     if let (Sight::Nothing, Some(flow)) = (sight, flow)
         && let Some(category) = catalogue.of_documents(flow, field.type_oid)
     {
         return asker.see(SeeColumn { column: None, category: Some(category) });
+    }
+    // Nobody knows whether a definition is there as it was written.
+    if matches!(origin.lineage, Some(Lineage::Unknown(_)))
+        && catalogue.definitions_in(0, 0, origin.statement) != Definitions::No
+    {
+        return asker.see(SeeColumn { column: None, category: None });
     }
     let known = flow.is_some_and(|flow| flow.unknown.is_none());
     let in_doubt = !known

@@ -15,9 +15,9 @@ mod sensitivity;
 
 pub(super) use codes::Owner;
 pub use labels::{ColumnPattern, Labels};
-pub(super) use query::QUERY;
 #[cfg(test)]
 pub(super) use query::RESULTS;
+pub(super) use query::{QUERY, qualify};
 pub(super) use reader::CatalogueReader;
 pub use ruling::{Ruling, Rulings};
 
@@ -68,6 +68,8 @@ pub struct Catalogue {
     /// What names and the operator's files say, without rulings.
     named: Arc<Sensitivity>,
     sensitivity: Sensitivity,
+    /// With the constants that definitions show of sensitive columns.
+    pub(super) types: Arc<model::Types>,
     rulings_version: u64,
     pub loaded: Timestamp,
     /// When its reading began: what changed since is not in it.
@@ -99,6 +101,7 @@ impl Catalogue {
             views,
             named,
             sensitivity: Sensitivity::default(),
+            types: Arc::default(),
             rulings_version: rulings.version,
             loaded,
             began: loaded,
@@ -118,6 +121,7 @@ impl Catalogue {
             views: self.views.clone(),
             named: self.named.clone(),
             sensitivity: Sensitivity::default(),
+            types: Arc::default(),
             rulings_version: rulings.version,
             loaded: self.loaded,
             began: self.began,
@@ -208,6 +212,16 @@ impl Catalogue {
     /// A view's column is made of sensitive ones, and not one of them as it is.
     pub fn is_computed(&self, column: model::ColumnId) -> bool {
         self.sensitivity.is_computed(column)
+    }
+
+    /// A definition is in it that was taken apart: what it hides cannot be told.
+    pub fn is_cut(&self, flow: &model::Flow) -> bool {
+        flow.cut || flow.sources.iter().any(|column| self.is_cut_column(*column))
+    }
+
+    /// The same of a view's column.
+    pub fn is_cut_column(&self, column: model::ColumnId) -> bool {
+        self.views.is_cut(column)
     }
 
     /// Relations with sensitive columns.

@@ -7,6 +7,7 @@
 //! - `READ COMMITTED, NOT DEFERRABLE`: under other defaults it could wait, or fail in a standby.
 //! - `search_path` empty: definitions name every object by its schema.
 //! - The client's encoding may lack characters of names; the text of the server's own is always told.
+//! - Stamps of what comes without its own come first: they are never newer than what was read.
 //! - Definitions come last: writing them out locks the relations in them, which may take too long.
 //!
 //! Works on servers 12 to 18. Temporary relations are left out: each session has its own.
@@ -14,11 +15,11 @@
 use std::sync::LazyLock;
 
 /// Statements before the definitions: without their results there is no catalogue.
-pub(super) const BASE_RESULTS: usize = 22;
+pub(super) const BASE_RESULTS: usize = 24;
 
 /// Statements in all.
 #[cfg(test)]
-pub(in super::super) const RESULTS: usize = BASE_RESULTS + 3;
+pub(in super::super) const RESULTS: usize = BASE_RESULTS + 8;
 
 /// Text of the query. It begins so that nothing else does.
 pub(in super::super) static QUERY: LazyLock<String> = LazyLock::new(|| {
@@ -27,25 +28,33 @@ pub(in super::super) static QUERY: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// `=`, `<>`, `>=`, `>` between blanks are the server's own operators; `pg.` stands for `pg_catalog.`.
-fn qualify(statement: &str) -> String {
+pub(in super::super) fn qualify(statement: &str) -> String {
     let words = statement.split(' ').map(|word| match word {
-        "=" | "<>" | ">=" | "<" | ">" | "||" => format!("OPERATOR(pg_catalog.{word})"),
+        "=" | "<>" | ">=" | "<" | ">" | "||" | "+" => format!("OPERATOR(pg_catalog.{word})"),
         other => other.replace("pg.", "pg_catalog."),
     });
     words.collect::<Vec<_>>().join(" ")
 }
 
-const STATEMENTS: [&str; BASE_RESULTS + 3] = [
+const STATEMENTS: [&str; BASE_RESULTS + 8] = [
     "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE",
     "SELECT 'settings', pg.set_config('search_path', '', true), pg.set_config('jit', 'off', true), \
      pg.set_config('lock_timeout', '2s', true), pg.set_config('statement_timeout', '30s', true), \
      pg.set_config('client_encoding', CASE WHEN pg.current_setting('server_encoding') = 'SQL_ASCII' \
      THEN 'SQL_ASCII' ELSE 'UTF8' END, true)",
+    "SELECT 'a', 'r', w.ev_class, w.xmin FROM pg.pg_rewrite w WHERE w.ev_class >= 16384::pg.oid \
+     UNION ALL SELECT 'a', 'r', i.inhparent, i.xmin FROM pg.pg_inherits i \
+     UNION ALL SELECT 'a', 'r', f.ftrelid, f.xmin FROM pg.pg_foreign_table f \
+     UNION ALL SELECT 'a', 'w', t.tgrelid, t.xmin FROM pg.pg_trigger t WHERE NOT t.tgisinternal \
+     UNION ALL SELECT 'a', 'w', d.adrelid, d.xmin FROM pg.pg_attrdef d",
+    "SELECT 'a', 'c', o.oid, o.xmin FROM pg.pg_operator o WHERE o.oid >= 16384::pg.oid \
+     UNION ALL SELECT 'a', 'c', k.oid, k.xmin FROM pg.pg_cast k WHERE k.oid >= 16384::pg.oid",
     "SELECT 'r', c.oid, n.nspname, c.relname, c.relkind, c.reltype, \
-     CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::pg.int8 END \
+     CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::pg.int8 END, \
+     n.oid, n.xmin \
      FROM pg.pg_class c JOIN pg.pg_namespace n ON n.oid = c.relnamespace \
      WHERE c.relpersistence <> 't' AND c.relkind = ANY ('{r,p,v,m,f,S,c}'::pg.\"char\"[])",
-    "SELECT 'c', a.attrelid, a.attnum, a.attname, a.atttypid \
+    "SELECT 'c', a.attrelid, a.attnum, a.attname, a.atttypid, a.xmin \
      FROM pg.pg_attribute a JOIN pg.pg_class c ON a.attrelid = c.oid \
      WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relpersistence <> 't' \
      AND c.relkind = ANY ('{r,p,v,m,f,c}'::pg.\"char\"[])",
@@ -57,7 +66,7 @@ const STATEMENTS: [&str; BASE_RESULTS + 3] = [
     "SELECT 'f', p.oid, n.nspname, p.proname, p.provolatile, p.prokind, p.proretset, p.pronargs, p.pronargdefaults, \
      p.provariadic <> 0, pg.array_to_json(p.proargnames), pg.array_to_json(p.proargmodes), p.prorettype, \
      pg.array_to_json(p.proconfig), l.lanname, p.prosecdef, p.proargtypes, e.extname, \
-     CASE WHEN l.lanname = ANY ('{sql,plpgsql}'::pg.name[]) THEN p.prosrc END \
+     CASE WHEN l.lanname = ANY ('{sql,plpgsql}'::pg.name[]) THEN p.prosrc END, n.oid, n.xmin, p.xmin \
      FROM pg.pg_proc p JOIN pg.pg_namespace n ON n.oid = p.pronamespace JOIN pg.pg_language l ON l.oid = p.prolang \
      LEFT JOIN pg.pg_depend d ON d.classid = 'pg.pg_proc'::pg.regclass AND d.objid = p.oid AND d.deptype = 'e' \
      LEFT JOIN pg.pg_extension e ON e.oid = d.refobjid WHERE p.oid >= 16384::pg.oid",
@@ -119,6 +128,23 @@ const STATEMENTS: [&str; BASE_RESULTS + 3] = [
     "SELECT 'b', p.oid, pg.pg_get_functiondef(p.oid) FROM pg.pg_proc p JOIN pg.pg_language l ON l.oid = p.prolang \
      WHERE l.lanname = 'sql' AND p.prosrc = '' AND p.prokind <> 'a' AND p.oid >= 16384::pg.oid",
     "SELECT 'x', w.oid, pg.pg_get_ruledef(w.oid) FROM pg.pg_rewrite w WHERE w.rulename <> '_RETURN'",
+    "SELECT 'j', d.adrelid, d.adnum, pg.pg_get_expr(d.adbin, d.adrelid) FROM pg.pg_attrdef d \
+     WHERE d.adrelid >= 16384::pg.oid AND pg.strpos(d.adbin::pg.text, 'nextval') = 0 \
+     AND (pg.strpos(d.adbin::pg.text, ':consttype 25 ') > 0 OR pg.strpos(d.adbin::pg.text, ':consttype 1043 ') > 0 \
+     OR pg.strpos(d.adbin::pg.text, ':consttype 1042 ') > 0)",
+    "SELECT 'j', k.conrelid, pg.array_to_string(k.conkey, ' '), pg.pg_get_constraintdef(k.oid) \
+     FROM pg.pg_constraint k WHERE k.contype = 'c' AND k.conrelid >= 16384::pg.oid",
+    "SELECT 'j', i.inhparent, p.partattrs, pg.pg_get_expr(c.relpartbound, c.oid) FROM pg.pg_class c \
+     JOIN pg.pg_inherits i ON i.inhrelid = c.oid JOIN pg.pg_partitioned_table p ON p.partrelid = i.inhparent \
+     WHERE c.relispartition",
+    "SELECT 'j', d.refobjid, d.refobjsubid, pg.concat_ws(' ', pg.pg_get_expr(y.polqual, y.polrelid), \
+     pg.pg_get_expr(y.polwithcheck, y.polrelid)) FROM pg.pg_depend d JOIN pg.pg_policy y ON y.oid = d.objid \
+     WHERE d.classid = 'pg.pg_policy'::pg.regclass AND d.refclassid = 'pg.pg_class'::pg.regclass AND d.refobjsubid > 0",
+    "SELECT 'j', i.indrelid, a.attnum, pg.concat_ws(' ', pg.pg_get_expr(i.indpred, i.indrelid), \
+     pg.pg_get_expr(i.indexprs, i.indrelid)) FROM pg.pg_index i JOIN pg.pg_depend d \
+     ON d.classid = 'pg.pg_class'::pg.regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid \
+     JOIN pg.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid AND a.attnum > 0 \
+     WHERE i.indrelid >= 16384::pg.oid AND (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL)",
 ];
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 
 use super::query::BASE_RESULTS;
 use crate::engine::model::{
-    Body, Cascade, CatalogueBuilder, Changing, Column, Function, Oid, Relation, RelationKind, Rule,
-    SystemFunction, Trigger, TypeShape, Volatility,
+    Body, Cascade, CatalogueBuilder, Changing, Column, Function, FunctionStamp, Oid, Relation, RelationKind,
+    Rule, SystemFunction, Trigger, TypeShape, Volatility,
 };
 use crate::engine::sql::standard_body;
 use crate::engine::wire::postgres::{ProtocolViolation, backend};
@@ -68,6 +68,14 @@ impl CatalogueReader {
 
     fn take(&mut self, row: &Row<'_>) -> Option<()> {
         match row.bytes(0)? {
+            b"a" => {
+                let (oid, written) = (row.parse(2)?, row.parse(3)?);
+                match row.bytes(1)? {
+                    b"r" => self.builder.stamps.add_read(oid, written),
+                    b"w" => self.builder.stamps.add_write(oid, written),
+                    _ => self.builder.stamps.code += u64::from(written),
+                }
+            }
             b"c" => {
                 let column = Column {
                     attribute: row.parse(2)?,
@@ -80,6 +88,7 @@ impl CatalogueReader {
                     return None;
                 }
                 columns.push(column);
+                self.builder.stamps.add_read(row.parse(1)?, row.parse(5)?);
             }
             b"r" => {
                 let relation = Relation {
@@ -92,7 +101,9 @@ impl CatalogueReader {
                     definition: None,
                     rows_estimate: row.parse(6),
                 };
-                self.relations.insert(relation.oid, (relation, row.parse(5)?));
+                let (oid, row_type) = (relation.oid, row.parse(5)?);
+                self.relations.insert(oid, (relation, row_type));
+                self.builder.stamps.in_schema(oid, row.parse(7)?, row.parse(8)?);
             }
             b"p" => self.parents.entry(row.parse(1)?).or_default().push(row.parse(2)?),
             b"t" => {
@@ -181,6 +192,14 @@ impl CatalogueReader {
             b"b" => {
                 self.bodies.insert(row.parse(1)?, row.text(2)?.as_ref().into());
             }
+            b"j" => {
+                let (relation, definition) = (row.parse(1)?, row.text(3)?);
+                for attribute in row.text(2)?.split(' ').filter_map(|number| number.parse().ok()) {
+                    for constant in constants_in(&definition) {
+                        self.builder.constant((relation, attribute), &constant);
+                    }
+                }
+            }
             b"x" => {
                 self.rule_texts.insert(row.parse(1)?, row.text(2)?.as_ref().into());
             }
@@ -216,6 +235,11 @@ impl CatalogueReader {
             ("plpgsql", Some(text)) => Body::PlPgSql(text.as_ref().into()),
             (other, _) => Body::Opaque(other.into()),
         };
+        if let (Some(schema), Some(schema_written), Some(written)) =
+            (row.parse(19), row.parse(20), row.parse(21))
+        {
+            self.builder.stamps.add_function(oid, FunctionStamp { schema, schema_written, written });
+        }
         let types = row.text(16)?.split(' ').filter_map(|oid| oid.parse().ok()).collect();
         self.function_types.insert(oid, types);
         if row.is(15) {
@@ -288,6 +312,38 @@ impl CatalogueReader {
         Some(self.builder.finish())
     }
 }
+
+/// Words between quotes, in code that the server wrote: `'it''s'`. Names of objects (`'t'::regclass`) are none.
+fn constants_in(definition: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = definition;
+    while let Some((_, quoted)) = rest.split_once('\'') {
+        let (mut constant, mut behind) = (String::new(), quoted);
+        loop {
+            let Some((part, more)) = behind.split_once('\'') else { return found };
+            constant.push_str(part);
+            match more.strip_prefix('\'') {
+                Some(more) => {
+                    constant.push('\'');
+                    behind = more;
+                }
+                None => {
+                    behind = more;
+                    break;
+                }
+            }
+        }
+        let letters = constant.chars().filter(|c| c.is_alphanumeric()).count();
+        if letters >= CONSTANT_LETTERS_MIN && !behind.starts_with("::reg") {
+            found.push(constant);
+        }
+        rest = behind;
+    }
+    found
+}
+
+/// Shorter ones say what a column is for.
+const CONSTANT_LETTERS_MIN: usize = 6;
 
 /// One row's values.
 struct Row<'a>(Vec<Option<&'a [u8]>>);

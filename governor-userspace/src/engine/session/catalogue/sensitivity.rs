@@ -173,6 +173,20 @@ impl Catalogue {
         sensitivity.count_anew();
         self.sensitivity = sensitivity;
         self.follow_flows(labels);
+        self.types = self.types_with_constants();
+    }
+
+    /// The types of the database, and which constants in definitions belong to sensitive columns.
+    fn types_with_constants(&self) -> Arc<model::Types> {
+        let sensitive =
+            self.data.constants().iter().filter(|(id, _)| self.sensitivity.category(*id).is_some());
+        let constants: BTreeSet<Arc<str>> = sensitive.map(|(_, constant)| constant.clone()).collect();
+        if constants.is_empty() {
+            return self.data.types().clone();
+        }
+        let mut types = (**self.data.types()).clone();
+        types.hide(constants.into_iter());
+        Arc::new(types)
     }
 
     /// The number of a column of a user's relation.
@@ -338,13 +352,24 @@ pub(super) struct Views {
     views: Vec<View>,
     /// Those that show definitions.
     of_definitions: HashSet<Oid>,
+    /// Columns that show definitions taken apart.
+    cut: HashSet<ColumnId>,
 }
 
 impl Views {
     pub fn of(data: &model::Catalogue, dialect: &dyn SqlDialect) -> Self {
         let flows = ViewFlows::of(data);
         let views = data.relations().filter_map(|view| View::of(view, &flows, dialect)).collect();
-        Self { flows, views, of_definitions: views_of_definitions(data) }
+        let columns = data.relations().filter(|relation| relation.definition.is_some());
+        let columns = columns.flat_map(|view| view.columns.iter().map(|column| (view.oid, column.attribute)));
+        let is_cut = |id: &ColumnId| flows.of_column(*id).is_some_and(|flow| flows.expand(flow).cut);
+        let cut = columns.filter(is_cut).collect();
+        Self { flows, views, of_definitions: views_of_definitions(data), cut }
+    }
+
+    /// As [`Catalogue::is_cut_column`].
+    pub fn is_cut(&self, column: ColumnId) -> bool {
+        self.cut.contains(&column)
     }
 
     /// The view shows what the catalogue holds.

@@ -1,7 +1,7 @@
 //! Result columns and their rows: what a RowDescription means for the rows that follow, and each row by it.
 
 use super::super::governance::Governance;
-use super::super::meaning::Meaning;
+use super::super::meaning::{Basis, Meaning};
 use super::super::pipeline::Expect;
 use super::super::rows::ResultPlan;
 use super::super::{Catalogue, Portal, Rows, Session, discovery, fault, visibility};
@@ -79,7 +79,10 @@ impl Session {
             let source = self.portals.confirmed(&expect_portal).and_then(portal_source);
             let plan = match self.rows_for(&fields, None, source.as_ref(), governance) {
                 Rows::Mask(plan) => plan,
-                _ => Arc::default(),
+                _ => Arc::new(ResultPlan {
+                    reading: self.reading_of(source.as_ref(), governance),
+                    ..ResultPlan::default()
+                }),
             };
             if let Some(portal) = self.portals.confirmed_mut(&expect_portal) {
                 portal.plan = Some(plan);
@@ -111,7 +114,14 @@ impl Session {
         source: Option<&Meaning>,
         governance: &mut Governance,
     ) -> Rows {
-        let catalogue = self.trusted_catalogue(governance).cloned();
+        let catalogue = match source.map(|source| &source.basis) {
+            Some(Basis::Doubt) if self.hides_unknown(governance) => {
+                let rows = visibility::hide_all(fields, formats);
+                return Rows::Mask(Arc::new(ResultPlan { rows, ..ResultPlan::default() }));
+            }
+            Some(Basis::Checked(catalogue)) => Some(self.ruled_now(catalogue, governance)),
+            _ => self.trusted_catalogue(governance).cloned(),
+        };
         // One that counts for nothing any more still says what was sensitive.
         let known = catalogue.as_ref().or(self.catalogue.as_ref());
         let lineage = visibility::lineage_for(fields, source, known, &mut governance.flows);
@@ -132,7 +142,8 @@ impl Session {
             }
             _ => Box::default(),
         };
-        Rows::Mask(Arc::new(ResultPlan { rows, watched }))
+        let reading = known.map_or(0, |catalogue| catalogue.reading);
+        Rows::Mask(Arc::new(ResultPlan { rows, watched, reading }))
     }
 
     /// The catalogue, unless definitions changed since it was read: then everything is in doubt.
@@ -141,7 +152,24 @@ impl Session {
         governance: &Governance,
     ) -> Option<&Arc<Catalogue>> {
         let mine = self.catalogue.as_ref().filter(|_| !self.catalogue_outdated)?;
-        governance.is_newest(self.setup.destination.clone(), &self.claims.database, mine).then_some(mine)
+        governance.is_trusted(self.setup.destination.clone(), &self.claims.database, mine).then_some(mine)
+    }
+
+    /// The reading of the catalogue that rows are planned by.
+    fn reading_of(&self, source: Option<&Meaning>, governance: &Governance) -> u64 {
+        match source.map(|source| &source.basis) {
+            Some(Basis::Checked(catalogue)) => catalogue.reading,
+            _ => self.trusted_catalogue(governance).map_or(0, |catalogue| catalogue.reading),
+        }
+    }
+
+    /// A catalogue that a statement was judged by, under the rulings that hold now.
+    pub(in crate::engine::session) fn ruled_now(
+        &self,
+        catalogue: &Arc<Catalogue>,
+        governance: &mut Governance,
+    ) -> Arc<Catalogue> {
+        governance.ruled_for(self.setup.destination.clone(), &self.claims.database, catalogue.clone())
     }
 
     /// The first row of a result: how are its rows treated?
@@ -149,17 +177,21 @@ impl Session {
         let Some(owed) = self.pipeline.front() else {
             return Err(ProtocolViolation::Other("DataRow answers nothing"));
         };
-        if !self.may_be_masked && owed.expect != Expect::OwnQuery {
+        if !self.may_be_masked && !matches!(owed.expect, Expect::OwnQuery | Expect::OwnCheck) {
             self.rows = Rows::Pass;
             return Ok(());
         }
         self.rows = match &owed.expect {
             // Its rows go to the catalogue reader.
-            Expect::OwnQuery => Rows::Undecided,
+            Expect::OwnQuery | Expect::OwnCheck => Rows::Undecided,
             Expect::Execute { portal } => {
                 let portal_name = portal.clone();
+                let basis = owed.run.as_ref().map(|run| run.source.basis.clone()).unwrap_or_default();
                 match self.portals.confirmed_mut(&portal_name).map(|p| p.clone()) {
                     Some(p) => match (&p.plan, &p.fields, &p.formats) {
+                        (Some(plan), _, _) if self.plan_is_in_doubt(plan, &basis, governance) => {
+                            Rows::Mask(Arc::new(plan.hidden()))
+                        }
                         (Some(plan), _, _) if plan.is_passive() => Rows::Pass,
                         (Some(plan), _, _) => Rows::Mask(plan.clone()),
                         (None, Some(fields), Some(formats)) => {
@@ -170,7 +202,13 @@ impl Session {
                     None => match self.cursor_plan.take() {
                         Some((name, plan)) if name == portal_name => {
                             self.cursor_plan = Some((name, plan.clone()));
-                            if plan.is_passive() { Rows::Pass } else { Rows::Mask(plan) }
+                            if self.plan_is_in_doubt(&plan, &basis, governance) {
+                                Rows::Mask(Arc::new(plan.hidden()))
+                            } else if plan.is_passive() {
+                                Rows::Pass
+                            } else {
+                                Rows::Mask(plan)
+                            }
                         }
                         _ => return Err(ProtocolViolation::Other("rows came whose columns are not known")),
                     },
@@ -185,10 +223,16 @@ impl Session {
 /// The one statement of a portal, or what it stands for; `None` where there are several, or none that is known.
 fn portal_source(portal: &Portal) -> Option<Meaning> {
     match (&portal.means, &*portal.statements) {
-        (Some(means), [_]) => Some(means.clone()),
-        (None, [one]) => {
-            Some(Meaning { statement: one.clone(), state: portal.state.clone(), approved: false })
+        (Some(means), [_]) if matches!(means.basis, Basis::Newest) => {
+            Some(Meaning { basis: portal.basis.clone(), ..means.clone() })
         }
+        (Some(means), [_]) => Some(means.clone()),
+        (None, [one]) => Some(Meaning {
+            statement: one.clone(),
+            state: portal.state.clone(),
+            approved: false,
+            basis: portal.basis.clone(),
+        }),
         _ => None,
     }
 }

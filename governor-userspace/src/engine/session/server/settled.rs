@@ -2,6 +2,7 @@
 
 use super::super::action::Actions;
 use super::super::governance::Governance;
+use super::super::meaning::Basis;
 use super::super::pipeline::{Expect, Owed};
 use super::super::{Phase, Rows, Session};
 use super::Step;
@@ -147,6 +148,11 @@ impl Session {
             self.outdate_catalogue(now, governance, out);
         }
         if self.transaction == TransactionState::Idle {
+            self.portals.each_mut().filter(|portal| !portal.holds).for_each(|portal| {
+                // No catalogue is kept for what is gone.
+                portal.basis = Basis::Newest;
+                portal.means = None;
+            });
             // Portals end with their transaction, cursors WITH HOLD apart: those are SQL's own.
             self.cursor_plan = None;
             self.portals.close_named_unless(|portal| portal.holds);
@@ -204,7 +210,7 @@ impl Session {
 }
 
 /// An ErrorResponse after which the server closes.
-fn ends_session(body: &[u8]) -> bool {
+pub(super) fn ends_session(body: &[u8]) -> bool {
     let severity = backend::error_field(body, b'V');
     matches!(severity, Ok(Some(b"FATAL" | b"PANIC")))
 }

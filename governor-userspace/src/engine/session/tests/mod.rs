@@ -2,6 +2,7 @@
 
 mod allocations;
 mod asides;
+mod check;
 mod client;
 mod copying;
 mod diagnostics;

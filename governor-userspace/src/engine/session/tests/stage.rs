@@ -21,6 +21,8 @@ pub struct Stage {
     pub closed: Option<CloseReason>,
     client: BytesMut,
     server: BytesMut,
+    /// Of the server's message that is not complete.
+    unfinished: Vec<u8>,
     now: Timestamp,
     /// What the server tells of the session's state: search_path, role, session_authorization, row_security, and the
     /// names of temporary relations. `None`: the test answers.
@@ -28,6 +30,10 @@ pub struct Stage {
     /// How often it was asked.
     pub asked: usize,
     pub transaction: u8,
+    /// How often it was asked whether something changed.
+    pub checked: usize,
+    /// What it answers then. `None`: nothing has.
+    pub told_of_check: Option<String>,
 }
 
 impl Stage {
@@ -69,10 +75,13 @@ impl Stage {
             closed: None,
             client: BytesMut::new(),
             server: BytesMut::new(),
+            unfinished: vec![],
             now,
             state: Some(["\"$user\", public", "none", "app", "on", "[]"].map(str::to_owned)),
             asked: 0,
             transaction: b'I',
+            checked: 0,
+            told_of_check: None,
         };
         stage.take(out);
         stage
@@ -162,6 +171,7 @@ impl Stage {
             self.client = buffer;
             let quiet = out.is_empty();
             self.take(out);
+            self.answer_checks();
             if quiet && self.client.len() == before {
                 return;
             }
@@ -172,6 +182,54 @@ impl Stage {
         if let Some((b'Z', state)) = messages_or_none(bytes).and_then(|all| all.last().cloned()) {
             self.transaction = state[0];
         }
+        if self.unfinished.is_empty() {
+            self.answer_checks();
+        }
+        // Up to each border between messages: there its answers to governor's own questions come.
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let begun = self.unfinished.len();
+            let whole = [&self.unfinished[..], rest].concat();
+            let end = Header::peek(&whole).ok().flatten().map(|header| header.total_bytes());
+            let (now, later) = match end {
+                Some(end) if end <= whole.len() => rest.split_at(end - begun),
+                _ => (rest, &rest[rest.len()..]),
+            };
+            self.unfinished.extend_from_slice(now);
+            let is_border = end == Some(self.unfinished.len());
+            self.feed(now);
+            if is_border {
+                self.unfinished.clear();
+                self.answer_checks();
+            }
+            rest = later;
+        }
+    }
+
+    /// The server says that what a statement relies on is as it was, or otherwise.
+    fn answer_checks(&mut self) {
+        while let Some(question) = self
+            .session
+            .pipeline
+            .front()
+            .and_then(|owed| owed.question.as_ref())
+            .filter(|_| self.state.is_some())
+        {
+            self.checked += 1;
+            // Where it was asked in a transaction of its own.
+            let ends = matches!(self.session.phase, Phase::AskingState) && self.session.pipeline.len() > 1;
+            let told = self.told_of_check.clone().unwrap_or_else(|| question.expected[0].clone());
+            let done = |kind| message(kind, b"");
+            let answer =
+                [done(b'1'), done(b'2'), data_row(&[&told]), complete("SELECT 1"), done(b'3'), done(b'3')];
+            self.feed(&answer.concat());
+            if ends {
+                self.feed(&ready(self.transaction));
+            }
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
         self.server.extend_from_slice(bytes);
         let mut buffer = std::mem::take(&mut self.server);
         let mut out = Actions::default();
@@ -198,6 +256,7 @@ impl Stage {
         let mut asked = None;
         for (bytes, _permit) in out.to_server {
             match [false, true].into_iter().find(|all| self.state.is_some() && bytes == ask::question(*all)) {
+                None if self.state.is_some() => self.to_server.extend_from_slice(&without_check(&bytes)),
                 None => self.to_server.extend_from_slice(&bytes),
                 Some(all) => asked = Some(all),
             }
@@ -258,6 +317,17 @@ impl Stage {
     pub fn server_kinds(&self) -> String {
         messages(&self.to_server).iter().map(|(kind, _)| char::from(*kind)).collect()
     }
+}
+
+/// What governor sends, without the questions whether something changed.
+fn without_check(bytes: &[u8]) -> Vec<u8> {
+    let name = check::NAME.as_bytes();
+    let asks = |part: &[u8]| part.windows(name.len()).any(|window| window == name);
+    let Some(all) = messages_or_none(bytes).filter(|_| asks(bytes)) else { return bytes.to_vec() };
+    if all.last().is_some_and(|(kind, _)| matches!(kind, b'H' | b'S')) {
+        return vec![];
+    }
+    all.into_iter().filter(|(_, body)| !asks(body)).flat_map(|(kind, body)| message(kind, &body)).collect()
 }
 
 fn messages_or_none(mut bytes: &[u8]) -> Option<Vec<(u8, Vec<u8>)>> {

@@ -118,6 +118,15 @@ pub fn parse(statement: &str, text: &str) -> Bytes {
     })
 }
 
+/// Parse of a client's own text, in its own encoding, as the unnamed statement.
+pub fn parse_bytes(text: &[u8]) -> Bytes {
+    message(frontend::kind::PARSE, |out| {
+        out.put_u8(0);
+        cstr(out, text);
+        out.put_u16(0);
+    })
+}
+
 /// Runs `text` once under names of its own, which are given back.
 pub fn run_once(name: &str, text: &str) -> Bytes {
     let mut out = BytesMut::with_capacity(256);

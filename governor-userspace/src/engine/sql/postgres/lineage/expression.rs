@@ -4,12 +4,13 @@
 //! nodes below an expression wait on the heap, so its depth costs no stack.
 
 use super::condition::{choice_of, compares};
+use super::definitions::asks_for_a_sequence;
 use super::documents;
 use super::total;
 use super::value::{UNNAMED, Value};
 use super::wholeness::Reach;
 use super::{Analysis, Doubt};
-use crate::engine::model::{Form, FunctionName};
+use crate::engine::model::{FIRST_USER_OID, Form, FunctionName};
 use crate::engine::sql::postgres::children::untyped;
 use crate::engine::sql::postgres::setting::constant;
 use pg_raw_parse::Node;
@@ -63,16 +64,16 @@ impl<'t> Analysis<'_, 't> {
         }
         let mut total = Value::default();
         let mut work = vec![(node, Part::Flows)];
-        let mut reaches = vec![Reach::Whole];
-        while let (Some((node, part)), Some(reach)) = (work.pop(), reaches.pop()) {
+        let mut reaches = vec![(Reach::Whole, true)];
+        while let (Some((node, part)), Some((reach, whole))) = (work.pop(), reaches.pop()) {
             self.shared.spend(1)?;
             let mut own = Value::default();
             self.part(node, part, &mut own, &mut work)?;
             if work.len() > reaches.len() {
                 let below = self.below(node, reach)?;
-                reaches.resize(work.len(), below);
+                reaches.resize(work.len(), (below, whole && self.keeps_whole(node)));
             }
-            total.add(&own.reached(reach));
+            total.add(&own.reached(reach).kept(whole));
         }
         Ok(total)
     }
@@ -88,6 +89,11 @@ impl<'t> Analysis<'_, 't> {
             Part::Chooses(form) => {
                 self.note(value, form);
                 total.add_implicit(value);
+                // Which one comes first says little; whether it fits tells it letter by letter.
+                (total.code, total.cut) = match form {
+                    Form::Ordering => (total.code, total.cut),
+                    _ => (total.code | value.code, total.cut | value.code),
+                };
             }
         }
         Ok(())
@@ -270,6 +276,13 @@ impl<'t> Analysis<'_, 't> {
         }
         documents::of_operator(name, left, right, total);
         let chooses = Part::Chooses(choice_of(node.kind, name));
+        if asks_for_a_sequence(node) {
+            let value = self.value(left)?;
+            if value.code && value.sources.iter().all(|(relation, _)| *relation < FIRST_USER_OID) {
+                total.add_implicit(&value);
+                return Ok(());
+            }
+        }
         let (left_part, right_part) = match node.kind {
             E::AEXPR_NULLIF => (part.computed(), chooses),
             E::AEXPR_OP if name == "||" && !self.is_made_by_users(name) => {

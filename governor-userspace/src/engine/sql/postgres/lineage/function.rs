@@ -4,6 +4,7 @@
 //! `known_functions.rs` says which do too, and why. Of functions that users made a body in SQL is read; others may
 //! return anything.
 
+use super::definitions::writes_code;
 use super::documents;
 use super::expression::{Part, Work};
 use super::known_functions::{Known, known, out_columns, returns_a_set};
@@ -39,6 +40,7 @@ impl<'t> Analysis<'_, 't> {
         let Some(name) = objects::function(call.funcname()) else { return Err(Doubt::Syntax) };
         let what = self.does(&name, total)?;
         documents::of_call(&name.name, call, total);
+        total.code |= writes_code(&name);
         let aggregates = call.over().is_some()
             || call.agg_within_group
             || self.shared.names.catalogue.system_function(&name).is_none_or(|f| f.is_aggregate);
@@ -130,7 +132,8 @@ impl<'t> Analysis<'_, 't> {
         total: &mut Value,
     ) -> Result<(), Doubt> {
         let what = self.does(name, total)?;
-        let passed = arguments.clone().reached(self.of_function(name, Reach::Whole));
+        let passed = arguments.clone().reached(self.of_function(name, Reach::Whole)).kept(is_unnest(name));
+        total.code |= writes_code(name);
         match what {
             Known::Passes => total.add(&passed),
             Known::Nothing | Known::Counts => total.add_implicit(arguments),
@@ -302,6 +305,11 @@ impl<'t> Analysis<'_, 't> {
         let column = relation.and_then(|relation| relation.attribute(attribute));
         column.is_some_and(|column| column.type_oid < GENERATED_OID && !ROW_TYPES.contains(&column.type_oid))
     }
+}
+
+/// It gives the elements of a list as they are.
+fn is_unnest(name: &FunctionName) -> bool {
+    matches!(name.name.as_str(), "unnest" | "pg_get_expr" | "json_array_elements" | "jsonb_array_elements")
 }
 
 /// `current_setting('search_path')`: a setting of the server's own, which no statement can fill with data.

@@ -19,6 +19,7 @@
 mod beside;
 mod column_name;
 mod condition;
+mod definitions;
 mod documents;
 mod expression;
 mod from;

@@ -70,7 +70,7 @@ impl<'t> Analysis<'_, 't> {
             self.shared.spend(1 + relation.columns.len())?;
             self.shared.reads(relation.oid);
             let column = |c: &crate::engine::model::Column| {
-                (c.name.clone(), Value::column((relation.oid, c.attribute)))
+                (c.name.clone(), Value::column((relation.oid, c.attribute)).of_definitions(relation, c))
             };
             let mut rows = Rows { columns: relation.columns.iter().map(column).collect(), ..Rows::default() };
             if relation.kind == RelationKind::Sequence && rows.columns.is_empty() {

@@ -15,6 +15,8 @@ pub(super) struct Value {
     pub exact: bool,
     pub bare: bool,
     pub reshaped: bool,
+    pub code: bool,
+    pub cut: bool,
     /// Few values have any, and there are many on the stack.
     #[expect(clippy::box_collection, reason = "an empty set costs 24 bytes of each value, this one 8")]
     pub keys: Option<Box<BTreeSet<Arc<str>>>>,
@@ -51,6 +53,8 @@ impl Value {
         }
         self.bare |= other.bare;
         self.reshaped |= other.reshaped;
+        self.code |= other.code;
+        self.cut |= other.cut;
         self.doubt(other.unknown);
     }
 
@@ -188,6 +192,8 @@ impl Rows {
             exact: value.exact,
             bare: value.bare,
             reshaped: value.reshaped,
+            code: value.code,
+            cut: value.cut,
             keys: value.keys.map(|keys| *keys).unwrap_or_default(),
             unknown: value.unknown,
         };

@@ -87,6 +87,8 @@ impl ViewFlows {
                     expanded.exact &= behind.exact;
                     expanded.bare |= behind.bare;
                     expanded.reshaped |= behind.reshaped;
+                    expanded.code |= behind.code;
+                    expanded.cut |= behind.cut;
                     expanded.keys.extend(behind.keys.iter().cloned());
                     expanded.unknown = expanded.unknown.or(behind.unknown);
                 }

@@ -1,0 +1,143 @@
+//! Whether what a statement relies on is as it was read: asked with the statement, and what comes of the answer.
+
+use super::stage::*;
+use crate::engine::model::Class;
+use crate::engine::session::*;
+
+fn told(s: &Stage) -> String {
+    String::from_utf8_lossy(&s.to_client).into_owned()
+}
+
+/// The rows of a text column that the server names no origin of.
+fn answer(value: &str, state: u8) -> Vec<u8> {
+    let rows = [row_description(&[("x", 0, 0)]), data_row(&[value]), complete("SELECT 1"), ready(state)];
+    rows.concat()
+}
+
+/// So much later that the catalogue may be read again.
+fn later(s: &mut Stage) {
+    s.at(Timestamp { unix_ns: 2_000_000, monotonic_ns: 2_000_000 });
+}
+
+#[test]
+fn nothing_of_the_question_reaches_the_client() {
+    for class in [Class::Agent, Class::Person] {
+        let mut s = Stage::ready(class);
+        s.client(&query("SELECT note || '' AS x FROM people"));
+        s.server(&answer("kettle", b'I'));
+        assert_eq!((s.checked, s.server_kinds().as_str(), s.client_kinds().as_str()), (1, "Q", "TDCZ"));
+        assert!(told(&s).contains("kettle"), "{}", told(&s));
+    }
+}
+
+#[test]
+fn who_is_shown_everything_costs_no_question_and_constants_do_not() {
+    let mut s = Stage::ready(Class::Service);
+    s.client(&query("SELECT note || '' AS x FROM people"));
+    assert_eq!(s.checked, 0);
+    let mut s = Stage::ready(Class::Agent);
+    for text in ["SELECT 'x' AS x", "SELECT count(*) AS x FROM generate_series(1, 9)", "SHOW search_path"] {
+        s.client(&query(text));
+        s.server(&answer("busy", b'I'));
+    }
+    assert_eq!(s.checked, 0);
+    assert!(told(&s).matches("busy").count() == 3, "{}", told(&s));
+}
+
+#[test]
+fn another_answer_has_the_catalogue_read_again() {
+    let mut s = Stage::ready(Class::Agent);
+    later(&mut s);
+    s.told_of_check = Some("otherwise".into());
+    s.client(&query("SELECT note || '' AS x FROM people"));
+    assert_eq!(s.server_kinds(), "SQ", "the question's transaction ends, and the catalogue is read");
+    s.told_of_check = None;
+    // Now `note` holds what was `email`.
+    let renamed = [["c", "20000", "4", "email", "25"], ["c", "20000", "5", "note", "25"]];
+    let renamed: Vec<&[&str]> = renamed.iter().map(|row| &row[..]).collect();
+    s.server(&ready(b'I'));
+    s.catalogue_of(&renamed);
+    assert_eq!(s.server_kinds(), "SQQ");
+    s.server(&answer("kettle", b'I'));
+    assert_eq!(s.client_kinds(), "TDCZ");
+}
+
+#[test]
+fn in_a_transaction_another_answer_hides_what_comes() {
+    let mut s = Stage::ready(Class::Agent);
+    later(&mut s);
+    s.client(&query("BEGIN"));
+    s.server(&[complete("BEGIN"), ready(b'T')].concat());
+    s.told_of_check = Some("otherwise".into());
+    for text in ["SELECT note AS x FROM people", "SELECT count(*) AS x FROM people"] {
+        s.clear();
+        s.client(&query(text));
+        s.server(&answer("violet-harbour-6613", b'T'));
+        assert_eq!(s.client_kinds(), "TDCZ");
+        assert!(!told(&s).contains("violet"), "{text}: {}", told(&s));
+    }
+}
+
+#[test]
+fn between_bind_and_execute_another_answer_hides_what_comes() {
+    for (text, described) in [("SELECT note FROM people", true), ("SELECT note FROM people", false)] {
+        let mut s = Stage::ready(Class::Agent);
+        later(&mut s);
+        let ask = if described { describe("") } else { vec![] };
+        s.told_of_check = Some("otherwise".into());
+        s.client(&[parse("", text), bind("", ""), ask, execute(""), sync()].concat());
+        s.server(&[message(b'1', b""), message(b'2', b"")].concat());
+        s.server(&row_description(&[("note", 20_000, 3)]));
+        s.server(&[data_row(&["violet-harbour-6613"]), complete("SELECT 1"), ready(b'I')].concat());
+        assert_eq!(s.checked, 1);
+        assert!(!told(&s).contains("violet"), "{}", told(&s));
+        assert_eq!(s.client_kinds(), if described { "12TDCZ" } else { "12DCZ" });
+    }
+}
+
+/// Another session read the catalogue while a statement of this one ran: no reason to doubt what this one was judged by.
+#[test]
+fn a_reading_by_another_session_puts_nothing_in_doubt() {
+    for text in ["SELECT 'busy' AS x", "SELECT note || '' AS x FROM people"] {
+        let mut s = Stage::ready(Class::Person);
+        s.client(&query(text));
+        let mine = s.session.catalogue.clone().unwrap();
+        let dialect = crate::engine::sql::PostgresDialect::default();
+        let (labels, rulings) = (catalogue::Labels::default(), catalogue::Rulings::default());
+        let now = Timestamp { unix_ns: 9, monotonic_ns: 9 };
+        let newer = Catalogue::new((*mine.data).clone(), &labels, &rulings, &dialect, now);
+        s.governance.learn_catalogue(s.session.setup.destination.clone(), "shop".into(), Arc::new(newer));
+        s.server(&answer("busy", b'I'));
+        assert!(told(&s).contains("busy"), "{text}: {}", told(&s));
+    }
+}
+
+/// A definition changed for certain while a statement ran: what it was judged by still holds for it, since the server
+/// said so when it began.
+#[test]
+fn a_change_behind_a_statement_that_runs_says_nothing_of_it() {
+    let mut s = Stage::ready(Class::Person);
+    s.client(&query("SELECT note || '' AS x FROM people"));
+    let now = Timestamp { unix_ns: 9, monotonic_ns: 9 };
+    s.governance.outdate_catalogue(s.session.setup.destination.clone(), "shop", now);
+    s.server(&answer("busy", b'I'));
+    assert!(told(&s).contains("busy"), "{}", told(&s));
+}
+
+#[test]
+fn what_the_server_cannot_parse_fails_as_it_would_have() {
+    for (state, expected) in [(b'I', "EZ"), (b'T', "EZ")] {
+        let mut s = Stage::ready(Class::Person);
+        s.client(&query("BEGIN"));
+        s.server(&[complete("BEGIN"), ready(state)].concat());
+        s.clear();
+        s.state = None;
+        s.client(&query("SELECT nothing FROM people"));
+        s.server(&error("42703"));
+        s.server(&ready(if state == b'I' { b'I' } else { b'E' }));
+        // The client's own message goes all the same; in a transaction that failed it cannot say why.
+        s.server(&error(if state == b'I' { "42703" } else { "25P02" }));
+        s.server(&ready(if state == b'I' { b'I' } else { b'E' }));
+        assert_eq!((s.client_kinds().as_str(), s.errors()), (expected, vec!["42703".to_owned()]));
+    }
+}
