@@ -45,7 +45,7 @@ pub(super) enum Check {
     /// Something changed, or nobody can tell.
     Doubt,
     /// The server could not parse it, and its transaction failed by that: the client gets this answer to its own message.
-    Failed(Bytes),
+    Failed(Box<Bytes>),
 }
 
 impl Check {
@@ -293,7 +293,7 @@ impl Session {
                 Reply::Replace(instead) => instead,
                 _ => own_error(body),
             };
-            self.check = Check::Failed(told);
+            self.check = Check::Failed(Box::new(told));
         }
         self.pipeline.pop();
         self.check_open = false;

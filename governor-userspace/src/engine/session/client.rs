@@ -353,7 +353,7 @@ impl Session {
                     self.pace(now, run, &judged, cursor);
                 }
                 if let Check::Failed(told) = check {
-                    owed.denial = Some(told);
+                    owed.denial = Some(*told);
                 }
                 self.pipeline.push(owed);
                 Step::Pass(permit)

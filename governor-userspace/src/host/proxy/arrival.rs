@@ -72,7 +72,7 @@ pub(super) struct Route {
     /// governor's own network namespace.
     pub namespace: Option<Arc<Namespace>>,
     /// To a server of this host that has to see the client.
-    pub ends: Option<Ends>,
+    pub ends: Option<Box<Ends>>,
     /// Whom a hello on this way speaks for; `None` where none is said.
     pub asker: Option<Arc<Asker>>,
     /// The same as `ends`, once it was found out that what a container dials is a captured server of this host.
@@ -91,7 +91,7 @@ impl Route {
 
     /// To a server of this host that has to see the client, as far as that is known.
     pub fn ends(&self) -> Option<&Ends> {
-        self.ends.as_ref().or_else(|| self.own.get())
+        self.ends.as_deref().or_else(|| self.own.get())
     }
 
     /// Where the server is, if not in governor's own network namespace.
@@ -105,7 +105,8 @@ impl Arrival {
     pub async fn of(socket: &Socket, door: &Door, shared: &Shared) -> Result<Self, RefusedReason> {
         match door {
             Door::Redirected(namespace) => redirected(socket, shared, namespace.clone()),
-            Door::Inbound(namespace) => inbound::arrived(socket, namespace.as_ref(), shared).await,
+            // Over in a moment: boxed, its room is not in every connection's task.
+            Door::Inbound(namespace) => Box::pin(inbound::arrived(socket, namespace.as_ref(), shared)).await,
             Door::Unix(server) => unix(socket, server, shared),
         }
     }

@@ -189,7 +189,7 @@ pub(super) async fn arrived(
             own: Arc::default(),
             destination: endpoint(ends.server),
             namespace: namespace.cloned(),
-            ends: Some(ends),
+            ends: Some(Box::new(ends)),
             unix: None,
             account: Account::new(shared.books.clone()),
         },
