@@ -8,8 +8,8 @@
 //! length, words to dictionaries of names, and the rest to one small `RegexSet` of the shapes that pass the same first
 //! look, then to the checksums of the shapes that matched.
 //!
-//! Time is linear in the value and memory does not depend on it, so values of any length are searched
-//! without cutting them into windows. Whole values above `WHOLE_BYTES_MAX` are not recognised by
+//! Time is linear in the value (of the operator's patterns each start may cost as many steps as the pattern fits bytes)
+//! and memory does not depend on it, so values of any length are searched without cutting them into windows. Whole values above `WHOLE_BYTES_MAX` are not recognised by
 //! `detect` (nothing but a private key is that long); `find_in_text` still sees what is in them.
 
 mod address;
