@@ -15,7 +15,7 @@ use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRu
 use crate::host::clock;
 use crate::host::completeness::Books;
 use crate::host::config::{self, Approver, CancelUnknown, Config};
-use crate::host::discovery::{DiscoveryFile, DiscoveryKeeper};
+use crate::host::discovery::{DiscoveryFile, DiscoveryFiles, DiscoveryKeeper};
 use crate::host::glass::GlassKeeper;
 use crate::host::identity::Identifier;
 use crate::host::inbound::{InboundServer, PlaceMeans, ServerKeeper};
@@ -145,8 +145,11 @@ pub(super) fn build(
     let (approvals, lost) =
         ApprovalStore::open_beside(approvals_dir, limits, metrics.clone(), now, options.take_over)?;
     let approvals = Arc::new(approvals);
-    let discovery_file = DiscoveryFile::new(state.join("discovery.jsonl"));
-    let discovery = open_discovery(&discovery_file, config, now)?;
+    let discovery_files = DiscoveryFiles {
+        columns: DiscoveryFile::new(state.join("discovery.jsonl")),
+        remembered: DiscoveryFile::new(state.join("sensitive-columns.jsonl")),
+    };
+    let discovery = open_discovery(&discovery_files, config, now)?;
     let (clients, mount) = (kernel.clients(), cgroup2_mount()?);
     let shared = Arc::new(Shared {
         flows: kernel.flows()?,
@@ -203,7 +206,7 @@ pub(super) fn build(
     ));
     let glass = GlassKeeper { glass: shared.glass.clone(), ledger: ledger.clone(), metrics: metrics.clone() };
     let reveal = RevealKeeper { keys: masking_keys, ledger: ledger.clone(), metrics: metrics.clone() };
-    let data = Arc::new(DiscoveryKeeper::new(discovery, discovery_file, ledger.clone(), metrics.clone()));
+    let data = Arc::new(DiscoveryKeeper::new(discovery, discovery_files, ledger.clone(), metrics.clone()));
     let (gaps, trouble) = (GapLog::default(), Trouble::default());
     let board = Board::default();
     let launcher = Launcher::of_this_process()?;
@@ -252,8 +255,9 @@ pub(super) fn build(
 }
 
 /// What earlier runs knew of columns. Damage costs what is damaged, and is told.
-fn open_discovery(file: &DiscoveryFile, config: &Config, now: Timestamp) -> anyhow::Result<Arc<Discovery>> {
-    let loaded = file.load(now.unix_ns / 1_000_000_000)?;
+fn open_discovery(files: &DiscoveryFiles, config: &Config, now: Timestamp) -> anyhow::Result<Arc<Discovery>> {
+    let now_unix_s = now.unix_ns / 1_000_000_000;
+    let loaded = files.columns.load(now_unix_s)?;
     if let Some((lines, aside)) = &loaded.damage {
         tracing::error!(
             lines,
@@ -265,7 +269,19 @@ fn open_discovery(file: &DiscoveryFile, config: &Config, now: Timestamp) -> anyh
     }
     // A network namespace is known by numbers that mean another one after the host was booted.
     let lasting = loaded.records.into_iter().filter(|record| record.place.server.namespace.is_none());
-    Ok(Arc::new(Discovery::new(config.masking.discovery, lasting.collect())))
+    let remembered = files.remembered.load(now_unix_s)?;
+    if let Some((lines, aside)) = &remembered.damage {
+        tracing::error!(
+            lines,
+            kept = %aside.display(),
+            relations = remembered.records.len(),
+            "what is remembered of sensitive columns is damaged: columns in these lines that were renamed while governor was \
+             away are not noticed; the file is kept as it was"
+        );
+    }
+    let relations = remembered.records.into_iter().filter(|one| one.server.namespace.is_none());
+    let discovery = Discovery::new(config.masking.discovery, lasting.collect());
+    Ok(Arc::new(discovery.recall(relations.collect())))
 }
 
 /// Reads the certificates, and says once what a new CA means for clients.

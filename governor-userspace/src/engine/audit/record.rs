@@ -400,6 +400,9 @@ pub struct DataFinding {
     pub values: u64,
     /// The column is masked as a whole from now on.
     pub masked_whole: bool,
+    /// What it was called when it was sensitive for its name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub formerly: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -411,6 +414,8 @@ pub enum DataChange {
     Drift,
     /// What was found before is sure enough by now: the column is masked as a whole.
     Masked,
+    /// It was sensitive under another name, and stays so.
+    Renamed,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

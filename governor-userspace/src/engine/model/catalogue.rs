@@ -7,6 +7,7 @@
 //! Invariant: what was not read is [`Resolved::Unknown`], never absent: an object may have been made a moment ago.
 
 use super::{FunctionName, RelationName, RowField, SearchPath, SideEffects, Stamps, TypeShape, Types};
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -138,6 +139,14 @@ impl<'a, T> Resolved<'a, T> {
     }
 }
 
+/// Tells a database from every other: also from one of the same name, at the same address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DatabaseIdentity {
+    /// As `pg_control_system()` tells it: the same on all standbys.
+    pub cluster: i64,
+    pub oid: Oid,
+}
+
 /// One database. Built once by [`Builder`], then only read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalogue {
@@ -163,6 +172,7 @@ pub struct Catalogue {
     types: Arc<Types>,
     stamps: Stamps,
     constants: Vec<(ColumnId, Arc<str>)>,
+    identity: Option<DatabaseIdentity>,
 }
 
 impl Catalogue {
@@ -281,6 +291,11 @@ impl Catalogue {
         &self.constants
     }
 
+    /// Which database it is; `None` where the server does not tell.
+    pub fn identity(&self) -> Option<DatabaseIdentity> {
+        self.identity
+    }
+
     /// Which versions of its definitions were read.
     pub fn stamps(&self) -> &Stamps {
         &self.stamps
@@ -333,6 +348,11 @@ impl Builder {
     /// Columns of a foreign key: what references and what is referenced.
     pub fn same_values(&mut self, referenced: ColumnId, referencing: ColumnId) {
         self.catalogue.same_values.push((referenced, referencing));
+    }
+
+    /// As [`Catalogue::identity`].
+    pub fn identity(&mut self, identity: DatabaseIdentity) {
+        self.catalogue.identity = Some(identity);
     }
 
     /// A constant in a definition, as a value of a column.

@@ -23,8 +23,8 @@ mod types;
 
 pub use answer::Answer;
 pub use catalogue::{
-    Body, Builder as CatalogueBuilder, Catalogue, Column, ColumnId, FIRST_USER_OID, Function, Oid, Relation,
-    RelationKind, Resolved, SystemFunction, Volatility,
+    Body, Builder as CatalogueBuilder, Catalogue, Column, ColumnId, DatabaseIdentity, FIRST_USER_OID,
+    Function, Oid, Relation, RelationKind, Resolved, SystemFunction, Volatility,
 };
 pub use category::Category;
 pub use condition::{ANY_KEY, Clause, Condition, Conditions, Form};

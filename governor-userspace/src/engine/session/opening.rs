@@ -274,6 +274,8 @@ impl Session {
             let mut read = catalogue::Catalogue::new(data, &labels, &rulings, &dialect, now);
             read.began = self.catalogue_asked;
             read.reading_ns = now.since_ns(self.catalogue_asked);
+            let (server, database) = (&self.setup.destination, &self.claims.database);
+            let read = governance.discovery.follow_names(server, database, read, &labels, now);
             let read = std::sync::Arc::new(read);
             self.catalogue_outdated = false;
             self.views_made = false;

@@ -8,7 +8,9 @@ use super::store::DiscoveryFile;
 use crate::engine::audit::{AuditEvent, AuditRecord, DataChange, DataRuling};
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, Principal};
-use crate::engine::session::{ColumnPlace, ColumnRecord, Discovery, Said, Saying, Status};
+use crate::engine::session::{
+    ColumnPlace, ColumnRecord, Discovery, RememberedRelation, Said, Saying, Status,
+};
 use crate::host::clock;
 use crate::host::ledger::Ledger;
 use crate::host::telemetry::Metrics;
@@ -90,15 +92,32 @@ pub enum DataError {
     NotServed,
 }
 
+/// Where it is kept.
+#[derive(Clone, Debug)]
+pub struct DiscoveryFiles {
+    /// What was found in columns, and said of them.
+    pub columns: DiscoveryFile<ColumnRecord>,
+    /// Which were sensitive when catalogues were read last.
+    pub remembered: DiscoveryFile<RememberedRelation>,
+}
+
+/// Revisions that are on disk.
+#[derive(Clone, Copy, Debug)]
+struct Saved {
+    columns: u64,
+    remembered: u64,
+    at: Instant,
+}
+
 /// Everything that it takes.
 #[derive(Debug)]
 pub struct DiscoveryKeeper {
     pub discovery: Arc<Discovery>,
     pub ledger: Ledger,
     pub metrics: Arc<Metrics>,
-    file: DiscoveryFile,
+    files: DiscoveryFiles,
     /// What is on disk, and when it was written.
-    saved: Mutex<(u64, Instant)>,
+    saved: Mutex<Saved>,
     /// Another agent has the file: what this one learns from now on is masked here, recorded, and forgotten.
     handed_over: AtomicBool,
 }
@@ -106,12 +125,13 @@ pub struct DiscoveryKeeper {
 impl DiscoveryKeeper {
     pub fn new(
         discovery: Arc<Discovery>,
-        file: DiscoveryFile,
+        files: DiscoveryFiles,
         ledger: Ledger,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let saved = Mutex::new((discovery.revision(), Instant::now()));
-        let keeper = Self { discovery, ledger, metrics, file, saved, handed_over: AtomicBool::new(false) };
+        let (columns, remembered) = (discovery.revision(), discovery.memory_revision());
+        let saved = Mutex::new(Saved { columns, remembered, at: Instant::now() });
+        let keeper = Self { discovery, ledger, metrics, files, saved, handed_over: AtomicBool::new(false) };
         keeper.count();
         keeper
     }
@@ -216,6 +236,15 @@ impl DiscoveryKeeper {
                 DataChange::Drift => {
                     tracing::warn!(column, database, kinds, masked, "a column began to hold other data");
                 }
+                DataChange::Renamed => {
+                    let formerly = change.formerly.as_deref().unwrap_or_default();
+                    tracing::warn!(
+                        column,
+                        database,
+                        formerly,
+                        "a sensitive column goes by another name; it stays sensitive until it is dismissed"
+                    );
+                }
             }
             let record =
                 AuditRecord { at: clock::now(), session: None, event: AuditEvent::DataFinding(change) };
@@ -223,8 +252,10 @@ impl DiscoveryKeeper {
                 tracing::error!(%error, "cannot record what was found in a column");
             }
         }
-        let (revision, at) = *self.saved.lock();
-        if urgent || (revision != self.discovery.revision() && at.elapsed() >= SAVE_INTERVAL) {
+        let saved = *self.saved.lock();
+        let is_news = saved.columns != self.discovery.revision()
+            || saved.remembered != self.discovery.memory_revision();
+        if urgent || (is_news && saved.at.elapsed() >= SAVE_INTERVAL) {
             self.count();
             if let Err(error) = self.save() {
                 tracing::error!(%error, "what is known of columns cannot be kept");
@@ -252,10 +283,15 @@ impl DiscoveryKeeper {
             return Ok(());
         }
         let revision = self.discovery.revision();
-        saved.1 = Instant::now();
-        if saved.0 != revision {
-            self.file.save(&self.discovery.records())?;
-            saved.0 = revision;
+        saved.at = Instant::now();
+        if saved.columns != revision {
+            self.files.columns.save(&self.discovery.records())?;
+            saved.columns = revision;
+        }
+        if saved.remembered != self.discovery.memory_revision() {
+            let (revision, relations) = self.discovery.remembered();
+            self.files.remembered.save(&relations)?;
+            saved.remembered = revision;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ mod keeper;
 mod lookup;
 mod store;
 
-pub use keeper::{DataAsk, DataColumn, DataError, DataFilter, DiscoveryKeeper};
+pub use keeper::{DataAsk, DataColumn, DataError, DataFilter, DiscoveryFiles, DiscoveryKeeper};
 pub use store::{DiscoveryFile, DiscoveryFileError};
 
 #[cfg(test)]

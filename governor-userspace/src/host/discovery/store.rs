@@ -1,20 +1,22 @@
-//! One file of columns: JSON Lines, one line a column behind a line that names the format.
+//! A file of what is known of columns: JSON Lines, one line a column (or a relation) behind a line that names the format.
 //!
 //! Invariants: the file is replaced whole (a temporary one, then a rename), so a death at any moment leaves the old or
 //! the new content; it holds counts and words, never a value. A line that cannot be read costs that line: the file as
 //! it was is set aside under another name, and everything else counts.
 
-use crate::engine::session::ColumnRecord;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::marker::PhantomData;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Where the columns of one agent are kept.
+/// Where the columns of one agent are kept: `T` is what a line says.
 #[derive(Clone, Debug)]
-pub struct DiscoveryFile {
+pub struct DiscoveryFile<T> {
     path: PathBuf,
+    lines: PhantomData<fn() -> T>,
 }
 
 /// The file cannot be read or written.
@@ -26,9 +28,9 @@ pub struct DiscoveryFileError {
 }
 
 /// What a file held.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    pub records: Vec<ColumnRecord>,
+#[derive(Debug)]
+pub struct Loaded<T> {
+    pub records: Vec<T>,
     /// Lines that could not be read, and where the file as it was is kept.
     pub damage: Option<(usize, PathBuf)>,
 }
@@ -38,13 +40,19 @@ struct Head {
     format: u32,
 }
 
-impl DiscoveryFile {
+impl<T> Default for Loaded<T> {
+    fn default() -> Self {
+        Self { records: Vec::new(), damage: None }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> DiscoveryFile<T> {
     pub fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, lines: PhantomData }
     }
 
     /// Reads the file, where there is one. `now_unix_s` names a file that is set aside.
-    pub fn load(&self, now_unix_s: u64) -> Result<Loaded, DiscoveryFileError> {
+    pub fn load(&self, now_unix_s: u64) -> Result<Loaded<T>, DiscoveryFileError> {
         let mut text = Vec::new();
         match File::open(&self.path) {
             Ok(file) => {
@@ -78,11 +86,11 @@ impl DiscoveryFile {
     }
 
     /// Replaces the file. On disk when this returns.
-    pub fn save(&self, records: &[ColumnRecord]) -> Result<(), DiscoveryFileError> {
+    pub fn save(&self, records: &[T]) -> Result<(), DiscoveryFileError> {
         self.write(records).map_err(|source| self.failed(source))
     }
 
-    fn write(&self, records: &[ColumnRecord]) -> io::Result<()> {
+    fn write(&self, records: &[T]) -> io::Result<()> {
         let mut text = serde_json::to_vec(&Head { format: FORMAT_VERSION })?;
         text.push(b'\n');
         for record in records {
@@ -108,4 +116,5 @@ impl DiscoveryFile {
 const FORMAT_VERSION: u32 = 1;
 /// Twice what the most columns take.
 const FILE_BYTES_MAX: u64 = 256 << 20;
-const RECORDS_COUNT_MAX: usize = 100_000;
+/// More than is kept of either.
+const RECORDS_COUNT_MAX: usize = 500_000;

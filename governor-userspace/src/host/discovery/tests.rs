@@ -33,7 +33,7 @@ fn record(database: &str, column: &str) -> ColumnRecord {
     record
 }
 
-fn file() -> (tempfile::TempDir, DiscoveryFile, std::path::PathBuf) {
+fn file() -> (tempfile::TempDir, DiscoveryFile<ColumnRecord>, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("discovery.jsonl");
     (dir, DiscoveryFile::new(path.clone()), path)

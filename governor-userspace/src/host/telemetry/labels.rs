@@ -197,7 +197,7 @@ closed!(GapCause:
 closed!(Attempt: Ok => "ok", Refused => "refused");
 closed!(DirectAction: Reported => "reported", Ended => "ended");
 closed!(LimitKind: Rate => "rate", Rows => "rows", Time => "time");
-closed!(DataChange: Found => "found", Drift => "drift", Masked => "masked");
+closed!(DataChange: Found => "found", Drift => "drift", Masked => "masked", Renamed => "renamed");
 closed!(Status:
     Clean => "clean", Mixed => "mixed", Found => "found", Masked => "masked", Confirmed => "confirmed",
     Labelled => "labelled", Dismissed => "dismissed");

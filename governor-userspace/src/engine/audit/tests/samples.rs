@@ -138,6 +138,7 @@ pub(super) fn every_event(text: &str) -> Vec<AuditEvent> {
             kinds: vec![Category::Iban, Category::Email],
             values: 7,
             masked_whole: true,
+            formerly: Some(text.into()),
         }),
         AuditEvent::DataRuling(DataRuling {
             ruling: "dismissed".into(),

@@ -48,7 +48,7 @@ impl Labels {
     }
 
     /// The operator's files say what this column is, whatever else may be said of it.
-    pub(super) fn decide(&self, schema: &str, relation: &str, column: &str) -> bool {
+    pub(in super::super) fn decide(&self, schema: &str, relation: &str, column: &str) -> bool {
         let sensitive = self.sensitive.iter().map(|(pattern, _)| pattern);
         let labelled = self.labelled.iter().map(|(pattern, _)| pattern);
         let paths = self.paths.iter().map(|(pattern, ..)| pattern);

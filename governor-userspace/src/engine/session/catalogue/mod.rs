@@ -29,7 +29,7 @@ use crate::engine::model::{
 use crate::engine::sql::SqlDialect;
 use codes::Codes;
 use sensitivity::{Sensitivity, Views};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -68,6 +68,8 @@ pub struct Catalogue {
     /// What names and the operator's files say, without rulings.
     named: Arc<Sensitivity>,
     sensitivity: Sensitivity,
+    /// The rulings that hold for single columns, by number.
+    ruled: HashMap<ColumnId, Ruling>,
     /// With the constants that definitions show of sensitive columns.
     pub(super) types: Arc<model::Types>,
     rulings_version: u64,
@@ -101,6 +103,7 @@ impl Catalogue {
             views,
             named,
             sensitivity: Sensitivity::default(),
+            ruled: HashMap::new(),
             types: Arc::default(),
             rulings_version: rulings.version,
             loaded,
@@ -121,6 +124,7 @@ impl Catalogue {
             views: self.views.clone(),
             named: self.named.clone(),
             sensitivity: Sensitivity::default(),
+            ruled: HashMap::new(),
             types: Arc::default(),
             rulings_version: rulings.version,
             loaded: self.loaded,
@@ -192,6 +196,25 @@ impl Catalogue {
     /// Why the values of a column are sensitive; `None` where nothing says so.
     pub fn category(&self, table_oid: u32, attribute: i16) -> Option<Category> {
         self.sensitivity.category((table_oid, attribute))
+    }
+
+    /// The same by name, label or ruling; not because it holds what another column holds.
+    pub(super) fn own_category(&self, column: ColumnId) -> Option<Category> {
+        match self.ruled.get(&column) {
+            Some(Ruling::Sensitive(category)) => Some(*category),
+            Some(Ruling::Dismissed) => None,
+            None => self.named.category(column),
+        }
+    }
+
+    /// The sensitive column that makes this one so, where it is not so by itself.
+    pub(super) fn linked_to(&self, column: ColumnId) -> Option<ColumnId> {
+        self.sensitivity.linked_to(column)
+    }
+
+    /// The ruling that holds for a column.
+    pub(super) fn ruling(&self, column: ColumnId) -> Option<Ruling> {
+        self.ruled.get(&column).copied()
     }
 
     /// The configuration says that its values are never sensitive, whatever they look like.

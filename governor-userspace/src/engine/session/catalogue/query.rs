@@ -9,6 +9,7 @@
 //! - The client's encoding may lack characters of names; the text of the server's own is always told.
 //! - Stamps of what comes without its own come first: they are never newer than what was read.
 //! - Definitions come last: writing them out locks the relations in them, which may take too long.
+//! - Behind them only which database it is, which a server may keep to itself.
 //!
 //! Works on servers 12 to 18. Temporary relations are left out: each session has its own.
 
@@ -19,7 +20,7 @@ pub(super) const BASE_RESULTS: usize = 24;
 
 /// Statements in all.
 #[cfg(test)]
-pub(in super::super) const RESULTS: usize = BASE_RESULTS + 8;
+pub(in super::super) const RESULTS: usize = BASE_RESULTS + 9;
 
 /// Text of the query. It begins so that nothing else does.
 pub(in super::super) static QUERY: LazyLock<String> = LazyLock::new(|| {
@@ -36,7 +37,7 @@ pub(in super::super) fn qualify(statement: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-const STATEMENTS: [&str; BASE_RESULTS + 8] = [
+const STATEMENTS: [&str; BASE_RESULTS + 9] = [
     "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE",
     "SELECT 'settings', pg.set_config('search_path', '', true), pg.set_config('jit', 'off', true), \
      pg.set_config('lock_timeout', '2s', true), pg.set_config('statement_timeout', '30s', true), \
@@ -145,6 +146,8 @@ const STATEMENTS: [&str; BASE_RESULTS + 8] = [
      ON d.classid = 'pg.pg_class'::pg.regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid \
      JOIN pg.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid AND a.attnum > 0 \
      WHERE i.indrelid >= 16384::pg.oid AND (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL)",
+    "SELECT 'C', s.system_identifier, d.oid FROM pg.pg_control_system() s \
+     JOIN pg.pg_database d ON d.datname = pg.current_database()",
 ];
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 
 use super::query::BASE_RESULTS;
 use crate::engine::model::{
-    Body, Cascade, CatalogueBuilder, Changing, Column, Function, FunctionStamp, Oid, Relation, RelationKind,
-    Rule, SystemFunction, Trigger, TypeShape, Volatility,
+    Body, Cascade, CatalogueBuilder, Changing, Column, DatabaseIdentity, Function, FunctionStamp, Oid,
+    Relation, RelationKind, Rule, SystemFunction, Trigger, TypeShape, Volatility,
 };
 use crate::engine::sql::standard_body;
 use crate::engine::wire::postgres::{ProtocolViolation, backend};
@@ -136,6 +136,7 @@ impl CatalogueReader {
                 let function = SystemFunction { volatility, is_aggregate: row.is(4) };
                 self.builder.system_function(&row.text(1)?, function);
             }
+            b"C" => self.builder.identity(DatabaseIdentity { cluster: row.parse(1)?, oid: row.parse(2)? }),
             b"o" => self.builder.user_operator(&row.text(1)?, row.parse(2)?),
             b"l" => {
                 let function = row.parse(1)?;

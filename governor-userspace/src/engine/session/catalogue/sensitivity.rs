@@ -33,6 +33,8 @@ pub(super) struct Sensitivity {
     cleared: HashSet<ColumnId>,
     /// Shown whatever their values look like: the configuration says so. Only those that detectors would look at.
     shown: HashSet<ColumnId>,
+    /// Columns that hold the same values as another, or are computed from it: by foreign keys, inheritance, generation.
+    linked: HashMap<ColumnId, ColumnId>,
 }
 
 impl Sensitivity {
@@ -46,6 +48,11 @@ impl Sensitivity {
 
     pub fn is_derived(&self, column: ColumnId) -> bool {
         self.derived.contains(&column)
+    }
+
+    /// The sensitive column that makes this one so, where it is not so by itself.
+    pub fn linked_to(&self, column: ColumnId) -> Option<ColumnId> {
+        self.linked.get(&column).copied()
     }
 
     /// Some user relation has sensitive columns.
@@ -168,6 +175,7 @@ impl Catalogue {
             let Some(column) = self.column_id(name) else { continue };
             if !labels.decide(&name.schema, &name.relation, &name.column) {
                 sensitivity.rule(column, *ruling);
+                self.ruled.insert(column, *ruling);
             }
         }
         sensitivity.count_anew();
@@ -190,7 +198,7 @@ impl Catalogue {
     }
 
     /// The number of a column of a user's relation.
-    pub(super) fn column_id(&self, name: &ColumnName) -> Option<ColumnId> {
+    pub(in super::super) fn column_id(&self, name: &ColumnName) -> Option<ColumnId> {
         let relation = RelationName { schema: Some(name.schema.clone()), name: name.relation.clone() };
         let anywhere = SearchPath::Unknown(String::new());
         let found = self.data.resolve(&relation, &anywhere);
@@ -256,14 +264,14 @@ impl Catalogue {
             for (child, parent) in &families {
                 for (from, to) in [(child, parent), (parent, child)] {
                     if let Some(category) = self.sensitivity.category(*from) {
-                        changed |= self.mark(*to, category, labels);
+                        changed |= self.link(*from, *to, category, labels);
                         changed |= self.sensitivity.follow(*from, *to);
                     }
                 }
             }
             for (column, from) in &generated {
                 if self.sensitivity.category(*from).is_some() {
-                    changed |= self.mark(*column, Category::Other, labels);
+                    changed |= self.link(*from, *column, Category::Other, labels);
                     changed |= self.sensitivity.derived.insert(*column);
                 }
             }
@@ -320,6 +328,15 @@ impl Catalogue {
             None => self.sensitivity.any(),
         };
         carries.then_some(Category::Other)
+    }
+
+    /// Takes a column as sensitive because another is; true where that is news.
+    fn link(&mut self, from: ColumnId, to: ColumnId, category: Category, labels: &Labels) -> bool {
+        let is_news = self.mark(to, category, labels);
+        if is_news {
+            self.sensitivity.linked.insert(to, from);
+        }
+        is_news
     }
 
     /// Takes a column as sensitive; true where that is news.

@@ -3,6 +3,7 @@
 //! Invariant: counts and words only. No value, and nothing made of one, is ever kept.
 
 use super::super::catalogue::Ruling;
+use super::former::Formerly;
 use crate::engine::audit::DataChange;
 use crate::engine::masking::{Category, ColumnEvidence, DetectorId, Detectors, judge_column};
 use crate::engine::model::{ColumnName, Endpoint};
@@ -19,6 +20,12 @@ pub struct ColumnPlace {
     pub database: String,
     #[serde(flatten)]
     pub column: ColumnName,
+}
+
+impl ColumnPlace {
+    pub(super) fn of_database(&self) -> (Endpoint, String) {
+        (self.server.clone(), self.database.clone())
+    }
 }
 
 impl fmt::Display for ColumnPlace {
@@ -118,6 +125,9 @@ pub struct ColumnRecord {
     pub drifted_unix_s: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub said: Option<Said>,
+    /// It was sensitive under another name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub formerly: Option<Formerly>,
 }
 
 impl ColumnRecord {
@@ -133,6 +143,7 @@ impl ColumnRecord {
             kinds: BTreeMap::new(),
             drifted_unix_s: None,
             said: None,
+            formerly: None,
         }
     }
 
@@ -140,12 +151,20 @@ impl ColumnRecord {
     pub fn ruling(&self, mask_from: u8) -> Option<Ruling> {
         let found =
             self.found.as_ref().filter(|found| mask_from > 0 && found.confidence_percent >= mask_from);
+        let formerly = self.formerly.as_ref();
         match &self.said {
-            None => found.map(|found| Ruling::Sensitive(found.category)),
-            Some(said) if said.what == Saying::Dismissed => match found {
+            None => {
+                let category = found.map(|found| found.category).or(formerly.map(|was| was.category));
+                category.map(Ruling::Sensitive)
+            }
+            Some(said) if said.what == Saying::Dismissed => match (found, formerly) {
                 // Nobody said a word about that kind.
-                Some(found) if !said.dismissed.contains(&found.category) => {
+                (Some(found), _) if !said.dismissed.contains(&found.category) => {
                     Some(Ruling::Sensitive(found.category))
+                }
+                // What was dismissed is another column that was called so.
+                (_, Some(was)) if was.noticed_unix_s > said.at_unix_s => {
+                    Some(Ruling::Sensitive(was.category))
                 }
                 _ => Some(Ruling::Dismissed),
             },
@@ -168,7 +187,7 @@ impl ColumnRecord {
 
     /// Nothing would be lost with it but counts of values that are nothing.
     pub(super) fn is_dispensable(&self) -> bool {
-        self.said.is_none() && self.found.is_none() && self.kinds.is_empty()
+        self.said.is_none() && self.found.is_none() && self.kinds.is_empty() && self.formerly.is_none()
     }
 }
 

@@ -11,17 +11,20 @@
 
 mod collector;
 mod column;
+mod former;
 mod watch;
 
 pub(super) use collector::{Collector, Source};
 pub use column::{ColumnFinding, ColumnPlace, ColumnRecord, Said, Saying, Status};
+pub use former::{Formerly, RememberedColumn, RememberedRelation};
 pub(super) use watch::{Watched, watched};
 
-use super::catalogue::{Catalogue, Ruling, Rulings};
+use super::catalogue::{Catalogue, Labels, Ruling, Rulings};
 use crate::engine::audit::{DataChange, DataFinding};
 use crate::engine::masking::Detectors;
-use crate::engine::model::{Category, ColumnName, Endpoint};
+use crate::engine::model::{Category, ColumnId, ColumnName, Endpoint, Timestamp};
 use column::{Column, ColumnSight, Counted};
+use former::{Memory, Reading, Renamed};
 use lru::LruCache;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
@@ -55,6 +58,10 @@ pub struct Discovery {
     columns: Mutex<Columns>,
     /// The newest catalogue of each database: which columns there are.
     catalogues: Mutex<LruCache<Database, Arc<Catalogue>>>,
+    /// What was sensitive when catalogues were read last. Locked before `columns`.
+    memory: Mutex<Memory>,
+    /// Grows with what is remembered.
+    memory_revision: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +93,15 @@ impl Discovery {
             revision: AtomicU64::new(0),
             columns: Mutex::new(columns),
             catalogues: Mutex::new(LruCache::new(DATABASES_COUNT_MAX)),
+            memory: Mutex::new(Memory::new()),
+            memory_revision: AtomicU64::new(0),
         }
+    }
+
+    /// The same, with what an earlier agent remembered of which columns are sensitive.
+    pub fn recall(self, relations: Vec<RememberedRelation>) -> Self {
+        self.memory().recall(relations);
+        self
     }
 
     pub fn settings(&self) -> DiscoverySettings {
@@ -136,6 +151,61 @@ impl Discovery {
         known.put((server, database.to_owned()), catalogue.clone());
     }
 
+    /// Takes a catalogue that was just read: columns that were sensitive under other names are ruled to be so under these, and what
+    /// is sensitive now is remembered. The catalogue under the rulings that hold then.
+    pub(super) fn follow_names(
+        &self,
+        server: &Endpoint,
+        database: &str,
+        mut catalogue: Catalogue,
+        labels: &Labels,
+        now: Timestamp,
+    ) -> Catalogue {
+        let key = (server.clone(), database.to_owned());
+        let now_unix_s = now.unix_ns / 1_000_000_000;
+        let mut memory = self.memory();
+        let reading = Reading { database: &key, catalogue: &catalogue, labels };
+        if memory.is_older(&reading) {
+            return catalogue;
+        }
+        let mut columns = self.columns();
+        let is_another = memory.is_another(&reading);
+        // Who has the name now is another.
+        let is_gone = |name: &ColumnName, was: &Formerly| {
+            is_another || catalogue.column_id(name).is_some_and(|id| id != was.id())
+        };
+        let mut changed = columns.forget_former(&key, is_gone);
+        for Renamed { now, formerly } in memory.renamed(&reading, now_unix_s) {
+            let place = ColumnPlace { server: server.clone(), database: database.to_owned(), column: now };
+            changed |= columns.was_called(&place, formerly, now_unix_s, self.settings.mask_from);
+        }
+        if changed {
+            self.rule(&mut columns, &key);
+        }
+        drop(columns);
+        if changed {
+            self.revision.fetch_add(1, Ordering::AcqRel);
+            catalogue = catalogue.ruled(labels, &self.rulings(server.clone(), database));
+        }
+        let formerly = self.columns().former(&key);
+        let reading = Reading { database: &key, catalogue: &catalogue, labels };
+        if memory.note(&reading, &formerly) {
+            self.memory_revision.fetch_add(1, Ordering::AcqRel);
+        }
+        catalogue
+    }
+
+    /// Which columns are sensitive, by number, as far as catalogues were read; and the revision of that.
+    pub fn remembered(&self) -> (u64, Vec<RememberedRelation>) {
+        let memory = self.memory();
+        (self.memory_revision(), memory.relations())
+    }
+
+    /// Grows with what is remembered.
+    pub fn memory_revision(&self) -> u64 {
+        self.memory_revision.load(Ordering::Acquire)
+    }
+
     /// Adds what one worker counted. False where somebody else is at it: a worker waits for nobody.
     fn add<'a>(
         &self,
@@ -158,7 +228,7 @@ impl Discovery {
             let change = change.or(is_new.then_some(DataChange::Masked));
             let changed = change.map(|change| finding(&column.record, change, is_masked));
             if is_new {
-                self.rule(&mut columns, &sight.place);
+                self.rule(&mut columns, &sight.place.of_database());
             }
             if let Some(changed) = changed {
                 columns.changed(changed);
@@ -169,10 +239,10 @@ impl Discovery {
         true
     }
 
-    /// Another ruling holds for a column. Whoever sees the new version waits for the lock to see the ruling.
-    fn rule(&self, columns: &mut Columns, place: &ColumnPlace) {
+    /// Another ruling holds in a database. Whoever sees the new version waits for the lock to see the ruling.
+    fn rule(&self, columns: &mut Columns, database: &Database) {
         let version = self.rulings_version.fetch_add(1, Ordering::AcqRel) + 1;
-        columns.ruled_at.insert((place.server.clone(), place.database.clone()), version);
+        columns.ruled_at.insert(database.clone(), version);
     }
 
     /// Takes an operator's word. The record as it is then.
@@ -191,7 +261,7 @@ impl Discovery {
                 record
             }
         };
-        self.rule(&mut columns, place);
+        self.rule(&mut columns, &place.of_database());
         drop(columns);
         self.revision.fetch_add(1, Ordering::AcqRel);
         record
@@ -239,6 +309,11 @@ impl Discovery {
         // A column is whole at every moment; a count that a panic left out is only a count.
         self.columns.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // A panic amid a change leaves the old or the new state of a database.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Columns {
@@ -261,6 +336,47 @@ impl Columns {
             self.put(ColumnRecord::new(place.clone(), at_unix_s));
         }
         self.by_database.get_mut(&database)?.get_mut(&place.column)
+    }
+
+    /// A column is sensitive for what it was called. True where that is news.
+    fn was_called(&mut self, place: &ColumnPlace, formerly: Formerly, at_unix_s: u64, mask_from: u8) -> bool {
+        if self.of(place, at_unix_s).is_none() {
+            // Full of columns that all matter: what is hidden stays hidden.
+            self.put(ColumnRecord::new(place.clone(), at_unix_s));
+        }
+        let Some(column) = self.of(place, at_unix_s) else { return false };
+        if column.record.formerly.as_ref() == Some(&formerly) {
+            return false;
+        }
+        column.record.formerly = Some(formerly);
+        let is_masked = matches!(column.record.ruling(mask_from), Some(Ruling::Sensitive(_)));
+        let finding = finding(&column.record, DataChange::Renamed, is_masked);
+        self.changed(finding);
+        true
+    }
+
+    /// What columns of a database are sensitive for.
+    fn former(&self, database: &Database) -> HashMap<ColumnId, Arc<Formerly>> {
+        let known = self.by_database.get(database).into_iter().flatten();
+        let former = known.filter_map(|(_, column)| column.record.formerly.as_ref());
+        former.map(|was| (was.id(), Arc::new(was.clone()))).collect()
+    }
+
+    /// Forgets what columns of a database were called, of those that `is_gone` says that they are others.
+    fn forget_former(
+        &mut self,
+        database: &Database,
+        is_gone: impl Fn(&ColumnName, &Formerly) -> bool,
+    ) -> bool {
+        let mut changed = false;
+        for (name, column) in self.by_database.get_mut(database).into_iter().flatten() {
+            let goes = column.record.formerly.as_ref().is_some_and(|was| is_gone(name, was));
+            if goes {
+                column.record.formerly = None;
+                changed = true;
+            }
+        }
+        changed
     }
 
     fn put(&mut self, record: ColumnRecord) {
@@ -307,17 +423,20 @@ impl Columns {
 }
 
 fn finding(record: &ColumnRecord, change: DataChange, is_masked: bool) -> DataFinding {
+    let formerly = record.formerly.as_ref();
+    let found = record.found.as_ref().map(|found| found.category);
     DataFinding {
         change,
         server: record.place.server.clone(),
         database: record.place.database.clone(),
         column: record.place.column.to_string(),
-        category: record.found.as_ref().map(|found| found.category),
+        category: found.or(formerly.map(|was| was.category)),
         detector: record.found.as_ref().map(|found| found.detector.clone()).unwrap_or_default(),
         confidence_percent: record.found.as_ref().map_or(0, |found| found.confidence_percent),
         kinds: record.kinds.keys().copied().collect::<Vec<Category>>(),
         values: record.values,
         masked_whole: is_masked,
+        formerly: formerly.map(|was| was.name.clone()),
     }
 }
 
