@@ -204,6 +204,94 @@ fn free_text_that_begins_to_hold_cards_is_told() {
     assert!(person(&site, &["list", "--status", "mixed"]).contains("public.t.c2"));
 }
 
+/// What a column shows once the session was told that its relation is not what it was, at its statement before.
+fn told(session: &mut Wire, column: &str, relation: &str) -> String {
+    session.query(&format!("SELECT count(*) FROM {relation}")).unwrap();
+    session.query(&format!("SELECT id FROM {relation}")).unwrap();
+    value(session, &format!("SELECT {column} FROM {relation}"))
+}
+
+const SECRET: &str = "violet-harbour-6613";
+
+/// A table whose only secret has a telling name, made by hand past governor, as all that follows.
+fn plant_secret(site: &Site) {
+    site.truth(&format!(
+        "CREATE TABLE t (id int PRIMARY KEY, password text, c2 text); INSERT INTO t VALUES (1, '{SECRET}', 'all is well'); \
+         GRANT ALL ON t TO PUBLIC"
+    ))
+    .unwrap();
+}
+
+#[test]
+fn a_secret_that_is_renamed_past_governor_stays_hidden_until_a_person_says_otherwise() {
+    let mut site = site();
+    plant_secret(&site);
+    let mut agent = site.wire(Class::Agent).unwrap();
+    assert_ne!(value(&mut agent, "SELECT password FROM t"), SECRET);
+    site.truth("ALTER TABLE t RENAME password TO remark").unwrap();
+    assert_ne!(told(&mut agent, "remark", "t"), SECRET);
+    let record =
+        site.governor.wait_for_record("data_finding", |r| text(r, "change") == "renamed").unwrap();
+    assert_eq!(
+        (text(&record, "column").as_str(), text(&record, "formerly").as_str()),
+        ("public.t.remark", "public.t.password")
+    );
+    assert_eq!(text(&wait_for_status(&site, "remark", "masked"), "relation"), "t");
+    let list = person(&site, &["list"]);
+    assert!(list.contains("formerly public.t.password") && list.contains("credential"), "{list}");
+    let metrics = site.governor.metrics().unwrap();
+    assert!(metrics.contains("governor_discovery_events_total{change=\"renamed\"} 1"), "{metrics}");
+
+    // Also while governor is away, and over a restart.
+    for stop in [Site::stop as fn(&mut Site), Site::kill] {
+        stop(&mut site);
+        site.governor.launch().unwrap();
+        let mut agent = site.wire(Class::Agent).unwrap();
+        assert_ne!(told(&mut agent, "remark", "t"), SECRET);
+    }
+    site.governor.stop().unwrap();
+    site.truth("ALTER TABLE t RENAME remark TO colour; ALTER TABLE t RENAME TO things").unwrap();
+    site.governor.launch().unwrap();
+    let mut agent = site.wire(Class::Agent).unwrap();
+    assert_ne!(told(&mut agent, "colour", "things"), SECRET);
+
+    person(&site, &["dismiss", "public.things.colour", "--reason", "the names of our boats"]);
+    assert_eq!(value(&mut agent, "SELECT colour FROM things"), SECRET);
+    site.governor.stop().unwrap();
+    site.governor.launch().unwrap();
+    let mut agent = site.wire(Class::Agent).unwrap();
+    assert_eq!(value(&mut agent, "SELECT colour FROM things"), SECRET);
+}
+
+/// The server says that its identifier is nobody's business: numbers count for its address.
+#[test]
+fn a_server_that_does_not_tell_which_it_is_is_believed_to_be_the_same() {
+    let site = site();
+    site.truth("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC").unwrap();
+    plant_secret(&site);
+    let mut agent = site.wire(Class::Agent).unwrap();
+    assert_ne!(value(&mut agent, "SELECT password FROM t"), SECRET);
+    assert_eq!(value(&mut agent, "SELECT c2 FROM t"), "all is well", "the catalogue is known all the same");
+    site.truth("ALTER TABLE t RENAME password TO remark").unwrap();
+    assert_ne!(told(&mut agent, "remark", "t"), SECRET);
+}
+
+#[test]
+fn unknown_columns_are_hidden_where_the_operator_wants_that() {
+    let more = "[masking]\nunknown_columns = 'hide'\n".into();
+    let site = Site::with(Auth::Trust, &Options { more, ..Options::default() }).unwrap();
+    plant_secret(&site);
+    site.truth("ALTER TABLE t RENAME password TO remark").unwrap();
+    let mut agent = site.wire(Class::Agent).unwrap();
+    assert_ne!(value(&mut agent, "SELECT remark FROM t"), SECRET, "governor never saw its other name");
+    assert_ne!(value(&mut agent, "SELECT c2 FROM t"), "all is well");
+    assert_eq!(value(&mut agent, "SELECT id FROM t"), "1", "a number is no text");
+    person(&site, &["dismiss", "public.t.c2", "--reason", "weather"]);
+    assert_eq!(value(&mut agent, "SELECT c2 FROM t"), "all is well");
+    let services = site.psql(Class::Service, "SELECT remark FROM t;").unwrap().ok().unwrap().out();
+    assert_eq!(services, format!("{SECRET}\n"), "who may see it sees it");
+}
+
 #[test]
 fn a_damaged_catalogue_costs_what_is_damaged_and_is_set_aside() {
     let mut site = site();

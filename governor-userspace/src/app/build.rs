@@ -14,7 +14,7 @@ use crate::engine::session::{Discovery, EngineLimits, InferenceLimits, Labels, T
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
 use crate::host::clock;
 use crate::host::completeness::Books;
-use crate::host::config::{self, Approver, CancelUnknown, Config};
+use crate::host::config::{self, Approver, CancelUnknown, Config, UnknownColumns};
 use crate::host::discovery::{DiscoveryFile, DiscoveryFiles, DiscoveryKeeper};
 use crate::host::glass::GlassKeeper;
 use crate::host::identity::Identifier;
@@ -516,6 +516,7 @@ pub(crate) fn labels(config: &Config) -> Labels {
             .iter()
             .filter_map(|label| Some((label.column.clone(), label.style?)))
             .collect(),
+        hide_unknown: config.masking.unknown_columns == UnknownColumns::Hide,
         ..Labels::default()
     }
 }

@@ -4,6 +4,7 @@
 //! values, what stands behind a view's column, the name.
 
 use super::catalogue::{Catalogue, Labels, Ruling};
+use super::discovery::RuledBy;
 use crate::engine::masking::classify_column;
 use crate::engine::model::{Category, ColumnName, MaskStyle};
 use crate::engine::policy::PolicySet;
@@ -28,6 +29,10 @@ pub enum Because {
     Dismissed,
     /// Its values were found to be of one kind.
     Found,
+    /// It was sensitive before its name, its type or its foreign key was changed.
+    Formerly,
+    /// Nothing says so, and that is enough: `masking.unknown_columns` of the configuration.
+    Unknown,
     /// A sensitive column is behind it: of a view, or of a foreign key's other end.
     Drawn,
     /// Its name.
@@ -45,6 +50,8 @@ impl Because {
             Self::Said => "by governor data",
             Self::Dismissed => "dismissed with governor data",
             Self::Found => "by its values",
+            Self::Formerly => "by what it was before it was altered",
+            Self::Unknown => "by masking.unknown_columns",
             Self::Drawn => "by what is behind it",
             Self::Named => "by its name",
         }
@@ -61,8 +68,8 @@ impl Because {
 pub struct ColumnWords {
     /// The operator's, by the configuration.
     pub labels: Labels,
-    /// What was said or found in the running agent. `true`: a person said it.
-    pub rulings: Vec<(ColumnName, Ruling, bool)>,
+    /// What was said or found in the running agent.
+    pub rulings: Vec<(ColumnName, Ruling, RuledBy)>,
     /// The database's own, where the agent read it.
     pub catalogue: Option<Arc<Catalogue>>,
 }
@@ -108,8 +115,13 @@ impl ColumnWords {
                 && (&name.relation, &name.column) == (&other.relation, &other.column)
         };
         match self.rulings.iter().find(|(column, ..)| same(column)) {
-            Some((_, Ruling::Sensitive(category), said)) => {
-                return Some((*category, if *said { Because::Said } else { Because::Found }));
+            Some((_, Ruling::Sensitive(category), by)) => {
+                let because = match by {
+                    RuledBy::Operator => Because::Said,
+                    RuledBy::Values => Because::Found,
+                    RuledBy::Former => Because::Formerly,
+                };
+                return Some((*category, because));
             }
             Some((_, Ruling::Dismissed, _)) if !name.schema.is_empty() => {
                 return Some((otherwise, Because::Dismissed));
@@ -122,8 +134,17 @@ impl ColumnWords {
         if let Some((.., category)) = paths.iter().find(|(pattern, ..)| pattern.may_match(name)) {
             return Some((*category, Because::ConfiguredPath));
         }
-        let drawn = self.catalogue.as_ref()?.category_of(name)?;
-        Some((drawn, Because::Drawn))
+        match self.catalogue.as_ref() {
+            Some(catalogue) => {
+                let category = catalogue.category_of(name)?;
+                let id = catalogue.column_id(name);
+                let is_own = id.is_some_and(|id| catalogue.own_category(id).is_some());
+                let is_unknown = is_own && self.labels.hide_unknown;
+                Some((category, if is_unknown { Because::Unknown } else { Because::Drawn }))
+            }
+            // Its type is not known, and may be one that carries nothing.
+            None => self.labels.hide_unknown.then_some((Category::Other, Because::Unknown)),
+        }
     }
 }
 

@@ -236,6 +236,7 @@ mod tests {
     use crate::engine::policy::Profile;
     use crate::engine::policy::tests::principal;
     use crate::engine::session::catalogue::{ColumnPattern, Labels, Ruling};
+    use crate::engine::session::discovery::RuledBy;
 
     #[test]
     fn each_column_says_what_makes_it_sensitive() {
@@ -258,9 +259,9 @@ mod tests {
                 ..Labels::default()
             },
             rulings: vec![
-                (name("c2"), Ruling::Sensitive(Category::Email), false),
-                (name("c3"), Ruling::Sensitive(Category::Health), true),
-                (name("ssn"), Ruling::Dismissed, true),
+                (name("c2"), Ruling::Sensitive(Category::Email), RuledBy::Values),
+                (name("c3"), Ruling::Sensitive(Category::Health), RuledBy::Operator),
+                (name("ssn"), Ruling::Dismissed, RuledBy::Operator),
             ],
             catalogue: None,
         };

@@ -66,7 +66,7 @@ pub use catalogue::{Catalogue, ColumnPattern, Labels};
 pub use column_words::{Because, ColumnWord, ColumnWords};
 pub use discovery::{
     ColumnFinding, ColumnPlace, ColumnRecord, Discovery, DiscoverySettings, Formerly, RememberedColumn,
-    RememberedRelation, Said, Saying, Status,
+    RememberedRelation, RuledBy, Said, Saying, Status,
 };
 pub use facts::{FactsCache, Understood};
 pub use glass::{Broken, Glass, login_of};

@@ -5,7 +5,7 @@
 
 use super::resolve::{
     CancelUnknown, ClientCertificates, DirectConnections, HelloMode, InboundNamespaces, LogFormat, LogLevel,
-    OnStop, OpenConnections, Profile, Protocol, RawSockets, TlsMode, WhenDown,
+    OnStop, OpenConnections, Profile, Protocol, RawSockets, TlsMode, UnknownColumns, WhenDown,
 };
 use super::units::{Bytes, Span};
 use crate::engine::masking::{Category, Checksum, DateRange};
@@ -142,6 +142,7 @@ table!(Masking {
     columns: Vec<MaskingColumn>,
     clear: Vec<Spanned<String>>,
     detect_values: Option<bool>,
+    unknown_columns: Option<UnknownColumns>,
     shift_days: Value<u32>,
     range_width: Value<u32>,
     range_dates: Option<DateRange>,

@@ -12,6 +12,6 @@ pub use resolve::{
     ClientCertificates, ColumnLabel, ColumnPattern, Config, ConfigError, DEFAULT_PATH, DirectConnections,
     Identity, InboundNamespaces, Inference, Limits, Log, LogFormat, LogLevel, Masking, MaskingKeys, Metrics,
     OnStop, OpenConnections, Overrides, Policy, Profile, Protocol, RawSockets, ServerKey, Tls, TlsMode,
-    WhenDown, load, parse,
+    UnknownColumns, WhenDown, load, parse,
 };
 pub use units::{parse_bytes, parse_duration};

@@ -279,6 +279,7 @@ pub struct Masking {
     pub clear: Vec<ColumnPattern>,
     /// Look into values, not only at names and types.
     pub detect_values: bool,
+    pub unknown_columns: UnknownColumns,
     pub transforms: TransformSettings,
     /// Equal values of two columns get unequal hashes, tokens and other keyed masks.
     pub keys_per_column: bool,
@@ -287,6 +288,17 @@ pub struct Masking {
     pub discovery: DiscoverySettings,
     /// What to look for beyond the built-in kinds; they compile.
     pub detectors: Vec<UserDetector>,
+}
+
+/// What becomes of a column that could carry text, and of which nothing is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownColumns {
+    /// Each of its values is looked at.
+    #[default]
+    Search,
+    /// It is sensitive until the operator says otherwise.
+    Hide,
 }
 
 /// The inference budget. A threshold of 0 is off.
@@ -565,6 +577,7 @@ impl Default for Masking {
             columns: Vec::new(),
             clear: Vec::new(),
             detect_values: true,
+            unknown_columns: UnknownColumns::default(),
             transforms: TransformSettings::default(),
             keys_per_column: false,
             keys: MaskingKeys::default(),

@@ -182,7 +182,8 @@ impl DiscoveryKeeper {
             Saying::Dismissed => (None, self.kinds(&place, known.as_ref())),
             Saying::Confirmed => {
                 let only = known.as_ref().filter(|r| r.kinds.len() == 1).and_then(|r| r.kinds.keys().next());
-                let category = given.or(found).or(only.copied());
+                let formerly = known.as_ref().and_then(|record| Some(record.formerly.as_ref()?.category));
+                let category = given.or(found).or(formerly).or(only.copied());
                 let name = || DataError::NothingFound(place.column.to_string());
                 (Some(category.ok_or_else(name)?), vec![])
             }

@@ -187,7 +187,8 @@ fn page(columns: &[DataColumn], paint: Paint) -> String {
 fn holds(column: &DataColumn) -> String {
     let record = &column.record;
     let said = record.said.as_ref().and_then(|said| said.category);
-    match said.or(record.found.as_ref().map(|found| found.category)) {
+    let found = record.found.as_ref().map(|found| found.category);
+    match said.or(found).or(record.formerly.as_ref().map(|was| was.category)) {
         Some(category) => category.as_str().into(),
         None if record.kinds.is_empty() => "-".into(),
         None => record.kinds.keys().map(|kind| kind.as_str()).collect::<Vec<_>>().join(","),
@@ -199,7 +200,8 @@ fn counts(column: &DataColumn) -> String {
     let record = &column.record;
     let whole = record.findings.iter().map(|(name, count)| format!("{} {count}", safe(name)));
     let within = record.within.iter().map(|(kind, count)| format!("{} {count} within", kind.as_str()));
-    let all: Vec<String> = whole.chain(within).collect();
+    let formerly = record.formerly.iter().map(|was| format!("formerly {}", safe(&was.name)));
+    let all: Vec<String> = formerly.chain(whole).chain(within).collect();
     if all.is_empty() { "-".into() } else { one_line(&all.join(", "), 60) }
 }
 

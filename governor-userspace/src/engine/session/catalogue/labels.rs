@@ -1,6 +1,6 @@
 //! What the operator's labels, and names, say of a column.
 
-use crate::engine::masking::{Category, JsonPath, classify_column};
+use crate::engine::masking::{Category, JsonPath, classify_column, could_carry};
 use crate::engine::model::{ColumnName, MaskStyle, Relation, wildcard};
 
 /// The operator's word on columns, from the configuration; it comes before everything else.
@@ -16,6 +16,8 @@ pub struct Labels {
     pub labelled: Vec<(ColumnPattern, Option<Category>)>,
     /// Places in documents: shown as it is, such a column loses these; in an expression, everything.
     pub paths: Vec<(ColumnPattern, JsonPath, Category)>,
+    /// A column that could carry text, and of which nothing is known, is sensitive.
+    pub hide_unknown: bool,
 }
 
 /// `schema.relation.column`; each part a name, or a pattern with `*` for any run of characters.
@@ -91,8 +93,18 @@ impl Labels {
             _ => classify_column(relation, column, type_oid),
         };
         let by_label = labelled.map(|(_, category)| *category).or(named.and_then(|(_, category)| *category));
-        by_label.or_else(by_name).or(named.map(|_| Category::Other))
+        let unknown = || {
+            let is_hidden = self.hide_unknown && !is_system_schema(schema) && could_carry(type_oid);
+            // Its places are known.
+            let has_paths = self.paths.iter().any(|(p, ..)| p.matches(schema, relation, column));
+            (is_hidden && !has_paths).then_some(Category::Other)
+        };
+        by_label.or_else(by_name).or(named.map(|_| Category::Other)).or_else(unknown)
     }
+}
+
+fn is_system_schema(schema: &str) -> bool {
+    matches!(schema, "pg_catalog" | "information_schema" | "pg_toast")
 }
 
 /// Columns of the server's own that show values of other relations, other sessions' statements or secrets.

@@ -69,6 +69,17 @@ pub enum Saying {
     Dismissed,
 }
 
+/// Who says what holds for a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuledBy {
+    /// An operator, with `governor data`.
+    Operator,
+    /// What its values were found to be.
+    Values,
+    /// What it was before it was altered.
+    Former,
+}
+
 /// Where a column stands: the words of lists and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -169,6 +180,20 @@ impl ColumnRecord {
                 _ => Some(Ruling::Dismissed),
             },
             Some(said) => Some(Ruling::Sensitive(said.category.unwrap_or(Category::Other))),
+        }
+    }
+
+    /// Who says what [`Self::ruling`] answers.
+    pub fn ruled_by(&self, mask_from: u8) -> RuledBy {
+        let is_dismissed = self.said.as_ref().is_some_and(|said| said.what == Saying::Dismissed);
+        let counts =
+            self.said.is_none() || (is_dismissed && self.ruling(mask_from) != Some(Ruling::Dismissed));
+        match (&self.found, &self.formerly) {
+            (Some(found), _) if counts && mask_from > 0 && found.confidence_percent >= mask_from => {
+                RuledBy::Values
+            }
+            (_, Some(_)) if counts => RuledBy::Former,
+            _ => RuledBy::Operator,
         }
     }
 

@@ -15,7 +15,7 @@ mod former;
 mod watch;
 
 pub(super) use collector::{Collector, Source};
-pub use column::{ColumnFinding, ColumnPlace, ColumnRecord, Said, Saying, Status};
+pub use column::{ColumnFinding, ColumnPlace, ColumnRecord, RuledBy, Said, Saying, Status};
 pub use former::{Formerly, RememberedColumn, RememberedRelation};
 pub(super) use watch::{Watched, watched};
 
@@ -134,13 +134,13 @@ impl Discovery {
         Rulings { version, columns: ruled.collect() }
     }
 
-    /// The same one by one, for who asks why; and whether a person said it.
-    pub fn ruled_columns(&self, server: &Endpoint, database: &str) -> Vec<(ColumnName, Ruling, bool)> {
+    /// The same one by one, for who asks why.
+    pub fn ruled_columns(&self, server: &Endpoint, database: &str) -> Vec<(ColumnName, Ruling, RuledBy)> {
         let columns = self.columns();
         let known = columns.by_database.get(&(server.clone(), database.to_owned()));
         let ruled = known.into_iter().flatten().filter_map(|(name, column)| {
             let ruling = column.record.ruling(self.settings.mask_from)?;
-            Some((name.clone(), ruling, column.record.said.is_some()))
+            Some((name.clone(), ruling, column.record.ruled_by(self.settings.mask_from)))
         });
         ruled.collect()
     }

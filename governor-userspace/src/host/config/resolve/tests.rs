@@ -97,7 +97,7 @@ fn values_arrive() {
         "[capture]\non_stop='detach'\n[[capture.rules]]\ncgroup='/app'\nports=[5432, 6432]\nwhen_down='pass'\ntls='pass-unread'\n\
          [[capture.rules]]\ncgroup='/b'\n\
          [policy]\nprofile='observe'\ndirectory='/p'\nbuiltin=false\ndisabled=['a']\npacks=['pci']\ntime_zone='Europe/Berlin'\n\
-         [masking]\nclear=['*.*.id', '\"my.schema\".t.c']\ndetect_values=false\n\
+         [masking]\nclear=['*.*.id', '\"my.schema\".t.c']\ndetect_values=false\nunknown_columns='hide'\n\
          [[masking.columns]]\ncolumn='a.b.c'\ncategory='payment_card'\npath='$.x[*].y'\n\
          [masking.discovery]\nenabled=false\nmask_from=95\n\
          [approvals]\ntimeout='24h'\n[audit]\ntext_bytes_max='1KiB'\nsegment_bytes_max='1GiB'\n\
@@ -114,6 +114,7 @@ fn values_arrive() {
     assert_eq!(got.masking.clear[1].schema, "my.schema");
     assert_eq!(got.masking.columns[0].category, Category::PaymentCard);
     assert_eq!(got.masking.discovery, DiscoverySettings { enabled: false, mask_from: 95 });
+    assert_eq!(got.masking.unknown_columns, UnknownColumns::Hide);
     assert_eq!(got.masking.columns[0].path, JsonPath::parse("x.y"));
     assert_eq!(got.approvals.timeout, Duration::from_secs(86_400));
     assert_eq!((got.audit.text_bytes_max, got.audit.segment_bytes_max), (1024, 1 << 30));

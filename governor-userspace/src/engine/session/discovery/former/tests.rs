@@ -289,6 +289,24 @@ fn an_older_reading_says_nothing_of_what_is() {
 }
 
 #[test]
+fn where_unknown_columns_are_hidden_only_the_operators_word_shows_one() {
+    let mut db = Database::new();
+    db.labels.hide_unknown = true;
+    let read = db.read(None, &[ACCOUNTS]);
+    assert!(hides(&read, "accounts", "note") && hides(&read, "accounts", "password"));
+    db.say("accounts", "note", Saying::Dismissed, None, db.seconds);
+    assert!(!hides(&db.read(None, &[ACCOUNTS]), "accounts", "note"));
+    // Another that takes the name is not the one that was spoken of.
+    let swapped: Written = (20_000, "accounts", &[(1, "id"), (2, "note"), (3, "text")]);
+    let read = db.read(None, &[swapped]);
+    assert!(hides(&read, "accounts", "note") && hides(&read, "accounts", "text"));
+    const INTEGER: u32 = 23;
+    let mut db = Database::new();
+    (db.labels.hide_unknown, db.column_type) = (true, INTEGER);
+    assert!(!hides(&db.read(None, &[ACCOUNTS]), "accounts", "note"), "it could carry nothing");
+}
+
+#[test]
 fn a_full_memory_forgets_no_other_database_and_takes_no_more() {
     let columns = |from: i16| {
         let column = move |attribute| RememberedColumn {

@@ -55,6 +55,7 @@ impl Source<'_> {
             columns,
             clear,
             detect_values: written.detect_values.unwrap_or(true),
+            unknown_columns: written.unknown_columns.unwrap_or_default(),
             transforms: TransformSettings {
                 shift_days: u16::try_from(days).unwrap_or(d.shift_days),
                 range_width: u32::try_from(width).unwrap_or(d.range_width),
