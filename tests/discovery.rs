@@ -230,8 +230,7 @@ fn a_secret_that_is_renamed_past_governor_stays_hidden_until_a_person_says_other
     assert_ne!(value(&mut agent, "SELECT password FROM t"), SECRET);
     site.truth("ALTER TABLE t RENAME password TO remark").unwrap();
     assert_ne!(told(&mut agent, "remark", "t"), SECRET);
-    let record =
-        site.governor.wait_for_record("data_finding", |r| text(r, "change") == "renamed").unwrap();
+    let record = site.governor.wait_for_record("data_finding", |r| text(r, "change") == "renamed").unwrap();
     assert_eq!(
         (text(&record, "column").as_str(), text(&record, "formerly").as_str()),
         ("public.t.remark", "public.t.password")

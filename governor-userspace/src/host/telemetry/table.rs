@@ -123,7 +123,7 @@ pub static TABLE: &[Definition] = &[
     row("governor_discovery_columns", Kind::Gauge, &[label::<Status>("status")],
         "Columns whose values were looked at, by where they stand."),
     row("governor_discovery_events_total", Kind::Counter, &[label::<DataChange>("change")],
-        "Columns in which sensitive data was found, that began to hold what they did not hold before, and that are masked as a whole since it is sure."),
+        "Columns in which sensitive data was found, that began to hold what they did not hold before, that are masked as a whole since it is sure, and that were altered and stay sensitive."),
 
     row("governor_holds_pending", Kind::Gauge, &[],
         "Statements that wait for a person's answer now."),
