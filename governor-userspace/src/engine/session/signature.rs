@@ -251,3 +251,6 @@ const LATEST: &str =
     "pg.current_setting('transaction_isolation') = ANY ('{read committed,read uncommitted}'::pg.text[])";
 /// A longer question would cost more than it is worth; the answer is doubt.
 const NAMES_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests;
