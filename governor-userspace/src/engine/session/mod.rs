@@ -65,8 +65,8 @@ pub use action::{Actions, CloseReason, Request, TooMany};
 pub use catalogue::{Catalogue, ColumnPattern, Labels};
 pub use column_words::{Because, ColumnWord, ColumnWords};
 pub use discovery::{
-    ColumnFinding, ColumnPlace, ColumnRecord, Discovery, DiscoverySettings, Formerly, RememberedColumn,
-    RememberedRelation, RuledBy, Said, Saying, Status,
+    ColumnFinding, ColumnPlace, ColumnRecord, Discovery, DiscoverySettings, Formerly, Remembered,
+    RememberedColumn, RememberedRelation, RuledBy, Said, Saying, Status,
 };
 pub use facts::{FactsCache, Understood};
 pub use glass::{Broken, Glass, login_of};

@@ -286,12 +286,12 @@ impl DiscoveryKeeper {
         let revision = self.discovery.revision();
         saved.at = Instant::now();
         if saved.columns != revision {
-            self.files.columns.save(&self.discovery.records())?;
+            self.files.columns.save(self.discovery.records().iter())?;
             saved.columns = revision;
         }
         if saved.remembered != self.discovery.memory_revision() {
-            let (revision, relations) = self.discovery.remembered();
-            self.files.remembered.save(&relations)?;
+            let (revision, remembered) = self.discovery.remembered();
+            self.files.remembered.save(remembered.relations())?;
             saved.remembered = revision;
         }
         Ok(())

@@ -6,8 +6,9 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::borrow::Borrow;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::marker::PhantomData;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -86,21 +87,15 @@ impl<T: Serialize + DeserializeOwned> DiscoveryFile<T> {
     }
 
     /// Replaces the file. On disk when this returns.
-    pub fn save(&self, records: &[T]) -> Result<(), DiscoveryFileError> {
+    pub fn save(&self, records: impl Iterator<Item = impl Borrow<T>>) -> Result<(), DiscoveryFileError> {
         self.write(records).map_err(|source| self.failed(source))
     }
 
-    fn write(&self, records: &[T]) -> io::Result<()> {
-        let mut text = serde_json::to_vec(&Head { format: FORMAT_VERSION })?;
-        text.push(b'\n');
-        for record in records {
-            serde_json::to_writer(&mut text, record)?;
-            text.push(b'\n');
-        }
+    fn write(&self, records: impl Iterator<Item = impl Borrow<T>>) -> io::Result<()> {
         let temporary = self.path.with_extension("new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        let written = file.write_all(&text).and_then(|()| file.sync_all());
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut text = BufWriter::new(file);
+        let written = lines(&mut text, records).and_then(|()| text.into_inner()?.sync_all());
         if let Err(error) = written.and_then(|()| fs::rename(&temporary, &self.path)) {
             let _ = fs::remove_file(&temporary);
             return Err(error);
@@ -111,6 +106,20 @@ impl<T: Serialize + DeserializeOwned> DiscoveryFile<T> {
     fn failed(&self, source: io::Error) -> DiscoveryFileError {
         DiscoveryFileError { path: self.path.clone(), source }
     }
+}
+
+/// The format's line, and one for each record.
+fn lines<T: Serialize>(
+    text: &mut impl Write,
+    records: impl Iterator<Item = impl Borrow<T>>,
+) -> io::Result<()> {
+    serde_json::to_writer(&mut *text, &Head { format: FORMAT_VERSION })?;
+    text.write_all(b"\n")?;
+    for record in records {
+        serde_json::to_writer(&mut *text, record.borrow())?;
+        text.write_all(b"\n")?;
+    }
+    Ok(())
 }
 
 const FORMAT_VERSION: u32 = 1;

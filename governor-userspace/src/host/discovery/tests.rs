@@ -45,7 +45,7 @@ fn what_is_saved_comes_back_and_is_for_its_owner() {
     assert!(file.load(1).unwrap().records.is_empty(), "no file is no error");
     let records = vec![record("shop", "note"), record("shop", "x.y")];
     for _ in 0..2 {
-        file.save(&records).unwrap();
+        file.save(records.iter()).unwrap();
         let loaded = file.load(1).unwrap();
         assert_eq!((loaded.records, loaded.damage), (records.clone(), None));
     }
@@ -57,7 +57,7 @@ fn what_is_saved_comes_back_and_is_for_its_owner() {
 fn damage_at_any_byte_costs_one_line_and_the_file_is_kept() {
     let (dir, file, path) = file();
     let records: Vec<_> = ["a", "b", "c"].map(|name| record("shop", name)).into();
-    file.save(&records).unwrap();
+    file.save(records.iter()).unwrap();
     let whole = std::fs::read(&path).unwrap();
     for at in 0..whole.len() {
         let mut broken = whole.clone();

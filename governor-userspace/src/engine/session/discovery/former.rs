@@ -12,6 +12,8 @@
 //!
 //! Bounded: in databases and in columns. What has no room is known by its name only.
 
+mod table;
+
 use super::super::catalogue::{Catalogue, Labels};
 use super::Database;
 use crate::engine::model::{
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use table::Table;
 
 /// What a column was before it was altered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,14 +85,22 @@ struct Known {
     identity: Option<DatabaseIdentity>,
     /// When the reading began that this is from.
     began: Timestamp,
-    relations: HashMap<Oid, Relation>,
+    table: Arc<Table>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Relation {
-    schema: Arc<str>,
-    name: Arc<str>,
-    columns: Box<[RememberedColumn]>,
+/// Everything that is remembered at one moment.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    databases: Vec<(Database, Option<DatabaseIdentity>, Arc<Table>)>,
+}
+
+impl Remembered {
+    /// In the form that is kept.
+    pub fn relations(&self) -> impl Iterator<Item = RememberedRelation> + '_ {
+        self.databases
+            .iter()
+            .flat_map(|((server, name), identity, table)| table.relations(server, name, *identity))
+    }
 }
 
 /// A column of the reading that was sensitive under another name.
@@ -129,52 +140,46 @@ impl Memory {
     pub fn renamed(&self, reading: &Reading<'_>, now_unix_s: u64) -> Vec<Renamed> {
         let Reading { catalogue, labels, .. } = *reading;
         let mut found = HashMap::<ColumnId, Renamed>::new();
-        for (oid, remembered) in self.of_the_same(reading) {
-            let Some(relation) = catalogue.data.relation(*oid) else { continue };
-            for was in &remembered.columns {
-                let id = (*oid, was.attribute);
-                let Some(column) = relation.attribute(was.attribute) else { continue };
-                let is_altered = was.formerly.is_some()
-                    || column.name != was.column
-                    || column.type_oid != was.type_oid
-                    || relation.name != remembered.name
-                    || relation.schema != remembered.schema
-                    || was.linked_to.is_some_and(|other| is_untied(catalogue, id, other));
-                let is_decided = || labels.decide(&relation.schema, &relation.name, &column.name);
-                if !is_altered || catalogue.category(id.0, id.1).is_some() || is_decided() {
-                    continue;
-                }
-                let formerly = was.formerly.as_deref().cloned().unwrap_or_else(|| Formerly {
-                    name: self.name_then(reading, *oid, was),
-                    category: was.category,
-                    relation_oid: *oid,
-                    attribute: was.attribute,
-                    noticed_unix_s: now_unix_s,
-                });
-                let now = name_of(relation, column);
-                // Of several ways to the server, the word that is the newest.
-                let known = found.entry(id).or_insert_with(|| Renamed { now, formerly: formerly.clone() });
-                if known.formerly.noticed_unix_s < formerly.noticed_unix_s {
-                    known.formerly = formerly;
-                }
+        for (oid, schema, name, was) in self.of_the_same(reading).flat_map(Table::columns) {
+            let Some(relation) = catalogue.data.relation(oid) else { continue };
+            let Some(column) = relation.attribute(was.attribute) else { continue };
+            let id = (oid, was.attribute);
+            let is_altered = was.formerly.is_some()
+                || column.name != was.column
+                || column.type_oid != was.type_oid
+                || relation.name != *name
+                || relation.schema != *schema
+                || was.linked_to.is_some_and(|other| is_untied(catalogue, id, other));
+            let is_decided = || labels.decide(&relation.schema, &relation.name, &column.name);
+            if !is_altered || catalogue.category(oid, was.attribute).is_some() || is_decided() {
+                continue;
+            }
+            let formerly = was.formerly.as_deref().cloned().unwrap_or_else(|| Formerly {
+                name: self.name_then(reading, id, &was),
+                category: was.category,
+                relation_oid: oid,
+                attribute: was.attribute,
+                noticed_unix_s: now_unix_s,
+            });
+            let now = name_of(relation, column);
+            // Of several ways to the server, the word that is the newest.
+            let known = found.entry(id).or_insert_with(|| Renamed { now, formerly: formerly.clone() });
+            if known.formerly.noticed_unix_s < formerly.noticed_unix_s {
+                known.formerly = formerly;
             }
         }
         found.into_values().collect()
     }
 
     /// What told that it is sensitive.
-    fn name_then(&self, reading: &Reading<'_>, relation: Oid, column: &RememberedColumn) -> String {
-        let (relation, attribute) = column.linked_to.unwrap_or((relation, column.attribute));
-        let mut known = self.of_the_same(reading).filter(|(oid, _)| **oid == relation);
-        let name = known.find_map(|(_, then)| {
-            let column = then.columns.iter().find(|column| column.attribute == attribute)?;
-            Some(format!("{}.{}.{}", then.schema, then.name, column.column))
-        });
+    fn name_then(&self, reading: &Reading<'_>, id: ColumnId, column: &RememberedColumn) -> String {
+        let told = column.linked_to.unwrap_or(id);
+        let name = self.of_the_same(reading).find_map(|table| table.name(told));
         name.unwrap_or_else(|| column.column.to_string())
     }
 
     /// What is remembered of the database, on whatever way it was learned.
-    fn of_the_same<'a>(&'a self, reading: &'a Reading<'_>) -> impl Iterator<Item = (&'a Oid, &'a Relation)> {
+    fn of_the_same<'a>(&'a self, reading: &'a Reading<'_>) -> impl Iterator<Item = &'a Table> {
         let identity = reading.catalogue.data.identity();
         let is_same = move |at: &Database, known: &Known| match (known.identity, identity) {
             (Some(theirs), Some(mine)) => theirs == mine,
@@ -182,17 +187,17 @@ impl Memory {
             _ => at == reading.database,
         };
         let same = self.databases.iter().filter(move |(at, known)| is_same(at, known));
-        same.flat_map(|(_, known)| &known.relations)
+        same.map(|(_, known)| &*known.table)
     }
 
     /// Notes what is sensitive by itself in the reading. True where that is news. `formerly`: columns that are for what they were.
     pub fn note(&mut self, reading: &Reading<'_>, formerly: &HashMap<ColumnId, Arc<Formerly>>) -> bool {
         let catalogue = reading.catalogue;
         let elsewhere = self.databases.iter().filter(|(at, _)| *at != reading.database);
-        let elsewhere: usize = elsewhere.map(|(_, known)| known.count()).sum();
+        let elsewhere: usize = elsewhere.map(|(_, known)| known.table.count()).sum();
         let mut room = REMEMBERED_COUNT_MAX.saturating_sub(elsewhere);
-        let mut relations = HashMap::new();
-        for relation in catalogue.data.relations().filter(|relation| !Catalogue::is_system(relation.oid)) {
+        let stored = catalogue.data.relations().filter(|relation| !Catalogue::is_system(relation.oid));
+        let table = Table::of(stored.filter_map(|relation| {
             // A view holds nothing: it is what its definition says.
             let is_stored = relation.kind != RelationKind::View;
             let columns = relation.columns.iter().filter_map(|column| {
@@ -211,62 +216,51 @@ impl Memory {
                 })
             });
             let columns: Box<[RememberedColumn]> = columns.take(room).collect();
-            if columns.is_empty() {
-                continue;
-            }
             room -= columns.len();
-            let (schema, name) = (relation.schema.clone(), relation.name.clone());
-            relations.insert(relation.oid, Relation { schema, name, columns });
-        }
-        relations.shrink_to_fit();
+            (!columns.is_empty()).then(|| RememberedRelation {
+                server: reading.database.0.clone(),
+                database: String::new(),
+                identity: None,
+                oid: relation.oid,
+                schema: relation.schema.clone(),
+                relation: relation.name.clone(),
+                columns,
+            })
+        }));
         let before = self.databases.get_mut(reading.database);
         // A server that does not tell this time is none that is another.
         let identity = catalogue.data.identity().or(before.as_ref().and_then(|known| known.identity));
-        let is_news = before.is_none_or(|known| known.relations != relations || known.identity != identity);
-        let known = Known { identity, began: catalogue.began, relations };
+        let is_news = before.is_none_or(|known| *known.table != table || known.identity != identity);
+        let known = Known { identity, began: catalogue.began, table: Arc::new(table) };
         self.databases.put(reading.database.clone(), known);
         is_news
     }
 
-    /// In the form that is kept.
-    pub fn relations(&self) -> Vec<RememberedRelation> {
-        let all = self.databases.iter().flat_map(|(at, known)| {
-            known.relations.iter().map(|(oid, relation)| RememberedRelation {
-                server: at.0.clone(),
-                database: at.1.clone(),
-                identity: known.identity,
-                oid: *oid,
-                schema: relation.schema.clone(),
-                relation: relation.name.clone(),
-                columns: relation.columns.clone(),
-            })
-        });
-        all.collect()
+    /// All of it.
+    pub fn remembered(&self) -> Remembered {
+        let all = self.databases.iter();
+        let databases = all.map(|(at, known)| (at.clone(), known.identity, known.table.clone())).collect();
+        Remembered { databases }
     }
 
     /// What an earlier agent remembered.
     pub fn recall(&mut self, relations: Vec<RememberedRelation>) {
         let mut room = REMEMBERED_COUNT_MAX;
+        let mut databases = HashMap::<Database, Vec<RememberedRelation>>::new();
         for one in relations {
-            let database = (one.server, one.database);
+            let database = (one.server.clone(), one.database.clone());
             let columns = one.columns.len();
-            if columns > room
-                || (self.databases.len() >= DATABASES_COUNT_MAX.get() && !self.databases.contains(&database))
-            {
-                continue;
+            let is_full = databases.len() >= DATABASES_COUNT_MAX.get() && !databases.contains_key(&database);
+            if columns <= room && !is_full {
+                room -= columns;
+                databases.entry(database).or_default().push(one);
             }
-            room -= columns;
-            let known = self.databases.get_or_insert_mut(database, Known::default);
-            known.identity = one.identity.or(known.identity);
-            let relation = Relation { schema: one.schema, name: one.relation, columns: one.columns };
-            known.relations.insert(one.oid, relation);
         }
-    }
-}
-
-impl Known {
-    fn count(&self) -> usize {
-        self.relations.values().map(|relation| relation.columns.len()).sum()
+        for (database, relations) in databases {
+            let identity = relations.iter().find_map(|one| one.identity);
+            let table = Arc::new(Table::of(relations.into_iter()));
+            self.databases.put(database, Known { identity, began: Timestamp::default(), table });
+        }
     }
 }
 
@@ -284,7 +278,7 @@ fn name_of(relation: &model::Relation, column: &model::Column) -> ColumnName {
     }
 }
 
-/// Some 60 bytes each.
+/// Some 60 bytes each, with their relations.
 const REMEMBERED_COUNT_MAX: usize = 400_000;
 const DATABASES_COUNT_MAX: NonZeroUsize = match NonZeroUsize::new(64) {
     Some(count) => count,

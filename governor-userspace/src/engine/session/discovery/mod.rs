@@ -16,7 +16,7 @@ mod watch;
 
 pub(super) use collector::{Collector, Source};
 pub use column::{ColumnFinding, ColumnPlace, ColumnRecord, RuledBy, Said, Saying, Status};
-pub use former::{Formerly, RememberedColumn, RememberedRelation};
+pub use former::{Formerly, Remembered, RememberedColumn, RememberedRelation};
 pub(super) use watch::{Watched, watched};
 
 use super::catalogue::{Catalogue, Labels, Ruling, Rulings};
@@ -196,9 +196,9 @@ impl Discovery {
     }
 
     /// Which columns are sensitive, by number, as far as catalogues were read; and the revision of that.
-    pub fn remembered(&self) -> (u64, Vec<RememberedRelation>) {
+    pub fn remembered(&self) -> (u64, Remembered) {
         let memory = self.memory();
-        (self.memory_revision(), memory.relations())
+        (self.memory_revision(), memory.remembered())
     }
 
     /// Grows with what is remembered.

@@ -80,7 +80,8 @@ impl Database {
 
     /// Another agent, which knows what this one leaves behind.
     fn restart(self) -> Self {
-        let kept = serde_json::to_string(&(self.discovery.records(), self.discovery.remembered().1)).unwrap();
+        let remembered: Vec<_> = self.discovery.remembered().1.relations().collect();
+        let kept = serde_json::to_string(&(self.discovery.records(), remembered)).unwrap();
         let (records, remembered) = serde_json::from_str(&kept).unwrap();
         let discovery = Discovery::new(DiscoverySettings::default(), records).recall(remembered);
         Self { discovery, ..self }
@@ -331,7 +332,8 @@ fn a_full_memory_forgets_no_other_database_and_takes_no_more() {
     let full = (0..20).map(|oid| relation(oid, columns(1))).collect();
     let mut db = Database::new();
     db.discovery = db.discovery.recall(full);
-    let kept = |db: &Database| db.discovery.remembered().1.iter().map(|r| r.columns.len()).sum::<usize>();
+    let kept =
+        |db: &Database| db.discovery.remembered().1.relations().map(|r| r.columns.len()).sum::<usize>();
     let before = kept(&db);
     assert!(before <= REMEMBERED_COUNT_MAX && before > REMEMBERED_COUNT_MAX - 32_768, "{before}");
     let mut rest = relation(100, columns(i16::MAX - (REMEMBERED_COUNT_MAX - before) as i16));
