@@ -4,6 +4,8 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "contained/detach.rs"]
+mod detach;
 #[path = "contained/ends.rs"]
 mod ends;
 #[path = "contained/once.rs"]
