@@ -8,6 +8,8 @@
 mod container;
 #[path = "hello/fallback.rs"]
 mod fallback;
+#[path = "hello/rotation.rs"]
+mod rotation;
 #[path = "hello/spoof.rs"]
 mod spoof;
 

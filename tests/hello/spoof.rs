@@ -57,7 +57,12 @@ fn connect_from(from: &str) -> Result<TcpStream> {
     Ok(stream)
 }
 
-fn is_error(reply: &[u8]) -> bool {
+/// The same with a Hello of this public key and nothing behind it, from the client's host.
+pub(super) fn say_hello(hosts: &TwoHosts, key: &str) -> Vec<u8> {
+    say(hosts, REMOTE_V4, &hello_of(key), None)
+}
+
+pub(super) fn is_error(reply: &[u8]) -> bool {
     reply.first() == Some(&b'E')
 }
 

@@ -209,6 +209,7 @@ pub(super) fn build(
     let launcher = Launcher::of_this_process()?;
     let launches = launcher.launches();
     let agent = Running {
+        config: options.config.clone(),
         capture: capture_lines(config),
         namespaces: board.clone(),
         servers: servers.as_ref().map(|(keeper, _)| keeper.clone()),

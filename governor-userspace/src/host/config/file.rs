@@ -113,6 +113,8 @@ table!(PeerBlock {
     name: Value<String>,
     addresses: Vec<Spanned<String>>,
     key: Value<String>,
+    other_keys: Vec<Spanned<String>>,
+    translated: BTreeMap<String, Spanned<String>>,
     hello: Option<HelloMode>,
 });
 

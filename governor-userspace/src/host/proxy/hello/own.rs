@@ -67,7 +67,7 @@ async fn ask_own(shared: &Shared, route: &Route, socket: Socket) -> Result<Ends,
     let mut stream = Stream::Plain(socket);
     let nonce = nonce().map_err(failed)?;
     let question = shared.own_questions.ask(nonce);
-    let own_key = shared.peers.own_key();
+    let own_key = shared.peers.known().own_key();
     let packet = Hello::new(own_key, nonce).encode();
     let answer = ask(&mut stream, &packet, shared.connect_timeout).await;
     let dialled = SocketAddr::new(route.destination.address, route.destination.port);
