@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 
 /// Writes something else in place of `from` into a governor's configuration. It has to be there.
-fn edit(governor: &Governor, from: &str, to: &str) {
+pub(super) fn edit(governor: &Governor, from: &str, to: &str) {
     let path = governor.config_path();
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{from}: {text}");
@@ -23,7 +23,7 @@ fn key_line(key: &str) -> String {
     format!("key = {key:?}\n")
 }
 
-fn reload(governor: &Governor) -> Value {
+pub(super) fn reload(governor: &Governor) -> Value {
     governor.json(&["reload"]).unwrap().remove(0)["peers"].clone()
 }
 

@@ -195,7 +195,7 @@ fn a_peers_key_counts_at_its_own_address_only() {
 }
 
 /// Passes on what comes to 10.77.0.9, unchanged, to the real server.
-const RELAY: &str = r"
+pub(super) const RELAY: &str = r"
 import socket, threading
 l = socket.create_server(('10.77.0.9', 5432)); print('up', flush=True)
 def pump(a, b):
