@@ -10,6 +10,8 @@ mod detach;
 mod ends;
 #[path = "contained/once.rs"]
 mod once;
+#[path = "contained/published.rs"]
+mod published;
 
 use governor_tests::containers::{Container, Containers};
 use governor_tests::database_host::{PORT, REMOTE_V4, REMOTE_V6, SERVER_V4, SERVER_V6};

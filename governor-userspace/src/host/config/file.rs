@@ -72,6 +72,7 @@ table!(CaptureInbound {
     unit: Option<Glob>,
     cgroup: Option<Glob>,
     namespaces: Option<InboundNamespaces>,
+    published: Value<Vec<u16>>,
     clients: Value<String>,
     protocol: Option<Protocol>,
     when_down: Option<WhenDown>,

@@ -412,4 +412,10 @@ fn a_server_is_looked_for_everywhere_where_more_than_its_port_names_it() {
     let others = of("unit = \"db.service\"\nnamespaces = \"others\"");
     assert!(others.has_others() && !others.has_own());
     assert!(config("[[capture.inbound]]\nports = [5432]\nnamespaces = \"each\"\n").is_err());
+    let published = config("[[capture.inbound]]\ncgroup = \"/docker/*\"\npublished = [15432]\n").unwrap();
+    assert_eq!(published.capture.inbound[0].published, [15432]);
+    for bad in ["ports = [5432]\npublished = [15432]", "cgroup = \"/docker/*\"\npublished = [0]"] {
+        let error = config(&format!("[[capture.inbound]]\n{bad}\n")).unwrap_err().to_string();
+        assert!(error.contains("capture.inbound.published"), "{error}");
+    }
 }
