@@ -1,6 +1,6 @@
 //! `governor reload`.
 
-use super::client::Client;
+use super::client::{Client, ClientError};
 use super::globals::Globals;
 use super::text::safe;
 use crate::app::handle::{PeersReload, PolicyReload};
@@ -20,7 +20,10 @@ pub struct ReloadArgs {}
 
 pub fn run(_args: &ReloadArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     let client = Client::new(globals.control_socket());
-    let policy = client.post::<PolicyReload>("/v1/policy/reload", &()).map_err(|error| error.to_string());
+    let policy = match client.post::<PolicyReload>("/v1/policy/reload", &()) {
+        Err(error @ ClientError::NotRunning { .. }) => return Err(error.into()),
+        read => read.map_err(|error| error.to_string()),
+    };
     let peers = client.post::<PeersReload>("/v1/peers/reload", &()).map_err(|error| error.to_string());
     let all_read = policy.is_ok() && peers.is_ok();
     if globals.json {
