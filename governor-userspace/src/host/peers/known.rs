@@ -97,8 +97,11 @@ impl Known {
             let known = self.peers.iter().find(|(peer, _)| peer.name == name);
             known.map(|(_, accepted)| accepted.clone()).unwrap_or_default()
         };
-        let peers =
-            peers.into_iter().map(|peer| (counts_of(&peer.name), peer)).map(|(a, b)| (b, a)).collect();
+        let counted = |peer: Peer| {
+            let counts = counts_of(&peer.name);
+            (peer, counts)
+        };
+        let peers = peers.into_iter().map(counted).collect();
         let former = if key == self.key { self.former.clone() } else { Some(self.key.clone()) };
         Some(Self { key, former, peers })
     }

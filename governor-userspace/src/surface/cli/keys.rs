@@ -8,7 +8,7 @@ use crate::app::handle::PeersReload;
 use crate::host::masking::KeyInfo;
 use crate::host::peers::{make_next_key, next_public_key, public_key, use_next_key};
 use crate::surface::api::KeyList;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use std::process::ExitCode;
 
@@ -105,8 +105,11 @@ fn hello(args: &HelloArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
 
 /// Changes the files, then tells the agent, if one runs. Answers what became of that.
 fn use_next(globals: &Globals) -> anyhow::Result<String> {
-    use_next_key(&globals.keys_dir())
-        .context("there is no next key to use: `governor keys hello --next` makes one")?;
+    let keys = globals.keys_dir();
+    if next_public_key(&keys)?.is_none() {
+        bail!("there is no next key to use: `governor keys hello --next` makes one");
+    }
+    use_next_key(&keys)?;
     match Client::new(globals.control_socket()).post::<PeersReload>("/v1/peers/reload", &()) {
         Ok(read) => Ok(format!("the agent has read it: {}", peers_line(&read))),
         Err(ClientError::NotRunning { .. }) => Ok("no agent runs: the next start uses it".into()),
