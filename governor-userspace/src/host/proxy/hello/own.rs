@@ -115,7 +115,7 @@ fn judge(
     let not_own = |reason: String, lasts| Err(NotOwn { reason, lasts });
     let challenge = match answer {
         Answer::Challenge(challenge) => challenge,
-        Answer::Unknown(reason) => return not_own(reason, true),
+        Answer::Unknown(reason) | Answer::Refused(reason) => return not_own(reason, true),
         Answer::Silent(reason) => return not_own(reason, false),
         Answer::Wrong(error) => return not_own(error.to_string(), false),
     };
@@ -204,6 +204,7 @@ mod tests {
         let lasts = |answer| judged(answer).unwrap_err().lasts;
         assert!(lasts(Answer::Unknown("unsupported frontend protocol".into())), "a server");
         assert!(lasts(challenge(&other, &packet, ends)), "another governor");
+        assert!(lasts(Answer::Refused("it answered: no".into())), "another governor, or a captured relay");
         let elsewhere = (([10, 9, 9, 9], 40_000).into(), ends.1);
         assert!(lasts(challenge(&own, &packet, elsewhere)), "behind address translation");
         let published = |answer| judge(answer, own_key, &packet, None);

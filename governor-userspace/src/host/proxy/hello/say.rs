@@ -107,7 +107,9 @@ async fn attest(
         Answer::Unknown(reason) => {
             return Err(Failed { outcome: HelloOutcome::Unanswered, reason, lasts: true });
         }
-        Answer::Silent(reason) => return Err((HelloOutcome::Unanswered, reason).into()),
+        Answer::Refused(reason) | Answer::Silent(reason) => {
+            return Err((HelloOutcome::Unanswered, reason).into());
+        }
         Answer::Wrong(error) => return Err((outcome_of(&error), error.to_string()).into()),
     };
     let proof = Proof::new(binding, &packet);
