@@ -179,3 +179,19 @@ fn the_harness_database_is_reachable_without_governor() {
     let server = Postgres::start(Auth::Trust).unwrap();
     assert_eq!(server.admin("shop", "SELECT 1").unwrap(), "1");
 }
+
+/// As an agent that ends, or hands its place over, just when it is asked.
+#[test]
+fn an_agent_that_is_gone_in_the_middle_is_an_error_and_no_signal() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(directory.path().join("control.sock")).unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    // Whether the request is written before the other end is gone, or after it, is up to the moment.
+    for _ in 0..200 {
+        let mut status = std::process::Command::new(governor_tests::governor::binary().unwrap());
+        status.arg("--state-dir").arg(directory.path()).arg("status");
+        let done = process::run(status, wait::PATIENCE).unwrap();
+        assert_eq!(done.status.code(), Some(1), "{}: {}", process::describe(done.status), done.all());
+        assert!(done.err().contains("control.sock"), "{}", done.all());
+    }
+}

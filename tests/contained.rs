@@ -4,10 +4,14 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "contained/detach.rs"]
+mod detach;
 #[path = "contained/ends.rs"]
 mod ends;
 #[path = "contained/once.rs"]
 mod once;
+#[path = "contained/published.rs"]
+mod published;
 
 use governor_tests::containers::{Container, Containers};
 use governor_tests::database_host::{PORT, REMOTE_V4, REMOTE_V6, SERVER_V4, SERVER_V6};

@@ -8,8 +8,12 @@
 mod container;
 #[path = "hello/fallback.rs"]
 mod fallback;
+#[path = "hello/rotation.rs"]
+mod rotation;
 #[path = "hello/spoof.rs"]
 mod spoof;
+#[path = "hello/translated.rs"]
+mod translated;
 
 use governor_tests::database_host::{PORT, REMOTE_V4, REMOTE_V6, SERVER_V4, SERVER_V6};
 use governor_tests::governor::{Governor, field, text};

@@ -20,7 +20,7 @@ const CLIENTS_BEFORE: usize = 10;
 pub const UNIT: &str = "governor.service";
 pub const STATE: &str = "/var/lib/governor";
 pub const PINS: &str = "/var/lib/governor/pins";
-const CONFIG: &str = "/etc/governor/governor.toml";
+pub const CONFIG: &str = "/etc/governor/governor.toml";
 
 /// The directory of the server's socket for whoever tests: nothing captures it.
 const ASIDE: &str = "/run/guest-server";

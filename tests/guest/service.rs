@@ -1,5 +1,8 @@
 //! The life of the service under systemd: started, fenced in, reloaded, replaced, killed, stopped, out of memory.
 
+#[path = "loops.rs"]
+mod loops;
+
 use crate::machine::{
     Clients, PINS, SOCKETS, STATE, UNIT, ask, cause, finish, gap_after, governed, governor, is_governed,
     journal, main_pid, metric, mounted, property, psql, ready_again, records, rule, run,

@@ -50,6 +50,15 @@ impl Network {
         Ok(())
     }
 
+    /// Loads rules of nftables in it.
+    pub fn nft(&self, rules: &str) -> Result<()> {
+        let mut nft = Command::new("nft");
+        nft.args(["-f", "-"]);
+        self.enter(&mut nft)?;
+        process::Running::start(nft, rules.as_bytes())?.finish(wait::PATIENCE)?.ok().context("nft")?;
+        Ok(())
+    }
+
     /// A pair of devices: one end here, the other in `other`.
     pub fn cable(&self, other: &Self, here: &str, there: &str) -> Result<()> {
         self.ip(&["link", "add", here, "type", "veth", "peer", "name", there, "netns", &other.path()])

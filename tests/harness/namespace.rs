@@ -82,6 +82,15 @@ impl Namespace {
         Ok(())
     }
 
+    /// Loads rules of nftables inside.
+    pub fn nft(&self, rules: &str) -> Result<()> {
+        let mut nft = Command::new("nft");
+        nft.args(["-f", "-"]);
+        self.enter(&mut nft)?;
+        process::Running::start(nft, rules.as_bytes())?.finish(wait::PATIENCE)?.ok().context("nft")?;
+        Ok(())
+    }
+
     /// A cable to another namespace: `name` here, `other_name` there, with these addresses, both up.
     pub fn connect(&self, name: &str, address: &str, other: &Self, other_name: &str) -> Result<()> {
         self.ip(&format!("link add {name} type veth peer name {other_name} netns {}", other.pid()))?;

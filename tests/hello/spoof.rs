@@ -57,7 +57,12 @@ fn connect_from(from: &str) -> Result<TcpStream> {
     Ok(stream)
 }
 
-fn is_error(reply: &[u8]) -> bool {
+/// The same with a Hello of this public key and nothing behind it, from the client's host.
+pub(super) fn say_hello(hosts: &TwoHosts, key: &str) -> Vec<u8> {
+    say(hosts, REMOTE_V4, &hello_of(key), None)
+}
+
+pub(super) fn is_error(reply: &[u8]) -> bool {
     reply.first() == Some(&b'E')
 }
 
@@ -190,7 +195,7 @@ fn a_peers_key_counts_at_its_own_address_only() {
 }
 
 /// Passes on what comes to 10.77.0.9, unchanged, to the real server.
-const RELAY: &str = r"
+pub(super) const RELAY: &str = r"
 import socket, threading
 l = socket.create_server(('10.77.0.9', 5432)); print('up', flush=True)
 def pump(a, b):

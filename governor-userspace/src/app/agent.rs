@@ -2,7 +2,7 @@
 
 use super::build::Servers;
 use super::completeness::Bookkeeper;
-use super::handle::{Agent, Gaps, Handle, KernelSide, LedgerStatus, PolicyReload};
+use super::handle::{Agent, Gaps, Handle, KernelSide, LedgerStatus, PeersReload, PolicyReload};
 use super::kernel_events::EventRecorder;
 use super::kernel_watch::{self, KernelWatch};
 use super::life::{GapLog, LifeKeeper, Trouble};
@@ -16,18 +16,20 @@ use crate::engine::session::ColumnWords;
 use crate::engine::session::explain::{Explanation, Question, explain};
 use crate::host::approvals::Approval;
 use crate::host::clock;
-use crate::host::config::Config;
+use crate::host::config::{self, Config, Overrides};
 use crate::host::discovery::{DataAsk, DataColumn, DataError, DataFilter, DiscoveryKeeper};
 use crate::host::glass::{self, GlassAnswer, GlassError, GlassKeeper, GlassRequest};
 use crate::host::inbound::ServerKeeper;
 use crate::host::kernel::Kernel;
 use crate::host::ledger::{Health, Ledger};
 use crate::host::masking::{KeyInfo, RevealAnswer, RevealError, RevealKeeper, RevealRequest, RotateError};
+use crate::host::peers::PeersRead;
 use crate::host::policy::{PolicyStore, PolicyWatch};
 use crate::host::privileges;
 use crate::host::proxy::Shared;
 use crate::host::telemetry::KernelCounters;
 use parking_lot::Mutex;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,6 +39,8 @@ pub(super) type KernelSlot = Arc<Mutex<Option<Kernel>>>;
 
 /// What the surface may ask.
 pub(super) struct Running {
+    /// The file that the configuration came from, as it was named.
+    pub config: Option<PathBuf>,
     pub capture: Vec<String>,
     pub namespaces: Board,
     pub servers: Option<Arc<ServerKeeper>>,
@@ -110,6 +114,27 @@ impl Agent for Running {
 
     fn peers(&self) -> Vec<String> {
         self.shared.peers.lines()
+    }
+
+    fn reload_peers(&self) -> Result<PeersReload, String> {
+        let configured = || {
+            let config = config::load(self.config.as_deref(), Overrides::default());
+            config.map(|config| config.identity.peers).map_err(|error| error.to_string())
+        };
+        let read = self.shared.peers.read_again(configured);
+        let event = match &read {
+            Ok(read) if read.changed => Some(AuditEvent::PeersLoaded(read.known.loaded())),
+            Ok(_) => None,
+            Err(reason) => Some(AuditEvent::PeersRefused { reason: reason.clone() }),
+        };
+        if let Some(event) = event
+            && let Err(error) = self.ledger.append(&[record(event)])
+        {
+            tracing::error!(%error, "cannot record that peers were read again");
+        }
+        let PeersRead { known, changed } = read?;
+        let loaded = known.loaded();
+        Ok(PeersReload { changed, key: loaded.key, peers: loaded.peers.len() as u64 })
     }
 
     fn policy_version(&self) -> String {

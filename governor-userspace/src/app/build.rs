@@ -212,6 +212,7 @@ pub(super) fn build(
     let launcher = Launcher::of_this_process()?;
     let launches = launcher.launches();
     let agent = Running {
+        config: options.config.clone(),
         capture: capture_lines(config),
         namespaces: board.clone(),
         servers: servers.as_ref().map(|(keeper, _)| keeper.clone()),
@@ -437,7 +438,8 @@ fn inbound_options(config: &Config, mount: &Path) -> InboundOptions {
 
 /// Those that are known before a server was found.
 fn inbound_ports(config: &Config) -> Arc<InboundPorts> {
-    let ports = InboundPorts::default();
+    let published = config.capture.inbound.iter().flat_map(|server| server.published.iter().copied());
+    let ports = InboundPorts::new(published.collect());
     for server in config.capture.inbound.iter().filter(|server| server.namespaces.has_own()) {
         for port in &server.ports {
             ports.add(None, PortRule { port: *port, tls: tls_mode(server.tls) });

@@ -28,6 +28,10 @@ pub trait Agent: Send + Sync {
     fn peers(&self) -> Vec<String> {
         Vec::new()
     }
+    /// Reads the key of hellos and the configuration's peers again. Those before hold where this fails.
+    fn reload_peers(&self) -> Result<PeersReload, String> {
+        Err("this agent has no peers".into())
+    }
     fn policy_version(&self) -> String;
     /// Reads the policy directory again. The set before stays in force where this fails; the error
     /// names file, line and reason.
@@ -116,6 +120,16 @@ pub trait Agent: Send + Sync {
 pub struct PolicyReload {
     pub version: String,
     pub policies: u64,
+}
+
+/// Keys and peers that were read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeersReload {
+    /// Whether anything is another now.
+    pub changed: bool,
+    /// This host's own key, as SHA-256 in hexadecimal.
+    pub key: String,
+    pub peers: u64,
 }
 
 /// Where the audit chain stands.
@@ -405,6 +419,22 @@ impl Handle {
     pub fn reload_policy(&self) -> Result<PolicyReload, String> {
         let result = self.shared.agent.reload_policy();
         self.shared.metrics.policy_reload(result.is_ok());
+        result
+    }
+
+    /// Counts the attempt; see [`Agent::reload_peers`].
+    pub fn reload_peers(&self) -> Result<PeersReload, String> {
+        let result = self.shared.agent.reload_peers();
+        self.shared.metrics.peers_reload(result.is_ok());
+        match &result {
+            Ok(PeersReload { changed: true, key, peers }) => {
+                tracing::info!(key, peers, "the keys of hellos are others now");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(error, "keys and peers of hellos refused; the ones before stay in force");
+            }
+        }
         result
     }
 

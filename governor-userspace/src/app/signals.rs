@@ -27,7 +27,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the reason to stop; reads policy again for each SIGHUP before.
+    /// Waits for the reason to stop; reads policy, and keys and peers of hellos, again for each SIGHUP before.
     pub async fn wait(&mut self, handle: &Handle) -> &'static str {
         loop {
             if let Some(reason) = self.heard.take() {
@@ -40,9 +40,13 @@ impl Signals {
                 _ = self.hang_up.recv() => {
                     let handle = handle.clone();
                     // Reads files: not on the thread that serves the control socket.
-                    drop(tokio::task::spawn_blocking(move || match handle.reload_policy() {
-                        Ok(loaded) => tracing::info!(version = loaded.version, "policy read again"),
-                        Err(error) => tracing::error!(error, "policy refused; the one before stays in force"),
+                    drop(tokio::task::spawn_blocking(move || {
+                        match handle.reload_policy() {
+                            Ok(loaded) => tracing::info!(version = loaded.version, "policy read again"),
+                            Err(error) => tracing::error!(error, "policy refused; the one before stays in force"),
+                        }
+                        // It tells itself.
+                        let _ = handle.reload_peers();
                     }));
                 }
             }

@@ -286,11 +286,13 @@ pub const LINE_BYTES_MAX: usize = EVENT_BYTES_MAX + 4096;
 const BUFFER_BYTES_KEPT_MAX: usize = 1 << 20;
 
 const LEDGER_EVENTS: [&str; 4] = ["segment_start", "checkpoint", "tail_cut", "write_failed"];
-const AGENT_EVENTS: [&str; 29] = [
+const AGENT_EVENTS: [&str; 31] = [
     "agent_start",
     "agent_stop",
     "policy_loaded",
     "policy_refused",
+    "peers_loaded",
+    "peers_refused",
     "session_start",
     "session_decision",
     "statement",

@@ -24,6 +24,27 @@ pub struct HelloRecord {
     pub principal: Option<Box<Principal>>,
 }
 
+/// By which keys hosts know each other from now on. Keys are SHA-256 in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeersLoaded {
+    /// This host's own.
+    pub key: String,
+    pub peers: Vec<PeerLoaded>,
+}
+
+/// One `[[identity.peers]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerLoaded {
+    pub name: String,
+    pub addresses: Vec<String>,
+    pub keys: Vec<String>,
+    /// `optional` or `required`.
+    pub hello: String,
+    /// Addresses that are changed on the way: `DIALLED to ARRIVES`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub translated: Vec<String>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HelloWay {

@@ -18,7 +18,7 @@ pub use chain::{ChainHash, LINE_JSON_OFFSET, push_line, split_line};
 pub use checkpoint::{Checkpoint, Head, key_id};
 pub use completeness::*;
 pub use encode::*;
-pub use hello::{HelloOutcome, HelloRecord, HelloWay};
+pub use hello::{HelloOutcome, HelloRecord, HelloWay, PeerLoaded, PeersLoaded};
 pub use merkle::Merkle;
 pub use query::*;
 pub use reconcile::{Accounted, Found, KernelCount, ReconcileLimits, Reconciler, SocketCount};

@@ -4,7 +4,7 @@
 //! Values of parameters are masked before they get here. Field names are a public contract:
 //! they may be added to, never changed.
 
-use super::{Completeness, CompletenessMismatch, HelloRecord, SessionSockets};
+use super::{Completeness, CompletenessMismatch, HelloRecord, PeersLoaded, SessionSockets};
 use crate::engine::model::Category;
 use crate::engine::model::{
     Claims, Class, DecisionId, Endpoint, LimitKind, MaskDoubt, Principal, Reason, SessionId, StatementKind,
@@ -40,6 +40,12 @@ pub enum AuditEvent {
     },
     /// A policy set was refused; the one before stays in force.
     PolicyRefused {
+        reason: String,
+    },
+    /// The own key of hellos, or the peers, became others while the agent runs.
+    PeersLoaded(PeersLoaded),
+    /// They could not be read again; the ones before hold.
+    PeersRefused {
         reason: String,
     },
     /// A client connected and is known; before any byte is relayed.

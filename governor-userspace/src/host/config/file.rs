@@ -72,6 +72,7 @@ table!(CaptureInbound {
     unit: Option<Glob>,
     cgroup: Option<Glob>,
     namespaces: Option<InboundNamespaces>,
+    published: Value<Vec<u16>>,
     clients: Value<String>,
     protocol: Option<Protocol>,
     when_down: Option<WhenDown>,
@@ -113,6 +114,8 @@ table!(PeerBlock {
     name: Value<String>,
     addresses: Vec<Spanned<String>>,
     key: Value<String>,
+    other_keys: Vec<Spanned<String>>,
+    translated: BTreeMap<String, Spanned<String>>,
     hello: Option<HelloMode>,
 });
 

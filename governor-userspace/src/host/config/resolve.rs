@@ -81,6 +81,8 @@ pub struct CaptureInbound {
     /// Path below the cgroup v2 mount.
     pub cgroup: Option<Glob>,
     pub namespaces: InboundNamespaces,
+    /// Ports of this host that lead to the server in its container, by translated addresses or through a relay.
+    pub published: Vec<u16>,
     /// Whose processes are known when they connect to it from this host.
     pub clients: CgroupRef,
     pub protocol: Protocol,

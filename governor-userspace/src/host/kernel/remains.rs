@@ -66,24 +66,31 @@ impl Remains {
         Ok(Self { hooks, pins: Some(place).into_iter().filter(PinPlace::is_anything).collect() })
     }
 
-    /// Of every governor in this kernel. With `below`, only hooks on that cgroup and below it, and the pins of these.
+    /// Of every governor in this kernel. With `below`, only hooks on that cgroup and below it, the pins of these, and what the
+    /// same instances have on network namespaces, which are below no cgroup.
     pub fn of_host(below: Option<&Path>) -> Result<Self, KernelError> {
         let holders = holders();
         let programs = program_names();
         let ours = our_programs()?;
         let within = below.map(cgroup_ids).transpose()?;
-        let mut hooks = Vec::new();
+        let mut found = Vec::new();
         for id in sys::link_ids().map_err(failed("listing the kernel's links (needs CAP_SYS_ADMIN)"))? {
             let Some(link) = sys::link_by_id(id).map_err(failed("opening a link"))? else { continue };
             let info = sys::link_info(link.as_fd()).map_err(failed("reading a link"))?;
-            let wanted = match &within {
-                None => true,
-                Some(ids) => info.kind == sys::LINK_CGROUP && ids.contains(&info.target),
-            };
-            if wanted && ours.contains(&info.program_id) {
-                hooks.push(hook(&info, &programs, &holders));
+            if let Some(instance) = ours.get(&info.program_id) {
+                found.push((info, instance));
             }
         }
+        let is_within = |info: &sys::LinkInfo| {
+            within.as_ref().is_none_or(|ids| info.kind == sys::LINK_CGROUP && ids.contains(&info.target))
+        };
+        let instances: BTreeSet<u32> =
+            found.iter().filter(|(info, _)| is_within(info)).map(|(_, instance)| **instance).collect();
+        let is_wanted = |info: &sys::LinkInfo, instance: &u32| {
+            is_within(info) || info.kind == sys::LINK_NETNS && instances.contains(instance)
+        };
+        let wanted = found.iter().filter(|(info, instance)| is_wanted(info, instance));
+        let hooks: Vec<Hook> = wanted.map(|(info, _)| hook(info, &programs, &holders)).collect();
         let links: BTreeSet<u32> = hooks.iter().map(|hook| hook.link).collect();
         let mut places = Vec::new();
         for path in our_mounts()? {
@@ -175,20 +182,23 @@ fn our_mounts() -> Result<Vec<PathBuf>, KernelError> {
     Ok(ours.map(|mount| mount.point).collect())
 }
 
-/// Programs that use maps of governor's: names alone (`connect4`) are anybody's.
-fn our_programs() -> Result<BTreeSet<u32>, KernelError> {
+/// Programs that use maps of governor's (names alone, such as `connect4`, are anybody's), each with what tells instances apart:
+/// the map of counters that all programs of one share.
+fn our_programs() -> Result<BTreeMap<u32, u32>, KernelError> {
     // What goes away while we list it is nobody's any more.
     let names: HashMap<u32, String> = loaded_maps()
         .filter_map(Result::ok)
         .filter_map(|map| Some((map.id(), map.name_as_str()?.to_owned())))
         .collect();
-    let mut ours = BTreeSet::new();
+    let mut ours = BTreeMap::new();
     for program in loaded_programs() {
         let Ok(program) = program else { continue };
         let maps = program.map_ids().ok().flatten().unwrap_or_default();
-        let uses = |name: &str| maps.iter().any(|id| names.get(id).is_some_and(|found| found == name));
-        if uses("COUNTERS") && MARKS.iter().any(|name| uses(name)) {
-            ours.insert(program.id());
+        let used = |name: &str| maps.iter().find(|id| names.get(id).is_some_and(|found| found == name));
+        if let Some(counters) = used("COUNTERS")
+            && MARKS.iter().any(|name| used(name).is_some())
+        {
+            ours.insert(program.id(), *counters);
         }
     }
     Ok(ours)

@@ -25,23 +25,30 @@ pub fn signing_key(dir: &Path, name: &str) -> Result<SigningKey, LedgerError> {
     let path = dir.join(name).with_extension("key");
     let failed = |source| LedgerError::Key { path: path.clone(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-    let key = match fs::read_to_string(&path) {
-        Ok(text) => {
-            let mode = fs::metadata(&path).map_err(failed)?.permissions().mode() & 0o777;
-            if mode & 0o077 != 0 {
-                return Err(LedgerError::KeyExposed { path, mode });
-            }
-            let seed = parse(&text).ok_or_else(|| LedgerError::KeyMalformed { path: path.clone() })?;
-            SigningKey::from_bytes(&seed)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    match existing_signing_key(dir, name) {
+        Err(LedgerError::Key { path: at, source })
+            if at == path && source.kind() == io::ErrorKind::NotFound =>
+        {
             let mut seed = [0; 32];
             getrandom::fill(&mut seed).map_err(|error| failed(io::Error::other(error.to_string())))?;
             create(&path, &seed, 0o600).map_err(failed)?;
-            SigningKey::from_bytes(&seed)
+            existing_signing_key(dir, name)
         }
-        Err(error) => return Err(failed(error)),
-    };
+        read => read,
+    }
+}
+
+/// The same; that there is none is an error. A public half that is missing is made.
+pub fn existing_signing_key(dir: &Path, name: &str) -> Result<SigningKey, LedgerError> {
+    let path = dir.join(name).with_extension("key");
+    let failed = |source| LedgerError::Key { path: path.clone(), source };
+    let text = fs::read_to_string(&path).map_err(failed)?;
+    let mode = fs::metadata(&path).map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(LedgerError::KeyExposed { path, mode });
+    }
+    let seed = parse(&text).ok_or_else(|| LedgerError::KeyMalformed { path: path.clone() })?;
+    let key = SigningKey::from_bytes(&seed);
     let public_path = path.with_extension("pub");
     match read_public_key(&public_path) {
         Ok(public) if public == key.verifying_key() => {}

@@ -23,7 +23,7 @@ mod writer;
 
 pub use error::LedgerError;
 pub use handle::{Health, Ledger, LedgerOptions, LedgerStats};
-pub use keys::{PUBLIC_KEY_FILE, read_public_key, signing_key};
+pub use keys::{PUBLIC_KEY_FILE, existing_signing_key, read_public_key, signing_key};
 pub use place::Successor;
 pub use reader::{AuditFiles, Follower, Verification, verify_directory};
 

@@ -54,6 +54,11 @@ impl Silent {
     pub fn forget(&self, destination: &Endpoint) {
         self.0.lock().pop(destination);
     }
+
+    /// Nothing is known of anybody.
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
 }
 
 const COUNT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);

@@ -32,6 +32,8 @@ pub struct InboundPorts {
     own: RwLock<Vec<PortRule>>,
     /// Those of other namespaces, by their cookie.
     others: RwLock<HashMap<u64, PortsOf>>,
+    /// Of governor's own namespace: they lead to servers in others.
+    published: BTreeSet<u16>,
 }
 
 /// Of one namespace beside governor's own.
@@ -43,6 +45,11 @@ struct PortsOf {
 }
 
 impl InboundPorts {
+    /// None yet but those that are published.
+    pub fn new(published: BTreeSet<u16>) -> Self {
+        Self { published, ..Self::default() }
+    }
+
     /// `namespace` is a cookie; `None` governor's own.
     pub fn rule(&self, namespace: Option<u64>, port: u16) -> Option<PortRule> {
         let of = |rules: &[PortRule]| rules.iter().find(|rule| rule.port == port).copied();
@@ -91,6 +98,13 @@ impl InboundPorts {
     /// The namespace is not served any more.
     pub fn forget(&self, cookie: u64) {
         self.others.write().remove(&cookie);
+    }
+
+    /// Whether this is a published port of this host, for somebody in the namespace `from`.
+    pub(super) fn is_published(&self, from: Option<u64>, address: IpAddr, port: u16) -> bool {
+        // Loopback is each namespace's own.
+        let is_here = || if address.is_loopback() { from.is_none() } else { is_of_this_host(address) };
+        self.published.contains(&port) && is_here()
     }
 
     /// Whether a server is captured at this address, which is not loopback, in some namespace but `from`. As good as the last
@@ -326,5 +340,15 @@ mod tests {
         assert!(!ports.has_elsewhere(None, there, 5433) && !ports.has_elsewhere(None, here, 5432));
         ports.forget(7);
         assert!(!ports.has_elsewhere(None, there, 5432));
+    }
+
+    #[test]
+    fn a_published_port_is_one_of_this_hosts_addresses() {
+        let ports = InboundPorts::new([15432].into());
+        let (loopback, elsewhere) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([192, 0, 2, 1]));
+        assert!(ports.is_published(None, loopback, 15432) && !ports.is_published(None, loopback, 5432));
+        assert!(!ports.is_published(Some(7), loopback, 15432), "a container's loopback is its own");
+        assert!(!ports.is_published(None, elsewhere, 15432));
+        assert!(ports.all(None).is_empty() && ports.rule(None, 15432).is_none(), "nothing arrives there");
     }
 }

@@ -20,10 +20,10 @@ pub(super) async fn dial(shared: &Shared, route: &Route) -> io::Result<Socket> {
     if let Some(ends) = route.ends() {
         return inbound::dial(shared, ends, &route.account).await;
     }
-    if !may_be_own(shared, route) {
+    let Some(way) = may_be_own(shared, route) else {
         return connect(shared, route).await;
-    }
-    match find_own(shared, route, connect(shared, route).await?).await {
+    };
+    match find_own(shared, route, way, connect(shared, route).await?).await {
         Some(ends) => {
             // Another of the session's connections may have found the same out.
             let _known = route.own.set(ends.clone());

@@ -96,6 +96,7 @@ pub struct Metrics {
     audit_errors: IntCounter,
     audit_sequence: IntGauge,
     policy_reloads: Counters<Attempt>,
+    peers_reloads: Counters<Attempt>,
     kernel_redirected: IntCounter,
     kernel_refused: IntCounter,
     kernel_identity_missing: IntCounter,
@@ -181,6 +182,7 @@ impl Metrics {
             audit_errors: build.counter("governor_audit_errors_total")?,
             audit_sequence: build.gauge("governor_audit_sequence")?,
             policy_reloads: Children::new(build.counters("governor_policy_reloads_total")?).fill(),
+            peers_reloads: Children::new(build.counters("governor_peers_reloads_total")?).fill(),
             kernel_redirected: build.counter("governor_kernel_redirected_total")?,
             kernel_refused: build.counter("governor_kernel_refused_total")?,
             kernel_identity_missing: build.counter("governor_kernel_identity_missing_total")?,
@@ -480,6 +482,11 @@ impl Metrics {
     pub fn policy_reload(&self, accepted: bool) {
         let result = if accepted { Attempt::Ok } else { Attempt::Refused };
         add(self.policy_reloads.at(result, (), ()), 1);
+    }
+
+    pub fn peers_reload(&self, accepted: bool) {
+        let result = if accepted { Attempt::Ok } else { Attempt::Refused };
+        add(self.peers_reloads.at(result, (), ()), 1);
     }
 
     /// A time without governance was found.

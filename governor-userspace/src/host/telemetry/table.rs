@@ -151,6 +151,9 @@ pub static TABLE: &[Definition] = &[
     row("governor_policy_reloads_total", Kind::Counter, &[label::<Attempt>("result")],
         "Policy sets that came into force, or were refused (the one before stays)."),
 
+    row("governor_peers_reloads_total", Kind::Counter, &[label::<Attempt>("result")],
+        "Times that the key of hellos and the peers were read again, or were refused (those before stay)."),
+
     row("governor_kernel_redirected_total", Kind::Counter, &[],
         "Connections that the connect hooks sent to governor. Those that arrive for servers of this host are not among them."),
     row("governor_kernel_refused_total", Kind::Counter, &[],

@@ -3,7 +3,7 @@
 use super::error::{ApiError, blocking};
 use super::serve::{self, Limits};
 use super::socket::ControlSocket;
-use super::{approvals, break_glass, data, masking, policy, upgrade};
+use super::{approvals, break_glass, data, masking, peers, policy, upgrade};
 use crate::app::handle::{Handle, Status};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, Uri};
@@ -31,6 +31,7 @@ fn router(handle: Handle) -> Router {
         .route("/v1/keys", get(masking::keys).post(masking::rotate))
         .route("/v1/data", get(data::list).post(data::say))
         .route("/v1/upgrade", post(upgrade::start))
+        .route("/v1/peers/reload", post(peers::reload))
         .route("/v1/policy/reload", post(policy::reload))
         .route("/v1/policy/explain", post(policy::explain).layer(DefaultBodyLimit::max(SQL_BODY_BYTES_MAX)))
         .fallback(no_route)

@@ -12,6 +12,7 @@ mod error;
 mod faces;
 mod masking;
 mod peer;
+mod peers;
 mod policy;
 mod serve;
 mod socket;

@@ -1,7 +1,9 @@
 //! Real sockets, real HTTP, the real store; only the parts behind [`Agent`] are small ones of our own.
 
 use super::*;
-use crate::app::handle::{Agent, Handle, HandleParts, LedgerStatus, Phase, PolicyReload, Status};
+use crate::app::handle::{
+    Agent, Handle, HandleParts, LedgerStatus, PeersReload, Phase, PolicyReload, Status,
+};
 use crate::engine::approval::{Answer, ApprovalRequest, State};
 use crate::host::approvals::tests::request;
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
@@ -36,6 +38,12 @@ impl Agent for Parts {
             return Err("a.cedar:3: unexpected token".into());
         }
         Ok(PolicyReload { version: "v2".into(), policies: 7 })
+    }
+    fn reload_peers(&self) -> Result<PeersReload, String> {
+        if self.0.policy_broken.load(Ordering::SeqCst) {
+            return Err("governor.toml:7: unknown key".into());
+        }
+        Ok(PeersReload { changed: true, key: "00ff".into(), peers: 2 })
     }
     fn explain(
         &self,
@@ -205,8 +213,10 @@ fn another_user_answers_only_by_the_rules() {
     let (status, body) = refusal(as_user(1000, &instance, &path));
     assert_eq!(status, 403);
     assert!(body.error.ends_with("asked for this statement, so somebody else has to answer"), "{body:?}");
-    let (status, _) = refusal(as_user(61234, &instance, "/v1/policy/reload"));
-    assert_eq!(status, 403, "an approver is not an administrator");
+    for read_again in ["/v1/policy/reload", "/v1/peers/reload"] {
+        let (status, _) = refusal(as_user(61234, &instance, read_again));
+        assert_eq!(status, 403, "an approver is not an administrator");
+    }
     as_user(61234, &instance, &path).unwrap();
     let answer = submitted.answer.blocking_recv().unwrap();
     assert_eq!(answer, Answer::Granted { by: "61234".into(), uid: 61234, note: String::new() });
@@ -268,6 +278,22 @@ fn policy_reload_tells_the_reason_and_is_counted() {
         "governor_policy_reloads_total{result=\"refused\"} 1",
         "governor_kernel_redirected_total 3",
     ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn peers_that_are_read_again_are_counted_and_a_refusal_says_what_holds() {
+    let instance = Instance::start(ApproverRules::default());
+    let reload: PeersReload = instance.client().post("/v1/peers/reload", &()).unwrap();
+    assert_eq!(reload, PeersReload { changed: true, key: "00ff".into(), peers: 2 });
+    instance.switches.policy_broken.store(true, Ordering::SeqCst);
+    let (status, body) = refusal(instance.client().post::<PeersReload>("/v1/peers/reload", &()));
+    assert_eq!((status, body.error.as_str()), (422, "governor.toml:7: unknown key"));
+    assert!(body.hint.contains("stay in force"), "{body:?}");
+    let (_, text) = instance.scrape("/metrics");
+    for result in ["ok", "refused"] {
+        let line = format!("governor_peers_reloads_total{{result=\"{result}\"}} 1");
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
 }

@@ -5,6 +5,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
@@ -65,7 +66,10 @@ impl Client {
                 .await
                 .unwrap_or_else(|_| Err(ClientError::Timeout { socket: self.socket.clone() }))
         };
-        let (status, body) = runtime.block_on(exchange)?;
+        let hears_errors = WritesFail::begin();
+        let result = runtime.block_on(exchange);
+        drop(hears_errors);
+        let (status, body) = result?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| self.broken(error));
         }
@@ -111,6 +115,26 @@ impl Client {
 
     fn broken(&self, reason: impl ToString) -> ClientError {
         ClientError::Broken { socket: self.socket.clone(), reason: reason.to_string() }
+    }
+}
+
+/// While this lives, writing to an agent that is gone is an error and not the end of this program: as an agent hands its place
+/// over, the one that was asked may be. Elsewhere a verb ends with its reader (`cli::main`).
+struct WritesFail(Option<SigHandler>);
+
+impl WritesFail {
+    fn begin() -> Self {
+        // SAFETY: to ignore a signal is no handler of ours, so nothing can run in a signal context.
+        Self(unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.ok())
+    }
+}
+
+impl Drop for WritesFail {
+    fn drop(&mut self) {
+        if let Some(before) = self.0 {
+            // SAFETY: what was in force before this, which is one of the two that are no handlers.
+            let _ = unsafe { signal(Signal::SIGPIPE, before) };
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod globals;
 pub mod keys;
 pub mod man;
 pub mod policy;
+pub mod reload;
 pub mod reveal;
 pub mod run;
 pub mod status;
@@ -68,6 +69,7 @@ pub enum Verb {
     Keys(keys::KeysArgs),
     /// The CA that clients have to trust where governor ends TLS
     Tls(tls::TlsArgs),
+    Reload(reload::ReloadArgs),
     Upgrade(upgrade::UpgradeArgs),
     Detach(detach::DetachArgs),
     Completions(completions::CompletionsArgs),
@@ -92,6 +94,7 @@ pub fn main() -> ExitCode {
         Verb::Reveal(args) => reveal::run(args, &globals),
         Verb::Keys(args) => keys::run(&args, &globals),
         Verb::Tls(args) => tls::run(args, &globals),
+        Verb::Reload(args) => reload::run(&args, &globals),
         Verb::Upgrade(args) => upgrade::run(&args, &globals),
         Verb::Detach(args) => detach::run(&args, &globals),
         Verb::Completions(args) => completions::run(args),

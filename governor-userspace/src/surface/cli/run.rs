@@ -11,7 +11,7 @@ use std::process::ExitCode;
 /// every connection to the captured ports, and takes over the unix sockets that it names. Needs root, or CAP_BPF, CAP_PERFMON,
 /// CAP_NET_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; CAP_SYS_ADMIN for containers, more for unix sockets.
 /// `governor doctor` says what this host lacks. SIGTERM drains: open sessions finish, new
-/// connections are refused or pass as the rules say. SIGHUP reads policy again. Works under systemd with Type=notify.
+/// connections are refused or pass as the rules say. SIGHUP reads policy, and the keys of hellos, again (`governor reload`). Works under systemd with Type=notify.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     sudo governor run\n  \

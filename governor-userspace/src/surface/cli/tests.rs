@@ -24,6 +24,9 @@ fn command_lines_of_users_are_read() {
         "governor reveal --reason why tok_00ff00ff_AAAA tok_00ff00ff_BBBB",
         "governor keys list --json",
         "governor keys rotate",
+        "governor keys hello --next",
+        "governor keys hello --use-next",
+        "governor reload --json",
         "governor completions zsh",
         "governor man --dir /tmp/man",
     ] {
@@ -43,6 +46,7 @@ fn wrong_usage_is_refused_with_code_2() {
         "governor reveal tok_00ff00ff_AAAA",
         "governor reveal --reason why",
         "governor keys",
+        "governor keys hello --next --use-next",
         "governor dance",
     ] {
         let error = Cli::try_parse_from(line.split(' ')).expect_err(line);

@@ -72,6 +72,17 @@ pub(super) fn every_event(text: &str) -> Vec<AuditEvent> {
         AuditEvent::AgentStop { reason: text.into(), run: text.into() },
         AuditEvent::PolicyLoaded { version: "1".into(), files: vec![text.into()] },
         AuditEvent::PolicyRefused { reason: text.into() },
+        AuditEvent::PeersLoaded(PeersLoaded {
+            key: text.into(),
+            peers: vec![PeerLoaded {
+                name: text.into(),
+                addresses: vec![text.into()],
+                keys: vec![text.into(), text.into()],
+                hello: "required".into(),
+                translated: vec![text.into()],
+            }],
+        }),
+        AuditEvent::PeersRefused { reason: text.into() },
         AuditEvent::SessionStart(Box::new(SessionStart {
             principal,
             client: Some(endpoint.clone()),

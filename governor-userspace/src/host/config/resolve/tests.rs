@@ -367,9 +367,32 @@ fn peers_arrive_and_no_two_are_the_same() {
     let (first, second) = (block("app1", KEYS[0]), block("app2", KEYS[1]));
     let got = config(&format!("{first}hello='required'\n{second}")).unwrap().identity.peers;
     assert_eq!((got.len(), got[0].hello, got[1].hello), (2, HelloMode::Required, HelloMode::Optional));
-    assert_eq!((hex::encode(got[0].key).as_str(), got[0].networks.len()), (KEYS[0], 2));
+    assert_eq!((hex::encode(got[0].keys[0]).as_str(), got[0].networks.len()), (KEYS[0], 2));
     for same in [block("app1", KEYS[1]), block("app2", KEYS[0])] {
         assert!(config(&format!("{first}{same}")).is_err(), "{same}");
+    }
+    // While a peer changes its key.
+    let both = config(&format!("{first}other_keys=['{}']\n", KEYS[1])).unwrap().identity.peers;
+    assert_eq!(both[0].keys.iter().map(hex::encode).collect::<Vec<_>>(), KEYS);
+    for bad in [
+        format!("{first}other_keys=['{}']\n", KEYS[0]),
+        format!("{first}other_keys=['00']\n"),
+        format!("{first}other_keys=['{}']\n{second}", KEYS[1]),
+    ] {
+        let error = config(&bad).unwrap_err().to_string();
+        assert!(error.contains("identity.peers."), "{error}");
+    }
+    // Where addresses are changed on the way.
+    let there = config(&format!("{first}translated = {{ '10.1.0.1:6432' = '192.168.0.7:5432' }}\n")).unwrap();
+    let pair = ("10.1.0.1:6432".parse().unwrap(), "192.168.0.7:5432".parse().unwrap());
+    assert_eq!(there.identity.peers[0].translated, [pair]);
+    for bad in [
+        "'10.2.0.1:6432' = '192.168.0.7:5432'",
+        "'10.1.0.1' = '192.168.0.7:5432'",
+        "'10.1.0.1:1' = 'db1:5432'",
+    ] {
+        let error = config(&format!("{first}translated = {{ {bad} }}\n")).unwrap_err().to_string();
+        assert!(error.contains("identity.peers.translated"), "{error}");
     }
     let rule = "[[identity.assign]]\npeer='app1'\nclass='agent'\n";
     let got = config(&format!("{first}{rule}unit='billing.service'\n")).unwrap().identity.rules.assignments;
@@ -390,4 +413,10 @@ fn a_server_is_looked_for_everywhere_where_more_than_its_port_names_it() {
     let others = of("unit = \"db.service\"\nnamespaces = \"others\"");
     assert!(others.has_others() && !others.has_own());
     assert!(config("[[capture.inbound]]\nports = [5432]\nnamespaces = \"each\"\n").is_err());
+    let published = config("[[capture.inbound]]\ncgroup = \"/docker/*\"\npublished = [15432]\n").unwrap();
+    assert_eq!(published.capture.inbound[0].published, [15432]);
+    for bad in ["ports = [5432]\npublished = [15432]", "cgroup = \"/docker/*\"\npublished = [0]"] {
+        let error = config(&format!("[[capture.inbound]]\n{bad}\n")).unwrap_err().to_string();
+        assert!(error.contains("capture.inbound.published"), "{error}");
+    }
 }

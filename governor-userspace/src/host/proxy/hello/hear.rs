@@ -79,8 +79,9 @@ async fn accept(
     let version = hello.version()?;
     let binding = binding(stream)?;
     record.bound = binding.is_bound();
-    let is_own = hello.key == shared.peers.own_key();
-    let peer = match shared.peers.with_key(&hello.key, client.address) {
+    let known = shared.peers.known();
+    let is_own = known.is_own(&hello.key);
+    let peer = match known.with_key(&hello.key, client.address) {
         _ if is_own => None,
         Some((peer, true)) => Some(peer.name.clone()),
         Some((peer, false)) => {
@@ -96,8 +97,9 @@ async fn accept(
     }
     let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     let proof = Proof::new(binding, packet);
-    let challenge = shared.peers.challenge(
+    let challenge = known.challenge(
         &proof,
+        &hello.key,
         Challenge {
             version,
             key: [0; 32],
@@ -114,7 +116,7 @@ async fn accept(
     };
     let said = listen(stream, &proof, &hello, &challenge).await?;
     let principal = believe(shared, said, peer.clone(), &hello, binding, client);
-    shared.peers.count_accepted(&peer, HelloWay::Received);
+    known.count_accepted(&peer, HelloWay::Received);
     record.principal = Some(Box::new(principal));
     Ok(())
 }

@@ -38,6 +38,9 @@ enum Answer {
     Challenge(Box<Challenge>),
     /// Not as governor does: a server that does not know what a Hello is.
     Unknown(String),
+    /// It knows what a Hello is, and takes none from here: a governor that does not know the key, or this one, which was asked by
+    /// way of a process of its own host.
+    Refused(String),
     /// Nothing, or something that says nothing about the next connection.
     Silent(String),
     /// As governor does, and wrongly.
@@ -100,7 +103,11 @@ fn meaning(body: &[u8]) -> Answer {
     let message = String::from_utf8_lossy(field(b"M"));
     let message: String = message.chars().filter(|c| !c.is_control()).take(ERROR_CHARS_MAX).collect();
     let reason = format!("it answered: {message}");
-    if field(b"C") == UNKNOWN_REQUEST { Answer::Unknown(reason) } else { Answer::Silent(reason) }
+    match field(b"C") {
+        UNKNOWN_REQUEST => Answer::Unknown(reason),
+        REFUSED_HELLO => Answer::Refused(reason),
+        _ => Answer::Silent(reason),
+    }
 }
 
 /// What ties a hello to the connection that carries it. TLS before 1.3 gives nothing that holds without more conditions
@@ -133,6 +140,8 @@ fn nonce() -> io::Result<[u8; 32]> {
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 /// SQLSTATE feature_not_supported: PostgreSQL's "unsupported frontend protocol". What it says under load has other codes.
 const UNKNOWN_REQUEST: &[u8] = b"0A000";
+/// SQLSTATE invalid_authorization_specification, by which governor refuses a hello (`engine/session/greeting.rs`).
+const REFUSED_HELLO: &[u8] = b"28000";
 /// Well within the time that a start-up may take by default (10 s).
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 /// Of an ErrorResponse that is only quoted.
@@ -155,5 +164,7 @@ mod tests {
         ] {
             assert!(matches!(meaning(other), Answer::Silent(_)), "{}", String::from_utf8_lossy(other));
         }
+        let refused = b"SFATAL\0VFATAL\0C28000\0Mgovernor: no\0\0";
+        assert!(matches!(meaning(refused), Answer::Refused(why) if why.ends_with("no")));
     }
 }

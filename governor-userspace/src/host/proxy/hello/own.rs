@@ -6,6 +6,9 @@
 //! so goes to the server directly, as it does for clients that arrive. The way through the client's network only
 //! shows that the client reaches this server, and as whom the server sees it: none of the client's bytes
 //! ever take it, so whoever is in between gains nothing.
+//!
+//! A published port of a container is such a server too. There addresses are translated, or a relay is in between, so the
+//! ends differ: what counts is that governor itself heard its question, and where.
 
 use super::super::arrival::Route;
 use super::super::inbound::{self, Ends};
@@ -20,23 +23,40 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 
+/// What the ends of a question have to be where it is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::host::proxy) enum Way {
+    /// Those that it was asked with.
+    Straight,
+    /// Any: the operator says that the port leads to a container, and what is between changes them.
+    Published,
+}
+
 /// Only a captured server's port at an address of its namespace is asked, and from another namespace only: within one the
-/// kernel side knows governor's own.
-pub(in crate::host::proxy) fn may_be_own(shared: &Shared, route: &Route) -> bool {
+/// kernel side knows governor's own. And a port that is published for such a server.
+pub(in crate::host::proxy) fn may_be_own(shared: &Shared, route: &Route) -> Option<Way> {
     let destination = &route.destination;
+    let (address, port) = (destination.address, destination.port);
     let from = route.namespace.as_ref().map(|namespace| namespace.id().cookie);
-    route.unix.is_none()
-        && !destination.address.is_loopback()
-        && shared
-            .inbound
-            .get()
-            .is_some_and(|inbound| inbound.ports.has_elsewhere(from, destination.address, destination.port))
-        && !shared.peers.silent.is_silent(destination)
+    let ports = &shared.inbound.get()?.ports;
+    let way = if !address.is_loopback() && ports.has_elsewhere(from, address, port) {
+        Way::Straight
+    } else if ports.is_published(from, address, port) {
+        Way::Published
+    } else {
+        return None;
+    };
+    (route.unix.is_none() && !shared.peers.silent.is_silent(destination)).then_some(way)
 }
 
 /// Both ends as the server's side sees them, if the other end of `socket` is this governor. The socket is of no use then.
-pub(in crate::host::proxy) async fn find_own(shared: &Shared, route: &Route, socket: Socket) -> Option<Ends> {
-    match ask_own(shared, route, socket).await {
+pub(in crate::host::proxy) async fn find_own(
+    shared: &Shared,
+    route: &Route,
+    way: Way,
+    socket: Socket,
+) -> Option<Ends> {
+    match ask_own(shared, route, way, socket).await {
         Ok(ends) => {
             shared.metrics.hello(HelloWay::Sent, HelloOutcome::Own);
             Some(ends)
@@ -60,40 +80,42 @@ struct NotOwn {
     lasts: bool,
 }
 
-async fn ask_own(shared: &Shared, route: &Route, socket: Socket) -> Result<Ends, NotOwn> {
+async fn ask_own(shared: &Shared, route: &Route, way: Way, socket: Socket) -> Result<Ends, NotOwn> {
     let failed = |error: io::Error| NotOwn { reason: format!("on this host: {error}"), lasts: false };
     let tcp = socket.tcp().ok_or_else(|| failed(io::ErrorKind::Unsupported.into()))?;
     let local = tcp.local_addr().map_err(failed)?;
     let mut stream = Stream::Plain(socket);
     let nonce = nonce().map_err(failed)?;
     let question = shared.own_questions.ask(nonce);
-    let own_key = shared.peers.own_key();
+    let own_key = shared.peers.known().own_key();
     let packet = Hello::new(own_key, nonce).encode();
     let answer = ask(&mut stream, &packet, shared.connect_timeout).await;
     let dialled = SocketAddr::new(route.destination.address, route.destination.port);
-    let (client, server) = judge(answer, own_key, &packet, (local, dialled))?;
+    let asked = (way == Way::Straight).then_some((local, dialled));
+    let (client, server) = judge(answer, own_key, &packet, asked)?;
     let is_of = |ends: &Ends| canonical(ends.client) == client && canonical(ends.server) == server;
     // An agent beside this one in an upgrade does not tell where it heard the question: then only what is in governor's own
     // namespace is known.
     let heard = question.answered().filter(is_of).or_else(|| {
-        let is_here = route.namespace.is_some() && inbound::is_of_this_host(server.ip());
+        let is_here =
+            way == Way::Straight && route.namespace.is_some() && inbound::is_of_this_host(server.ip());
         is_here.then_some(Ends { namespace: None, client, server })
     });
     heard.ok_or_else(|| NotOwn { reason: "its network namespace is not known".into(), lasts: false })
 }
 
-/// Both ends, client and server, as governor saw them there. `asked` are the ends as they are here, `packet` what was asked
-/// with.
+/// Both ends, client and server, as governor saw them there. `asked` are the ends as they are here, where those have to be the
+/// same; `packet` is what was asked with.
 fn judge(
     answer: Answer,
     own_key: [u8; 32],
     packet: &[u8],
-    asked: (SocketAddr, SocketAddr),
+    asked: Option<(SocketAddr, SocketAddr)>,
 ) -> Result<(SocketAddr, SocketAddr), NotOwn> {
     let not_own = |reason: String, lasts| Err(NotOwn { reason, lasts });
     let challenge = match answer {
         Answer::Challenge(challenge) => challenge,
-        Answer::Unknown(reason) => return not_own(reason, true),
+        Answer::Unknown(reason) | Answer::Refused(reason) => return not_own(reason, true),
         Answer::Silent(reason) => return not_own(reason, false),
         Answer::Wrong(error) => return not_own(error.to_string(), false),
     };
@@ -105,7 +127,7 @@ fn judge(
     }
     // Else the addresses were changed on the way: what the server is to be shown would not be what it would see.
     let seen = (challenge.client, challenge.server);
-    if seen != (canonical(asked.0), canonical(asked.1)) {
+    if asked.is_some_and(|(client, server)| seen != (canonical(client), canonical(server))) {
         return not_own("the addresses are changed on the way".into(), true);
     }
     Ok(seen)
@@ -177,13 +199,22 @@ mod tests {
         let own_key = own.verifying_key().to_bytes();
         let packet = Hello::new(own_key, [7; 32]).encode();
         let ends: (SocketAddr, SocketAddr) = (([10, 0, 0, 2], 40_000).into(), ([10, 0, 0, 1], 5432).into());
-        let judged = |answer| judge(answer, own_key, &packet, ends);
+        let judged = |answer| judge(answer, own_key, &packet, Some(ends));
         assert_eq!(judged(challenge(&own, &packet, ends)).unwrap(), ends);
         let lasts = |answer| judged(answer).unwrap_err().lasts;
         assert!(lasts(Answer::Unknown("unsupported frontend protocol".into())), "a server");
         assert!(lasts(challenge(&other, &packet, ends)), "another governor");
+        assert!(lasts(Answer::Refused("it answered: no".into())), "another governor, or a captured relay");
         let elsewhere = (([10, 9, 9, 9], 40_000).into(), ends.1);
         assert!(lasts(challenge(&own, &packet, elsewhere)), "behind address translation");
+        let published = |answer| judge(answer, own_key, &packet, None);
+        assert_eq!(
+            published(challenge(&own, &packet, elsewhere)).unwrap(),
+            elsewhere,
+            "where that is expected"
+        );
+        assert!(published(challenge(&other, &packet, ends)).unwrap_err().lasts);
+        assert!(published(challenge(&own, b"another hello", ends)).is_err());
         // What a flood or a moment's trouble brings about.
         assert!(!lasts(Answer::Silent("no answer within 3s".into())));
         assert!(!lasts(Answer::Silent("it answered: sorry, too many clients already".into())));

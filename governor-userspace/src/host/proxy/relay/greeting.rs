@@ -28,7 +28,7 @@ pub(super) fn identify(shared: &Shared, who: Who) -> (Principal, HelloRule) {
     match who {
         Who::Process(attested) => (shared.identifier.identify(&attested), HelloRule::Unexpected),
         Who::Remote(address) => {
-            let rule = match shared.peers.mode_of(address) {
+            let rule = match shared.peers.known().mode_of(address) {
                 Some(HelloMode::Required) => HelloRule::Required,
                 Some(HelloMode::Optional) | None => HelloRule::Accepted,
             };
@@ -46,7 +46,7 @@ pub(super) fn asker(
 ) -> Option<Arc<Asker>> {
     let wanted = rule == HelloRule::Unexpected
         && route.may_greet()
-        && shared.peers.mode_of(route.destination.address).is_some()
+        && shared.peers.known().mode_of(route.destination.address).is_some()
         && !is_no_peer(shared.inbound.get().is_some(), route.destination.address);
     // The principal as the session has it: without personal data on its command line.
     wanted.then(|| Arc::new(Asker { principal: session.principal().clone(), session: session.id().clone() }))

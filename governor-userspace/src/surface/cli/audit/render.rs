@@ -40,7 +40,12 @@ impl Style {
             (Some(verdict @ ("allow" | "deny" | "hold")), _) => verdict,
             (
                 _,
-                "protocol_error" | "policy_refused" | "write_failed" | "tail_cut" | "completeness_mismatch",
+                "protocol_error"
+                | "policy_refused"
+                | "peers_refused"
+                | "write_failed"
+                | "tail_cut"
+                | "completeness_mismatch",
             ) => "error",
             _ => "·",
         };

@@ -19,7 +19,8 @@ fn check(peers: &[Peer], own_key: Option<&str>) -> Option<Check> {
     let names: Vec<String> =
         peers.iter().map(|peer| format!("{} (hello {})", peer.name, peer.hello.as_str())).collect();
     let named = names.join(", ");
-    let with_own_key = own_key.and_then(|own| peers.iter().find(|peer| hex::encode(peer.key) == own));
+    let with_own_key =
+        own_key.and_then(|own| peers.iter().find(|peer| peer.keys.iter().any(|key| hex::encode(key) == own)));
     let (ok, found, fix, consequence) = match (with_own_key, own_key) {
         (Some(peer), _) => (
             Outcome::Warn,
@@ -48,8 +49,9 @@ mod tests {
         let peer = |name: &str, key: u8| Peer {
             name: name.into(),
             networks: vec!["10.1.0.1/32".parse().unwrap()],
-            key: [key; 32],
+            keys: vec![[9; 32], [key; 32]],
             hello: HelloMode::Required,
+            translated: vec![],
         };
         assert!(check(&[], None).is_none());
         let peers = [peer("app1", 1), peer("app2", 2)];

@@ -68,9 +68,26 @@ impl Source<'_> {
         // A port alone is anybody's; a unit or a cgroup names the server, wherever it runs.
         let is_named = server.unit.is_some() || server.cgroup.is_some();
         let usual = if is_named { InboundNamespaces::All } else { InboundNamespaces::Own };
+        let namespaces = server.namespaces.unwrap_or(usual);
+        let published = server.published.map_or_else(
+            || Ok(vec![]),
+            |published| {
+                let fail = |reason| Err(self.fail_at(published.span(), "capture.inbound.published", reason));
+                if published.get_ref().contains(&0) {
+                    return fail("a port is between 1 and 65535");
+                }
+                if !namespaces.has_others() {
+                    return fail(
+                        "only a server in a container has a published port: namespaces leaves them out",
+                    );
+                }
+                Ok(published.into_inner())
+            },
+        )?;
         Ok(CaptureInbound {
             ports,
-            namespaces: server.namespaces.unwrap_or(usual),
+            namespaces,
+            published,
             unit: server.unit,
             cgroup: server.cgroup,
             clients,

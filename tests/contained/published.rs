@@ -1,0 +1,286 @@
+//! A container's published port: 15432 of the host leads to 5432 in the container, by translated addresses (nftables in the host's
+//! namespace, which is the test's own) or through a relay in user space. Beside the host there is a client on a network of its own.
+//!
+//! ```text
+//! lan 10.79.0.2 ═════ 10.79.0.1 :15432  host: governor  10.78.0.1 ═════ 10.78.0.2 :5432  container 0
+//! ```
+
+use super::{SERVERS, sees};
+use governor_tests::containers::Containers;
+use governor_tests::database_host::{PORT, psql, psql_running};
+use governor_tests::governor::{Governor, field, text};
+use governor_tests::{Class, Finished, Namespace, Options, Running, cgroup, client, process, wait};
+use serde_json::Value;
+use std::process::Command;
+
+const PUBLISHED: u16 = 15432;
+const HOST: &str = "10.79.0.1";
+const LAN: &str = "10.79.0.2";
+/// Of the host, on its cable to the container.
+const GATEWAY: &str = "10.78.0.1";
+const ASK: &str = "SELECT email FROM people WHERE id = 1";
+
+struct Published {
+    site: Containers,
+    lan: Namespace,
+}
+
+impl Published {
+    /// The published port is captured where processes of the clients' group connect to it.
+    fn start(count: usize, inbound: &str, options: &Options) -> Self {
+        let site = Containers::start(count, &format!("{SERVERS}\n{inbound}"), PUBLISHED, options).unwrap();
+        let lan = Namespace::create().unwrap();
+        site.host.connect("to-lan", &format!("{HOST}/24"), &lan, "eth0").unwrap();
+        lan.ip(&format!("address add {LAN}/24 dev eth0")).unwrap();
+        site.host.set("ipv4.ip_forward", "1").unwrap();
+        Self { site, lan }
+    }
+
+    /// As a container engine does it.
+    fn translate(&self, more: &str) {
+        let to = format!("fib daddr type local tcp dport {PUBLISHED} dnat to 10.78.0.2:{PORT}");
+        let rules = format!(
+            "table ip published {{\n\
+             chain prerouting {{\n type nat hook prerouting priority -100\n {to}\n }}\n\
+             chain output {{\n type nat hook output priority -100\n ip daddr != 127.0.0.0/8 {to}\n }}\n{more}}}\n"
+        );
+        self.site.host.nft(&rules).unwrap();
+    }
+
+    fn governor(&self) -> &Governor {
+        &self.site.governor
+    }
+
+    fn secret(&self) -> String {
+        self.site.containers[0].truth(ASK).unwrap()
+    }
+
+    /// psql in this namespace; of this class, where it is one of the captured group's.
+    fn command(&self, from: &Namespace, class: Option<Class>, address: &str) -> Command {
+        let mut command = client::outside("psql", PUBLISHED);
+        command.env("PGHOST", address);
+        from.enter(&mut command).unwrap();
+        if let Some(class) = class {
+            cgroup::enter(&mut command, &self.site.group.client(class)).unwrap();
+        }
+        command
+    }
+
+    fn on_host(&self, class: Class, address: &str, sql: &str) -> Finished {
+        psql(self.command(&self.site.host, Some(class), address), sql).unwrap().ok().unwrap()
+    }
+
+    fn on_lan(&self, sql: &str) -> Finished {
+        psql(self.command(&self.lan, None, HOST), sql).unwrap().ok().unwrap()
+    }
+
+    /// Starts something long, and cancels it.
+    fn cancels(&self, command: Command) {
+        let running = psql_running(command, "SELECT pg_sleep(600)").unwrap();
+        wait::until("the statement", wait::PATIENCE, || {
+            let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+            Ok((self.site.containers[0].truth(asleep)? == "1").then_some(()))
+        })
+        .unwrap();
+        running.signal(libc::SIGINT).unwrap();
+        let done = running.finish(wait::PATIENCE).unwrap();
+        assert!(done.err().contains("57014"), "{}", done.all());
+    }
+
+    /// Every statement so far, once all of this many are over.
+    fn statements(&self, count: usize) -> Vec<Value> {
+        wait::until("all of them to be completed", wait::PATIENCE, || {
+            Ok((self.governor().events("completion")?.len() >= count).then_some(()))
+        })
+        .unwrap();
+        let statements = self.governor().events("statement").unwrap();
+        assert_eq!(statements.len(), count, "{statements:#?}");
+        statements
+    }
+
+    /// Nobody but the processes that asked is on record.
+    fn by_their_processes(&self, count: usize) {
+        let statements = self.statements(count);
+        assert!(statements.iter().all(|statement| text(statement, "pid") != "0"), "{statements:#?}");
+        assert_eq!(self.governor().events("session_decision").unwrap().len(), count);
+        self.governor().cli(&["audit", "completeness"]).unwrap().ok().unwrap();
+    }
+}
+
+#[test]
+fn from_another_host_by_translated_addresses_the_container_governs_and_sees_the_client() {
+    let published = Published::start(1, "", &Options::default());
+    published.translate("");
+    assert_eq!(published.on_lan(&sees(LAN)).out(), "t\n", "the server sees the client");
+    let secret = published.secret();
+    assert!(!published.on_lan(ASK).all().contains(&secret), "a person until the configuration says more");
+    assert_eq!(published.statements(2).len(), 2, "each once");
+    let start = published.governor().wait_for_record("session_start", |_| true).unwrap();
+    let (to, principal) = (field(&start, "destination"), field(&start, "principal"));
+    let inode = published.site.containers[0].namespace.inode().unwrap();
+    // Where it arrived. Which port was dialled is known to whoever translates, and to nobody behind that.
+    assert_eq!(
+        (&to["address"], &to["port"], &to["namespace"]["inode"]),
+        (&"10.78.0.2".into(), &PORT.into(), &inode.into())
+    );
+    assert_eq!((&principal["user"], &principal["class"]), (&LAN.into(), &"person".into()));
+    published.cancels(published.command(&published.lan, None, HOST));
+    published.governor().cli(&["audit", "completeness"]).unwrap().ok().unwrap();
+}
+
+#[test]
+fn where_the_clients_address_is_translated_too_nobody_knows_it() {
+    let published = Published::start(1, "", &Options::default());
+    published.translate(
+        "chain postrouting {\n type nat hook postrouting priority 100\n oifname to-c0 masquerade\n }\n",
+    );
+    assert_eq!(published.on_lan(&sees(GATEWAY)).out(), "t\n", "as without governor");
+    let start = published.governor().wait_for_record("session_start", |_| true).unwrap();
+    assert_eq!(field(&start, "principal")["user"], GATEWAY, "all clients are one");
+}
+
+#[test]
+fn a_process_of_the_host_or_of_another_container_is_governed_once_by_translated_addresses() {
+    let published = Published::start(2, "published = [15432]", &Options::default());
+    published.translate("");
+    let secret = published.secret();
+    assert_eq!(published.on_host(Class::Agent, HOST, &sees(HOST)).out(), "t\n", "the server sees the host");
+    // Governed again at the container it would be a person, by the host's address.
+    assert_eq!(published.on_host(Class::Service, HOST, ASK).out().trim(), secret);
+    assert!(!published.on_host(Class::Agent, HOST, ASK).all().contains(&secret));
+    let other = &published.site.containers[1];
+    let from_other = |class, sql: &str| {
+        wait::until("governor to listen in the container", wait::PATIENCE, || {
+            let done = psql(published.command(&other.namespace, Some(class), HOST), sql)?;
+            Ok((!done.err().contains("Operation not permitted")).then_some(done))
+        })
+        .unwrap()
+        .ok()
+        .unwrap()
+    };
+    assert_eq!(
+        from_other(Class::Agent, &sees(&other.from_host)).out(),
+        "t\n",
+        "the server sees the other container"
+    );
+    assert_eq!(from_other(Class::Service, ASK).out().trim(), secret);
+    published.by_their_processes(5);
+    let starts = published.governor().events("session_start").unwrap();
+    let dialled = starts.iter().filter(|start| field(start, "destination")["port"] == PUBLISHED).count();
+    assert_eq!(dialled, 5, "a process is on record with what it dialled");
+    published.cancels(published.command(&published.site.host, Some(Class::Service), HOST));
+}
+
+#[test]
+fn a_published_port_that_is_not_named_is_governed_twice() {
+    let published = Published::start(1, "", &Options::default());
+    published.translate("");
+    let secret = published.secret();
+    let service = published.on_host(Class::Service, HOST, ASK);
+    assert!(!service.all().contains(&secret), "the second time it is somebody at the host's address: masked");
+    let statements = published.statements(2);
+    let users: Vec<_> = statements.iter().map(|statement| text(statement, "user")).collect();
+    assert_eq!(users.iter().filter(|user| *user == HOST).count(), 1, "{users:?}");
+}
+
+/// Accepts at an address and makes a connection of its own for each, as the relay of a container engine does.
+const RELAY: &str = r"
+import socket, sys, threading
+l = socket.create_server((sys.argv[1], int(sys.argv[2]))); print('up', flush=True)
+def pump(a, b):
+    try:
+        while (d := a.recv(65536)): b.sendall(d)
+    except OSError: pass
+    finally:
+        try: b.shutdown(socket.SHUT_WR)
+        except OSError: pass
+while True:
+    c, _ = l.accept()
+    try: s = socket.create_connection((sys.argv[3], int(sys.argv[4])))
+    except OSError: c.close(); continue
+    for pair in ((c, s), (s, c)): threading.Thread(target=pump, args=pair, daemon=True).start()
+";
+
+/// On the host; of this class, where it is one of the captured group's. Ends with what is returned.
+fn relay(published: &Published, class: Option<Class>) -> Running {
+    let mut python = Command::new("python3");
+    python.args(["-ISc", RELAY, "0.0.0.0", &PUBLISHED.to_string(), "10.78.0.2", &PORT.to_string()]);
+    published.site.host.enter(&mut python).unwrap();
+    if let Some(class) = class {
+        cgroup::enter(&mut python, &published.site.group.client(class)).unwrap();
+    }
+    let running = Running::start(python, &[]).unwrap();
+    wait::until("the relay", wait::PATIENCE, || {
+        let mut ss = Command::new("ss");
+        ss.args(["-H", "-l", "-t", "-n"]);
+        published.site.host.enter(&mut ss)?;
+        Ok(process::run(ss, wait::PATIENCE)?.ok()?.out().contains(&format!(":{PUBLISHED}")).then_some(()))
+    })
+    .unwrap();
+    running
+}
+
+#[test]
+fn through_a_relay_of_the_host_a_process_is_governed_once_and_another_host_is_the_relays_address() {
+    let published = Published::start(1, "published = [15432]", &Options::default());
+    let relay = relay(&published, None);
+    let secret = published.secret();
+    for address in ["127.0.0.1", HOST] {
+        let seen = published.on_host(Class::Agent, address, &sees(GATEWAY));
+        assert_eq!(seen.out(), "t\n", "the server sees whom it would see without governor: the relay");
+        assert_eq!(published.on_host(Class::Service, address, ASK).out().trim(), secret);
+        assert!(!published.on_host(Class::Agent, address, ASK).all().contains(&secret));
+    }
+    published.by_their_processes(6);
+    published.cancels(published.command(&published.site.host, Some(Class::Service), "127.0.0.1"));
+    // A client elsewhere ends at the relay: behind it there is the relay's address, and nothing else to know.
+    assert_eq!(published.on_lan(&sees(GATEWAY)).out(), "t\n");
+    assert!(!published.on_lan(ASK).all().contains(&secret));
+    let start = published
+        .governor()
+        .wait_for_record("session_start", |start| field(start, "principal")["user"] == GATEWAY)
+        .unwrap();
+    assert_eq!(field(&start, "principal")["class"], "person");
+    relay.signal(libc::SIGKILL).unwrap();
+    relay.finish(wait::PATIENCE).unwrap();
+}
+
+/// The relay's own connections are captured where it makes them: it is a process as any other.
+#[test]
+fn a_relay_that_is_captured_itself_is_governed_as_itself_beside_its_client() {
+    let rule = |group: &str| format!("[[capture.rules]]\ncgroup = {group:?}\nports = [{PORT}]\n");
+    let mut published = Published::start(1, "published = [15432]", &Options::default());
+    let group = published.site.group.clients().to_str().unwrap().to_owned();
+    published.site.governor.stop().unwrap();
+    let path = published.site.governor.config_path();
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config + "\n" + &rule(&group)).unwrap();
+    published.site.governor.launch().unwrap();
+    let relay = relay(&published, Some(Class::Service));
+    let secret = published.secret();
+    assert_eq!(published.on_host(Class::Service, "127.0.0.1", ASK).out().trim(), secret);
+    let agent = published.on_host(Class::Agent, "127.0.0.1", ASK);
+    assert!(!agent.all().contains(&secret), "{}", agent.all());
+    // Beside them the relay's records have what governor asks the server about the agent's statement.
+    let asked = || -> Vec<Value> {
+        let statements = published.governor().events("statement").unwrap();
+        statements.into_iter().filter(|statement| text(statement, "text") == ASK).collect()
+    };
+    let of_relay = relay.pid().to_string();
+    let by_relay = asked().iter().filter(|statement| text(statement, "pid") == of_relay).count();
+    assert_eq!(
+        (asked().len(), by_relay),
+        (4, 2),
+        "each is on record twice, once as the relay's: {:#?}",
+        asked()
+    );
+    // Governor's question ends at the relay, and is not asked again at once.
+    let hellos = published.governor().events("hello").unwrap();
+    let unexpected = hellos.iter().filter(|hello| text(hello, "outcome") == "unexpected").count();
+    assert_eq!(unexpected, 1, "{hellos:#?}");
+    // A client elsewhere is the relay, then: a service's connection, not masked. What is meant for clients there must not
+    // pass through a captured relay of another class.
+    assert_eq!(published.on_lan(ASK).out().trim(), secret);
+    relay.signal(libc::SIGKILL).unwrap();
+    relay.finish(wait::PATIENCE).unwrap();
+}
