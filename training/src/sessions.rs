@@ -12,8 +12,8 @@ use governor::engine::policy::{PolicySet, Profile};
 use governor::engine::session::{Actions, EngineLimits, Governance, Input, Session, SessionSetup, TlsMode};
 use std::sync::Arc;
 
-pub fn work() {
-    let mut conversation = Conversation::start(Class::Service);
+pub fn work(detectors: &Arc<Detectors>) {
+    let mut conversation = Conversation::start(Class::Service, detectors.clone());
     for number in 0..STATEMENTS_COUNT {
         conversation.simple(&texts(number)[0]);
         conversation.extended(&texts(0)[1]);
@@ -35,9 +35,8 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn start(class: Class) -> Self {
+    fn start(class: Class, detectors: Arc<Detectors>) -> Self {
         let policy = Arc::new(PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap());
-        let detectors = Arc::new(Detectors::new().unwrap());
         let governance = Governance::new(policy, detectors, Arc::default(), EngineLimits::default());
         let setup = SessionSetup {
             id: SessionId("s".into()),

@@ -9,8 +9,8 @@ use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-pub fn work() {
-    let mut facts = FactsCache::new(Arc::new(Detectors::new().unwrap()), 4096);
+pub fn work(detectors: &Arc<Detectors>) {
+    let mut facts = FactsCache::new(detectors.clone(), 4096);
     let dialect = PostgresDialect::default();
     let set = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
     let mut cache = DecisionCache::new(NonZeroUsize::new(16_384).unwrap());

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,7 +22,7 @@ pub fn governor() -> Result<PathBuf> {
     let profdata = find_profdata(&compiler, &candidates(&compiler), version_of)?;
     let object = compile::kernel_programs()?;
     let directory = workspace::target().join("profile-guided");
-    let (raw, merged) = (directory.join("counts"), directory.join("counts.profdata"));
+    let raw = directory.join("counts");
     // Counts of another state of the sources fit nothing.
     if raw.exists() {
         fs::remove_dir_all(&raw).with_context(|| format!("removing {}", raw.display()))?;
@@ -45,9 +46,13 @@ pub fn governor() -> Result<PathBuf> {
         Command::new(built("counting", "governor-training"))
             .env("LLVM_PROFILE_FILE", raw.join("%m-%p.profraw")),
     )?;
+    let merged = raw.join("merged");
     shell::run(Command::new(&profdata).arg("merge").arg("-o").arg(&merged).arg(&raw))?;
+    let counts =
+        raw.join(name_of(&fs::read(&merged).with_context(|| format!("reading {}", merged.display()))?));
+    fs::rename(&merged, &counts).with_context(|| format!("renaming {}", merged.display()))?;
     // rustc warns of counts that belong to other code.
-    shell::run(build("guided", &[flag("-Cprofile-use=", &merged)]).args([
+    shell::run(build("guided", &[flag("-Cprofile-use=", &counts)]).args([
         "--package",
         "governor-userspace",
         "--bin",
@@ -126,6 +131,13 @@ fn find_profdata(
     )
 }
 
+/// Other counts have another name: cargo knows by its flags alone that crates of a registry have to be compiled again.
+fn name_of(counts: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    counts.hash(&mut hasher);
+    format!("{:016x}.profdata", hasher.finish())
+}
+
 /// Major version of an LLVM tool, by what it says of itself.
 fn version_of(tool: &Path) -> Option<u32> {
     let said = Command::new(tool).args(["merge", "--version"]).output().ok()?;
@@ -197,6 +209,12 @@ mod tests {
         assert_eq!(version_of(Path::new("/nonexistent/llvm-profdata")), None);
         assert_eq!(major("22.1.2"), Some(22));
         assert_eq!(major("unknown"), None);
+    }
+
+    #[test]
+    fn other_counts_have_another_name() {
+        assert_eq!(name_of(b"a"), name_of(b"a"));
+        assert_ne!(name_of(b"a"), name_of(b"b"));
     }
 
     #[test]
