@@ -1,32 +1,35 @@
 //! How fast rows are masked and values looked at, in the engine alone. `cargo xtask bench masking` runs this first.
 //!
 //! `cargo bench -p governor-userspace --no-default-features --bench masking`: prints megabytes a second of one core for rows of
-//! eight columns of which two are masked, and nanoseconds for a value of the mixed corpus. Fastest of several passes, since a shared machine
-//! makes times too long, never too short.
+//! eight columns of which two are masked, nanoseconds for a value of the mixed corpus, and what detectors of an operator's own cost at
+//! their best and at their worst (`own`). Fastest of several passes, since a shared machine
+//! makes times too long, never too short. `-- --seed N` makes other rows and values than those that are judged, to train a
+//! profile-guided build with.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 #![allow(dead_code, reason = "each bench uses a part of the corpus")]
 
 mod corpus;
+mod own;
 
-use corpus::random::Random;
-use corpus::{locales, people, prose};
+use corpus::rows::{Length, table};
 use governor::engine::masking::{
     ColumnAction, ColumnContext, ColumnPlan, Detectors, Format, Masker, RowPlan, mask_row,
 };
-use governor::engine::model::{Category, MaskStyle};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
 fn main() {
+    let named = std::env::args().skip_while(|argument| argument != "--seed").nth(1);
+    let seed = named.map_or(corpus::SEED_JUDGE, |seed| seed.parse().expect("a seed is a number"));
     let detectors = Detectors::new().expect("the built-in detectors compile");
     let masker = Masker::from(Arc::new(detectors));
     println!("rows with two masked columns of eight, MB/s of one core (aim: {ROWS_MB_AIM})");
     for (name, others) in [("others clear", ColumnAction::Clear), ("others searched", ColumnAction::Detect)] {
         for format in [Format::Text, Format::Binary] {
             for length in [Length::Short, Length::Long] {
-                let (plan, rows) = table(others, format, length);
+                let (plan, rows) = table(seed, ROWS_COUNT, others, format, length);
                 let rate = rate(&plan, &masker, &rows);
                 let word = if rate >= ROWS_MB_AIM { "reached" } else { "missed" };
                 println!(
@@ -36,7 +39,7 @@ fn main() {
             }
         }
     }
-    let columns = corpus::generate(corpus::SEED_JUDGE, 60);
+    let columns = corpus::generate(seed, 60);
     println!("\na value of the mixed corpus, ns (aim: {VALUE_NS_AIM})");
     let all: Vec<&[u8]> = columns.iter().flat_map(|c| &c.values).map(String::as_bytes).collect();
     let mean = value_ns(&masker, &all);
@@ -64,72 +67,7 @@ fn main() {
     for (ns, name, label) in by_column.iter().take(DEAREST_COUNT) {
         println!("    {name:25} {label:20} {ns:>10.0}");
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Length {
-    Short,
-    Long,
-}
-
-/// id, name (masked), e-mail (masked), a moment, a status, an amount, a city, a remark.
-fn table(others: ColumnAction, format: Format, length: Length) -> (RowPlan, Vec<Vec<u8>>) {
-    let mask =
-        |category| ColumnAction::Mask { style: MaskStyle::Partial, category: Some(category), tweak: 0 };
-    let column = |action, type_oid| ColumnPlan {
-        action,
-        type_oid,
-        type_modifier: -1,
-        format,
-        context: ColumnContext::UNKNOWN,
-    };
-    let columns = vec![
-        column(others, INT8),
-        column(mask(Category::PersonName), TEXT),
-        column(mask(Category::Email), TEXT),
-        column(others, TIMESTAMPTZ),
-        column(others, TEXT),
-        column(others, FLOAT8),
-        column(others, TEXT),
-        column(others, TEXT),
-    ];
-    let mut random = Random::new(corpus::SEED_JUDGE);
-    let rows = (0..ROWS_COUNT)
-        .map(|number| {
-            let r = &mut random;
-            let locale = people::any_locale(r);
-            let amount = r.below(1_000_000) as f64 / 100.0;
-            let fixed = |as_text: String, as_binary: [u8; 8]| match format {
-                Format::Text => as_text.into_bytes(),
-                Format::Binary => as_binary.to_vec(),
-            };
-            let name = people::full_name(r, locale).into_bytes();
-            let mail = people::email(r).into_bytes();
-            let status = r.pick(&["open", "shipped", "refunded"]).as_bytes().to_vec();
-            let town = r.pick(locales::LOCALES[4].towns).as_bytes().to_vec();
-            let remark = match length {
-                Length::Short => r.pick(&["", "gift wrap", "second delivery", "call first"]).to_owned(),
-                Length::Long => (0..4).map(|_| prose::without_finding(r)).collect::<Vec<_>>().join(" "),
-            };
-            let values = [
-                fixed((1_000_000 + number).to_string(), (number as u64).to_be_bytes()),
-                name,
-                mail,
-                fixed("2025-06-11 09:41:17.250114+00".into(), (number as u64 * 7_000_000).to_be_bytes()),
-                status,
-                fixed(format!("{amount:.2}"), amount.to_be_bytes()),
-                town,
-                remark.into_bytes(),
-            ];
-            let mut row = 8_i16.to_be_bytes().to_vec();
-            for value in values {
-                row.extend((value.len() as u32).to_be_bytes());
-                row.extend(value);
-            }
-            row
-        })
-        .collect();
-    (RowPlan { columns, ..RowPlan::default() }, rows)
+    own::report();
 }
 
 /// Megabytes of rows a second, headers included.
@@ -190,10 +128,7 @@ fn fastest(plan: &RowPlan, masker: &Masker, rows: &[Vec<u8>]) -> f64 {
     best.iter().sum()
 }
 
-const INT8: u32 = 20;
 const TEXT: u32 = 25;
-const FLOAT8: u32 = 701;
-const TIMESTAMPTZ: u32 = 1184;
 const ROWS_COUNT: usize = 4_000;
 const OUT_BYTES: usize = 64 * 1024;
 const PASSES: usize = 15;

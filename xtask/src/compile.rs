@@ -1,9 +1,25 @@
 //! Builds governor: kernel programs first, then the agent that carries them.
 
 use crate::build_ebpf::build_ebpf;
-use crate::{shell, workspace};
+use crate::{profile_guided, shell, workspace};
 use anyhow::{Result, bail};
 use std::path::PathBuf;
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Optimised, as it is installed
+    #[arg(long)]
+    release: bool,
+    /// Lay the agent out by what a workload of its own finds hot: two builds and a run between them, without root or a server. Needs
+    /// the `llvm-profdata` of rustc's LLVM
+    #[arg(long, requires = "release")]
+    profile_guided: bool,
+}
+
+/// Builds what the options ask for and answers the path of the binary.
+pub fn run(options: &Options) -> Result<PathBuf> {
+    if options.profile_guided { profile_guided::governor() } else { governor(options.release) }
+}
 
 /// Builds everything and answers the path of the binary.
 pub fn governor(release: bool) -> Result<PathBuf> {

@@ -13,6 +13,7 @@ mod demo;
 mod fuzz;
 mod guest;
 mod kernels;
+mod profile_guided;
 mod qemu;
 mod root;
 mod setup;
@@ -38,10 +39,7 @@ enum Verb {
     /// Install what is missing: packages, the BPF linker, test servers
     Setup(setup::Options),
     /// Build the kernel programs, then governor with them inside
-    Build {
-        #[arg(long)]
-        release: bool,
-    },
+    Build(compile::Options),
     /// Run every check, or only those named
     Test(test::Options),
     /// Check layers, headers, documents, metric table
@@ -62,8 +60,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.verb {
         Verb::Setup(options) => setup::run(&options),
-        Verb::Build { release } => setup::run(&setup::Options::for_building())
-            .and_then(|()| compile::governor(release))
+        Verb::Build(options) => setup::run(&setup::Options::for_building())
+            .and_then(|()| compile::run(&options))
             .map(|binary| println!("built {}", binary.display())),
         Verb::Test(options) => match test::run(&options) {
             Ok(true) => Ok(()),

@@ -15,6 +15,7 @@ pub mod national;
 pub mod people;
 pub mod prose;
 pub mod random;
+pub mod rows;
 pub mod secrets;
 
 use locales::LOCALES;

@@ -102,8 +102,8 @@ impl ColumnEvidence {
             return;
         }
         let mut found = Vec::new();
-        masker.detectors.find_in_text(value, &mut found);
-        if let Some((_, category)) = found.first() {
+        let finished = masker.detectors.find_in_text(value, &mut found);
+        if finished && let Some((_, category)) = found.first() {
             self.in_text = self.in_text.saturating_add(1);
             if let Some(count) = self.text_categories.get_mut(*category as usize) {
                 *count = count.saturating_add(1);

@@ -33,6 +33,8 @@ pub(super) enum JsonStop {
     Truncated,
     /// This is not JSON.
     Malformed,
+    /// The operator's detectors came to the bound of their work; what came before is masked and written.
+    Unfinished,
 }
 
 /// Appends `text` with its sensitive values hidden; returns how many there were.
@@ -94,7 +96,7 @@ impl Walker<'_> {
         while let Some(&byte) = self.text.get(self.at) {
             match byte {
                 b'"' => self.string(out)?,
-                b'-' | b'0'..=b'9' => self.number(out),
+                b'-' | b'0'..=b'9' => self.number(out)?,
                 b'{' | b'[' if self.levels.len() > DEPTH_MAX => return Err(JsonStop::Malformed),
                 b'{' | b'[' => {
                     let above = self.levels.last().ok_or(JsonStop::Malformed)?;
@@ -170,14 +172,17 @@ impl Walker<'_> {
         if sensitive {
             self.hide(start - 1..self.at, JSON_MARKER, out);
         } else if has_escape {
-            if self.is_found(&decode(raw)) {
+            if self.is_found(&decode(raw))? {
                 self.hide(start - 1..self.at, JSON_MARKER, out);
             }
         } else {
             let context = if is_key { ColumnContext::UNKNOWN } else { self.context() };
             let mut found = std::mem::take(&mut self.found);
-            if self.masker.detectors.search(context, raw, &mut found).is_some() {
+            if let Some(finding) = self.masker.detectors.search(context, raw, &mut found) {
                 self.hide(content, super::transform::MARKER, out);
+                if finding.is_unfinished() {
+                    return Err(JsonStop::Unfinished);
+                }
             }
             for (range, _) in found.drain(..) {
                 self.hide(start + range.start..start + range.end, RANGE_MARKER, out);
@@ -201,15 +206,16 @@ impl Walker<'_> {
     }
 
     /// A number is hidden as 0, since a marker would not be JSON.
-    fn number(&mut self, out: &mut Vec<u8>) {
+    fn number(&mut self, out: &mut Vec<u8>) -> Result<(), JsonStop> {
         let rest = self.text.get(self.at..).unwrap_or(&[]);
         let length = rest.iter().take_while(|b| b.is_ascii_digit() || b"+-.eE".contains(b)).count().max(1);
         let number = rest.get(..length).unwrap_or(&[]);
         let end = self.at + length;
-        if self.is_sensitive() || self.is_found(number) {
+        if self.is_sensitive() || self.is_found(number)? {
             self.hide(self.at..end, b"0", out);
         }
         self.at = end;
+        Ok(())
     }
 
     fn enter_key(&mut self, key: Range<usize>) {
@@ -239,11 +245,14 @@ impl Walker<'_> {
         self.levels.last().is_some_and(|level| level.sensitive || level.key_sensitive) || self.is_named()
     }
 
-    fn is_found(&mut self, value: &[u8]) -> bool {
+    fn is_found(&mut self, value: &[u8]) -> Result<bool, JsonStop> {
         let whole = self.masker.detectors.search(self.context(), value, &mut self.found);
         let is_found = whole.is_some() || !self.found.is_empty();
         self.found.clear();
-        is_found
+        match whole {
+            Some(finding) if finding.is_unfinished() => Err(JsonStop::Unfinished),
+            _ => Ok(is_found),
+        }
     }
 
     fn context(&self) -> ColumnContext {
@@ -273,15 +282,16 @@ impl Walker<'_> {
 }
 
 /// Appends `text` with what is found in it hidden: all of it where the whole is known, ranges
-/// otherwise. Returns how many were hidden. Valid inside a JSON string that has no escapes.
-pub(super) fn mask_ranges(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> u32 {
+/// otherwise. Returns how many were hidden; `None` where the operator's detectors came to the bound of their work, so that
+/// all of it is. Valid inside a JSON string that has no escapes.
+pub(super) fn mask_ranges(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> Option<u32> {
     let mut found = Vec::new();
-    if masker.detectors.search(ColumnContext::UNKNOWN, text, &mut found).is_some() {
+    if let Some(finding) = masker.detectors.search(ColumnContext::UNKNOWN, text, &mut found) {
         out.extend_from_slice(super::transform::MARKER);
-        return 1;
+        return (!finding.is_unfinished()).then_some(1);
     }
     hide(text, &found, out);
-    u32::try_from(found.len()).unwrap_or(u32::MAX)
+    Some(u32::try_from(found.len()).unwrap_or(u32::MAX))
 }
 
 /// Appends `text` without what was found in it.

@@ -3,7 +3,7 @@
 use super::json::{JsonStop, mask_json, mask_ranges};
 use super::masker::Masker;
 use super::pg_type::TEXT;
-use super::transform::{Format, ValueMask, mask_value};
+use super::transform::{Format, MARKER, ValueMask, mask_value};
 use crate::engine::model::MaskStyle;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -69,6 +69,11 @@ fn json(masker: &Masker, text: &str, whole: bool, out: &mut Vec<u8>) -> bool {
         Ok(_) => true,
         Err(JsonStop::Truncated) => !whole,
         Err(JsonStop::Malformed) => false,
+        Err(JsonStop::Unfinished) => {
+            out.clear();
+            out.extend_from_slice(MARKER);
+            true
+        }
     }
 }
 

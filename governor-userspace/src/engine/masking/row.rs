@@ -10,7 +10,7 @@
 use super::classify::classify_column;
 use super::definition::{Definitions, without_secrets};
 use super::detector::{ColumnContext, Finding};
-use super::json::{JsonPath, hide, mask_json, mask_json_at};
+use super::json::{JsonPath, JsonStop, hide, mask_json, mask_json_at};
 use super::masker::Masker;
 use super::pg_type::{TypeClass, XML, characters_max};
 use super::structure::{self, Leaf, xml};
@@ -284,6 +284,8 @@ enum Seen {
     Holds(Vec<(Range<usize>, Category)>),
     /// A detector failed.
     Failed,
+    /// The operator's detectors came to their bound before they came to its end.
+    Unfinished,
     /// It is judged while it is written: a document, a structure, a column that is masked.
     Open,
 }
@@ -309,6 +311,7 @@ fn see(row: &RowPlan, column: usize, plan: &ColumnPlan, masker: &Masker, value: 
     catch_unwind(AssertUnwindSafe(|| {
         let mut found = Vec::new();
         match masker.detectors.search(plan.context, value, &mut found) {
+            Some(finding) if finding.is_unfinished() => Seen::Unfinished,
             Some(Finding { category, .. }) => Seen::Is(category),
             None if found.is_empty() => Seen::Nothing,
             None => Seen::Holds(found),
@@ -353,6 +356,7 @@ fn write(
                 None => Replaced::InDoubt(masked, MaskDoubt::UnknownOrigin),
             })
         }
+        (Seen::Unfinished, _) => Some(unfinished(types, plan, masker, value, from, out)),
         (Seen::Is(category), _) => {
             Some(Replaced::Yes(mask_whole(types, plan, masker, How::partial(category), value, out), category))
         }
@@ -369,6 +373,19 @@ fn write(
         out.truncate(from);
         Replaced::InDoubt(mask_whole(types, plan, masker, How::REDACT, value, out), MaskDoubt::Failed)
     })
+}
+
+/// Hides all of a value that could not be searched to its end. What was written from `from` on is taken back.
+fn unfinished(
+    types: &Types,
+    plan: &ColumnPlan,
+    masker: &Masker,
+    value: &[u8],
+    from: usize,
+    out: &mut Vec<u8>,
+) -> Replaced {
+    out.truncate(from);
+    Replaced::InDoubt(mask_whole(types, plan, masker, How::REDACT, value, out), MaskDoubt::SearchBound)
 }
 
 /// What was written from `from` on, unless it is longer than the column may be: a marker may be longer than what it hides.
@@ -455,6 +472,7 @@ fn document(
             match mask_json_at(masker, paths, text, out) {
                 Ok(0) => Document::Unchanged,
                 Ok(_) => Document::Masked,
+                Err(JsonStop::Unfinished) => Document::Unfinished,
                 Err(_) => Document::Not,
             }
         }
@@ -518,17 +536,20 @@ fn search(
             match document {
                 Document::Masked => {}
                 Document::Unchanged => return Replaced::No,
+                Document::Unfinished => return unfinished(types, plan, masker, value, from, out),
                 Document::Not => {
                     out.truncate(from);
-                    if let Some(Finding { category, .. }) = detectors.search(plan.context, value, &mut found)
-                    {
-                        let masked = mask_whole(types, plan, masker, How::partial(category), value, out);
-                        return Replaced::Yes(masked, category);
+                    match detectors.search(plan.context, value, &mut found) {
+                        Some(finding) if finding.is_unfinished() => {
+                            return unfinished(types, plan, masker, value, from, out);
+                        }
+                        Some(Finding { category, .. }) => {
+                            let masked = mask_whole(types, plan, masker, How::partial(category), value, out);
+                            return Replaced::Yes(masked, category);
+                        }
+                        None if found.is_empty() => return Replaced::No,
+                        None => hide(value, &found, out),
                     }
-                    if found.is_empty() {
-                        return Replaced::No;
-                    }
-                    hide(value, &found, out);
                 }
             }
             within_limit(types, plan, masker, value, from, out)
@@ -567,10 +588,13 @@ fn search(
             let mut found = Vec::new();
             let is_definition =
                 matches!(without_secrets(plan.context.definitions, types.hidden(), value), Cow::Owned(_));
-            if !is_definition && masker.detectors.detect(value).is_none() {
-                masker.detectors.find_in_text(value, &mut found);
-                if found.is_empty() {
-                    return Replaced::No;
+            if !is_definition {
+                match masker.detectors.search(ColumnContext::UNKNOWN, value, &mut found) {
+                    None if found.is_empty() => return Replaced::No,
+                    Some(finding) if finding.is_unfinished() => {
+                        return Replaced::InDoubt(Masked::Null, MaskDoubt::SearchBound);
+                    }
+                    _ => {}
                 }
             }
             Replaced::Yes(Masked::Null, Category::Other)
@@ -584,12 +608,15 @@ enum Document {
     Masked,
     Unchanged,
     Not,
+    /// The operator's detectors came to their bound.
+    Unfinished,
 }
 
 fn mask_document(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> Document {
     match mask_json(masker, text, out) {
         Ok(0) => Document::Unchanged,
         Ok(_) => Document::Masked,
+        Err(JsonStop::Unfinished) => Document::Unfinished,
         Err(_) => Document::Not,
     }
 }
@@ -607,6 +634,7 @@ fn json_outcome(
     match document {
         Document::Masked => Replaced::Yes(Masked::Value, Category::Other),
         Document::Unchanged => Replaced::No,
+        Document::Unfinished => unfinished(types, plan, masker, value, from, out),
         Document::Not => {
             out.truncate(from);
             let masked = mask_whole(types, plan, masker, How::REDACT, value, out);

@@ -13,17 +13,21 @@ pub enum MaskDoubt {
     NotUnderstood,
     /// Judging or replacing it failed: a fault of governor's own.
     Failed,
+    /// Searching it with the operator's detectors came to the bound of their work.
+    SearchBound,
 }
 
 impl MaskDoubt {
     /// In the order of their discriminants.
-    pub const ALL: [MaskDoubt; 3] = [Self::UnknownOrigin, Self::NotUnderstood, Self::Failed];
+    pub const ALL: [MaskDoubt; 4] =
+        [Self::UnknownOrigin, Self::NotUnderstood, Self::Failed, Self::SearchBound];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnknownOrigin => "unknown_origin",
             Self::NotUnderstood => "not_understood",
             Self::Failed => "failed",
+            Self::SearchBound => "search_bound",
         }
     }
 }

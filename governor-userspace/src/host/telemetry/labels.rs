@@ -277,7 +277,8 @@ closed!(MismatchKind:
     Lost => "lost",
 );
 closed!(MaskDoubt:
-    UnknownOrigin => "unknown_origin", NotUnderstood => "not_understood", Failed => "failed");
+    UnknownOrigin => "unknown_origin", NotUnderstood => "not_understood", Failed => "failed",
+    SearchBound => "search_bound");
 closed!(Class: Service => "service", Person => "person", Agent => "agent");
 closed!(Verdict: Allow => "allow", Deny => "deny", Hold => "hold");
 closed!(Side: Client => "client", Database => "database", Governor => "governor");

@@ -106,7 +106,7 @@ proptest! {
             bytes: numbers[1],
             masked: numbers[2],
             masked_by: Category::ALL.into_iter().take(which).map(|c| (c, numbers[3])).collect(),
-            masked_in_doubt: MaskDoubt::ALL.into_iter().take(which % 4).map(|d| (d, numbers[3])).collect(),
+            masked_in_doubt: MaskDoubt::ALL.into_iter().take(which % 5).map(|d| (d, numbers[3])).collect(),
             duration_ns: numbers[3],
             governor_ns: numbers[4],
             sqlstate: option,

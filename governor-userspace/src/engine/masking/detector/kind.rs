@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct DetectorId(pub u16);
 
 impl DetectorId {
+    /// No detector: what the operator's search for was not searched to its end.
+    pub(super) const UNFINISHED: Self = Self(u16::MAX);
+
     /// The `index`th of the detectors that the operator defined.
     pub(super) fn user(index: usize) -> Self {
         Self(USER_FIRST.saturating_add(u16::try_from(index).unwrap_or(u16::MAX)))

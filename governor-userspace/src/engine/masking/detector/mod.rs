@@ -8,8 +8,8 @@
 //! length, words to dictionaries of names, and the rest to one small `RegexSet` of the shapes that pass the same first
 //! look, then to the checksums of the shapes that matched.
 //!
-//! Time is linear in the value (of the operator's patterns each start may cost as many steps as the pattern fits bytes)
-//! and memory does not depend on it, so values of any length are searched without cutting them into windows. Whole values above `WHOLE_BYTES_MAX` are not recognised by
+//! Time is linear in the value (the operator's detectors, which could take longer, have a bound; a value that they cannot finish within it
+//! is a finding as a whole, [`Finding::is_unfinished`]) and memory does not depend on it, so values of any length are searched without cutting them into windows. Whole values above `WHOLE_BYTES_MAX` are not recognised by
 //! `detect` (nothing but a private key is that long); `find_in_text` still sees what is in them.
 
 mod address;
@@ -61,6 +61,17 @@ pub struct Finding {
     /// 0 to 100: shape alone is about 50, shape with strong checksum or maker's prefix above 90. Below 50 the value
     /// alone says too little.
     pub confidence_percent: u8,
+}
+
+impl Finding {
+    /// The operator's detectors came to the bound of their work before they came to the value's end: nobody knows what it is.
+    const UNFINISHED: Self =
+        Self { detector: DetectorId::UNFINISHED, category: Category::Other, confidence_percent: 100 };
+
+    /// Nothing was found: the search came to its bound. Whoever masks masks the whole value.
+    pub fn is_unfinished(&self) -> bool {
+        self.detector == DetectorId::UNFINISHED
+    }
 }
 
 /// The tables could not be compiled: governor's own fault, found at start.
@@ -205,35 +216,35 @@ impl Detectors {
         if whole.is_some() {
             return whole;
         }
-        if trimmed.len() == value.len() {
-            self.find_inside(value, &signs, out);
+        let finished = if trimmed.len() == value.len() {
+            self.find_inside(value, &signs, out)
         } else {
-            self.find_inside(value, &Signs::of(value), out);
-        }
-        None
+            self.find_inside(value, &Signs::of(value), out)
+        };
+        (!finished).then_some(Finding::UNFINISHED)
     }
 
     /// What the whole value is by what the operator defined alone.
     pub(super) fn user_defined(&self, context: ColumnContext, value: &[u8]) -> Option<Finding> {
         let value = value.trim_ascii();
         let mut best = Best::default();
-        if value.len() <= WHOLE_BYTES_MAX {
-            self.user.look(context, value, &mut |detector, category, confidence_percent| {
+        let finished = value.len() > WHOLE_BYTES_MAX
+            || self.user.look(context, value, &mut |detector, category, confidence_percent| {
                 let finding = Finding { detector, category, confidence_percent };
                 best.offer(detector, category, context.weigh(finding));
             });
-        }
-        best.0.filter(|finding| finding.confidence_percent >= ALONE_PERCENT_MIN)
+        counts(best, finished)
     }
 
     fn whole(&self, context: ColumnContext, value: &[u8], signs: &Signs) -> Option<Finding> {
         let depth = if context.lifts() { Depth::Context } else { Depth::Alone };
         let mut best = Best::default();
-        self.look(context, value, signs, depth, &mut |detector, category, confidence_percent| {
-            let finding = Finding { detector, category, confidence_percent };
-            best.offer(detector, category, context.weigh(finding));
-        });
-        best.0.filter(|finding| finding.confidence_percent >= ALONE_PERCENT_MIN)
+        let finished =
+            self.look(context, value, signs, depth, &mut |detector, category, confidence_percent| {
+                let finding = Finding { detector, category, confidence_percent };
+                best.offer(detector, category, context.weigh(finding));
+            });
+        counts(best, finished)
     }
 
     /// The most that the whole value may be, weak as it may be: for evidence about its column, not for masking.
@@ -268,7 +279,7 @@ impl Detectors {
         }
     }
 
-    /// `value` has no blanks around it.
+    /// `value` has no blanks around it. `false`: the operator's detectors were not all asked.
     fn look(
         &self,
         context: ColumnContext,
@@ -276,11 +287,20 @@ impl Detectors {
         signs: &Signs,
         depth: Depth,
         put: &mut impl FnMut(DetectorId, Category, u8),
+    ) -> bool {
+        let finished = value.len() > WHOLE_BYTES_MAX || self.user.look(context, value, put);
+        self.look_built_in(value, signs, depth, put);
+        finished
+    }
+
+    fn look_built_in(
+        &self,
+        value: &[u8],
+        signs: &Signs,
+        depth: Depth,
+        put: &mut impl FnMut(DetectorId, Category, u8),
     ) {
         let deep = depth == Depth::Context;
-        if value.len() <= WHOLE_BYTES_MAX {
-            self.user.look(context, value, put);
-        }
         if value.len() < if deep { NAME_BYTES_MIN } else { WHOLE_BYTES_MIN } {
             return;
         }
@@ -371,14 +391,31 @@ impl Detectors {
     ///
     /// Looks for e-mail, cards, IBANs, identity numbers with separators or letters, phones with `+`
     /// or North American grouping, credentials, IPv4, full names, streets with a number, values after words such as
-    /// `password:`, and what the operator defined.
-    pub fn find_in_text(&self, text: &[u8], out: &mut Vec<(Range<usize>, Category)>) {
-        self.find_inside(text, &Signs::of(text), out);
+    /// `password:`, and what the operator defined. `false`: the operator's detectors came to the bound of their work, and
+    /// all of the text is one finding.
+    pub fn find_in_text(&self, text: &[u8], out: &mut Vec<(Range<usize>, Category)>) -> bool {
+        self.find_inside(text, &Signs::of(text), out)
     }
 
-    fn find_inside(&self, text: &[u8], signs: &Signs, out: &mut Vec<(Range<usize>, Category)>) {
+    fn find_inside(&self, text: &[u8], signs: &Signs, out: &mut Vec<(Range<usize>, Category)>) -> bool {
         let from = out.len();
-        self.user.find(text, out);
+        if !self.user.find(text, out) {
+            out.truncate(from);
+            out.push((0..text.len(), Category::Other));
+            return false;
+        }
+        self.find_built_in(text, signs, from, out);
+        true
+    }
+
+    /// What the operator's detectors found stands behind `from`.
+    fn find_built_in(
+        &self,
+        text: &[u8],
+        signs: &Signs,
+        from: usize,
+        out: &mut Vec<(Range<usize>, Category)>,
+    ) {
         // What is one number, date, digest or short word has nothing inside: the whole of it is for `detect`.
         let is_whole = signs.digits == text.len() || signs.is_one_word() && text.len() < TOKEN_BYTES_MIN;
         if is_whole || signs::plain(text, signs).is_some() {
@@ -399,6 +436,12 @@ impl Detectors {
         near.finish(text, out);
         merge(out, from);
     }
+}
+
+/// What counts by itself, or else that the search was not finished.
+fn counts(best: Best, finished: bool) -> Option<Finding> {
+    let certain = best.0.filter(|finding| finding.confidence_percent >= ALONE_PERCENT_MIN);
+    certain.or((!finished).then_some(Finding::UNFINISHED))
 }
 
 /// A whole PEM block of a private key: what stands between its first dashes says so.

@@ -1,15 +1,19 @@
 //! Detectors that the operator defines: a pattern or a list of words, a checksum, words that must stand in the name.
 //!
 //! Compiled once, at start; what cannot be compiled, fits the empty value, grows too large or takes a name that is
-//! taken is refused there, with the reason. Patterns run by the same engine as the built-in ones, with bounded memory,
-//! and fit no more than so many bytes, so that time is linear in the value.
+//! taken is refused there, with the reason. Searching has an allowance in proportion to what is searched
+//! ([`allowance`]): where that is spent, nobody knows what the rest of the value holds, and all of it is hidden.
+
+mod allowance;
+mod pattern;
 
 use super::checksum::{digits, iban_mod97, luhn, verhoeff, weighted};
 use super::context::{ColumnContext, word_digest};
 use super::kind::{DetectorId, Kind};
 use crate::engine::model::Category;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-use regex::bytes::{Regex, RegexBuilder};
+use allowance::{Allowance, Spent};
+use pattern::{PATTERN_BYTES_MAX, PATTERN_FITS_BYTES_MAX, Pattern};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::ops::Range;
@@ -77,6 +81,8 @@ pub enum UserDetectorProblem {
     NoWords,
     #[error("a word of the dictionary is shorter than {WORD_BYTES_MIN} bytes: {0:?}")]
     ShortWord(String),
+    #[error("a word of the dictionary has {0} bytes, more than {WORD_BYTES_MAX}")]
+    LongWord(usize),
     #[error("the dictionary has more than {WORDS_MAX} words, or more than {WORDS_BYTES_MAX} bytes of them")]
     ManyWords,
     #[error("the confidence is between 1 and 100")]
@@ -95,9 +101,17 @@ pub fn check_user_defined(defined: &[UserDetector]) -> Result<(), (usize, UserDe
     })
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct UserDetectors {
     compiled: Vec<Compiled>,
+    allowance: Allowance,
+}
+
+impl Clone for UserDetectors {
+    /// For another thread, with an allowance of its own.
+    fn clone(&self) -> Self {
+        Self { compiled: self.compiled.clone(), allowance: Allowance::default() }
+    }
 }
 
 #[derive(Clone)]
@@ -113,12 +127,8 @@ struct Compiled {
 
 #[derive(Clone)]
 enum Search {
-    /// The pattern anchored at both ends, and free.
-    Pattern {
-        whole: Regex,
-        anywhere: Regex,
-    },
-    Words(AhoCorasick),
+    Pattern(Pattern),
+    Words { automaton: AhoCorasick, longest_bytes: usize },
 }
 
 impl UserDetectors {
@@ -126,7 +136,7 @@ impl UserDetectors {
         let mut names = built_in_names();
         let compiled =
             defined.into_iter().enumerate().map(|(at, detector)| Compiled::new(detector, at, &mut names));
-        Ok(Self { compiled: compiled.collect::<Result<_, _>>()? })
+        Ok(Self { compiled: compiled.collect::<Result<_, _>>()?, allowance: Allowance::default() })
     }
 
     pub(super) fn name(&self, index: usize) -> &str {
@@ -137,21 +147,19 @@ impl UserDetectors {
         self.compiled.iter().enumerate().map(|(at, it)| (DetectorId::user(at), it.name.as_str(), it.category))
     }
 
-    /// Those that the whole value satisfies.
+    /// Those that the whole value satisfies. `false`: the allowance was spent, so there may be others.
     pub(super) fn look(
         &self,
         context: ColumnContext,
         value: &[u8],
         put: &mut impl FnMut(DetectorId, Category, u8),
-    ) {
-        for (at, detector) in self.compiled.iter().enumerate() {
-            let fits = match &detector.search {
-                Search::Pattern { whole, .. } => whole.is_match(value),
-                Search::Words(words) => {
-                    words.find(value).is_some_and(|found| found.range() == (0..value.len()))
-                }
-            };
-            if fits && detector.checks(value) {
+    ) -> bool {
+        if self.compiled.is_empty() {
+            return true;
+        }
+        self.allowance.earn(value.len(), self.compiled.len());
+        self.compiled.iter().enumerate().try_for_each(|(at, detector)| {
+            if detector.fits(&self.allowance, value)? && detector.checks(value) {
                 let placed = detector.context.is_empty() || context.has_word(&detector.context_digests);
                 let confidence = detector.confidence_percent;
                 put(
@@ -160,27 +168,22 @@ impl UserDetectors {
                     if placed { confidence } else { confidence.min(ELSEWHERE_PERCENT) },
                 );
             }
-        }
+            Ok::<(), Spent>(())
+        }) == Ok(())
     }
 
-    /// Appends where the certain ones stand alone inside text.
-    pub(super) fn find(&self, text: &[u8], out: &mut Vec<(Range<usize>, Category)>) {
-        for detector in self.compiled.iter().filter(|it| it.confidence_percent >= super::ALONE_PERCENT_MIN) {
-            let mut put = |range: Range<usize>| {
-                let alone =
-                    !is_word(text.get(..range.start).and_then(<[u8]>::last)) && !is_word(text.get(range.end));
-                let checked = || text.get(range.clone()).is_some_and(|value| detector.checks(value));
-                if alone && detector.is_announced(text, range.start) && checked() {
-                    out.push((range, detector.category));
-                }
-            };
-            match &detector.search {
-                Search::Pattern { anywhere, .. } => {
-                    anywhere.find_iter(text).for_each(|found| put(found.range()))
-                }
-                Search::Words(words) => words.find_iter(text).for_each(|found| put(found.range())),
-            }
+    /// Appends where the certain ones stand alone inside text. `false`: the allowance was spent, so there may be others.
+    pub(super) fn find(&self, text: &[u8], out: &mut Vec<(Range<usize>, Category)>) -> bool {
+        if self.compiled.is_empty() {
+            return true;
         }
+        self.allowance.earn(text.len(), self.compiled.len());
+        let certain = |it: &&Compiled| it.confidence_percent >= super::ALONE_PERCENT_MIN;
+        self.compiled
+            .iter()
+            .filter(certain)
+            .try_for_each(|detector| detector.find(&self.allowance, text, out))
+            == Ok(())
     }
 }
 
@@ -211,13 +214,61 @@ impl Compiled {
             return Err(fail(UserDetectorProblem::Context(word.clone())));
         }
         let search = match matches {
-            UserMatch::Pattern(pattern) => of_pattern(&pattern),
+            UserMatch::Pattern(pattern) => Pattern::new(&pattern).map(Search::Pattern),
             UserMatch::Dictionary(words) => of_words(&words),
         }
         .map_err(fail)?;
         let context: Vec<String> = context.iter().map(|word| word.to_lowercase()).collect();
         let context_digests = context.iter().map(|word| word_digest(word)).collect();
         Ok(Self { name, category, confidence_percent, checksum, context, context_digests, search })
+    }
+
+    /// Whether it is all of the value.
+    fn fits(&self, allowance: &Allowance, value: &[u8]) -> Result<bool, Spent> {
+        match &self.search {
+            Search::Pattern(pattern) => pattern.fits(allowance, value),
+            Search::Words { automaton, longest_bytes } => {
+                if value.len() > *longest_bytes {
+                    return Ok(false);
+                }
+                allowance.spend(value.len())?;
+                Ok(automaton.find(value).is_some_and(|found| found.range() == (0..value.len())))
+            }
+        }
+    }
+
+    fn find(
+        &self,
+        allowance: &Allowance,
+        text: &[u8],
+        out: &mut Vec<(Range<usize>, Category)>,
+    ) -> Result<(), Spent> {
+        let put = |range: Range<usize>| {
+            // Its own length for a checksum, and what is read before it for each word.
+            let beside = ANNOUNCED_BYTES_MAX.saturating_mul(self.context.len());
+            allowance.spend(MATCH_STEPS.saturating_add(range.len()).saturating_add(beside))?;
+            let alone =
+                !is_word(text.get(..range.start).and_then(<[u8]>::last)) && !is_word(text.get(range.end));
+            let checked = || text.get(range.clone()).is_some_and(|value| self.checks(value));
+            if alone && self.is_announced(text, range.start) && checked() {
+                out.push((range, self.category));
+            }
+            Ok(())
+        };
+        match &self.search {
+            Search::Pattern(pattern) => pattern.find(allowance, text, put),
+            Search::Words { automaton, longest_bytes } => {
+                let mut put = put;
+                let mut read = 0;
+                for found in automaton.find_iter(text) {
+                    // To know the longest word, what is behind one may have been read for another.
+                    allowance.spend(found.end().saturating_sub(read).saturating_add(*longest_bytes))?;
+                    read = found.end();
+                    put(found.range())?;
+                }
+                allowance.spend(text.len().saturating_sub(read))
+            }
+        }
     }
 
     /// One of the words it asks for stands shortly before `at`.
@@ -253,36 +304,6 @@ fn built_in_names() -> HashSet<String> {
     Kind::ALL.iter().map(|kind| kind.name().to_owned()).collect()
 }
 
-fn of_pattern(pattern: &str) -> Result<Search, UserDetectorProblem> {
-    let build = |pattern: &str| {
-        RegexBuilder::new(pattern)
-            .size_limit(PATTERN_BYTES_MAX)
-            .dfa_size_limit(PATTERN_DFA_BYTES_MAX)
-            .build()
-            .map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => UserDetectorProblem::TooLarge,
-                other => UserDetectorProblem::Pattern(last_line(&other.to_string())),
-            })
-    };
-    // Alone first: `a)|(b` must not compile because of the brackets around it.
-    let anywhere = build(pattern)?;
-    let whole = build(&format!("^(?:{pattern})$"))?;
-    if whole.is_match(b"") || anywhere.is_match(b"") {
-        return Err(UserDetectorProblem::MatchesEmpty);
-    }
-    // Each search is linear in the text, but a text may hold many starts of what has no end.
-    let longest = regex_syntax::parse(pattern).ok().and_then(|hir| hir.properties().maximum_len());
-    if longest.is_none_or(|bytes| bytes > PATTERN_FITS_BYTES_MAX) {
-        return Err(UserDetectorProblem::Unbounded);
-    }
-    Ok(Search::Pattern { whole, anywhere })
-}
-
-/// The reason without the drawing of the pattern above it.
-fn last_line(text: &str) -> String {
-    text.lines().last().unwrap_or(text).trim_start_matches("error: ").to_owned()
-}
-
 fn of_words(words: &[String]) -> Result<Search, UserDetectorProblem> {
     let words: Vec<&str> = words.iter().map(|word| word.trim()).filter(|word| !word.is_empty()).collect();
     if words.is_empty() {
@@ -294,13 +315,17 @@ fn of_words(words: &[String]) -> Result<Search, UserDetectorProblem> {
     if let Some(short) = words.iter().find(|word| word.len() < WORD_BYTES_MIN) {
         return Err(UserDetectorProblem::ShortWord((*short).to_owned()));
     }
+    let longest_bytes = words.iter().map(|word| word.len()).max().unwrap_or(0);
+    if longest_bytes > WORD_BYTES_MAX {
+        return Err(UserDetectorProblem::LongWord(longest_bytes));
+    }
     AhoCorasick::builder()
         .ascii_case_insensitive(true)
         .match_kind(MatchKind::LeftmostLongest)
         // A table of states would multiply the words' bytes by 256.
         .kind(Some(AhoCorasickKind::ContiguousNFA))
         .build(&words)
-        .map(Search::Words)
+        .map(|automaton| Search::Words { automaton, longest_bytes })
         .map_err(|error| UserDetectorProblem::Pattern(error.to_string()))
 }
 
@@ -321,12 +346,11 @@ const ANNOUNCED_BYTES_MAX: usize = 48;
 /// Each is asked about every value.
 pub const DETECTORS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 64;
-/// Compiled size of one pattern: enough for a thousand characters, too little for `.{1000}{1000}`.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
-const PATTERN_DFA_BYTES_MAX: usize = 8 << 20;
-/// Longest value that a pattern may fit: what one start in a text can cost.
-const PATTERN_FITS_BYTES_MAX: usize = 1024;
+/// What a match costs beside reading.
+const MATCH_STEPS: usize = 16;
 const WORD_BYTES_MIN: usize = 3;
+/// As long as the longest value that is looked at as a whole.
+const WORD_BYTES_MAX: usize = super::WHOLE_BYTES_MAX;
 const WORDS_MAX: usize = 100_000;
 const WORDS_BYTES_MAX: usize = 4 << 20;
 

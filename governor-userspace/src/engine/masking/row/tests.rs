@@ -1,6 +1,7 @@
 //! Rows in, rows out: formats, types, malformed bytes, failing detectors.
 
 use super::*;
+use crate::engine::masking::detector::{Detectors, UserDetector, UserMatch};
 use crate::engine::masking::masker::tests::{MASKER, broken_masker};
 use proptest::prelude::*;
 
@@ -141,13 +142,56 @@ fn a_failing_detector_redacts() {
         let outcome = mask_row(&plan, &broken_masker(), &row, &mut out);
         if type_oid == 114 {
             // `x` is no document.
-            assert_eq!(outcome.unwrap().in_doubt, [0, 1, 1]);
+            assert_eq!(outcome.unwrap().in_doubt, [0, 1, 1, 0]);
             assert_eq!(values(&out).last(), Some(&Some(masked.to_vec())));
             continue;
         }
         assert_eq!(values(&out), [Some(b"x".to_vec()), Some(b"y".to_vec()), Some(masked.to_vec())]);
         let outcome = outcome.unwrap();
-        assert_eq!((outcome.in_doubt, outcome.masked_values), ([0, 0, 1], 1), "and is counted as that");
+        assert_eq!((outcome.in_doubt, outcome.masked_values), ([0, 0, 1, 0], 1), "and is counted as that");
+    }
+}
+
+#[test]
+fn a_value_that_own_detectors_cannot_finish_is_hidden_as_a_whole_and_counted() {
+    // Nearly fits everywhere, so each of its starts reads a thousand bytes.
+    let dear = UserDetector {
+        name: "dear".into(),
+        category: Category::Other,
+        matches: UserMatch::Pattern("[a-z]{1,1000}x|[a-z]{9}".into()),
+        checksum: None,
+        confidence_percent: 80,
+        context: vec![],
+    };
+    let masker = |dear: &UserDetector| -> Masker {
+        Arc::new(Detectors::with_user_defined(vec![dear.clone()]).unwrap()).into()
+    };
+    let long = "a".repeat(2_000_000);
+    let document = format!(r#"{{"note":"{long}","n":[1]}}"#);
+    let array = format!("{{x,{long}}}");
+    for (type_oid, value, masked) in [
+        (25, long.clone().into_bytes(), Some("[masked]")),
+        (25, document.clone().into_bytes(), Some("[masked]")),
+        (114, document.clone().into_bytes(), Some("\"[masked]\"")),
+        (3802, document.replace(&long, &format!("\\u0020{long}")).into_bytes(), Some("\"[masked]\"")),
+        (XML, format!("<a>{long}</a>").into_bytes(), Some("<masked/>")),
+        (XML, format!("<a>&#64;{long}</a>").into_bytes(), Some("<masked/>")),
+        (1009, array.into_bytes(), Some("{x,[masked]}")),
+        (16_999, long.clone().into_bytes(), None),
+    ] {
+        let columns = vec![
+            column(ColumnAction::Detect, type_oid, Format::Text),
+            column(ColumnAction::Detect, 25, Format::Text),
+        ];
+        let plan = RowPlan { columns, ..RowPlan::default() };
+        let masker = masker(&dear);
+        let mut out = vec![];
+        let row = body(&[Some(&value), Some(b"- 7 -")]);
+        let outcome = mask_row(&plan, &masker, &row, &mut out).unwrap();
+        assert_eq!(outcome.in_doubt, [0, 0, 0, 1], "{type_oid}: {outcome:?}");
+        assert_eq!(outcome.masked_values, 1);
+        let wanted = masked.map(|masked| masked.as_bytes().to_vec());
+        assert_eq!(values(&out), [wanted, Some(b"- 7 -".to_vec())], "{type_oid}");
     }
 }
 
@@ -164,7 +208,7 @@ fn what_is_masked_in_doubt_is_counted_by_cause() {
     };
     let row = body(&[Some(b"x"), Some(b"{broken"), Some(b"louis@example.com")]);
     let outcome = mask_row(&plan, &MASKER, &row, &mut vec![]).unwrap();
-    assert_eq!((outcome.in_doubt, outcome.masked_values), ([1, 1, 0], 3));
+    assert_eq!((outcome.in_doubt, outcome.masked_values), ([1, 1, 0, 0], 3));
     assert_eq!(outcome.masked_by.iter().sum::<u32>(), 3);
 }
 

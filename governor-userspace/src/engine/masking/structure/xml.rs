@@ -8,6 +8,7 @@
 //! hidden as a whole, like every one that is not understood.
 
 use crate::engine::masking::classify::classify_column;
+use crate::engine::masking::detector::ColumnContext;
 use crate::engine::masking::json::mask_ranges;
 use crate::engine::masking::masker::Masker;
 use crate::engine::masking::pg_type::TEXT;
@@ -21,11 +22,13 @@ use super::constant::XML_MARKER;
 /// Masks an XML value.
 pub(in crate::engine::masking) fn mask_xml(masker: &Masker, value: &[u8], out: &mut Vec<u8>) -> Replaced {
     let from = out.len();
-    let mut walker = Walker { masker, masked: 0, open: Vec::new() };
-    if walker.walk(value, out).is_none() {
+    let mut walker = Walker { masker, masked: 0, unfinished: false, open: Vec::new() };
+    let is_understood = walker.walk(value, out).is_some();
+    if walker.unfinished || !is_understood {
         out.truncate(from);
         out.extend_from_slice(XML_MARKER);
-        return Replaced::InDoubt(Masked::Value, MaskDoubt::NotUnderstood);
+        let why = if walker.unfinished { MaskDoubt::SearchBound } else { MaskDoubt::NotUnderstood };
+        return Replaced::InDoubt(Masked::Value, why);
     }
     match walker.masked {
         0 => Replaced::No,
@@ -61,6 +64,8 @@ pub(in crate::engine::masking) fn stands_for(
 struct Walker<'a> {
     masker: &'a Masker,
     masked: u32,
+    /// The operator's detectors came to the bound of their work.
+    unfinished: bool,
     /// Elements around: whether everything in each is hidden, and where their names say so.
     open: Vec<bool>,
 }
@@ -72,7 +77,7 @@ impl Walker<'_> {
         while !rest.is_empty() {
             let text_bytes = memchr::memchr(b'<', rest).unwrap_or(rest.len());
             let (text, behind) = rest.split_at_checked(text_bytes)?;
-            self.text(text, out);
+            self.text(text, out)?;
             rest = if behind.is_empty() {
                 behind
             } else if behind.starts_with(b"<!--") {
@@ -99,17 +104,33 @@ impl Walker<'_> {
         self.open.last().copied().unwrap_or(false)
     }
 
-    fn text(&mut self, text: &[u8], out: &mut Vec<u8>) {
+    fn text(&mut self, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
         if text.trim_ascii().is_empty() {
             out.extend_from_slice(text);
-        } else if self.is_hidden() || (text.contains(&b'&') && is_found(self.masker, &resolved(text))) {
+        } else if self.is_hidden() || (text.contains(&b'&') && self.is_found(&resolved(text))?) {
             self.masked += 1;
             out.extend_from_slice(MARKER);
         } else if text.contains(&b'&') {
             out.extend_from_slice(text);
         } else {
-            self.masked += mask_ranges(self.masker, text, out);
+            self.ranges(text, out)?;
         }
+        Some(())
+    }
+
+    /// Hides what is found in a part of the document.
+    fn ranges(&mut self, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let masked = mask_ranges(self.masker, text, out);
+        self.unfinished |= masked.is_none();
+        self.masked = self.masked.saturating_add(masked?);
+        Some(())
+    }
+
+    fn is_found(&mut self, value: &[u8]) -> Option<bool> {
+        let mut found = Vec::new();
+        let whole = self.masker.detectors.search(ColumnContext::UNKNOWN, value, &mut found);
+        self.unfinished |= whole.is_some_and(|finding| finding.is_unfinished());
+        (!self.unfinished).then_some(whole.is_some() || !found.is_empty())
     }
 
     /// What stands between two marks as it is.
@@ -128,7 +149,7 @@ impl Walker<'_> {
             self.masked += 1;
             out.extend_from_slice(MARKER);
         } else {
-            self.masked += mask_ranges(self.masker, inside, out);
+            self.ranges(inside, out)?;
         }
         out.extend_from_slice(close);
         behind.get(close.len()..)
@@ -180,7 +201,7 @@ impl Walker<'_> {
         let is_namespace = name.starts_with(b"xmlns");
         if !value.is_empty()
             && !is_namespace
-            && (hidden || is_sensitive(name) || is_found(self.masker, &resolved(value)))
+            && (hidden || is_sensitive(name) || self.is_found(&resolved(value))?)
         {
             self.masked += 1;
             out.extend_from_slice(MARKER);
@@ -196,14 +217,6 @@ impl Walker<'_> {
 fn is_sensitive(name: &[u8]) -> bool {
     let local = name.rsplit(|b| *b == b':').next().unwrap_or(name);
     classify_column("", &String::from_utf8_lossy(local), TEXT).is_some()
-}
-
-fn is_found(masker: &Masker, value: &[u8]) -> bool {
-    let mut found = Vec::new();
-    masker.detectors.detect(value).is_some() || {
-        masker.detectors.find_in_text(value, &mut found);
-        !found.is_empty()
-    }
 }
 
 /// Entities of characters resolved, for searching only: what cannot be read stays.

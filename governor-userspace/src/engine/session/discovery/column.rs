@@ -233,13 +233,19 @@ impl Counted {
     pub fn value(&mut self, value: &[u8], detectors: &Detectors, ranges: &mut Vec<(Range<usize>, Category)>) {
         self.values = self.values.saturating_add(1);
         let finding = detectors.detect(value);
+        // What could not be searched to its end says nothing of its column.
+        if finding.is_some_and(|finding| finding.is_unfinished()) {
+            return;
+        }
         self.evidence.observe_whole(detectors, value);
         if let Some(finding) = finding {
             self.add_known(finding.detector, finding.category, 1);
             return;
         }
         ranges.clear();
-        detectors.find_in_text(value, ranges);
+        if !detectors.find_in_text(value, ranges) {
+            return;
+        }
         let mut seen = [false; Category::ALL.len()];
         for (_, category) in ranges.iter() {
             if let Some(seen) = seen.get_mut(*category as usize)

@@ -96,10 +96,74 @@ fn every_reason_to_refuse_is_told() {
     assert_eq!(problem(vec![pattern("badge", "[a-z]{2000}")]), P::Unbounded);
     assert_eq!(problem(vec![words("badge", &[" "])]), P::NoWords);
     assert_eq!(problem(vec![words("badge", &["ab"])]), P::ShortWord("ab".into()));
+    assert_eq!(
+        problem(vec![words("badge", &[&"w".repeat(WORD_BYTES_MAX + 1)])]),
+        P::LongWord(WORD_BYTES_MAX + 1)
+    );
     assert_eq!(problem(vec![words("badge", &["word"; WORDS_MAX + 1])]), P::ManyWords);
+    assert_eq!(problem(vec![pattern("badge", r"\b")]), P::MatchesEmpty);
     assert_eq!(problem(vec![UserDetector { confidence_percent: 0, ..pattern("badge", "a") }]), P::Confidence);
     let odd = UserDetector { context: vec!["two words".into()], ..pattern("badge", "a") };
     assert_eq!(problem(vec![odd]), P::Context("two words".into()));
     let many = (0..=DETECTORS_MAX).map(|at| pattern(&format!("badge{at}"), "a")).collect();
     assert_eq!(problem(many), P::Many);
+}
+
+/// Nearly fits everywhere, so each of its starts reads a thousand bytes.
+const DEAR: &str = "[a-z]{1,1000}x|[a-z]";
+
+#[test]
+fn what_cannot_be_searched_to_its_end_is_a_finding_as_a_whole() {
+    let text = "a".repeat(200_000);
+    let dear = Detectors::with_user_defined(vec![pattern("dear", DEAR)]).unwrap();
+    let many = vec!["a".repeat(1000) + "b", "aaa".into()];
+    let dear_words = UserDetector { matches: UserMatch::Dictionary(many), ..pattern("dear", "x") };
+    let dear_words = Detectors::with_user_defined(vec![dear_words]).unwrap();
+    for detectors in [dear, dear_words] {
+        let mut out = vec![(0..1, Category::Email)];
+        let finding = detectors.search(ColumnContext::UNKNOWN, text.as_bytes(), &mut out).unwrap();
+        assert!(finding.is_unfinished() && detectors.name(finding.detector).is_empty());
+        out.truncate(1);
+        assert!(!detectors.find_in_text(text.as_bytes(), &mut out));
+        assert_eq!(
+            out,
+            [(0..1, Category::Email), (0..text.len(), Category::Other)],
+            "what was found before stays"
+        );
+        // The same detectors go on finding what is ordinary.
+        out.clear();
+        assert!(detectors.find_in_text(b"write to alice@example.com - 7", &mut out));
+        assert!(out.contains(&(9..26, Category::Email)), "{out:?}");
+        assert_eq!(detectors.detect(b"4111111111111111").map(|f| f.category), Some(Category::PaymentCard));
+    }
+}
+
+#[test]
+fn ordinary_detectors_never_want_for_an_allowance() {
+    // As many as there may be, half of them with classes of all scripts.
+    let defined: Vec<UserDetector> = (0..DETECTORS_MAX)
+        .map(|at| match at % 4 {
+            0 => pattern(&format!("badge{at}"), &format!(r"\bK{at}-\d{{4,8}}\b")),
+            1 => pattern(&format!("badge{at}"), &format!(r"\pL{{1,9}}[-/]{at}\d{{3}}")),
+            2 => pattern(
+                &format!("badge{at}"),
+                &format!("(?i)[a-z0-9]{{2,12}}(?:-[a-z0-9]{{2,12}}){{1,3}}-{at}x"),
+            ),
+            _ => words(
+                &format!("project{at}"),
+                &["Blue Falcon", "nightfall", "ein langes Wort, das selten steht"],
+            ),
+        })
+        .collect();
+    let detectors = Detectors::with_user_defined(defined).unwrap();
+    let sentence = "Die Rechnung 4711 von Müller-Thurgau kam am Montag, sagte sie; order ab-12-cd, please. ";
+    for bytes in [0, 1, 7, 20, 100, 1_000, 1_024, 1_025, 10_000, 300_000] {
+        let mut text: String = sentence.chars().cycle().take(bytes).collect();
+        let mut out = Vec::new();
+        let clean = detectors.search(ColumnContext::UNKNOWN, text.as_bytes(), &mut out);
+        assert!(clean.is_none() && out.is_empty(), "{bytes}: {clean:?} {out:?}");
+        text.push_str(" K4-12345");
+        assert!(detectors.find_in_text(text.as_bytes(), &mut out));
+        assert_eq!(out, [(text.len() - 8..text.len(), Category::Other)], "{bytes}");
+    }
 }
