@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::masking::UserMatch;
+use crate::engine::masking::{Category, JsonPath};
 use crate::engine::model::Class;
 use crate::host::config::file;
 
