@@ -6,6 +6,8 @@
 //! asked for the stamps of all objects that have these names, in whatever schema ([`Relied::question`]). The answer is
 //! compared, letter by letter, with what the catalogue expects ([`Relied::expected`]).
 //!
+//! The database's own number is among them: one that was dropped and made anew is another, whatever its stamps.
+//!
 //! By name, because a name that has one more bearer may mean that one: what the search path makes of names is then as it
 //! was judged. A schema's own name counts with each of its objects.
 //!
@@ -117,6 +119,10 @@ impl Relied {
                 mark("p", "pg_proc"),
             );
         }
+        if catalogue.data.identity().is_some() {
+            // Another of the same name, made of the same template, has the same numbers and stamps.
+            text.push_str(", (SELECT d.oid FROM pg.pg_database d WHERE d.datname = pg.current_database())");
+        }
         let code =
             ["pg.pg_operator x WHERE x.oid >= 16384::pg.oid", "pg.pg_cast x WHERE x.oid >= 16384::pg.oid"];
         let names: Vec<String> = self.names.iter().map(|(name, _)| quoted(name)).collect();
@@ -157,6 +163,9 @@ impl Relied {
                 let stamp = stamps.function(*oid);
                 format!("{oid}.{}.{}.{}", stamp.schema, stamp.schema_written, stamp.written)
             })));
+        }
+        if let Some(identity) = catalogue.data.identity() {
+            let _ = write!(expected, ";{}", identity.oid);
         }
         let _ = write!(expected, ";{};", stamps.code);
         let names = join(self.names.iter().map(|(_, oid)| oid.to_string()));

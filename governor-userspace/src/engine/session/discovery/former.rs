@@ -280,7 +280,8 @@ fn name_of(relation: &model::Relation, column: &model::Column) -> ColumnName {
 
 /// Some 60 bytes each, with their relations.
 const REMEMBERED_COUNT_MAX: usize = 400_000;
-const DATABASES_COUNT_MAX: NonZeroUsize = match NonZeroUsize::new(64) {
+/// Those whose catalogue was read last; more than have a catalogue in memory, so that none is in use without being remembered.
+const DATABASES_COUNT_MAX: NonZeroUsize = match NonZeroUsize::new(4_096) {
     Some(count) => count,
     None => NonZeroUsize::MIN,
 };

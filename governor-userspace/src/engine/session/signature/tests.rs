@@ -1,7 +1,7 @@
 //! Names in questions, and what answers are taken for.
 
 use super::*;
-use crate::engine::model::{CatalogueBuilder, Column, SearchPath, Timestamp};
+use crate::engine::model::{CatalogueBuilder, Column, DatabaseIdentity, SearchPath, Timestamp};
 use crate::engine::session::catalogue::{Labels, Rulings};
 use crate::engine::sql::{PostgresDialect, SqlDialect};
 
@@ -64,6 +64,25 @@ fn another_stamp_is_another_answer_and_an_unconcerned_one_is_none() {
     assert!(asks.is_same(&before, &catalogue(&relations, &[(20_000, 7), (20_001, 4)])));
     assert!(!asks.is_same(&before, &catalogue(&relations, &[(20_000, 8), (20_001, 3)])));
     assert!(!asks.is_same(&before, &catalogue(&relations[1..], &[(20_001, 3)])), "it is gone");
+}
+
+#[test]
+fn another_database_of_the_same_name_is_another_answer() {
+    let relations = [(20_000, "public", "people", 0)];
+    let made = |oid| {
+        let mut catalogue = catalogue(&relations, &[(20_000, 7)]);
+        let mut builder = CatalogueBuilder::default();
+        builder.identity(DatabaseIdentity { cluster: 1, oid });
+        for relation in catalogue.data.relations() {
+            builder.relation(relation.clone(), 0);
+        }
+        catalogue.data = std::sync::Arc::new(builder.finish());
+        catalogue
+    };
+    let (before, after) = (made(5), made(6));
+    let asks = relied("SELECT ssn FROM people", &before);
+    assert!(asks.question(&before).unwrap().contains("pg_catalog.pg_database"));
+    assert!(asks.is_same(&before, &made(5)) && !asks.is_same(&before, &after));
 }
 
 #[test]

@@ -281,6 +281,19 @@ fn what_was_seen_on_one_way_to_a_server_counts_on_every_other() {
 }
 
 #[test]
+fn readings_of_many_other_databases_make_none_forgotten() {
+    let mut db = Database::new();
+    db.read(None, &[ACCOUNTS]);
+    let here = db.server.clone();
+    for port in 6_000..6_200 {
+        db.server = Endpoint::tcp([127, 0, 0, 1].into(), port);
+        db.read(None, &[ACCOUNTS]);
+    }
+    db.server = here;
+    assert!(hides(&db.read(None, &[RENAMED]), "accounts", "remark"));
+}
+
+#[test]
 fn an_older_reading_says_nothing_of_what_is() {
     let mut db = Database::new();
     db.read(None, &[ACCOUNTS]);
