@@ -128,7 +128,7 @@ impl Play {
             // governor asks for the session's state: the server would not tell.
             while self.to_server.ends_with(b"governor\x01state\0S\0\0\0\x04") && !self.ended {
                 self.to_server.extend_from_slice(b"H\0\0\0\x04");
-                self.server(governance, b"E\0\0\0\x0eC42501\0\0\0Z\0\0\0\x05I", usize::MAX);
+                self.server(governance, &refusal(), usize::MAX);
             }
         }
     }
@@ -173,13 +173,14 @@ fn run(conversation: &Conversation<'_>, step: usize) -> (Vec<u8>, Vec<u8>) {
         ended: false,
     };
     if conversation.connected {
-        play.client(g, b"\0\0\0\x13\0\x03\0\0user\0alice\0\0", usize::MAX);
+        play.client(g, &startup(), usize::MAX);
         play.input(g, Input::Connected);
-        play.server(g, b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I", usize::MAX);
+        play.server(g, &[message(b'R', &[0; 4]), message(b'Z', b"I")].concat(), usize::MAX);
         if class(conversation) != Class::Service {
             // The catalogue cannot be read: everything is in doubt.
-            play.server(g, b"E\0\0\0\x0eC42501\0\0\0Z\0\0\0\x05I", usize::MAX);
+            play.server(g, &refusal(), usize::MAX);
         }
+        assert!(!play.ended && play.to_client.ends_with(b"Z\0\0\0\x05I"), "it is connected");
     }
     for turn in conversation.turns.iter().take(64) {
         let name = |n: &u8| NAMES[usize::from(*n) % NAMES.len()];
@@ -252,6 +253,17 @@ fn reply(n: u8) -> Vec<u8> {
         12 => message(b's', b""),
         _ => message(b't', b"\0\0"),
     }
+}
+
+/// The client's first message.
+fn startup() -> Vec<u8> {
+    let body = b"\0\x03\0\0user\0alice\0\0";
+    [&((body.len() + 4) as u32).to_be_bytes()[..], body].concat()
+}
+
+/// A server that does not tell.
+fn refusal() -> Vec<u8> {
+    [message(b'E', b"C42501\0\0"), message(b'Z', b"I")].concat()
 }
 
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
