@@ -12,7 +12,7 @@ use governor::engine::policy::{
     DecisionCache, PolicyPrincipal, PolicySet, PolicySource, Profile, RunContext,
 };
 use governor::engine::session::FactsCache;
-use governor::engine::sql::{PostgresDialect, SqlDialect};
+use governor::engine::sql::{PostgresDialect, SqlDialect, Testimony, second_reading};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -37,6 +37,14 @@ fn text(name: &str) -> &'static str {
 fn facts_cold(bencher: Bencher<'_, '_>, name: &str) {
     let dialect = PostgresDialect::default();
     bencher.bench_local(|| dialect.script(black_box(text(name))));
+}
+
+/// What a text of a governed session takes besides, the first times that it comes.
+#[divan::bench(args = TEXTS)]
+fn second_reading_cold(bencher: Bencher<'_, '_>, name: &str) {
+    let facts = PostgresDialect::default().script(text(name)).statements;
+    assert_eq!(second_reading(text(name), &facts), Testimony::Agrees);
+    bencher.bench_local(|| second_reading(black_box(text(name)), &facts));
 }
 
 #[divan::bench(args = TEXTS)]

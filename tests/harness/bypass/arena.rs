@@ -50,10 +50,12 @@ pub struct Arena {
 }
 
 impl Arena {
-    pub fn start(server_version: Option<u32>) -> Result<Self> {
+    /// `more`: lines of the agent's configuration beside the corpus's own.
+    pub fn start(server_version: Option<u32>, more: &str) -> Result<Self> {
         let options = Options {
             // Nobody answers: what is held gives up soon.
             approval_timeout: "1s",
+            more: more.to_owned(),
             server_version,
             server_settings: SETTINGS.to_vec(),
             ..Options::default()

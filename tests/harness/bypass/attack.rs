@@ -56,6 +56,8 @@ pub struct Attack {
     pub ineffective: Option<String>,
     /// Why it still works through governor. It must: a gap that was closed is to be said so.
     pub known_gap: Option<String>,
+    /// The lines of configuration under which a known gap is none. Played a second time, against an agent that has them: there it must hold.
+    pub closed_by: Option<String>,
     /// The first major version of the server that knows what it uses; left out on older ones.
     pub since: Option<u32>,
     /// SQL that takes away what the attack leaves outside of its database: roles, files, settings of the server.
@@ -252,6 +254,9 @@ fn read(directory: &Path, file: &Path) -> Result<Attack> {
     let steps = attack.steps.iter().filter(|step| step.outside.is_none());
     if steps.clone().count() == 0 {
         bail!("has no step");
+    }
+    if attack.closed_by.is_some() && attack.known_gap.is_none() {
+        bail!("what is closed by a setting is a known gap without it");
     }
     for step in &attack.steps {
         let ways =

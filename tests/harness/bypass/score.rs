@@ -94,7 +94,7 @@ pub fn run(options: &Options) -> Result<Score> {
     if attacks.is_empty() {
         bail!("no file of the corpus is asked for");
     }
-    let arena = Arena::start(options.server_version)?;
+    let arena = Arena::start(options.server_version, "")?;
     let version = arena.server_major()?;
     attacks.retain(|attack| attack.since.is_none_or(|since| since <= version));
     let next = AtomicUsize::new(0);
@@ -108,7 +108,7 @@ pub fn run(options: &Options) -> Result<Score> {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     attacks.get(at).map(|attack| (at, attack))
                 } {
-                    let outcome = run_one(&arena, attack, options.verbose, &quiet);
+                    let outcome = run_one(&arena, attack, options, &quiet);
                     outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(at, outcome);
                 }
             });
@@ -124,16 +124,18 @@ pub fn run(options: &Options) -> Result<Score> {
 }
 
 /// Files that touch more than their own database run while no other does.
-fn run_one(arena: &Arena, attack: &Attack, verbose: bool, quiet: &RwLock<()>) -> Outcome {
+fn run_one(arena: &Arena, attack: &Attack, options: &Options, quiet: &RwLock<()>) -> Outcome {
     let (_alone, _beside) = if attack.is_alone() {
         (Some(quiet.write().unwrap_or_else(PoisonError::into_inner)), None)
     } else {
         (None, Some(quiet.read().unwrap_or_else(PoisonError::into_inner)))
     };
     let begun = Instant::now();
+    let judged = judge(arena, attack)
+        .and_then(|(outcome, said)| Ok((closed(attack, options.server_version, outcome)?, said)));
     let (outcome, said) =
-        judge(arena, attack).unwrap_or_else(|error| (Outcome::Wrong(format!("{error:#}")), String::new()));
-    if verbose || outcome.is_failure() {
+        judged.unwrap_or_else(|error| (Outcome::Wrong(format!("{error:#}")), String::new()));
+    if options.verbose || outcome.is_failure() {
         println!("{} ({} ms): {outcome} [{said}]", attack.name, begun.elapsed().as_millis());
     }
     outcome
@@ -192,6 +194,22 @@ fn judge(arena: &Arena, attack: &Attack) -> Result<(Outcome, String)> {
         (Some(_), _) => Outcome::Wrong("is said to be a gap, and is none any more".into()),
     };
     Ok((outcome, said))
+}
+
+/// A known gap that a setting closes is played again under that setting.
+fn closed(attack: &Attack, server_version: Option<u32>, outcome: Outcome) -> Result<Outcome> {
+    let (settings, mut how) = match (&attack.closed_by, outcome) {
+        (Some(settings), Outcome::KnownGap(how)) => (settings, how),
+        (_, outcome) => return Ok(outcome),
+    };
+    let closed = Attack { known_gap: None, ..attack.clone() };
+    Ok(match judge(&Arena::start(server_version, settings)?, &closed)?.0 {
+        Outcome::Held => {
+            how.insert(0, format!("held with {}", settings.split_whitespace().collect::<Vec<_>>().join(" ")));
+            Outcome::KnownGap(how)
+        }
+        other => other,
+    })
 }
 
 /// Whether replies to a right guess can be told from those to a wrong one.

@@ -9,12 +9,12 @@
 use super::shape;
 use crate::engine::masking::{Masker, mask_text, mask_unknown};
 use crate::engine::model::{Statement, Unknown};
-use crate::engine::sql::{PostgresDialect, Script, SqlDialect};
+use crate::engine::sql::{PostgresDialect, Script, SqlDialect, Testimony, doubted, second_reading};
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A query text, understood: facts and what records say of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +22,14 @@ pub struct Understood {
     /// Of this text, or for the record alone of one of the same shape (`shape.rs`).
     script: Arc<Script>,
     recorded: Vec<Recorded>,
+    /// What stands for it since the witness was asked; `None` inside: it agrees, or has no opinion.
+    doubted: OnceLock<Option<Arc<Self>>>,
+}
+
+impl Understood {
+    fn new(script: Arc<Script>, recorded: Vec<Recorded>) -> Self {
+        Self { script, recorded, doubted: OnceLock::new() }
+    }
 }
 
 /// What a record says of a statement's text: values masked, length bounded.
@@ -86,6 +94,15 @@ pub struct FactsCache {
     seen: Seen,
     hits_count: u64,
     misses_count: u64,
+    witness: WitnessCounts,
+}
+
+/// What the witness said of texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WitnessCounts {
+    pub agrees: u64,
+    pub no_opinion: u64,
+    pub sees_more: u64,
 }
 
 impl FactsCache {
@@ -100,6 +117,7 @@ impl FactsCache {
             seen: Seen::default(),
             hits_count: 0,
             misses_count: 0,
+            witness: WitnessCounts::default(),
         }
     }
 
@@ -117,6 +135,31 @@ impl FactsCache {
             self.texts.insert(text.into(), understood.clone());
         }
         understood
+    }
+
+    /// As [`Self::understand`], for a session that is governed: another parser reads the text, too, and where it sees more the
+    /// statements are Unknown as well ([`second_reading`]). Remembered with the facts.
+    pub fn understand_twice(&mut self, text: &str, plain_strings: bool) -> Arc<Understood> {
+        let understood = self.understand(text, plain_strings);
+        let doubted = understood.doubted.get_or_init(|| {
+            let facts = &understood.script.statements;
+            match second_reading(text, facts) {
+                Testimony::Agrees => self.witness.agrees += 1,
+                Testimony::NoOpinion => self.witness.no_opinion += 1,
+                Testimony::SeesMore { what } => {
+                    self.witness.sees_more += 1;
+                    let script = Script { statements: doubted(facts, &what) };
+                    return Some(Arc::new(self.record_form(script)));
+                }
+            }
+            None
+        });
+        doubted.clone().unwrap_or_else(|| understood.clone())
+    }
+
+    /// What the witness said, since somebody asked last.
+    pub fn take_witness_counts(&mut self) -> WitnessCounts {
+        std::mem::take(&mut self.witness)
     }
 
     /// As [`Self::understand`], for a session of which policy can deny, hold and mask nothing. The facts may be those of
@@ -141,7 +184,7 @@ impl FactsCache {
                 text_bytes: own.len() as u64,
                 ..r.clone()
             });
-            Arc::new(Understood { script: found.script.clone(), recorded: recorded.collect() })
+            Arc::new(Understood::new(found.script.clone(), recorded.collect()))
         } else {
             let understood = self.understand(text, true);
             // One text, one statement: its own text is all of it. Of what does not parse nobody can say where it ends, and why
@@ -181,7 +224,7 @@ impl FactsCache {
                 unknown: s.unknown.as_ref().map(|unknown| mask_unknown(&self.masker, unknown)),
             })
             .collect();
-        Understood { script: Arc::new(script), recorded }
+        Understood::new(Arc::new(script), recorded)
     }
 }
 
@@ -293,6 +336,19 @@ mod tests {
             let understood = cache.understand_for_record(text);
             assert_eq!(&*StatementRef::all(&understood).next().unwrap().recorded().text, text);
         }
+    }
+
+    /// The witness is asked about what comes again once.
+    #[test]
+    fn what_the_witness_said_is_remembered() {
+        let mut cache = cache();
+        for time in 1..=5 {
+            cache.understand_twice("SELECT a FROM t WHERE b = 'x'", true);
+            let agrees = u64::from(time <= 2);
+            assert_eq!(cache.take_witness_counts().agrees, agrees, "facts are kept from the second time on");
+        }
+        cache.understand_twice("SELEC 1", true);
+        assert_eq!(cache.take_witness_counts(), WitnessCounts { no_opinion: 1, ..WitnessCounts::default() });
     }
 
     /// Facts that serve the record alone may be another text's; whoever is governed gets those of the own text.

@@ -84,7 +84,13 @@ impl Session {
             return StatementRef::all(&governance.unknown(&String::from_utf8_lossy(text), why)).collect();
         }
         let understood = match self.settings.decode(text) {
-            Ok(text) => governance.facts.understand(&text, self.settings.standard_conforming_strings),
+            Ok(text) => {
+                let plain_strings = self.settings.standard_conforming_strings;
+                match self.restricted {
+                    true => governance.facts.understand_twice(&text, plain_strings),
+                    false => governance.facts.understand(&text, plain_strings),
+                }
+            }
             Err(what) => {
                 let why = Unknown::NotUnderstood { what: what.into() };
                 governance.unknown(&String::from_utf8_lossy(text), why)

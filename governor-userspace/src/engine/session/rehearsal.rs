@@ -14,7 +14,7 @@ use crate::engine::model::{
 use crate::engine::policy::{
     HiddenCondition, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
 };
-use crate::engine::sql::{Names, PostgresDialect, SqlDialect, flows};
+use crate::engine::sql::{Names, PostgresDialect, SqlDialect, Testimony, doubted, flows, second_reading};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -97,6 +97,10 @@ impl<'a> Rehearsal<'a> {
     pub fn run(&self, text: &str, known: &Known) -> Vec<Rehearsed> {
         let may_mask = self.policy.may_mask(&self.principal, &self.claims, &self.destination);
         let statements = PostgresDialect::default().script(text).statements;
+        let statements = match second_reading(text, &statements) {
+            Testimony::SeesMore { what } => doubted(&statements, &what),
+            Testimony::Agrees | Testimony::NoOpinion => statements,
+        };
         statements.into_iter().map(|statement| self.statement(statement, known, may_mask)).collect()
     }
 

@@ -2,6 +2,7 @@
 
 mod dialect;
 mod postgres;
+mod witness;
 
 pub use dialect::{Script, SqlDialect};
 pub use postgres::{
@@ -9,3 +10,4 @@ pub use postgres::{
     STATEMENT_BYTES_MAX, STATEMENTS_MAX, ViewFlows, flows, function_code, lineage, rule_code, setting_weight,
     standard_body, strength, view_source,
 };
+pub use witness::{Testimony, WITNESS_BYTES_MAX, doubted, second_reading};

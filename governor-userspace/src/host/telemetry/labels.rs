@@ -131,6 +131,15 @@ pub enum Cache {
     Miss,
 }
 
+/// What a second reading of a governed session's text said of the facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    Agrees,
+    /// It does not understand the text, or was not asked: too long.
+    NoOpinion,
+    SeesMore,
+}
+
 /// How a hold ended, without who and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HoldResult {
@@ -189,6 +198,7 @@ closed!(NamespaceFailure: Limit => "limit", Enter => "enter", Listen => "listen"
 closed!(CancelResult: Forwarded => "forwarded", Hold => "hold", Unknown => "unknown", Failed => "failed");
 closed!(Direction: ToServer => "to_server", ToClient => "to_client");
 closed!(Cache: Hit => "hit", Miss => "miss");
+closed!(Witness: Agrees => "agrees", NoOpinion => "no_opinion", SeesMore => "sees_more");
 closed!(HoldResult:
     Granted => "granted", Refused => "refused", Expired => "expired", Cancelled => "cancelled", Lost => "lost");
 closed!(OpenOutcome: Reported => "reported", Ended => "ended", Failed => "failed");
