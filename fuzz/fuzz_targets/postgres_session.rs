@@ -6,6 +6,7 @@ use arbitrary::Arbitrary;
 use governor::engine::masking::Detectors;
 use governor::engine::model::{Class, Endpoint, Principal, SessionId, Timestamp};
 use governor::engine::policy::{PolicySet, Profile};
+use governor::engine::session::cases::Actor;
 use governor::engine::session::{Actions, EngineLimits, Governance, Input, Session, SessionSetup, TlsMode};
 use libfuzzer_sys::fuzz_target;
 use std::sync::{Arc, OnceLock};
@@ -274,28 +275,5 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 fn principal(class: Class) -> Principal {
-    Principal {
-        class,
-        class_evidence: vec![],
-        pid: 1,
-        start_ticks: 1,
-        uid: 1000,
-        user: "alice".into(),
-        gid: 1000,
-        groups: vec![],
-        login_uid: None,
-        login_user: None,
-        command: "psql".into(),
-        executable: None,
-        executable_sha256: None,
-        command_line: vec![],
-        cgroup_id: 1,
-        cgroup: None,
-        unit: None,
-        container: None,
-        container_facts: Default::default(),
-        terminal: None,
-        ancestors: vec![],
-        remote: None,
-    }
+    Actor { class: Some(class), user: Some("alice".into()), ..Actor::default() }.principal()
 }

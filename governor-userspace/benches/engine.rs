@@ -7,12 +7,13 @@
 
 use divan::{Bencher, black_box};
 use governor::engine::masking::Detectors;
-use governor::engine::model::{Claims, Class, Endpoint, Principal, Statement};
+use governor::engine::model::{Claims, Class, Endpoint, Statement};
 use governor::engine::policy::{
     DecisionCache, PolicyPrincipal, PolicySet, PolicySource, Profile, RunContext,
 };
 use governor::engine::session::FactsCache;
-use governor::engine::sql::{PostgresDialect, SqlDialect, Testimony, second_reading};
+use governor::engine::session::cases::Actor;
+use governor::engine::sql::{PostgresDialect, SecondReading, SqlDialect, second_reading};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ fn facts_cold(bencher: Bencher<'_, '_>, name: &str) {
 #[divan::bench(args = TEXTS)]
 fn second_reading_cold(bencher: Bencher<'_, '_>, name: &str) {
     let facts = PostgresDialect::default().script(text(name)).statements;
-    assert_eq!(second_reading(text(name), &facts), Testimony::Agrees);
+    assert_eq!(second_reading(text(name), &facts), SecondReading::Agrees);
     bencher.bench_local(|| second_reading(black_box(text(name)), &facts));
 }
 
@@ -108,34 +109,17 @@ impl Asker {
             ));
         }
         sources.push(PolicySource { name: "own.cedar".into(), text: own });
-        let principal = Principal {
-            class: Class::Agent,
-            class_evidence: vec![],
-            pid: 1,
-            start_ticks: 1,
-            uid: 1000,
-            user: "alice".into(),
-            gid: 1000,
-            groups: vec!["staff".into()],
-            login_uid: None,
-            login_user: None,
-            command: "agent".into(),
+        let agent = Actor {
+            class: Some(Class::Agent),
+            user: Some("alice".into()),
+            groups: Some(vec!["staff".into()]),
             executable: Some("/usr/bin/agent".into()),
-            executable_sha256: None,
-            command_line: vec![],
-            cgroup_id: 1,
-            cgroup: None,
-            unit: None,
-            container: None,
-            container_facts: Default::default(),
-            terminal: None,
-            ancestors: vec![],
-            remote: None,
+            ..Actor::default()
         };
         Self {
             set: PolicySet::compile(&sources).unwrap(),
             cache: DecisionCache::new(NonZeroUsize::new(16_384).unwrap()),
-            who: PolicyPrincipal::new(Arc::new(principal)),
+            who: PolicyPrincipal::new(Arc::new(agent.principal())),
             claims: Claims { user: "app".into(), database: "shop".into(), application_name: "agent".into() },
             to: Endpoint::tcp([127, 0, 0, 1].into(), 5432),
             statement: PostgresDialect::default().script(WRITE).statements.remove(0),

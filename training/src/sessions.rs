@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use governor::engine::masking::{ColumnAction, Detectors, Format};
 use governor::engine::model::{Class, Endpoint, Principal, SessionId, Timestamp};
 use governor::engine::policy::{PolicySet, Profile};
+use governor::engine::session::cases::Actor;
 use governor::engine::session::{Actions, EngineLimits, Governance, Input, Session, SessionSetup, TlsMode};
 use std::sync::Arc;
 
@@ -156,30 +157,14 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
 
 /// Somebody of this class.
 pub fn principal(class: Class) -> Principal {
-    Principal {
-        class,
-        class_evidence: vec![],
-        pid: 1,
-        start_ticks: 1,
-        uid: 1000,
-        user: "alice".into(),
-        gid: 1000,
-        groups: vec!["staff".into()],
-        login_uid: None,
-        login_user: None,
-        command: "psql".into(),
+    Actor {
+        class: Some(class),
+        user: Some("alice".into()),
+        groups: Some(vec!["staff".into()]),
         executable: Some("/usr/bin/psql".into()),
-        executable_sha256: None,
-        command_line: vec![],
-        cgroup_id: 1,
-        cgroup: None,
-        unit: None,
-        container: None,
-        container_facts: Default::default(),
-        terminal: None,
-        ancestors: vec![],
-        remote: None,
+        ..Actor::default()
     }
+    .principal()
 }
 
 /// Those of `corpus::rows::table`.

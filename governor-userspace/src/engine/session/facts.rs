@@ -9,7 +9,7 @@
 use super::shape;
 use crate::engine::masking::{Masker, mask_text, mask_unknown};
 use crate::engine::model::{Statement, Unknown};
-use crate::engine::sql::{PostgresDialect, Script, SqlDialect, Testimony, doubted, second_reading};
+use crate::engine::sql::{PostgresDialect, Script, SecondReading, SqlDialect, doubted, second_reading};
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 use std::hash::{BuildHasher, RandomState};
@@ -22,7 +22,7 @@ pub struct Understood {
     /// Of this text, or for the record alone of one of the same shape (`shape.rs`).
     script: Arc<Script>,
     recorded: Vec<Recorded>,
-    /// What stands for it since the witness was asked; `None` inside: it agrees, or has no opinion.
+    /// What stands for it since it was read a second time; `None` inside: it agrees, or has no opinion.
     doubted: OnceLock<Option<Arc<Self>>>,
 }
 
@@ -94,12 +94,12 @@ pub struct FactsCache {
     seen: Seen,
     hits_count: u64,
     misses_count: u64,
-    witness: WitnessCounts,
+    second_readings: SecondReadingCounts,
 }
 
-/// What the witness said of texts.
+/// What second readings of texts said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WitnessCounts {
+pub struct SecondReadingCounts {
     pub agrees: u64,
     pub no_opinion: u64,
     pub sees_more: u64,
@@ -117,7 +117,7 @@ impl FactsCache {
             seen: Seen::default(),
             hits_count: 0,
             misses_count: 0,
-            witness: WitnessCounts::default(),
+            second_readings: SecondReadingCounts::default(),
         }
     }
 
@@ -144,10 +144,10 @@ impl FactsCache {
         let doubted = understood.doubted.get_or_init(|| {
             let facts = &understood.script.statements;
             match second_reading(text, facts) {
-                Testimony::Agrees => self.witness.agrees += 1,
-                Testimony::NoOpinion => self.witness.no_opinion += 1,
-                Testimony::SeesMore { what } => {
-                    self.witness.sees_more += 1;
+                SecondReading::Agrees => self.second_readings.agrees += 1,
+                SecondReading::NoOpinion => self.second_readings.no_opinion += 1,
+                SecondReading::SeesMore { what } => {
+                    self.second_readings.sees_more += 1;
                     let script = Script { statements: doubted(facts, &what) };
                     return Some(Arc::new(self.record_form(script)));
                 }
@@ -157,9 +157,9 @@ impl FactsCache {
         doubted.clone().unwrap_or_else(|| understood.clone())
     }
 
-    /// What the witness said, since somebody asked last.
-    pub fn take_witness_counts(&mut self) -> WitnessCounts {
-        std::mem::take(&mut self.witness)
+    /// What second readings said, since somebody asked last.
+    pub fn take_second_readings(&mut self) -> SecondReadingCounts {
+        std::mem::take(&mut self.second_readings)
     }
 
     /// As [`Self::understand`], for a session of which policy can deny, hold and mask nothing. The facts may be those of
@@ -338,17 +338,20 @@ mod tests {
         }
     }
 
-    /// The witness is asked about what comes again once.
+    /// What comes again is read a second time once.
     #[test]
-    fn what_the_witness_said_is_remembered() {
+    fn a_second_reading_is_remembered() {
         let mut cache = cache();
         for time in 1..=5 {
             cache.understand_twice("SELECT a FROM t WHERE b = 'x'", true);
             let agrees = u64::from(time <= 2);
-            assert_eq!(cache.take_witness_counts().agrees, agrees, "facts are kept from the second time on");
+            assert_eq!(cache.take_second_readings().agrees, agrees, "facts are kept from the second time on");
         }
         cache.understand_twice("SELEC 1", true);
-        assert_eq!(cache.take_witness_counts(), WitnessCounts { no_opinion: 1, ..WitnessCounts::default() });
+        assert_eq!(
+            cache.take_second_readings(),
+            SecondReadingCounts { no_opinion: 1, ..SecondReadingCounts::default() }
+        );
     }
 
     /// Facts that serve the record alone may be another text's; whoever is governed gets those of the own text.

@@ -68,7 +68,7 @@ pub use discovery::{
     ColumnFinding, ColumnPlace, ColumnRecord, Discovery, DiscoverySettings, Formerly, Remembered,
     RememberedColumn, RememberedRelation, RuledBy, Said, Saying, Status,
 };
-pub use facts::{FactsCache, Understood, WitnessCounts};
+pub use facts::{FactsCache, SecondReadingCounts, Understood};
 pub use glass::{Broken, Glass, login_of};
 pub use governance::{EngineLimits, Governance};
 pub use greeting::HelloRule;

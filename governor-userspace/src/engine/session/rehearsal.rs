@@ -14,7 +14,7 @@ use crate::engine::model::{
 use crate::engine::policy::{
     HiddenCondition, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
 };
-use crate::engine::sql::{Names, PostgresDialect, SqlDialect, Testimony, doubted, flows, second_reading};
+use crate::engine::sql::{Names, PostgresDialect, SecondReading, SqlDialect, doubted, flows, second_reading};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -98,8 +98,8 @@ impl<'a> Rehearsal<'a> {
         let may_mask = self.policy.may_mask(&self.principal, &self.claims, &self.destination);
         let statements = PostgresDialect::default().script(text).statements;
         let statements = match second_reading(text, &statements) {
-            Testimony::SeesMore { what } => doubted(&statements, &what),
-            Testimony::Agrees | Testimony::NoOpinion => statements,
+            SecondReading::SeesMore { what } => doubted(&statements, &what),
+            SecondReading::Agrees | SecondReading::NoOpinion => statements,
         };
         statements.into_iter().map(|statement| self.statement(statement, known, may_mask)).collect()
     }

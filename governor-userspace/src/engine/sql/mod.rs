@@ -2,7 +2,7 @@
 
 mod dialect;
 mod postgres;
-mod witness;
+mod second_reading;
 
 pub use dialect::{Script, SqlDialect};
 pub use postgres::{
@@ -10,4 +10,4 @@ pub use postgres::{
     STATEMENT_BYTES_MAX, STATEMENTS_MAX, ViewFlows, flows, function_code, lineage, rule_code, setting_weight,
     standard_body, strength, view_source,
 };
-pub use witness::{Testimony, WITNESS_BYTES_MAX, doubted, second_reading};
+pub use second_reading::{SECOND_READING_BYTES_MAX, SecondReading, doubted, second_reading};

@@ -289,18 +289,18 @@ async fn take_work(local: Rc<Local>, mut receiver: mpsc::UnboundedReceiver<Work>
             },
             _ = every_second.tick() => {
                 local.governance.borrow_mut().hand_over_findings(crate::host::clock::now());
-                let (decisions, facts, witness, disagreements) = {
+                let (decisions, facts, second_readings, disagreements) = {
                     let mut governance = local.governance.borrow_mut();
                     (
                         governance.decision_counts(),
                         governance.facts.counts(),
-                        governance.facts.take_witness_counts(),
+                        governance.facts.take_second_readings(),
                         governance.flows.disagreements_count(),
                     )
                 };
                 local.shared.metrics.decisions(decisions.0 - counted.0.0, decisions.1 - counted.0.1);
                 local.shared.metrics.facts(facts.0 - counted.1.0, facts.1 - counted.1.1);
-                local.shared.metrics.witness(witness);
+                local.shared.metrics.second_readings(second_readings);
                 local.shared.metrics.lineage_disagreements(disagreements - counted.2);
                 local.shared.metrics.inference(local.shared.inference.take_counts());
                 counted = (decisions, facts, disagreements);

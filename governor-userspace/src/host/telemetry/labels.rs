@@ -133,7 +133,7 @@ pub enum Cache {
 
 /// What a second reading of a governed session's text said of the facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Witness {
+pub enum SecondReading {
     Agrees,
     /// It does not understand the text, or was not asked: too long.
     NoOpinion,
@@ -198,7 +198,7 @@ closed!(NamespaceFailure: Limit => "limit", Enter => "enter", Listen => "listen"
 closed!(CancelResult: Forwarded => "forwarded", Hold => "hold", Unknown => "unknown", Failed => "failed");
 closed!(Direction: ToServer => "to_server", ToClient => "to_client");
 closed!(Cache: Hit => "hit", Miss => "miss");
-closed!(Witness: Agrees => "agrees", NoOpinion => "no_opinion", SeesMore => "sees_more");
+closed!(SecondReading: Agrees => "agrees", NoOpinion => "no_opinion", SeesMore => "sees_more");
 closed!(HoldResult:
     Granted => "granted", Refused => "refused", Expired => "expired", Cancelled => "cancelled", Lost => "lost");
 closed!(OpenOutcome: Reported => "reported", Ended => "ended", Failed => "failed");

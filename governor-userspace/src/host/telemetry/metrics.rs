@@ -13,7 +13,7 @@ use super::labels::{
     Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
     NamespaceFound, OpenOutcome, RefusedReason, RevealOutcome,
 };
-use super::labels::{ClockStep, KernelFault, Waited, Witness};
+use super::labels::{ClockStep, KernelFault, SecondReading, Waited};
 use super::process::ProcessUsage;
 use crate::engine::approval::Answer;
 use crate::engine::audit::{
@@ -21,7 +21,7 @@ use crate::engine::audit::{
 };
 use crate::engine::masking::Category;
 use crate::engine::model::{Class, LimitKind, MaskDoubt, StatementKind, Verdict};
-use crate::engine::session::{InferenceCounts, Status, WitnessCounts};
+use crate::engine::session::{InferenceCounts, SecondReadingCounts, Status};
 use parking_lot::Mutex;
 use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@ pub struct Metrics {
     statements: Counters<Class, StatementKind, Verdict>,
     decisions: Counters<Cache>,
     facts: Counters<Cache>,
-    witness: Counters<Witness>,
+    second_readings: Counters<SecondReading>,
     lineage_disagreements: IntCounter,
     inference_bits: Counter,
     inference: Counters<Verdict>,
@@ -162,7 +162,7 @@ impl Metrics {
             statements: Children::new(build.counters("governor_statements_total")?),
             decisions: Children::new(build.counters("governor_decisions_total")?).fill(),
             facts: Children::new(build.counters("governor_facts_total")?).fill(),
-            witness: Children::new(build.counters("governor_witness_total")?).fill(),
+            second_readings: Children::new(build.counters("governor_second_readings_total")?).fill(),
             lineage_disagreements: build.counter("governor_lineage_disagreements_total")?,
             inference_bits: build.counter_float("governor_inference_bits_total")?,
             inference: Children::new(build.counters("governor_inference_total")?).fill(),
@@ -345,10 +345,10 @@ impl Metrics {
     }
 
     /// What the second parser said of texts since somebody said so last.
-    pub fn witness(&self, counts: WitnessCounts) {
-        add(self.witness.at(Witness::Agrees, (), ()), counts.agrees);
-        add(self.witness.at(Witness::NoOpinion, (), ()), counts.no_opinion);
-        add(self.witness.at(Witness::SeesMore, (), ()), counts.sees_more);
+    pub fn second_readings(&self, counts: SecondReadingCounts) {
+        add(self.second_readings.at(SecondReading::Agrees, (), ()), counts.agrees);
+        add(self.second_readings.at(SecondReading::NoOpinion, (), ()), counts.no_opinion);
+        add(self.second_readings.at(SecondReading::SeesMore, (), ()), counts.sees_more);
     }
 
     /// Results of a worker whose columns were not those that lineage expected, since it said so last.

@@ -7,7 +7,7 @@ use super::labels::{
     Attempt, Cache, CancelResult, Closed, DirectAction, Direction, HoldResult, KernelMap, NamespaceFailure,
     NamespaceFound, OpenOutcome, RefusedReason, RevealOutcome, words,
 };
-use super::labels::{ClockStep, KernelFault, Waited, Witness};
+use super::labels::{ClockStep, KernelFault, SecondReading, Waited};
 use crate::engine::audit::{
     DataChange, GapCause, HelloOutcome, HelloWay, MismatchKind, Outcome, Side, TlsOutcome,
 };
@@ -103,7 +103,7 @@ pub static TABLE: &[Definition] = &[
         "Policy decisions, by whether the cache knew the answer."),
     row("governor_facts_total", Kind::Counter, &[label::<Cache>("cache")],
         "Query texts that were understood, by whether the cache knew their facts."),
-    row("governor_witness_total", Kind::Counter, &[label::<Witness>("testimony")],
+    row("governor_second_readings_total", Kind::Counter, &[label::<SecondReading>("result")],
         "Query texts of governed sessions that a second parser read, by what it said of the facts: where it sees more, the statement is Unknown as well."),
     row("governor_lineage_disagreements_total", Kind::Counter, &[],
         "Results whose columns the server describes otherwise than lineage expected: they were masked in doubt."),

@@ -1,18 +1,18 @@
-//! The second reading of SQL over texts that governor did not write: the server accepts them and the facts are right, so a witness that sees
+//! The second reading of SQL over texts that governor did not write: the server accepts them and the facts are right, so a reading that sees
 //! more would deny for nothing.
 //!
-//! docs/decisions/0063-second-witness.md has the figures.
+//! docs/decisions/0063-second-reading.md has the figures.
 
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use governor::engine::sql::{PostgresDialect, SqlDialect, Testimony, second_reading};
+use governor::engine::sql::{PostgresDialect, SecondReading, SqlDialect, second_reading};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Every text that is in the tree, and the server's own regression files where `cargo xtask setup` fetched them.
 #[test]
-fn the_witness_sees_nothing_that_right_facts_do_not_have() {
+fn right_facts_are_not_doubted() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files = files_of(&root.join("tests/bypass"), "toml");
     assert!(!files.is_empty(), "the corpus of bypasses is in the tree");
@@ -32,14 +32,14 @@ fn the_witness_sees_nothing_that_right_facts_do_not_have() {
             let begin = Instant::now();
             let facts = PostgresDialect::default().script(&text).statements;
             let between = Instant::now();
-            let testimony = second_reading(&text, &facts);
+            let reading = second_reading(&text, &facts);
             spent += between.elapsed();
             grammar += between - begin;
             texts += 1;
-            match testimony {
-                Testimony::Agrees => agrees += 1,
-                Testimony::NoOpinion => none += 1,
-                Testimony::SeesMore { what } => {
+            match reading {
+                SecondReading::Agrees => agrees += 1,
+                SecondReading::NoOpinion => none += 1,
+                SecondReading::SeesMore { what } => {
                     sees_more.push(format!("{}: it sees {what}: {text}", file.display()));
                 }
             }

@@ -4,9 +4,9 @@
 //! another walk is asked what it sees. Where it sees more commands, a write, or a relation behind FROM that the facts do not have, the
 //! facts stand, and are not the whole truth: the statement is Unknown as well, which policy denies to people and agents unless told
 //! otherwise. Where it sees less, or understands nothing, nothing changes: it is wrong about PostgreSQL in known ways
-//! (docs/decisions/0063-second-witness.md).
+//! (docs/decisions/0063-second-reading.md).
 //!
-//! It helps against faults nobody knows of. Who knows one can write their text so that the witness does not understand it.
+//! It helps against faults nobody knows of. Who knows one can write their text so that the other parser does not understand it.
 
 use crate::engine::model::{Statement as Facts, StatementKind as Kind, Unknown};
 use sqlparser::ast::{Ident, ObjectName, Query, Statement, TableFactor, Visit, Visitor};
@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 
 /// What the second reading says of the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Testimony {
+pub enum SecondReading {
     /// It sees nothing that the facts do not have.
     Agrees,
     /// It does not understand the text, or was not asked: too long.
@@ -28,19 +28,19 @@ pub enum Testimony {
 }
 
 /// Longer texts are not read a second time.
-pub const WITNESS_BYTES_MAX: usize = 16 << 10;
+pub const SECOND_READING_BYTES_MAX: usize = 16 << 10;
 /// Nor are those of more words and signs: its tree is as deep as a chain of operators is long, and it is freed by recursion.
 const TOKENS_MAX: usize = 4_000;
 /// Nested parentheses and queries.
 const DEPTH_MAX: usize = 40;
 
 /// Reads `text` again and holds it against `facts`, those of the same text. Never panics; bounded in time and stack for any input.
-pub fn second_reading(text: &str, facts: &[Facts]) -> Testimony {
-    if text.len() > WITNESS_BYTES_MAX || facts.iter().any(|statement| statement.unknown.is_some()) {
-        return Testimony::NoOpinion;
+pub fn second_reading(text: &str, facts: &[Facts]) -> SecondReading {
+    if text.len() > SECOND_READING_BYTES_MAX || facts.iter().any(|statement| statement.unknown.is_some()) {
+        return SecondReading::NoOpinion;
     }
     // Whatever happens in there, the facts stand.
-    std::panic::catch_unwind(|| read(text, facts)).unwrap_or(Testimony::NoOpinion)
+    std::panic::catch_unwind(|| read(text, facts)).unwrap_or(SecondReading::NoOpinion)
 }
 
 /// The same facts, of which is known that they are not the whole truth.
@@ -56,23 +56,23 @@ pub fn doubted(facts: &[Facts], what: &str) -> Vec<Facts> {
     doubted.collect()
 }
 
-fn read(text: &str, facts: &[Facts]) -> Testimony {
+fn read(text: &str, facts: &[Facts]) -> SecondReading {
     let dialect = PostgreSqlDialect {};
     let Ok(tokens) = Tokenizer::new(&dialect, text).tokenize_with_location() else {
-        return Testimony::NoOpinion;
+        return SecondReading::NoOpinion;
     };
     if tokens.len() > TOKENS_MAX {
-        return Testimony::NoOpinion;
+        return SecondReading::NoOpinion;
     }
     let parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
-    let Ok(seen) = { parser }.parse_statements() else { return Testimony::NoOpinion };
+    let Ok(seen) = { parser }.parse_statements() else { return SecondReading::NoOpinion };
     let facts: Vec<&Facts> = facts.iter().filter(|statement| statement.kind != Kind::Empty).collect();
     if seen.len() > facts.len() {
         return more(format!("{} commands, the grammar {}", seen.len(), facts.len()));
     }
     // It takes all that is behind COPY … FROM STDIN for data, also commands.
     if seen.len() < facts.len() {
-        return Testimony::NoOpinion;
+        return SecondReading::NoOpinion;
     }
     let mut sight = Sight::default();
     for (seen, facts) in seen.iter().zip(facts) {
@@ -88,11 +88,11 @@ fn read(text: &str, facts: &[Facts]) -> Testimony {
             return more(format!("a relation {name} in it, the grammar does not"));
         }
     }
-    Testimony::Agrees
+    SecondReading::Agrees
 }
 
-fn more(what: String) -> Testimony {
-    Testimony::SeesMore { what }
+fn more(what: String) -> SecondReading {
+    SecondReading::SeesMore { what }
 }
 
 /// What one command is seen to do.
@@ -210,7 +210,7 @@ mod tests {
             "SELECT $$; DELETE FROM users$$",
             r#"SELECT * FROM "Users" u, s.Orders o, generate_series(1, 3) g, LATERAL (SELECT * FROM ONLY items) i"#,
         ] {
-            assert_eq!(second_reading(text, &facts(text)), Testimony::Agrees, "{text}");
+            assert_eq!(second_reading(text, &facts(text)), SecondReading::Agrees, "{text}");
         }
     }
 
@@ -228,7 +228,7 @@ mod tests {
             ),
             ("SELECT (SELECT password FROM accounts LIMIT 1)", "SELECT 1", "a relation accounts"),
         ] {
-            let Testimony::SeesMore { what: told } = second_reading(text, &facts(faulty)) else {
+            let SecondReading::SeesMore { what: told } = second_reading(text, &facts(faulty)) else {
                 panic!("{text}: nothing told");
             };
             assert!(told.contains(what), "{text}: {told}");
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_worst_texts_need_no_more_stack_than_the_grammar() {
-        let half = WITNESS_BYTES_MAX / 2 - 10;
+        let half = SECOND_READING_BYTES_MAX / 2 - 10;
         let worst = [
             format!("SELECT 1{}", "+1".repeat(half)),
             format!("SELECT {}1{}", "(".repeat(half / 2), ")".repeat(half / 2)),
