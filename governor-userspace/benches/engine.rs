@@ -86,6 +86,22 @@ fn facts_adversarial(bencher: Bencher<'_, '_>, name: &str) {
     bencher.bench_local(|| dialect.script(black_box(&text)));
 }
 
+/// As deep as the bound on depth lets it go, as long as those on length and tokens do; what is refused costs up to there.
+#[divan::bench(args = ["parentheses", "subqueries", "operators", "unions", "joins", "arrays", "branches"], sample_count = 20)]
+fn second_reading_adversarial(bencher: Bencher<'_, '_>, name: &str) {
+    let text = match name {
+        "parentheses" => format!("SELECT {}1{}", "(".repeat(1_900), ")".repeat(1_900)),
+        "subqueries" => format!("{}SELECT 1{}", "SELECT * FROM (".repeat(30), ") x".repeat(30)),
+        "operators" => format!("SELECT a{}", "+a".repeat(1_900)),
+        "unions" => format!("SELECT 1{}", " UNION SELECT 1".repeat(600)),
+        "joins" => format!("SELECT 1 FROM a{}", " JOIN b ON true".repeat(450)),
+        "arrays" => format!("SELECT {}1{}", "ARRAY[".repeat(38), "]".repeat(38)),
+        _ => format!("{}SELECT 1{}", "(SELECT 1 UNION ".repeat(38), ")".repeat(38)),
+    };
+    let facts = PostgresDialect::default().script("SELECT 1").statements;
+    bencher.bench_local(|| second_reading(black_box(&text), &facts));
+}
+
 struct Asker {
     set: PolicySet,
     cache: DecisionCache,
