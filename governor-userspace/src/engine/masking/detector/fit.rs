@@ -72,7 +72,7 @@ impl Fits {
             may &= self.at_place(*byte, place);
         }
         each_bit(may).fold(0, |bits, at| {
-            bits | u128::from(self.tables.get(at).is_some_and(|table| table.whole(value) != 0)) << at
+            bits | u128::from(self.tables.get(at).is_some_and(|table| table.fits(value))) << at
         })
     }
 
@@ -133,8 +133,23 @@ impl Table {
     }
 
     /// One bit for each pattern that fits the whole value.
-    #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
     pub(super) fn whole(&self, value: &[u8]) -> u128 {
+        let state = self.state_behind(value);
+        if state & END == 0 {
+            return 0;
+        }
+        self.ends.get((state & !END) as usize / self.classes_count.max(1)).copied().unwrap_or(0)
+    }
+
+    /// Some pattern fits the whole value.
+    fn fits(&self, value: &[u8]) -> bool {
+        self.state_behind(value) & END != 0
+    }
+
+    /// The state that a value ends in; nothing fits where it has no [`END`]. No pattern fits the empty value.
+    #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
+    #[inline]
+    fn state_behind(&self, value: &[u8]) -> u32 {
         let mut state = self.classes_count as u32;
         for &byte in value {
             let class = u32::from(self.classes[usize::from(byte)]);
@@ -143,7 +158,7 @@ impl Table {
                 return 0;
             }
         }
-        self.ends.get((state & !END) as usize / self.classes_count.max(1)).copied().unwrap_or(0)
+        state
     }
 
     /// Sets the pattern's bit for lengths and bytes that some value has that fits.

@@ -228,8 +228,9 @@ impl Detectors {
     pub(super) fn user_defined(&self, context: ColumnContext, value: &[u8]) -> Option<Finding> {
         let value = value.trim_ascii();
         let mut best = Best::default();
-        let finished = value.len() > WHOLE_BYTES_MAX
-            || self.user.look(context, value, &mut |detector, category, confidence_percent| {
+        let finished = self.user.is_empty()
+            || value.len() > WHOLE_BYTES_MAX
+            || self.user.look(&context, value, &mut |detector, category, confidence_percent| {
                 let finding = Finding { detector, category, confidence_percent };
                 best.offer(detector, category, context.weigh(finding));
             });
@@ -240,7 +241,7 @@ impl Detectors {
         let depth = if context.lifts() { Depth::Context } else { Depth::Alone };
         let mut best = Best::default();
         let finished =
-            self.look(context, value, signs, depth, &mut |detector, category, confidence_percent| {
+            self.look(&context, value, signs, depth, &mut |detector, category, confidence_percent| {
                 let finding = Finding { detector, category, confidence_percent };
                 best.offer(detector, category, context.weigh(finding));
             });
@@ -260,7 +261,7 @@ impl Detectors {
     pub(super) fn examine_all(&self, value: &[u8], put: &mut impl FnMut(Finding)) {
         let value = value.trim_ascii();
         self.look(
-            ColumnContext::UNKNOWN,
+            &ColumnContext::UNKNOWN,
             value,
             &Signs::of(value),
             Depth::Context,
@@ -282,13 +283,14 @@ impl Detectors {
     /// `value` has no blanks around it. `false`: the operator's detectors were not all asked.
     fn look(
         &self,
-        context: ColumnContext,
+        context: &ColumnContext,
         value: &[u8],
         signs: &Signs,
         depth: Depth,
         put: &mut impl FnMut(DetectorId, Category, u8),
     ) -> bool {
-        let finished = value.len() > WHOLE_BYTES_MAX || self.user.look(context, value, put);
+        let finished =
+            self.user.is_empty() || value.len() > WHOLE_BYTES_MAX || self.user.look(context, value, put);
         self.look_built_in(value, signs, depth, put);
         finished
     }
@@ -399,7 +401,7 @@ impl Detectors {
 
     fn find_inside(&self, text: &[u8], signs: &Signs, out: &mut Vec<(Range<usize>, Category)>) -> bool {
         let from = out.len();
-        if !self.user.find(text, out) {
+        if !self.user.is_empty() && !self.user.find(text, out) {
             out.truncate(from);
             out.push((0..text.len(), Category::Other));
             return false;

@@ -147,16 +147,20 @@ impl UserDetectors {
         self.compiled.iter().enumerate().map(|(at, it)| (DetectorId::user(at), it.name.as_str(), it.category))
     }
 
+    /// The operator defined none: nothing is to be asked, and nothing is paid for it.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.compiled.is_empty()
+    }
+
     /// Those that the whole value satisfies. `false`: the allowance was spent, so there may be others.
+    #[inline(never)]
     pub(super) fn look(
         &self,
-        context: ColumnContext,
+        context: &ColumnContext,
         value: &[u8],
         put: &mut impl FnMut(DetectorId, Category, u8),
     ) -> bool {
-        if self.compiled.is_empty() {
-            return true;
-        }
         self.allowance.earn(value.len(), self.compiled.len());
         self.compiled.iter().enumerate().try_for_each(|(at, detector)| {
             if detector.fits(&self.allowance, value)? && detector.checks(value) {
@@ -173,10 +177,8 @@ impl UserDetectors {
     }
 
     /// Appends where the certain ones stand alone inside text. `false`: the allowance was spent, so there may be others.
+    #[inline(never)]
     pub(super) fn find(&self, text: &[u8], out: &mut Vec<(Range<usize>, Category)>) -> bool {
-        if self.compiled.is_empty() {
-            return true;
-        }
         self.allowance.earn(text.len(), self.compiled.len());
         let certain = |it: &&Compiled| it.confidence_percent >= super::ALONE_PERCENT_MIN;
         self.compiled

@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::masking::detector::{Detectors, UserDetector, UserMatch};
 use crate::engine::masking::masker::tests::{MASKER, broken_masker};
+use crate::engine::masking::pg_type::XML;
 use proptest::prelude::*;
 
 fn column(action: ColumnAction, type_oid: u32, format: Format) -> ColumnPlan {
