@@ -106,8 +106,15 @@ pub fn run(options: &Options) -> Result<bool> {
             shell::cargo().args(["test", "--quiet", "--package", "governor-userspace", "--test", "model"]),
         );
         tally.command(
-            "unit: witness",
-            shell::cargo().args(["test", "--quiet", "--package", "governor-userspace", "--test", "witness"]),
+            "unit: second reading",
+            shell::cargo().args([
+                "test",
+                "--quiet",
+                "--package",
+                "governor-userspace",
+                "--test",
+                "second_reading",
+            ]),
         );
         tally.command(
             "unit: harness",

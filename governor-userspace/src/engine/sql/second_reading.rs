@@ -46,14 +46,19 @@ pub fn second_reading(text: &str, facts: &[Facts]) -> SecondReading {
 /// The same facts, of which is known that they are not the whole truth.
 pub fn doubted(facts: &[Facts], what: &str) -> Vec<Facts> {
     let why = Unknown::NotUnderstood { what: format!("a second reading of the text sees {what}") };
-    let doubted = facts.iter().map(|statement| {
-        let mut statement = statement.clone();
-        statement.unknown.get_or_insert_with(|| why.clone());
-        statement.mentions.every_column = true;
-        statement.targets = None;
-        statement
-    });
-    doubted.collect()
+    let mut doubted = facts.to_vec();
+    doubted.iter_mut().for_each(|statement| doubt(statement, &why));
+    doubted
+}
+
+/// Also of what it would run later: an EXECUTE is judged by the inner statement of its PREPARE.
+fn doubt(statement: &mut Facts, why: &Unknown) {
+    statement.unknown.get_or_insert_with(|| why.clone());
+    statement.mentions.every_column = true;
+    statement.targets = None;
+    if let Some(inner) = &mut statement.inner {
+        doubt(inner, why);
+    }
 }
 
 fn read(text: &str, facts: &[Facts]) -> SecondReading {
@@ -238,8 +243,10 @@ mod tests {
     /// It only ever adds doubt.
     #[test]
     fn doubt_takes_nothing_away() {
-        let before = facts("SELECT name FROM people; DELETE FROM people");
+        let before =
+            facts("SELECT name FROM people; DELETE FROM people; PREPARE p AS SELECT name FROM people");
         let after = doubted(&before, "an INSERT");
+        assert!(after[2].inner.as_ref().is_some_and(|inner| inner.unknown.is_some()), "EXECUTE runs it");
         for (before, after) in before.iter().zip(&after) {
             assert!(after.unknown.as_ref().is_some_and(|why| why.cause() == "not_understood"));
             assert!(after.mentions.every_column && after.targets.is_none());
