@@ -45,16 +45,9 @@ pub(super) fn read_dir(dir: &Path) -> Result<Option<PolicyFiles>, PolicyError> {
         entries => entries.map_err(wrong)?,
     };
     check_mode(&fs::metadata(dir).map_err(wrong)?).map_err(wrong)?;
-    let mut paths: Vec<PathBuf> = vec![];
-    for entry in entries {
-        let path = entry.map_err(wrong)?.path();
-        let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !is_hidden && (path.extension().is_some_and(|extension| extension == "cedar") || is_labels(&path))
-        {
-            paths.push(path);
-        }
-    }
-    paths.sort();
+    let is_ours =
+        |path: &Path| path.extension().is_some_and(|extension| extension == "cedar") || is_labels(path);
+    let paths = listed(entries, is_ours).map_err(wrong)?;
     let (mut files, mut problems) = (PolicyFiles::default(), vec![]);
     for path in &paths {
         if let Err(problem) = take(path, &mut files) {
@@ -64,8 +57,41 @@ pub(super) fn read_dir(dir: &Path) -> Result<Option<PolicyFiles>, PolicyError> {
     if problems.is_empty() { Ok(Some(files)) } else { Err(PolicyError { problems }) }
 }
 
+/// The path of one case file, or of every case file (`*.cases.toml`) of a directory, sorted by name.
+///
+/// # Errors
+/// The directory cannot be read, or holds none.
+pub fn case_paths(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if !fs::metadata(path)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let paths = listed(fs::read_dir(path)?, |path| ends_with(path, b".cases.toml"))?;
+    if paths.is_empty() {
+        return Err(io::Error::other("no file *.cases.toml in this directory"));
+    }
+    Ok(paths)
+}
+
+/// What is wanted of a directory's entries, sorted by name, without what is hidden.
+fn listed(entries: fs::ReadDir, is_wanted: impl Fn(&Path) -> bool) -> io::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = vec![];
+    for entry in entries {
+        let path = entry?.path();
+        let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !is_hidden && is_wanted(&path) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn ends_with(path: &Path, end: &[u8]) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(end))
+}
+
 fn is_labels(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(b".labels.toml"))
+    ends_with(path, b".labels.toml")
 }
 
 fn take(path: &Path, files: &mut PolicyFiles) -> Result<(), Problem> {

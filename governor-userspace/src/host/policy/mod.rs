@@ -6,7 +6,7 @@
 mod files;
 mod watch;
 
-pub use files::{PolicyFiles, parse_toml, read_file, read_path};
+pub use files::{PolicyFiles, case_paths, parse_toml, read_file, read_path};
 pub use watch::PolicyWatch;
 
 use crate::engine::policy::{Pack, PolicyError, PolicyParts, PolicySet, Problem, Profile};

@@ -4,12 +4,12 @@ use super::super::globals::Globals;
 use super::choice::Beside;
 use crate::engine::policy::{Pack, PolicyError, PolicyParts, PolicySet, PolicySource, Problem};
 use crate::engine::session::cases::{Case, CaseFile, Got};
-use crate::host::policy::{parse_toml, read_file};
+use crate::host::policy::{case_paths, parse_toml, read_file};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::HashMap;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 /// Run case files: who asks what, and what the policies have to answer; exit 1 where a case fails
@@ -20,10 +20,11 @@ use toml::Spanned;
 #[command(after_help = "Examples:\n  \
     governor policy test cases.toml                        with the configured policies\n  \
     governor policy test cases.toml --policies ./new       with the policies of a directory\n  \
+    governor policy test ./new --policies ./new            every case file of it\n  \
     governor policy test --pack pci                        the cases that ship with a rule pack")]
 pub(super) struct TestArgs {
-    /// Case files; without any, the cases of the rule packs named by --pack
-    #[arg(value_name = "FILE", required_unless_present = "packs")]
+    /// Case files, or directories of them (*.cases.toml); without any, the cases of the rule packs named by --pack
+    #[arg(value_name = "PATH", required_unless_present = "packs")]
     files: Vec<PathBuf>,
 
     /// Policy and label files, or directories of them, in place of the configured directory (may be repeated)
@@ -58,16 +59,19 @@ pub(super) fn run(args: &TestArgs, globals: &Globals, out: &mut impl Write) -> a
         }
     } else {
         let parts = args.beside.parts(&args.policies, globals)?;
-        for path in &args.files {
-            let source = read_file(path).map_err(|error| {
-                let problem = Problem::of_file(&path.display().to_string(), error.to_string());
-                PolicyError { problems: vec![problem] }
-            })?;
-            run_file(&source, &parts, &mut ran)?;
+        for given in &args.files {
+            for path in case_paths(given).map_err(|error| unread(given, &error))? {
+                let source = read_file(&path).map_err(|error| unread(&path, &error))?;
+                run_file(&source, &parts, &mut ran)?;
+            }
         }
     }
     tell(&ran, globals, out)?;
     Ok(ran.iter().all(|case| case.passed))
+}
+
+fn unread(path: &Path, error: &io::Error) -> PolicyError {
+    PolicyError { problems: vec![Problem::of_file(&path.display().to_string(), error.to_string())] }
 }
 
 /// Answers every case of a file; sets without the same policies are made once.

@@ -147,6 +147,13 @@ fn test_tells_what_failed_where_and_why() {
     assert!(!is_fine);
     assert_eq!((&told["failed_count"], &told["cases"][1]["got"]["verdict"]), (&json!(1), &json!("deny")));
 
+    let directory = home.path().join("policies");
+    std::fs::write(directory.join("more.cases.toml"), cases.replace("not so", "nor so")).unwrap();
+    let (_, text) = answered_with(false, &["test", directory.to_str().unwrap()], &home);
+    assert!(text.contains("more.cases.toml:9: nor so") && text.contains("4 cases, 2 FAILED"), "{text}");
+    let (_, text) = answered_with(false, &["test", home.path().to_str().unwrap()], &home);
+    assert!(text.contains("no file *.cases.toml in this directory"), "{text}");
+
     for (wrong, reason) in [
         (cases.replace("expect = \"hold\"", "expects = \"hold\""), ":12:1: unknown key `expects`"),
         (cases.replace("sql = \"DROP TABLE t\"\n", ""), ":9:1: a case has one of sql, see and connect"),
