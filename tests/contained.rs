@@ -12,6 +12,8 @@ mod ends;
 mod once;
 #[path = "contained/published.rs"]
 mod published;
+#[path = "contained/translated.rs"]
+mod translated;
 
 use governor_tests::containers::{Container, Containers};
 use governor_tests::database_host::{PORT, REMOTE_V4, REMOTE_V6, SERVER_V4, SERVER_V6};

@@ -5,6 +5,11 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "namespaces/away.rs"]
+mod away;
+#[path = "namespaces/relay.rs"]
+mod relay;
+
 use governor_tests::client::{self, PSQL_ROWS};
 use governor_tests::governor::{field, text};
 use governor_tests::pki::Pki;

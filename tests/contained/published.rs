@@ -9,25 +9,26 @@ use super::{SERVERS, sees};
 use governor_tests::containers::Containers;
 use governor_tests::database_host::{PORT, psql, psql_running};
 use governor_tests::governor::{Governor, field, text};
+use governor_tests::relay::relay as relaying;
 use governor_tests::{Class, Finished, Namespace, Options, Running, cgroup, client, process, wait};
 use serde_json::Value;
 use std::process::Command;
 
-const PUBLISHED: u16 = 15432;
+pub const PUBLISHED: u16 = 15432;
 const HOST: &str = "10.79.0.1";
 const LAN: &str = "10.79.0.2";
 /// Of the host, on its cable to the container.
 const GATEWAY: &str = "10.78.0.1";
-const ASK: &str = "SELECT email FROM people WHERE id = 1";
+pub const ASK: &str = "SELECT email FROM people WHERE id = 1";
 
-struct Published {
-    site: Containers,
-    lan: Namespace,
+pub struct Published {
+    pub site: Containers,
+    pub lan: Namespace,
 }
 
 impl Published {
     /// The published port is captured where processes of the clients' group connect to it.
-    fn start(count: usize, inbound: &str, options: &Options) -> Self {
+    pub fn start(count: usize, inbound: &str, options: &Options) -> Self {
         let site = Containers::start(count, &format!("{SERVERS}\n{inbound}"), PUBLISHED, options).unwrap();
         let lan = Namespace::create().unwrap();
         site.host.connect("to-lan", &format!("{HOST}/24"), &lan, "eth0").unwrap();
@@ -47,16 +48,16 @@ impl Published {
         self.site.host.nft(&rules).unwrap();
     }
 
-    fn governor(&self) -> &Governor {
+    pub fn governor(&self) -> &Governor {
         &self.site.governor
     }
 
-    fn secret(&self) -> String {
+    pub fn secret(&self) -> String {
         self.site.containers[0].truth(ASK).unwrap()
     }
 
     /// psql in this namespace; of this class, where it is one of the captured group's.
-    fn command(&self, from: &Namespace, class: Option<Class>, address: &str) -> Command {
+    pub fn command(&self, from: &Namespace, class: Option<Class>, address: &str) -> Command {
         let mut command = client::outside("psql", PUBLISHED);
         command.env("PGHOST", address);
         from.enter(&mut command).unwrap();
@@ -66,7 +67,7 @@ impl Published {
         command
     }
 
-    fn on_host(&self, class: Class, address: &str, sql: &str) -> Finished {
+    pub fn on_host(&self, class: Class, address: &str, sql: &str) -> Finished {
         psql(self.command(&self.site.host, Some(class), address), sql).unwrap().ok().unwrap()
     }
 
@@ -75,7 +76,7 @@ impl Published {
     }
 
     /// Starts something long, and cancels it.
-    fn cancels(&self, command: Command) {
+    pub fn cancels(&self, command: Command) {
         let running = psql_running(command, "SELECT pg_sleep(600)").unwrap();
         wait::until("the statement", wait::PATIENCE, || {
             let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
@@ -88,7 +89,7 @@ impl Published {
     }
 
     /// Every statement so far, once all of this many are over.
-    fn statements(&self, count: usize) -> Vec<Value> {
+    pub fn statements(&self, count: usize) -> Vec<Value> {
         wait::until("all of them to be completed", wait::PATIENCE, || {
             Ok((self.governor().events("completion")?.len() >= count).then_some(()))
         })
@@ -99,7 +100,7 @@ impl Published {
     }
 
     /// Nobody but the processes that asked is on record.
-    fn by_their_processes(&self, count: usize) {
+    pub fn by_their_processes(&self, count: usize) {
         let statements = self.statements(count);
         assert!(statements.iter().all(|statement| text(statement, "pid") != "0"), "{statements:#?}");
         assert_eq!(self.governor().events("session_decision").unwrap().len(), count);
@@ -183,28 +184,9 @@ fn a_published_port_that_is_not_named_is_governed_twice() {
     assert_eq!(users.iter().filter(|user| *user == HOST).count(), 1, "{users:?}");
 }
 
-/// Accepts at an address and makes a connection of its own for each, as the relay of a container engine does.
-const RELAY: &str = r"
-import socket, sys, threading
-l = socket.create_server((sys.argv[1], int(sys.argv[2]))); print('up', flush=True)
-def pump(a, b):
-    try:
-        while (d := a.recv(65536)): b.sendall(d)
-    except OSError: pass
-    finally:
-        try: b.shutdown(socket.SHUT_WR)
-        except OSError: pass
-while True:
-    c, _ = l.accept()
-    try: s = socket.create_connection((sys.argv[3], int(sys.argv[4])))
-    except OSError: c.close(); continue
-    for pair in ((c, s), (s, c)): threading.Thread(target=pump, args=pair, daemon=True).start()
-";
-
 /// On the host; of this class, where it is one of the captured group's. Ends with what is returned.
 fn relay(published: &Published, class: Option<Class>) -> Running {
-    let mut python = Command::new("python3");
-    python.args(["-ISc", RELAY, "0.0.0.0", &PUBLISHED.to_string(), "10.78.0.2", &PORT.to_string()]);
+    let mut python = relaying(("0.0.0.0", PUBLISHED), ("10.78.0.2", PORT));
     published.site.host.enter(&mut python).unwrap();
     if let Some(class) = class {
         cgroup::enter(&mut python, &published.site.group.client(class)).unwrap();

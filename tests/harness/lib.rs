@@ -23,6 +23,7 @@ pub mod process;
 pub mod programs;
 pub mod recorder;
 pub mod regress;
+pub mod relay;
 pub mod remote_socket;
 pub mod site;
 pub mod transcript;

@@ -1,0 +1,29 @@
+//! A relay in user space, as a container engine has one for a published port: a process like any other to the kernel.
+
+use crate::client;
+use std::process::Command;
+
+/// A program that accepts at `listen` and goes on to `to`. Ends by a signal.
+pub fn relay(listen: (&str, u16), to: (&str, u16)) -> Command {
+    let mut python = client::outside("python3", to.1);
+    python.args(["-ISc", RELAY, listen.0, &listen.1.to_string(), to.0, &to.1.to_string()]);
+    python
+}
+
+/// Accepts at an address and makes a connection of its own for each, as the relay of a container engine does.
+const RELAY: &str = r"
+import socket, sys, threading
+l = socket.create_server((sys.argv[1], int(sys.argv[2]))); print('up', flush=True)
+def pump(a, b):
+    try:
+        while (d := a.recv(65536)): b.sendall(d)
+    except OSError: pass
+    finally:
+        try: b.shutdown(socket.SHUT_WR)
+        except OSError: pass
+while True:
+    c, _ = l.accept()
+    try: s = socket.create_connection((sys.argv[3], int(sys.argv[4])))
+    except OSError: c.close(); continue
+    for pair in ((c, s), (s, c)): threading.Thread(target=pump, args=pair, daemon=True).start()
+";
