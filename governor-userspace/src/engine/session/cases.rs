@@ -92,7 +92,7 @@ pub struct Case {
     pub see: Option<String>,
     #[serde(default)]
     pub connect: bool,
-    /// Of `see`: what the column holds.
+    /// Of `see`: what the column holds; left out: what labels and its name say.
     pub category: Option<Category>,
 
     #[serde(default)]
@@ -104,6 +104,8 @@ pub struct Case {
     pub reads_sensitive: Option<bool>,
     /// Masked columns that have a say in the answer, as `schema.relation.column`; left out: as far as names tell.
     pub conditions: Option<Vec<String>>,
+    /// Masked values are put where they would not be masked; left out: as far as names tell.
+    pub copies_masked: Option<bool>,
     /// Schemas that names without one can mean; left out: any.
     pub schemas: Option<Vec<String>>,
     /// All names are columns, as the catalogue would say.
@@ -193,7 +195,13 @@ impl<C> CaseFile<C> {
         match (&case.sql, &case.see, case.connect) {
             (Some(sql), None, false) => Ok(Got::of_statements(&rehearsal.run(sql, &case.known()?))),
             (None, Some(column), false) => {
-                Ok(Got::of_column(rehearsal.see(&column_named(column, case.category)?)))
+                let mut asked = column_named(column, case.category)?;
+                if asked.category.is_none()
+                    && let Some(name) = &asked.column
+                {
+                    asked.category = rehearsal.category(name);
+                }
+                Ok(Got::of_column(rehearsal.see(&asked)))
             }
             (None, None, true) => Ok(Got::of_decision(&rehearsal.connect())),
             _ => Err("a case has one of sql, see and connect = true".into()),
@@ -214,6 +222,7 @@ impl Case {
             bare_schemas: self.schemas.clone().map(Arc::from),
             columns_certain: self.columns_certain,
             conditions: conditions.transpose()?,
+            copies_masked: self.copies_masked,
         })
     }
 

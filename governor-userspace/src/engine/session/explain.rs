@@ -126,6 +126,7 @@ pub fn explain(set: &PolicySet, question: &Question, words: ColumnWords) -> Resu
         bare_schemas: question.schemas.clone().map(Into::into),
         columns_certain: false,
         conditions: None,
+        copies_masked: None,
     };
     let statements = question.sql.iter().flat_map(|sql| rehearsal.run(sql, &known)).map(Into::into).collect();
     let mut columns = vec![];

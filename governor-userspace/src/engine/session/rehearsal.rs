@@ -7,9 +7,9 @@
 use super::column_words::{Because, ColumnWord, ColumnWords};
 use super::copying::copy_out_denial;
 use crate::engine::model::{
-    self, CatalogueBuilder, Category, Claims, Clause, Column, ColumnId, ColumnName, Decision, Endpoint,
-    FIRST_USER_OID, Form, Principal, Reason, Relation, RelationKind, RelationName, SearchPath, Statement,
-    SystemFunction, Temporary, Verdict, Volatility,
+    self, CatalogueBuilder, Category, Claims, Clause, Column, ColumnId, ColumnName, Conditions, Decision,
+    Endpoint, FIRST_USER_OID, Form, Principal, Reason, Relation, RelationKind, RelationName, SearchPath,
+    Statement, SystemFunction, Temporary, Verdict, Volatility,
 };
 use crate::engine::policy::{
     HiddenCondition, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
@@ -43,6 +43,8 @@ pub struct Known {
     pub columns_certain: bool,
     /// Masked columns that have a say in the answer, as `schema.relation.column`; `None`: as far as names of columns tell.
     pub conditions: Option<Vec<ColumnName>>,
+    /// Whether masked values are put where they would not be masked; `None`: as far as names of columns tell.
+    pub copies_masked: Option<bool>,
 }
 
 /// One statement and what policy answers to it.
@@ -114,8 +116,7 @@ impl<'a> Rehearsal<'a> {
             bare_schemas: known.bare_schemas.clone(),
             columns_certain: known.columns_certain,
             conditions: self.conditions(&statement, known, may_mask),
-            // Which columns are new, or not masked, only a catalogue knows.
-            copies_masked: false,
+            copies_masked: known.copies_masked.unwrap_or_else(|| may_mask && self.copies_masked(&statement)),
         };
         let decision = match copy_out_denial(&statement, context.reads_sensitive && may_mask) {
             Some(denial) => denial,
@@ -139,29 +140,38 @@ impl<'a> Rehearsal<'a> {
             };
             return columns.iter().map(condition).collect();
         }
-        let supposed = Supposed::of(statement);
-        let search_path = SearchPath::Known(vec![SUPPOSED_SCHEMA.into()]);
-        let names = Names {
-            catalogue: &supposed.catalogue,
-            search_path: &search_path,
-            temporary: &|_| Temporary::None,
-        };
-        let (_, conditions) = flows(&statement.text, &names);
+        let supposed = Supposed::of(statement, statement.reads.iter().chain(&statement.writes));
+        let conditions = supposed.conditions(&statement.text);
         let mut found = BTreeSet::new();
         for ((id, condition), _) in conditions.found {
-            let Some(column) = supposed.column(id) else { continue };
-            let Some(category) = self.category(&column) else { continue };
-            let known = !column.schema.is_empty();
-            let asked = SeeColumn {
-                column: known.then(|| column.clone()),
-                category: Some(category).filter(|_| known),
-            };
-            if matches!(self.see(&asked), Visibility::Masked { .. }) {
+            if let Some(column) = supposed.column(id)
+                && self.is_masked(&column)
+            {
                 let column = Some(column);
                 found.insert(HiddenCondition { column, clause: condition.clause, form: condition.form });
             }
         }
         found.into_iter().collect()
+    }
+
+    /// Supposed as in [`Self::conditions`]. What is only written has no columns that anybody knows: whatever is put there counts, also
+    /// where a session would find that it is masked there too.
+    fn copies_masked(&self, statement: &Statement) -> bool {
+        let supposed = Supposed::of(statement, statement.reads.iter());
+        supposed.conditions(&statement.text).copies.iter().any(|(target, source)| {
+            let Some(source) = supposed.column(*source) else { return false };
+            let target = target.and_then(|target| self.category(&supposed.column(target)?));
+            (target.is_none() || target != self.category(&source)) && self.is_masked(&source)
+        })
+    }
+
+    /// The column is sensitive, and masked from the principal.
+    fn is_masked(&self, column: &ColumnName) -> bool {
+        let Some(category) = self.category(column) else { return false };
+        let known = !column.schema.is_empty();
+        let asked =
+            SeeColumn { column: known.then(|| column.clone()), category: Some(category).filter(|_| known) };
+        matches!(self.see(&asked), Visibility::Masked { .. })
     }
 
     /// Each mentioned name with each relation that is read: which of them it belongs to, only the catalogue knows.
@@ -199,7 +209,7 @@ impl<'a> Rehearsal<'a> {
     }
 
     /// What a column holds by the operator's word or by its name, taken as one of text.
-    fn category(&self, name: &ColumnName) -> Option<Category> {
+    pub(super) fn category(&self, name: &ColumnName) -> Option<Category> {
         let word = self.words.of(self.policy, name)?;
         (!word.because.clears()).then_some(word.category)
     }
@@ -232,10 +242,10 @@ struct Supposed {
 }
 
 impl Supposed {
-    fn of(statement: &Statement) -> Self {
+    /// Each of `relations` with every column that is named.
+    fn of<'a>(statement: &Statement, relations: impl Iterator<Item = &'a RelationName>) -> Self {
         let mut builder = CatalogueBuilder::default();
-        let relations: BTreeSet<RelationName> =
-            statement.reads.iter().chain(&statement.writes).take(RELATIONS_MAX).cloned().collect();
+        let relations: BTreeSet<RelationName> = relations.take(RELATIONS_MAX).cloned().collect();
         let relations: Vec<RelationName> = relations.into_iter().collect();
         let columns: Vec<Column> = (1..)
             .zip(statement.mentions.columns.iter().take(COLUMNS_MAX))
@@ -259,6 +269,14 @@ impl Supposed {
             builder.system_function(&function.name, known);
         }
         Self { catalogue: builder.finish(), relations }
+    }
+
+    /// What decides the answer, and what is put where.
+    fn conditions(&self, text: &str) -> Conditions {
+        let search_path = SearchPath::Known(vec![SUPPOSED_SCHEMA.into()]);
+        let names =
+            Names { catalogue: &self.catalogue, search_path: &search_path, temporary: &|_| Temporary::None };
+        flows(text, &names).1
     }
 
     /// As far as it is known: without its schema where the statement does not say it.
@@ -318,6 +336,39 @@ mod tests {
         assert_eq!(policy(Class::Service, None).0, Verdict::Allow);
         let plain = rehearse(Class::Person, "COPY people TO STDOUT", &known(Some(true)));
         assert_eq!(plain[0].decision.verdict, Verdict::Allow, "its rows are masked");
+    }
+
+    #[test]
+    fn what_puts_masked_values_elsewhere_is_told_by_the_names() {
+        let copies = |text: &str| {
+            let all = rehearse(Class::Person, text, &Known::default());
+            all[0].decision.reasons.iter().any(|reason| reason.policy == "people-copies-approved")
+        };
+        for text in [
+            "INSERT INTO notes SELECT email FROM people",
+            "INSERT INTO notes (body) SELECT 'a' || email FROM people",
+            "CREATE TABLE copy AS SELECT id, email FROM people",
+            "SELECT email INTO copy FROM people",
+            "UPDATE people SET city = email WHERE id = 1",
+            "UPDATE notes SET body = (SELECT ssn FROM people WHERE id = 1) WHERE id = 2",
+            "WITH i AS (INSERT INTO notes SELECT email FROM people) SELECT 1",
+            "MERGE INTO notes n USING people p ON n.id = p.id WHEN MATCHED THEN UPDATE SET body = p.email",
+        ] {
+            assert!(copies(text), "{text}");
+        }
+        for text in [
+            "INSERT INTO notes SELECT city FROM people",
+            "INSERT INTO people (email) VALUES ('a@b.example')",
+            "CREATE TABLE copy AS SELECT id FROM people",
+            "UPDATE people SET email = lower(email) WHERE id = 1",
+            "UPDATE people SET city = 'Oslo' WHERE id = 1",
+            "SELECT email FROM people",
+        ] {
+            assert!(!copies(text), "{text}");
+        }
+        let known = Known { copies_masked: Some(false), ..Known::default() };
+        let all = rehearse(Class::Person, "INSERT INTO people SELECT email FROM people", &known);
+        assert_eq!(all[0].decision.verdict, Verdict::Allow, "the caller knows better");
     }
 
     #[test]

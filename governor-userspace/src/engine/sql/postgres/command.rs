@@ -2,10 +2,10 @@
 //!
 //! Source of the tags: `CreateCommandTag` in PostgreSQL's `tcop/utility.c`.
 
-use super::children::foreign_table;
+use super::children::{foreign_table, untyped};
 use super::objects::object_words;
 use crate::engine::model::StatementKind as Kind;
-use pg_raw_parse::nodes::ExplainStmt;
+use pg_raw_parse::nodes::{ExplainStmt, MergeStmt};
 use pg_raw_parse::{ConstValue, Node, raw};
 use std::borrow::Cow;
 
@@ -14,6 +14,19 @@ use std::borrow::Cow;
 pub(super) struct Command {
     pub kind: Kind,
     pub tag: Cow<'static, str>,
+}
+
+/// What the branches of a MERGE do, whichever of them a row comes to.
+pub(super) fn merge_kinds(merge: &MergeStmt) -> impl Iterator<Item = Kind> {
+    untyped(merge.merge_when_clauses()).iter().filter_map(|when| {
+        let Node::MergeWhenClause(when) = when else { return None };
+        match when.command_type {
+            raw::CmdType::CMD_INSERT => Some(Kind::Insert),
+            raw::CmdType::CMD_UPDATE => Some(Kind::Update),
+            raw::CmdType::CMD_DELETE => Some(Kind::Delete),
+            _ => None,
+        }
+    })
 }
 
 /// `None` where `node` is no command (an expression, a clause) or one that governor does not know.

@@ -6,7 +6,7 @@
 
 use super::children::children;
 use super::columns::{Columns, ResultColumn};
-use super::command::{command, explain_runs};
+use super::command::{command, explain_runs, merge_kinds};
 use super::functions::{Effect, effect};
 use super::objects::{function, relation, relation_of_object};
 use super::scope::{Scope, Scopes};
@@ -138,6 +138,9 @@ impl<'a> Walk<'a> {
             }
             Node::InsertStmt(insert) => context = self.with(insert.with_clause(), context),
             Node::MergeStmt(merge) => {
+                if context.time == Time::Now {
+                    self.kinds.extend(merge_kinds(merge));
+                }
                 self.note_restricted(where_clause::merge_restricts(merge), context);
                 context = self.with(merge.with_clause(), context);
             }

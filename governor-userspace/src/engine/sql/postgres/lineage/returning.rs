@@ -15,7 +15,7 @@ use pg_raw_parse::nodes::{
     DeleteStmt, InsertStmt, MergeStmt, RangeVar, ResTarget, ReturningClause, UpdateStmt, WithClause,
 };
 use pg_raw_parse::raw::{CmdType, ReturningOptionKind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// How many rows a text puts in itself; of a query, more than can be.
@@ -222,11 +222,12 @@ impl<'t> Analysis<'_, 't> {
                 shared.copies(&level.value(*slot).sources, value);
             }
         }
-        if item.open.is_some() {
-            for value in written.by_column.values().chain(&written.anywhere) {
-                shared.spend(value.size())?;
-                shared.copies(&Set::new(), value);
-            }
+        let known: HashSet<&str> = item.columns.iter().map(|(name, _)| &**name).collect();
+        let is_new = |name: &str| item.open.is_some() || !known.contains(name);
+        let elsewhere = written.by_column.iter().filter(|(name, _)| is_new(name)).map(|(_, value)| value);
+        for value in elsewhere.chain(written.anywhere.iter().filter(|_| item.open.is_some())) {
+            shared.spend(value.size())?;
+            shared.copies(&Set::new(), value);
         }
         Ok(())
     }

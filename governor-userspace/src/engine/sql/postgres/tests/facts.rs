@@ -202,7 +202,7 @@ pub(super) const RELATIONS: &[(&str, K, &str, &str)] = &[
     ("DELETE FROM people WHERE CURRENT OF c", K::Delete, "people", "people"),
     (
         "MERGE INTO people p USING cards c ON p.id = c.id WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES ((SELECT 1 FROM a))",
-        K::Merge,
+        K::Delete,
         "a, cards, people",
         "people",
     ),
@@ -228,7 +228,7 @@ pub(super) const RELATIONS: &[(&str, K, &str, &str)] = &[
     ),
     (
         "WITH m AS (MERGE INTO people USING cards ON true WHEN MATCHED THEN DELETE RETURNING 1) SELECT * FROM m",
-        K::Merge,
+        K::Delete,
         "cards, people",
         "people",
     ),
@@ -447,6 +447,28 @@ fn kinds_show_everything_that_runs() {
         ("ALTER ROLE eve SET a = 1", vec![K::Dcl]),
     ] {
         assert_eq!(one(sql).kinds, kinds, "{sql}");
+    }
+}
+
+#[test]
+fn a_merge_is_what_its_branches_do() {
+    let kinds = |branches: &str| {
+        let text = format!("MERGE INTO people p USING cards c ON p.id = c.id {branches}");
+        all(&text)[0].kinds.clone()
+    };
+    for (branches, expected) in [
+        ("WHEN MATCHED THEN DELETE", vec![K::Delete, K::Merge]),
+        ("WHEN MATCHED THEN DO NOTHING", vec![K::Merge]),
+        (
+            "WHEN MATCHED AND c.a THEN UPDATE SET b = 1 WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (1)",
+            vec![K::Insert, K::Update, K::Delete, K::Merge],
+        ),
+    ] {
+        let kinds = kinds(branches);
+        assert!(
+            expected.iter().all(|kind| kinds.contains(kind)) && kinds.len() == expected.len(),
+            "{kinds:?}"
+        );
     }
 }
 
