@@ -10,8 +10,9 @@ pub fn relay(listen: (&str, u16), to: (&str, u16)) -> Command {
     python
 }
 
-/// Accepts at an address and makes a connection of its own for each, as the relay of a container engine does.
-const RELAY: &str = r"
+/// The same for Python: accepts at an address and makes a connection of its own for each, as the relay of a container engine does.
+/// Arguments: address and port to accept at, then those to go on to. Says `up` when it listens.
+pub const RELAY: &str = r"
 import socket, sys, threading
 l = socket.create_server((sys.argv[1], int(sys.argv[2]))); print('up', flush=True)
 def pump(a, b):

@@ -4,6 +4,7 @@ use super::{PORT, hello, session_starts};
 use anyhow::{Context, Result};
 use governor_tests::database_host::{REMOTE_V4, SERVER_V4};
 use governor_tests::governor::{field, text};
+use governor_tests::relay::relay;
 use governor_tests::remote_socket::RemoteSocket;
 use governor_tests::two_hosts::{APP1, STRANGER, TwoHosts, names_app1, peer};
 use governor_tests::{Auth, Class, Options, process, wait};
@@ -194,22 +195,6 @@ fn a_peers_key_counts_at_its_own_address_only() {
     assert_eq!(hosts.db1.metric("governor_connections_refused_total{reason=\"hello\"}").unwrap(), 1.0);
 }
 
-/// Passes on what comes to 10.77.0.9, unchanged, to the real server.
-pub(super) const RELAY: &str = r"
-import socket, threading
-l = socket.create_server(('10.77.0.9', 5432)); print('up', flush=True)
-def pump(a, b):
-    try:
-        while (d := a.recv(65536)): b.sendall(d)
-    except OSError: pass
-    finally:
-        try: b.shutdown(socket.SHUT_WR)
-        except OSError: pass
-while True:
-    c, _ = l.accept(); s = socket.create_connection(('10.77.0.1', 5432))
-    for pair in ((c, s), (s, c)): threading.Thread(target=pump, args=pair, daemon=True).start()
-";
-
 #[test]
 fn a_relay_in_between_gets_no_attestation() {
     // An address that configuration takes for the database host's, and that somebody else has.
@@ -218,8 +203,8 @@ fn a_relay_in_between_gets_no_attestation() {
     let db1 = Options { more: names_app1("optional"), ..Options::default() };
     let hosts = TwoHosts::start(Auth::Trust, &app1, &db1).unwrap();
     hosts.db1.remote.ip(&["address", "add", "10.77.0.9/24", "dev", "to-host"]).unwrap();
-    let mut relay = std::process::Command::new("python3");
-    relay.args(["-ISc", RELAY]).stdout(Stdio::piped());
+    let mut relay = relay(("10.77.0.9", 5432), ("10.77.0.1", 5432));
+    relay.stdout(Stdio::piped());
     hosts.db1.remote.enter(&mut relay).unwrap();
     let mut relay = process::spawn(relay, libc::SIGKILL).unwrap();
     let mut lines = BufReader::new(relay.stdout.take().unwrap()).lines();

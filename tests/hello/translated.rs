@@ -5,6 +5,7 @@ use super::rotation::{edit, reload};
 use super::{ASK, hello, secure};
 use governor_tests::database_host::{SERVER_V4, psql};
 use governor_tests::governor::{Governor, field, text};
+use governor_tests::relay::RELAY;
 use governor_tests::two_hosts::{DB1, TwoHosts, names_app1, peer};
 use governor_tests::{Auth, Class, Finished, Options, process};
 use serde_json::Value;
@@ -161,7 +162,7 @@ fn who_ends_tls_in_between_gets_no_attestation_whatever_address_it_has() {
 fn who_only_passes_tls_on_is_as_good_as_a_cable() {
     let (hosts, _pki) = secured();
     let secret = hosts.db1.truth(ASK).unwrap();
-    let mut relay = between(&hosts, super::spoof::RELAY, &[]);
+    let mut relay = between(&hosts, RELAY, &[VIRTUAL, "5432", "10.77.0.1", "5432"]);
     assert_eq!(ask(&hosts, "require").ok().unwrap().out().trim(), secret);
     let heard = accepted(&hosts.db1.governor).pop().unwrap();
     assert_eq!(field(&heard, "bound"), &Value::Bool(true));
