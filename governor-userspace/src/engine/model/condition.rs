@@ -135,6 +135,8 @@ pub struct Conditions {
     /// Column that is written and column that flows into it; `None`: a column that is made just now. Temporary tables are
     /// not in it: what is in them is followed.
     pub copies: BTreeSet<(Option<ColumnId>, ColumnId)>,
+    /// Columns into which something goes of which it is not known where it is from; `None` as above.
+    pub doubtful: BTreeSet<Option<ColumnId>>,
     /// Rows that the statement makes up itself (VALUES, a series): each may be a guess of its own.
     pub makes_rows: bool,
     /// Rows that INSERT tries, going on where a key is taken already; of a query, more than can be.
@@ -176,7 +178,11 @@ impl Conditions {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.found.is_empty() && self.copies.is_empty() && self.relations.is_empty() && self.doubt.is_none()
+        self.found.is_empty()
+            && self.copies.is_empty()
+            && self.doubtful.is_empty()
+            && self.relations.is_empty()
+            && self.doubt.is_none()
     }
 
     /// What it costs to keep.
@@ -185,6 +191,7 @@ impl Conditions {
             + self.of_keys.len()
             + self.joins.len()
             + self.copies.len()
+            + self.doubtful.len()
             + self.relations.len()
     }
 }

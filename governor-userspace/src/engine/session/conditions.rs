@@ -145,9 +145,10 @@ impl Session {
             };
             // A function that cannot be read may fail, or give NULL, as the data is.
             let in_doubt = conditions.doubt.is_some() || flows.lineage.doubt().is_some();
-            let is_free =
-                || self.trusted_catalogue(governance).is_some_and(|c| c.is_free_of_sensitive(reached));
-            if in_doubt && !is_free() {
+            let is_free = |governance: &Governance| {
+                self.trusted_catalogue(governance).is_some_and(|c| c.is_free_of_sensitive(reached))
+            };
+            if in_doubt && !is_free(governance) {
                 asks.conditions.insert(unknown());
             }
             if conditions.doubt.is_some() {
@@ -159,11 +160,17 @@ impl Session {
             let of_views = conditions.relations.iter().flat_map(|oid| catalogue.view_chosen_by(*oid));
             found.extend(of_views.map(|column| ((*column, condition), 1)));
             self.masked_of(&found, conditions, &catalogue, governance, &mut asks);
-            asks.copies_masked = conditions.copies.iter().any(|(target, source)| {
+            let by_views = conditions.relations.iter().flat_map(|oid| catalogue.view_keeps(*oid));
+            asks.copies_masked = conditions.copies.iter().chain(by_views).any(|(target, source)| {
                 let Some(category) = catalogue.category(source.0, source.1) else { return false };
                 let kept = target.is_some_and(|to| catalogue.category(to.0, to.1) == Some(category));
                 !kept && self.hidden_column(*source, &catalogue, governance).is_some()
             });
+            // Where it is not known what goes into a column, it may be anything that is within reach.
+            let is_clear = |to: &ColumnId| catalogue.category(to.0, to.1).is_none();
+            let in_doubt = conditions.doubtful.iter().any(|target| target.as_ref().is_none_or(is_clear))
+                || (conditions.doubt.is_some() && !reached.writes.is_empty());
+            asks.copies_masked |= in_doubt && !is_free(governance);
         }
         if !reads_sensitive && is_about_rows(statement) && catalogue.reads_documents(statement) {
             let flows = governance.flows.of(&statement.text, &catalogue, state);
@@ -358,26 +365,28 @@ fn goes_on_at_conflicts(statement: &Statement) -> bool {
 /// Its answer is about rows, its own or those of what it prepares, declares or plans.
 fn is_about_rows(statement: &Statement) -> bool {
     use StatementKind as K;
-    let answers_nothing = matches!(
-        statement.kind,
+    let answers_nothing = match statement.kind {
         K::Empty
-            | K::Show
-            | K::Execute
-            | K::Deallocate
-            | K::Truncate
-            | K::Drop
-            | K::Dcl
-            | K::Transaction
-            | K::Session
-            | K::Notify
-            | K::Lock
-            | K::Call
-            | K::Do
-            | K::Maintenance
-            | K::Administration
-            | K::CopyIn
-            | K::Unknown
-    );
+        | K::Show
+        | K::Execute
+        | K::Deallocate
+        | K::Truncate
+        | K::Drop
+        | K::Dcl
+        | K::Transaction
+        | K::Call
+        | K::Do
+        | K::CopyIn
+        | K::Unknown => true,
+        // A SELECT has such a kind where it calls a function that locks, notifies or sets.
+        K::Session | K::Notify | K::Lock | K::Maintenance | K::Administration => {
+            let has_rows = |kind: &K| {
+                matches!(kind, K::Select | K::Insert | K::Update | K::Delete | K::Merge | K::CopyOut)
+            };
+            !statement.kinds.iter().any(has_rows)
+        }
+        _ => false,
+    };
     !answers_nothing
         && (statement.kind != K::Ddl || READING_TAGS.contains(&statement.tag.as_str()))
         && !(statement.kind == K::Cursor && statement.inner.is_none())

@@ -152,6 +152,11 @@ impl Session {
         }
         let Some(reached) = governance.known_reach(statement, catalogue, path) else { return Reach::Code };
         // Of triggers, rules and operators too. Event triggers are not told apart by command.
+        // Where there are none, making a new relation runs what its text names; other definitions check rows.
+        let makes = ["CREATE TABLE", "CREATE TABLE AS", "SELECT INTO", "CREATE VIEW"];
+        let runs_more =
+            !makes.contains(&statement.tag.as_str()) || !catalogue.data.effects().on_definition().is_empty();
+        let defines = defines && runs_more;
         let calls = reached.statement.functions.iter().any(|f| catalogue.is_opaque_function(f));
         if calls || defines || !reached.hidden.is_empty() { Reach::Code } else { Reach::Text }
     }

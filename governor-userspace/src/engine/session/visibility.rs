@@ -321,6 +321,8 @@ fn column_action(
     let known = flow.is_some_and(|flow| flow.unknown.is_none());
     let in_doubt = !known
         && match origin.statement {
+            // How many rows a temporary relation has may tell a value, too.
+            _ if flow.is_some_and(|flow| flow.unknown == Some(Doubt::Temporary)) => catalogue.any_sensitive(),
             _ if matches!(origin.lineage, Some(Lineage::Unknown(Doubt::Disagreement))) => true,
             None => catalogue.any_sensitive(),
             Some(s) => origin_in_doubt(index, count, field, s, catalogue),

@@ -232,6 +232,12 @@ impl Catalogue {
         self.sensitivity.chosen_by(view)
     }
 
+    /// What reading a view makes functions keep of sensitive columns: the column that it goes into, where that is known,
+    /// and the one that it is from.
+    pub fn view_keeps(&self, view: model::Oid) -> &[(Option<model::ColumnId>, model::ColumnId)] {
+        self.sensitivity.kept_by(view)
+    }
+
     /// A view's column is made of sensitive ones, and not one of them as it is.
     pub fn is_computed(&self, column: model::ColumnId) -> bool {
         self.sensitivity.is_computed(column)

@@ -27,6 +27,8 @@ pub(super) struct Sensitivity {
     any: bool,
     /// Sensitive columns that choose the rows of a view.
     chosen_by: HashMap<Oid, Box<[ColumnId]>>,
+    /// What reading a view makes functions keep of sensitive columns, and in which column.
+    kept_by: HashMap<Oid, Box<[(Option<ColumnId>, ColumnId)]>>,
     /// Sensitive columns of views that are not those of a table as they are.
     computed: HashSet<ColumnId>,
     /// Never taken as sensitive: a ruling says so.
@@ -68,6 +70,11 @@ impl Sensitivity {
     /// Sensitive columns that choose the rows of a view.
     pub fn chosen_by(&self, view: Oid) -> &[ColumnId] {
         self.chosen_by.get(&view).map_or(&[], |columns| columns)
+    }
+
+    /// What reading a view makes functions keep of sensitive columns, and in which column.
+    pub fn kept_by(&self, view: Oid) -> &[(Option<ColumnId>, ColumnId)] {
+        self.kept_by.get(&view).map_or(&[], |kept| kept)
     }
 
     /// A view's column is made of sensitive ones.
@@ -218,6 +225,7 @@ impl Catalogue {
     /// What chooses rows and makes columns of views, of that what is sensitive.
     fn note_views(&mut self, flows: &ViewFlows) {
         let mut chosen_by = HashMap::new();
+        let mut kept_by = HashMap::new();
         let mut computed = HashSet::new();
         for view in self.data.relations().filter(|relation| relation.definition.is_some()) {
             let columns: Box<[ColumnId]> = flows
@@ -228,6 +236,12 @@ impl Catalogue {
             if !columns.is_empty() {
                 chosen_by.insert(view.oid, columns);
             }
+            let kept = flows.kept_by(view.oid).into_iter();
+            let kept: Box<[_]> =
+                kept.filter(|(_, from)| self.sensitivity.category(*from).is_some()).collect();
+            if !kept.is_empty() {
+                kept_by.insert(view.oid, kept);
+            }
             computed.extend(view.columns.iter().map(|column| (view.oid, column.attribute)).filter(|id| {
                 self.sensitivity.category(*id).is_some()
                     && flows.of_column(*id).is_none_or(|flow| {
@@ -237,6 +251,7 @@ impl Catalogue {
             }));
         }
         self.sensitivity.chosen_by = chosen_by;
+        self.sensitivity.kept_by = kept_by;
         self.sensitivity.computed = computed;
     }
 

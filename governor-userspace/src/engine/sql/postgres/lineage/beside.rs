@@ -128,7 +128,7 @@ impl Analysis<'_, '_> {
     }
 
     /// What a function can know beside its arguments.
-    fn of_body(&self, function: &Function, seen: &mut BTreeSet<Oid>) -> Result<Value, Doubt> {
+    pub(super) fn of_body(&self, function: &Function, seen: &mut BTreeSet<Oid>) -> Result<Value, Doubt> {
         if !seen.insert(function.oid) {
             return Ok(Value::default());
         }
@@ -145,7 +145,7 @@ impl Analysis<'_, '_> {
     }
 
     /// All columns that code names, of all relations that it reads.
-    fn of_code(&self, code: &Code, seen: &mut BTreeSet<Oid>) -> Result<Value, Doubt> {
+    pub(super) fn of_code(&self, code: &Code, seen: &mut BTreeSet<Oid>) -> Result<Value, Doubt> {
         let catalogue = self.shared.names.catalogue;
         let anywhere = SearchPath::Unknown(String::new());
         let mut total = Value::default();
@@ -188,7 +188,7 @@ impl Analysis<'_, '_> {
     }
 }
 
-fn columns_of(relation: &Relation, is_named: impl Fn(&str) -> bool) -> Value {
+pub(super) fn columns_of(relation: &Relation, is_named: impl Fn(&str) -> bool) -> Value {
     let named = relation.columns.iter().filter(|column| is_named(&column.name));
     Value { sources: named.map(|column| (relation.oid, column.attribute)).collect(), ..Value::default() }
 }

@@ -8,7 +8,7 @@
 //! inside it note their own.
 
 use super::total::is_given;
-use super::value::{Rows, Set, UNNAMED, Value};
+use super::value::{COUNT_IN_DOUBT, Rows, Set, UNNAMED, Value};
 use super::{Analysis, Doubt, Shared};
 use crate::engine::model::{Clause, Condition, Form, Oid};
 use crate::engine::sql::postgres::children::untyped;
@@ -57,7 +57,11 @@ impl Shared<'_> {
             return;
         }
         let mut conditions = self.conditions.borrow_mut();
-        for source in value.all() {
+        if value.unknown.is_some() {
+            conditions.doubtful.extend(targets.iter().copied().map(Some));
+            conditions.doubtful.extend(targets.is_empty().then_some(None));
+        }
+        for source in value.all().into_iter().filter(|source| *source != COUNT_IN_DOUBT) {
             if targets.is_empty() {
                 conditions.copies.insert((None, source));
             }
@@ -113,9 +117,10 @@ impl<'t> Analysis<'_, 't> {
         Ok(())
     }
 
-    /// Arguments of a function that gives rows: how many may tell the value itself.
-    pub(super) fn note_rows(&self, arguments: &Value) {
-        if arguments.sources.is_empty() && arguments.implicit.is_empty() {
+    /// Arguments of a function that gives rows: how many may tell the value itself, of a series to its last digit.
+    pub(super) fn note_rows(&self, name: &str, arguments: &Value) {
+        let is_fixed = arguments.sources.is_empty() && arguments.implicit.is_empty();
+        if is_fixed || name == "generate_series" {
             self.shared.makes_rows();
         }
         self.note_in(self.clause, arguments, Form::Count);

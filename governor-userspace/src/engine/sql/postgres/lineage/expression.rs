@@ -134,6 +134,7 @@ impl<'t> Analysis<'_, 't> {
                 let functions = self.shared.names.catalogue.effects().anywhere();
                 if !functions.is_empty() {
                     total.add(&self.shared.bodies(functions, Doubt::Cast)?);
+                    self.note_operands(functions, [cast.arg()])?;
                 }
                 let keeps = self.is_total_cast(cast)?;
                 work.push((cast.arg(), if keeps { part } else { part.computed() }));
@@ -268,6 +269,8 @@ impl<'t> Analysis<'_, 't> {
         if !in_system {
             for name in meant {
                 self.user_operator(name, total)?;
+                let functions = self.shared.names.catalogue.effects().operators(name);
+                self.note_operands(functions, [node.lexpr(), node.rexpr()])?;
             }
         }
         let (left, right) = (node.lexpr(), node.rexpr());

@@ -57,8 +57,16 @@ impl<'t> Analysis<'_, 't> {
                 }
                 let Node::RangeVar(range) = sample.relation() else { return Err(Doubt::Syntax) };
                 let item = self.relation(range)?;
-                self.level().chosen_by.extend(chosen.implicit);
-                Ok(self.level().push(item))
+                let level = self.level();
+                level.chosen_by.extend(&chosen.implicit);
+                // Which rows of many come tells a share, or a seed, to its last digit.
+                level.counted_by.extend(&chosen.implicit);
+                for (_, slot) in &item.columns {
+                    if let Some(value) = level.slots.get_mut(*slot) {
+                        value.add_implicit(&chosen);
+                    }
+                }
+                Ok(level.push(item))
             }
             _ => Ok(self.level().push_rows(Rows::open(Value::unknown(Doubt::Syntax)), None)),
         }

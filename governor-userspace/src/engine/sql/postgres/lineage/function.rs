@@ -8,11 +8,11 @@ use super::definitions::writes_code;
 use super::documents;
 use super::expression::{Part, Work};
 use super::known_functions::{Known, known, out_columns, returns_a_set};
-use super::value::{Rows, Value};
+use super::value::{COUNT_IN_DOUBT, Rows, Value};
 use super::wholeness::Reach;
 use super::{Analysis, Doubt, Shared, parse};
 use crate::engine::model::{
-    Body, Clause, ColumnId, Form, Function, FunctionName, Oid, SearchPath, Temporary, Volatility,
+    Body, Clause, ColumnId, Form, Function, FunctionName, Oid, SearchPath, SideEffects, Temporary, Volatility,
 };
 use crate::engine::sql::postgres::children::untyped;
 use crate::engine::sql::postgres::objects;
@@ -39,6 +39,7 @@ impl<'t> Analysis<'_, 't> {
     ) -> Result<(), Doubt> {
         let Some(name) = objects::function(call.funcname()) else { return Err(Doubt::Syntax) };
         let what = self.does(&name, total)?;
+        self.note_call(&name, call.args())?;
         documents::of_call(&name.name, call, total);
         total.code |= writes_code(&name);
         let aggregates = call.over().is_some()
@@ -46,6 +47,9 @@ impl<'t> Analysis<'_, 't> {
             || self.shared.names.catalogue.system_function(&name).is_none_or(|f| f.is_aggregate);
         if aggregates && let Some(level) = self.levels.last() {
             total.implicit.extend(&level.counted_by);
+            if total.implicit.remove(&COUNT_IN_DOUBT) {
+                total.doubt(Some(Doubt::Temporary));
+            }
         }
         if aggregates {
             self.shared.condenses();
@@ -88,7 +92,7 @@ impl<'t> Analysis<'_, 't> {
                 }
                 Ok(())
             })?;
-            self.note_rows(&told);
+            self.note_rows(&name.name, &told);
             let told = told.all();
             self.level().counted_by.extend(told);
         }
@@ -132,6 +136,7 @@ impl<'t> Analysis<'_, 't> {
         total: &mut Value,
     ) -> Result<(), Doubt> {
         let what = self.does(name, total)?;
+        self.note_call_of(name, arguments)?;
         let passed = arguments.clone().reached(self.of_function(name, Reach::Whole)).kept(is_unnest(name));
         total.code |= writes_code(name);
         match what {
@@ -209,7 +214,7 @@ impl<'t> Analysis<'_, 't> {
             each.push(value);
         }
         let outer = std::mem::replace(&mut self.clause, Clause::From);
-        self.note_rows(&arguments);
+        self.note_rows(&name.name, &arguments);
         self.clause = outer;
         let mut value = Value::default();
         self.named_call(&name, &arguments, &mut value)?;
@@ -357,9 +362,8 @@ impl Shared<'_> {
         }
         self.bodies.borrow_mut().insert(function.oid, None);
         let effects = self.names.catalogue.effects();
-        let is_pure = effects.extension(function.oid).is_some_and(|name| PURE_EXTENSIONS.contains(&name));
         let value = self.nested(|| match &function.body {
-            _ if is_pure => Ok(Value::default()),
+            _ if is_pure(effects, function.oid) => Ok(Value::default()),
             Body::Sql(text) => self.sql_body(text, &function.argument_names),
             // Only a superuser makes those; the promise is about the arguments.
             Body::Opaque(language) if matches!(&**language, "c" | "internal") => {
@@ -396,6 +400,11 @@ impl Shared<'_> {
         value.exact = false;
         Ok(value)
     }
+}
+
+/// It is of an extension whose functions compute.
+pub(super) fn is_pure(effects: &SideEffects, function: Oid) -> bool {
+    effects.extension(function).is_some_and(|name| PURE_EXTENSIONS.contains(&name))
 }
 
 /// Types of the server from here on may be rows of its catalogue.

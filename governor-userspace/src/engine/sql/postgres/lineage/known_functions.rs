@@ -55,6 +55,50 @@ pub(super) fn returns_a_set(name: &str) -> bool {
     out_columns(name).is_some() || name.ends_with("_recordset")
 }
 
+/// A volatile function of the server that nevertheless leaves nothing of its arguments behind.
+pub(super) fn keeps_nothing(name: &str) -> bool {
+    KEEPS_NOTHING.binary_search(&name).is_ok()
+}
+
+/// Volatile for what they return, or for the moment at which they return it.
+const KEEPS_NOTHING: [&str; 35] = [
+    "array_sample",
+    "array_shuffle",
+    "clock_timestamp",
+    "currval",
+    "gen_random_uuid",
+    "lastval",
+    "pg_backend_pid",
+    "pg_collation_actual_version",
+    "pg_current_xact_id",
+    "pg_current_xact_id_if_assigned",
+    "pg_database_collation_actual_version",
+    "pg_database_size",
+    "pg_indexes_size",
+    "pg_is_in_recovery",
+    "pg_last_xact_replay_timestamp",
+    "pg_relation_filenode",
+    "pg_relation_filepath",
+    "pg_relation_size",
+    "pg_sequence_last_value",
+    "pg_sleep",
+    "pg_sleep_for",
+    "pg_sleep_until",
+    "pg_stat_clear_snapshot",
+    "pg_table_size",
+    "pg_tablespace_size",
+    "pg_total_relation_size",
+    "pg_xact_status",
+    "random",
+    "random_normal",
+    "timeofday",
+    "txid_current",
+    "txid_current_if_assigned",
+    "txid_status",
+    "uuidv4",
+    "uuidv7",
+];
+
 /// Time, randomness, places and rights: nothing of a table's values. Ranks tell an order, which the window chooses.
 const NOTHING: [&str; 79] = [
     "clock_timestamp",

@@ -24,6 +24,7 @@ mod documents;
 mod expression;
 mod from;
 mod function;
+mod kept;
 mod known_functions;
 mod query;
 mod relation;
@@ -115,6 +116,8 @@ struct Shared<'n> {
     depth: Cell<u32>,
     /// What comes out of a function beside its arguments; `None` while that is being found.
     bodies: RefCell<HashMap<Oid, Option<Value>>>,
+    /// Whether a function puts something where a later statement finds it.
+    kept: RefCell<HashMap<Oid, bool>>,
     temporary: RefCell<HashMap<Arc<str>, Option<Rows>>>,
     conditions: RefCell<Conditions>,
     /// What is read now was run before: its conditions are not this statement's.
@@ -128,6 +131,7 @@ impl<'n> Shared<'n> {
             steps_left: Cell::new(STEPS_MAX),
             depth: Cell::new(0),
             bodies: RefCell::default(),
+            kept: RefCell::default(),
             temporary: RefCell::default(),
             conditions: RefCell::default(),
             is_past: Cell::new(false),

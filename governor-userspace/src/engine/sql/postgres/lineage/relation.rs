@@ -4,7 +4,7 @@
 //! relations brings what any of them has.
 
 use super::scope::Item;
-use super::value::{Rows, Value};
+use super::value::{COUNT_IN_DOUBT, Rows, Value};
 use super::{Analysis, Doubt};
 use crate::engine::model::{FIRST_USER_OID, Relation, RelationKind, RelationName, Temporary};
 use crate::engine::sql::postgres::objects;
@@ -92,7 +92,10 @@ impl<'t> Analysis<'_, 't> {
     }
 
     fn unknown(&mut self, range: &RangeVar, why: Doubt) -> Result<Item, Doubt> {
-        self.renamed(Rows::open(Value::unknown(why)), range, Item::default())
+        let mut rows = Rows::open(Value::unknown(why));
+        // As many as some value said, maybe.
+        rows.counted_by.insert(COUNT_IN_DOUBT);
+        self.renamed(rows, range, Item::default())
     }
 
     /// Gives rows the alias of their place in FROM.

@@ -40,6 +40,8 @@ pub(super) struct Written {
     by_column: BTreeMap<Arc<str>, Value>,
     /// May be put into any column.
     anywhere: Option<Value>,
+    /// What decides how many rows there are.
+    pub counted_by: Set,
 }
 
 impl Written {
@@ -61,6 +63,7 @@ impl Written {
         if let Some(anywhere) = &other.anywhere {
             self.add_anywhere(anywhere);
         }
+        self.counted_by.extend(other.counted_by);
     }
 
     pub(super) fn add_anywhere(&mut self, value: &Value) {
@@ -99,6 +102,9 @@ impl<'t> Analysis<'_, 't> {
             let named: Vec<Arc<str>> = insert.cols().iter().filter_map(target_name).map(Into::into).collect();
             written.add_rows(&written_by, if named.is_empty() { columns } else { &named });
             this.note_copies(&written)?;
+            // How many rows there are tells a value, too.
+            let counted = Value { implicit: written_by.counted_by, ..Value::default() };
+            this.shared.copies(&Set::new(), &counted);
             if let Some(conflict) = insert.on_conflict_clause() {
                 this.write(&written);
                 this.push_copy("excluded", false);
@@ -113,6 +119,7 @@ impl<'t> Analysis<'_, 't> {
                 update: insert.on_conflict_clause().is_some(),
                 ..Changing::default()
             };
+            this.note_kept_beside(insert.relation(), on)?;
             this.returning(insert.returning_clause(), written, insert.relation(), on)
         })
     }
@@ -127,6 +134,7 @@ impl<'t> Analysis<'_, 't> {
             this.sets(untyped(update.target_list()), &mut written)?;
             this.note_copies(&written)?;
             let on = Changing { update: true, ..Changing::default() };
+            this.note_kept_beside(update.relation(), on)?;
             this.returning(update.returning_clause(), written, update.relation(), on)
         })
     }
@@ -138,6 +146,7 @@ impl<'t> Analysis<'_, 't> {
             }
             this.predicate(Clause::Where, delete.where_clause())?;
             let on = Changing { delete: true, ..Changing::default() };
+            this.note_kept_beside(delete.relation(), on)?;
             this.returning(delete.returning_clause(), Written::default(), delete.relation(), on)
         })
     }
@@ -166,6 +175,7 @@ impl<'t> Analysis<'_, 't> {
                 }
             }
             this.note_copies(&written)?;
+            this.note_kept_beside(merge.relation(), Changing::ANY)?;
             // The server puts the source's columns before the target's: a bare star is not worth telling apart.
             let rows = this.returning(merge.returning_clause(), written, merge.relation(), Changing::ANY)?;
             Ok(rows.map(|mut rows| {
@@ -306,6 +316,7 @@ impl<'t> Analysis<'_, 't> {
                         Node::None => Rows::default(),
                         select => this.query(select)?,
                     };
+                    found.counted_by.extend(&rows.counted_by);
                     let named: Vec<Arc<str>> =
                         insert.cols().iter().filter_map(target_name).map(Into::into).collect();
                     if named.is_empty() {

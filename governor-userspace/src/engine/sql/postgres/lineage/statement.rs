@@ -100,7 +100,10 @@ impl<'t> Analysis<'_, 't> {
     /// A table is made of these rows.
     fn note_new(&mut self, rows: &Rows) -> Result<(), Doubt> {
         self.shared.spend(rows.size())?;
-        self.shared.copies(&Set::new(), &rows.whole());
+        let mut whole = rows.whole();
+        // How many there are is kept as well.
+        whole.implicit.extend(&rows.counted_by);
+        self.shared.copies(&Set::new(), &whole);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! The first statement made it (CREATE TABLE, CREATE TABLE AS, SELECT INTO, CREATE VIEW), the rest wrote to it. Values that a
 //! client sends itself are its own. What is not one of the plain ways to write makes all of it unknown.
 
-use super::value::{Rows, UNNAMED, Value};
+use super::value::{COUNT_IN_DOUBT, Rows, Set, UNNAMED, Value};
 use super::{Doubt, Shared, one, parse};
 use crate::engine::model::SearchPath;
 use pg_raw_parse::Node;
@@ -54,6 +54,7 @@ impl Shared<'_> {
             for (name, value) in &mut rows.columns {
                 written.fill(name, value);
             }
+            rows.counted_by.extend(written.counted_by);
         }
         Ok(rows)
     }
@@ -100,5 +101,6 @@ fn is_literal(constraint: &Constraint) -> bool {
 }
 
 fn unknown() -> Rows {
-    Rows::open(Value::unknown(Doubt::Temporary))
+    let counted_by = Set::from([COUNT_IN_DOUBT]);
+    Rows { counted_by, ..Rows::open(Value::unknown(Doubt::Temporary)) }
 }

@@ -7,6 +7,9 @@ use std::sync::Arc;
 /// Columns of relations.
 pub(super) type Set = BTreeSet<ColumnId>;
 
+/// Stands among what decides how many rows there are, where nobody knows that. No relation has this number.
+pub(super) const COUNT_IN_DOUBT: ColumnId = (0, 0);
+
 /// Where a value comes from; the fields mean what they mean in [`Flow`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Value {

@@ -16,6 +16,8 @@ pub struct ViewFlows {
     columns: HashMap<ColumnId, Flow>,
     /// What chooses the rows of a view, and the relations that it reads.
     conditions: HashMap<Oid, (BTreeSet<ColumnId>, BTreeSet<Oid>)>,
+    /// What reading a view makes functions keep; of few views.
+    kept: HashMap<Oid, BTreeSet<(Option<ColumnId>, ColumnId)>>,
 }
 
 impl ViewFlows {
@@ -37,6 +39,9 @@ impl ViewFlows {
         let chosen_by = conditions.found.keys().filter(|(_, condition)| condition.clause != Clause::Result);
         let chosen_by: BTreeSet<ColumnId> = chosen_by.map(|(column, _)| *column).collect();
         self.conditions.insert(relation.oid, (chosen_by, conditions.relations));
+        if !conditions.copies.is_empty() {
+            self.kept.insert(relation.oid, conditions.copies);
+        }
         let found = match lineage {
             Lineage::Columns(found) if found.len() == relation.columns.len() => found,
             Lineage::Unknown(why) => unknown(why, relation),
@@ -49,6 +54,22 @@ impl ViewFlows {
     /// What a view's column comes from, directly; `None` where it is no view's.
     pub fn of_column(&self, column: ColumnId) -> Option<&Flow> {
         self.columns.get(&column)
+    }
+
+    /// What reading a view makes functions keep, through the views that it reads, too: the column that it goes into,
+    /// where that is known, and the column that it is from.
+    pub fn kept_by(&self, view: Oid) -> BTreeSet<(Option<ColumnId>, ColumnId)> {
+        let mut found = BTreeSet::new();
+        if self.kept.is_empty() {
+            return found;
+        }
+        let (mut work, mut seen) = (vec![view], BTreeSet::from([view]));
+        while let Some(oid) = work.pop() {
+            found.extend(self.kept.get(&oid).into_iter().flatten());
+            let below = self.conditions.get(&oid).map(|(_, relations)| relations);
+            work.extend(below.into_iter().flatten().filter(|relation| seen.insert(**relation)));
+        }
+        found
     }
 
     /// The columns that choose the rows of a view, through the views that it reads, too. What its own columns are

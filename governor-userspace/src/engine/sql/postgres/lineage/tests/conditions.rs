@@ -312,3 +312,55 @@ fn copies() {
         assert_eq!(copies(sql), expected, "{sql}");
     }
 }
+
+/// Functions that keep what they are given, and code that writes it down, are copies.
+#[test]
+fn what_calls_and_code_keep_is_a_copy() {
+    let copies = |sql: &str| {
+        let of = |(target, source): &(Option<ColumnId>, ColumnId)| {
+            format!("{}<{}", target.as_ref().map_or("new".into(), column_text), column_text(source))
+        };
+        conditions(sql).copies.iter().map(of).collect::<Vec<_>>().join(" ")
+    };
+    for (sql, expected) in [
+        // The server's own.
+        ("SELECT setval('s', salary) FROM people", "new<people.salary"),
+        ("SELECT pg_advisory_lock(salary) FROM people", "new<people.salary"),
+        ("SELECT setseed(1.0 / salary) FROM people", "new<people.salary"),
+        ("SELECT nextval('s') FROM generate_series(1, (SELECT salary FROM people))", "new<people.salary"),
+        ("SELECT nextval('s'), random(), salary FROM people", ""),
+        ("SELECT upper(ssn), now() FROM people", ""),
+        // Code of the database.
+        ("SELECT keep(ssn) FROM people", "new<people.ssn"),
+        ("SELECT keep_it(ssn) FROM people", "new<people.ssn"),
+        ("SELECT ssn ||| 'x' FROM people", "new<people.ssn"),
+        ("SELECT k FROM people, keep(ssn) k", "new<people.ssn"),
+        ("SELECT id FROM people WHERE keep(ssn) > 0", "new<people.ssn"),
+        ("SELECT id FROM people ORDER BY keep(ssn)", "new<people.ssn"),
+        ("SELECT calls_keep('x')", "new<people.email"),
+        ("SELECT python(ssn) FROM people", "new<people.ssn"),
+        ("SELECT slow(ssn) FROM people", "new<people.ssn"),
+        ("SELECT seeds(ssn) FROM people", "new<people.ssn"),
+        ("SELECT look(ssn) FROM people", ""),
+        ("SELECT look_up('x')", ""),
+        // As many rows as a number says.
+        (
+            "CREATE TABLE t AS SELECT 1 FROM generate_series(1, (SELECT salary FROM people))",
+            "new<people.salary",
+        ),
+    ] {
+        assert_eq!(copies(sql), expected, "{sql}");
+    }
+    // Each into the column of its own name: nothing that was hidden comes to light.
+    let archived = copies("SELECT archive('x')");
+    assert!(archived.is_empty() || !archived.contains("new<"), "{archived}");
+}
+
+/// A value of which nobody knows where it is from may be anything.
+#[test]
+fn what_is_put_somewhere_in_doubt_is_told() {
+    let doubtful = |sql: &str| conditions(sql).doubtful.len();
+    assert_eq!(doubtful("INSERT INTO letters (ch) SELECT nobody_knows(1)"), 1);
+    assert_eq!(doubtful("UPDATE letters SET ch = nobody_knows(ch)"), 1);
+    assert_eq!(doubtful("INSERT INTO letters (ch) SELECT upper('x')"), 0);
+}

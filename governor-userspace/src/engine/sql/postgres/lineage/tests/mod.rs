@@ -53,14 +53,27 @@ fn catalogue() -> Catalogue {
     for name in STABLE.split(' ') {
         system(&mut builder, name, Volatility::Stable, false);
     }
-    for name in ["random", "query_to_xml", "lo_get", "set_config", "nextval", "gen_random_uuid"] {
+    for name in [
+        "random",
+        "query_to_xml",
+        "lo_get",
+        "set_config",
+        "nextval",
+        "gen_random_uuid",
+        "setval",
+        "setseed",
+        "pg_advisory_lock",
+    ] {
         system(&mut builder, name, Volatility::Volatile, false);
     }
     for name in AGGREGATES.split(' ') {
         system(&mut builder, name, Volatility::Immutable, true);
     }
     let sql = |text: &str| Body::Sql(text.into());
-    let functions: [(&str, Body, Volatility, &str, Oid, bool); 11] = [
+    let code = |text: &str| Body::PlPgSql(text.into());
+    let keep = "INSERT INTO letters (ch) VALUES (what)";
+    let changes = Volatility::Volatile;
+    let functions: [(&str, Body, Volatility, &str, Oid, bool); 19] = [
         ("ssn_of", sql("SELECT ssn FROM public.people WHERE id = $1"), Volatility::Stable, "", 25, false),
         ("named", sql("SELECT name FROM public.people WHERE id = who"), Volatility::Stable, "who", 25, false),
         ("pure", sql("SELECT upper($1) || '!'"), Volatility::Immutable, "", 25, false),
@@ -72,6 +85,15 @@ fn catalogue() -> Catalogue {
         ("plpg", Body::PlPgSql("BEGIN RETURN 1; END".into()), Volatility::Stable, "", 25, false),
         ("fast", Body::Opaque("c".into()), Volatility::Immutable, "", 25, false),
         ("slow", Body::Opaque("c".into()), Volatility::Volatile, "", 25, false),
+        // What they are given, or read, stays behind.
+        ("keep", sql(&format!("{keep}; SELECT 1")), changes, "what", 23, false),
+        ("keep_it", code(&format!("BEGIN {keep}; RETURN 1; END")), changes, "what", 23, false),
+        ("calls_keep", sql("SELECT sum(keep(email)) FROM people"), changes, "", 23, false),
+        ("archive", code("BEGIN INSERT INTO people SELECT * FROM people; END"), changes, "", 23, false),
+        ("look", sql("SELECT length(what)"), changes, "what", 23, false),
+        ("look_up", code("DECLARE v text; BEGIN SELECT ssn INTO v FROM people; END"), changes, "", 23, false),
+        ("python", Body::Opaque("plpython3u".into()), changes, "", 23, false),
+        ("seeds", sql("SELECT setseed(what::float8)"), changes, "what", 23, false),
     ];
     for (at, (name, body, volatility, arguments, return_type, returns_set)) in
         functions.into_iter().enumerate()
@@ -94,6 +116,7 @@ fn catalogue() -> Catalogue {
     }
     builder.user_operator("<%>", 30_008);
     builder.user_operator("+", 30_009);
+    builder.user_operator("|||", 30_011);
     builder.finish()
 }
 

@@ -265,6 +265,10 @@ fn temporary_relations_carry_what_was_put_into_them() {
             "u" => &["CREATE TEMP TABLE u (a text)", "UPDATE u SET a = 'x'"],
             "g" => &["CREATE TEMP TABLE g (a text, b text GENERATED ALWAYS AS (a) STORED)"],
             "letters" => &["CREATE TEMP TABLE letters AS SELECT email AS ch FROM people"],
+            "c" => &[
+                "CREATE TEMP TABLE c AS SELECT g FROM generate_series(1, (SELECT salary::int FROM people)) g",
+            ],
+            "d" => &["CREATE TEMP TABLE d (a int)", "INSERT INTO d (a) SELECT 1 FROM c"],
             "lost" => return Temporary::Unknown,
             _ => return Temporary::None,
         };
@@ -280,11 +284,15 @@ fn temporary_relations_carry_what_was_put_into_them() {
         ("SELECT y || '' FROM v", names(&["public"]), "people.ssn"),
         ("SELECT a FROM u", names(&["public"]), "-?temporary"),
         ("SELECT b FROM g", names(&["public"]), "-?temporary"),
+        // How many rows there are tells a value, too.
+        ("SELECT count(*) FROM c", names(&["public"]), "-~people.salary"),
+        ("SELECT sum(a) FROM d", names(&["public"]), "-~people.salary"),
         // The temporary one hides the other, unless the path says later.
         ("SELECT ch FROM letters", names(&["public"]), "=people.email"),
         ("SELECT ch FROM public.letters", names(&["public"]), "=letters.ch"),
         ("SELECT ch FROM letters", names(&["public", "pg_temp"]), "-?temporary"),
         ("SELECT x FROM lost", names(&["public"]), "-?temporary"),
+        ("SELECT count(*) FROM (SELECT 1 FROM lost) q", names(&["public"]), "-?temporary"),
         ("SELECT x FROM pg_temp.none", names(&["public"]), "-?temporary"),
     ] {
         assert_eq!(text(&of_with(sql, &path, &temporary)), expected, "{sql}");
