@@ -14,6 +14,17 @@ fn no_attack_of_the_corpus_reaches_its_aim() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// Newer servers take a question in front of a statement otherwise: what a client does must end as without governor.
+#[test]
+fn ordinary_work_goes_on_on_the_newest_server() {
+    let only = Some("w-work".into());
+    let score = bypass::run(&Options { only, server_version: Some(18), ..Options::default() }).unwrap();
+    println!("{score}");
+    let failures: Vec<String> =
+        score.failures().iter().map(|(name, outcome)| format!("{name}: {outcome}")).collect();
+    assert!(failures.is_empty() && score.outcomes.len() >= WORK_MIN, "{}", failures.join("\n"));
+}
+
 #[test]
 fn the_corpus_is_whole() {
     let attacks = bypass::attack::read_all(&bypass::arena::directory()).unwrap();

@@ -12,7 +12,8 @@ use super::judge::{Judged, is_plain_name, makes_view};
 use super::meaning::{Basis, fetched_name};
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed, Run};
-use super::{Parameters, Phase, Prepared, Session};
+use super::server::Settling;
+use super::{Parameters, Phase, Prepared, Session, TransactionState};
 use crate::engine::masking::mask_parameter;
 use crate::engine::model::{StatementKind, Timestamp, Unknown};
 use crate::engine::wire::postgres::encode;
@@ -120,6 +121,11 @@ impl Session {
                     chunk.flush(sink);
                     sink.0.push((first, Permit::protocol(ProtocolNeed::OwnRequest)));
                     chunk.pass_message::<ToServer<'_>>(total, permit, &mut self.client_stream);
+                }
+                Step::PassBefore(permit, then) => {
+                    chunk.pass_message::<ToServer<'_>>(total, permit, &mut self.client_stream);
+                    chunk.flush(sink);
+                    sink.0.push((then, Permit::protocol(ProtocolNeed::OwnRequest)));
                 }
                 Step::Replace(instead, permit) => {
                     chunk.flush(sink);
@@ -325,7 +331,8 @@ impl Session {
                 self.deny_simple(&report)
             }
             Gate::Allow(permit) => {
-                self.check_open = false;
+                let began_here =
+                    std::mem::take(&mut self.check_open) && self.transaction == TransactionState::Idle;
                 let mut owed = Owed::new(Expect::Query);
                 owed.weight = weight(statements);
                 for one in &judged {
@@ -356,7 +363,11 @@ impl Session {
                     owed.denial = Some(*told);
                 }
                 self.pipeline.push(owed);
-                Step::Pass(permit)
+                if !(began_here && self.settings.takes_for_pipeline) {
+                    return Step::Pass(permit);
+                }
+                self.settling = Some(Settling::default());
+                Step::PassBefore(permit, encode::query("COMMIT"))
             }
         }
     }

@@ -21,6 +21,8 @@ pub(super) enum Step {
     Pass(Permit),
     /// These bytes go first, then it passes.
     PassAfter(Bytes, Permit),
+    /// It passes, and these bytes go behind it.
+    PassBefore(Permit, Bytes),
     /// These bytes go in its place.
     Replace(Bytes, Permit),
     /// Governor's own request goes first; the message is looked at again when that is answered.

@@ -347,6 +347,12 @@ impl Settings {
     pub(super) fn parameter_status(&mut self, name: &[u8], value: &[u8]) {
         match name {
             b"standard_conforming_strings" => self.standard_conforming_strings = value == b"on",
+            b"server_version" => {
+                let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let major = value.get(..digits).and_then(|digits| std::str::from_utf8(digits).ok());
+                let major: Option<u32> = major.and_then(|digits| digits.parse().ok());
+                self.takes_for_pipeline = major.is_none_or(|major| major >= PIPELINES_QUERIES_SINCE);
+            }
             b"client_encoding" => {
                 self.ascii_is_safe = is_ascii_safe(&String::from_utf8_lossy(value));
                 self.encoding = match value {
@@ -361,3 +367,6 @@ impl Settings {
         }
     }
 }
+
+/// The major version that takes a simple query for a part of the pipeline in front of it (`server/settling.rs`).
+const PIPELINES_QUERIES_SINCE: u32 = 18;

@@ -99,6 +99,7 @@ use parts::{
 };
 use pipeline::Pipeline;
 use rows::{ResultPlan, Rows};
+use server::Settling;
 use slots::Slots;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -210,6 +211,8 @@ pub struct Session {
     check: Check,
     /// The server is in a transaction that governor's question began, or goes on in the client's.
     check_open: bool,
+    /// A query that runs in that transaction.
+    settling: Option<Settling>,
     /// Statements begun in the current call, to be charged with its cost.
     fresh_runs: usize,
     counts: Counts,
@@ -273,12 +276,14 @@ impl Session {
                 standard_conforming_strings: true,
                 encoding: Encoding::Utf8,
                 ascii_is_safe: true,
+                takes_for_pipeline: true,
             },
             reported: asides::Reported::default(),
             following: Following::default(),
             asked: None,
             check: Check::None,
             check_open: false,
+            settling: None,
             fresh_runs: 0,
             counts: Counts::default(),
             ended: false,

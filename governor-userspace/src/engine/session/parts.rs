@@ -116,6 +116,9 @@ pub(super) struct Settings {
     pub encoding: Encoding,
     /// A byte that looks like an ASCII character is one.
     pub ascii_is_safe: bool,
+    /// A simple query behind an Execute without a Sync between goes on with its transaction: from version 18 on, and where
+    /// the server does not tell its version.
+    pub takes_for_pipeline: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

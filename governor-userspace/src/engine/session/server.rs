@@ -4,8 +4,10 @@
 
 mod columns;
 mod settled;
+mod settling;
 
 use self::settled::ends_session;
+pub(super) use self::settling::Settling;
 use super::action::{Actions, Request};
 use super::chunk::{Chunk, ToClient};
 use super::governance::Governance;
@@ -154,6 +156,9 @@ impl Session {
     ) -> Result<Step, ProtocolViolation> {
         if self.pipeline.front().is_some_and(|owed| owed.expect == Expect::OwnQuery) && !is_async(message) {
             return self.own_query_reply(now, message, body, governance, out);
+        }
+        if let Some(step) = self.settle(now, message, body, governance, out)? {
+            return Ok(step);
         }
         if !is_async(message) {
             let asking = matches!(self.phase, Phase::AskingState);

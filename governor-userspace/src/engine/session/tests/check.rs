@@ -30,6 +30,39 @@ fn nothing_of_the_question_reaches_the_client() {
     }
 }
 
+/// From version 18 on the query goes on with the question's transaction: a COMMIT ends it before the client hears of it.
+#[test]
+fn a_server_that_pipelines_queries_is_told_to_commit() {
+    let mut s = Stage::ready(Class::Person);
+    s.server_version("18.4");
+    s.clear();
+    let rows = [row_description(&[("x", 0, 0)]), data_row(&["kettle"]), complete("SELECT 1"), ready(b'T')];
+    let committed = [error("25P01"), complete("COMMIT"), ready(b'I')];
+    let mut committed = committed.concat();
+    committed[0] = b'N';
+    for (query_told, commit_told, heard, both) in [
+        (rows.concat(), committed.clone(), "TD", "TDCZ"),
+        // A constraint that is checked at the end.
+        (rows.concat(), [error("23503"), ready(b'I')].concat(), "TD", "TDEZ"),
+        ([error("22012"), ready(b'I')].concat(), committed, "E", "EZ"),
+    ] {
+        s.client(&query("SELECT note || '' AS x FROM people"));
+        assert_eq!(s.server_kinds(), "QQ");
+        s.server(&query_told);
+        assert_eq!(s.client_kinds(), heard);
+        s.server(&commit_told);
+        assert_eq!(s.client_kinds(), both);
+        s.clear();
+    }
+    assert!(s.session.owes_nothing());
+    // A transaction of the client's own ends when the client says so.
+    s.client(&query("BEGIN"));
+    s.server(&[complete("BEGIN"), ready(b'T')].concat());
+    s.clear();
+    s.client(&query("SELECT note || '' AS x FROM people"));
+    assert_eq!(s.server_kinds(), "Q");
+}
+
 #[test]
 fn who_is_shown_everything_costs_no_question_and_constants_do_not() {
     let mut s = Stage::ready(Class::Service);

@@ -109,6 +109,7 @@ impl Stage {
         self.client(&startup(&[("user", "app"), ("database", "shop")]));
         self.input(Input::Connected);
         self.server(&message(b'R', &0u32.to_be_bytes()));
+        self.server_version("15.18");
         self.server(&message(b'K', b"\0\0\0\x07key!"));
         self.server(&ready(b'I'));
         if !self.session.is_established() || self.to_client.last() != Some(&b'I') {
@@ -116,6 +117,11 @@ impl Stage {
         }
         assert!(self.to_client.ends_with(&ready(b'I')), "the client is told that the server is ready");
         self.clear();
+    }
+
+    /// The server tells its version.
+    pub fn server_version(&mut self, version: &str) {
+        self.server(&message(b'S', format!("server_version\0{version}\0").as_bytes()));
     }
 
     /// The server's answer to governor's question: `people(id, email, note)` and the server's own functions.
