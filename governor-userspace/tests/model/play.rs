@@ -50,7 +50,7 @@ impl Play {
             tls: TlsMode::Decline,
         };
         let mut out = Actions::default();
-        let session = Session::start(setup, NOW, &governance, &mut out);
+        let session = Session::start(setup, NOW, &mut governance, &mut out);
         let mut play = Self {
             session,
             governance,
