@@ -42,9 +42,12 @@ impl Likeness {
     }
 }
 
+/// To whom, when and what.
+type Answer = (Likeness, Instant, Arc<Principal>);
+
 /// Bounded memory of answers, and of the processes that connect most, held open.
 pub(super) struct Recent {
-    answers: Mutex<LruCache<u32, (Likeness, Instant, Arc<Principal>)>>,
+    answers: Mutex<LruCache<u32, Answer>>,
     watched: Mutex<LruCache<u32, Arc<Watched>>>,
 }
 
