@@ -38,7 +38,7 @@ struct Conversation {
 impl Conversation {
     fn start(class: Class, detectors: Arc<Detectors>) -> Self {
         let policy = Arc::new(PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap());
-        let governance = Governance::new(policy, detectors, Arc::default(), EngineLimits::default());
+        let mut governance = Governance::new(policy, detectors, Arc::default(), EngineLimits::default());
         let setup = SessionSetup {
             id: SessionId("s".into()),
             principal: Arc::new(principal(class)),
@@ -48,7 +48,7 @@ impl Conversation {
             hello: Default::default(),
         };
         let mut out = Actions::default();
-        let session = Session::start(setup, Timestamp::default(), &governance, &mut out);
+        let session = Session::start(setup, Timestamp::default(), &mut governance, &mut out);
         let (_, rows) = table(SEED_TUNE, ROWS_COUNT, ColumnAction::Clear, Format::Text, Length::Short);
         let rows = rows.iter().flat_map(|row| message(b'D', row)).collect();
         let mut conversation = Self {

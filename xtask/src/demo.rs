@@ -8,10 +8,10 @@ mod inbound;
 mod keep;
 mod steps;
 
-use crate::{compile, root, setup};
-use anyhow::{Result, bail};
+use crate::{compile, interrupt, root, setup};
+use anyhow::Result;
 use governor_tests::postgres::{Auth, Postgres};
-use governor_tests::{Cgroup, Governor, Site, database, wait};
+use governor_tests::{Cgroup, Governor, Site, database};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -47,30 +47,19 @@ pub fn run(options: &Options) -> Result<()> {
     if options.keep {
         return keep::start();
     }
-    catch_signals();
+    interrupt::catch();
     if options.inbound {
         return inbound::show();
     }
-    let shown = show(options.keeper);
-    if wait::aborted() {
-        bail!("interrupted; everything was taken away");
-    }
-    shown
+    interrupt::told(show(options.keeper))
 }
 
 /// Owners are dropped on every way out, and dropping cleans up.
 fn show(keeper: bool) -> Result<()> {
-    let site = build_site();
-    // From here on, waiting is for cleaning up, which an interrupt must not cut short.
-    let result = site.and_then(|site| {
-        let result = steps::all(&site).and_then(|()| if keeper { keep::hold(&site) } else { Ok(()) });
-        let interrupted = wait::aborted();
-        wait::resume();
-        drop(site);
-        if interrupted {
-            wait::abort();
-        }
-        result
+    let result = build_site().and_then(|site| {
+        interrupt::drop_after(site, |site| {
+            steps::all(site).and_then(|()| if keeper { keep::hold(site) } else { Ok(()) })
+        })
     });
     if result.is_ok() {
         println!("\nThe demo's server, cgroup and agent are gone again.");
@@ -92,16 +81,4 @@ fn build_site() -> Result<Site> {
         postgres.port()
     );
     Ok(Site { governor, group, postgres })
-}
-
-/// Interrupts end every wait with an error; the way out then cleans up as usual.
-fn catch_signals() {
-    extern "C" fn handler(_: libc::c_int) {
-        wait::abort();
-    }
-    let handler: extern "C" fn(libc::c_int) = handler;
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: the handler stores to an atomic and does nothing else.
-        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
-    }
 }

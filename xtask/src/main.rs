@@ -12,6 +12,7 @@ mod conformance;
 mod demo;
 mod fuzz;
 mod guest;
+mod interrupt;
 mod kernels;
 mod profile_guided;
 mod qemu;

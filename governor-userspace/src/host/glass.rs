@@ -117,7 +117,7 @@ impl GlassKeeper {
 
 /// Who is at the other end of a control connection, as [`Identifier`] knows processes.
 pub fn asker(identifier: &Identifier, pid: i32, uid: u32, gid: u32) -> Principal {
-    identifier.identify_peer(u32::try_from(pid).unwrap_or(0), uid, gid)
+    Arc::unwrap_or_clone(identifier.identify_peer(u32::try_from(pid).unwrap_or(0), uid, gid))
 }
 
 fn login_name(asker: &Principal) -> String {

@@ -40,7 +40,7 @@ impl Play {
     }
 
     /// A session under what another may have been governed by before, as sessions of one worker are.
-    pub fn under(governance: Governance, class: Class, mut answers: Choices<'_>) -> Self {
+    pub fn under(mut governance: Governance, class: Class, mut answers: Choices<'_>) -> Self {
         let setup = SessionSetup {
             hello: governor::engine::session::HelloRule::default(),
             id: SessionId("s".into()),
@@ -50,7 +50,7 @@ impl Play {
             tls: TlsMode::Decline,
         };
         let mut out = Actions::default();
-        let session = Session::start(setup, NOW, &governance, &mut out);
+        let session = Session::start(setup, NOW, &mut governance, &mut out);
         let mut play = Self {
             session,
             governance,

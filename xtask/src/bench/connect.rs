@@ -7,12 +7,12 @@
 //! each program ran and how often: per connection, and over round trips of an established one, where it must be never.
 
 use super::samples::median;
-use crate::{compile, root, setup};
+use crate::{compile, interrupt, root, setup};
 use anyhow::{Context, Result, ensure};
 use governor_tests::postgres::{Auth, Postgres};
 use governor_tests::remote_socket::RemoteSocket;
 use governor_tests::wire::Wire;
-use governor_tests::{Cgroup, Class, Governor, Options as GovernorOptions, cgroup, process};
+use governor_tests::{Cgroup, Class, Governor, Options as GovernorOptions, Site, cgroup, process, wait};
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -54,20 +54,29 @@ pub fn run(options: &Options) -> Result<()> {
         unsafe { std::env::set_var("GOVERNOR_BIN", binary) };
     }
     root::ensure("attaching kernel programs to the bench's cgroup")?;
+    interrupt::catch();
+    interrupt::told(site().and_then(|site| interrupt::drop_after(site, |site| measure(site, options))))
+}
+
+fn site() -> Result<Site> {
     let postgres = Postgres::start(Auth::Trust)?;
+    let group = Cgroup::create("governor-bench")?;
+    let more = "[limits]\nconnections_per_source_max = 100000\nconnections_max = 100000\n".to_owned();
+    let options = GovernorOptions { more, ..GovernorOptions::default() };
+    let governor = Governor::start(&group, postgres.port(), &options)?;
+    Ok(Site { governor, group, postgres })
+}
+
+fn measure(Site { governor, group, postgres }: &Site, options: &Options) -> Result<()> {
     let unnamed = TcpListener::bind("127.0.0.1:0")?;
     let unnamed_address = unnamed.local_addr()?;
     // As many may wait as at governor's own listeners: a full queue costs the client a second.
     // SAFETY: a system call on a descriptor that is open; listening again only changes the queue.
     ensure!(unsafe { libc::listen(unnamed.as_raw_fd(), 4096) } == 0, "a longer queue");
     unnamed.set_nonblocking(true)?;
-    let group = Cgroup::create("governor-bench")?;
     let without = group.path().join("without-hooks");
     std::fs::create_dir(&without)?;
     let captured = group.client(Class::Service);
-    let more = "[limits]\nconnections_per_source_max = 100000\nconnections_max = 100000\n".to_owned();
-    let governor =
-        Governor::start(&group, postgres.port(), &GovernorOptions { more, ..GovernorOptions::default() })?;
     let database = SocketAddr::from(([127, 0, 0, 1], postgres.port()));
 
     let mut ways = [
@@ -93,7 +102,7 @@ pub fn run(options: &Options) -> Result<()> {
     run_times(&programs, &captured, [unnamed_address, database], options.connections)?;
     drop(unnamed);
     packets(&programs, &captured, database, options.round_trips)?;
-    sustained(&governor, &captured, database, options)
+    sustained(governor, &captured, database, options)
 }
 
 struct Way {
@@ -198,7 +207,13 @@ fn sustained(governor: &Governor, captured: &Path, database: SocketAddr, options
     };
     let counts =
         || -> Result<(f64, f64, f64)> { Ok((count(ACCEPTED)?, count(NO_IDENTITY)?, count(NO_ORIGIN)?)) };
-    let before = counts()?;
+    // Resets of the stage before may still wait to be accepted.
+    let mut before = counts()?;
+    wait::until("governor to have accepted everything", LIMIT, || {
+        std::thread::sleep(SETTLED_WITHIN);
+        let last = std::mem::replace(&mut before, counts()?);
+        Ok((last == before).then_some(()))
+    })?;
     let cpu_before = process::cpu_us(pid)?;
     let start = Instant::now();
     let clients: Vec<_> = (0..count_of_clients)
@@ -375,3 +390,5 @@ const ACCEPTED: &str = "governor_connections_accepted_total";
 const NO_IDENTITY: &str = "governor_connections_refused_total{reason=\"no_identity\"}";
 const NO_ORIGIN: &str = "governor_connections_refused_total{reason=\"no_origin\"}";
 const LIMIT: Duration = Duration::from_secs(600);
+/// Without a further connection accepted: nothing waits any more.
+const SETTLED_WITHIN: Duration = Duration::from_millis(500);

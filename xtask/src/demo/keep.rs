@@ -20,7 +20,7 @@ pub fn start() -> Result<()> {
     // A process group of its own: Ctrl-C in this terminal must not reach what is to be kept.
     keeper.process_group(0);
     let mut keeper = keeper.spawn()?;
-    super::catch_signals();
+    crate::interrupt::catch();
     loop {
         if let Some(status) = keeper.try_wait()? {
             bail!("the demo ended with {status}");

@@ -196,7 +196,7 @@ pub struct AgentStart {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionStart {
-    pub principal: Principal,
+    pub principal: Arc<Principal>,
     /// The client's own end of the captured connection.
     pub client: Option<Endpoint>,
     /// Where the client thought it connected.

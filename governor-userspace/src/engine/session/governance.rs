@@ -12,6 +12,7 @@ use super::glass::Glass;
 use super::inference::{Inference, InferenceLimits};
 use super::rates::Rates;
 use super::reached::{self, Reached};
+use super::subjects::Subjects;
 use super::visibility;
 use crate::engine::masking::{ColumnAction, Masker};
 use crate::engine::model::{
@@ -82,6 +83,7 @@ pub struct Governance {
     /// Shared by all workers.
     pub discovery: Arc<Discovery>,
     pub(super) collector: Collector,
+    pub(super) subjects: Subjects,
     /// Of the rulings that the catalogues were made under.
     rulings_version: u64,
     pub facts: FactsCache,
@@ -120,6 +122,7 @@ impl Governance {
             glass: Arc::default(),
             discovery: Arc::default(),
             collector: Collector::default(),
+            subjects: Subjects::default(),
             rulings_version: 0,
             flows: FlowsCache::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),

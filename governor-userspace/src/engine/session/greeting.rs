@@ -7,10 +7,10 @@
 
 use super::action::{Actions, CloseReason, Request};
 use super::governance::Governance;
-use super::{Names, Phase, Session, records};
+use super::subjects::Subject;
+use super::{Names, Phase, Session};
 use crate::engine::audit::{AuditEvent, HelloOutcome, HelloRecord, HelloWay};
 use crate::engine::model::Timestamp;
-use crate::engine::policy::PolicyPrincipal;
 use crate::engine::wire::postgres::ProtocolViolation;
 use crate::engine::wire::postgres::encode::Report;
 use bytes::BytesMut;
@@ -69,11 +69,10 @@ impl Session {
         self.phase = Phase::Opening { encryption_requests };
         match (record.outcome, record.principal.take()) {
             (HelloOutcome::Accepted, Some(principal)) => {
-                let mut principal = Arc::new(*principal);
-                records::mask_command_line(&mut principal, &governance.masker);
+                let Subject { principal, policy } = Subject::new(Arc::new(*principal), &governance.masker);
                 record.principal = Some(Box::new((*principal).clone()));
                 self.record(out, now, AuditEvent::Hello(Box::new(record)));
-                self.policy_principal = PolicyPrincipal::new(principal.clone());
+                self.policy_principal = policy;
                 self.names = Names::new(&principal, &self.claims);
                 self.setup.principal = principal;
                 self.greeted = true;

@@ -59,6 +59,7 @@ mod shape;
 mod signature;
 mod slots;
 mod sqlstates;
+mod subjects;
 mod visibility;
 
 pub use action::{Actions, CloseReason, Request, TooMany};
@@ -103,6 +104,7 @@ use server::Settling;
 use slots::Slots;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use subjects::Subject;
 
 /// What a captured port does with TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -224,13 +226,13 @@ impl Session {
     pub fn start(
         mut setup: SessionSetup,
         now: Timestamp,
-        governance: &Governance,
+        governance: &mut Governance,
         out: &mut Actions,
     ) -> Self {
-        records::mask_command_line(&mut setup.principal, &governance.masker);
-        let policy_principal = PolicyPrincipal::new(setup.principal.clone());
+        let Subject { principal, policy } = governance.subjects.of(setup.principal, &governance.masker);
+        setup.principal = principal;
         let session = Self {
-            policy_principal,
+            policy_principal: policy,
             names: Names::new(&setup.principal, &Claims::default()),
             claims: Claims::default(),
             too_many: None,
@@ -290,7 +292,7 @@ impl Session {
             setup,
         };
         let start = SessionStart {
-            principal: (*session.setup.principal).clone(),
+            principal: session.setup.principal.clone(),
             client: session.setup.client.clone(),
             destination: session.setup.destination.clone(),
             attested_by: session.setup.destination.socket.is_some().then_some(Attestation::SoPeercred),

@@ -123,8 +123,8 @@ impl Identifier {
     }
 
     /// Who connected. Always answers: of a process that is gone only what the kernel attests is known, and
-    /// its class is the strictest that this leaves possible.
-    pub fn identify(&self, attested: &Attested) -> Principal {
+    /// its class is the strictest that this leaves possible. The same principal as before where nothing has changed.
+    pub fn identify(&self, attested: &Attested) -> Arc<Principal> {
         let at = Instant::now();
         let known = self.recent.has(attested.tgid).then(|| self.likeness(attested)).flatten();
         if let Some(known) = known.and_then(|likeness| self.recent.get(&likeness)) {
@@ -135,7 +135,7 @@ impl Identifier {
             Ok(seen) => (Some(seen), None),
             Err(why) => (None, Some(why)),
         };
-        let principal = self.principal(attested, seen.as_ref(), gone);
+        let principal = Arc::new(self.principal(attested, seen.as_ref(), gone));
         let likeness = seen.filter(|seen| self.is_older(attested, &seen.stat)).and_then(|seen| {
             let executable = seen.facts.executable.as_ref().map(|executable| executable.path.clone());
             Likeness::new(attested, seen.stat, executable, with_hash)
@@ -231,7 +231,7 @@ impl Identifier {
 
     /// Who is at the other end of a local socket, by its credentials (`SO_PEERCRED`): it waits for our answer, so it
     /// is still there.
-    pub fn identify_peer(&self, pid: u32, uid: u32, gid: u32) -> Principal {
+    pub fn identify_peer(&self, pid: u32, uid: u32, gid: u32) -> Arc<Principal> {
         let process = self.procfs.open(pid);
         let cgroup_id = process
             .as_ref()

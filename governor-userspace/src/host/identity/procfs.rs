@@ -252,7 +252,10 @@ struct Bounded {
 fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     let end = memchr::memrchr(b')', bytes)?;
     let rest = std::str::from_utf8(bytes.get(end + 1..)?).ok()?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let mut fields = [""; STAT_FIELDS_COUNT];
+    for (field, text) in fields.iter_mut().zip(rest.split_ascii_whitespace()) {
+        *field = text;
+    }
     // Fields count from 1 in proc(5), and the first after the command is field 3.
     let field = |number: usize| fields.get(number - 3).copied();
     let address = |number| field(number).and_then(|f| f.parse().ok()).unwrap_or(0);
@@ -285,6 +288,8 @@ fn parse_status(bytes: &[u8]) -> Credentials {
     credentials
 }
 
+/// Of `stat`, from field 3 to the last that is read, 50.
+const STAT_FIELDS_COUNT: usize = 48;
 /// What the kernel writes for a login uid or session that was never set.
 const UNSET: u32 = u32::MAX;
 const SMALL_BYTES_MAX: usize = 4096;

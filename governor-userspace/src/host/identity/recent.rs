@@ -42,9 +42,12 @@ impl Likeness {
     }
 }
 
+/// To whom, when and what.
+type Answer = (Likeness, Instant, Arc<Principal>);
+
 /// Bounded memory of answers, and of the processes that connect most, held open.
 pub(super) struct Recent {
-    answers: Mutex<LruCache<u32, (Likeness, Instant, Principal)>>,
+    answers: Mutex<LruCache<u32, Answer>>,
     watched: Mutex<LruCache<u32, Arc<Watched>>>,
 }
 
@@ -70,14 +73,14 @@ impl Recent {
         self.watched.lock().put(tgid, Arc::new(watched));
     }
 
-    pub fn get(&self, likeness: &Likeness) -> Option<Principal> {
+    pub fn get(&self, likeness: &Likeness) -> Option<Arc<Principal>> {
         let mut known = self.answers.lock();
         let (was, at, principal) = known.get(&likeness.tgid)?;
         (was == likeness && at.elapsed() <= AGE_MAX).then(|| principal.clone())
     }
 
     /// `at` is before the first read.
-    pub fn put(&self, likeness: Likeness, at: Instant, principal: Principal) {
+    pub fn put(&self, likeness: Likeness, at: Instant, principal: Arc<Principal>) {
         self.answers.lock().put(likeness.tgid, (likeness, at, principal));
     }
 }

@@ -112,7 +112,7 @@ impl Host {
         }
     }
 
-    fn identify(&self, pid: u32, cgroup: &str) -> Principal {
+    fn identify(&self, pid: u32, cgroup: &str) -> Arc<Principal> {
         self.identifier(Vec::new()).identify(&self.attested(pid, cgroup))
     }
 }
@@ -269,7 +269,7 @@ fn a_recycled_pid_tells_nothing() {
     // Started an hour and a second after boot, the connect was at an hour.
     host.add(Fake { start: 360_100, executable: "/usr/bin/other", terminal: PTS_3, ..process(77) });
     let who = host.identify(77, "/");
-    assert_eq!((who.start_ticks, who.executable, who.terminal), (0, None, None));
+    assert_eq!((who.start_ticks, &who.executable, &who.terminal), (0, &None, &None));
     assert_eq!(who.class, Class::Agent, "could be anything");
     assert!(who.class_evidence[0].contains("in use again"), "{:?}", who.class_evidence);
     assert_eq!((who.uid, who.command.as_str()), (1000, "app"), "what the kernel attests stays");
@@ -339,9 +339,12 @@ fn an_answer_is_given_again_only_to_the_same() {
     let login = |fake: Fake<'static>| Fake { login_uid: 1000, ..fake };
     host.add(process(77));
     let attested = host.attested(77, "/");
-    assert_eq!(identifier.identify(&attested).login_uid, None);
+    let first = identifier.identify(&attested);
+    assert_eq!(first.login_uid, None);
     host.add(login(process(77)));
-    assert_eq!(identifier.identify(&attested).login_uid, None, "not read again");
+    let again = identifier.identify(&attested);
+    assert_eq!(again.login_uid, None, "not read again");
+    assert!(Arc::ptr_eq(&first, &again), "what is known of one holds for the other");
     type Change = fn(&mut Fake<'static>);
     let changes: &[(&str, Change)] = &[
         ("program", |f| f.image = 2),
@@ -418,7 +421,7 @@ fn missing_files_weaken_nothing_silently() {
         std::fs::remove_file(directory.join(file)).unwrap();
     }
     let who = host.identify(77, "/");
-    assert_eq!((who.executable, who.login_uid, who.start_ticks), (None, None, 100));
+    assert_eq!((&who.executable, who.login_uid, who.start_ticks), (&None, None, 100));
     assert!(
         who.class_evidence.iter().any(|e| e.contains("environment could not be read")),
         "{:?}",
@@ -516,7 +519,7 @@ fn a_real_pid_from_the_past_is_refused() {
     let child = sleeper(&mut Command::new("sleep"));
     let attested = Attested { connected_ns: before, ..attested_now(child.0.id()) };
     let who = identifier.identify(&attested);
-    assert_eq!((who.start_ticks, who.executable), (0, None));
+    assert_eq!((who.start_ticks, &who.executable), (0, &None));
     assert!(who.class_evidence[0].contains("in use again"));
 }
 
@@ -616,7 +619,7 @@ fn identity_cost() {
     let children: Vec<Running> = (0..200).map(|_| sleeper(&mut Command::new("sleep"))).collect();
     let identifier = Identifier::new(IdentityRules::default(), mount.clone()).unwrap();
     let attested: Vec<Attested> = children.iter().map(|c| attested_now(c.0.id())).collect();
-    let times = |what: &str, make: &dyn Fn(&Attested) -> Principal| {
+    let times = |what: &str, make: &dyn Fn(&Attested) -> Arc<Principal>| {
         let mut all: Vec<_> = attested
             .iter()
             .map(|a| {

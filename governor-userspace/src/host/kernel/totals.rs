@@ -156,23 +156,34 @@ pub struct LastWord {
     pub is_over: bool,
 }
 
-/// Asks for both at one moment, as far as the peer lets it.
-pub fn last_word(socket: BorrowedFd<'_>) -> io::Result<LastWord> {
+impl LastWord {
+    fn new((bytes_received, state): (u64, u16), unread: u64) -> Self {
+        Self { bytes_received, unread, is_over: matches!(state, CLOSED | TIME_WAIT) }
+    }
+}
+
+/// Asks for both at one moment, as far as the peer lets it. `read` bytes were read from the socket.
+pub fn last_word(socket: BorrowedFd<'_>, read: u64) -> io::Result<LastWord> {
     let mut before = received(socket)?;
+    let left = unread(socket)?;
+    let (bytes_received, state) = before;
+    // Either nothing comes any more, or nothing came between the two questions.
+    if ENDED_BY_PEER.contains(&state) || bytes_received == read.saturating_add(left) {
+        return Ok(LastWord::new(before, left));
+    }
     for _ in 0..LAST_WORD_TRIES {
-        let unread = unread(socket)?;
+        let left = unread(socket)?;
         let after = received(socket)?;
         if before == after {
-            let (bytes_received, is_over) = after;
-            return Ok(LastWord { bytes_received, unread, is_over });
+            return Ok(LastWord::new(after, left));
         }
         before = after;
     }
     Err(io::Error::other("its peer goes on sending"))
 }
 
-/// Bytes received, and whether TCP is done with the socket.
-fn received(socket: BorrowedFd<'_>) -> io::Result<(u64, bool)> {
+/// Bytes received, and the state of TCP.
+fn received(socket: BorrowedFd<'_>) -> io::Result<(u64, u16)> {
     // struct tcp_info of linux/tcp.h, in which fields are only ever appended; libc's ends before this one.
     let mut info = [0_u64; 32];
     let mut length = size_of_val(&info) as libc::socklen_t;
@@ -194,7 +205,7 @@ fn received(socket: BorrowedFd<'_>) -> io::Result<(u64, bool)> {
     let received = info.get(TCPI_BYTES_RECEIVED).filter(|_| known).ok_or(io::ErrorKind::Unsupported)?;
     // Its first byte is the state.
     let state = info.first().map_or(0, |first| first.to_ne_bytes()[0]);
-    Ok((*received, matches!(u16::from(state), CLOSED | TIME_WAIT)))
+    Ok((*received, u16::from(state)))
 }
 
 fn unread(socket: BorrowedFd<'_>) -> io::Result<u64> {
@@ -215,3 +226,5 @@ const CLOSED: u16 = 7;
 const CLOSE_WAIT: u16 = 8;
 const LAST_ACK: u16 = 9;
 const CLOSING: u16 = 11;
+/// States after the peer's FIN or reset.
+const ENDED_BY_PEER: [u16; 5] = [TIME_WAIT, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING];

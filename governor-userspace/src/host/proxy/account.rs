@@ -143,7 +143,7 @@ pub(super) struct Metered {
 impl Drop for Metered {
     fn drop(&mut self) {
         let SocketCount { side, read, written, .. } = self.count;
-        let closed = match (&*self.socket, last_word(self.socket.as_fd())) {
+        let closed = match (&*self.socket, last_word(self.socket.as_fd(), read)) {
             (Socket::Unix(_), _) => Closed::Unix { side, read, written },
             (_, Ok(word)) => Closed::Tcp(SocketCount {
                 arrived: word.bytes_received,

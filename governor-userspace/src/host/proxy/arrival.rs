@@ -102,9 +102,14 @@ impl Route {
 
 impl Arrival {
     /// Who is there. `Err` where the connection does not belong here, which is a reason to close it.
-    pub async fn of(socket: &Socket, door: &Door, shared: &Shared) -> Result<Self, RefusedReason> {
+    pub async fn of(
+        socket: &Socket,
+        peer: Option<SocketAddr>,
+        door: &Door,
+        shared: &Shared,
+    ) -> Result<Self, RefusedReason> {
         match door {
-            Door::Redirected(namespace) => redirected(socket, shared, namespace.clone()),
+            Door::Redirected(namespace) => redirected(socket, peer, shared, namespace.clone()),
             // Over in a moment: boxed, its room is not in every connection's task.
             Door::Inbound(namespace) => Box::pin(inbound::arrived(socket, namespace.as_ref(), shared)).await,
             Door::Unix(server) => unix(socket, server, shared),
@@ -114,6 +119,7 @@ impl Arrival {
 
 fn redirected(
     socket: &Socket,
+    peer: Option<SocketAddr>,
     shared: &Shared,
     namespace: Option<Arc<Namespace>>,
 ) -> Result<Arrival, RefusedReason> {
@@ -126,7 +132,6 @@ fn redirected(
             return Err(RefusedReason::NoIdentity);
         }
     };
-    let peer = socket.tcp().and_then(|tcp| tcp.peer_addr().ok());
     let endpoint = |address: SocketAddr| Endpoint {
         namespace: namespace.as_ref().map(|namespace| namespace.id()),
         ..Endpoint::tcp(address.ip().to_canonical(), address.port())

@@ -56,6 +56,10 @@ impl Leg {
         &mut self.stream
     }
 
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+
     /// Queues bytes; they leave with the next [`Self::poll_flush`].
     pub fn push(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {

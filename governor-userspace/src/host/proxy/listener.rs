@@ -5,10 +5,11 @@ use super::socket::StdSocket;
 use super::worker::Workers;
 use crate::host::kernel::{Exemption, Kernel, KernelError};
 use crate::host::telemetry::{Metrics, RefusedReason};
-use nix::sys::socket::{SockFlag, accept4};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use parking_lot::Mutex;
+use socket2::{SockAddr, SockAddrStorage};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,7 +133,8 @@ impl Doors {
             Listener::Tcp(tcp) => {
                 self.workers.shared().tend(&tcp, "a client");
                 // SAFETY: a listener of the standard library has one and the same descriptor until it is dropped.
-                Accepting::Tcp(unsafe { AsyncFd::register_with_interest(tcp, Interest::READABLE) }?)
+                let listener = unsafe { AsyncFd::register_with_interest(tcp, Interest::READABLE) }?;
+                Accepting::Tcp { listener, is_signalled: true }
             }
             Listener::Unix(unix) => Accepting::Unix(UnixListener::from_std(unix)?),
         };
@@ -157,30 +159,62 @@ impl Doors {
 
 #[derive(Debug)]
 enum Accepting {
-    Tcp(AsyncFd<StdListener>),
+    Tcp {
+        listener: AsyncFd<StdListener>,
+        /// Nothing was accepted since the poll said that somebody waits.
+        is_signalled: bool,
+    },
     Unix(UnixListener),
 }
 
 impl Accepting {
-    async fn accept(&self) -> io::Result<StdSocket> {
-        Ok(match self {
+    /// The next connection, and the address of its client where it has one.
+    async fn accept(&mut self) -> io::Result<(StdSocket, Option<SocketAddr>)> {
+        match self {
             // Not by the runtime's own listener: that enters the socket into this thread's poll, only to take it out
             // again for the worker's.
-            Self::Tcp(tcp) => StdSocket::Tcp(tcp.async_io(Interest::READABLE, accept_one).await?),
-            Self::Unix(unix) => StdSocket::Unix(unix.accept().await?.0.into_std()?),
-        })
+            Self::Tcp { listener, is_signalled } => {
+                let attempt = |listener: &StdListener| {
+                    // To be told by `accept()` costs a socket, made and thrown away.
+                    if !*is_signalled && !somebody_waits(listener)? {
+                        *is_signalled = true;
+                        return Err(io::ErrorKind::WouldBlock.into());
+                    }
+                    *is_signalled = false;
+                    accept_one(listener)
+                };
+                let (socket, peer) = listener.async_io(Interest::READABLE, attempt).await?;
+                Ok((StdSocket::Tcp(socket), peer))
+            }
+            Self::Unix(unix) => Ok((StdSocket::Unix(unix.accept().await?.0.into_std()?), None)),
+        }
     }
 }
 
-fn accept_one(listener: &StdListener) -> io::Result<std::net::TcpStream> {
-    let accepted = accept4(listener.as_raw_fd(), SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC)?;
-    // SAFETY: the kernel made this descriptor for us a moment ago; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(accepted) }.into())
+fn somebody_waits(listener: &StdListener) -> io::Result<bool> {
+    let mut asked = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    Ok(poll(&mut asked, PollTimeout::ZERO)? > 0)
+}
+
+fn accept_one(listener: &StdListener) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+    let accept = |address: *mut SockAddrStorage, length| {
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        // SAFETY: `address` has as much room as `length` says, and both outlive the call.
+        let accepted = unsafe { libc::accept4(listener.as_raw_fd(), address.cast(), length, flags) };
+        if accepted < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel made this descriptor for us a moment ago; nobody else owns it.
+        Ok(unsafe { OwnedFd::from_raw_fd(accepted) })
+    };
+    // SAFETY: where `accept` answers with success the kernel has written an address and its length.
+    let (socket, address) = unsafe { SockAddr::try_init(accept) }?;
+    Ok((socket.into(), address.as_socket()))
 }
 
 /// Hands each connection to a worker; returns when `stop` becomes true.
 async fn accept(
-    listener: Accepting,
+    mut listener: Accepting,
     door: Arc<Door>,
     workers: Arc<Workers>,
     metrics: Arc<Metrics>,
@@ -192,8 +226,8 @@ async fn accept(
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok(socket) => {
-                if let Err(socket) = workers.give(socket, door.clone()) {
+            Ok((socket, peer)) => {
+                if let Err(socket) = workers.give(socket, peer, door.clone()) {
                     workers.refuse(socket, &door);
                     metrics.connection_refused(RefusedReason::Limit);
                     tracing::warn!(

@@ -26,6 +26,7 @@ use crate::host::telemetry::{CancelResult, Direction, RefusedReason};
 use bytes::Bytes;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,12 +40,18 @@ use tokio::time::Sleep;
 
 use greeting::Prepared;
 
-/// Serves one accepted connection until it ends.
-pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, over_limit: bool) {
+/// Serves one accepted connection until it ends. `peer` is the client's address, where it has one.
+pub(super) async fn serve(
+    socket: Socket,
+    peer: Option<SocketAddr>,
+    door: Arc<Door>,
+    local: Rc<Local>,
+    over_limit: bool,
+) {
     let shared = &local.shared;
     let metrics = shared.metrics.clone();
     let _active = metrics.connection_accepted();
-    let Arrival { who, client, tls, mut route } = match Arrival::of(&socket, &door, shared).await {
+    let Arrival { who, client, tls, mut route } = match Arrival::of(&socket, peer, &door, shared).await {
         Ok(arrival) => arrival,
         Err(reason) => {
             if door.counts(&socket, shared) {
@@ -64,7 +71,7 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     let (principal, hello) = greeting::identify(shared, who);
     let setup = SessionSetup {
         id: SessionId(clock::session_id().into()),
-        principal: Arc::new(principal),
+        principal,
         client,
         destination: route.destination.clone(),
         tls,
@@ -72,7 +79,7 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
     };
     let class = setup.principal.class;
     let mut actions = Actions::default();
-    let mut session = Session::start(setup, clock::now(), &local.governance.borrow(), &mut actions);
+    let mut session = Session::start(setup, clock::now(), &mut local.governance.borrow_mut(), &mut actions);
     route.asker = greeting::asker(shared, hello, &route, &session);
     if over_limit {
         session.refuse(TooMany::Connections { max: shared.connections_max });
@@ -102,6 +109,7 @@ pub(super) async fn serve(socket: Socket, door: Arc<Door>, local: Rc<Local>, ove
         route,
         closing: false,
         lingering: false,
+        unanswered: false,
         pass_unread: false,
         unread: None,
         matched: None,
@@ -152,6 +160,8 @@ struct Relay {
     closing: bool,
     /// The time for the last bytes is running.
     lingering: bool,
+    /// A cancel request: nobody is answered.
+    unanswered: bool,
     pass_unread: bool,
     observer: Observer,
     /// A cancel request for the session's own statement is on its way.
@@ -288,7 +298,9 @@ impl Relay {
     /// Closes the client's connection so that the last message arrives: a socket that is closed with
     /// unread input resets, and the client may never see what was sent before.
     async fn say_goodbye(&mut self) {
-        if self.client.closed {
+        // Nothing was sent that could be lost: closed at once, as a server does.
+        let unanswered = self.unanswered && self.client.unread.is_empty() && !self.client.is_encrypted();
+        if self.client.closed || unanswered {
             return;
         }
         let stream = self.client.stream_mut();
@@ -530,7 +542,7 @@ const REFUSALS_PER_SOURCE_MAX: usize = 32;
 mod tests {
     use super::*;
 
-    fn result_bytes<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+    fn result_bytes<A, B, C, D, E, F>(_: impl Fn(A, B, C, D, E) -> F) -> usize {
         size_of::<F>()
     }
 

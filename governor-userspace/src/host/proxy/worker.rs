@@ -30,6 +30,7 @@ use crate::host::telemetry::Metrics;
 use crate::host::tls::Tls;
 use socket2::SockRef;
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -138,6 +139,7 @@ pub(super) enum Work {
 #[derive(Debug)]
 pub(super) struct Accepted {
     socket: StdSocket,
+    peer: Option<SocketAddr>,
     door: Arc<Door>,
     slot: Slot,
     /// As many as are served are open already: this one is only told so.
@@ -188,7 +190,12 @@ impl Workers {
 
     /// Gives a connection to the worker that has fewest. Beyond the limit a client is told so; `Err`
     /// gives the connection back: even those that are told are too many.
-    pub(super) fn give(&self, socket: StdSocket, door: Arc<Door>) -> Result<(), StdSocket> {
+    pub(super) fn give(
+        &self,
+        socket: StdSocket,
+        peer: Option<SocketAddr>,
+        door: Arc<Door>,
+    ) -> Result<(), StdSocket> {
         let open = self.active.load(Ordering::Acquire);
         let connections_max = self.shared.connections_max;
         if open >= connections_max + REFUSALS_MAX {
@@ -203,7 +210,7 @@ impl Workers {
         let slot = Slot(load.clone(), self.active.clone());
         // A worker that is gone closes the connection with the message.
         let over_limit = open >= connections_max;
-        let _ = queue.send(Work::Connection(Accepted { socket, door, slot, over_limit }));
+        let _ = queue.send(Work::Connection(Accepted { socket, peer, door, slot, over_limit }));
         Ok(())
     }
 
@@ -269,12 +276,13 @@ async fn take_work(local: Rc<Local>, mut receiver: mpsc::UnboundedReceiver<Work>
             work = receiver.recv() => match work {
                 Some(Work::Connection(accepted)) => match Socket::from_std(accepted.socket) {
                     Ok(socket) => {
-                        let Accepted { door, slot, over_limit, .. } = accepted;
+                        let Accepted { peer, door, slot, over_limit, .. } = accepted;
                         let local = local.clone();
-                        running.spawn_local(async move {
-                            relay::serve(socket, door, local, over_limit).await;
+                        // Made where it stays: a task is moved several times before it first runs.
+                        running.spawn_local(Box::pin(async move {
+                            relay::serve(socket, peer, door, local, over_limit).await;
                             drop(slot);
-                        });
+                        }));
                     }
                     Err(error) => tracing::warn!(%error, "an accepted connection could not be taken over"),
                 },

@@ -84,7 +84,7 @@ pub(super) fn every_event(text: &str) -> Vec<AuditEvent> {
         }),
         AuditEvent::PeersRefused { reason: text.into() },
         AuditEvent::SessionStart(Box::new(SessionStart {
-            principal,
+            principal: principal.into(),
             client: Some(endpoint.clone()),
             destination: endpoint.clone(),
             attested_by: Some(Attestation::SoPeercred),

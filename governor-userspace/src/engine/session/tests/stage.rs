@@ -52,7 +52,7 @@ impl Stage {
             (Arc::new(policy), Arc::new(Detectors::new().unwrap()))
         });
         let (policy, detectors) = MADE.clone();
-        let governance = Governance::new(policy, detectors, Arc::default(), limits);
+        let mut governance = Governance::new(policy, detectors, Arc::default(), limits);
         let setup = SessionSetup {
             hello,
             id: SessionId("s1".into()),
@@ -63,7 +63,7 @@ impl Stage {
         };
         let mut out = Actions::default();
         let now = Timestamp { unix_ns: 1, monotonic_ns: 1 };
-        let session = Session::start(setup, now, &governance, &mut out);
+        let session = Session::start(setup, now, &mut governance, &mut out);
         let mut stage = Self {
             session,
             governance,

@@ -59,7 +59,7 @@ fn what_arrived_and_what_was_acknowledged_is_counted_for_every_ending() {
         } else if ending == reset {
             assert!(accepted.read(&mut [0; 10]).is_err(), "{ending}");
         }
-        let word = last_word(accepted.as_fd()).unwrap();
+        let word = last_word(accepted.as_fd(), read as u64).unwrap();
         drop(accepted);
         running.join().unwrap();
         let totals = closed(&mut sockets, cookie);

@@ -69,6 +69,7 @@ impl Relay {
                 shared.metrics.connection_refused(refused);
             }
             self.closing = true;
+            self.unanswered = reason == CloseReason::CancelDone;
         }
         for request in requests {
             self.request(request);

@@ -24,7 +24,7 @@ pub(super) struct Prepared {
 }
 
 /// Who is there as far as this host knows, and whether another governor may say more.
-pub(super) fn identify(shared: &Shared, who: Who) -> (Principal, HelloRule) {
+pub(super) fn identify(shared: &Shared, who: Who) -> (Arc<Principal>, HelloRule) {
     match who {
         Who::Process(attested) => (shared.identifier.identify(&attested), HelloRule::Unexpected),
         Who::Remote(address) => {
@@ -32,7 +32,7 @@ pub(super) fn identify(shared: &Shared, who: Who) -> (Principal, HelloRule) {
                 Some(HelloMode::Required) => HelloRule::Required,
                 Some(HelloMode::Optional) | None => HelloRule::Accepted,
             };
-            (shared.identifier.identify_remote(RemoteClient::at(address)), rule)
+            (Arc::new(shared.identifier.identify_remote(RemoteClient::at(address))), rule)
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::host::kernel::cgroup2_mount;
 use anyhow::{Context as _, bail};
 use std::io::{Read as _, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Show what policy answers, which policies decide, and the facts they are decided on
 ///
@@ -229,7 +230,7 @@ fn principal(args: &ExplainArgs, globals: &Globals) -> anyhow::Result<Principal>
     let attested = attest(pid, &mount).with_context(|| format!("process {pid} cannot be read"))?;
     let identifier = Identifier::new(config.identity.rules, mount)?;
     identifier.want_executable_hashes(true);
-    Ok(identifier.identify(&attested))
+    Ok(Arc::unwrap_or_clone(identifier.identify(&attested)))
 }
 
 fn tell(told: &Explanation, paint: Paint, out: &mut impl Write) -> anyhow::Result<()> {

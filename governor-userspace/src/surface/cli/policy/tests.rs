@@ -300,7 +300,7 @@ fn record_sessions(state: &std::path::Path) {
     for (session, class) in [("S", Class::Service), ("A", Class::Agent)] {
         let actor = Actor { class: Some(class), user: Some("app".into()), ..Actor::default() };
         let start = SessionStart {
-            principal: actor.principal(),
+            principal: actor.principal().into(),
             client: None,
             destination: destination.clone(),
             attested_by: None,
