@@ -48,7 +48,7 @@ fn id_of(uid: &EntityUid) -> &str {
 }
 
 /// Of the schema: actions that others are in.
-const GROUPS: [&str; 7] = ["run", "read", "write", "define", "administer", "control", "opaque"];
+pub(super) const GROUPS: [&str; 7] = ["run", "read", "write", "define", "administer", "control", "opaque"];
 /// Only questions about columns have these.
 const BELOW_DATABASE: [&str; 3] = ["Schema", "Relation", "Column"];
 

@@ -2,16 +2,18 @@
 
 use super::advice;
 use super::annotation::{self, Notes};
+use super::approved;
 use super::error::{PolicyError, Problem};
 use super::labelling::Labelling;
+use super::literals::{self, Finding};
 use super::mentions::{self, Mentions};
-use super::schema::{self, Ask};
+use super::schema::{self, Ask, LoadedSchema};
 use super::slice::{self, Look, Slices};
 use super::source::{PolicySource, Profile};
 use super::token;
 use crate::engine::model::Class;
 use cedar_policy::ffi::DetailedError;
-use cedar_policy::{Policy, PolicyId, ValidationMode, Validator};
+use cedar_policy::{Effect, Policy, PolicyId, ValidationMode, Validator};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -128,6 +130,12 @@ impl PolicySet {
                     member.problem(sources, byte, reason)
                 })),
             }
+            for (problem, is_certain) in reader.without_effect(member, sources, loaded) {
+                match is_certain {
+                    true => problems.push(problem),
+                    false => unmet.push(problem.to_string()),
+                }
+            }
         }
         reader.validate(sources, &mut problems);
         if !problems.is_empty() {
@@ -185,7 +193,8 @@ impl PolicySet {
         &self.labelling
     }
 
-    /// What policies ask for by name and no label file gives: such a rule matches nothing. One sentence each.
+    /// What is probably not meant: names that policies ask for and no label file gives, and others that hardly match. One
+    /// sentence each, with its place where that is known.
     pub fn unmet(&self) -> &[String] {
         &self.unmet
     }
@@ -302,6 +311,36 @@ impl Reader<'_> {
             self.ids.insert(id, self.members.len());
             self.members.push(member);
         }
+    }
+
+    /// What `member` says that can have no effect, and whether that is certain.
+    fn without_effect(
+        &self,
+        member: &Member,
+        sources: &[PolicySource],
+        loaded: &LoadedSchema,
+    ) -> Vec<(Problem, bool)> {
+        let policy = &member.policy;
+        let told = |byte: Option<usize>, reason: &str| member.problem(sources, byte.or(member.byte), reason);
+        let asks = |ask| slice::applies_to(policy, ask, loaded);
+        let only_see = asks(Ask::See) && !Ask::all().any(|ask| ask != Ask::See && asks(ask));
+        let findings = literals::read(policy, only_see).into_iter();
+        let mut found: Vec<_> =
+            findings.map(|Finding { byte, reason, is_certain }| (told(byte, &reason), is_certain)).collect();
+        let asked = approved::asked(policy);
+        // Both fail safe, and the second may be met by another file: notes.
+        match (policy.effect(), asked.to_apply, asked.to_lift) {
+            (Effect::Forbid, None, byte @ Some(_)) if policy.annotation("approval").is_none() => {
+                found.push((told(byte, approved::NEVER_LIFTED), false));
+            }
+            (Effect::Permit, byte @ Some(_), None)
+                if !approved::is_ever_held(policy, self.members.iter().map(|m| &m.policy), loaded) =>
+            {
+                found.push((told(byte, approved::NEVER_HELD), false));
+            }
+            _ => {}
+        }
+        found
     }
 
     /// Strict validation. Warnings count: a policy that can never apply protects nobody, and a
