@@ -17,7 +17,7 @@ use cedar_policy::{Effect, Policy, PolicyId, ValidationMode, Validator};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 
@@ -38,6 +38,8 @@ pub struct PolicyParts {
     pub labelling: Labelling,
     /// Where the clock of `context.time` hangs; `None` is UTC.
     pub zone: Option<TimeZone>,
+    /// What is probably not meant in label files, for [`PolicySet::unmet`].
+    pub notes: Vec<Problem>,
 }
 
 /// Policies in force together. Immutable; cheap to share behind an `Arc`.
@@ -85,7 +87,7 @@ impl PolicySet {
     /// # Errors
     /// As [`Self::compile_with`].
     pub fn compile_parts(parts: &PolicyParts) -> Result<Self, PolicyError> {
-        let PolicyParts { sources, disabled, labelling, zone } = parts;
+        let PolicyParts { sources, disabled, labelling, zone, notes } = parts;
         let loaded = schema::loaded().map_err(|problem| PolicyError { problems: vec![problem] })?;
         let mut problems = vec![];
         let mut reader =
@@ -106,8 +108,8 @@ impl PolicySet {
             }
         }
 
+        let mut unmet: Vec<String> = notes.iter().map(ToString::to_string).collect();
         let (mut notes, mut looks) = (HashMap::new(), vec![]);
-        let mut unmet: Vec<String> = vec![];
         for member in &reader.members {
             let is_for_see = slice::applies_to(&member.policy, Ask::See, loaded);
             let tokens = token::tokens(member.text(sources));
@@ -197,6 +199,17 @@ impl PolicySet {
     /// sentence each, with its place where that is known.
     pub fn unmet(&self) -> &[String] {
         &self.unmet
+    }
+
+    /// The groups that `@approval` names, each with the ids of the policies that name it.
+    pub fn approvers(&self) -> BTreeMap<&str, BTreeSet<String>> {
+        let mut found = BTreeMap::<&str, BTreeSet<String>>::new();
+        for (id, notes) in &self.notes {
+            if let Some(group) = &notes.approval {
+                found.entry(group).or_default().insert(id.to_string());
+            }
+        }
+        found
     }
 
     /// Some policy looks at names, schemas or labels of relations.

@@ -7,7 +7,7 @@ use super::catalogue::{Catalogue, Labels, Ruling};
 use super::discovery::RuledBy;
 use crate::engine::masking::classify_column;
 use crate::engine::model::{Category, ColumnName, MaskStyle};
-use crate::engine::policy::PolicySet;
+use crate::engine::policy::{NamePattern, PolicySet};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -148,5 +148,20 @@ impl ColumnWords {
     }
 }
 
+/// What to write where a label file's `schema.relation` was probably meant for a column: its second part is what a
+/// sensitive column is called, or it says what a column holds. `None` where nothing speaks for that.
+pub fn column_meant(on: &NamePattern, category: Option<Category>) -> Option<String> {
+    let NamePattern { schema, relation, column: None } = on else { return None };
+    let by_name = schema != DEFAULT_SCHEMA && classify_column(schema, relation, TEXT).is_some();
+    (category.is_some() || by_name).then(|| {
+        format!(
+            "\"{schema}.{relation}\" was taken for the relation {relation:?} of the schema {schema:?}; if a column is meant, \
+             write \"SCHEMA.{schema}.{relation}\", or \"*.{schema}.{relation}\" for every schema"
+        )
+    })
+}
+
+/// Where relations are that nobody made a schema for: no table is called so.
+const DEFAULT_SCHEMA: &str = "public";
 /// The server's type `text`.
 const TEXT: u32 = 25;

@@ -63,7 +63,7 @@ mod visibility;
 
 pub use action::{Actions, CloseReason, Request, TooMany};
 pub use catalogue::{Catalogue, ColumnPattern, Labels};
-pub use column_words::{Because, ColumnWord, ColumnWords};
+pub use column_words::{Because, ColumnWord, ColumnWords, column_meant};
 pub use discovery::{
     ColumnFinding, ColumnPlace, ColumnRecord, Discovery, DiscoverySettings, Formerly, Remembered,
     RememberedColumn, RememberedRelation, RuledBy, Said, Saying, Status,

@@ -23,7 +23,10 @@ fn home(policies: &[(&str, &str)]) -> tempfile::TempDir {
     for (name, text) in policies {
         std::fs::write(policy_dir.join(name), text).unwrap();
     }
-    let config = format!("[policy]\ndirectory = {policy_dir:?}\n");
+    let config = format!(
+        "[policy]\ndirectory = {policy_dir:?}\n[approvals.groups]\ndba = [\"alice\"]\nfinance = [\"bob\"]\n\
+         pci-approvers = [\"uid:7\"]\n"
+    );
     std::fs::write(home.path().join("governor.toml"), config).unwrap();
     home
 }
@@ -122,6 +125,46 @@ fn check_reads_what_run_would_and_notes_what_cannot_match() {
     std::fs::write(home.path().join("policies/site.labels.toml"), labels.replace("/8", "/99")).unwrap();
     let (is_fine, text) = answered_with(false, &["check"], &home);
     assert!(!is_fine && text.contains("site.labels.toml:6:") && text.contains("is no server"), "{text}");
+}
+
+#[test]
+fn check_refuses_what_can_never_hit_and_notes_what_hardly_can() {
+    let home = home(&[(
+        "a.cedar",
+        "@id(\"a\")\nforbid (principal, action in Governor::Action::\"run\", resource)\n\
+         when { context.reads.contains(\"payroll.*\") };",
+    )]);
+    let policy = |text: &str| std::fs::write(home.path().join("policies/a.cedar"), text).unwrap();
+    let (is_fine, text) = answered_with(false, &["check"], &home);
+    assert!(!is_fine && text.contains("a.cedar:3:31: \"payroll.*\" matches no relation"), "{text}");
+
+    policy(
+        "@id(\"held\") @approval(\"nobodys-group\")\nforbid (principal, action in Governor::Action::\"run\", \
+         resource)\nunless { context.approved };",
+    );
+    let labels = "# people.email\n[[label]]\non = [\"crm.people\", \"people.email\"]\nlabels = [\"personal\"]\n\
+                  [[label]]\non = [\"public.email\", \"hr.staff.email\"]\nlabels = [\"personal\"]\n\
+                  [[label]]\non = [\"hr.notes\"]\nlabels = [\"personal\"]\ncategory = \"health\"\n";
+    std::fs::write(home.path().join("policies/a.labels.toml"), labels).unwrap();
+    let (is_fine, text) = answered_with(false, &["check"], &home);
+    assert!(is_fine, "{text}");
+    for part in [
+        "a.labels.toml:3:21: \"people.email\" was taken for the relation \"email\" of the schema \"people\"; if a column \
+         is meant, write \"SCHEMA.people.email\"",
+        "a.labels.toml:9:7: \"hr.notes\" was taken for the relation",
+        "note: held: nobody but root can approve what is held, because nobody is in the group \"nobodys-group\"; list \
+         its members under approvals.groups",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert_eq!(text.matches("note: ").count(), 3, "{text}");
+    let (_, text) = answered_with(true, &["check"], &home);
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(told["notes"].as_array().unwrap().len(), 3, "{text}");
+    // Without the configuration's groups the built-in policies wait for nobody, too.
+    std::fs::write(home.path().join("governor.toml"), "[approvals.groups]\ndba = []\n").unwrap();
+    let (_, text) = answered_with(false, &["check"], &home);
+    assert!(text.contains("agents-changes-approved and ") && text.contains("in the group \"dba\""), "{text}");
 }
 
 #[test]
