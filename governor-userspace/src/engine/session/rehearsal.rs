@@ -9,7 +9,7 @@ use super::copying::copy_out_denial;
 use crate::engine::model::{
     self, CatalogueBuilder, Category, Claims, Clause, Column, ColumnId, ColumnName, Conditions, Decision,
     Endpoint, FIRST_USER_OID, Form, Principal, Reason, Relation, RelationKind, RelationName, SearchPath,
-    Statement, SystemFunction, Temporary, Verdict, Volatility,
+    Statement, StatementKind, SystemFunction, Temporary, Verdict, Volatility,
 };
 use crate::engine::policy::{
     HiddenCondition, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
@@ -154,10 +154,14 @@ impl<'a> Rehearsal<'a> {
         found.into_iter().collect()
     }
 
-    /// Supposed as in [`Self::conditions`]. What is only written has no columns that anybody knows: whatever is put there counts, also
-    /// where a session would find that it is masked there too.
+    /// Supposed as in [`Self::conditions`]. What is only written has no columns that anybody knows, and which column is at which
+    /// place nobody knows either: whatever is put there counts, also where a session would find that it is masked there too.
     fn copies_masked(&self, statement: &Statement) -> bool {
-        let supposed = Supposed::of(statement, statement.reads.iter());
+        let reads = |name: &str| statement.reads.iter().any(|relation| relation.name == name);
+        let into_itself = statement.kinds.contains(&StatementKind::Insert)
+            && statement.writes.iter().any(|relation| reads(&relation.name));
+        let unnamed_count = if into_itself { PLACES_MAX } else { 0 };
+        let supposed = Supposed::with_unnamed(statement, statement.reads.iter(), unnamed_count);
         supposed.conditions(&statement.text).copies.iter().any(|(target, source)| {
             let Some(source) = supposed.column(*source) else { return false };
             let target = target.and_then(|target| self.category(&supposed.column(target)?));
@@ -244,12 +248,23 @@ struct Supposed {
 impl Supposed {
     /// Each of `relations` with every column that is named.
     fn of<'a>(statement: &Statement, relations: impl Iterator<Item = &'a RelationName>) -> Self {
+        Self::with_unnamed(statement, relations, 0)
+    }
+
+    /// With so many columns in front that no statement names: values that are put in by their place go there.
+    fn with_unnamed<'a>(
+        statement: &Statement,
+        relations: impl Iterator<Item = &'a RelationName>,
+        unnamed_count: usize,
+    ) -> Self {
         let mut builder = CatalogueBuilder::default();
         let relations: BTreeSet<RelationName> = relations.take(RELATIONS_MAX).cloned().collect();
         let relations: Vec<RelationName> = relations.into_iter().collect();
+        let unnamed = (0..unnamed_count).map(|n| format!("\u{1}{n}").into());
+        let named = statement.mentions.columns.iter().take(COLUMNS_MAX).map(|name| name.as_str().into());
         let columns: Vec<Column> = (1..)
-            .zip(statement.mentions.columns.iter().take(COLUMNS_MAX))
-            .map(|(attribute, name)| Column { attribute, name: name.as_str().into(), type_oid: TEXT })
+            .zip(unnamed.chain(named))
+            .map(|(attribute, name)| Column { attribute, name, type_oid: TEXT })
             .collect();
         for (oid, relation) in (FIRST_USER_OID..).zip(&relations) {
             let relation = Relation {
@@ -297,6 +312,8 @@ const SUPPOSED_SCHEMA: &str = "public";
 /// The server's type `text`.
 const TEXT: u32 = 25;
 const RELATIONS_MAX: usize = 16;
+/// As many expressions as the server puts into one row (`MaxTupleAttributeNumber`).
+const PLACES_MAX: usize = 1664;
 const COLUMNS_MAX: usize = 256;
 
 #[cfg(test)]
@@ -347,6 +364,11 @@ mod tests {
         for text in [
             "INSERT INTO notes SELECT email FROM people",
             "INSERT INTO notes (body) SELECT 'a' || email FROM people",
+            "INSERT INTO people SELECT id, email FROM people",
+            "INSERT INTO people SELECT email, backup_email FROM people",
+            "INSERT INTO public.people SELECT id, email FROM people",
+            "WITH i AS (INSERT INTO people SELECT id, email FROM people WHERE city = 'Oslo') SELECT 1",
+            "INSERT INTO people (id, city) SELECT id, email FROM people",
             "CREATE TABLE copy AS SELECT id, email FROM people",
             "SELECT email INTO copy FROM people",
             "UPDATE people SET city = email WHERE id = 1",
@@ -359,6 +381,9 @@ mod tests {
         for text in [
             "INSERT INTO notes SELECT city FROM people",
             "INSERT INTO people (email) VALUES ('a@b.example')",
+            "INSERT INTO people (id, email) SELECT id, email FROM people",
+            "INSERT INTO people SELECT id, city FROM people WHERE email = 'a@b.example'",
+            "INSERT INTO people SELECT * FROM people",
             "CREATE TABLE copy AS SELECT id FROM people",
             "UPDATE people SET email = lower(email) WHERE id = 1",
             "UPDATE people SET city = 'Oslo' WHERE id = 1",
