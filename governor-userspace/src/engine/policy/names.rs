@@ -4,7 +4,7 @@
 //! it certainly touches and a set that it possibly touches, and policy is asked about both: a rule that asks
 //! whether something is in a set, or whether everything is, gets the strict answer either way.
 
-use super::labelling::{Columns, Labelling};
+use super::labelling::{Columns, Labelling, NO_COLUMNS};
 use super::question::{Reading, RunContext};
 use crate::engine::model::{RelationName, Statement};
 use std::collections::{BTreeMap, BTreeSet};
@@ -155,10 +155,5 @@ fn add_names(
     }
 }
 
-/// Draws on nothing: what is left are the labels of relations as a whole.
-const NO_COLUMNS: Columns<'static> = Columns::Named {
-    mentions: &crate::engine::model::Mentions { columns: Vec::new(), every_column: false },
-    certain: true,
-};
 /// A name that no policy can mean: something that is not known.
 const SOME: &str = "?";

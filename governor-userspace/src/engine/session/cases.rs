@@ -3,6 +3,7 @@
 //! Pure: reading files is the host's. A case says who asks, from where to where, what, and what is expected; what it
 //! leaves out comes from its file, and from there from a plain default.
 
+use super::column_words::ColumnWords;
 use super::rehearsal::{Known, Rehearsal, Rehearsed};
 use crate::engine::model::{
     Ancestor, Category, Claims, Class, ColumnName, ContainerFacts, Decision, Endpoint, MaskStyle,
@@ -92,7 +93,7 @@ pub struct Case {
     pub see: Option<String>,
     #[serde(default)]
     pub connect: bool,
-    /// Of `see`: what the column holds; left out: what labels and its name say.
+    /// Of `see`: what the column holds; left out: what labels, the configuration and its name say.
     pub category: Option<Category>,
 
     #[serde(default)]
@@ -184,24 +185,27 @@ impl<C> CaseFile<C> {
         PolicySet::compile_parts(&all)
     }
 
-    /// What `set` answers to `case`. Errors say what is wrong with the case.
-    pub fn answer(&self, set: &PolicySet, case: &Case) -> Result<Got, String> {
+    /// What `set` answers to `case`, with `words` on the columns of its database. Errors say what is wrong with the case.
+    pub fn answer(&self, set: &PolicySet, case: &Case, words: &ColumnWords) -> Result<Got, String> {
         let actor = case.actor.clone().or(&self.actor);
         let to = case.to.clone().or(&self.to);
         let at = case.at.map(|at| u64::try_from(at.as_nanosecond()).map_err(|_| "at: before 1970"));
         let at = at.transpose()?.map(|unix_ns| Moment::of(Timestamp { unix_ns, monotonic_ns: 0 }));
         let around = SessionContext { at, break_glass: case.break_glass.as_deref().map(Into::into) };
-        let rehearsal = Rehearsal::new(set, actor.principal().into(), to.claims(), to.destination(), around);
+        let rehearsal = Rehearsal::new(set, actor.principal().into(), to.claims(), to.destination(), around)
+            .with_words(words.clone());
         match (&case.sql, &case.see, case.connect) {
             (Some(sql), None, false) => Ok(Got::of_statements(&rehearsal.run(sql, &case.known()?))),
             (None, Some(column), false) => {
-                let mut asked = column_named(column, case.category)?;
-                if asked.category.is_none()
-                    && let Some(name) = &asked.column
-                {
-                    asked.category = rehearsal.category(name);
-                }
-                Ok(Got::of_column(rehearsal.see(&asked)))
+                let asked = column_named(column, case.category)?;
+                let visibility = match (&asked.column, case.category) {
+                    // What nothing calls sensitive is shown as it is.
+                    (Some(name), None) => {
+                        rehearsal.column(name, true).map_or(Visibility::Clear, |found| found.visibility)
+                    }
+                    _ => rehearsal.see(&asked),
+                };
+                Ok(Got::of_column(visibility))
             }
             (None, None, true) => Ok(Got::of_decision(&rehearsal.connect())),
             _ => Err("a case has one of sql, see and connect = true".into()),
@@ -466,7 +470,7 @@ mod tests {
             assert!(file.cases.len() >= unseen.len(), "{}: too few cases", pack.name);
             for case in &file.cases {
                 let set = file.compile(&parts(&pack), &case.disabled).unwrap();
-                let got = file.answer(&set, case).unwrap();
+                let got = file.answer(&set, case, &ColumnWords::default()).unwrap();
                 let wrong = case.differences(&got);
                 assert!(wrong.is_empty(), "{}: {}: {wrong:?}\n{got:#?}", pack.name, case.name);
                 for reason in &got.reasons {
@@ -522,7 +526,7 @@ mod tests {
         assert!(file.cases.len() > 1);
         for case in &file.cases {
             let set = file.compile(&parts, &[]).unwrap();
-            let wrong = case.differences(&file.answer(&set, case).unwrap());
+            let wrong = case.differences(&file.answer(&set, case, &ColumnWords::default()).unwrap());
             assert!(wrong.is_empty(), "{}: {wrong:?}", case.name);
         }
     }
@@ -547,7 +551,7 @@ mod tests {
         let case = &file.cases[0];
         let parts = PolicyParts { sources: PolicySet::builtin(Profile::Protect), ..PolicyParts::default() };
         let set = file.compile(&parts, &[]).unwrap();
-        let wrong = case.differences(&file.answer(&set, case).unwrap());
+        let wrong = case.differences(&file.answer(&set, case, &ColumnWords::default()).unwrap());
         assert_eq!(
             wrong,
             [
@@ -559,8 +563,12 @@ mod tests {
             ]
         );
         let both = Case { connect: true, ..case.clone() };
-        assert!(file.answer(&set, &both).unwrap_err().contains("one of sql, see and connect"));
+        assert!(
+            file.answer(&set, &both, &ColumnWords::default())
+                .unwrap_err()
+                .contains("one of sql, see and connect")
+        );
         let column = Case { sql: None, see: Some("a.b".into()), ..case.clone() };
-        assert!(file.answer(&set, &column).unwrap_err().contains("no column"));
+        assert!(file.answer(&set, &column, &ColumnWords::default()).unwrap_err().contains("no column"));
     }
 }

@@ -77,7 +77,7 @@ pub use input::{CancelMatch, Input, StopReason};
 pub use pace::RATE_POLICY;
 pub use permit::Permit;
 pub use rates::{RateKey, Rates};
-pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
+pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn, RelationLabels};
 
 use crate::engine::audit::{Attestation, AuditEvent, Outcome, SessionEnd, SessionStart, Side};
 use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, Timestamp};

@@ -15,6 +15,7 @@ use crate::engine::policy::{
     HiddenCondition, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
 };
 use crate::engine::sql::{Names, PostgresDialect, SecondReading, SqlDialect, doubted, flows, second_reading};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -54,11 +55,26 @@ pub struct Rehearsed {
     /// As policy was asked about it.
     pub context: RunContext,
     pub decision: Decision,
-    /// Named columns that are sensitive by their label or name.
+    /// Columns that are sensitive by their label or name: those that are named, and those behind `*`, whole rows and COPY
+    /// that are known.
     pub columns: Vec<RehearsedColumn>,
+    /// There are columns behind `*`, whole rows or COPY, and which those are is not known here.
+    pub has_unlisted: bool,
+    /// Labels of the relations that it touches, where they have any.
+    pub labels: Vec<RelationLabels>,
 }
 
-/// A named column and how it would be shown.
+/// Labels of a relation as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelationLabels {
+    pub relation: String,
+    pub labels: Vec<String>,
+    /// Those that it has in some schema that is possible.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub possible_labels: Vec<String>,
+}
+
+/// A column and how it would be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RehearsedColumn {
     /// As far as it is known: without its schema where the statement does not say it.
@@ -67,6 +83,10 @@ pub struct RehearsedColumn {
     pub visibility: Visibility,
     /// What says that it holds that.
     pub because: Because,
+    /// Its own and its relation's, as far as they are certain.
+    pub labels: Vec<String>,
+    /// The statement names it; else it comes with `*`, a whole row or COPY.
+    pub is_named: bool,
 }
 
 impl<'a> Rehearsal<'a> {
@@ -123,7 +143,24 @@ impl<'a> Rehearsal<'a> {
             None => self.policy.run(&self.principal, &self.claims, &self.destination, &statement, &context),
         };
         let columns = self.columns(&statement);
-        Rehearsed { statement, context, decision, columns }
+        let labels = self.labels(&statement, known);
+        let has_unlisted = statement.mentions.every_column
+            && !statement.reads.iter().all(|relation| self.words.has_relation(relation));
+        Rehearsed { statement, context, decision, columns, has_unlisted, labels }
+    }
+
+    fn labels(&self, statement: &Statement, known: &Known) -> Vec<RelationLabels> {
+        let relations: BTreeSet<&RelationName> = statement.reads.iter().chain(&statement.writes).collect();
+        let labels = relations.into_iter().map(|relation| {
+            let (certain, possible) =
+                self.policy.labelling().of_whole_relation(relation, known.bare_schemas.as_deref());
+            RelationLabels {
+                relation: relation.to_string(),
+                labels: owned(certain),
+                possible_labels: owned(possible),
+            }
+        });
+        labels.filter(|found| !found.labels.is_empty() || !found.possible_labels.is_empty()).collect()
     }
 
     /// Without a catalogue each relation that is read is taken to have every column that is named, so what the names say is
@@ -178,38 +215,43 @@ impl<'a> Rehearsal<'a> {
         matches!(self.see(&asked), Visibility::Masked { .. })
     }
 
-    /// Each mentioned name with each relation that is read: which of them it belongs to, only the catalogue knows.
+    /// Each mentioned name with each relation that is read: which of them it belongs to, only the catalogue knows. Behind them
+    /// the columns that are known to come with `*`, a whole row or COPY.
     fn columns(&self, statement: &Statement) -> Vec<RehearsedColumn> {
         let mut found: Vec<RehearsedColumn> = vec![];
-        for column in &statement.mentions.columns {
-            for relation in statement.reads.iter().take(RELATIONS_MAX) {
+        let relations = || statement.reads.iter().take(RELATIONS_MAX);
+        for column in statement.mentions.columns.iter().take(COLUMNS_MAX) {
+            found.extend(relations().filter_map(|relation| {
                 let name = ColumnName {
                     schema: relation.schema.clone().unwrap_or_default(),
                     relation: relation.name.clone(),
                     column: column.clone(),
                 };
-                let Some(ColumnWord { category, because, style }) = self.words.of(self.policy, &name) else {
-                    continue;
-                };
-                let known = relation.schema.is_some();
-                let asked = SeeColumn {
-                    column: known.then(|| name.clone()),
-                    category: Some(category).filter(|_| known),
-                };
-                let visibility =
-                    if because.clears() { Visibility::Clear } else { self.see(&asked).at_least(style) };
-                found.push(RehearsedColumn {
-                    name: format!("{relation}.{column}"),
-                    category,
-                    visibility,
-                    because,
-                });
-            }
-            if found.len() >= COLUMNS_MAX {
-                break;
+                self.column(&name, true)
+            }));
+        }
+        if statement.mentions.every_column {
+            for relation in relations() {
+                let known = self.words.known_columns(self.policy, relation);
+                let named = &statement.mentions.columns;
+                let others = known.iter().filter(|column| !named.contains(&column.column));
+                found.extend(others.filter_map(|column| self.column(column, false)));
             }
         }
+        found.truncate(COLUMNS_MAX);
         found
+    }
+
+    /// A column that something calls sensitive, and how it would be shown; `None` where nothing does.
+    pub fn column(&self, name: &ColumnName, is_named: bool) -> Option<RehearsedColumn> {
+        let ColumnWord { category, because, style } = self.words.of(self.policy, name)?;
+        let known = !name.schema.is_empty();
+        let asked =
+            SeeColumn { column: known.then(|| name.clone()), category: Some(category).filter(|_| known) };
+        let visibility = if because.clears() { Visibility::Clear } else { self.see(&asked).at_least(style) };
+        let labels = if known { owned(self.policy.labelling().of_column(name)) } else { vec![] };
+        let name = if known { name.to_string() } else { format!("{}.{}", name.relation, name.column) };
+        Some(RehearsedColumn { name, category, visibility, because, labels, is_named })
     }
 
     /// What a column holds by the operator's word or by its name, taken as one of text.
@@ -237,6 +279,10 @@ impl Rehearsed {
         let strictest = Self::strictest(all);
         all.iter().filter(move |one| one.decision.verdict == strictest).flat_map(|one| &*one.decision.reasons)
     }
+}
+
+fn owned(labels: BTreeSet<&str>) -> Vec<String> {
+    labels.into_iter().map(str::to_owned).collect()
 }
 
 /// Relations and columns as one statement names them.

@@ -2,7 +2,9 @@
 
 use super::super::globals::Globals;
 use super::choice::Beside;
+use super::explain::words;
 use crate::engine::policy::{Pack, PolicyError, PolicyParts, PolicySet, PolicySource, Problem};
+use crate::engine::session::ColumnWords;
 use crate::engine::session::cases::{Case, CaseFile, Got};
 use crate::host::policy::{case_paths, parse_toml, read_file};
 use serde::Serialize;
@@ -55,14 +57,16 @@ pub(super) fn run(args: &TestArgs, globals: &Globals, out: &mut impl Write) -> a
             let mut sources = PolicySet::builtin(args.beside.profile.unwrap_or_default());
             sources.push(pack.source());
             let parts = PolicyParts { sources, ..PolicyParts::default() };
-            run_file(&PolicySource::new(pack.cases_name(), pack.cases), &parts, &mut ran)?;
+            let source = PolicySource::new(pack.cases_name(), pack.cases);
+            run_file(&source, &parts, &ColumnWords::default(), &mut ran)?;
         }
     } else {
         let parts = args.beside.parts(&args.policies, globals)?;
+        let words = words(globals)?;
         for given in &args.files {
             for path in case_paths(given).map_err(|error| unread(given, &error))? {
                 let source = read_file(&path).map_err(|error| unread(&path, &error))?;
-                run_file(&source, &parts, &mut ran)?;
+                run_file(&source, &parts, &words, &mut ran)?;
             }
         }
     }
@@ -75,7 +79,12 @@ fn unread(path: &Path, error: &io::Error) -> PolicyError {
 }
 
 /// Answers every case of a file; sets without the same policies are made once.
-fn run_file(source: &PolicySource, parts: &PolicyParts, ran: &mut Vec<Ran>) -> Result<(), PolicyError> {
+fn run_file(
+    source: &PolicySource,
+    parts: &PolicyParts,
+    words: &ColumnWords,
+    ran: &mut Vec<Ran>,
+) -> Result<(), PolicyError> {
     let refuse = |problem| PolicyError { problems: vec![problem] };
     let file: CaseFile<Spanned<Case>> = parse_toml(source).map_err(refuse)?;
     if file.cases.is_empty() {
@@ -89,7 +98,7 @@ fn run_file(source: &PolicySource, parts: &PolicyParts, ran: &mut Vec<Ran>) -> R
             sets.insert(case.disabled.clone(), file.compile(parts, &case.disabled)?);
         }
         let Some(set) = sets.get(&case.disabled) else { continue };
-        let (got, differences) = match file.answer(set, case) {
+        let (got, differences) = match file.answer(set, case, words) {
             Ok(got) => {
                 let differences = case.differences(&got);
                 (Some(got), differences)

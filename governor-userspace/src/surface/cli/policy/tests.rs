@@ -245,6 +245,77 @@ fn explain_tells_verdict_policies_facts_and_columns() {
 }
 
 #[test]
+fn explain_tells_what_comes_behind_a_star_and_what_is_labelled() {
+    let labels = "[[label]]\non = [\"crm.people\"]\nlabels = [\"personal\"]\n\
+                  [[label]]\non = [\"crm.people.note\"]\nlabels = [\"secret\"]\n";
+    let home = home(&[("site.labels.toml", labels)]);
+    let explain =
+        |words: &[&str]| answered_with(false, &[&["explain", "--as", "person"], words].concat(), &home).1;
+    for sql in [
+        "SELECT * FROM crm.people",
+        "SELECT id, p.* FROM crm.people p",
+        "SELECT p FROM crm.people p",
+        "COPY crm.people TO STDOUT",
+    ] {
+        let text = explain(&[sql]);
+        for part in [
+            "  labels       crm.people: personal\n",
+            "others that are not named; below stand those that files name",
+            "crm.people.note (other, by a label file; labels: personal, secret; not named): masked (partial)",
+        ] {
+            assert!(text.contains(part), "{sql}: {part}\n{text}");
+        }
+    }
+    // Another schema's table may be meant, and its column is not known.
+    let text = explain(&["TABLE people"]);
+    assert!(
+        text.contains("labels       people: perhaps personal\n") && text.contains("crm.people.note ("),
+        "{text}"
+    );
+    let text = explain(&["SELECT note FROM people"]);
+    assert!(text.contains("people.note (other, by a label file): masked (redact)"), "{text}");
+    assert!(!explain(&["SELECT id FROM crm.people"]).contains("crm.people.note"));
+
+    let text = explain(&["--see", "crm.people.city", "--see", "crm.people.note"]);
+    assert!(text.contains("crm.people.city (nothing calls it sensitive): in clear"), "{text}");
+    assert!(
+        text.contains("crm.people.note (other, by a label file; labels: personal, secret): masked"),
+        "{text}"
+    );
+    let (_, told) = answered_with(true, &["explain", "--as", "person", "SELECT * FROM crm.people"], &home);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let facts = &told["statements"][0]["facts"];
+    assert_eq!(
+        (&facts["unlisted_columns"], &facts["labels"]),
+        (&json!(true), &json!([{ "relation": "crm.people", "labels": ["personal"] }]))
+    );
+    let column = &told["statements"][0]["columns"][0];
+    assert_eq!((&column["unnamed"], &column["labels"]), (&json!(true), &json!(["personal", "secret"])));
+}
+
+/// As a session shows it: by labels, the configuration and names; what nothing calls sensitive in clear.
+#[test]
+fn test_sees_columns_as_a_session_shows_them() {
+    let cases = "[as]\nclass = \"agent\"\n\
+        [[case]]\nname = \"nothing says so\"\nsee = \"crm.people.city\"\nexpect = \"clear\"\n\
+        [[case]]\nname = \"its name\"\nsee = \"crm.people.email\"\nexpect = \"masked\"\nmask = \"partial\"\n\
+        [[case]]\nname = \"a label\"\nsee = \"crm.people.note\"\nexpect = \"masked\"\n\
+        [[case]]\nname = \"the configuration\"\nsee = \"crm.people.c1\"\nexpect = \"masked\"\nmask = \"hash\"\n\
+        [[case]]\nname = \"cleared\"\nsee = \"crm.people.phone\"\nexpect = \"clear\"\n\
+        [[case]]\nname = \"said\"\nsee = \"crm.people.city\"\ncategory = \"iban\"\nexpect = \"masked\"\n\
+        [[case]]\nname = \"unknown origin\"\nsee = \"unknown\"\nexpect = \"masked\"\n";
+    let labels = "[[label]]\non = [\"crm.people.note\"]\nlabels = [\"secret\"]\n";
+    let home = home(&[("site.labels.toml", labels), ("site.cases.toml", cases)]);
+    let config = std::fs::read_to_string(home.path().join("governor.toml")).unwrap()
+        + "[masking]\nclear = [\"crm.people.phone\"]\n\
+           [[masking.columns]]\ncolumn = \"crm.people.c1\"\ncategory = \"iban\"\nstyle = \"hash\"\n";
+    std::fs::write(home.path().join("governor.toml"), config).unwrap();
+    let path = home.path().join("policies/site.cases.toml");
+    let (is_fine, text) = answered_with(false, &["test", path.to_str().unwrap()], &home);
+    assert!(is_fine && text.contains("7 cases, all as expected"), "{text}");
+}
+
+#[test]
 fn init_writes_what_check_and_test_accept_and_overwrites_nothing() {
     let home = home(&[]);
     let (is_fine, text) = answered_with(false, &["init"], &home);
