@@ -5,9 +5,9 @@
 //! ever where nothing holds what it permits.
 
 use super::schema::{Ask, LoadedSchema};
+use super::sense::{self, Sense};
 use super::slice;
 use cedar_policy::{Effect, Policy};
-use cedar_policy_core::ast::{Expr, ExprKind, UnaryOp, Var};
 
 /// Ways in which an expression asks for `context.approved`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,44 +21,19 @@ pub(super) struct Asked {
 /// How the conditions of `policy` ask for it. Byte offsets in its file; 0 where the place is not known.
 pub(super) fn asked(policy: &Policy) -> Asked {
     let mut asked = Asked::default();
-    // A stack of its own: a chain of operators is as deep as it is long.
-    let mut open: Vec<(&Expr, Sense)> =
-        policy.as_ref().non_scope_constraints().map(|expr| (expr, Sense::Plain)).into_iter().collect();
-    while let Some((expr, sense)) = open.pop() {
-        match expr.expr_kind() {
-            ExprKind::GetAttr { expr: of, attr }
-                if attr == "approved" && matches!(of.expr_kind(), ExprKind::Var(Var::Context)) =>
-            {
-                let byte = expr.source_loc().map_or(0, |loc| loc.start());
-                let first = |place: Option<usize>| Some(place.map_or(byte, |before| before.min(byte)));
-                if sense != Sense::Negated {
-                    asked.to_apply = first(asked.to_apply);
-                }
-                if sense != Sense::Plain {
-                    asked.to_lift = first(asked.to_lift);
-                }
-            }
-            ExprKind::And { left, right } | ExprKind::Or { left, right } => {
-                open.extend([(left.as_ref(), sense), (right.as_ref(), sense)]);
-            }
-            ExprKind::UnaryApp { op: UnaryOp::Not, arg } => open.push((arg, sense.negated())),
-            ExprKind::If { test_expr, then_expr, else_expr } => {
-                open.extend([(test_expr.as_ref(), Sense::Either)]);
-                open.extend([(then_expr.as_ref(), sense), (else_expr.as_ref(), sense)]);
-            }
-            ExprKind::BinaryApp { arg1, arg2, .. } => {
-                open.extend([(arg1.as_ref(), Sense::Either), (arg2.as_ref(), Sense::Either)]);
-            }
-            ExprKind::GetAttr { expr, .. } | ExprKind::UnaryApp { arg: expr, .. } => {
-                open.push((expr, Sense::Either));
-            }
-            ExprKind::Set(members) => open.extend(members.iter().map(|member| (member, Sense::Either))),
-            ExprKind::Record(members) => {
-                open.extend(members.values().map(|member| (member, Sense::Either)));
-            }
-            _ => {}
+    sense::each(policy, |expr, sense| {
+        if sense::of_context(expr) != Some("approved") {
+            return;
         }
-    }
+        let byte = expr.source_loc().map_or(0, |loc| loc.start());
+        let first = |place: Option<usize>| Some(place.map_or(byte, |before| before.min(byte)));
+        if sense != Sense::Negated {
+            asked.to_apply = first(asked.to_apply);
+        }
+        if sense != Sense::Plain {
+            asked.to_lift = first(asked.to_lift);
+        }
+    });
     asked
 }
 
@@ -73,24 +48,6 @@ pub(super) fn is_ever_held<'a>(
             && other.annotation("approval").is_some()
             && Ask::all().any(|ask| slice::meet(permit, other, ask, loaded))
     })
-}
-
-/// Whether what an expression says is wanted, its opposite, or both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sense {
-    Plain,
-    Negated,
-    Either,
-}
-
-impl Sense {
-    fn negated(self) -> Self {
-        match self {
-            Self::Plain => Self::Negated,
-            Self::Negated => Self::Plain,
-            Self::Either => Self::Either,
-        }
-    }
 }
 
 /// Of a forbid without `@approval` that an approval is meant to lift.

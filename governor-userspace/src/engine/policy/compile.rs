@@ -17,7 +17,7 @@ use cedar_policy::{Effect, Policy, PolicyId, ValidationMode, Validator};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -201,6 +201,11 @@ impl PolicySet {
         &self.unmet
     }
 
+    /// Some policy has this id, or it is one of governor's own answers.
+    pub fn has_id(&self, id: &str) -> bool {
+        OWN_IDS.contains(&id) || id.starts_with("governor.") || self.notes.contains_key(&PolicyId::new(id))
+    }
+
     /// The groups that `@approval` names, each with the ids of the policies that name it.
     pub fn approvers(&self) -> BTreeMap<&str, BTreeSet<String>> {
         let mut found = BTreeMap::<&str, BTreeSet<String>>::new();
@@ -284,6 +289,7 @@ impl Reader<'_> {
             Err(errors) => {
                 problems.extend(errors.iter().map(|error| {
                     let (byte, reason) = describe(&DetailedError::from(error));
+                    let reason = advice::on_text(&source.text, byte, &reason).unwrap_or(reason);
                     Problem::at(&source.name, &source.text, byte, reason)
                 }));
                 return;
@@ -340,6 +346,7 @@ impl Reader<'_> {
         let findings = literals::read(policy, only_see).into_iter();
         let mut found: Vec<_> =
             findings.map(|Finding { byte, reason, is_certain }| (told(byte, &reason), is_certain)).collect();
+        found.extend(advice::on_permit(policy).map(|(byte, reason)| (told(byte, &reason), false)));
         let asked = approved::asked(policy);
         // Both fail safe, and the second may be met by another file: notes.
         match (policy.effect(), asked.to_apply, asked.to_lift) {
@@ -376,8 +383,20 @@ impl Reader<'_> {
                     .map(|warning| (warning.policy_id(), DetailedError::from(warning))),
             );
         let found: Vec<_> = found.collect();
+        let mut told = HashSet::new();
         for (id, detail) in &found {
             let (byte, mut reason) = describe(detail);
+            // Once, not for each action.
+            let (what, action) = without_action(&reason);
+            if !told.insert((*id, byte, what)) {
+                continue;
+            }
+            if let Some(advice) = advice::on_attribute(&reason) {
+                let (plain, _) = reason.split_once("; did you mean").unwrap_or((&reason, ""));
+                reason = format!("{plain}; {advice}");
+            } else if action {
+                reason = without_action(&reason).0;
+            }
             let member = self.ids.get(*id).and_then(|&n| self.members.get(n));
             if is_of_scope(&reason) {
                 // Said by something more exact, or once with what to write.
@@ -396,6 +415,16 @@ impl Reader<'_> {
             });
         }
     }
+}
+
+/// The reason without the one action that Cedar names where it holds for several; whether it names one.
+fn without_action(reason: &str) -> (String, bool) {
+    const START: &str = " in context for Governor::Action::\"";
+    let cut = reason.split_once(START).and_then(|(before, rest)| Some((before, rest.split_once('"')?.1)));
+    cut.map_or_else(
+        || (reason.to_owned(), false),
+        |(before, after)| (format!("{before} in context{after}"), true),
+    )
 }
 
 /// Cedar found no question that the policy could answer.
@@ -489,6 +518,8 @@ fn digest(parts: &PolicyParts) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// Reasons that no policy gives, besides `governor.*`.
+const OWN_IDS: [&str; 2] = ["default-deny", "policy-fault"];
 /// In place of a file name where the fault is in governor's configuration.
 const CONFIGURATION: &str = "configuration";
 const VERSION_BYTES: usize = 8;

@@ -26,6 +26,7 @@ mod names;
 mod question;
 mod reach;
 mod schema;
+mod sense;
 mod slice;
 mod source;
 mod token;

@@ -187,6 +187,7 @@ impl<C> CaseFile<C> {
 
     /// What `set` answers to `case`, with `words` on the columns of its database. Errors say what is wrong with the case.
     pub fn answer(&self, set: &PolicySet, case: &Case, words: &ColumnWords) -> Result<Got, String> {
+        case.check(set)?;
         let actor = case.actor.clone().or(&self.actor);
         let to = case.to.clone().or(&self.to);
         let at = case.at.map(|at| u64::try_from(at.as_nanosecond()).map_err(|_| "at: before 1970"));
@@ -214,6 +215,34 @@ impl<C> CaseFile<C> {
 }
 
 impl Case {
+    /// What no answer could be.
+    fn check(&self, set: &PolicySet) -> Result<(), String> {
+        let is_column = matches!(self.expect, Expected::Clear | Expected::Masked);
+        match (self.see.is_some(), is_column) {
+            (false, true) => {
+                return Err(format!(
+                    "expect: a statement or connection is never {:?}: write \"allow\", \"deny\" or \"hold\"; how a column is \
+                     shown is a case of its own, with see = \"schema.relation.column\"",
+                    self.expect.as_str()
+                ));
+            }
+            (true, false) => {
+                return Err(format!(
+                    "expect: a column is never {:?}: write \"clear\" or \"masked\"",
+                    self.expect.as_str()
+                ));
+            }
+            _ => {}
+        }
+        match self.by.iter().find(|id| !set.has_id(id)) {
+            None => Ok(()),
+            Some(id) => Err(format!(
+                "by: no policy has the id {id:?}: write the @id of one that is among those of --policies, the \
+                 configuration or the built-in ones (`governor policy show`), and is not disabled"
+            )),
+        }
+    }
+
     fn known(&self) -> Result<Known, String> {
         let named = |column: &String| {
             column_named(column, None)?.column.ok_or_else(|| format!("{column:?} is no column"))
@@ -541,7 +570,7 @@ mod tests {
             name = "wrong in every way"
             sql = "DROP TABLE t"
             expect = "hold"
-            by = ["agents-destructive-denied", "other"]
+            by = ["agents-destructive-denied", "agents-unbounded-denied"]
             approvers = "dba"
             mask = "null"
             audit = "sync"
@@ -556,7 +585,7 @@ mod tests {
             wrong,
             [
                 "expected hold, got deny",
-                "expected other among the policies that decided",
+                "expected agents-unbounded-denied among the policies that decided",
                 "expected an approval by dba, got one by nobody",
                 "expected the mask null, got none",
                 "expected a record on disk first (audit = \"sync\")",
@@ -568,7 +597,19 @@ mod tests {
                 .unwrap_err()
                 .contains("one of sql, see and connect")
         );
-        let column = Case { sql: None, see: Some("a.b".into()), ..case.clone() };
+        let column = Case { sql: None, see: Some("a.b".into()), expect: Expected::Clear, ..case.clone() };
         assert!(file.answer(&set, &column, &ColumnWords::default()).unwrap_err().contains("no column"));
+        for (wrong, reason) in [
+            (Case { expect: Expected::Masked, ..case.clone() }, "never \"masked\": write \"allow\""),
+            (Case { expect: Expected::Hold, ..column }, "never \"hold\": write \"clear\""),
+            (Case { by: vec!["other".into()], ..case.clone() }, "by: no policy has the id \"other\""),
+        ] {
+            let told = file.answer(&set, &wrong, &ColumnWords::default()).unwrap_err();
+            assert!(told.contains(reason), "{told}");
+        }
+        for own in ["default-deny", "governor.copy-out"] {
+            let case = Case { by: vec![own.into()], ..case.clone() };
+            assert!(file.answer(&set, &case, &ColumnWords::default()).is_ok(), "{own}");
+        }
     }
 }

@@ -146,8 +146,27 @@ pub fn parse_toml<T: serde::de::DeserializeOwned>(source: &PolicySource) -> Resu
     toml::from_str(&source.text).map_err(|error| {
         let byte = error.span().map(|span| span.start);
         let reason = error.message().replace("unknown field", "unknown key").replace('\n', "; ");
-        Problem::at(&source.name, &source.text, byte, reason)
+        Problem::at(&source.name, &source.text, byte, plainly(reason))
     })
+}
+
+/// What readers of TOML say in the words of their own code, in words for whoever wrote the file.
+fn plainly(reason: String) -> String {
+    if reason.contains("failed to find offset component") {
+        return "a time without its zone: write it as \"2026-11-26T09:00:00Z\" or \"2026-11-26T09:00:00+01:00\"".into();
+    }
+    let Some((found, expected)) =
+        reason.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
+    else {
+        return reason;
+    };
+    let value = found.strip_prefix("string ").unwrap_or("\"…\"");
+    match expected {
+        "a sequence" => format!("a list is expected here: write [{value}]"),
+        "struct Actor" => format!("who asks is a table: write {{ class = {value} }}"),
+        "struct To" => format!("where to is a table: write {{ database = {value} }}"),
+        _ => reason,
+    }
 }
 
 /// The text of one file.

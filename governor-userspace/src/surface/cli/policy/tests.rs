@@ -191,6 +191,24 @@ fn test_tells_what_failed_where_and_why() {
     assert_eq!((&told["failed_count"], &told["cases"][1]["got"]["verdict"]), (&json!(1), &json!("deny")));
 
     let directory = home.path().join("policies");
+    std::fs::write(directory.join("a.cedar"), "permit (principal, action, resource);").unwrap();
+    let (_, checked) = answered_with(true, &["check"], &home);
+    let checked: serde_json::Value = serde_json::from_str(&checked).unwrap();
+    let (count, version) =
+        (checked["policies_count"].as_u64().unwrap(), checked["version"].as_str().unwrap());
+    let (_, text) = answered_with(false, &["test", path], &home);
+    let first = format!(
+        "with {count} policies ({} built in, 1 of {}/a.cedar), version {version}\n",
+        count - 1,
+        directory.display()
+    );
+    assert!(text.starts_with(&first), "{first}\n{text}");
+    let (_, told) = answered_with(true, &["test", path], &home);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["policies"][0]["version"], checked["version"]);
+    let (_, text) = answered_with(false, &["test", path, "--no-builtin"], &home);
+    assert!(text.starts_with("with 1 policy (1 of "), "{text}");
+
     std::fs::write(directory.join("more.cases.toml"), cases.replace("not so", "nor so")).unwrap();
     let (_, text) = answered_with(false, &["test", directory.to_str().unwrap()], &home);
     assert!(text.contains("more.cases.toml:9: nor so") && text.contains("4 cases, 2 FAILED"), "{text}");
@@ -202,6 +220,26 @@ fn test_tells_what_failed_where_and_why() {
         (cases.replace("sql = \"DROP TABLE t\"\n", ""), ":9:1: a case has one of sql, see and connect"),
         (cases.replace("\"hold\"", "\"wait\""), ":12:10: unknown variant `wait`"),
         ("[as]\n".into(), ": it has no [[case]]"),
+        (
+            cases.replace("\"hold\"", "\"masked\""),
+            ":9:1: expect: a statement or connection is never \"masked\"",
+        ),
+        (
+            cases.replace("expect = \"hold\"", "expect = \"deny\"\nby = \"x\""),
+            ":13:6: a list is expected here: write [\"x\"]",
+        ),
+        (
+            cases.replace("expect = \"hold\"", "expect = \"deny\"\nby = [\"x\"]"),
+            ":9:1: by: no policy has the id \"x\"",
+        ),
+        (
+            cases.replace("expect = \"hold\"", "as = \"agent\""),
+            ":12:6: who asks is a table: write { class = \"agent\" }",
+        ),
+        (
+            cases.replace("expect = \"hold\"", "at = \"2026-11-26T09:00:00\""),
+            ":12:6: a time without its zone: write it as \"2026-11-26T09:00:00Z\"",
+        ),
     ] {
         std::fs::write(path, &wrong).unwrap();
         let (is_fine, text) = answered_with(false, &["test", path], &home);
