@@ -161,7 +161,7 @@ fn id_of(uid: &EntityUid) -> &str {
 /// Of the schema: actions that others are in.
 pub(super) const GROUPS: [&str; 7] = ["run", "read", "write", "define", "administer", "control", "opaque"];
 /// Attributes of the context that only statements have: those of `Statement` in the schema (a test).
-const STATEMENTS: [&str; 24] = [
+const STATEMENTS: [&str; 25] = [
     "kind",
     "kinds",
     "tag",
@@ -173,6 +173,7 @@ const STATEMENTS: [&str; 24] = [
     "written_labels",
     "shared_labels",
     "functions",
+    "function_schemas",
     "columns",
     "every_column",
     "has_where",

@@ -75,6 +75,7 @@ enum Attribute {
     Relations,
     Functions,
     Schemas,
+    FunctionSchemas,
     Columns,
     Conditions,
     Kinds,
@@ -96,6 +97,7 @@ impl Attribute {
             (ExprKind::Var(Var::Context), "reads" | "writes") => Self::Relations,
             (ExprKind::Var(Var::Context), "functions") => Self::Functions,
             (ExprKind::Var(Var::Context), "schemas") => Self::Schemas,
+            (ExprKind::Var(Var::Context), "function_schemas") => Self::FunctionSchemas,
             (ExprKind::Var(Var::Context), "columns") => Self::Columns,
             (ExprKind::Var(Var::Context), "conditions") => Self::Conditions,
             (ExprKind::Var(Var::Context), "kind" | "kinds") => Self::Kinds,
@@ -121,6 +123,7 @@ impl Attribute {
             Self::Relations => wrong_relation(text),
             Self::Functions => wrong_function(text),
             Self::Schemas => wrong_schema(text),
+            Self::FunctionSchemas => wrong_function_schema(text),
             Self::Columns => wrong_column(text),
             Self::Conditions => wrong_condition(text),
             Self::Kinds => wrong_kind(text),
@@ -140,8 +143,10 @@ impl Attribute {
         };
         if let Some(reason) = wrong {
             found.push(Finding { byte, reason, is_certain: true });
-        } else if matches!(self, Self::Relations | Self::Functions | Self::Schemas | Self::Columns)
-            && text.contains(char::is_uppercase)
+        } else if matches!(
+            self,
+            Self::Relations | Self::Functions | Self::Schemas | Self::FunctionSchemas | Self::Columns
+        ) && text.contains(char::is_uppercase)
         {
             let reason = format!(
                 "{text:?} has capitals: the server folds names to lower case unless they were made in double quotes"
@@ -196,6 +201,17 @@ fn wrong_schema(text: &str) -> Option<String> {
             "{text:?} is no schema: for a relation write context.reads or context.writes .contains({text:?})"
         )
     })
+}
+
+fn wrong_function_schema(text: &str) -> Option<String> {
+    let reason = if text.contains('*') {
+        "names here are whole: name each"
+    } else if text.contains('.') {
+        "for a function write context.functions.contains(…)"
+    } else {
+        return None;
+    };
+    Some(format!("{text:?} is no schema of functions: {reason}"))
 }
 
 fn wrong_column(text: &str) -> Option<String> {

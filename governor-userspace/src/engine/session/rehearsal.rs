@@ -6,6 +6,7 @@
 
 use super::column_words::{Because, ColumnWord, ColumnWords};
 use super::copying::copy_out_denial;
+use super::reached::bare_are_usual;
 use crate::engine::model::{
     self, CatalogueBuilder, Category, Claims, Clause, Column, ColumnId, ColumnName, Conditions, Decision,
     Endpoint, FIRST_USER_OID, Form, Principal, Reason, Relation, RelationKind, RelationName, SearchPath,
@@ -135,6 +136,7 @@ impl<'a> Rehearsal<'a> {
             estimated_rows: known.estimated_rows,
             bare_schemas: known.bare_schemas.clone(),
             columns_certain: known.columns_certain,
+            functions_certain: bare_are_usual(&statement),
             conditions: self.conditions(&statement, known, may_mask),
             copies_masked: known.copies_masked.unwrap_or_else(|| may_mask && self.copies_masked(&statement)),
         };

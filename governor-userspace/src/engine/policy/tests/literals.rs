@@ -56,6 +56,10 @@ fn names_of_what_a_statement_touches_have_their_parts() {
         ("context.schemas != [\"a.b\"]", &["is no schema"]),
         ("context.functions.contains(\"lower()\")", &["without parentheses"]),
         ("context.functions.contains(\"pg_catalog.*\")", &["matches no function", "name each"]),
+        (
+            "context.function_schemas.contains(\"pay.raise\")",
+            &["no schema of functions", "context.functions"],
+        ),
         ("context.functions.contains(\"a.b.c\")", &["\"schema.function\""]),
         (
             "context.columns.contains(\"people.email\")",
