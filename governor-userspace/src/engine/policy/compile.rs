@@ -442,6 +442,10 @@ fn describe(detail: &DetailedError) -> (Option<usize>, String) {
         reason.push_str(extra);
     }
     let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    let reason = match reason.contains("on entity type `Governor::Process`") {
+        true => reason.replace("`e has ", "`principal has "),
+        false => reason,
+    };
     (label.map(|l| l.loc.start), reason)
 }
 

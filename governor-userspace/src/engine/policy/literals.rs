@@ -42,6 +42,7 @@ pub(super) fn read(policy: &Policy, only_see: bool) -> Vec<Finding> {
                         strings(other, &mut |text, byte| attribute.check(text, byte, &mut found));
                     }
                     if *op == BinaryOp::Eq {
+                        check_time(side, other, &mut found);
                         check_principal_is(side, other, &mut found);
                     }
                 }
@@ -82,6 +83,7 @@ enum Attribute {
     Forms,
     Causes,
     SettingName,
+    Tag,
     ColumnPart(&'static str),
     Category,
     Class,
@@ -103,6 +105,7 @@ impl Attribute {
             (ExprKind::Var(Var::Context), "kind" | "kinds") => Self::Kinds,
             (ExprKind::Var(Var::Context), "condition_forms") => Self::Forms,
             (ExprKind::Var(Var::Context), "unknown") => Self::Causes,
+            (ExprKind::Var(Var::Context), "tag") => Self::Tag,
             (ExprKind::GetAttr { attr, .. }, "name") if attr == "setting" => Self::SettingName,
             (ExprKind::Var(Var::Resource), "schema") => Self::ColumnPart("schema"),
             (ExprKind::Var(Var::Resource), "relation") => Self::ColumnPart("relation"),
@@ -131,6 +134,12 @@ impl Attribute {
             Self::Causes => one_of(text, "context.unknown", &CAUSES, &[]),
             Self::SettingName => text.contains(|c: char| c.is_ascii_uppercase()).then(|| {
                 format!("names of settings are in lower case here: write {:?}", text.to_ascii_lowercase())
+            }),
+            Self::Tag => text.contains(|c: char| c.is_ascii_lowercase()).then(|| {
+                let upper = text.to_ascii_uppercase();
+                format!(
+                    "context.tag is never {text:?}: it is in the server's words, in capitals: write {upper:?}"
+                )
             }),
             Self::ColumnPart(part) => wrong_part(part, text),
             Self::Category => {
@@ -326,6 +335,22 @@ fn check_entity(named: &EntityUID, byte: Option<usize>, found: &mut Vec<Finding>
     found.extend(wrong.map(|reason| Finding { byte, reason, is_certain: true }));
 }
 
+/// `context.time.weekday == 0` is never so.
+fn check_time(side: &Expr, other: &Expr, found: &mut Vec<Finding>) {
+    let ExprKind::GetAttr { expr: time, attr } = side.expr_kind() else { return };
+    let ExprKind::Lit(Literal::Long(number)) = other.expr_kind() else { return };
+    if super::sense::of_context(time) != Some("time") {
+        return;
+    }
+    if let Some((name, least, most)) = TIMES.iter().find(|(name, ..)| name == attr)
+        && !(least..=most).contains(&number)
+    {
+        let sunday = if *name == "weekday" { ", from Monday to Sunday" } else { "" };
+        let reason = format!("context.time.{name} is never {number}: it is {least} to {most}{sunday}");
+        found.push(Finding { byte: byte_of(other), reason, is_certain: true });
+    }
+}
+
 /// `principal == Governor::Group::"x"` is never so: a process is *in* what it has.
 fn check_principal_is(side: &Expr, other: &Expr, found: &mut Vec<Finding>) {
     if let (ExprKind::Var(Var::Principal), ExprKind::Lit(Literal::EntityUID(named))) =
@@ -336,6 +361,9 @@ fn check_principal_is(side: &Expr, other: &Expr, found: &mut Vec<Finding>) {
     }
 }
 
+/// Parts of the time, and their least and greatest values.
+const TIMES: [(&str, i64, i64); 5] =
+    [("weekday", 1, 7), ("hour", 0, 23), ("minute", 0, 59), ("day", 1, 31), ("month", 1, 12)];
 /// Kinds of units that have processes.
 const UNIT_ENDS: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
 /// Words of [`crate::engine::model::Unknown::cause`] (a test).

@@ -79,6 +79,7 @@ fn refusals_say_what_to_write_instead() {
         refused(&text, place, reason);
         assert_eq!(problems(&text).len(), 1, "{:#?}", problems(&text));
     }
+    refused(&format!("{RUN} {{ principal.unit == \"a.service\" }};"), "1:72: ", "`principal has unit && ..`");
     // Told once, and not for each of the 27 actions.
     let found = problems(&format!("{RUN} {{ context.estimated_rows > 5 }};"));
     assert!(found.len() == 1 && found[0].contains("context has estimated_rows"), "{found:#?}");

@@ -97,9 +97,17 @@ fn closed_words_are_known() {
         (RUN, "context has setting && context.setting.name == \"Role\"", &["lower case", "\"role\""]),
         (SEE, "resource.category == \"e-mail\"", &["resource.category is never", "email, phone"]),
         (RUN, "principal.class == \"human\"", &["principal.class is never", "service, person, agent"]),
+        (RUN, "context.tag == \"Drop table\"", &["in capitals", "write \"DROP TABLE\""]),
+        (RUN, "context.time.weekday == 0", &["2:32:", "is never 0: it is 1 to 7, from Monday to Sunday"]),
+        (
+            RUN,
+            "[24 == context.time.hour].contains(true)",
+            &["context.time.hour is never 24", "it is 0 to 23"],
+        ),
     ] {
         refused(&when(scope, condition), parts);
     }
+    accepted(&when(RUN, "context.time.weekday == 7 || context.time.hour == 0 || context.time.hour < 24"));
     accepted(&when(SEE, "[\"email\", \"unknown\"].contains(resource.category)"));
     accepted(&when(
         RUN,
