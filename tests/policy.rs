@@ -303,6 +303,36 @@ fn a_new_policy_takes_effect_without_a_restart() {
 
 /// A label file protects a relation however a statement names it; the verbs tell the same as the agent does.
 #[test]
+fn a_rule_on_the_schema_of_functions_holds_however_they_are_called() {
+    let rule = "@id(\"no-functions-of-ops\") @reason(\"functions of ops are not for agents\")\n\
+                forbid (principal in Governor::Class::\"agent\", action in Governor::Action::\"run\", resource)\n\
+                unless { [\"public\", \"pg_catalog\"].containsAll(context.function_schemas) };\n";
+    let policies = vec![("ops.cedar".into(), rule.into())];
+    let site = Site::with(governor_tests::Auth::Trust, &Options { policies, ..Options::default() }).unwrap();
+    let made = "CREATE SCHEMA ops;\n\
+                CREATE FUNCTION ops.total() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 7';\n\
+                CREATE FUNCTION public.twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2 * $1';\n\
+                CREATE VIEW public.totals AS SELECT ops.total() AS total;\n\
+                GRANT USAGE ON SCHEMA ops TO PUBLIC; GRANT SELECT ON public.totals TO PUBLIC;\n";
+    site.psql_direct(made).unwrap().ok().unwrap();
+    for sql in [
+        "SELECT ops.total()",
+        "SELECT 1 FROM people WHERE id = ops.total()",
+        "SELECT total FROM totals",
+        "SET search_path = ops, public;\nSELECT total()",
+    ] {
+        let done = site.psql(Class::Agent, &format!("{sql};\n")).unwrap();
+        assert!(done.err().contains("functions of ops are not for agents"), "{sql}: {}", done.all());
+    }
+    for (sql, expected) in [("SELECT count(*) FROM people", "80"), ("SELECT twice(4), upper('a')", "8|A")] {
+        let done = site.psql(Class::Agent, &format!("{sql};\n")).unwrap().ok().unwrap();
+        assert_eq!(done.out().trim(), expected, "{sql}");
+    }
+    let service = site.psql(Class::Service, "SELECT ops.total();\n").unwrap().ok().unwrap();
+    assert_eq!(service.out().trim(), "7");
+}
+
+#[test]
 fn a_labelled_relation_is_protected_however_it_is_named() {
     let labels = "[[label]]\non = [\"public.cards\"]\nlabels = [\"pci\"]\n";
     let rule = "@id(\"cards-are-not-for-agents\") @reason(\"cards are not for agents\")\n\

@@ -316,6 +316,7 @@ struct Facts {
     estimated_rows: Option<u64>,
     bare_schemas: Option<Arc<[String]>>,
     columns_certain: bool,
+    functions_certain: bool,
     copies_masked: bool,
     conditions: Arc<[HiddenCondition]>,
 }
@@ -330,6 +331,7 @@ impl Facts {
             && self.estimated_rows == other.estimated_rows
             && self.bare_schemas.as_ref() == other.bare_schemas
             && self.columns_certain == other.columns_certain
+            && self.functions_certain == other.functions_certain
             && self.copies_masked == other.copies_masked
             && *self.conditions == **other.conditions
             && self.has_where == s.has_where
@@ -354,6 +356,7 @@ struct FactsRef<'a> {
     estimated_rows: Option<u64>,
     bare_schemas: Option<&'a Arc<[String]>>,
     columns_certain: bool,
+    functions_certain: bool,
     copies_masked: bool,
     conditions: &'a Arc<[HiddenCondition]>,
 }
@@ -368,6 +371,7 @@ impl<'a> FactsRef<'a> {
             estimated_rows,
             bare_schemas,
             columns_certain,
+            functions_certain,
             conditions,
             copies_masked,
         } = surroundings;
@@ -380,6 +384,7 @@ impl<'a> FactsRef<'a> {
             estimated_rows: estimated_rows.filter(|_| looks.estimated_rows),
             bare_schemas: bare_schemas.as_ref().filter(|_| looks.names),
             columns_certain: *columns_certain && looks.names,
+            functions_certain: *functions_certain && looks.function_schemas,
             copies_masked: *copies_masked,
             conditions: if looks.conditions { conditions } else { none() },
         }
@@ -391,6 +396,7 @@ impl<'a> FactsRef<'a> {
             self.approved,
             self.reads_sensitive,
             self.columns_certain,
+            self.functions_certain,
             self.copies_masked,
             s.mentions.every_column,
             self.unknown.is_some(),
@@ -448,6 +454,7 @@ impl<'a> FactsRef<'a> {
             estimated_rows: self.estimated_rows,
             bare_schemas: self.bare_schemas.cloned(),
             columns_certain: self.columns_certain,
+            functions_certain: self.functions_certain,
             copies_masked: self.copies_masked,
             conditions: self.conditions.clone(),
         }

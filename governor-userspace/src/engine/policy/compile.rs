@@ -2,20 +2,22 @@
 
 use super::advice;
 use super::annotation::{self, Notes};
+use super::approved;
 use super::error::{PolicyError, Problem};
 use super::labelling::Labelling;
+use super::literals::{self, Finding};
 use super::mentions::{self, Mentions};
-use super::schema::{self, Ask};
+use super::schema::{self, Ask, LoadedSchema};
 use super::slice::{self, Look, Slices};
 use super::source::{PolicySource, Profile};
 use super::token;
 use crate::engine::model::Class;
 use cedar_policy::ffi::DetailedError;
-use cedar_policy::{Policy, PolicyId, ValidationMode, Validator};
+use cedar_policy::{Effect, Policy, PolicyId, ValidationMode, Validator};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -36,6 +38,8 @@ pub struct PolicyParts {
     pub labelling: Labelling,
     /// Where the clock of `context.time` hangs; `None` is UTC.
     pub zone: Option<TimeZone>,
+    /// What is probably not meant in label files, for [`PolicySet::unmet`].
+    pub notes: Vec<Problem>,
 }
 
 /// Policies in force together. Immutable; cheap to share behind an `Arc`.
@@ -83,7 +87,7 @@ impl PolicySet {
     /// # Errors
     /// As [`Self::compile_with`].
     pub fn compile_parts(parts: &PolicyParts) -> Result<Self, PolicyError> {
-        let PolicyParts { sources, disabled, labelling, zone } = parts;
+        let PolicyParts { sources, disabled, labelling, zone, notes } = parts;
         let loaded = schema::loaded().map_err(|problem| PolicyError { problems: vec![problem] })?;
         let mut problems = vec![];
         let mut reader =
@@ -104,8 +108,8 @@ impl PolicySet {
             }
         }
 
+        let mut unmet: Vec<String> = notes.iter().map(ToString::to_string).collect();
         let (mut notes, mut looks) = (HashMap::new(), vec![]);
-        let mut unmet: Vec<String> = vec![];
         for member in &reader.members {
             let is_for_see = slice::applies_to(&member.policy, Ask::See, loaded);
             let tokens = token::tokens(member.text(sources));
@@ -127,6 +131,12 @@ impl PolicySet {
                     let byte = annotation_byte(&member.policy, &key).or(member.byte);
                     member.problem(sources, byte, reason)
                 })),
+            }
+            for (problem, is_certain) in reader.without_effect(member, sources, loaded) {
+                match is_certain {
+                    true => problems.push(problem),
+                    false => unmet.push(problem.to_string()),
+                }
             }
         }
         reader.validate(sources, &mut problems);
@@ -185,9 +195,26 @@ impl PolicySet {
         &self.labelling
     }
 
-    /// What policies ask for by name and no label file gives: such a rule matches nothing. One sentence each.
+    /// What is probably not meant: names that policies ask for and no label file gives, and others that hardly match. One
+    /// sentence each, with its place where that is known.
     pub fn unmet(&self) -> &[String] {
         &self.unmet
+    }
+
+    /// Some policy has this id, or it is one of governor's own answers.
+    pub fn has_id(&self, id: &str) -> bool {
+        OWN_IDS.contains(&id) || id.starts_with("governor.") || self.notes.contains_key(&PolicyId::new(id))
+    }
+
+    /// The groups that `@approval` names, each with the ids of the policies that name it.
+    pub fn approvers(&self) -> BTreeMap<&str, BTreeSet<String>> {
+        let mut found = BTreeMap::<&str, BTreeSet<String>>::new();
+        for (id, notes) in &self.notes {
+            if let Some(group) = &notes.approval {
+                found.entry(group).or_default().insert(id.to_string());
+            }
+        }
+        found
     }
 
     /// Some policy looks at names, schemas or labels of relations.
@@ -262,6 +289,7 @@ impl Reader<'_> {
             Err(errors) => {
                 problems.extend(errors.iter().map(|error| {
                     let (byte, reason) = describe(&DetailedError::from(error));
+                    let reason = advice::on_text(&source.text, byte, &reason).unwrap_or(reason);
                     Problem::at(&source.name, &source.text, byte, reason)
                 }));
                 return;
@@ -304,6 +332,37 @@ impl Reader<'_> {
         }
     }
 
+    /// What `member` says that can have no effect, and whether that is certain.
+    fn without_effect(
+        &self,
+        member: &Member,
+        sources: &[PolicySource],
+        loaded: &LoadedSchema,
+    ) -> Vec<(Problem, bool)> {
+        let policy = &member.policy;
+        let told = |byte: Option<usize>, reason: &str| member.problem(sources, byte.or(member.byte), reason);
+        let asks = |ask| slice::applies_to(policy, ask, loaded);
+        let only_see = asks(Ask::See) && !Ask::all().any(|ask| ask != Ask::See && asks(ask));
+        let findings = literals::read(policy, only_see).into_iter();
+        let mut found: Vec<_> =
+            findings.map(|Finding { byte, reason, is_certain }| (told(byte, &reason), is_certain)).collect();
+        found.extend(advice::on_permit(policy).map(|(byte, reason)| (told(byte, &reason), false)));
+        let asked = approved::asked(policy);
+        // Both fail safe, and the second may be met by another file: notes.
+        match (policy.effect(), asked.to_apply, asked.to_lift) {
+            (Effect::Forbid, None, byte @ Some(_)) if policy.annotation("approval").is_none() => {
+                found.push((told(byte, approved::NEVER_LIFTED), false));
+            }
+            (Effect::Permit, byte @ Some(_), None)
+                if !approved::is_ever_held(policy, self.members.iter().map(|m| &m.policy), loaded) =>
+            {
+                found.push((told(byte, approved::NEVER_HELD), false));
+            }
+            _ => {}
+        }
+        found
+    }
+
     /// Strict validation. Warnings count: a policy that can never apply protects nobody, and a
     /// look-alike character in a name is not what its reader believes.
     fn validate(&self, sources: &[PolicySource], problems: &mut Vec<Problem>) {
@@ -324,8 +383,20 @@ impl Reader<'_> {
                     .map(|warning| (warning.policy_id(), DetailedError::from(warning))),
             );
         let found: Vec<_> = found.collect();
+        let mut told = HashSet::new();
         for (id, detail) in &found {
             let (byte, mut reason) = describe(detail);
+            // Once, not for each action.
+            let (what, action) = without_action(&reason);
+            if !told.insert((*id, byte, what)) {
+                continue;
+            }
+            if let Some(advice) = advice::on_attribute(&reason) {
+                let (plain, _) = reason.split_once("; did you mean").unwrap_or((&reason, ""));
+                reason = format!("{plain}; {advice}");
+            } else if action {
+                reason = without_action(&reason).0;
+            }
             let member = self.ids.get(*id).and_then(|&n| self.members.get(n));
             if is_of_scope(&reason) {
                 // Said by something more exact, or once with what to write.
@@ -346,6 +417,16 @@ impl Reader<'_> {
     }
 }
 
+/// The reason without the one action that Cedar names where it holds for several; whether it names one.
+fn without_action(reason: &str) -> (String, bool) {
+    const START: &str = " in context for Governor::Action::\"";
+    let cut = reason.split_once(START).and_then(|(before, rest)| Some((before, rest.split_once('"')?.1)));
+    cut.map_or_else(
+        || (reason.to_owned(), false),
+        |(before, after)| (format!("{before} in context{after}"), true),
+    )
+}
+
 /// Cedar found no question that the policy could answer.
 fn is_of_scope(reason: &str) -> bool {
     ["policy is impossible", "unable to find an applicable action"].iter().any(|words| reason.contains(words))
@@ -361,6 +442,10 @@ fn describe(detail: &DetailedError) -> (Option<usize>, String) {
         reason.push_str(extra);
     }
     let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    let reason = match reason.contains("on entity type `Governor::Process`") {
+        true => reason.replace("`e has ", "`principal has "),
+        false => reason,
+    };
     (label.map(|l| l.loc.start), reason)
 }
 
@@ -437,6 +522,8 @@ fn digest(parts: &PolicyParts) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// Reasons that no policy gives, besides `governor.*`.
+const OWN_IDS: [&str; 2] = ["default-deny", "policy-fault"];
 /// In place of a file name where the fault is in governor's configuration.
 const CONFIGURATION: &str = "configuration";
 const VERSION_BYTES: usize = 8;

@@ -41,6 +41,7 @@ pub(super) fn of_statement(
     add("reads", texts(names.reads));
     add("writes", texts(names.writes));
     add("schemas", texts(names.schemas));
+    add("function_schemas", texts(names.function_schemas));
     add("labels", texts(&names.read_labels | &names.written_labels));
     add("read_labels", texts(names.read_labels));
     add("written_labels", texts(names.written_labels));

@@ -124,7 +124,7 @@ impl PolicySet {
             .collect();
         let read = |reading| names::of(statement, around, &self.labelling, &vocabularies, reading);
         let mut readings = vec![read(Reading::Certain)];
-        if looks.names && names::in_doubt(statement, around, &self.labelling) {
+        if looks.names && names::in_doubt(statement, around, &self.labelling, looks) {
             let possible = read(Reading::Possible);
             readings.retain(|certain| *certain != possible);
             readings.push(possible);

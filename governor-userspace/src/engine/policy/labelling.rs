@@ -138,11 +138,34 @@ impl Labelling {
         rules.flat_map(|rule| &rule.labels).map(Word::as_str).collect()
     }
 
-    /// Whether a rule names this column itself, so that it counts as sensitive; and as what, where the rule says.
+    /// Labels of a relation itself: those that it certainly has, and others that it could have. `bare` are the schemas that
+    /// a name without one can mean (`None`: any).
+    pub fn of_whole_relation(
+        &self,
+        name: &RelationName,
+        bare: Option<&[String]>,
+    ) -> (BTreeSet<&str>, BTreeSet<&str>) {
+        let certain = self.of_relation(name, bare, &NO_COLUMNS, Reading::Certain);
+        let possible = self.of_relation(name, bare, &NO_COLUMNS, Reading::Possible);
+        let only_possible = possible.difference(&certain).copied().collect();
+        (certain, only_possible)
+    }
+
+    /// Whether a rule names this column itself, so that it counts as sensitive; and as what, where the rule says. A name
+    /// without its schema is taken for every column that it could be.
     pub fn column_rule(&self, name: &ColumnName) -> Option<&LabelRule> {
+        let fits = |pattern: &NamePattern| match name.schema.is_empty() {
+            true => pattern.fits_column(&ColumnName { schema: pattern.schema.clone(), ..name.clone() }),
+            false => pattern.fits_column(name),
+        };
         self.labels
             .iter()
-            .find(|rule| rule.on.iter().any(|pattern| pattern.column.is_some() && pattern.fits_column(name)))
+            .find(|rule| rule.on.iter().any(|pattern| pattern.column.is_some() && fits(pattern)))
+    }
+
+    /// The patterns that name columns.
+    pub fn column_patterns(&self) -> impl Iterator<Item = &NamePattern> {
+        self.labels.iter().flat_map(|rule| &rule.on).filter(|pattern| pattern.column.is_some())
     }
 
     pub(super) fn environment(&self, claims: &Claims, to: &Endpoint) -> Option<&str> {
@@ -173,6 +196,10 @@ pub(super) enum Columns<'a> {
         certain: bool,
     },
 }
+
+/// Draws on nothing: what is left are the labels of relations as a whole.
+pub(super) const NO_COLUMNS: Columns<'static> =
+    Columns::Named { mentions: &Mentions { columns: Vec::new(), every_column: false }, certain: true };
 
 impl Columns<'_> {
     fn draw_on(&self, pattern: &str, reading: Reading) -> bool {

@@ -19,6 +19,8 @@ pub(super) struct Mentions {
     pub estimated_rows: bool,
     /// Names and labels that depend on how a name is read.
     pub names: bool,
+    /// `context.function_schemas`
+    pub function_schemas: bool,
     /// `context.conditions` and its kin.
     pub conditions: bool,
     /// `resource.labels`
@@ -34,6 +36,7 @@ impl Mentions {
             break_glass: self.break_glass || other.break_glass,
             estimated_rows: self.estimated_rows || other.estimated_rows,
             names: self.names || other.names,
+            function_schemas: self.function_schemas || other.function_schemas,
             conditions: self.conditions || other.conditions,
             column_labels: self.column_labels || other.column_labels,
             executable_hash: self.executable_hash || other.executable_hash,
@@ -45,6 +48,7 @@ impl Mentions {
         break_glass: true,
         estimated_rows: true,
         names: true,
+        function_schemas: true,
         conditions: true,
         column_labels: true,
         executable_hash: true,
@@ -70,6 +74,7 @@ pub(super) fn read(tokens: &[Token<'_>]) -> (Mentions, Vocabulary) {
             "break_glass" => found.break_glass = true,
             "estimated_rows" => found.estimated_rows = true,
             "schemas" => (found.names, schemas) = (true, true),
+            "function_schemas" => (found.names, found.function_schemas, schemas) = (true, true, true),
             "reads" | "writes" | "read_labels" | "written_labels" | "shared_labels" => found.names = true,
             "conditions" | "conditions_masked" | "condition_forms" => found.conditions = true,
             "labels" => (found.names, found.column_labels) = (true, true),

@@ -4,11 +4,13 @@
 //! ([`PolicySet::compile`]); annotations on the policies that decide say what else happens. Denied unless
 //! permitted, a forbid wins over every permit, and a policy that fails to evaluate denies.
 //!
-//! Reading order: [`source`](PolicySource) → `annotation` → `labelling` → `compile` → `mentions` and `slice` (what can matter) →
+//! Reading order: [`source`](PolicySource) → `annotation` → `labelling` → `compile` → `literals`, `approved` and
+//! `advice` (what its author did not mean) → `mentions` and `slice` (what can matter) →
 //! `names`, `entity` and `context` (facts → Cedar values) → `decide` → `cache`. Language: <https://docs.cedarpolicy.com>.
 
 mod advice;
 mod annotation;
+mod approved;
 mod cache;
 mod compile;
 mod context;
@@ -18,11 +20,13 @@ mod error;
 mod key;
 mod labelling;
 mod limit;
+mod literals;
 mod mentions;
 mod names;
 mod question;
 mod reach;
 mod schema;
+mod sense;
 mod slice;
 mod source;
 mod token;

@@ -4,7 +4,8 @@
 //! it certainly touches and a set that it possibly touches, and policy is asked about both: a rule that asks
 //! whether something is in a set, or whether everything is, gets the strict answer either way.
 
-use super::labelling::{Columns, Labelling};
+use super::labelling::{Columns, Labelling, NO_COLUMNS};
+use super::mentions::Mentions;
 use super::question::{Reading, RunContext};
 use crate::engine::model::{RelationName, Statement};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,8 @@ pub(super) struct Names {
     pub reads: BTreeSet<String>,
     pub writes: BTreeSet<String>,
     pub schemas: BTreeSet<String>,
+    /// Of functions.
+    pub function_schemas: BTreeSet<String>,
     pub read_labels: BTreeSet<String>,
     pub written_labels: BTreeSet<String>,
     /// Labels that every relation has.
@@ -90,6 +93,18 @@ pub(super) fn of(
         }
     }
     names.shared_labels = shared.unwrap_or_default();
+    for function in &statement.functions {
+        match (&function.schema, reading) {
+            (Some(schema), _) => drop(names.function_schemas.insert(schema.clone())),
+            (None, _) if around.functions_certain => drop(names.function_schemas.insert(SYSTEM.to_owned())),
+            (None, Reading::Certain) => {}
+            (None, Reading::Possible) => {
+                let mentioned = vocabularies.iter().flat_map(|vocabulary| &vocabulary.schemas);
+                names.function_schemas.extend(mentioned.cloned());
+                names.function_schemas.insert(SOME.to_owned());
+            }
+        }
+    }
     if statement.unknown.is_some() {
         match reading {
             // Whatever else it touches need not have them.
@@ -102,8 +117,10 @@ pub(super) fn of(
                     names.reads.extend(vocabulary.relations().cloned());
                     names.writes.extend(vocabulary.relations().cloned());
                     names.schemas.extend(vocabulary.schemas.iter().cloned());
+                    names.function_schemas.extend(vocabulary.schemas.iter().cloned());
                 }
                 names.schemas.insert(SOME.to_owned());
+                names.function_schemas.insert(SOME.to_owned());
                 names.reads.insert(SOME.to_owned());
                 names.writes.insert(SOME.to_owned());
             }
@@ -112,9 +129,17 @@ pub(super) fn of(
     names
 }
 
-/// Whether the readings of `statement` can differ at all.
-pub(super) fn in_doubt(statement: &Statement, around: &RunContext, labelling: &Labelling) -> bool {
+/// Whether the readings of `statement` can differ at all, for policies that look at `looks`.
+pub(super) fn in_doubt(
+    statement: &Statement,
+    around: &RunContext,
+    labelling: &Labelling,
+    looks: Mentions,
+) -> bool {
     statement.unknown.is_some()
+        || (looks.function_schemas
+            && !around.functions_certain
+            && statement.functions.iter().any(|function| function.schema.is_none()))
         || (!around.columns_certain && labelling.has_columns() && !statement.reads.is_empty())
         || (around.bare_schemas.as_ref().is_none_or(|schemas| schemas.len() != 1)
             && statement.reads.iter().chain(&statement.writes).any(|relation| relation.schema.is_none()))
@@ -155,10 +180,7 @@ fn add_names(
     }
 }
 
-/// Draws on nothing: what is left are the labels of relations as a whole.
-const NO_COLUMNS: Columns<'static> = Columns::Named {
-    mentions: &crate::engine::model::Mentions { columns: Vec::new(), every_column: false },
-    certain: true,
-};
+/// Where the server's own functions are.
+const SYSTEM: &str = "pg_catalog";
 /// A name that no policy can mean: something that is not known.
 const SOME: &str = "?";

@@ -47,6 +47,8 @@ pub struct RunContext {
     /// Every name in [`Mentions::columns`](crate::engine::model::Mentions) is a column and not a function
     /// that draws on a whole row.
     pub columns_certain: bool,
+    /// Every function that is named without a schema is the server's own.
+    pub functions_certain: bool,
     /// Columns that are masked for whoever asks, and have a say in the answer all the same. Sorted, unique.
     pub conditions: Arc<[HiddenCondition]>,
     /// Data of a masked column is put into one that would not be masked.

@@ -157,6 +157,16 @@ pub(super) fn applies_to(policy: &Policy, ask: Ask, loaded: &LoadedSchema) -> bo
     groups_of(ask, loaded).is_ok_and(|groups| matches_action(policy, &groups))
 }
 
+/// Whether the scopes of both let them apply to `ask` of one class.
+pub(super) fn meet(one: &Policy, other: &Policy, ask: Ask, loaded: &LoadedSchema) -> bool {
+    applies_to(one, ask, loaded)
+        && applies_to(other, ask, loaded)
+        && Class::ALL.into_iter().any(|class| {
+            let class = schema::class_uid(class);
+            matches_class(one, class.as_ref()) && matches_class(other, class.as_ref())
+        })
+}
+
 /// The action itself and every group above it.
 fn groups_of(ask: Ask, loaded: &LoadedSchema) -> Result<Vec<EntityUid>, String> {
     let action = loaded.actions.get(ask.as_str()).ok_or_else(|| format!("no action {:?}", ask.as_str()))?;

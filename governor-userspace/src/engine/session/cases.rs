@@ -3,6 +3,7 @@
 //! Pure: reading files is the host's. A case says who asks, from where to where, what, and what is expected; what it
 //! leaves out comes from its file, and from there from a plain default.
 
+use super::column_words::ColumnWords;
 use super::rehearsal::{Known, Rehearsal, Rehearsed};
 use crate::engine::model::{
     Ancestor, Category, Claims, Class, ColumnName, ContainerFacts, Decision, Endpoint, MaskStyle,
@@ -92,7 +93,7 @@ pub struct Case {
     pub see: Option<String>,
     #[serde(default)]
     pub connect: bool,
-    /// Of `see`: what the column holds; left out: what labels and its name say.
+    /// Of `see`: what the column holds; left out: what labels, the configuration and its name say.
     pub category: Option<Category>,
 
     #[serde(default)]
@@ -184,24 +185,28 @@ impl<C> CaseFile<C> {
         PolicySet::compile_parts(&all)
     }
 
-    /// What `set` answers to `case`. Errors say what is wrong with the case.
-    pub fn answer(&self, set: &PolicySet, case: &Case) -> Result<Got, String> {
+    /// What `set` answers to `case`, with `words` on the columns of its database. Errors say what is wrong with the case.
+    pub fn answer(&self, set: &PolicySet, case: &Case, words: &ColumnWords) -> Result<Got, String> {
+        case.check(set)?;
         let actor = case.actor.clone().or(&self.actor);
         let to = case.to.clone().or(&self.to);
         let at = case.at.map(|at| u64::try_from(at.as_nanosecond()).map_err(|_| "at: before 1970"));
         let at = at.transpose()?.map(|unix_ns| Moment::of(Timestamp { unix_ns, monotonic_ns: 0 }));
         let around = SessionContext { at, break_glass: case.break_glass.as_deref().map(Into::into) };
-        let rehearsal = Rehearsal::new(set, actor.principal().into(), to.claims(), to.destination(), around);
+        let rehearsal = Rehearsal::new(set, actor.principal().into(), to.claims(), to.destination(), around)
+            .with_words(words.clone());
         match (&case.sql, &case.see, case.connect) {
             (Some(sql), None, false) => Ok(Got::of_statements(&rehearsal.run(sql, &case.known()?))),
             (None, Some(column), false) => {
-                let mut asked = column_named(column, case.category)?;
-                if asked.category.is_none()
-                    && let Some(name) = &asked.column
-                {
-                    asked.category = rehearsal.category(name);
-                }
-                Ok(Got::of_column(rehearsal.see(&asked)))
+                let asked = column_named(column, case.category)?;
+                let visibility = match (&asked.column, case.category) {
+                    // What nothing calls sensitive is shown as it is.
+                    (Some(name), None) => {
+                        rehearsal.column(name, true).map_or(Visibility::Clear, |found| found.visibility)
+                    }
+                    _ => rehearsal.see(&asked),
+                };
+                Ok(Got::of_column(visibility))
             }
             (None, None, true) => Ok(Got::of_decision(&rehearsal.connect())),
             _ => Err("a case has one of sql, see and connect = true".into()),
@@ -210,6 +215,34 @@ impl<C> CaseFile<C> {
 }
 
 impl Case {
+    /// What no answer could be.
+    fn check(&self, set: &PolicySet) -> Result<(), String> {
+        let is_column = matches!(self.expect, Expected::Clear | Expected::Masked);
+        match (self.see.is_some(), is_column) {
+            (false, true) => {
+                return Err(format!(
+                    "expect: a statement or connection is never {:?}: write \"allow\", \"deny\" or \"hold\"; how a column is \
+                     shown is a case of its own, with see = \"schema.relation.column\"",
+                    self.expect.as_str()
+                ));
+            }
+            (true, false) => {
+                return Err(format!(
+                    "expect: a column is never {:?}: write \"clear\" or \"masked\"",
+                    self.expect.as_str()
+                ));
+            }
+            _ => {}
+        }
+        match self.by.iter().find(|id| !set.has_id(id)) {
+            None => Ok(()),
+            Some(id) => Err(format!(
+                "by: no policy has the id {id:?}: write the @id of one that is among those of --policies, the \
+                 configuration or the built-in ones (`governor policy show`), and is not disabled"
+            )),
+        }
+    }
+
     fn known(&self) -> Result<Known, String> {
         let named = |column: &String| {
             column_named(column, None)?.column.ok_or_else(|| format!("{column:?} is no column"))
@@ -445,122 +478,4 @@ const SOME_ADDRESS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::
 const LOCAL: Endpoint = Endpoint::tcp(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5432);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::policy::{Pack, PolicySource, Profile};
-    use std::collections::BTreeSet;
-
-    fn parts(pack: &Pack) -> PolicyParts {
-        let mut sources = PolicySet::builtin(Profile::Protect);
-        sources.push(pack.source());
-        PolicyParts { sources, ..PolicyParts::default() }
-    }
-
-    /// Every pack answers its own cases, and every policy of it decides one of them.
-    #[test]
-    fn packs_answer_as_they_say() {
-        for pack in Pack::ALL {
-            let file: CaseFile<Case> =
-                toml::from_str(pack.cases).unwrap_or_else(|e| panic!("{}: {e}", pack.name));
-            let mut unseen: BTreeSet<String> = pack_ids(&pack.source()).into_iter().collect();
-            assert!(file.cases.len() >= unseen.len(), "{}: too few cases", pack.name);
-            for case in &file.cases {
-                let set = file.compile(&parts(&pack), &case.disabled).unwrap();
-                let got = file.answer(&set, case).unwrap();
-                let wrong = case.differences(&got);
-                assert!(wrong.is_empty(), "{}: {}: {wrong:?}\n{got:#?}", pack.name, case.name);
-                for reason in &got.reasons {
-                    unseen.remove(&reason.policy);
-                }
-            }
-            unseen.retain(|id| !id.ends_with("-permitted")); // what shows a column is not told
-            assert!(unseen.is_empty(), "{}: no case for {unseen:?}", pack.name);
-        }
-    }
-
-    fn pack_ids(source: &PolicySource) -> Vec<String> {
-        let ids = source.text.lines().filter_map(|line| line.strip_prefix("@id(\""));
-        ids.map(|id| id.trim_end_matches("\")").to_owned()).collect()
-    }
-
-    /// All of them together, with both profiles.
-    #[test]
-    fn packs_stand_beside_each_other() {
-        for profile in Profile::ALL {
-            let mut sources = PolicySet::builtin(profile);
-            sources.extend(Pack::ALL.map(|pack| pack.source()));
-            PolicySet::compile(&sources).unwrap();
-        }
-    }
-
-    /// A pack about what people see costs services nothing: no catalogue is read for them.
-    #[test]
-    fn packs_leave_services_unmasked() {
-        use crate::engine::policy::PolicyPrincipal;
-        use crate::engine::policy::tests::{claims, principal, server};
-        let mut sources = PolicySet::builtin(Profile::Protect);
-        sources.extend(Pack::ALL.map(|pack| pack.source()));
-        let set = PolicySet::compile(&sources).unwrap();
-        let who = |class| PolicyPrincipal::new(principal(class).into());
-        assert!(!set.may_mask(&who(Class::Service), &claims(), &server()));
-        assert!(set.may_mask(&who(Class::Person), &claims(), &server()));
-    }
-
-    /// The cases of the documentation pass with the rule that stands above them.
-    #[test]
-    fn documented_cases_pass() {
-        const PAGE: &str = include_str!("../../../../docs/policy.md");
-        let block = |start: &str, part: &str| {
-            let blocks = PAGE.split(start).skip(1).map(|block| block.split("```").next().unwrap_or_default());
-            blocks.filter(|block| block.contains(part)).map(str::to_owned).next().unwrap()
-        };
-        let rule = block("```cedar\n", "cards-need-to-know");
-        let file: CaseFile<Case> = toml::from_str(&block("```toml\n", "[[case]]")).unwrap();
-        let mut sources = PolicySet::builtin(Profile::Protect);
-        sources.push(PolicySource::new("docs/policy.md", rule));
-        let parts = PolicyParts { sources, ..PolicyParts::default() };
-        assert!(file.cases.len() > 1);
-        for case in &file.cases {
-            let set = file.compile(&parts, &[]).unwrap();
-            let wrong = case.differences(&file.answer(&set, case).unwrap());
-            assert!(wrong.is_empty(), "{}: {wrong:?}", case.name);
-        }
-    }
-
-    #[test]
-    fn a_case_that_fails_says_what_and_why() {
-        let file: CaseFile<Case> = toml::from_str(
-            r#"
-            [as]
-            class = "agent"
-            [[case]]
-            name = "wrong in every way"
-            sql = "DROP TABLE t"
-            expect = "hold"
-            by = ["agents-destructive-denied", "other"]
-            approvers = "dba"
-            mask = "null"
-            audit = "sync"
-            "#,
-        )
-        .unwrap();
-        let case = &file.cases[0];
-        let parts = PolicyParts { sources: PolicySet::builtin(Profile::Protect), ..PolicyParts::default() };
-        let set = file.compile(&parts, &[]).unwrap();
-        let wrong = case.differences(&file.answer(&set, case).unwrap());
-        assert_eq!(
-            wrong,
-            [
-                "expected hold, got deny",
-                "expected other among the policies that decided",
-                "expected an approval by dba, got one by nobody",
-                "expected the mask null, got none",
-                "expected a record on disk first (audit = \"sync\")",
-            ]
-        );
-        let both = Case { connect: true, ..case.clone() };
-        assert!(file.answer(&set, &both).unwrap_err().contains("one of sql, see and connect"));
-        let column = Case { sql: None, see: Some("a.b".into()), ..case.clone() };
-        assert!(file.answer(&set, &column).unwrap_err().contains("no column"));
-    }
-}
+mod tests;

@@ -6,9 +6,10 @@
 use super::catalogue::{Catalogue, Labels, Ruling};
 use super::discovery::RuledBy;
 use crate::engine::masking::classify_column;
-use crate::engine::model::{Category, ColumnName, MaskStyle};
-use crate::engine::policy::PolicySet;
+use crate::engine::model::{Category, ColumnName, MaskStyle, Relation, RelationName, wildcard};
+use crate::engine::policy::{NamePattern, PolicySet};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What decides what a column holds.
@@ -93,6 +94,55 @@ impl ColumnWords {
         Some(ColumnWord { category, because, style: style.map(|(_, style)| *style) })
     }
 
+    /// The columns of `relation` that are known here, however little: all where the catalogue has it, else those that the
+    /// operator's files, `governor data` or what was found name whole. A relation without a schema may be in any.
+    pub fn known_columns(&self, set: &PolicySet, relation: &RelationName) -> BTreeSet<ColumnName> {
+        let fits = |schema: &str, name: &str| {
+            relation.schema.as_ref().is_none_or(|own| wildcard(schema, own)) && wildcard(name, &relation.name)
+        };
+        let mut found = BTreeSet::new();
+        let mut named = |schema: &str, name: &str, column: &str| {
+            if fits(schema, name) && !column.contains('*') {
+                let known = (!schema.contains('*')).then(|| schema.to_owned());
+                found.insert(ColumnName {
+                    schema: relation.schema.clone().or(known).unwrap_or_default(),
+                    relation: relation.name.clone(),
+                    column: column.to_owned(),
+                });
+            }
+        };
+        for pattern in set.labelling().column_patterns() {
+            named(&pattern.schema, &pattern.relation, pattern.column.as_deref().unwrap_or("*"));
+        }
+        let Labels { sensitive, clear, paths, .. } = &self.labels;
+        let sensitive = sensitive.iter().map(|(pattern, _)| pattern);
+        for pattern in sensitive.chain(clear).chain(paths.iter().map(|(pattern, ..)| pattern)) {
+            named(&pattern.schema, &pattern.relation, &pattern.column);
+        }
+        for (column, ..) in &self.rulings {
+            named(&column.schema, &column.relation, &column.column);
+        }
+        for known in self.in_catalogue(relation) {
+            found.extend(known.columns.iter().map(|column| ColumnName {
+                schema: known.schema.to_string(),
+                relation: known.name.to_string(),
+                column: column.name.to_string(),
+            }));
+        }
+        found
+    }
+
+    /// Every column of `relation` is known.
+    pub fn has_relation(&self, relation: &RelationName) -> bool {
+        self.in_catalogue(relation).next().is_some()
+    }
+
+    fn in_catalogue(&self, relation: &RelationName) -> impl Iterator<Item = &Relation> {
+        let named =
+            self.catalogue.iter().flat_map(|catalogue| catalogue.data.relations_named(&relation.name));
+        named.filter(|known| relation.schema.as_ref().is_none_or(|schema| **schema == *known.schema))
+    }
+
     fn judged(
         &self,
         set: &PolicySet,
@@ -148,5 +198,20 @@ impl ColumnWords {
     }
 }
 
+/// What to write where a label file's `schema.relation` was probably meant for a column: its second part is what a
+/// sensitive column is called, or it says what a column holds. `None` where nothing speaks for that.
+pub fn column_meant(on: &NamePattern, category: Option<Category>) -> Option<String> {
+    let NamePattern { schema, relation, column: None } = on else { return None };
+    let by_name = schema != DEFAULT_SCHEMA && classify_column(schema, relation, TEXT).is_some();
+    (category.is_some() || by_name).then(|| {
+        format!(
+            "\"{schema}.{relation}\" was taken for the relation {relation:?} of the schema {schema:?}; if a column is meant, \
+             write \"SCHEMA.{schema}.{relation}\", or \"*.{schema}.{relation}\" for every schema"
+        )
+    })
+}
+
+/// Where relations are that nobody made a schema for: no table is called so.
+const DEFAULT_SCHEMA: &str = "public";
 /// The server's type `text`.
 const TEXT: u32 = 25;

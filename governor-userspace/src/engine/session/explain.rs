@@ -2,7 +2,7 @@
 
 use super::cases::{To, column_named};
 use super::column_words::{Because, ColumnWords};
-use super::rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
+use super::rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn, RelationLabels};
 use crate::engine::model::{
     Category, Claims, Decision, Endpoint, MaskStyle, Principal, Reason, Timestamp, Unknown, Verdict,
 };
@@ -20,7 +20,8 @@ pub struct Question {
     pub to: To,
     #[serde(default)]
     pub sql: Option<String>,
-    /// Columns, as `schema.relation.column` or `unknown`, and what they hold.
+    /// Columns, as `schema.relation.column` or `unknown`, and what they hold; `None`: what files, `governor data` and the name
+    /// say.
     #[serde(default)]
     pub see: Vec<(String, Option<Category>)>,
     #[serde(default)]
@@ -80,6 +81,12 @@ pub struct ExplainedFacts {
     pub functions: Vec<String>,
     pub columns: Vec<String>,
     pub every_column: bool,
+    /// Columns come that are not listed: only a session's catalogue knows them.
+    #[serde(default)]
+    pub unlisted_columns: bool,
+    /// Labels of relations that have any.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub labels: Vec<RelationLabels>,
     pub is_write: bool,
     pub reads_sensitive: bool,
     /// Masked columns that have a say in the answer, as far as names of columns tell.
@@ -104,6 +111,12 @@ pub struct ExplainedColumn {
     /// What says that it holds that; `None` where the question did.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub because: Option<Because>,
+    /// Its own and its relation's.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub labels: Vec<String>,
+    /// The statement does not name it: it comes with `*`, a whole row or COPY.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub unnamed: bool,
 }
 
 /// Answers `question` with `set`, and `words` on the columns of its database.
@@ -132,7 +145,14 @@ pub fn explain(set: &PolicySet, question: &Question, words: ColumnWords) -> Resu
     let mut columns = vec![];
     for (name, category) in &question.see {
         let asked = column_named(name, *category)?;
-        columns.push(ExplainedColumn::new(name.clone(), *category, rehearsal.see(&asked), None));
+        columns.push(match (&asked.column, category) {
+            // What nothing calls sensitive is shown as it is.
+            (Some(column), None) => match rehearsal.column(column, true) {
+                Some(found) => ExplainedColumn { column: name.clone(), ..found.into() },
+                None => ExplainedColumn::new(name.clone(), None, Visibility::Clear),
+            },
+            _ => ExplainedColumn::new(name.clone(), *category, rehearsal.see(&asked)),
+        });
     }
     Ok(Explanation {
         version: set.version().into(),
@@ -162,7 +182,7 @@ impl From<Decision> for ExplainedDecision {
 
 impl From<Rehearsed> for ExplainedStatement {
     fn from(one: Rehearsed) -> Self {
-        let Rehearsed { statement: s, context, decision, columns } = one;
+        let Rehearsed { statement: s, context, decision, columns, has_unlisted, labels } = one;
         let names =
             |list: &[crate::engine::model::RelationName]| list.iter().map(ToString::to_string).collect();
         let bare: BTreeSet<String> = s
@@ -197,6 +217,8 @@ impl From<Rehearsed> for ExplainedStatement {
                 functions: s.functions.iter().map(ToString::to_string).collect(),
                 columns: s.mentions.columns.clone(),
                 every_column: s.mentions.every_column,
+                unlisted_columns: has_unlisted,
+                labels,
                 is_write: s.is_write(),
                 reads_sensitive: context.reads_sensitive,
                 conditions: context.conditions.iter().map(ToString::to_string).collect(),
@@ -211,22 +233,19 @@ impl From<Rehearsed> for ExplainedStatement {
 
 impl From<RehearsedColumn> for ExplainedColumn {
     fn from(column: RehearsedColumn) -> Self {
-        Self::new(column.name, Some(column.category), column.visibility, Some(column.because))
+        let RehearsedColumn { name, category, visibility, because, labels, is_named } = column;
+        let shown = Self::new(name, Some(category), visibility);
+        Self { because: Some(because), labels, unnamed: !is_named, ..shown }
     }
 }
 
 impl ExplainedColumn {
-    fn new(
-        column: String,
-        category: Option<Category>,
-        visibility: Visibility,
-        because: Option<Because>,
-    ) -> Self {
+    fn new(column: String, category: Option<Category>, visibility: Visibility) -> Self {
         let (mask, reasons) = match visibility {
             Visibility::Clear => (None, vec![]),
             Visibility::Masked { style, reasons } => (Some(style), reasons.to_vec()),
         };
-        Self { column, category, mask, reasons, because }
+        Self { column, category, mask, reasons, because: None, labels: vec![], unnamed: false }
     }
 }
 
@@ -302,6 +321,47 @@ mod tests {
                 ("people.ssn", Some(Because::Named), true),
             ]
         );
+    }
+
+    /// What is known of columns that are not named: what was said of them, and with the catalogue every one.
+    #[test]
+    fn columns_behind_a_star_are_told_as_far_as_they_are_known() {
+        use crate::engine::model::{CatalogueBuilder, Column, Relation, RelationKind};
+        use crate::engine::session::catalogue::{Catalogue, Rulings};
+        let set = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
+        let column = |attribute, name: &str| Column { attribute, name: name.into(), type_oid: 25 };
+        let mut builder = CatalogueBuilder::default();
+        let people = Relation {
+            oid: 20_000,
+            schema: "shop".into(),
+            name: "people".into(),
+            kind: RelationKind::Table,
+            columns: vec![column(1, "id"), column(2, "email"), column(3, "c1")].into(),
+            parents: Box::default(),
+            definition: None,
+            rows_estimate: None,
+        };
+        builder.relation(people, 0);
+        let dialect = crate::engine::sql::PostgresDialect::default();
+        let (labels, none) = (Labels::default(), Rulings::default());
+        let now = Timestamp { unix_ns: 0, monotonic_ns: 0 };
+        let catalogue = Catalogue::new(builder.finish(), &labels, &none, &dialect, now);
+        let said = ColumnName { schema: "shop".into(), relation: "people".into(), column: "c1".into() };
+        let rulings = vec![(said, Ruling::Sensitive(Category::Health), RuledBy::Operator)];
+        let told = |catalogue| {
+            let question: Question = serde_json::from_value(
+                serde_json::json!({ "principal": principal(Class::Agent), "sql": "SELECT * FROM shop.people" }),
+            )
+            .unwrap();
+            let words = ColumnWords { labels: Labels::default(), rulings: rulings.clone(), catalogue };
+            let told = explain(&set, &question, words).unwrap().statements.remove(0);
+            let columns: Vec<_> =
+                told.columns.iter().map(|c| (c.column.clone(), c.unnamed, c.mask.is_some())).collect();
+            (told.facts.unlisted_columns, columns)
+        };
+        let one = |name: &str| (format!("shop.people.{name}"), true, true);
+        assert_eq!(told(None), (true, vec![one("c1")]));
+        assert_eq!(told(Some(catalogue.into())), (false, vec![one("c1"), one("email")]));
     }
 
     #[test]

@@ -265,6 +265,7 @@ impl Session {
             estimated_rows: reached.rows_max,
             bare_schemas: state.bare_schemas(&reached.statement),
             columns_certain: reached.columns_certain && self.trusted_catalogue(governance).is_some(),
+            functions_certain: reached.functions_certain,
             ..RunContext::default()
         };
         if in_doubt {

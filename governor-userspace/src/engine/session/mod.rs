@@ -64,7 +64,7 @@ mod visibility;
 
 pub use action::{Actions, CloseReason, Request, TooMany};
 pub use catalogue::{Catalogue, ColumnPattern, Labels};
-pub use column_words::{Because, ColumnWord, ColumnWords};
+pub use column_words::{Because, ColumnWord, ColumnWords, column_meant};
 pub use discovery::{
     ColumnFinding, ColumnPlace, ColumnRecord, Discovery, DiscoverySettings, Formerly, Remembered,
     RememberedColumn, RememberedRelation, RuledBy, Said, Saying, Status,
@@ -78,7 +78,7 @@ pub use input::{CancelMatch, Input, StopReason};
 pub use pace::RATE_POLICY;
 pub use permit::Permit;
 pub use rates::{RateKey, Rates};
-pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn};
+pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn, RelationLabels};
 
 use crate::engine::audit::{Attestation, AuditEvent, Outcome, SessionEnd, SessionStart, Side};
 use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, Timestamp};

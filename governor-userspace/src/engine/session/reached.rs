@@ -9,7 +9,7 @@
 
 mod known;
 
-pub(super) use known::reach_without;
+pub(super) use known::{bare_are_usual, reach_without};
 
 use super::catalogue::{Catalogue, Owner};
 use crate::engine::model::{
@@ -31,6 +31,8 @@ pub(super) struct Reached {
     /// Every column that it mentions is one of a relation that it names itself: none is a function's name, none may have
     /// another name below.
     pub columns_certain: bool,
+    /// Every function that it names without a schema is the server's own.
+    pub functions_certain: bool,
     /// How what the text does not name was reached: "public.people through view public.v".
     pub via: Vec<String>,
     /// Why more may happen than the facts say.
@@ -101,6 +103,8 @@ struct Search<'a> {
     setting: Option<(String, Option<String>)>,
     via: Vec<String>,
     hidden: Vec<String>,
+    /// A function that nothing is known of.
+    strange: bool,
     /// With whether ONLY was said.
     read: HashSet<(Oid, Path, bool)>,
     /// What is done to it, and to which columns; none: to any.
@@ -123,6 +127,7 @@ impl<'a> Search<'a> {
             setting: None,
             via: vec![],
             hidden: vec![],
+            strange: false,
             read: HashSet::new(),
             written: HashMap::new(),
             called: HashSet::new(),
@@ -212,7 +217,14 @@ impl<'a> Search<'a> {
         let columns_certain = self.via.is_empty()
             && self.hidden.is_empty()
             && !columns.iter().any(|column| self.catalogue.data.is_user_function(column));
-        Reached { statement: reached, rows_max, columns_certain, via: self.via, hidden: self.hidden }
+        Reached {
+            statement: reached,
+            rows_max,
+            columns_certain,
+            functions_certain: !self.strange,
+            via: self.via,
+            hidden: self.hidden,
+        }
     }
 
     fn hide(&mut self, why: String) {
@@ -355,6 +367,7 @@ impl<'a> Search<'a> {
         }
         // The grammar itself writes calls of pg_catalog, under names that an older server may lack.
         if users.is_empty() && !system && name.schema.as_deref() != Some("pg_catalog") {
+            self.strange = true;
             self.hide(format!("{name} is no function that governor knows of"));
         }
         self.functions_of(users.iter().map(|f| &f.oid), run, through);

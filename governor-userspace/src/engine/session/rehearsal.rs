@@ -6,15 +6,17 @@
 
 use super::column_words::{Because, ColumnWord, ColumnWords};
 use super::copying::copy_out_denial;
+use super::reached::bare_are_usual;
 use crate::engine::model::{
     self, CatalogueBuilder, Category, Claims, Clause, Column, ColumnId, ColumnName, Conditions, Decision,
     Endpoint, FIRST_USER_OID, Form, Principal, Reason, Relation, RelationKind, RelationName, SearchPath,
-    Statement, SystemFunction, Temporary, Verdict, Volatility,
+    Statement, StatementKind, SystemFunction, Temporary, Verdict, Volatility,
 };
 use crate::engine::policy::{
     HiddenCondition, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
 };
 use crate::engine::sql::{Names, PostgresDialect, SecondReading, SqlDialect, doubted, flows, second_reading};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -54,11 +56,26 @@ pub struct Rehearsed {
     /// As policy was asked about it.
     pub context: RunContext,
     pub decision: Decision,
-    /// Named columns that are sensitive by their label or name.
+    /// Columns that are sensitive by their label or name: those that are named, and those behind `*`, whole rows and COPY
+    /// that are known.
     pub columns: Vec<RehearsedColumn>,
+    /// There are columns behind `*`, whole rows or COPY, and which those are is not known here.
+    pub has_unlisted: bool,
+    /// Labels of the relations that it touches, where they have any.
+    pub labels: Vec<RelationLabels>,
 }
 
-/// A named column and how it would be shown.
+/// Labels of a relation as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelationLabels {
+    pub relation: String,
+    pub labels: Vec<String>,
+    /// Those that it has in some schema that is possible.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub possible_labels: Vec<String>,
+}
+
+/// A column and how it would be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RehearsedColumn {
     /// As far as it is known: without its schema where the statement does not say it.
@@ -67,6 +84,10 @@ pub struct RehearsedColumn {
     pub visibility: Visibility,
     /// What says that it holds that.
     pub because: Because,
+    /// Its own and its relation's, as far as they are certain.
+    pub labels: Vec<String>,
+    /// The statement names it; else it comes with `*`, a whole row or COPY.
+    pub is_named: bool,
 }
 
 impl<'a> Rehearsal<'a> {
@@ -115,6 +136,7 @@ impl<'a> Rehearsal<'a> {
             estimated_rows: known.estimated_rows,
             bare_schemas: known.bare_schemas.clone(),
             columns_certain: known.columns_certain,
+            functions_certain: bare_are_usual(&statement),
             conditions: self.conditions(&statement, known, may_mask),
             copies_masked: known.copies_masked.unwrap_or_else(|| may_mask && self.copies_masked(&statement)),
         };
@@ -123,7 +145,24 @@ impl<'a> Rehearsal<'a> {
             None => self.policy.run(&self.principal, &self.claims, &self.destination, &statement, &context),
         };
         let columns = self.columns(&statement);
-        Rehearsed { statement, context, decision, columns }
+        let labels = self.labels(&statement, known);
+        let has_unlisted = statement.mentions.every_column
+            && !statement.reads.iter().all(|relation| self.words.has_relation(relation));
+        Rehearsed { statement, context, decision, columns, has_unlisted, labels }
+    }
+
+    fn labels(&self, statement: &Statement, known: &Known) -> Vec<RelationLabels> {
+        let relations: BTreeSet<&RelationName> = statement.reads.iter().chain(&statement.writes).collect();
+        let labels = relations.into_iter().map(|relation| {
+            let (certain, possible) =
+                self.policy.labelling().of_whole_relation(relation, known.bare_schemas.as_deref());
+            RelationLabels {
+                relation: relation.to_string(),
+                labels: owned(certain),
+                possible_labels: owned(possible),
+            }
+        });
+        labels.filter(|found| !found.labels.is_empty() || !found.possible_labels.is_empty()).collect()
     }
 
     /// Without a catalogue each relation that is read is taken to have every column that is named, so what the names say is
@@ -154,10 +193,14 @@ impl<'a> Rehearsal<'a> {
         found.into_iter().collect()
     }
 
-    /// Supposed as in [`Self::conditions`]. What is only written has no columns that anybody knows: whatever is put there counts, also
-    /// where a session would find that it is masked there too.
+    /// Supposed as in [`Self::conditions`]. What is only written has no columns that anybody knows, and which column is at which
+    /// place nobody knows either: whatever is put there counts, also where a session would find that it is masked there too.
     fn copies_masked(&self, statement: &Statement) -> bool {
-        let supposed = Supposed::of(statement, statement.reads.iter());
+        let reads = |name: &str| statement.reads.iter().any(|relation| relation.name == name);
+        let into_itself = statement.kinds.contains(&StatementKind::Insert)
+            && statement.writes.iter().any(|relation| reads(&relation.name));
+        let unnamed_count = if into_itself { PLACES_MAX } else { 0 };
+        let supposed = Supposed::with_unnamed(statement, statement.reads.iter(), unnamed_count);
         supposed.conditions(&statement.text).copies.iter().any(|(target, source)| {
             let Some(source) = supposed.column(*source) else { return false };
             let target = target.and_then(|target| self.category(&supposed.column(target)?));
@@ -174,38 +217,43 @@ impl<'a> Rehearsal<'a> {
         matches!(self.see(&asked), Visibility::Masked { .. })
     }
 
-    /// Each mentioned name with each relation that is read: which of them it belongs to, only the catalogue knows.
+    /// Each mentioned name with each relation that is read: which of them it belongs to, only the catalogue knows. Behind them
+    /// the columns that are known to come with `*`, a whole row or COPY.
     fn columns(&self, statement: &Statement) -> Vec<RehearsedColumn> {
         let mut found: Vec<RehearsedColumn> = vec![];
-        for column in &statement.mentions.columns {
-            for relation in statement.reads.iter().take(RELATIONS_MAX) {
+        let relations = || statement.reads.iter().take(RELATIONS_MAX);
+        for column in statement.mentions.columns.iter().take(COLUMNS_MAX) {
+            found.extend(relations().filter_map(|relation| {
                 let name = ColumnName {
                     schema: relation.schema.clone().unwrap_or_default(),
                     relation: relation.name.clone(),
                     column: column.clone(),
                 };
-                let Some(ColumnWord { category, because, style }) = self.words.of(self.policy, &name) else {
-                    continue;
-                };
-                let known = relation.schema.is_some();
-                let asked = SeeColumn {
-                    column: known.then(|| name.clone()),
-                    category: Some(category).filter(|_| known),
-                };
-                let visibility =
-                    if because.clears() { Visibility::Clear } else { self.see(&asked).at_least(style) };
-                found.push(RehearsedColumn {
-                    name: format!("{relation}.{column}"),
-                    category,
-                    visibility,
-                    because,
-                });
-            }
-            if found.len() >= COLUMNS_MAX {
-                break;
+                self.column(&name, true)
+            }));
+        }
+        if statement.mentions.every_column {
+            for relation in relations() {
+                let known = self.words.known_columns(self.policy, relation);
+                let named = &statement.mentions.columns;
+                let others = known.iter().filter(|column| !named.contains(&column.column));
+                found.extend(others.filter_map(|column| self.column(column, false)));
             }
         }
+        found.truncate(COLUMNS_MAX);
         found
+    }
+
+    /// A column that something calls sensitive, and how it would be shown; `None` where nothing does.
+    pub fn column(&self, name: &ColumnName, is_named: bool) -> Option<RehearsedColumn> {
+        let ColumnWord { category, because, style } = self.words.of(self.policy, name)?;
+        let known = !name.schema.is_empty();
+        let asked =
+            SeeColumn { column: known.then(|| name.clone()), category: Some(category).filter(|_| known) };
+        let visibility = if because.clears() { Visibility::Clear } else { self.see(&asked).at_least(style) };
+        let labels = if known { owned(self.policy.labelling().of_column(name)) } else { vec![] };
+        let name = if known { name.to_string() } else { format!("{}.{}", name.relation, name.column) };
+        Some(RehearsedColumn { name, category, visibility, because, labels, is_named })
     }
 
     /// What a column holds by the operator's word or by its name, taken as one of text.
@@ -235,6 +283,10 @@ impl Rehearsed {
     }
 }
 
+fn owned(labels: BTreeSet<&str>) -> Vec<String> {
+    labels.into_iter().map(str::to_owned).collect()
+}
+
 /// Relations and columns as one statement names them.
 struct Supposed {
     catalogue: model::Catalogue,
@@ -244,12 +296,23 @@ struct Supposed {
 impl Supposed {
     /// Each of `relations` with every column that is named.
     fn of<'a>(statement: &Statement, relations: impl Iterator<Item = &'a RelationName>) -> Self {
+        Self::with_unnamed(statement, relations, 0)
+    }
+
+    /// With so many columns in front that no statement names: values that are put in by their place go there.
+    fn with_unnamed<'a>(
+        statement: &Statement,
+        relations: impl Iterator<Item = &'a RelationName>,
+        unnamed_count: usize,
+    ) -> Self {
         let mut builder = CatalogueBuilder::default();
         let relations: BTreeSet<RelationName> = relations.take(RELATIONS_MAX).cloned().collect();
         let relations: Vec<RelationName> = relations.into_iter().collect();
+        let unnamed = (0..unnamed_count).map(|n| format!("\u{1}{n}").into());
+        let named = statement.mentions.columns.iter().take(COLUMNS_MAX).map(|name| name.as_str().into());
         let columns: Vec<Column> = (1..)
-            .zip(statement.mentions.columns.iter().take(COLUMNS_MAX))
-            .map(|(attribute, name)| Column { attribute, name: name.as_str().into(), type_oid: TEXT })
+            .zip(unnamed.chain(named))
+            .map(|(attribute, name)| Column { attribute, name, type_oid: TEXT })
             .collect();
         for (oid, relation) in (FIRST_USER_OID..).zip(&relations) {
             let relation = Relation {
@@ -297,6 +360,8 @@ const SUPPOSED_SCHEMA: &str = "public";
 /// The server's type `text`.
 const TEXT: u32 = 25;
 const RELATIONS_MAX: usize = 16;
+/// As many expressions as the server puts into one row (`MaxTupleAttributeNumber`).
+const PLACES_MAX: usize = 1664;
 const COLUMNS_MAX: usize = 256;
 
 #[cfg(test)]
@@ -347,6 +412,11 @@ mod tests {
         for text in [
             "INSERT INTO notes SELECT email FROM people",
             "INSERT INTO notes (body) SELECT 'a' || email FROM people",
+            "INSERT INTO people SELECT id, email FROM people",
+            "INSERT INTO people SELECT email, backup_email FROM people",
+            "INSERT INTO public.people SELECT id, email FROM people",
+            "WITH i AS (INSERT INTO people SELECT id, email FROM people WHERE city = 'Oslo') SELECT 1",
+            "INSERT INTO people (id, city) SELECT id, email FROM people",
             "CREATE TABLE copy AS SELECT id, email FROM people",
             "SELECT email INTO copy FROM people",
             "UPDATE people SET city = email WHERE id = 1",
@@ -359,6 +429,9 @@ mod tests {
         for text in [
             "INSERT INTO notes SELECT city FROM people",
             "INSERT INTO people (email) VALUES ('a@b.example')",
+            "INSERT INTO people (id, email) SELECT id, email FROM people",
+            "INSERT INTO people SELECT id, city FROM people WHERE email = 'a@b.example'",
+            "INSERT INTO people SELECT * FROM people",
             "CREATE TABLE copy AS SELECT id FROM people",
             "UPDATE people SET email = lower(email) WHERE id = 1",
             "UPDATE people SET city = 'Oslo' WHERE id = 1",

@@ -1,6 +1,8 @@
 //! Reads policy and label files: regular ones, of bounded size, that not everybody can write.
 
-use crate::engine::policy::{Labelling, PolicyError, PolicySource, Problem};
+use crate::engine::model::Category;
+use crate::engine::policy::{Labelling, NamePattern, PolicyError, PolicyParts, PolicySource, Problem};
+use crate::engine::session::column_meant;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -13,12 +15,22 @@ pub struct PolicyFiles {
     pub sources: Vec<PolicySource>,
     /// Of `*.labels.toml`.
     pub labelling: Labelling,
+    /// What is probably not meant in them.
+    pub notes: Vec<Problem>,
 }
 
 impl PolicyFiles {
     pub fn extend(&mut self, other: Self) {
         self.sources.extend(other.sources);
         self.labelling.extend(other.labelling);
+        self.notes.extend(other.notes);
+    }
+
+    /// Takes them into `parts`.
+    pub fn join(self, parts: &mut PolicyParts) {
+        parts.sources.extend(self.sources);
+        parts.labelling.extend(self.labelling);
+        parts.notes.extend(self.notes);
     }
 }
 
@@ -98,10 +110,32 @@ fn take(path: &Path, files: &mut PolicyFiles) -> Result<(), Problem> {
     let source = read_file(path).map_err(|error| problem(path, error))?;
     if is_labels(path) {
         files.labelling.extend(parse_toml(&source)?);
+        files.notes.extend(label_notes(&source));
     } else {
         files.sources.push(source);
     }
     Ok(())
+}
+
+/// Labels of a label file that were probably meant for columns, each where it stands.
+fn label_notes(source: &PolicySource) -> Vec<Problem> {
+    #[derive(serde::Deserialize)]
+    struct File {
+        #[serde(default)]
+        label: Vec<Rule>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Rule {
+        on: Vec<toml::Spanned<NamePattern>>,
+        category: Option<Category>,
+    }
+    let Ok(file) = toml::from_str::<File>(&source.text) else { return vec![] };
+    let patterns = file.label.iter().flat_map(|rule| rule.on.iter().map(|on| (on, rule.category)));
+    let notes = patterns.filter_map(|(on, category)| {
+        let reason = column_meant(on.get_ref(), category)?;
+        Some(Problem::at(&source.name, &source.text, Some(on.span().start), reason))
+    });
+    notes.collect()
 }
 
 /// A TOML file of this program's own kinds.
@@ -112,8 +146,27 @@ pub fn parse_toml<T: serde::de::DeserializeOwned>(source: &PolicySource) -> Resu
     toml::from_str(&source.text).map_err(|error| {
         let byte = error.span().map(|span| span.start);
         let reason = error.message().replace("unknown field", "unknown key").replace('\n', "; ");
-        Problem::at(&source.name, &source.text, byte, reason)
+        Problem::at(&source.name, &source.text, byte, plainly(reason))
     })
+}
+
+/// What readers of TOML say in the words of their own code, in words for whoever wrote the file.
+fn plainly(reason: String) -> String {
+    if reason.contains("failed to find offset component") {
+        return "a time without its zone: write it as \"2026-11-26T09:00:00Z\" or \"2026-11-26T09:00:00+01:00\"".into();
+    }
+    let Some((found, expected)) =
+        reason.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
+    else {
+        return reason;
+    };
+    let value = found.strip_prefix("string ").unwrap_or("\"…\"");
+    match expected {
+        "a sequence" => format!("a list is expected here: write [{value}]"),
+        "struct Actor" => format!("who asks is a table: write {{ class = {value} }}"),
+        "struct To" => format!("where to is a table: write {{ database = {value} }}"),
+        _ => reason,
+    }
 }
 
 /// The text of one file.

@@ -175,8 +175,7 @@ fn load(options: &PolicyOptions, dir_required: bool) -> Result<(PolicySet, bool)
         match files::read_dir(dir)? {
             Some(found) => {
                 dir_seen = true;
-                parts.sources.extend(found.sources);
-                parts.labelling.extend(found.labelling);
+                found.join(&mut parts);
             }
             None if dir_required => {
                 let reason = "the policy directory is gone; the policies before stay in force";

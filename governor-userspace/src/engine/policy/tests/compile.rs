@@ -38,6 +38,54 @@ fn refusals_name_line_and_reason() {
     refused(&format!("@id(\"a\") {P};\n@id(\"a\") {P};"), "2:", "already used at test.cedar:1:1");
 }
 
+/// Words of SQL, and questions that others than the one at hand can answer.
+#[test]
+fn refusals_say_what_to_write_instead() {
+    const RUN: &str = "forbid (principal, action in Governor::Action::\"run\", resource) when";
+    const SEE: &str = "forbid (principal, action == Governor::Action::\"see\", resource) when";
+    for (text, place, reason) in [
+        (
+            format!("{RUN} {{ context.is_write or context.approved }};"),
+            "1:89: ",
+            "Cedar writes `||` for `or`",
+        ),
+        (
+            format!("{RUN} {{ context.is_write AND context.approved }};"),
+            "1:89: ",
+            "Cedar writes `&&` for `and`",
+        ),
+        (format!("{RUN} {{ context.is_write & context.approved }};"), "1:89: ", "Cedar writes `&&` for `&`"),
+        (format!("{RUN} {{ not context.is_write }};"), "1:76: ", "Cedar writes `!` for `not`: `!(…)`"),
+        (
+            format!("{RUN} {{ context.approved && not(context.is_write) }};"),
+            "1:92: ",
+            "Cedar writes `!` for `not`",
+        ),
+        (
+            format!("{SEE} {{ context.labels.contains(\"pci\") }};"),
+            "1:72: ",
+            "of a column write `resource.labels`",
+        ),
+        (format!("{SEE} {{ context.is_write }};"), "1:72: ", "action in Governor::Action::\"run\""),
+        (
+            format!("{RUN} {{ resource.labels.contains(\"pci\") }};"),
+            "1:72: ",
+            "of statements write `context.labels`",
+        ),
+        (format!("{RUN} {{ resource.schema == \"pay\" }};"), "1:72: ", "context.schemas"),
+        (format!("{RUN} {{ principal.group == \"hr\" }};"), "1:72: ", "principal in Governor::Group"),
+        ("forbid (principal, action, resource) when { context.is_write };".into(), "1:45: ", "in the scope"),
+    ] {
+        refused(&text, place, reason);
+        assert_eq!(problems(&text).len(), 1, "{:#?}", problems(&text));
+    }
+    refused(&format!("{RUN} {{ principal.unit == \"a.service\" }};"), "1:72: ", "`principal has unit && ..`");
+    // Told once, and not for each of the 27 actions.
+    let found = problems(&format!("{RUN} {{ context.estimated_rows > 5 }};"));
+    assert!(found.len() == 1 && found[0].contains("context has estimated_rows"), "{found:#?}");
+    assert!(!found[0].contains("Governor::Action"), "{found:#?}");
+}
+
 #[test]
 fn annotations_are_checked() {
     const RUN: &str = "(principal, action in Governor::Action::\"run\", resource)";

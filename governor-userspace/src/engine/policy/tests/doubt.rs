@@ -19,6 +19,47 @@ fn verdict(rule: &str, s: &Statement, bare_schemas: Option<&[&str]>) -> Verdict 
     set.run(&who(Class::Service), &claims(), &server(), s, &around).verdict
 }
 
+/// A function without its schema could be of any, unless the catalogue knows that it is the server's own.
+#[test]
+fn a_bare_function_meets_rules_on_schemas() {
+    let forbid = "forbid (principal, action in Governor::Action::\"run\", resource)";
+    let calls = |name: &str, unknown: bool| {
+        let mut s = statement(K::Select);
+        let RelationName { schema, name } = relation(name);
+        s.functions = vec![FunctionName { schema, name }];
+        s.unknown = unknown.then_some(Unknown::TooDeep);
+        s
+    };
+    let verdict = |rule: &str, s: &Statement, functions_certain| {
+        let around = RunContext { columns_certain: true, functions_certain, ..RunContext::default() };
+        let set = set(&format!("{PERMIT};\n{forbid} {rule};"));
+        set.run(&who(Class::Service), &claims(), &server(), s, &around).verdict
+    };
+    let contains = "when { context.function_schemas.contains(\"payroll\") }";
+    let all = "unless { [\"reporting\", \"pg_catalog\"].containsAll(context.function_schemas) }";
+    for (name, certain, by_contains, by_all) in [
+        ("payroll.raise", true, Verdict::Deny, Verdict::Deny),
+        ("reporting.total", true, Verdict::Allow, Verdict::Allow),
+        ("count", true, Verdict::Allow, Verdict::Allow),
+        ("count", false, Verdict::Deny, Verdict::Deny),
+        ("reporting.total", false, Verdict::Allow, Verdict::Allow),
+    ] {
+        assert_eq!(verdict(contains, &calls(name, false), certain), by_contains, "{name} {certain}");
+        assert_eq!(verdict(all, &calls(name, false), certain), by_all, "{name} {certain}");
+        let unknown = calls(name, true);
+        assert_eq!(
+            (verdict(contains, &unknown, certain), verdict(all, &unknown, certain)),
+            (Verdict::Deny, Verdict::Deny)
+        );
+    }
+    let relations = "when { context.schemas.contains(\"payroll\") }";
+    assert_eq!(
+        verdict(relations, &calls("payroll.raise", false), true),
+        Verdict::Allow,
+        "schemas are of relations"
+    );
+}
+
 fn reading(name: &str) -> Statement {
     let mut s = statement(K::Select);
     s.reads = vec![relation(name)];

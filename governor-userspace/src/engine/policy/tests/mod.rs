@@ -7,6 +7,7 @@ mod compile;
 mod docs;
 mod doubt;
 mod labelling;
+mod literals;
 mod property;
 mod semantics;
 mod slices;

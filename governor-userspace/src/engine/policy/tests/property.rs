@@ -36,7 +36,9 @@ const RESOURCES: [&str; 5] = [
     "resource in Governor::Server::\"10.0.0.5:5432\"",
     "resource in Governor::Database::\"other\"",
 ];
-const CONDITIONS: [&str; 20] = [
+const CONDITIONS: [&str; 22] = [
+    "when { context.function_schemas.contains(\"pay\") }",
+    "unless { [\"open\", \"pg_catalog\"].containsAll(context.function_schemas) }",
     "",
     "when { principal.class != \"service\" }",
     "when { principal.class != \"agent\" && context.is_write }",
@@ -96,18 +98,26 @@ fn asked() -> impl Strategy<Value = Statement> {
     const KINDS: [StatementKind; 4] =
         [StatementKind::Select, StatementKind::Delete, StatementKind::Do, StatementKind::CopyOut];
     let some = || proptest::collection::btree_set(0..NAMES.len(), 0..3);
-    (0..KINDS.len(), some(), some(), any::<bool>(), any::<bool>()).prop_map(
-        |(kind, reads, writes, unknown, two)| {
+    const FUNCTIONS: [&str; 3] = ["pay.f", "f", "open.g"];
+    let functions = proptest::collection::btree_set(0..FUNCTIONS.len(), 0..2);
+    (0..KINDS.len(), some(), some(), functions, any::<bool>(), any::<bool>()).prop_map(
+        |(kind, reads, writes, functions, unknown, two)| {
             let mut s = statement(KINDS[kind]);
             if two {
                 s.kinds.push(StatementKind::Insert);
             }
             s.reads = reads.into_iter().map(|n| relation(NAMES[n])).collect();
             s.writes = writes.into_iter().map(|n| relation(NAMES[n])).collect();
+            s.functions = functions.into_iter().map(|n| function(FUNCTIONS[n])).collect();
             s.unknown = unknown.then(|| Unknown::DynamicSql { by: "DO".into() });
             s
         },
     )
+}
+
+fn function(name: &str) -> FunctionName {
+    let RelationName { schema, name } = relation(name);
+    FunctionName { schema, name }
 }
 
 fn condition(column: &str, form: Form) -> HiddenCondition {
@@ -122,9 +132,9 @@ fn around() -> impl Strategy<Value = RunContext> {
         Just(Some(vec!["pay".to_owned()])),
         Just(Some(vec!["open".to_owned(), "pay".to_owned()]))
     ];
-    (any::<[bool; 7]>(), 0..1440_u64, rows, schemas).prop_map(
+    (any::<[bool; 8]>(), 0..1440_u64, rows, schemas).prop_map(
         |(
-            [approved, reads_sensitive, glass, columns_certain, equals, fits, copies],
+            [approved, reads_sensitive, glass, columns_certain, functions_certain, equals, fits, copies],
             minute,
             estimated_rows,
             schemas,
@@ -138,6 +148,7 @@ fn around() -> impl Strategy<Value = RunContext> {
             estimated_rows,
             bare_schemas: schemas.map(Arc::from),
             columns_certain,
+            functions_certain,
             conditions: [(equals, Form::Equality), (fits, Form::Pattern)]
                 .into_iter()
                 .filter(|(there, _)| *there)

@@ -7,14 +7,31 @@ use crate::engine::model::{Function, FunctionName, SearchPath, Statement, Statem
 pub(in super::super) fn reach_without(statement: &Statement) -> Reached {
     let mut reached = statement.clone();
     let mut hidden = Vec::new();
-    let usual = |name: &FunctionName| {
-        name.schema.as_deref() == Some("pg_catalog") || USUAL.binary_search(&name.name.as_str()).is_ok()
-    };
-    if let Some(function) = statement.functions.iter().find(|name| !usual(name)) {
+    if let Some(function) = statement.functions.iter().find(|name| !is_usual(name)) {
         hidden.push(format!("{function} is not known: the catalogue could not be read"));
         add_kind(&mut reached, Kind::Call);
     }
-    Reached { statement: reached, rows_max: None, columns_certain: false, via: vec![], hidden }
+    let functions_certain = bare_are_usual(statement);
+    Reached {
+        statement: reached,
+        rows_max: None,
+        columns_certain: false,
+        functions_certain,
+        via: vec![],
+        hidden,
+    }
+}
+
+/// Every function that is named without a schema is one of the most usual of the server's own.
+pub(in super::super) fn bare_are_usual(statement: &Statement) -> bool {
+    statement.functions.iter().all(|name| name.schema.is_some() || is_usual(name))
+}
+
+fn is_usual(name: &FunctionName) -> bool {
+    match name.schema.as_deref() {
+        None => USUAL.binary_search(&name.name.as_str()).is_ok(),
+        Some(schema) => schema == "pg_catalog",
+    }
 }
 
 /// The `search_path` that a function sets for itself.
@@ -132,5 +149,22 @@ mod tests {
             reach_without(&empty).statement.kind
         };
         assert_eq!((of("count"), of("wipe")), (Kind::Session, Kind::Call));
+        // A usual name in a schema that is not the server's is anybody's.
+        let with = |schema: &str, name: &str| {
+            let functions = vec![FunctionName { schema: Some(schema.into()), name: name.into() }];
+            let reached = reach_without(&Statement { functions, ..Statement::setting("a", "b") });
+            (reached.statement.kind, reached.functions_certain)
+        };
+        assert_eq!(with("app", "count"), (Kind::Call, true));
+        assert_eq!(with("pg_catalog", "wipe"), (Kind::Session, true));
+    }
+
+    #[test]
+    fn bare_functions_are_the_servers_own_where_their_names_are_usual() {
+        let certain = |name: &str| {
+            let functions = vec![FunctionName { schema: None, name: name.into() }];
+            reach_without(&Statement { functions, ..Statement::setting("a", "b") }).functions_certain
+        };
+        assert_eq!((certain("count"), certain("wipe")), (true, false));
     }
 }

@@ -230,6 +230,25 @@ fn a_call_is_what_the_function_does() {
     }
 }
 
+/// Users' functions have their schema; a name without one is the server's own, or nobody knows it.
+#[test]
+fn functions_have_the_schema_that_they_are_found_in() {
+    for (sql, functions, certain) in [
+        ("SELECT wipe(1)", &["public.wipe"] as &[&str], true),
+        ("SELECT id FROM vf", &["public.wipe"], true),
+        ("SELECT nobody_made_this(1)", &["nobody_made_this"], false),
+        ("SELECT set_config('a', 'b', false)", &["set_config"], true),
+    ] {
+        let found = reached(sql);
+        let names: Vec<String> = found.statement.functions.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (names.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), found.functions_certain),
+            (functions, certain),
+            "{sql}"
+        );
+    }
+}
+
 #[test]
 fn a_setting_that_a_function_changes_is_the_statements() {
     let found = reached("SELECT becomes(1)");

@@ -44,8 +44,7 @@ impl Beside {
                 Err(error) => problems.extend(error.problems),
             }
         }
-        parts.sources.extend(files.sources);
-        parts.labelling.extend(files.labelling);
+        files.join(&mut parts);
         if !problems.is_empty() {
             // Unreadable files are told together with what is wrong in the readable ones.
             if let Err(error) = crate::engine::policy::PolicySet::compile_parts(&parts) {

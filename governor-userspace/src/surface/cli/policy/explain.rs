@@ -7,6 +7,7 @@ use super::choice::Beside;
 use crate::engine::model::{Category, Class, Principal, Reason, Timestamp, Verdict};
 use crate::engine::policy::PolicySet;
 use crate::engine::session::ColumnWords;
+use crate::engine::session::RelationLabels;
 use crate::engine::session::cases::{Actor, To};
 use crate::engine::session::explain::{
     ExplainedColumn, ExplainedDecision, ExplainedFacts, Explanation, Question, explain,
@@ -126,7 +127,8 @@ pub(super) struct ExplainArgs {
     #[arg(long = "schema", value_name = "NAME")]
     schemas: Vec<String>,
 
-    /// Also a column, and what it holds: schema.relation.column=CATEGORY, or unknown (may be repeated)
+    /// Also a column: schema.relation.column, or unknown; with =CATEGORY where files and its name do not say what it holds
+    /// (may be repeated)
     #[arg(long = "see", value_name = "COLUMN", value_parser = column)]
     see: Vec<(String, Option<Category>)>,
 
@@ -195,7 +197,7 @@ fn question(args: &ExplainArgs, globals: &Globals) -> anyhow::Result<Question> {
 }
 
 /// What the configuration says of columns. What was said and found while it runs, only the agent knows.
-fn words(globals: &Globals) -> anyhow::Result<ColumnWords> {
+pub(super) fn words(globals: &Globals) -> anyhow::Result<ColumnWords> {
     let config = config::load(globals.config.as_deref(), Overrides::default())?;
     Ok(ColumnWords { labels: crate::app::labels(&config), ..ColumnWords::default() })
 }
@@ -298,10 +300,18 @@ fn tell_facts(facts: &ExplainedFacts, out: &mut impl Write) -> anyhow::Result<()
     line("writes", facts.writes.join(", "))?;
     line("functions", facts.functions.join(", "))?;
     let mut columns = facts.columns.clone();
-    if facts.every_column {
-        columns.push("and others that are not named".into());
+    match (facts.every_column, facts.unlisted_columns) {
+        (true, true) => columns.push(UNLISTED.into()),
+        (true, false) => columns.push("and every other".into()),
+        (false, _) => {}
     }
     line("columns", columns.join(", "))?;
+    let labels = facts.labels.iter().map(|RelationLabels { relation, labels, possible_labels }| {
+        let possible = possible_labels.iter().map(|label| format!("perhaps {label}"));
+        let all: Vec<String> = labels.iter().cloned().chain(possible).collect();
+        format!("{relation}: {}", all.join(", "))
+    });
+    line("labels", labels.collect::<Vec<_>>().join("; "))?;
     if let Some(has_where) = facts.has_where {
         line("WHERE", if has_where { "chooses rows" } else { "is missing, or chooses every row" }.into())?;
     }
@@ -318,8 +328,18 @@ fn tell_column(
     paint: Paint,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let category = column.category.map_or("of unknown origin", Category::as_str);
-    let because = column.because.map_or(String::new(), |because| format!(", {}", because.text()));
+    let category = match column.category {
+        Some(category) => category.as_str(),
+        None if column.mask.is_none() && column.column != "unknown" => "nothing calls it sensitive",
+        None => "of unknown origin",
+    };
+    let mut because = column.because.map_or(String::new(), |because| format!(", {}", because.text()));
+    if !column.labels.is_empty() {
+        because += &format!("; labels: {}", column.labels.join(", "));
+    }
+    if column.unnamed {
+        because += "; not named";
+    }
     let shown = match column.mask {
         None => paint.green("in clear"),
         Some(style) => {
@@ -349,5 +369,7 @@ fn column(text: &str) -> Result<(String, Option<Category>), String> {
 }
 
 const LINE_WIDTH: usize = 160;
+const UNLISTED: &str =
+    "and others that are not named; below stand those that files name, a session's catalogue knows all";
 /// As much as the agent takes.
 const SQL_BYTES_MAX: u64 = 48 << 10;

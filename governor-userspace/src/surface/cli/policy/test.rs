@@ -2,7 +2,9 @@
 
 use super::super::globals::Globals;
 use super::choice::Beside;
-use crate::engine::policy::{Pack, PolicyError, PolicyParts, PolicySet, PolicySource, Problem};
+use super::explain::words;
+use crate::engine::policy::{Pack, PolicyError, PolicyFile, PolicyParts, PolicySet, PolicySource, Problem};
+use crate::engine::session::ColumnWords;
 use crate::engine::session::cases::{Case, CaseFile, Got};
 use crate::host::policy::{case_paths, parse_toml, read_file};
 use serde::Serialize;
@@ -47,26 +49,56 @@ struct Ran {
     got: Option<Got>,
 }
 
+/// The policies that cases were run with, as `governor policy check` counts them.
+#[derive(Debug, Serialize)]
+struct Used {
+    policies_count: usize,
+    version: String,
+    files: Vec<PolicyFile>,
+}
+
+impl Used {
+    fn of(parts: &PolicyParts) -> Result<Self, PolicyError> {
+        let set = PolicySet::compile_parts(parts)?;
+        let (policies_count, version) = (set.policies_count(), set.version().to_owned());
+        Ok(Self { policies_count, version, files: set.files().to_vec() })
+    }
+
+    /// Where they come from: files by name, what ships in one number.
+    fn sources(&self) -> String {
+        let is_builtin = |file: &&PolicyFile| file.name.starts_with(BUILTIN);
+        let builtin_count: usize = self.files.iter().filter(is_builtin).map(|file| file.policies_count).sum();
+        let builtin = (builtin_count > 0).then(|| format!("{builtin_count} built in"));
+        let others = self.files.iter().filter(|file| !is_builtin(file));
+        let others = others.map(|file| format!("{} of {}", file.policies_count, file.name));
+        builtin.into_iter().chain(others).collect::<Vec<_>>().join(", ")
+    }
+}
+
 pub(super) fn run(args: &TestArgs, globals: &Globals, out: &mut impl Write) -> anyhow::Result<bool> {
-    let mut ran = vec![];
+    let (mut ran, mut used) = (vec![], vec![]);
     if args.files.is_empty() {
         // A pack's cases are about the pack, not about this host.
         for pack in args.beside.packs.iter().filter_map(|name| Pack::named(name)) {
             let mut sources = PolicySet::builtin(args.beside.profile.unwrap_or_default());
             sources.push(pack.source());
             let parts = PolicyParts { sources, ..PolicyParts::default() };
-            run_file(&PolicySource::new(pack.cases_name(), pack.cases), &parts, &mut ran)?;
+            used.push(Used::of(&parts)?);
+            let source = PolicySource::new(pack.cases_name(), pack.cases);
+            run_file(&source, &parts, &ColumnWords::default(), &mut ran)?;
         }
     } else {
         let parts = args.beside.parts(&args.policies, globals)?;
+        used.push(Used::of(&parts)?);
+        let words = words(globals)?;
         for given in &args.files {
             for path in case_paths(given).map_err(|error| unread(given, &error))? {
                 let source = read_file(&path).map_err(|error| unread(&path, &error))?;
-                run_file(&source, &parts, &mut ran)?;
+                run_file(&source, &parts, &words, &mut ran)?;
             }
         }
     }
-    tell(&ran, globals, out)?;
+    tell(&ran, &used, globals, out)?;
     Ok(ran.iter().all(|case| case.passed))
 }
 
@@ -75,7 +107,12 @@ fn unread(path: &Path, error: &io::Error) -> PolicyError {
 }
 
 /// Answers every case of a file; sets without the same policies are made once.
-fn run_file(source: &PolicySource, parts: &PolicyParts, ran: &mut Vec<Ran>) -> Result<(), PolicyError> {
+fn run_file(
+    source: &PolicySource,
+    parts: &PolicyParts,
+    words: &ColumnWords,
+    ran: &mut Vec<Ran>,
+) -> Result<(), PolicyError> {
     let refuse = |problem| PolicyError { problems: vec![problem] };
     let file: CaseFile<Spanned<Case>> = parse_toml(source).map_err(refuse)?;
     if file.cases.is_empty() {
@@ -89,7 +126,7 @@ fn run_file(source: &PolicySource, parts: &PolicyParts, ran: &mut Vec<Ran>) -> R
             sets.insert(case.disabled.clone(), file.compile(parts, &case.disabled)?);
         }
         let Some(set) = sets.get(&case.disabled) else { continue };
-        let (got, differences) = match file.answer(set, case) {
+        let (got, differences) = match file.answer(set, case, words) {
             Ok(got) => {
                 let differences = case.differences(&got);
                 (Some(got), differences)
@@ -108,14 +145,24 @@ fn run_file(source: &PolicySource, parts: &PolicyParts, ran: &mut Vec<Ran>) -> R
     Ok(())
 }
 
-fn tell(ran: &[Ran], globals: &Globals, out: &mut impl Write) -> anyhow::Result<()> {
+fn tell(ran: &[Ran], used: &[Used], globals: &Globals, out: &mut impl Write) -> anyhow::Result<()> {
     let failed_count = ran.iter().filter(|case| !case.passed).count();
     if globals.json {
-        let answer = json!({ "ok": failed_count == 0, "cases_count": ran.len(), "failed_count": failed_count, "cases": ran });
+        let answer = json!({
+            "ok": failed_count == 0,
+            "cases_count": ran.len(),
+            "failed_count": failed_count,
+            "policies": used,
+            "cases": ran,
+        });
         writeln!(out, "{answer}")?;
         return Ok(());
     }
     let paint = super::super::text::Paint { on: globals.color() };
+    for set in used {
+        let noun = if set.policies_count == 1 { "policy" } else { "policies" };
+        writeln!(out, "with {} {noun} ({}), version {}", set.policies_count, set.sources(), set.version)?;
+    }
     for case in ran {
         let word = if case.passed { paint.green("ok") } else { paint.red("FAILED") };
         writeln!(out, "{word:6} {}:{}: {}", case.file, case.line, case.name)?;
@@ -137,3 +184,6 @@ fn tell(ran: &[Ran], globals: &Globals, out: &mut impl Write) -> anyhow::Result<
     }
     Ok(())
 }
+
+/// How the names of built-in sources begin.
+const BUILTIN: &str = "builtin/";

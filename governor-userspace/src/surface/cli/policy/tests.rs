@@ -23,7 +23,10 @@ fn home(policies: &[(&str, &str)]) -> tempfile::TempDir {
     for (name, text) in policies {
         std::fs::write(policy_dir.join(name), text).unwrap();
     }
-    let config = format!("[policy]\ndirectory = {policy_dir:?}\n");
+    let config = format!(
+        "[policy]\ndirectory = {policy_dir:?}\n[approvals.groups]\ndba = [\"alice\"]\nfinance = [\"bob\"]\n\
+         pci-approvers = [\"uid:7\"]\n"
+    );
     std::fs::write(home.path().join("governor.toml"), config).unwrap();
     home
 }
@@ -125,6 +128,46 @@ fn check_reads_what_run_would_and_notes_what_cannot_match() {
 }
 
 #[test]
+fn check_refuses_what_can_never_hit_and_notes_what_hardly_can() {
+    let home = home(&[(
+        "a.cedar",
+        "@id(\"a\")\nforbid (principal, action in Governor::Action::\"run\", resource)\n\
+         when { context.reads.contains(\"payroll.*\") };",
+    )]);
+    let policy = |text: &str| std::fs::write(home.path().join("policies/a.cedar"), text).unwrap();
+    let (is_fine, text) = answered_with(false, &["check"], &home);
+    assert!(!is_fine && text.contains("a.cedar:3:31: \"payroll.*\" matches no relation"), "{text}");
+
+    policy(
+        "@id(\"held\") @approval(\"nobodys-group\")\nforbid (principal, action in Governor::Action::\"run\", \
+         resource)\nunless { context.approved };",
+    );
+    let labels = "# people.email\n[[label]]\non = [\"crm.people\", \"people.email\"]\nlabels = [\"personal\"]\n\
+                  [[label]]\non = [\"public.email\", \"hr.staff.email\"]\nlabels = [\"personal\"]\n\
+                  [[label]]\non = [\"hr.notes\"]\nlabels = [\"personal\"]\ncategory = \"health\"\n";
+    std::fs::write(home.path().join("policies/a.labels.toml"), labels).unwrap();
+    let (is_fine, text) = answered_with(false, &["check"], &home);
+    assert!(is_fine, "{text}");
+    for part in [
+        "a.labels.toml:3:21: \"people.email\" was taken for the relation \"email\" of the schema \"people\"; if a column \
+         is meant, write \"SCHEMA.people.email\"",
+        "a.labels.toml:9:7: \"hr.notes\" was taken for the relation",
+        "note: held: nobody but root can approve what is held, because nobody is in the group \"nobodys-group\"; list \
+         its members under approvals.groups",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert_eq!(text.matches("note: ").count(), 3, "{text}");
+    let (_, text) = answered_with(true, &["check"], &home);
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(told["notes"].as_array().unwrap().len(), 3, "{text}");
+    // Without the configuration's groups the built-in policies wait for nobody, too.
+    std::fs::write(home.path().join("governor.toml"), "[approvals.groups]\ndba = []\n").unwrap();
+    let (_, text) = answered_with(false, &["check"], &home);
+    assert!(text.contains("agents-changes-approved and ") && text.contains("in the group \"dba\""), "{text}");
+}
+
+#[test]
 fn test_tells_what_failed_where_and_why() {
     let cases = "[as]\nclass = \"agent\"\n\n[[case]]\nname = \"fine\"\nsql = \"SELECT 1\"\nexpect = \"allow\"\n\n\
                  [[case]]\nname = \"not so\"\nsql = \"DROP TABLE t\"\nexpect = \"hold\"\n";
@@ -148,6 +191,24 @@ fn test_tells_what_failed_where_and_why() {
     assert_eq!((&told["failed_count"], &told["cases"][1]["got"]["verdict"]), (&json!(1), &json!("deny")));
 
     let directory = home.path().join("policies");
+    std::fs::write(directory.join("a.cedar"), "permit (principal, action, resource);").unwrap();
+    let (_, checked) = answered_with(true, &["check"], &home);
+    let checked: serde_json::Value = serde_json::from_str(&checked).unwrap();
+    let (count, version) =
+        (checked["policies_count"].as_u64().unwrap(), checked["version"].as_str().unwrap());
+    let (_, text) = answered_with(false, &["test", path], &home);
+    let first = format!(
+        "with {count} policies ({} built in, 1 of {}/a.cedar), version {version}\n",
+        count - 1,
+        directory.display()
+    );
+    assert!(text.starts_with(&first), "{first}\n{text}");
+    let (_, told) = answered_with(true, &["test", path], &home);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["policies"][0]["version"], checked["version"]);
+    let (_, text) = answered_with(false, &["test", path, "--no-builtin"], &home);
+    assert!(text.starts_with("with 1 policy (1 of "), "{text}");
+
     std::fs::write(directory.join("more.cases.toml"), cases.replace("not so", "nor so")).unwrap();
     let (_, text) = answered_with(false, &["test", directory.to_str().unwrap()], &home);
     assert!(text.contains("more.cases.toml:9: nor so") && text.contains("4 cases, 2 FAILED"), "{text}");
@@ -159,6 +220,26 @@ fn test_tells_what_failed_where_and_why() {
         (cases.replace("sql = \"DROP TABLE t\"\n", ""), ":9:1: a case has one of sql, see and connect"),
         (cases.replace("\"hold\"", "\"wait\""), ":12:10: unknown variant `wait`"),
         ("[as]\n".into(), ": it has no [[case]]"),
+        (
+            cases.replace("\"hold\"", "\"masked\""),
+            ":9:1: expect: a statement or connection is never \"masked\"",
+        ),
+        (
+            cases.replace("expect = \"hold\"", "expect = \"deny\"\nby = \"x\""),
+            ":13:6: a list is expected here: write [\"x\"]",
+        ),
+        (
+            cases.replace("expect = \"hold\"", "expect = \"deny\"\nby = [\"x\"]"),
+            ":9:1: by: no policy has the id \"x\"",
+        ),
+        (
+            cases.replace("expect = \"hold\"", "as = \"agent\""),
+            ":12:6: who asks is a table: write { class = \"agent\" }",
+        ),
+        (
+            cases.replace("expect = \"hold\"", "at = \"2026-11-26T09:00:00\""),
+            ":12:6: a time without its zone: write it as \"2026-11-26T09:00:00Z\"",
+        ),
     ] {
         std::fs::write(path, &wrong).unwrap();
         let (is_fine, text) = answered_with(false, &["test", path], &home);
@@ -199,6 +280,77 @@ fn explain_tells_verdict_policies_facts_and_columns() {
     let told: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(told["statements"][1]["decision"]["verdict"], "deny");
     assert_eq!(told["statements"][1]["facts"]["doubts"][0], "orders could be in any schema");
+}
+
+#[test]
+fn explain_tells_what_comes_behind_a_star_and_what_is_labelled() {
+    let labels = "[[label]]\non = [\"crm.people\"]\nlabels = [\"personal\"]\n\
+                  [[label]]\non = [\"crm.people.note\"]\nlabels = [\"secret\"]\n";
+    let home = home(&[("site.labels.toml", labels)]);
+    let explain =
+        |words: &[&str]| answered_with(false, &[&["explain", "--as", "person"], words].concat(), &home).1;
+    for sql in [
+        "SELECT * FROM crm.people",
+        "SELECT id, p.* FROM crm.people p",
+        "SELECT p FROM crm.people p",
+        "COPY crm.people TO STDOUT",
+    ] {
+        let text = explain(&[sql]);
+        for part in [
+            "  labels       crm.people: personal\n",
+            "others that are not named; below stand those that files name",
+            "crm.people.note (other, by a label file; labels: personal, secret; not named): masked (partial)",
+        ] {
+            assert!(text.contains(part), "{sql}: {part}\n{text}");
+        }
+    }
+    // Another schema's table may be meant, and its column is not known.
+    let text = explain(&["TABLE people"]);
+    assert!(
+        text.contains("labels       people: perhaps personal\n") && text.contains("crm.people.note ("),
+        "{text}"
+    );
+    let text = explain(&["SELECT note FROM people"]);
+    assert!(text.contains("people.note (other, by a label file): masked (redact)"), "{text}");
+    assert!(!explain(&["SELECT id FROM crm.people"]).contains("crm.people.note"));
+
+    let text = explain(&["--see", "crm.people.city", "--see", "crm.people.note"]);
+    assert!(text.contains("crm.people.city (nothing calls it sensitive): in clear"), "{text}");
+    assert!(
+        text.contains("crm.people.note (other, by a label file; labels: personal, secret): masked"),
+        "{text}"
+    );
+    let (_, told) = answered_with(true, &["explain", "--as", "person", "SELECT * FROM crm.people"], &home);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let facts = &told["statements"][0]["facts"];
+    assert_eq!(
+        (&facts["unlisted_columns"], &facts["labels"]),
+        (&json!(true), &json!([{ "relation": "crm.people", "labels": ["personal"] }]))
+    );
+    let column = &told["statements"][0]["columns"][0];
+    assert_eq!((&column["unnamed"], &column["labels"]), (&json!(true), &json!(["personal", "secret"])));
+}
+
+/// As a session shows it: by labels, the configuration and names; what nothing calls sensitive in clear.
+#[test]
+fn test_sees_columns_as_a_session_shows_them() {
+    let cases = "[as]\nclass = \"agent\"\n\
+        [[case]]\nname = \"nothing says so\"\nsee = \"crm.people.city\"\nexpect = \"clear\"\n\
+        [[case]]\nname = \"its name\"\nsee = \"crm.people.email\"\nexpect = \"masked\"\nmask = \"partial\"\n\
+        [[case]]\nname = \"a label\"\nsee = \"crm.people.note\"\nexpect = \"masked\"\n\
+        [[case]]\nname = \"the configuration\"\nsee = \"crm.people.c1\"\nexpect = \"masked\"\nmask = \"hash\"\n\
+        [[case]]\nname = \"cleared\"\nsee = \"crm.people.phone\"\nexpect = \"clear\"\n\
+        [[case]]\nname = \"said\"\nsee = \"crm.people.city\"\ncategory = \"iban\"\nexpect = \"masked\"\n\
+        [[case]]\nname = \"unknown origin\"\nsee = \"unknown\"\nexpect = \"masked\"\n";
+    let labels = "[[label]]\non = [\"crm.people.note\"]\nlabels = [\"secret\"]\n";
+    let home = home(&[("site.labels.toml", labels), ("site.cases.toml", cases)]);
+    let config = std::fs::read_to_string(home.path().join("governor.toml")).unwrap()
+        + "[masking]\nclear = [\"crm.people.phone\"]\n\
+           [[masking.columns]]\ncolumn = \"crm.people.c1\"\ncategory = \"iban\"\nstyle = \"hash\"\n";
+    std::fs::write(home.path().join("governor.toml"), config).unwrap();
+    let path = home.path().join("policies/site.cases.toml");
+    let (is_fine, text) = answered_with(false, &["test", path.to_str().unwrap()], &home);
+    assert!(is_fine && text.contains("7 cases, all as expected"), "{text}");
 }
 
 #[test]
