@@ -121,6 +121,9 @@ impl Form {
     ];
 }
 
+/// The column that is written (`None`: one that is made just now, or any), and the column that flows into it.
+pub type Copied = (Option<ColumnId>, ColumnId);
+
 /// Every condition of one statement, at any depth. Of sensitive and other columns alike.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
@@ -134,7 +137,7 @@ pub struct Conditions {
     pub relations: BTreeSet<Oid>,
     /// Column that is written and column that flows into it; `None`: a column that is made just now. Temporary tables are
     /// not in it: what is in them is followed.
-    pub copies: BTreeSet<(Option<ColumnId>, ColumnId)>,
+    pub copies: BTreeSet<Copied>,
     /// Columns into which something goes of which it is not known where it is from; `None` as above.
     pub doubtful: BTreeSet<Option<ColumnId>>,
     /// Rows that the statement makes up itself (VALUES, a series): each may be a guess of its own.

@@ -27,7 +27,7 @@ pub use catalogue::{
     Function, Oid, Relation, RelationKind, Resolved, SystemFunction, Volatility,
 };
 pub use category::Category;
-pub use condition::{ANY_KEY, Clause, Condition, Conditions, Form};
+pub use condition::{ANY_KEY, Clause, Condition, Conditions, Copied, Form};
 pub use copy::{CopyFormat, CopyOptions};
 pub use decision::{
     Decision, DecisionId, Hold, LimitKind, Limits, MaskStyle, Obligations, Rate, Reason, Verdict,

@@ -234,7 +234,7 @@ impl Catalogue {
 
     /// What reading a view makes functions keep of sensitive columns: the column that it goes into, where that is known,
     /// and the one that it is from.
-    pub fn view_keeps(&self, view: model::Oid) -> &[(Option<model::ColumnId>, model::ColumnId)] {
+    pub fn view_keeps(&self, view: model::Oid) -> &[model::Copied] {
         self.sensitivity.kept_by(view)
     }
 

@@ -6,8 +6,8 @@ use super::labels::Labels;
 use super::ruling::{Ruling, Rulings};
 use crate::engine::masking::{Category, JsonPath, could_carry};
 use crate::engine::model::{
-    self, ColumnId, ColumnName, FIRST_USER_OID, Flow, MaskStyle, Oid, Relation, RelationKind, RelationName,
-    SearchPath, Statement,
+    self, ColumnId, ColumnName, Copied, FIRST_USER_OID, Flow, MaskStyle, Oid, Relation, RelationKind,
+    RelationName, SearchPath, Statement,
 };
 use crate::engine::sql::{SqlDialect, ViewFlows};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -28,7 +28,7 @@ pub(super) struct Sensitivity {
     /// Sensitive columns that choose the rows of a view.
     chosen_by: HashMap<Oid, Box<[ColumnId]>>,
     /// What reading a view makes functions keep of sensitive columns, and in which column.
-    kept_by: HashMap<Oid, Box<[(Option<ColumnId>, ColumnId)]>>,
+    kept_by: HashMap<Oid, Box<[Copied]>>,
     /// Sensitive columns of views that are not those of a table as they are.
     computed: HashSet<ColumnId>,
     /// Never taken as sensitive: a ruling says so.
@@ -73,7 +73,7 @@ impl Sensitivity {
     }
 
     /// What reading a view makes functions keep of sensitive columns, and in which column.
-    pub fn kept_by(&self, view: Oid) -> &[(Option<ColumnId>, ColumnId)] {
+    pub fn kept_by(&self, view: Oid) -> &[Copied] {
         self.kept_by.get(&view).map_or(&[], |kept| kept)
     }
 

@@ -6,7 +6,8 @@
 use super::value::Rows;
 use super::{Names, Shared, one, parse};
 use crate::engine::model::{
-    Catalogue, Clause, ColumnId, Conditions, Doubt, Flow, Lineage, Oid, Relation, SearchPath, Temporary,
+    Catalogue, Clause, ColumnId, Conditions, Copied, Doubt, Flow, Lineage, Oid, Relation, SearchPath,
+    Temporary,
 };
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,7 +18,7 @@ pub struct ViewFlows {
     /// What chooses the rows of a view, and the relations that it reads.
     conditions: HashMap<Oid, (BTreeSet<ColumnId>, BTreeSet<Oid>)>,
     /// What reading a view makes functions keep; of few views.
-    kept: HashMap<Oid, BTreeSet<(Option<ColumnId>, ColumnId)>>,
+    kept: HashMap<Oid, BTreeSet<Copied>>,
 }
 
 impl ViewFlows {
@@ -58,7 +59,7 @@ impl ViewFlows {
 
     /// What reading a view makes functions keep, through the views that it reads, too: the column that it goes into,
     /// where that is known, and the column that it is from.
-    pub fn kept_by(&self, view: Oid) -> BTreeSet<(Option<ColumnId>, ColumnId)> {
+    pub fn kept_by(&self, view: Oid) -> BTreeSet<Copied> {
         let mut found = BTreeSet::new();
         if self.kept.is_empty() {
             return found;
