@@ -48,19 +48,19 @@ fn email(value: &[u8], out: &mut Vec<u8>) -> bool {
 /// A star for every digit but the last `keep`; separators go. Anything but digits and separators, or
 /// a count of digits outside `count`, is no number of this kind.
 fn last_digits(value: &[u8], count: std::ops::RangeInclusive<usize>, keep: usize, out: &mut Vec<u8>) -> bool {
-    let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
-    if !count.contains(&digits) || !value.iter().all(|b| b.is_ascii_digit() || b" +-./()".contains(b)) {
-        return false;
-    }
-    out.resize(out.len() + digits - keep, b'*');
-    let mut hidden = digits - keep;
-    for byte in value.iter().filter(|b| b.is_ascii_digit()) {
-        if hidden > 0 {
-            hidden -= 1;
-        } else {
-            out.push(*byte);
+    let (mut digits, mut kept) = (0, [0; KEPT_MAX]);
+    for &byte in value {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b' ' | b'+' | b'-' | b'.' | b'/' | b'(' | b')' => {}
+            _ => return false,
         }
     }
+    let Some(kept) = kept.get_mut(..keep).filter(|_| count.contains(&digits)) else { return false };
+    let last = value.iter().rev().filter(|byte| byte.is_ascii_digit());
+    kept.iter_mut().rev().zip(last).for_each(|(slot, digit)| *slot = *digit);
+    out.resize(out.len() + digits - keep, b'*');
+    out.extend_from_slice(kept);
     true
 }
 
@@ -146,4 +146,6 @@ fn days_at_year(year: i64) -> i64 {
     (year - 2000) * 365 + leaps(year - 1) - leaps(1999)
 }
 
+/// Most digits that are kept.
+const KEPT_MAX: usize = 4;
 const DAY_US: i64 = 86_400_000_000;

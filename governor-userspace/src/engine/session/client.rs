@@ -12,7 +12,6 @@ use super::judge::{Judged, is_plain_name, makes_view};
 use super::meaning::{Basis, fetched_name};
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed, Run};
-use super::server::Settling;
 use super::{Parameters, Phase, Prepared, Session, TransactionState};
 use crate::engine::masking::mask_parameter;
 use crate::engine::model::{StatementKind, Timestamp, Unknown};
@@ -366,7 +365,7 @@ impl Session {
                 if !(began_here && self.settings.takes_for_pipeline) {
                     return Step::Pass(permit);
                 }
-                self.settling = Some(Settling::default());
+                self.settling = Some(Box::default());
                 Step::PassBefore(permit, encode::query("COMMIT"))
             }
         }

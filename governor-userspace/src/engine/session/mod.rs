@@ -214,7 +214,7 @@ pub struct Session {
     /// The server is in a transaction that governor's question began, or goes on in the client's.
     check_open: bool,
     /// A query that runs in that transaction.
-    settling: Option<Settling>,
+    settling: Option<Box<Settling>>,
     /// Statements begun in the current call, to be charged with its cost.
     fresh_runs: usize,
     counts: Counts,

@@ -55,12 +55,30 @@ struct Word {
     digits: u8,
 }
 
+impl Word {
+    /// It may be a house's number or a code, whatever stands around it: without one nothing is an address, and the dictionary of streets
+    /// need not be asked.
+    fn may_be_number(self, value: &[u8], is_first: bool) -> bool {
+        let (start, end, digits) = (usize::from(self.start), usize::from(self.end), usize::from(self.digits));
+        let word = value.get(start..end).unwrap_or(&[]);
+        let placed = is_first || value.get(end).is_none_or(|b| matches!(b, b',' | b'\n'));
+        digits > 0
+            && (digits == word.len() && (4..=6).contains(&digits)
+                || placed && digits <= 4 && word.len() <= 7
+                || is_lettered_code(word)
+                || is_split_code(word))
+    }
+}
+
 #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
 fn class_of(byte: u8) -> u8 {
     CLASSES[usize::from(byte)]
 }
 
 fn judge(value: &[u8], words: &[Word]) -> u8 {
+    if !words.iter().enumerate().any(|(at, word)| word.may_be_number(value, at == 0)) {
+        return 0;
+    }
     let (mut street, mut house, mut code, mut capitals) = (false, false, false, 0_u32);
     // A number of four digits is a house's or a town's code, not both.
     let mut either = false;

@@ -94,7 +94,21 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
 }
 
 /// The ASCII digits of `value` as numbers, at most 32 (no identity number is longer).
+#[inline]
 pub(super) fn digits(value: &[u8]) -> Digits {
+    // Most are written without separators, which all bytes tell at once.
+    let mut buffer = [b'0'; 32];
+    if let Some(written) = buffer.get_mut(..value.len()) {
+        written.copy_from_slice(value);
+        let buffer = buffer.map(|byte| byte.wrapping_sub(b'0'));
+        if !buffer.iter().fold(false, |other, &digit| other | (digit > 9)) {
+            return Digits { buffer, count: value.len(), overflow: false };
+        }
+    }
+    separated_digits(value)
+}
+
+fn separated_digits(value: &[u8]) -> Digits {
     let mut digits = Digits { buffer: [0; 32], count: 0, overflow: false };
     for byte in value.iter().filter(|b| b.is_ascii_digit()) {
         match digits.buffer.get_mut(digits.count) {

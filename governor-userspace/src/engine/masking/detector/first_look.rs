@@ -6,8 +6,6 @@
 //! `TextSearch` matches; a test makes matches of every pattern and asks.
 
 use super::chunks::Chunk;
-use memchr::memmem::Finder;
-use std::sync::LazyLock;
 
 /// What of the signs of a credential the pieces of a text have.
 #[derive(Default)]
@@ -17,6 +15,11 @@ pub(super) struct SecretSigns {
 }
 
 impl SecretSigns {
+    /// Whether [`Self::may_hold`] knows each match of the pattern of a credential.
+    pub(super) fn tell(pattern: &str) -> bool {
+        ["xox", "-----", "://", "[:=]"].iter().any(|sign| pattern.contains(sign))
+    }
+
     pub(super) fn note(&mut self, chunk: &Chunk) {
         self.has_colon |= chunk.has_colon();
         self.has_hyphen |= chunk.has_hyphen();
@@ -24,10 +27,25 @@ impl SecretSigns {
 
     /// A credential may stand in the text, though none of its pieces is as long as a token: a maker's sign, or a word for a secret.
     pub(super) fn may_hold(&self, text: &[u8]) -> bool {
-        let [slack, pem, url] = &*SEARCHES;
-        self.has_hyphen && (slack.find(text).is_some() || pem.find(text).is_some())
-            || self.has_colon && (has_secret_word(text) || url.find(text).is_some())
+        self.has_hyphen && memchr::memchr_iter(b'-', text).any(|at| ends_slack(text, at) || is_pem(text, at))
+            || self.has_colon
+                && (memchr::memchr2_iter(b':', b'=', text).any(|at| is_behind_secret_word(text, at))
+                    || memchr::memchr_iter(b':', text).any(|at| is_url(text, at)) && may_be_secret_url(text))
     }
+}
+
+/// The hyphen ends `xoxb-`.
+fn ends_slack(text: &[u8], at: usize) -> bool {
+    at.checked_sub(4).and_then(|start| text.get(start..start + 3)) == Some(b"xox")
+}
+
+/// The hyphen begins `-----BEGIN`.
+fn is_pem(text: &[u8], at: usize) -> bool {
+    text.get(at..at + 5) == Some(b"-----")
+}
+
+fn is_url(text: &[u8], at: usize) -> bool {
+    text.get(at..at + 3) == Some(b"://")
 }
 
 /// The piece has something as long as a token.
@@ -73,30 +91,32 @@ pub(super) fn names_passport(text: &[u8]) -> bool {
         .any(|at| text.get(at..at + 3).is_some_and(|word| word.eq_ignore_ascii_case(b"pas")))
 }
 
-/// A word for a secret right before `:` or `=`.
-fn has_secret_word(text: &[u8]) -> bool {
-    memchr::memchr2_iter(b':', b'=', text).any(|at| {
-        let before = text.get(..at).unwrap_or_default();
-        let before = before.strip_suffix(b" ").unwrap_or(before);
-        let before = before.strip_suffix(b"\"").or_else(|| before.strip_suffix(b"'")).unwrap_or(before);
-        SECRETS.iter().any(|word| {
+/// A word for a secret right before the `:` or `=` that stands here.
+fn is_behind_secret_word(text: &[u8], at: usize) -> bool {
+    let before = text.get(..at).unwrap_or_default();
+    let before = before.strip_suffix(b" ").unwrap_or(before);
+    let before = before.strip_suffix(b"\"").or_else(|| before.strip_suffix(b"'")).unwrap_or(before);
+    before.last().is_some_and(|last| SECRETS_LAST.contains(&last.to_ascii_lowercase()))
+        && SECRETS.iter().any(|word| {
             before
                 .len()
                 .checked_sub(word.len())
                 .and_then(|start| before.get(start..))
                 .is_some_and(|end| end.eq_ignore_ascii_case(word))
         })
-    })
 }
 
 /// Shortest token of a known maker, Slack's aside: `$1$` and sixteen characters.
-const TOKEN_BYTES_MIN: usize = 19;
+pub(super) const TOKEN_BYTES_MIN: usize = 19;
 
 const MOMENT: &[u8] = b"0000-00-00T00:00:00";
 
-/// Making one costs as much as a search of a short text.
-static SEARCHES: LazyLock<[Finder<'static>; 3]> =
-    LazyLock::new(|| [Finder::new("xox"), Finder::new("-----"), Finder::new("://")]);
+/// A user's name and password stand before `@`; services that are secret addresses say so.
+fn may_be_secret_url(text: &[u8]) -> bool {
+    memchr::memchr(b'@', text).is_some() || memchr::memmem::find(text, b"hook").is_some()
+}
 
 const SECRETS: [&[u8]; 8] =
     [b"password", b"passwd", b"passwort", b"passphrase", b"pwd", b"secret", b"key", b"token"];
+/// Their last letters.
+const SECRETS_LAST: &[u8] = b"dteyn";

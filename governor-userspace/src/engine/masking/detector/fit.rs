@@ -29,9 +29,11 @@ pub(super) struct Fits {
 pub(super) struct Table {
     classes: Box<[u8; 256]>,
     classes_count: usize,
-    /// The state behind each state and class, with [`END`] where a value may end in it. A state is the place where its
-    /// classes begin: the dead one is 0, the first one stands behind it.
+    /// The state behind each state and class. A state is the place where its
+    /// classes begin: the dead one is 0, the first one stands behind it, those that a value may end in come last.
     next: Vec<u32>,
+    /// The first state that a value may end in.
+    first_end: u32,
     /// One bit for each pattern that a value fits which ends in the state.
     ends: Vec<u128>,
 }
@@ -98,7 +100,7 @@ impl Table {
             .thompson(thompson::Config::new().utf8(false))
             .build_many(&anchored)
             .map_err(|error| fail(&error))?;
-        Self::of(&dfa).ok_or_else(|| fail(&"too many states"))
+        Self::of(&dfa).ok_or_else(|| fail(&"too many states, or it fits the empty value"))
     }
 
     /// Visits every state once; `None` where there are too many.
@@ -124,36 +126,47 @@ impl Table {
             }
             ends.push(fitting(dfa, &mut cache, state)?);
         }
-        for to in &mut next {
-            let is_end = ends.get(*to as usize).is_some_and(|patterns| *patterns != 0);
-            *to = u32::try_from(*to as usize * classes_count).ok()? | if is_end { END } else { 0 };
+        // A state's name holds until its cache is cleared; the first one stays the first.
+        if cache.clear_count() != 0 || ends.get(1).is_none_or(|patterns| *patterns != 0) {
+            return None;
         }
-        // A state's name holds until its cache is cleared.
-        (cache.clear_count() == 0).then_some(Self { classes, classes_count, next, ends })
+        let (mut order, last): (Vec<usize>, Vec<usize>) =
+            (0..ends.len()).partition(|&state| ends.get(state) == Some(&0));
+        let first_end = u32::try_from(order.len() * classes_count).ok()?;
+        order.extend(last);
+        let mut places = vec![0; ends.len()];
+        for (place, &state) in order.iter().enumerate() {
+            *places.get_mut(state)? = u32::try_from(place * classes_count).ok()?;
+        }
+        let rows: Vec<&[u32]> = next.chunks_exact(classes_count).collect();
+        let ways = order.iter().filter_map(|&state| rows.get(state)).copied().flatten();
+        let next = ways.map(|&to| places.get(to as usize).copied()).collect::<Option<_>>()?;
+        let ends = order.iter().filter_map(|&state| ends.get(state)).copied().collect();
+        Some(Self { classes, classes_count, next, first_end, ends })
     }
 
     /// One bit for each pattern that fits the whole value.
     pub(super) fn whole(&self, value: &[u8]) -> u128 {
         let state = self.state_behind(value);
-        if state & END == 0 {
+        if state < self.first_end {
             return 0;
         }
-        self.ends.get((state & !END) as usize / self.classes_count.max(1)).copied().unwrap_or(0)
+        self.ends.get(state as usize / self.classes_count.max(1)).copied().unwrap_or(0)
     }
 
     /// Some pattern fits the whole value.
     fn fits(&self, value: &[u8]) -> bool {
-        self.state_behind(value) & END != 0
+        self.state_behind(value) >= self.first_end
     }
 
-    /// The state that a value ends in; nothing fits where it has no [`END`]. No pattern fits the empty value.
+    /// The state that a value ends in; nothing fits where it is below the first of the ends. No pattern fits the empty value.
     #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
     #[inline]
     fn state_behind(&self, value: &[u8]) -> u32 {
         let mut state = self.classes_count as u32;
         for &byte in value {
             let class = u32::from(self.classes[usize::from(byte)]);
-            state = self.next.get(((state & !END) + class) as usize).copied().unwrap_or(0);
+            state = self.next.get((state + class) as usize).copied().unwrap_or(0);
             if state == 0 {
                 return 0;
             }
@@ -168,7 +181,7 @@ impl Table {
         let mut classes_at = [[false; 256]; PLACES_COUNT];
         for ways in self.next.chunks_exact(self.classes_count.max(1)) {
             for (to, may) in ways.iter().zip(&mut classes_at[LAST]) {
-                *may |= to & END != 0;
+                *may |= *to >= self.first_end;
             }
         }
         // States that are reached with so many bytes.
@@ -180,7 +193,7 @@ impl Table {
             if length == LENGTHS_COUNT - 1 {
                 here = self.all_behind(here);
             }
-            if here.iter().any(|&state| state & END != 0) {
+            if here.iter().any(|&state| state >= self.first_end) {
                 *patterns |= bit;
             }
             if let Some(may) = classes_at.get_mut(length).filter(|_| length < LAST) {
@@ -200,7 +213,7 @@ impl Table {
     }
 
     fn ways(&self, state: u32) -> &[u32] {
-        let from = (state & !END) as usize;
+        let from = state as usize;
         self.next.get(from..from + self.classes_count).unwrap_or_default()
     }
 
@@ -209,7 +222,7 @@ impl Table {
         let mut seen = vec![false; self.ends.len()];
         let mut behind = vec![];
         for &to in here.iter().flat_map(|&state| self.ways(state)).filter(|&&to| to != 0) {
-            let number = (to & !END) as usize / self.classes_count.max(1);
+            let number = to as usize / self.classes_count.max(1);
             if let Some(seen) = seen.get_mut(number).filter(|seen| !**seen) {
                 *seen = true;
                 behind.push(to);
@@ -277,8 +290,6 @@ const LENGTHS_COUNT: usize = 100;
 /// Places that are looked at: the first ones and, behind them, the last.
 const PLACES_COUNT: usize = 7;
 const LAST: usize = PLACES_COUNT - 1;
-/// In a state: a value may end in it.
-const END: u32 = 1 << 31;
-/// States of one automaton; with 256 classes each their places stay below [`END`].
+/// States of one automaton.
 const STATES_MAX: u32 = 8192;
 const BUILD_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -20,6 +20,7 @@ mod context;
 mod first_look;
 mod fit;
 mod kind;
+mod makers;
 mod names;
 mod national;
 mod near;
@@ -210,7 +211,7 @@ impl Detectors {
         value: &[u8],
         out: &mut Vec<(Range<usize>, Category)>,
     ) -> Option<Finding> {
-        let trimmed = value.trim_ascii();
+        let trimmed = trimmed(value);
         let signs = Signs::of(trimmed);
         let whole = self.whole(context, trimmed, &signs);
         if whole.is_some() {
@@ -274,7 +275,7 @@ impl Detectors {
     /// The year of a value that is a date, and whether a time stands behind it.
     pub(super) fn date_of(value: &[u8]) -> Option<(u16, bool)> {
         let value = value.trim_ascii();
-        match signs::plain(value, &Signs::of(value)) {
+        match Signs::of(value).plain(value) {
             Some(Plain::Date { year, has_time }) => Some((year, has_time)),
             _ => None,
         }
@@ -341,13 +342,15 @@ impl Detectors {
         // The stripe of a card has blanks, and begins like nothing else.
         let is_track = value.starts_with(b"%B");
         if signs.has_blank() && signs.digits > 0 && !is_track && value.len() <= PLACE_BYTES_MAX {
-            let has_parts = (signs.has_comma() || value.contains(&b'\n')) && signs.digits >= 2
-                || value.starts_with(b"P")
-                || value.contains(&0xb0);
+            let has = |byte: u8| signs.has_other() && value.contains(&byte);
+            let may_be_coordinates = value.starts_with(b"P") || has(0xb0);
+            let has_parts = (signs.has_comma() || has(b'\n')) && signs.digits >= 2 || may_be_coordinates;
             let is_written = signs.has_capital() && !signs.has_at();
             if has_parts || is_written {
                 let address = address::look(value);
-                if has_parts && !address.is_sentence {
+                // Patterns of addresses are no surer than this; those of coordinates are.
+                let is_known = !deep && is_written && address.confidence_percent >= PLACES_PERCENT_MAX;
+                if has_parts && !address.is_sentence && (!is_known || may_be_coordinates) {
                     self.place.each(value, put);
                 }
                 if is_written && address.confidence_percent > 0 {
@@ -358,7 +361,7 @@ impl Detectors {
         if signs.is_prose() && !is_track {
             return;
         }
-        match signs::plain(value, signs) {
+        match signs.plain(value) {
             None => {}
             Some(Plain::Date { year, has_time: false }) if deep && BIRTH_YEARS.contains(&year) => {
                 put(Kind::BirthDate.into(), Category::BirthDate, 30);
@@ -420,7 +423,7 @@ impl Detectors {
     ) {
         // What is one number, date, digest or short word has nothing inside: the whole of it is for `detect`.
         let is_whole = signs.digits == text.len() || signs.is_one_word() && text.len() < TOKEN_BYTES_MIN;
-        if is_whole || signs::plain(text, signs).is_some() {
+        if is_whole || signs.plain(text).is_some() {
             return;
         }
         let has_words = signs.has_capital() && signs.has_blank();
@@ -437,6 +440,15 @@ impl Detectors {
         }
         near.finish(text, out);
         merge(out, from);
+    }
+}
+
+/// Without blanks around it. Few values have any, which two comparisons tell.
+#[inline]
+fn trimmed(value: &[u8]) -> &[u8] {
+    match value {
+        [first, .., last] if *first > b' ' && *last > b' ' => value,
+        _ => value.trim_ascii(),
     }
 }
 
@@ -502,6 +514,8 @@ const TOKEN_BYTES_MIN: usize = 15;
 const ID_BYTES_MAX: usize = 64;
 /// Longest postal address that a pattern is tried on.
 const PLACE_BYTES_MAX: usize = 160;
+/// The surest pattern of a postal address.
+const PLACES_PERCENT_MAX: u8 = 65;
 /// Years in which living people were born; a date of them is weak evidence.
 const BIRTH_YEARS: std::ops::RangeInclusive<u16> = 1910..=2015;
 /// Ceiling of each lazy DFA's cache per thread, in bytes. A ceiling, not a reservation.

@@ -26,8 +26,19 @@ struct Run {
 }
 
 impl Near {
+    #[inline]
     pub(super) fn note(&mut self, text: &[u8], chunk: &Chunk) {
-        let is_plain = chunk.is_plain();
+        if chunk.is_small_word() {
+            if self.run.is_some() {
+                self.end_run(text);
+            }
+            return;
+        }
+        self.note_other(text, chunk);
+    }
+
+    fn note_other(&mut self, text: &[u8], chunk: &Chunk) {
+        let is_plain = chunk.is_plain() || chunk.is_small_in(text);
         if is_plain || chunk.begins_line {
             self.end_run(text);
         }

@@ -1,21 +1,46 @@
 //! The first look at a value: which classes of bytes it has, and what it surely is not.
 
+use std::cell::OnceCell;
+
 /// Which classes of bytes a value has, counted in one pass.
 pub(super) struct Signs {
-    classes: u16,
+    classes: u32,
     pub(super) digits: usize,
+    /// Asked for at both entrances, by what the whole is and by what stands inside.
+    plain: OnceCell<Option<Plain>>,
 }
 
 impl Signs {
-    #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
+    #[inline]
     pub(super) fn of(value: &[u8]) -> Self {
-        let mut signs = Self { classes: 0, digits: 0 };
-        for &byte in value {
-            let class = BYTE_CLASS[usize::from(byte)];
-            signs.classes |= class;
-            signs.digits += usize::from(class & DIGIT);
+        let mut signs = Self { classes: 0, digits: 0, plain: OnceCell::new() };
+        let mut rest = value;
+        while let Some((block, behind)) = rest.split_at_checked(BLOCK_BYTES) {
+            signs.count(block);
+            rest = behind;
         }
+        signs.count(rest);
         signs
+    }
+
+    /// Of at most [`BLOCK_BYTES`].
+    #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
+    #[inline]
+    fn count(&mut self, block: &[u8]) {
+        let (mut classes, mut sum) = (0, 0);
+        for &byte in block {
+            let class = BYTE_CLASS[usize::from(byte)];
+            classes |= class;
+            sum += class;
+        }
+        self.classes |= classes;
+        self.digits += (sum / DIGIT) as usize;
+    }
+
+    /// The form of the value that these signs are of.
+    #[inline]
+    pub(super) fn plain(&self, value: &[u8]) -> Option<Plain> {
+        *self.plain.get_or_init(|| plain(value, self))
     }
 
     pub(super) fn has_at(&self) -> bool {
@@ -42,6 +67,11 @@ impl Signs {
     /// addresses may have any byte; a private key is for the caller to know.
     pub(super) fn is_prose(&self) -> bool {
         self.classes & (BLANK | PROSE) == BLANK | PROSE
+    }
+
+    /// Some byte that is in none of the classes that are told apart, as a line's end and what is not ASCII.
+    pub(super) fn has_other(&self) -> bool {
+        self.classes & PROSE != 0
     }
 
     /// Letters, digits and marks between them: no blank, comma, colon or other byte that might end a value.
@@ -76,7 +106,7 @@ pub(super) enum Plain {
 }
 
 /// The form of a value that is no finding whatever it says; `None` where detectors have to look.
-pub(super) fn plain(value: &[u8], signs: &Signs) -> Option<Plain> {
+fn plain(value: &[u8], signs: &Signs) -> Option<Plain> {
     match value {
         [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, rest @ ..]
             if signs.digits >= 8 && [y1, y2, y3, y4, m1, m2, d1, d2].iter().all(|b| b.is_ascii_digit()) =>
@@ -148,7 +178,7 @@ fn is_time(rest: &[u8]) -> bool {
     clippy::indexing_slicing,
     reason = "a byte is always inside a table of 256; checked at compile time"
 )]
-const fn byte_classes() -> [u16; 256] {
+const fn byte_classes() -> [u32; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < table.len() {
@@ -171,19 +201,21 @@ const fn byte_classes() -> [u16; 256] {
     table
 }
 
-/// A digit's class is 1 so that counting needs no branch.
-const DIGIT: u16 = 1;
-const AT: u16 = 2;
-const COLON: u16 = 4;
-const MARK: u16 = 8;
-const BLANK: u16 = 16;
-const COMMA: u16 = 32;
+/// A digit's class is above the sum of all others in a block, so the sum of classes counts digits, without a branch.
+const DIGIT: u32 = 1 << 16;
+/// All other classes are below 256.
+const BLOCK_BYTES: usize = 256;
+const AT: u32 = 2;
+const COLON: u32 = 4;
+const MARK: u32 = 8;
+const BLANK: u32 = 16;
+const COMMA: u32 = 32;
 /// Not in any value that has blanks: not a letter or digit, nor one of ` ,+-()./`.
-const PROSE: u16 = 64;
-const CAPITAL: u16 = 128;
+const PROSE: u32 = 64;
+const CAPITAL: u32 = 128;
 /// May stand around a value.
-const BRACKET: u16 = 256;
-static BYTE_CLASS: [u16; 256] = byte_classes();
+const BRACKET: u32 = 256;
+static BYTE_CLASS: [u32; 256] = byte_classes();
 
 #[cfg(test)]
 mod tests {
@@ -191,7 +223,7 @@ mod tests {
 
     #[test]
     fn plain_forms_are_known() {
-        let form = |value: &str| plain(value.as_bytes(), &Signs::of(value.as_bytes()));
+        let form = |value: &str| Signs::of(value.as_bytes()).plain(value.as_bytes());
         assert_eq!(form("1966-10-10"), Some(Plain::Date { year: 1966, has_time: false }));
         assert_eq!(form("2022-01-11 06:14:12"), Some(Plain::Date { year: 2022, has_time: true }));
         for time in

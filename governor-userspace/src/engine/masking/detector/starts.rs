@@ -19,6 +19,9 @@ pub(super) struct Starts {
     automaton: Automaton,
     /// One bit for each three classes of bytes that some pattern begins with: nearly all words begin with others.
     heads: Arc<[u64; HEADS_COUNT / 64]>,
+    /// For so many digits, one bit for each class of a byte behind them with which some pattern goes on: most numbers are shorter than
+    /// what is looked for, or longer.
+    numbers: Arc<[u64; DIGITS_MAX + 1]>,
 }
 
 /// A search of one text.
@@ -32,7 +35,8 @@ pub(super) struct Search<'a> {
 impl Starts {
     pub(super) fn new<'p>(patterns: impl Iterator<Item = &'p str>) -> Result<Self, regex::Error> {
         let automaton = Automaton::new(patterns)?;
-        Ok(Self { heads: Arc::new(heads(automaton.dfa())), automaton })
+        let (heads, numbers) = (heads(automaton.dfa()), numbers(automaton.dfa()));
+        Ok(Self { heads: Arc::new(heads), numbers: Arc::new(numbers), automaton })
     }
 
     pub(super) fn search(&self) -> Search<'_> {
@@ -45,13 +49,29 @@ impl Starts {
         let head = (usize::from(class_of(*a)) << CLASS_BITS | usize::from(class_of(*b))) << CLASS_BITS
             | usize::from(class_of(*c));
         self.heads.get(head / 64).is_none_or(|bits| bits >> (head % 64) & 1 != 0)
+            && (!a.is_ascii_digit() || self.number_may_begin(text))
+    }
+
+    /// The same of a text that begins with a digit, by how many there are and what stands behind them.
+    fn number_may_begin(&self, text: &[u8]) -> bool {
+        let digits = text.iter().take(DIGITS_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count();
+        let class = text.get(digits).map_or(END, |&byte| class_of(byte));
+        self.numbers.get(digits).is_none_or(|bits| bits >> class & 1 != 0)
     }
 }
 
 impl Search<'_> {
     /// Asks where words begin in a part of the text that has no blanks. `is_word`: it has nothing but letters, digits and `_`.
-    pub(super) fn ask(&mut self, text: &[u8], part: Range<usize>, is_word: bool) {
-        self.begin(text, part.start);
+    /// `begins` gets each place where some pattern matches, and one bit for each.
+    #[inline]
+    pub(super) fn ask(
+        &mut self,
+        text: &[u8],
+        part: Range<usize>,
+        is_word: bool,
+        begins: &mut impl FnMut(usize, u128),
+    ) {
+        self.begin(text, part.start, begins);
         if is_word {
             return;
         }
@@ -59,18 +79,28 @@ impl Search<'_> {
         for at in part {
             let class = text.get(at).map_or(OTHER, |&byte| class_of(byte));
             if before > WORD_LAST {
-                self.begin(text, at);
+                self.begin(text, at, begins);
             }
             before = class;
         }
     }
 
-    fn begin(&mut self, text: &[u8], at: usize) {
+    #[inline]
+    fn begin(&mut self, text: &[u8], at: usize, begins: &mut impl FnMut(usize, u128)) {
         let rest = text.get(at..).unwrap_or_default();
         if self.starts.may_begin(rest) {
-            let walker = self.walker.get_or_insert_with(|| self.starts.automaton.walker());
-            self.found |= self.starts.automaton.beginnings(walker, rest).unwrap_or(u128::MAX);
+            let found = self.walk(rest);
+            if found != 0 {
+                self.found |= found;
+                begins(at, found);
+            }
         }
+    }
+
+    #[inline(never)]
+    fn walk(&mut self, rest: &[u8]) -> u128 {
+        let walker = self.walker.get_or_insert_with(|| self.starts.automaton.walker());
+        self.starts.automaton.beginnings(walker, rest).unwrap_or(u128::MAX)
     }
 }
 
@@ -113,6 +143,47 @@ fn heads(dfa: &DFA) -> [u64; HEADS_COUNT / 64] {
     heads
 }
 
+/// Where the automaton does not say so, so many digits and any byte behind them may begin a match.
+fn numbers(dfa: &DFA) -> [u64; DIGITS_MAX + 1] {
+    let all = [u64::MAX; DIGITS_MAX + 1];
+    let mut cache = dfa.create_cache();
+    let Ok(start) = dfa.start_state(&mut cache, &beginning()) else { return all };
+    let mut numbers = [0; DIGITS_MAX + 1];
+    let mut here = vec![start];
+    let mut is_matched = false;
+    for bits in &mut numbers {
+        // What was matched by fewer digits is matched, whatever stands behind.
+        if is_matched {
+            *bits = u64::MAX;
+            continue;
+        }
+        let mut behind: Vec<LazyStateID> = Vec::new();
+        for &state in &here {
+            for byte in 0..=u8::MAX {
+                let Ok(to) = dfa.next_state(&mut cache, state, byte) else { return all };
+                if to.is_dead() {
+                    continue;
+                }
+                if !byte.is_ascii_digit() {
+                    *bits |= 1 << class_of(byte);
+                } else if !behind.contains(&to) {
+                    is_matched |= to.is_match();
+                    behind.push(to);
+                }
+            }
+            // A match is told one byte late.
+            match dfa.next_eoi_state(&mut cache, state) {
+                Ok(end) if !end.is_match() => {}
+                Ok(_) => *bits = u64::MAX,
+                Err(_) => return all,
+            }
+        }
+        here = behind;
+    }
+    // A state's number holds until its cache is cleared.
+    if cache.clear_count() == 0 { numbers } else { all }
+}
+
 #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
 fn class_of(byte: u8) -> u8 {
     CLASSES[usize::from(byte)]
@@ -133,6 +204,11 @@ static CLASSES: [u8; 256] = {
                 b'+' | b'(' => 54,
                 b' ' => 55,
                 128.. => 56,
+                b'-' => 57,
+                b'.' => 58,
+                b'/' => 59,
+                b',' => 60,
+                b':' => 61,
                 _ => OTHER,
             };
         }
@@ -149,3 +225,7 @@ const HEADS_COUNT: usize = 1 << (3 * CLASS_BITS);
 /// The last class of what is part of a word.
 const WORD_LAST: u8 = 53;
 const OTHER: u8 = 63;
+/// No class of a byte: behind the last one.
+const END: u8 = 62;
+/// Digits that are counted; what has more is asked.
+const DIGITS_MAX: usize = 8;

@@ -305,7 +305,10 @@ fn may_hold_secret(text: &[u8]) -> bool {
     let mut signs = first_look::SecretSigns::default();
     Chunks::of(text).for_each(|chunk| signs.note(&chunk));
     let is_token = |chunk: &chunks::Chunk| {
-        first_look::may_be_token(text, chunk) && DETECTORS.text.anywhere.is_match(&text[chunk.range.clone()])
+        let piece = &text[chunk.range.clone()];
+        first_look::may_be_token(text, chunk)
+            && DETECTORS.text.makers.may_begin(piece)
+            && DETECTORS.text.anywhere.is_match(piece)
     };
     signs.may_hold(text) || Chunks::of(text).any(|chunk| is_token(&chunk))
 }
@@ -385,7 +388,7 @@ fn the_first_look_at_a_value_hides_no_match() {
         let whole = single(&format!("^(?:{})$", shape.pattern)).unwrap();
         for value in samples(shape.pattern, 200) {
             let value = value.trim_ascii();
-            if whole.is_match(value) && signs::plain(value, &Signs::of(value)).is_none() {
+            if whole.is_match(value) && Signs::of(value).plain(value).is_none() {
                 matched += 1;
                 let mut found = false;
                 detectors.examine_all(value, &mut |finding| found |= finding.detector == shape.kind.into());

@@ -9,8 +9,9 @@
 //! the place where it began.
 
 use super::chunks::{Chunk, Chunks};
-use super::first_look::{SecretSigns, may_be_token, names_passport};
+use super::first_look::{SecretSigns, TOKEN_BYTES_MIN, may_be_token, names_passport};
 use super::fit::each_bit;
+use super::makers::Makers;
 use super::shapes::{Shape, card, email_fits, iban, iban_length, is_ipv4};
 use super::starts::Starts;
 use super::{ShapeSet, Signs, set, single};
@@ -27,6 +28,8 @@ pub(super) struct TextSearch {
     pub(super) anywhere: RegexSet,
     /// Those of `anywhere`, in the same order.
     secrets: Vec<Finder>,
+    /// How those of `anywhere` begin, but for what `SecretSigns` tells.
+    pub(super) makers: Makers,
     /// [`CARD`], [`IBAN`], and the patterns of `alone`.
     starts: Starts,
     /// What counts only where it stands alone, in the order of the bits of `starts` behind the first two.
@@ -35,9 +38,11 @@ pub(super) struct TextSearch {
     runs: ShapeSet,
     card: Regex,
     iban: Regex,
-    /// Every pattern in one set: what the search was, and is tested against.
+    /// Every pattern in one set, and those of `alone` for every place of a text: what the search was, and is tested against.
     #[cfg(test)]
     pub(super) any: RegexSet,
+    #[cfg(test)]
+    everywhere: Vec<Finder>,
 }
 
 #[derive(Clone)]
@@ -52,26 +57,36 @@ struct Finder {
 impl TextSearch {
     pub(super) fn new(shapes: &[Shape]) -> Result<Self, regex::Error> {
         let runs = ShapeSet::new(shapes, |shape| shape.in_text && shape.is_run())?;
-        let shapes = shapes.iter().filter(|shape| shape.in_text && !shape.is_run()).map(|shape| {
-            (shape.pattern, Finder::new(shape.pattern, shape.kind.category(), shape.check, false))
-        });
+        let shapes = shapes
+            .iter()
+            .filter(|shape| shape.in_text && !shape.is_run())
+            .map(|shape| (shape.pattern, shape.kind.category(), shape.check, false));
         let keywords = KEYWORDS.iter().map(|(category, pattern)| {
             let check = if *category == Category::IpAddress { is_ipv4 } else { |_: &[u8]| true };
-            (*pattern, Finder::new(pattern, *category, check, true))
+            (*pattern, *category, check, true)
         });
-        let (mut secrets, mut alone) = (Vec::new(), Vec::new());
+        let (mut secrets, mut alone, mut makers) = (Vec::new(), Vec::new(), Vec::new());
+        #[cfg(test)]
+        let mut everywhere = Vec::new();
         let (mut anywhere, mut starts) = (Vec::new(), vec![CARD, IBAN]);
-        for (pattern, finder) in shapes.chain(keywords) {
-            let finder = finder?;
-            if finder.category == Category::Credential {
+        for (pattern, category, check, keyword) in shapes.chain(keywords) {
+            if category == Category::Credential {
                 anywhere.push(pattern.to_owned());
-                secrets.push(finder);
+                secrets.push(Finder::new(pattern, category, check, keyword)?);
+                if !SecretSigns::tell(pattern) {
+                    makers.push(pattern);
+                }
             } else {
                 starts.push(pattern);
-                alone.push(finder);
+                alone.push(Finder::new(&format!("^(?:{pattern})"), category, check, keyword)?);
+                #[cfg(test)]
+                everywhere.push(Finder::new(pattern, category, check, keyword)?);
             }
         }
         Ok(Self {
+            #[cfg(test)]
+            everywhere,
+            makers: Makers::new(makers.into_iter())?,
             #[cfg(test)]
             any: set(anywhere.iter().cloned().chain(starts.iter().skip(2).map(|p| (*p).to_owned())))?,
             anywhere: set(anywhere.into_iter())?,
@@ -93,15 +108,25 @@ impl TextSearch {
         let mut secrets = SecretSigns::default();
         let mut has_token = false;
         let may_begin = may_begin(text, signs);
+        let mut standing = Standing { finders: &self.alone, from: Vec::new(), found: Vec::new() };
+        let mut begins = |place: usize, patterns: u128| standing.look(text, place, patterns >> 2);
         for chunk in Chunks::of(text) {
             other(&chunk);
+            // Too short for a token, and without marks and digits.
+            if chunk.is_small_word() && chunk.len() < TOKEN_BYTES_MIN {
+                if may_begin {
+                    starts.ask(text, chunk.range, true, &mut begins);
+                }
+                continue;
+            }
             secrets.note(&chunk);
             // A token has no blanks, so its piece is all that has to be asked about.
             has_token |= !has_token
                 && may_be_token(text, &chunk)
+                && self.makers.may_begin(text.get(chunk.range.clone()).unwrap_or_default())
                 && self.anywhere.is_match(text.get(chunk.range.clone()).unwrap_or_default());
             if may_begin {
-                starts.ask(text, chunk.range.clone(), chunk.is_word());
+                starts.ask(text, chunk.range.clone(), chunk.is_word(), &mut begins);
             }
             if chunk.digits > 0 && chunk.len() >= *RUN_BYTES.start() && signs.digits >= 2 {
                 self.runs(text, chunk.range, out);
@@ -122,18 +147,15 @@ impl TextSearch {
                 }
             }
         }
-        for at in each_bit(found >> 2) {
-            if let Some(finder) = self.alone.get(at) {
-                finder.find(text, out);
-            }
-        }
+        standing.finish(out);
     }
 
     /// Which patterns have to search a text: one bit for each of [`CARD`], [`IBAN`] and those of `alone`.
     #[cfg(test)]
     pub(super) fn patterns_that_begin(&self, text: &[u8]) -> u128 {
         let mut starts = self.starts.search();
-        Chunks::of(text).for_each(|chunk| starts.ask(text, chunk.range.clone(), chunk.is_word()));
+        Chunks::of(text)
+            .for_each(|chunk| starts.ask(text, chunk.range.clone(), chunk.is_word(), &mut |_, _| {}));
         starts.found
     }
 
@@ -146,7 +168,7 @@ impl TextSearch {
         if signs.digits >= 2 {
             self.runs(text, 0..text.len(), out);
         }
-        self.secrets.iter().chain(&self.alone).for_each(|finder| finder.find(text, out));
+        self.secrets.iter().chain(&self.everywhere).for_each(|finder| finder.find(text, out));
     }
 
     /// Runs of letters and digits in a part of the text that stand alone and have both.
@@ -218,6 +240,41 @@ impl TextSearch {
     }
 }
 
+/// What stands alone, looked for only at the places where its pattern begins.
+struct Standing<'a> {
+    finders: &'a [Finder],
+    /// Whence each of them looks on; empty before anything begins.
+    from: Vec<usize>,
+    /// By the number of the finder.
+    found: Vec<(usize, Range<usize>)>,
+}
+
+impl Standing<'_> {
+    /// `patterns`: one bit for each finder, whose pattern is anchored. Places come in the order of the text.
+    #[inline(never)]
+    fn look(&mut self, text: &[u8], place: usize, patterns: u128) {
+        self.from.resize(self.finders.len(), 0);
+        for at in each_bit(patterns) {
+            let (Some(finder), Some(from)) = (self.finders.get(at), self.from.get_mut(at)) else { break };
+            if place < *from {
+                continue;
+            }
+            if let Some((range, behind)) = finder.look(text, place) {
+                *from = behind;
+                self.found.extend(range.map(|range| (at, range)));
+            }
+        }
+    }
+
+    /// Appends everything, finder by finder.
+    fn finish(mut self, out: &mut Found) {
+        self.found.sort_by_key(|(at, _)| *at);
+        let named =
+            self.found.into_iter().filter_map(|(at, range)| Some((range, self.finders.get(at)?.category)));
+        out.extend(named);
+    }
+}
+
 impl Finder {
     fn new(
         pattern: &str,
@@ -228,18 +285,31 @@ impl Finder {
         Ok(Self { pattern: single(pattern)?, category, check, keyword })
     }
 
+    /// Where the value is that the first match behind `from` leads to.
+    fn range(&self, text: &[u8], from: usize) -> Option<Range<usize>> {
+        if self.keyword {
+            self.pattern.captures_at(text, from).and_then(|groups| groups.get(1)).map(|group| group.range())
+        } else {
+            self.pattern.find_at(text, from).map(|found| found.range())
+        }
+    }
+
+    /// The same for a match that stands alone and holds, and whence to look further.
+    fn look(&self, text: &[u8], place: usize) -> Option<(Option<Range<usize>>, usize)> {
+        let range = self.range(text.get(place..)?, 0)?;
+        let range = place + range.start..place + range.end;
+        let alone = !(text.get(..range.start).is_some_and(ends_in_word) || starts_in_word(text, range.end));
+        if alone && text.get(range.clone()).is_some_and(self.check) {
+            let end = range.end;
+            return Some((Some(range), end));
+        }
+        Some((None, word_end(text, range.start)))
+    }
+
     fn find(&self, text: &[u8], out: &mut Found) {
         let mut from = 0;
         while from <= text.len() {
-            let range = if self.keyword {
-                self.pattern
-                    .captures_at(text, from)
-                    .and_then(|groups| groups.get(1))
-                    .map(|group| group.range())
-            } else {
-                self.pattern.find_at(text, from).map(|found| found.range())
-            };
-            let Some(range) = range else { return };
+            let Some(range) = self.range(text, from) else { return };
             // A maker's prefix speaks for itself; other shapes must stand alone.
             let alone = self.category == Category::Credential
                 || !(text.get(..range.start).is_some_and(ends_in_word) || starts_in_word(text, range.end));

@@ -89,17 +89,16 @@ pub(super) fn see(row: &RowPlan, column: usize, plan: &ColumnPlan, masker: &Mask
     if !is_plain {
         return Seen::Open;
     }
-    // Nothing is changed that could be seen after a panic.
-    catch_unwind(AssertUnwindSafe(|| {
-        let mut found = Vec::new();
-        match masker.detectors.search(plan.context, value, &mut found) {
-            Some(finding) if finding.is_unfinished() => Seen::Unfinished,
-            Some(Finding { category, .. }) => Seen::Is(category),
-            None if found.is_empty() => Seen::Nothing,
-            None => Seen::Holds(found),
-        }
-    }))
-    .unwrap_or(Seen::Failed)
+    let mut found = Vec::new();
+    // What was found before a panic is not looked at.
+    let whole = catch_unwind(AssertUnwindSafe(|| masker.detectors.search(plan.context, value, &mut found)));
+    match whole {
+        Err(_) => Seen::Failed,
+        Ok(Some(finding)) if finding.is_unfinished() => Seen::Unfinished,
+        Ok(Some(Finding { category, .. })) => Seen::Is(category),
+        Ok(None) if found.is_empty() => Seen::Nothing,
+        Ok(None) => Seen::Holds(found),
+    }
 }
 
 /// Judges one value and appends its replacement. Whatever goes wrong inside redacts the value.
@@ -425,8 +424,12 @@ fn json_outcome(
     }
 }
 
+#[inline]
 fn starts_like_json(value: &[u8]) -> bool {
-    matches!(value.trim_ascii_start().first(), Some(b'{' | b'['))
+    match value.first() {
+        Some(first) if *first > b' ' => matches!(first, b'{' | b'['),
+        _ => matches!(value.trim_ascii_start().first(), Some(b'{' | b'[')),
+    }
 }
 
 /// Characters of text that may not be UTF-8: continuation bytes do not count.

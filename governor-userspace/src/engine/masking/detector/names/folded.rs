@@ -124,6 +124,46 @@ const fn number(letter: u8) -> u8 {
     letter - b'a' + 1
 }
 
+/// The word may be one for a street: few words have the first letter and the last two of one, or the last two of a longer one's end. Words that
+/// do not begin and end with ASCII letters may be anything.
+pub(super) fn may_be_street(word: &[u8]) -> bool {
+    let [first, .., last_but_one, last] = word else { return true };
+    let letter = |byte: u8| usize::from(byte | 0x20).wrapping_sub(usize::from(b'a'));
+    let (first, two) = (letter(*first), [letter(*last_but_one), letter(*last)]);
+    let letters = [first, two[0], two[1]];
+    if letters.iter().any(|&letter| letter >= 26) {
+        return true;
+    }
+    let two = (two[0] + 1) << LETTER_BITS | (two[1] + 1);
+    STREET_ENDS_TWO.get(two / 64).is_none_or(|bits| bits >> (two % 64) & 1 != 0)
+        || STREETS_BY_ENDS.get(two).is_none_or(|firsts| firsts >> first & 1 != 0)
+}
+
+/// For each two letters that a word for a street ends with, one bit for each letter that it begins with.
+#[expect(clippy::indexing_slicing, reason = "checked at compile time")]
+static STREETS_BY_ENDS: [u32; 1 << (2 * LETTER_BITS)] = {
+    let mut firsts = [0; 1 << (2 * LETTER_BITS)];
+    let lists = [words::STREETS, words::STREETS_FIRST];
+    let mut list = 0;
+    while list < lists.len() {
+        let bytes = lists[list].as_bytes();
+        let (mut start, mut at) = (0, 0);
+        while at <= bytes.len() {
+            if at == bytes.len() || bytes[at] == b' ' || bytes[at] == b'\n' {
+                if at >= start + 2 {
+                    let two =
+                        (number(bytes[at - 2]) as usize) << LETTER_BITS | number(bytes[at - 1]) as usize;
+                    firsts[two] |= 1 << (bytes[start] - b'a');
+                }
+                start = at + 1;
+            }
+            at += 1;
+        }
+        list += 1;
+    }
+    firsts
+};
+
 /// By the number of the word; words of up to twelve letters, which nearly all are, apart.
 struct Dictionary {
     short: FxHashMap<u64, u16>,
@@ -240,6 +280,23 @@ mod tests {
         let long = Folded::of("Bürgermeisterinnenverordnungsstr".as_bytes());
         assert!(long.is_some_and(Folded::ends_like_a_street));
         assert!(!Folded::of(b"xstr").is_some_and(Folded::ends_like_a_street));
+    }
+
+    #[test]
+    fn no_word_for_a_street_is_hidden() {
+        let lists = [words::STREETS, words::STREETS_FIRST].into_iter().flat_map(str::split_ascii_whitespace);
+        let ends = lists.clone().map(|word| format!("Xy{word}"));
+        for word in lists.map(str::to_owned).chain(ends) {
+            for word in [word.to_ascii_uppercase(), format!("{word}."), word] {
+                let hidden = street_word(word.as_bytes()) == Street::No;
+                let folded = Folded::of(word.as_bytes()).unwrap();
+                let known = folded.flags() & (STREET | STREET_FIRST) != 0 || folded.ends_like_a_street();
+                assert_eq!(hidden, !known, "{word}");
+            }
+        }
+        let names: Vec<&str> = given::GIVEN.iter().flat_map(|list| list.split_ascii_whitespace()).collect();
+        let others = names.iter().filter(|name| !may_be_street(name.as_bytes())).count();
+        assert!(others * 2 > names.len(), "the dictionary is spared {others} of {}", names.len());
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod words;
 pub(super) use japanese::begins as begins_japanese;
 
 use super::kind::Kind;
-use folded::{Folded, known_as};
+use folded::{Folded, known_as, may_be_street};
 use std::ops::Range;
 
 /// What a value says about people, when its words are looked up.
@@ -193,6 +193,9 @@ pub(super) enum Street {
 
 /// Whether the word (folded here) is what streets are called.
 pub(super) fn street_word(word: &[u8]) -> Street {
+    if !may_be_street(word) {
+        return Street::No;
+    }
     let Some(folded) = Folded::of(word) else { return Street::No };
     let flags = folded.flags();
     match () {

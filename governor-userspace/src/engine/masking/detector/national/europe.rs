@@ -177,12 +177,12 @@ pub(in crate::engine::masking::detector) fn gr_amka(value: &[u8]) -> bool {
 pub(in crate::engine::masking::detector) fn ee_lt_personal_code(value: &[u8]) -> bool {
     let d = digits(value);
     let [century, _, _, m1, m2, d1, d2, ..] = *d else { return false };
+    if d.len() != 11 || !(1..=6).contains(&century) || !is_day(m1 * 10 + m2, d1 * 10 + d2) {
+        return false;
+    }
     let first = weighted(&d, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 1]) % 11;
     let check = if first == 10 { weighted(&d, &[3, 4, 5, 6, 7, 8, 9, 1, 2, 3]) % 11 % 10 } else { first };
-    d.len() == 11
-        && (1..=6).contains(&century)
-        && is_day(m1 * 10 + m2, d1 * 10 + d2)
-        && d.last().map(|&last| u32::from(last)) == Some(check)
+    d.last().map(|&last| u32::from(last)) == Some(check)
 }
 
 /// Russia SNILS: weights 9 to 1, modulus 101.

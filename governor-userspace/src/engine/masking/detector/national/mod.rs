@@ -41,14 +41,14 @@ pub(super) fn es_dni(value: &[u8]) -> bool {
 /// once; then MOD 11,10.
 pub(super) fn de_steuer_id(value: &[u8]) -> bool {
     let d = digits(value);
-    let mut counts = [0_u8; 10];
-    for &digit in d.iter().take(10) {
-        if let Some(count) = counts.get_mut(usize::from(digit)) {
-            *count += 1;
-        }
-    }
-    let repeated = counts.iter().filter(|&&count| count > 1).count();
-    d.len() == 11 && d.first() != Some(&0) && repeated == 1 && counts.iter().all(|&c| c < 4) && mod11_10(&d)
+    // Four bits for each digit: how often it occurs.
+    let counts = d.iter().take(10).fold(0_u64, |counts, &digit| counts + (1 << (4 * digit)));
+    let twice = counts & 0x22_2222_2222;
+    d.len() == 11
+        && d.first() != Some(&0)
+        && twice.is_power_of_two()
+        && counts & 0xcc_cccc_cccc == 0
+        && mod11_10(&d)
 }
 
 /// France NIR (INSEE): month 01–12 or 20 and above where unknown, key = 97 − number modulo 97;
@@ -106,17 +106,13 @@ pub(super) fn in_aadhaar(value: &[u8]) -> bool {
 /// Brazil CPF: two check digits modulo 11, not one digit repeated.
 pub(super) fn br_cpf(value: &[u8]) -> bool {
     let d = digits(value);
-    let check = |count: usize| {
-        let sum: u32 = d
-            .iter()
-            .take(count)
-            .zip((2..=11_u32).rev().skip(10 - count))
-            .map(|(&x, w)| u32::from(x) * w)
-            .sum();
-        let rest = sum * 10 % 11 % 10;
-        d.get(count).is_some_and(|&digit| u32::from(digit) == rest)
+    let check = |place: usize, weights: &[u32]| {
+        d.get(place).is_some_and(|&digit| u32::from(digit) == weighted(&d, weights) * 10 % 11 % 10)
     };
-    d.len() == 11 && d.iter().any(|digit| Some(digit) != d.first()) && check(9) && check(10)
+    d.len() == 11
+        && check(9, &[10, 9, 8, 7, 6, 5, 4, 3, 2])
+        && check(10, &[11, 10, 9, 8, 7, 6, 5, 4, 3, 2])
+        && d.iter().any(|digit| Some(digit) != d.first())
 }
 
 /// Poland PESEL: date of birth with the century in the month, weights 1, 3, 7, 9.
