@@ -60,6 +60,8 @@ pub struct Attack {
     pub closed_by: Option<String>,
     /// The first major version of the server that knows what it uses; left out on older ones.
     pub since: Option<u32>,
+    /// The last major version on which it works.
+    pub until: Option<u32>,
     /// SQL that takes away what the attack leaves outside of its database: roles, files, settings of the server.
     #[serde(default)]
     pub clean_up: String,

@@ -96,7 +96,9 @@ pub fn run(options: &Options) -> Result<Score> {
     }
     let arena = Arena::start(options.server_version, "")?;
     let version = arena.server_major()?;
-    attacks.retain(|attack| attack.since.is_none_or(|since| since <= version));
+    attacks.retain(|attack| {
+        attack.since.is_none_or(|since| since <= version) && attack.until.is_none_or(|last| version <= last)
+    });
     let next = AtomicUsize::new(0);
     let outcomes: Mutex<BTreeMap<usize, Outcome>> = Mutex::default();
     let quiet = RwLock::new(());

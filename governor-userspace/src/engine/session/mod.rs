@@ -201,7 +201,7 @@ pub struct Session {
     /// A ReadyForQuery that waited for the catalogue and passes now.
     released: Option<bytes::Bytes>,
     /// Columns of an SQL cursor that an Execute message names.
-    cursor_plan: Option<(Box<[u8]>, Arc<ResultPlan>)>,
+    cursor_plan: Option<Box<CursorPlan>>,
     settings: Settings,
     /// What it said of settings itself, where `may_be_masked`.
     reported: asides::Reported,
@@ -220,6 +220,9 @@ pub struct Session {
     counts: Counts,
     ended: bool,
 }
+
+/// The name of a cursor, and the plan of its rows.
+type CursorPlan = (Box<[u8]>, Arc<ResultPlan>);
 
 impl Session {
     /// Begins a session. The record of its start is in `out`.

@@ -88,7 +88,7 @@ impl Session {
                 portal.plan = Some(plan);
             } else {
                 // A cursor of SQL DECLARE: remembered under its name for the Execute that follows.
-                self.cursor_plan = Some((expect_portal, plan));
+                self.cursor_plan = Some(Box::new((expect_portal, plan)));
             }
         }
         Ok(if own { Step::Drop } else { Step::Pass })
@@ -200,8 +200,9 @@ impl Session {
                         _ => return Err(ProtocolViolation::Other("rows came whose columns are not known")),
                     },
                     None => match self.cursor_plan.take() {
-                        Some((name, plan)) if name == portal_name => {
-                            self.cursor_plan = Some((name, plan.clone()));
+                        Some(of_cursor) if of_cursor.0 == portal_name => {
+                            let plan = of_cursor.1.clone();
+                            self.cursor_plan = Some(of_cursor);
                             if self.plan_is_in_doubt(&plan, &basis, governance) {
                                 Rows::Mask(Arc::new(plan.hidden()))
                             } else if plan.is_passive() {
