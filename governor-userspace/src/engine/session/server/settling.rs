@@ -2,9 +2,9 @@
 //!
 //! The question and the query are one transaction, by the locks that the question takes. Up to PostgreSQL 17 the query
 //! ends it. From 18 on the server takes both for a pipeline, whose transaction goes on: the client would stay in one
-//! that it never began, and lose its change at the end of the session. A Sync does not end it properly (18.0 to 18.4:
-//! the next command fails with "unexpected state STARTED"), a COMMIT does; so one goes right behind such a query, and
-//! the client hears of the query's end when that is answered: a constraint that is checked at the end may still fail.
+//! that it never began, and lose its change at the end of the session. A Sync does not end it properly (18.4: the next
+//! command fails with "unexpected state STARTED"), a COMMIT does; so one goes right behind such a query, and the client
+//! hears of the query's end when that is answered: a constraint that is checked at the end may still fail.
 //!
 //! Source: `start_xact_command` and `exec_simple_query` in the server's `postgres.c`; the protocol's "Pipelining" section.
 
