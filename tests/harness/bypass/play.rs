@@ -93,6 +93,7 @@ fn numbered(step: &Step, number: u32) -> Step {
         Some(_) => Step {
             simple: step.simple.as_ref().map(with),
             extended: step.extended.as_ref().map(with),
+            copy: step.copy.as_ref().map(with),
             values: step.values.iter().map(with).collect(),
             ..step.clone()
         },

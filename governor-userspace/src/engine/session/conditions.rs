@@ -180,7 +180,12 @@ impl Session {
         if !keys.is_empty() {
             let condition = Condition { clause: Clause::Key, form: Form::Key };
             let is_known = tried != u32::MAX;
-            let times = if is_known { tried.max(1) } else { 1 };
+            // A COPY fails at one of its rows or at none: one answer, however many there are.
+            let times = match statement.kind {
+                StatementKind::CopyIn => LOOKUPS_OF_AN_ANSWER,
+                _ if is_known => tried.max(1),
+                _ => 1,
+            };
             let found = keys.into_iter().map(|column| ((column, condition), times)).collect();
             let mut of_keys = Asks::default();
             self.masked_of(&found, &Conditions::default(), &catalogue, governance, &mut of_keys);
@@ -334,7 +339,8 @@ fn keys_written(statement: &Statement, catalogue: &Catalogue, path: &SearchPath)
     use StatementKind as K;
     let effects = catalogue.data.effects();
     let mut found = BTreeSet::new();
-    let writes = statement.changes.iter().filter(|c| matches!(c.kind, K::Insert | K::Update | K::Merge));
+    let writes = |kind| matches!(kind, K::Insert | K::Update | K::Merge | K::CopyIn);
+    let writes = statement.changes.iter().filter(|change| writes(change.kind));
     for change in writes {
         for relation in catalogue.data.resolve(&change.relation, path).candidates() {
             let is_set = |column: &i16| {
@@ -454,6 +460,8 @@ const READING_TAGS: [&str; 8] = [
 const ANSWER_MILLIBITS: u64 = 1_000;
 /// A whole value that whoever asks knows already.
 const LOOKUP_MILLIBITS: u64 = 250;
+/// So many of those tell what one answer tells.
+const LOOKUPS_OF_AN_ANSWER: u32 = 4;
 /// One row of a million.
 const CHOICE_MILLIBITS_MAX: u64 = 20_000;
 /// Rows that answer one by one: more of them count as so many.

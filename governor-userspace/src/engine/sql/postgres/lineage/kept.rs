@@ -4,8 +4,8 @@
 //! given or reads. That is a copy like one by INSERT. What code can write is bounded by what it names (`beside.rs`): a
 //! column that it names goes into the column of the same name that it writes, or else into one that nothing is known of.
 //!
-//! Triggers count by the columns that a writing command of theirs names: a row that is kept as a document (`to_jsonb(NEW)`)
-//! keeps its keys, by which it is masked.
+//! Of its own row a trigger keeps the columns that it names: a row that is kept as a document (`to_jsonb(NEW)`) keeps its
+//! keys, by which it is masked.
 
 use super::beside::columns_of;
 use super::known_functions::keeps_nothing;
@@ -133,18 +133,32 @@ impl<'t> Analysis<'_, 't> {
         };
         self.shared.spend(1 + text.len() / 16)?;
         let code = function_code(&Body::PlPgSql(text.clone()));
-        for statement in code.statements.iter().filter(|statement| writes(statement)) {
-            let named = |name: &str| statement.mentions.columns.iter().any(|column| column == name);
-            self.note_named(&columns_of(relation, named), &statement.writes)?;
+        let keeps = self.shared.code_keeps(&code)?;
+        let mut written = written_by(&code);
+        if trigger.before || trigger.instead {
+            // It may put what it reads elsewhere into the row.
+            written.push(RelationName {
+                schema: Some(relation.schema.to_string()),
+                name: relation.name.to_string(),
+            });
+        } else if !keeps {
+            return Ok(());
         }
-        Ok(())
+        let mut read = self.of_code(&code, &mut BTreeSet::from([trigger.function]))?;
+        if keeps {
+            let named = |name: &str| {
+                code.statements.iter().any(|s| s.mentions.columns.iter().any(|column| column == name))
+            };
+            read.add(&columns_of(relation, named));
+        }
+        self.note_named(&read, &written)
     }
 
     fn note_code(&self, code: &Code) -> Result<(), Doubt> {
-        let written = written_by(code);
-        if written.is_empty() {
+        if !self.shared.code_keeps(code)? {
             return Ok(());
         }
+        let written = written_by(code);
         let read = self.of_code(code, &mut BTreeSet::new())?;
         self.note_named(&read, &written)
     }
@@ -208,56 +222,69 @@ impl Shared<'_> {
 
     fn reads_as_keeping(&self, function: &Function) -> Result<bool, Doubt> {
         let effects = self.names.catalogue.effects();
-        for oid in effects.in_function(function.oid) {
-            if let Some(called) = self.names.catalogue.function(*oid)
-                && self.keeps(called)?
-            {
-                return Ok(true);
-            }
+        // What it calls beside its body: arguments' defaults, an aggregate's own.
+        let called = effects.in_function(function.oid).iter();
+        let called: Vec<&Function> = called.filter_map(|oid| self.names.catalogue.function(*oid)).collect();
+        let mut keeps = false;
+        for one in &called {
+            keeps |= self.keeps(one)?;
         }
-        match &function.body {
+        let mut code = Code::default();
+        keeps |= match &function.body {
             _ if super::function::is_pure(effects, function.oid) => {
-                Ok(KEEPING_OF_PURE.contains(&&*function.name))
+                KEEPING_OF_PURE.contains(&&*function.name)
             }
             // Only a superuser makes those; the promise is about what they change.
             Body::Opaque(language) if matches!(&**language, "c" | "internal") => {
-                Ok(function.volatility == Volatility::Volatile)
+                function.volatility == Volatility::Volatile
             }
-            Body::Opaque(_) => Ok(true),
+            Body::Opaque(_) => true,
             Body::Sql(text) | Body::PlPgSql(text) => {
                 self.spend(1 + text.len() / 16)?;
-                let code = function_code(&function.body);
-                let keeps = self.code_keeps(&code)?;
-                if keeps {
-                    let path = SearchPath::Unknown(String::new());
-                    let analysis = self.analysis(&path);
-                    let read = analysis.of_code(&code, &mut BTreeSet::from([function.oid]))?;
-                    analysis.note_named(&read, &written_by(&code))?;
-                }
-                Ok(keeps)
+                code = function_code(&function.body);
+                self.code_keeps(&code)?
             }
+        };
+        if keeps {
+            let path = SearchPath::Unknown(String::new());
+            let analysis = self.analysis(&path);
+            let mut seen = BTreeSet::from([function.oid]);
+            let mut read = analysis.of_code(&code, &mut seen)?;
+            for one in called {
+                read.add(&analysis.of_body(one, &mut seen)?);
+            }
+            analysis.note_named(&read, &written_by(&code))?;
         }
+        Ok(keeps)
     }
 
     fn code_keeps(&self, code: &Code) -> Result<bool, Doubt> {
         if code.opaque.is_some() || code.statements.iter().any(writes) {
             return Ok(true);
         }
+        for statement in &code.statements {
+            if self.calls_keep(statement)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// It calls a function that keeps, by name or by an operator.
+    fn calls_keep(&self, statement: &Statement) -> Result<bool, Doubt> {
         let anywhere = SearchPath::Unknown(String::new());
         let catalogue = self.names.catalogue;
-        for statement in &code.statements {
-            for name in &statement.functions {
-                if self.name_keeps(name, &anywhere)? {
-                    return Ok(true);
-                }
+        for name in &statement.functions {
+            if self.name_keeps(name, &anywhere)? {
+                return Ok(true);
             }
-            for operator in &statement.operators {
-                for function in catalogue.effects().operators(operator) {
-                    if let Some(function) = catalogue.function(*function)
-                        && self.keeps(function)?
-                    {
-                        return Ok(true);
-                    }
+        }
+        for operator in &statement.operators {
+            for function in catalogue.effects().operators(operator) {
+                if let Some(function) = catalogue.function(*function)
+                    && self.keeps(function)?
+                {
+                    return Ok(true);
                 }
             }
         }
