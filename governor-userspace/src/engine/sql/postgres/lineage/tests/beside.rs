@@ -12,7 +12,27 @@ fn with_trigger(body: &str, sql: &str) -> String {
     })
 }
 
-fn with(functions: &[Function], sql: &str, add: impl FnOnce(&mut CatalogueBuilder)) -> String {
+/// What an UPDATE of `people` makes a trigger with this body keep: the column that it goes into, and the one it is from.
+fn kept_by_trigger(body: &str, before: bool) -> String {
+    let on = Changing { update: true, ..Changing::default() };
+    let trigger = Trigger { name: "t".into(), function: 40_000, on, instead: false, before };
+    let catalogue = catalogue_with(&[function(40_000, Body::PlPgSql(body.into()))], |builder| {
+        builder.effects.trigger(20_001, trigger);
+    });
+    let path = public();
+    let names = Names { catalogue: &catalogue, search_path: &path, temporary: &|_| Temporary::None };
+    let name = |id: &ColumnId| {
+        let relation = catalogue.relation(id.0).unwrap();
+        format!("{}.{}", relation.name, relation.attribute(id.1).unwrap().name)
+    };
+    let conditions = flows("UPDATE people SET id = 1", &names).1;
+    let one = |(to, from): &(Option<ColumnId>, ColumnId)| {
+        format!("{}<{}", to.as_ref().map_or("?".into(), name), name(from))
+    };
+    conditions.copies.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+fn catalogue_with(functions: &[Function], add: impl FnOnce(&mut CatalogueBuilder)) -> Catalogue {
     let mut builder = CatalogueBuilder::default();
     builder.relation(relation(20_001, "public", "people", "id name ssn", None), 21_001);
     builder.relation(relation(20_002, "public", "cards", "id number", None), 21_002);
@@ -22,7 +42,11 @@ fn with(functions: &[Function], sql: &str, add: impl FnOnce(&mut CatalogueBuilde
     system(&mut builder, "now", Volatility::Stable, false);
     functions.iter().for_each(|function| builder.function(function.clone()));
     add(&mut builder);
-    let catalogue = builder.finish();
+    builder.finish()
+}
+
+fn with(functions: &[Function], sql: &str, add: impl FnOnce(&mut CatalogueBuilder)) -> String {
+    let catalogue = catalogue_with(functions, add);
     let path = public();
     let names = Names { catalogue: &catalogue, search_path: &path, temporary: &|_| Temporary::None };
     let ids = |set: &std::collections::BTreeSet<ColumnId>| {
@@ -94,6 +118,23 @@ fn what_triggers_put_into_a_row_is_in_what_it_returns() {
         ("BEGIN NEW.name := strange(); RETURN NEW; END", "people.id | people.name?function"),
     ] {
         assert_eq!(with_trigger(body, UPDATE), expected, "{body}");
+    }
+}
+
+/// A later statement finds what a trigger wrote elsewhere, or put into the row.
+#[test]
+fn what_a_trigger_keeps_is_a_copy() {
+    for (body, before, expected) in [
+        ("BEGIN INSERT INTO cards VALUES (1, NEW.ssn); RETURN NEW; END", false, "?<people.ssn"),
+        ("DECLARE v text; BEGIN v := NEW.ssn; INSERT INTO cards VALUES (1, v); END", false, "?<people.ssn"),
+        ("BEGIN UPDATE people SET ssn = NEW.ssn WHERE false; END", false, ""),
+        ("BEGIN NEW.name := (SELECT number FROM cards); RETURN NEW; END", true, "?<cards.number"),
+        ("BEGIN NEW.name := upper(NEW.ssn); RETURN NEW; END", true, ""),
+        ("BEGIN IF NEW.ssn IS NULL THEN RETURN NULL; END IF; RETURN NEW; END", false, ""),
+        // Keys of a document say what is under them.
+        ("BEGIN INSERT INTO cards VALUES (1, to_jsonb(NEW)); RETURN NEW; END", false, ""),
+    ] {
+        assert_eq!(kept_by_trigger(body, before), expected, "{body}");
     }
 }
 
