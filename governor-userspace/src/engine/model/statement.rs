@@ -294,6 +294,15 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// It reads or changes rows, whatever its kind: a SELECT that calls a function which locks, notifies or sets is of that
+    /// function's kind.
+    pub fn touches_rows(&self) -> bool {
+        use StatementKind as K;
+        let touches =
+            |kind: &K| matches!(kind, K::Select | K::Insert | K::Update | K::Delete | K::Merge | K::CopyOut);
+        self.kinds.iter().any(touches)
+    }
+
     /// A statement of which nothing is known but its text.
     pub fn unknown(text: Arc<str>, why: Unknown) -> Self {
         Self {

@@ -375,9 +375,15 @@ fn own_error(body: &[u8]) -> Bytes {
 /// What the server analyses when it is parsed, which takes the locks; other commands are analysed when they run.
 fn is_analysed(statement: &StatementRef) -> bool {
     use StatementKind as K;
-    statement.unknown.is_none()
-        && matches!(statement.kind, K::Select | K::Insert | K::Update | K::Delete | K::Merge)
-        && !statement.kinds.iter().any(|kind| matches!(kind, K::Ddl))
+    let is_one = match statement.kind {
+        K::Select | K::Insert | K::Update | K::Delete | K::Merge => true,
+        // Of a function that it calls.
+        K::Session | K::Notify | K::Lock | K::Maintenance | K::Administration => {
+            matches!(statement.tag.as_str(), "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE")
+        }
+        _ => false,
+    };
+    statement.unknown.is_none() && is_one && !statement.kinds.iter().any(|kind| matches!(kind, K::Ddl))
 }
 
 /// A command that shows no rows of what it reads and keeps none, or of which nobody knows anything: that is in doubt anyway.
@@ -388,6 +394,7 @@ fn runs_no_query(statement: &StatementRef) -> bool {
         K::Select | K::Insert | K::Update | K::Delete | K::Merge => true,
         K::CopyOut | K::Cursor | K::Execute | K::Explain => true,
         K::Ddl => matches!(statement.tag.as_str(), "CREATE TABLE AS" | "SELECT INTO"),
+        K::Session | K::Notify | K::Lock | K::Maintenance | K::Administration => statement.touches_rows(),
         _ => false,
     };
     statement.unknown.is_some() || !runs

@@ -385,12 +385,7 @@ fn is_about_rows(statement: &Statement) -> bool {
         | K::CopyIn
         | K::Unknown => true,
         // A SELECT has such a kind where it calls a function that locks, notifies or sets.
-        K::Session | K::Notify | K::Lock | K::Maintenance | K::Administration => {
-            let has_rows = |kind: &K| {
-                matches!(kind, K::Select | K::Insert | K::Update | K::Delete | K::Merge | K::CopyOut)
-            };
-            !statement.kinds.iter().any(has_rows)
-        }
+        K::Session | K::Notify | K::Lock | K::Maintenance | K::Administration => !statement.touches_rows(),
         _ => false,
     };
     !answers_nothing

@@ -403,7 +403,8 @@ fn origin_in_doubt(
 ) -> bool {
     use StatementKind as K;
     match statement.kind {
-        K::Show | K::Empty | K::Session | K::Transaction => false,
+        K::Show | K::Empty | K::Transaction => false,
+        K::Session if !statement.touches_rows() => false,
         // A plan shows what functions of users answered while it was made.
         K::Explain => {
             catalogue.any_sensitive() && statement.functions.iter().any(|f| catalogue.is_opaque_function(f))
