@@ -134,24 +134,25 @@ impl<'t> Analysis<'_, 't> {
         self.shared.spend(1 + text.len() / 16)?;
         let code = function_code(&Body::PlPgSql(text.clone()));
         let keeps = self.shared.code_keeps(&code)?;
-        let mut written = written_by(&code);
-        if trigger.before || trigger.instead {
-            // It may put what it reads elsewhere into the row.
-            written.push(RelationName {
-                schema: Some(relation.schema.to_string()),
-                name: relation.name.to_string(),
-            });
-        } else if !keeps {
+        let into_row = trigger.before || trigger.instead;
+        if !(keeps || into_row) {
             return Ok(());
         }
         let mut read = self.of_code(&code, &mut BTreeSet::from([trigger.function]))?;
+        if into_row {
+            // It may put what it reads elsewhere into the row.
+            let row =
+                RelationName { schema: Some(relation.schema.to_string()), name: relation.name.to_string() };
+            self.note_named(&read, &[row])?;
+        }
         if keeps {
             let named = |name: &str| {
                 code.statements.iter().any(|s| s.mentions.columns.iter().any(|column| column == name))
             };
             read.add(&columns_of(relation, named));
+            self.note_named(&read, &written_by(&code))?;
         }
-        self.note_named(&read, &written)
+        Ok(())
     }
 
     fn note_code(&self, code: &Code) -> Result<(), Doubt> {

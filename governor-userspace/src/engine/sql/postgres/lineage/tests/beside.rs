@@ -126,6 +126,7 @@ fn what_triggers_put_into_a_row_is_in_what_it_returns() {
 fn what_a_trigger_keeps_is_a_copy() {
     for (body, before, expected) in [
         ("BEGIN INSERT INTO cards VALUES (1, NEW.ssn); RETURN NEW; END", false, "?<people.ssn"),
+        ("BEGIN INSERT INTO cards VALUES (1, NEW.ssn); RETURN NEW; END", true, "?<people.ssn"),
         ("DECLARE v text; BEGIN v := NEW.ssn; INSERT INTO cards VALUES (1, v); END", false, "?<people.ssn"),
         ("BEGIN UPDATE people SET ssn = NEW.ssn WHERE false; END", false, ""),
         ("BEGIN NEW.name := (SELECT number FROM cards); RETURN NEW; END", true, "?<cards.number"),
