@@ -169,7 +169,7 @@ impl Session {
             // Where it is not known what goes into a column, it may be anything that is within reach.
             let is_clear = |to: &ColumnId| catalogue.category(to.0, to.1).is_none();
             let in_doubt = conditions.doubtful.iter().any(|target| target.as_ref().is_none_or(is_clear))
-                || (conditions.doubt.is_some() && !reached.writes.is_empty());
+                || (conditions.doubt.is_some() && puts_values(reached));
             asks.copies_masked |= in_doubt && !is_free(governance);
         }
         if !reads_sensitive && is_about_rows(statement) && catalogue.reads_documents(statement) {
@@ -361,6 +361,13 @@ fn keys_written(statement: &Statement, catalogue: &Catalogue, path: &SearchPath)
     }
     found.retain(|(oid, column)| catalogue.category(*oid, *column).is_some());
     found
+}
+
+/// It, or code that it reaches, puts values somewhere: a DELETE does not.
+fn puts_values(reached: &Statement) -> bool {
+    use StatementKind as K;
+    let puts = |kind: &K| matches!(kind, K::Insert | K::Update | K::Merge | K::Ddl);
+    !reached.writes.is_empty() && reached.kinds.iter().any(puts)
 }
 
 /// An INSERT with ON CONFLICT: what it does to the rows that are there is a change of its own.
