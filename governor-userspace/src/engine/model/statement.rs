@@ -296,7 +296,7 @@ pub struct Statement {
 impl Statement {
     /// It reads or changes rows, whatever its kind: a SELECT that calls a function which locks, notifies or sets is of that
     /// function's kind.
-    pub fn touches_rows(&self) -> bool {
+    pub fn asks_or_changes_rows(&self) -> bool {
         use StatementKind as K;
         let touches =
             |kind: &K| matches!(kind, K::Select | K::Insert | K::Update | K::Delete | K::Merge | K::CopyOut);

@@ -394,7 +394,9 @@ fn runs_no_query(statement: &StatementRef) -> bool {
         K::Select | K::Insert | K::Update | K::Delete | K::Merge => true,
         K::CopyOut | K::Cursor | K::Execute | K::Explain => true,
         K::Ddl => matches!(statement.tag.as_str(), "CREATE TABLE AS" | "SELECT INTO"),
-        K::Session | K::Notify | K::Lock | K::Maintenance | K::Administration => statement.touches_rows(),
+        K::Session | K::Notify | K::Lock | K::Maintenance | K::Administration => {
+            statement.asks_or_changes_rows()
+        }
         _ => false,
     };
     statement.unknown.is_some() || !runs

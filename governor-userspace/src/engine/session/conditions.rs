@@ -392,7 +392,9 @@ fn is_about_rows(statement: &Statement) -> bool {
         | K::CopyIn
         | K::Unknown => true,
         // A SELECT has such a kind where it calls a function that locks, notifies or sets.
-        K::Session | K::Notify | K::Lock | K::Maintenance | K::Administration => !statement.touches_rows(),
+        K::Session | K::Notify | K::Lock | K::Maintenance | K::Administration => {
+            !statement.asks_or_changes_rows()
+        }
         _ => false,
     };
     !answers_nothing

@@ -404,7 +404,7 @@ fn origin_in_doubt(
     use StatementKind as K;
     match statement.kind {
         K::Show | K::Empty | K::Transaction => false,
-        K::Session if !statement.touches_rows() => false,
+        K::Session if !statement.asks_or_changes_rows() => false,
         // A plan shows what functions of users answered while it was made.
         K::Explain => {
             catalogue.any_sensitive() && statement.functions.iter().any(|f| catalogue.is_opaque_function(f))
