@@ -1,6 +1,6 @@
 //! What a column holds, judged by its name, its relation's name and its type.
 //!
-//! A name is cut into words (`customerEmail2` → customer, email), the longest phrase of `lexicon.rs`
+//! A name is cut into words (`customerEmail2` → customer, email), the longest phrase of `lexicon`
 //! wins, words that make it a fact about a value veto it (`email_verified`), and the type must be able
 //! to hold such a value (`email_count integer` cannot). Name evidence alone is enough to mask: a value
 //! without a checksum, such as a birth date or a salary, has no other.

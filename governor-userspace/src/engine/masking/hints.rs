@@ -1,6 +1,6 @@
 //! Column names that only hint at what a column holds, in several languages: what they make likely, and what not.
 //!
-//! `lexicon.rs` has the names that tell outright and mask alone. A hint here masks nothing by itself; it lifts values
+//! `lexicon` has the names that tell outright and mask alone. A hint here masks nothing by itself; it lifts values
 //! that are weak evidence (`contact` and a bare number), and the words of a reference lower what arithmetic alone says.
 
 use super::classify::{classify_column, is_people, words};

@@ -3,7 +3,7 @@
 use super::Place::{self, *};
 use crate::engine::model::Category::{self, *};
 
-pub(in crate::engine::masking) const PHRASES: &[(Option<Category>, Place, &[&str])] = &[
+pub(super) const PHRASES: &[(Option<Category>, Place, &[&str])] = &[
     (
         Some(Email),
         Anywhere,
