@@ -29,6 +29,7 @@ mod diagnostics;
 mod discovery;
 mod effects;
 mod encryption;
+mod ending;
 pub mod explain;
 mod extended;
 mod facts;
@@ -60,6 +61,7 @@ mod signature;
 mod slots;
 mod sqlstates;
 mod subjects;
+mod under_policy;
 mod visibility;
 
 pub use action::{Actions, CloseReason, Request, TooMany};
@@ -80,12 +82,10 @@ pub use permit::Permit;
 pub use rates::{RateKey, Rates};
 pub use rehearsal::{Known, Rehearsal, Rehearsed, RehearsedColumn, RelationLabels};
 
-use crate::engine::audit::{Attestation, AuditEvent, Outcome, SessionEnd, SessionStart, Side};
+use crate::engine::audit::{Attestation, AuditEvent, SessionStart, Side};
 use crate::engine::model::{Claims, DecisionId, Endpoint, Principal, SessionId, Timestamp};
-use crate::engine::policy::{Moment, PolicyPrincipal, SessionContext};
-use crate::engine::wire::postgres::ProtocolViolation;
+use crate::engine::policy::{Moment, PolicyPrincipal};
 use crate::engine::wire::postgres::backend::TransactionState;
-use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use ask::Asked;
 use catalogue::CatalogueReader;
 use check::Check;
@@ -516,57 +516,6 @@ impl Session {
         &self.setup.principal
     }
 
-    /// A new policy set came into force: ask again whether anything may be masked.
-    fn follow_policy(&mut self, governance: &mut Governance) {
-        if *self.policy_version != *governance.policy.version() {
-            self.policy_version = governance.policy.version().into();
-            if matches!(
-                self.phase,
-                Phase::Ready | Phase::AskingState | Phase::ReadingCatalogue { .. } | Phase::Authenticating
-            ) {
-                // A result that is under way keeps the plan that it began with.
-                self.ask_reach(governance);
-            }
-        }
-    }
-
-    /// What is said of columns changed: the catalogue that was read stays, and says otherwise what is sensitive.
-    fn follow_rulings(&mut self, governance: &mut Governance) {
-        let version = governance.follow_rulings();
-        if self.rulings_version == version {
-            return;
-        }
-        self.rulings_version = version;
-        if let Some(mine) = self.catalogue.clone() {
-            self.catalogue =
-                Some(governance.ruled_for(self.setup.destination.clone(), &self.claims.database, mine));
-        }
-    }
-
-    /// Asks what policy could do to this principal at all.
-    fn ask_reach(&mut self, governance: &mut Governance) {
-        let was_masked = self.may_be_masked;
-        let mut asker = self.asker(governance);
-        let may_be_masked = asker.may_be_masked();
-        self.restricted = may_be_masked || asker.may_be_restricted();
-        self.may_pace = governance.policy.may_pace(self.setup.principal.class);
-        self.may_be_masked = may_be_masked;
-        if self.may_be_masked || was_masked {
-            // Columns were not looked at before, or under other rules.
-            self.statements.each_mut().for_each(|prepared| prepared.fields = None);
-            self.portals.each_mut().for_each(|portal| {
-                (portal.fields, portal.plan, portal.described) = (None, None, false);
-            });
-            self.cursor_plan = None;
-        }
-    }
-
-    fn asker<'a>(&'a self, governance: &'a mut Governance) -> governance::Asker<'a> {
-        let break_glass = self.broken.as_ref().map(|broken| broken.reason.clone());
-        let around = SessionContext { at: self.now, break_glass };
-        governance.asker(&self.policy_principal, &self.claims, self.setup.destination.clone(), around)
-    }
-
     fn next_decision(&mut self) -> DecisionId {
         self.decisions += 1;
         let session = &*self.setup.id.0;
@@ -580,85 +529,6 @@ impl Session {
     fn next_ticket(&mut self) -> u64 {
         self.tickets += 1;
         self.tickets
-    }
-
-    fn violation(&mut self, now: Timestamp, side: Side, violation: &ProtocolViolation, out: &mut Actions) {
-        let message = violation.to_string();
-        self.record(out, now, AuditEvent::ProtocolError { side, message: message.clone() });
-        let (sqlstate, text) = violation.client_message();
-        let report = Report { sqlstate, message: text.into(), ..Report::default() };
-        self.fatal(&report, out);
-        self.end(now, CloseReason::Protocol(message), out);
-    }
-
-    /// Tells the client why, where its stream is at a border between messages.
-    fn fatal(&mut self, report: &Report, out: &mut Actions) {
-        let readable =
-            !matches!(self.phase, Phase::PassUnread | Phase::ConnectingUnread | Phase::NegotiatingTls { .. });
-        if readable && !self.server_stream.is_open() {
-            out.to_client.push(encode::report(Severity::Fatal, report));
-        }
-    }
-
-    fn stop(&mut self, now: Timestamp, reason: StopReason, out: &mut Actions) {
-        self.note_tls_unfinished(now, "it was not set up in time", out);
-        let (sqlstate, message, hint, close) = match reason {
-            StopReason::Draining => (
-                "57P01",
-                "governor is shutting down and ended this connection",
-                "Connect again when the operator has started it.",
-                CloseReason::Draining,
-            ),
-            StopReason::StartupTimeout => {
-                ("08P01", "the connection was not set up in time", "", CloseReason::StartupTimeout)
-            }
-            StopReason::LedgerFailed => (
-                "58030",
-                "governor cannot write its audit records, so nothing may run",
-                "Ask the operator to look at `governor status` on this host.",
-                CloseReason::LedgerFailed,
-            ),
-        };
-        let report = Report { sqlstate, message: message.into(), hint: hint.into(), ..Report::default() };
-        self.fatal(&report, out);
-        self.end(now, close, out);
-    }
-
-    fn client_closed(&mut self, now: Timestamp, out: &mut Actions) {
-        self.note_tls_given_up(now, out);
-        self.end(now, CloseReason::ClientClosed, out);
-    }
-
-    /// Ends the session: what is in flight is recorded as lost, a hold is withdrawn.
-    fn end(&mut self, now: Timestamp, reason: CloseReason, out: &mut Actions) {
-        if self.ended {
-            return;
-        }
-        self.ended = true;
-        self.phase = Phase::Closed;
-        self.withdraw_hold(
-            now,
-            crate::engine::approval::Answer::Lost { reason: reason.as_str().into() },
-            out,
-        );
-        let lost: Vec<_> = self.pipeline.drain().collect();
-        for owed in lost {
-            self.finish_all(now, owed, Outcome::Lost, out);
-        }
-        let end = SessionEnd {
-            reason: match &reason {
-                CloseReason::Protocol(message) => format!("{}: {message}", reason.as_str()),
-                _ => reason.as_str().into(),
-            },
-            statements: self.counts.statements,
-            bytes_from_client: self.counts.bytes_from_client,
-            bytes_from_database: self.counts.bytes_from_database,
-            // The host knows them when they are closed.
-            sockets: None,
-            run: String::new(),
-        };
-        self.complete(out, now, AuditEvent::SessionEnd(end));
-        out.close = Some(reason);
     }
 }
 
