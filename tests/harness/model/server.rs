@@ -6,9 +6,13 @@
 //! Invariant: what it answers depends on the bytes it got, not on how they were cut or when they came.
 //! Protocol: <https://www.postgresql.org/docs/current/protocol-flow.html>
 
+mod extended;
+mod own;
+
 use super::choices::Choices;
 use super::sql::{BAD_ROW, FUNCTION_OID, Rows, Sql};
 use super::{first_message, messages};
+use own::QUESTION;
 use std::collections::{BTreeMap, VecDeque};
 
 /// How a statement ended.
@@ -51,9 +55,9 @@ pub struct Server<'a> {
     copying: Option<Copying>,
     statements: BTreeMap<String, Statement>,
     portals: BTreeMap<String, Portal>,
-    /// Where asynchronous messages come in between.
     /// The answer to the question that was parsed last.
     told: &'static str,
+    /// Where asynchronous messages come in between.
     noise: Choices<'a>,
 }
 
@@ -271,118 +275,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    // --- extended query
-
-    fn parse(&mut self, name: String, text: &str) {
-        if name.is_empty() {
-            self.statements.remove("");
-        }
-        let sql = match Sql::parse(text).as_deref() {
-            Some([]) => None,
-            Some([sql]) => Some(*sql),
-            _ => return self.fail_extended("42601"),
-        };
-        if self.refused_in_failed(sql) {
-            return self.fail_extended("25P02");
-        }
-        if sql == Some(Sql::Missing) {
-            return self.fail_extended("42P01");
-        }
-        if self.statements.contains_key(&name) {
-            return self.fail_extended("42P05");
-        }
-        let has_rows = sql.is_some_and(|sql| self.rows_of(sql).0 != Rows::None);
-        let text = sql.map_or("", Sql::text);
-        self.statements.insert(name, Statement { sql, has_rows, text });
-        self.emit(b'1', b"");
-    }
-
-    fn bind(&mut self, portal: String, statement: &str) {
-        let Some(statement) = self.statements.get(statement).copied() else {
-            return self.fail_extended("26000");
-        };
-        // The empty statement may be parsed in a failed transaction, not bound.
-        if self.refused_in_failed(statement.sql) || self.transaction == b'E' && statement.sql.is_none() {
-            return self.fail_extended("25P02");
-        }
-        if !portal.is_empty() && self.portals.contains_key(&portal) {
-            return self.fail_extended("42P03");
-        }
-        let rows = statement.sql.map_or(Rows::None, |sql| self.rows_of(sql).0);
-        self.portals.insert(
-            portal,
-            Portal { sql: statement.sql, rows, position: 0, done: false, text: statement.text },
-        );
-        self.emit(b'2', b"");
-    }
-
-    fn describe(&mut self, named: &str) {
-        let (sql, has_rows) = match named.split_at_checked(1) {
-            Some(("S", name)) => match self.statements.get(name).copied() {
-                None => return self.fail_extended("26000"),
-                Some(statement) if self.transaction == b'E' && statement.has_rows => {
-                    return self.fail_extended("25P02");
-                }
-                Some(statement) => {
-                    self.emit(b't', b"\0\0");
-                    (statement.sql, statement.has_rows)
-                }
-            },
-            Some((_, name)) => match self.portals.get(name).copied() {
-                None => return self.fail_extended("34000"),
-                Some(portal) if self.transaction == b'E' && portal.rows != Rows::None => {
-                    return self.fail_extended("25P02");
-                }
-                Some(portal) => (portal.sql, portal.rows != Rows::None),
-            },
-            None => return self.fail_extended("08P01"),
-        };
-        match sql {
-            Some(sql) if has_rows => self.emit(b'T', &columns(sql)),
-            _ => self.emit(b'n', b""),
-        }
-    }
-
-    fn execute(&mut self, name: &str, limit: u64) {
-        let Some(mut portal) = self.portals.get(name).copied() else {
-            self.ran("", Outcome::Error, 0);
-            return self.fail_extended("34000");
-        };
-        let Some(sql) = portal.sql else {
-            self.ran("", Outcome::Complete, 0);
-            return self.emit(b'I', b"");
-        };
-        if self.refused_in_failed(portal.sql) {
-            self.ran(portal.text, Outcome::Error, 0);
-            return self.fail_extended("25P02");
-        }
-        if portal.done {
-            self.ran(portal.text, Outcome::Error, 0);
-            return self.fail_extended("55000");
-        }
-        if sql == Sql::CopyIn {
-            self.note(name, Portal { done: true, ..portal });
-            self.emit(b'G', b"\0\0\x02\0\0\0\0");
-            self.copying = Some(Copying::Extended);
-            return;
-        }
-        if self.run(&mut portal, limit) {
-            self.note(name, portal);
-        } else {
-            self.skipping = true;
-        }
-    }
-
-    /// Remembers how far a portal is, unless its own statement ended it.
-    fn note(&mut self, name: &str, portal: Portal) {
-        if let Some(kept) = self.portals.get_mut(name) {
-            *kept = portal;
-        }
-    }
-
-    fn refused_in_failed(&self, sql: Option<Sql>) -> bool {
-        self.transaction == b'E' && sql.is_some_and(|sql| !sql.ends_transaction())
-    }
+    // --- function call
 
     fn function_call(&mut self, body: &[u8]) {
         let oid = body.first_chunk::<4>().map_or(0, |oid| u32::from_be_bytes(*oid));
@@ -618,42 +511,7 @@ impl<'a> Server<'a> {
         self.output.extend((body.len() as u32 + 4).to_be_bytes());
         self.output.extend_from_slice(body);
     }
-
-    /// What the session's state is, to governor's question under a name of its own.
-    fn question(&mut self, kind: u8, body: &[u8]) {
-        match kind {
-            b'P' => {
-                let text = String::from_utf8_lossy(body).into_owned();
-                let known =
-                    [("search_path", "public"), ("role", "none"), ("row_security", "on"), ("to_json", "[]")];
-                let told = known.iter().find(|(name, _)| text.contains(name));
-                self.told = told.map_or("app", |(_, value)| value);
-                self.emit(b'1', b"");
-            }
-            b'B' => self.emit(b'2', b""),
-            b'E' => {
-                self.emit(b'D', &data_row(&[self.told]));
-                self.complete("SHOW");
-            }
-            _ => self.emit(b'3', b""),
-        }
-    }
-
-    /// `people(id, email, note)` and nothing else, to governor's question of so many statements.
-    fn catalogue(&mut self, statements: usize) {
-        self.emit(b'D', &data_row(&["r", "20000", "public", "people", "r", "20001", "1000"]));
-        for (number, name, oid) in [("1", "id", "23"), ("2", "email", "25"), ("3", "note", "25")] {
-            self.emit(b'D', &data_row(&["c", "20000", number, name, oid]));
-        }
-        for _ in 0..statements {
-            self.complete("SELECT 0");
-        }
-        self.ready();
-    }
 }
-
-/// In every message of governor's question about the session's state.
-const QUESTION: &[u8] = b"governor\x01state";
 
 /// The value that nobody may see whose policy masks it.
 pub const CLEAR_VALUE: &str = "louis@example.com";
