@@ -333,6 +333,49 @@ fn a_rule_on_the_schema_of_functions_holds_however_they_are_called() {
 }
 
 #[test]
+fn a_rule_chooses_the_code_of_its_denial_also_where_a_person_says_no() {
+    let rules = "@id(\"copy-is-for-reading\") @reason(\"this copy is for reading\") @sqlstate(\"25006\")\n\
+                 forbid (principal in Governor::Class::\"agent\", action == Governor::Action::\"insert\", resource);\n\
+                 @id(\"ask-first\") @reason(\"ask first\") @approval(\"dba\") @sqlstate(\"55000\")\n\
+                 forbid (principal in Governor::Class::\"agent\", action == Governor::Action::\"select\", resource)\n\
+                 when { context.reads.contains(\"orders\") } unless { context.approved };\n";
+    let options = Options { policies: vec![("codes.cedar".into(), rules.into())], ..Options::default() };
+    let site = Site::with(governor_tests::Auth::Trust, &options).unwrap();
+    let mut agent = site.wire(Class::Agent).unwrap();
+    let insert = "INSERT INTO orders SELECT 9001, 1, 'x', 1, now(), 'paid'";
+    let denied = agent.query(insert).unwrap();
+    assert_eq!(denied[0].field(b'C').as_deref(), Some("25006"), "{denied:?}");
+    assert!(denied[0].field(b'M').unwrap().contains("this copy is for reading"), "{denied:?}");
+    agent.send(&[wire::extended(insert, &[]), wire::sync()].concat()).unwrap();
+    let denied = agent.until_ready().unwrap();
+    assert_eq!(denied.iter().find_map(|m| m.field(b'C')).as_deref(), Some("25006"), "{denied:?}");
+    let record =
+        site.governor.wait_for_record("statement", |record| text(record, "verdict") == "deny").unwrap();
+    let reasons = governor_tests::governor::field(&record, "reasons");
+    assert_eq!(
+        (&reasons[0]["policy"], &reasons[0]["sqlstate"]),
+        (&"copy-is-for-reading".into(), &"25006".into())
+    );
+
+    agent.send(&wire::query("SELECT count(*) FROM orders")).unwrap();
+    let id = site.governor.wait_for_hold().unwrap();
+    site.governor.cli(&["approvals", "deny", &id]).unwrap().ok().unwrap();
+    let refused = agent.until_ready().unwrap();
+    let error = refused.iter().find(|message| message.tag == b'E').unwrap();
+    assert_eq!(error.field(b'C').as_deref(), Some("55000"), "{error:?}");
+    // Others are denied as ever.
+    let dropped = agent.query("DROP TABLE orders").unwrap();
+    assert_eq!(dropped[0].field(b'C').as_deref(), Some("42501"), "{dropped:?}");
+    let told = site
+        .governor
+        .cli(&["policy", "explain", "--as", "agent", "--running", insert])
+        .unwrap()
+        .ok()
+        .unwrap();
+    assert!(told.out().contains("SQLSTATE: 25006"), "{}", told.out());
+}
+
+#[test]
 fn a_labelled_relation_is_protected_however_it_is_named() {
     let labels = "[[label]]\non = [\"public.cards\"]\nlabels = [\"pci\"]\n";
     let rule = "@id(\"cards-are-not-for-agents\") @reason(\"cards are not for agents\")\n\

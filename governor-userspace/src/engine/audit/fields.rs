@@ -52,6 +52,10 @@ fn statement(out: &mut Vec<u8>, record: &StatementRecord) -> serde_json::Result<
         text(out, &reason.text)?;
         out.extend_from_slice(b",\"hint\":");
         text(out, &reason.hint)?;
+        if !reason.sqlstate.is_usual() {
+            out.extend_from_slice(b",\"sqlstate\":");
+            word(out, reason.sqlstate.as_str());
+        }
         out.push(b'}');
     }
     out.extend_from_slice(b"],\"kind\":");

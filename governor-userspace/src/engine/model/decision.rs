@@ -1,5 +1,6 @@
 //! What policy answered, and why.
 
+use super::denial_code::DenialCode;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -103,7 +104,7 @@ impl MaskStyle {
 }
 
 /// A rule that determined a verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// The policy's `@id`, or file and position.
     pub policy: String,
@@ -111,6 +112,9 @@ pub struct Reason {
     pub text: String,
     /// `@hint`: the way out. Empty where the policy gives none.
     pub hint: String,
+    /// `@sqlstate`: what the client reads as the error's code.
+    #[serde(default, skip_serializing_if = "DenialCode::is_usual")]
+    pub sqlstate: DenialCode,
 }
 
 /// What a hold needs.
@@ -216,8 +220,18 @@ impl Decision {
             verdict: Verdict::Deny,
             hold: None,
             obligations: Obligations::default(),
-            reasons: Arc::from([Reason { policy: policy.into(), text: text.into(), hint: hint.into() }]),
+            reasons: Arc::from([Reason {
+                policy: policy.into(),
+                text: text.into(),
+                hint: hint.into(),
+                ..Reason::default()
+            }]),
         }
+    }
+
+    /// The reason that the client reads: the first with a sentence, else the first.
+    pub fn told(&self) -> Option<&Reason> {
+        self.reasons.iter().find(|reason| !reason.text.is_empty()).or_else(|| self.reasons.first())
     }
 }
 

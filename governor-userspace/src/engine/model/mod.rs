@@ -6,6 +6,7 @@ mod category;
 mod condition;
 mod copy;
 mod decision;
+mod denial_code;
 mod endpoint;
 mod lineage;
 mod mask_doubt;
@@ -32,6 +33,7 @@ pub use copy::{CopyFormat, CopyOptions};
 pub use decision::{
     Decision, DecisionId, Hold, LimitKind, Limits, MaskStyle, Obligations, Rate, Reason, Verdict,
 };
+pub use denial_code::DenialCode;
 pub use endpoint::{Claims, Endpoint, NetworkNamespace, SessionId};
 pub use lineage::{Doubt, Flow, Lineage, Temporary};
 pub use mask_doubt::MaskDoubt;

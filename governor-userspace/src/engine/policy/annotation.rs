@@ -1,19 +1,22 @@
-//! What a policy says beyond permit and forbid: `@id @reason @hint @approval @mask @audit @rate @rows @time`.
+//! What a policy says beyond permit and forbid: `@id @reason @hint @sqlstate @approval @mask @audit @rate @rows
+//! @time`.
 //!
 //! Invariant: a policy whose annotations could not do what their author meant is refused, because a
 //! misspelt `@aproval` would turn a hold into a denial, and `@mask("parital")` would show data.
 
 use super::limit;
 use super::mentions::reads_approved;
+use super::schema::Ask;
 use super::token::Token;
-use crate::engine::model::{Class, Limits, MaskStyle};
-use cedar_policy::{Effect, Policy};
+use crate::engine::model::{Class, DenialCode, Limits, MaskStyle};
+use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy};
 
 /// The annotations of one policy, checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Notes {
     pub reason: String,
     pub hint: String,
+    pub sqlstate: DenialCode,
     /// The group that may approve.
     pub approval: Option<String>,
     pub mask: Option<MaskStyle>,
@@ -41,6 +44,7 @@ pub(super) fn read(
             "id" => check_id(value),
             "reason" => check_sentence(value).map(|()| notes.reason = value.into()),
             "hint" => check_sentence(value).map(|()| notes.hint = value.into()),
+            "sqlstate" => check_sqlstate(policy, value).map(|code| notes.sqlstate = code),
             "approval" => {
                 check_approval(tokens, is_forbid, value).map(|()| notes.approval = Some(value.into()))
             }
@@ -52,7 +56,7 @@ pub(super) fn read(
             "audit" => Err(format!("@audit is \"sync\", not {value:?}")),
             "rate" | "rows" | "time" => limit::read(key, value, policy, &mut notes.limits),
             _ => Err(format!(
-                "unknown annotation @{key}; known: @id @reason @hint @approval @mask @audit @rate @rows @time"
+                "unknown annotation @{key}; known: @id @reason @hint @sqlstate @approval @mask @audit @rate @rows @time"
             )),
         };
         if let Err(reason) = checked {
@@ -76,6 +80,26 @@ fn check_sentence(text: &str) -> Result<(), String> {
         return Err(format!("@reason and @hint are one line of at most {SENTENCE_BYTES_MAX} bytes"));
     }
     Ok(())
+}
+
+fn check_sqlstate(policy: &Policy, code: &str) -> Result<DenialCode, String> {
+    if policy.effect() != Effect::Forbid {
+        return Err("@sqlstate belongs to a forbid: what is permitted has no error".into());
+    }
+    let is_no_statement = |action: &EntityUid| {
+        [Ask::See, Ask::Connect].iter().any(|ask| action.id().unescaped() == ask.as_str())
+    };
+    if matches!(policy.action_constraint(), ActionConstraint::Eq(action) if is_no_statement(&action)) {
+        return Err(
+            "@sqlstate is for statements: what is hidden has no error, and a connection that is refused \
+                    has 28000"
+                .into(),
+        );
+    }
+    DenialCode::named(code).ok_or_else(|| {
+        let known = DenialCode::ALL.map(DenialCode::as_str).join(", ");
+        format!("@sqlstate is one of {known}, not {code:?}: clients take others for something else than a no")
+    })
 }
 
 fn check_approval(tokens: &[Token<'_>], is_forbid: bool, group: &str) -> Result<(), String> {

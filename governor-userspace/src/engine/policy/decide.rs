@@ -214,6 +214,7 @@ impl PolicySet {
                     policy: error.policy_id().to_string(),
                     text: "this policy could not be evaluated, so it denies".into(),
                     hint: error.to_string(),
+                    ..Reason::default()
                 }
             })
             .collect();
@@ -331,7 +332,12 @@ pub(super) fn kinds_of(statement: &Statement) -> BTreeSet<StatementKind> {
 }
 
 fn reason((id, notes): (&PolicyId, &Notes)) -> Reason {
-    Reason { policy: id.to_string(), text: notes.reason.clone(), hint: notes.hint.clone() }
+    Reason {
+        policy: id.to_string(),
+        text: notes.reason.clone(),
+        hint: notes.hint.clone(),
+        sqlstate: notes.sqlstate,
+    }
 }
 
 /// Puts the conditions of a statement where a reason has `{conditions}`.
@@ -351,6 +357,7 @@ fn unpermitted() -> Reason {
         policy: "default-deny".into(),
         text: "no policy permits this".into(),
         hint: "ask for a policy that permits it".into(),
+        ..Reason::default()
     }
 }
 

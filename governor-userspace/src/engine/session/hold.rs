@@ -11,7 +11,7 @@ use super::{Parameters, Session};
 use crate::engine::approval::{Answer, ApprovalRequest};
 use crate::engine::audit::{AuditEvent, HoldEnd, HoldStart};
 use crate::engine::masking::mask_statement;
-use crate::engine::model::{DecisionId, Reason, SessionState, Statement, Timestamp, Verdict};
+use crate::engine::model::{DecisionId, DenialCode, Reason, SessionState, Statement, Timestamp, Verdict};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Holding {
     decision: DecisionId,
+    /// Of the rule that holds it: what a no of whoever answers is.
+    denial: DenialCode,
     approvers: String,
     expires: Timestamp,
     /// Known once the queue has taken it.
@@ -60,7 +62,7 @@ fn explanation(reached: &[Reached]) -> Option<Reason> {
         .take(EXPLAINED_MAX)
         .collect();
     let text = format!("it reaches more than it names: {}", all.join("; "));
-    (!all.is_empty()).then(|| Reason { policy: "governor.reach".into(), text, hint: String::new() })
+    (!all.is_empty()).then(|| Reason { policy: "governor.reach".into(), text, ..Reason::default() })
 }
 
 /// The texts of everything that would run.
@@ -121,7 +123,9 @@ impl Session {
             reasons: held.decision.reasons.iter().cloned().chain(explanation(&reached)).collect(),
             transaction: self.transaction.as_str().into(),
         })));
-        self.holding = Some(Holding { decision, approvers, expires, approval: None, texts: texts(judged) });
+        let denial = held.decision.told().map(|reason| reason.sqlstate).unwrap_or_default();
+        let texts = texts(judged);
+        self.holding = Some(Holding { decision, denial, approvers, expires, approval: None, texts });
     }
 
     fn reached(&self, statement: &Statement, state: &SessionState) -> Reached {
@@ -165,7 +169,7 @@ impl Session {
         if let Some(holding) = self.holding.take() {
             self.standing = Standing::Refused {
                 report: Report {
-                    sqlstate: "42501",
+                    sqlstate: holding.denial.as_str(),
                     message:
                         "governor denied this statement: it needs approval, and the approval queue refused it"
                             .into(),
@@ -179,6 +183,7 @@ impl Session {
     pub(super) fn answered(&mut self, now: Timestamp, answer: Answer, _: &Governance, out: &mut Actions) {
         let Some(holding) = self.holding.take() else { return };
         let approval = holding.approval.unwrap_or_default();
+        let denial = holding.denial.as_str();
         self.record(
             out,
             now,
@@ -198,14 +203,10 @@ impl Session {
             }
             Answer::Refused { by, note, .. } => {
                 let note = if note.is_empty() { String::new() } else { format!(": {note}") };
-                (
-                    "42501",
-                    format!("governor denied this statement: {by} refused request {approval}{note}"),
-                    "",
-                )
+                (denial, format!("governor denied this statement: {by} refused request {approval}{note}"), "")
             }
             Answer::Expired => (
-                "42501",
+                denial,
                 format!("governor denied this statement: nobody answered request {approval} in time"),
                 "Run it again when an approver is at hand.",
             ),

@@ -284,7 +284,7 @@ fn refusal(stake: &Stake, level: u64, limit: u64, limits: &InferenceLimits, verd
         hours(limits)
     );
     let hint = "choose by columns that are not masked, such as an id; what was told drains away with time";
-    let reason = Reason { policy: INFERENCE_POLICY.into(), text, hint: hint.into() };
+    let reason = Reason { policy: INFERENCE_POLICY.into(), text, hint: hint.into(), ..Reason::default() };
     let hold = (verdict == Verdict::Hold).then(|| Hold { approvers: limits.approvers.clone() });
     Decision { verdict, hold, obligations: Default::default(), reasons: Arc::from([reason]) }
 }
@@ -305,6 +305,7 @@ fn warning(stake: &Stake, level: u64, limit: u64, limits: &InferenceLimits) -> R
             bits(limit)
         ),
         hint: next,
+        ..Reason::default()
     }
 }
 

@@ -278,13 +278,13 @@ impl Session {
 
     /// What the client reads when it is refused.
     pub(super) fn denial_report(&self, id: &DecisionId, decision: &Decision, what: &str) -> Report {
-        let reason =
-            decision.reasons.iter().find(|r| !r.text.is_empty()).or_else(|| decision.reasons.first());
+        let reason = decision.told();
         let (policy, text, hint) =
             reason.map_or(("", "", ""), |r| (r.policy.as_str(), r.text.as_str(), r.hint.as_str()));
+        let code = reason.map(|reason| reason.sqlstate).unwrap_or_default().as_str();
         let text = if text.is_empty() { "no policy permits it" } else { text };
         Report {
-            sqlstate: if policy == RATE_POLICY { "53400" } else { "42501" },
+            sqlstate: if policy == RATE_POLICY { "53400" } else { code },
             message: format!("governor denied {what}: {text}"),
             detail: format!(
                 "decision={id} verdict=deny policy={policy} class={}",

@@ -56,7 +56,7 @@ pub(crate) fn request() -> ApprovalRequest {
         reasons: vec![Reason {
             policy: "agent-delete".into(),
             text: "agents ask first".into(),
-            hint: String::new(),
+            ..Reason::default()
         }]
         .into(),
         transaction: "transaction".into(),

@@ -80,7 +80,12 @@ proptest! {
             verdict: [Verdict::Allow, Verdict::Deny, Verdict::Hold][which],
             reasons: texts
                 .iter()
-                .map(|t| Reason { policy: t.clone(), text: text.clone(), hint: t.clone() })
+                .map(|t| Reason {
+                    policy: t.clone(),
+                    text: text.clone(),
+                    hint: t.clone(),
+                    sqlstate: DenialCode::ALL[kind % DenialCode::ALL.len()],
+                })
                 .collect(),
             kind: StatementKind::ALL[kind],
             reads: texts.clone().into(),

@@ -8,7 +8,13 @@ pub(super) fn statement(text: &str, user: &str, decision: &str) -> StatementReco
     StatementRecord {
         decision: DecisionId(decision.into()),
         verdict: Verdict::Deny,
-        reasons: vec![Reason { policy: "p".into(), text: "no \"way\"".into(), hint: "ask\n".into() }].into(),
+        reasons: vec![Reason {
+            policy: "p".into(),
+            text: "no \"way\"".into(),
+            hint: "ask\n".into(),
+            ..Reason::default()
+        }]
+        .into(),
         kind: StatementKind::Delete,
         tag: "DELETE".into(),
         text: text.into(),

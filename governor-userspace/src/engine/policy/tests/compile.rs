@@ -105,13 +105,16 @@ fn annotations_are_checked() {
     refused(&format!("@mask(\"parital\") forbid {SEE};"), "1:1: ", "not \"parital\"");
     refused(&format!("@mask(\"redact\") permit {SEE};"), "1:1: ", "belongs to a forbid");
     refused(&format!("@mask(\"redact\") forbid {RUN};"), "1:1: ", "Action::\"see\"");
+    refused(&format!("@sqlstate(\"40001\") forbid {RUN};"), "1:1: ", "not \"40001\"");
+    refused(&format!("@sqlstate(\"25006\") permit {RUN};"), "1:1: ", "belongs to a forbid");
+    refused(&format!("@sqlstate(\"25006\") forbid {SEE};"), "1:1: ", "is for statements");
     refused(&format!("@audit(\"async\") forbid {RUN};"), "1:1: ", "not \"async\"");
     refused(&format!("@id(\"\") forbid {RUN};"), "1:1: ", "@id is");
     refused(&format!("@id(\"a b\") forbid {RUN};"), "1:1: ", "@id is");
     refused(&format!("@reason(\"two\\nlines\") forbid {RUN};"), "1:1: ", "one line");
 
     let ok = format!(
-        "@id(\"a\") @reason(\"r\") @hint(\"h\") @approval(\"dba\") @audit(\"sync\") forbid {RUN} {lifted};\n\
+        "@id(\"a\") @reason(\"r\") @hint(\"h\") @sqlstate(\"25006\") @approval(\"dba\") @audit(\"sync\") forbid {RUN} {lifted};\n\
          @mask(\"null\") forbid {SEE};"
     );
     assert_eq!(problems(&ok), Vec::<String>::new());

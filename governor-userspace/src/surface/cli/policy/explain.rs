@@ -281,11 +281,14 @@ fn verdict(decision: &ExplainedDecision, paint: Paint) -> String {
 }
 
 fn tell_reasons(reasons: &[Reason], indent: &str, out: &mut impl Write) -> anyhow::Result<()> {
-    for Reason { policy, text, hint } in reasons {
+    for Reason { policy, text, hint, sqlstate } in reasons {
         let text = if text.is_empty() { String::new() } else { format!(": {}", safe(text)) };
         writeln!(out, "{indent}{}{text}", safe(policy))?;
         if !hint.is_empty() {
             writeln!(out, "{indent}  hint: {}", safe(hint))?;
+        }
+        if !sqlstate.is_usual() {
+            writeln!(out, "{indent}  SQLSTATE: {}", sqlstate.as_str())?;
         }
     }
     Ok(())
