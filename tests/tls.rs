@@ -5,6 +5,8 @@
 
 #[path = "tls/kinds.rs"]
 mod kinds;
+#[path = "tls/offers.rs"]
+mod offers;
 #[path = "tls/on_the_wire.rs"]
 mod on_the_wire;
 #[path = "tls/replication.rs"]
@@ -39,6 +41,11 @@ enum Keys {
 
 impl Secure {
     fn start(keys: Keys, more: &str) -> Self {
+        Self::with(None, keys, "terminate", |_| more.to_owned())
+    }
+
+    /// `tls`: what happens at the port. `more`: further configuration, behind keys of `[tls]`.
+    fn with(version: Option<u32>, keys: Keys, tls: &'static str, more: impl Fn(&Pki) -> String) -> Self {
         let pki = Pki::new().unwrap();
         pki.server("server", &["localhost", "127.0.0.1"]).unwrap();
         let settings = [
@@ -47,15 +54,16 @@ impl Secure {
             format!("ssl_key_file={}", pki.path("server.key").display()),
         ];
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-        let postgres = Postgres::start_with(Auth::ScramSha256, &settings).unwrap();
+        let postgres = Postgres::start_version(version, Auth::ScramSha256, &settings).unwrap();
         database::load(&postgres, "shop").unwrap();
         let group = Cgroup::create("governor-test").unwrap();
         let more = format!(
-            "[tls]\ndiscover_server_keys = {}\nupstream_roots = [{:?}]\n{more}\n",
+            "[tls]\ndiscover_server_keys = {}\nupstream_roots = [{:?}]\n{}\n",
             keys == Keys::Found,
-            pki.root()
+            pki.root(),
+            more(&pki)
         );
-        let options = Options { more, ..Options::default() };
+        let options = Options { tls, more, ..Options::default() };
         let governor = Governor::start(&group, postgres.port(), &options).unwrap();
         Self { governor, group, postgres, pki }
     }

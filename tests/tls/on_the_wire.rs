@@ -3,7 +3,7 @@
 
 use super::{Keys, Secure, text};
 use governor_tests::remote_socket::RemoteSocket;
-use governor_tests::{Cgroup, Class, Governor, Options, client, process, wait, wire};
+use governor_tests::{Cgroup, Class, Governor, Options, client, process, programs, wait, wire};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -107,9 +107,9 @@ fn secure_wire(site: &Secure) -> Secured {
     secured(site, socket, &[])
 }
 
-type Secured = rustls::StreamOwned<rustls::ClientConnection, Held>;
+pub type Secured = rustls::StreamOwned<rustls::ClientConnection, Held>;
 
-fn secured(site: &Secure, socket: RemoteSocket, alpn: &[&[u8]]) -> Secured {
+pub fn secured(site: &Secure, socket: RemoteSocket, alpn: &[&[u8]]) -> Secured {
     use rustls::pki_types::pem::PemObject;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(rustls::pki_types::CertificateDer::from_pem_file(site.pki.root()).unwrap()).unwrap();
@@ -125,15 +125,24 @@ fn secured(site: &Secure, socket: RemoteSocket, alpn: &[&[u8]]) -> Secured {
     rustls::StreamOwned::new(connection, Held(socket))
 }
 
+/// The distribution's server does not, 17 and later do.
 #[test]
 fn direct_tls_works_exactly_where_the_server_speaks_it() {
-    let site = Secure::start(Keys::Found, "");
+    direct_tls(&Secure::start(Keys::Found, ""));
+    for version in [17, 18] {
+        if !programs::missing(&format!("PostgreSQL {version}"), &programs::server_below_tools(version)) {
+            direct_tls(&Secure::with(Some(version), Keys::Found, "terminate", |_| String::new()));
+        }
+    }
+}
+
+fn direct_tls(site: &Secure) {
     site.postgres.authenticate("hostssl all all 127.0.0.1/32 trust").unwrap();
     let server = SocketAddr::from(([127, 0, 0, 1], site.postgres.port()));
     let major: u32 = site.postgres.admin("postgres", "SHOW server_version_num").unwrap().parse().unwrap();
     // Whether a login gets through, by this way, with these ALPN names.
     let works = |group: &std::path::Path, alpn: &[&[u8]]| -> bool {
-        let mut stream = secured(&site, RemoteSocket::connect(group, server).unwrap(), alpn);
+        let mut stream = secured(site, RemoteSocket::connect(group, server).unwrap(), alpn);
         let mut first = [0];
         stream.write_all(&wire::startup("app", "shop")).is_ok()
             && stream.read_exact(&mut first).is_ok()
@@ -153,7 +162,7 @@ fn direct_tls_works_exactly_where_the_server_speaks_it() {
 }
 
 /// The socket with the process that made it.
-struct Held(RemoteSocket);
+pub struct Held(RemoteSocket);
 
 impl Read for Held {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -172,7 +181,7 @@ impl Write for Held {
 }
 
 /// Messages up to ReadyForQuery.
-fn until_ready(stream: &mut impl Read) -> Vec<(u8, Vec<u8>)> {
+pub fn until_ready(stream: &mut impl Read) -> Vec<(u8, Vec<u8>)> {
     let mut messages = Vec::new();
     loop {
         let mut head = [0; 5];
