@@ -7,6 +7,8 @@
 mod clock;
 #[path = "lifecycle/doors.rs"]
 mod doors;
+#[path = "lifecycle/drain.rs"]
+mod drain;
 #[path = "lifecycle/edges.rs"]
 mod edges;
 #[path = "lifecycle/faults.rs"]
