@@ -299,12 +299,13 @@ fn a_held_statement_waits_and_the_request_for_encryption_gets_the_servers_answer
     );
     let mut psql = host.client("psql", Class::Agent);
     psql.args(PSQL_ROWS);
-    let held = Running::start(psql, b"UPDATE orders SET status = 'held' WHERE id = 1;").unwrap();
+    let held = Running::start(psql, b"UPDATE orders SET state = 'held' WHERE id = 1;").unwrap();
     let id = host.governor.wait_for_hold().unwrap();
     let shown = host.governor.cli(&["approvals", "show", &id]).unwrap().ok().unwrap().out();
     assert!(shown.contains(&host.socket().display().to_string()), "{shown}");
     host.governor.cli(&["approvals", "approve", &id]).unwrap().ok().unwrap();
     held.finish(wait::PATIENCE).unwrap().ok().unwrap();
+    assert_eq!(host.postgres.admin("shop", "SELECT state FROM orders WHERE id = 1").unwrap(), "held");
     // libpq never asks here; the server says no to those who do.
     for request in ["0000000804d2162f", "0000000804d21630"] {
         let script = format!(
