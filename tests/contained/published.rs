@@ -7,10 +7,10 @@
 
 use super::{SERVERS, sees};
 use governor_tests::containers::Containers;
-use governor_tests::database_host::{PORT, psql, psql_running};
+use governor_tests::database_host::{PORT, SERVER_V4, psql, psql_running};
 use governor_tests::governor::{Governor, field, text};
-use governor_tests::relay::relay as relaying;
-use governor_tests::{Class, Finished, Namespace, Options, Running, cgroup, client, process, wait};
+use governor_tests::relay::{docker_proxy, relay as relaying};
+use governor_tests::{Class, Finished, Namespace, Options, Running, cgroup, client, process, programs, wait};
 use serde_json::Value;
 use std::process::Command;
 
@@ -184,19 +184,32 @@ fn a_published_port_that_is_not_named_is_governed_twice() {
     assert_eq!(users.iter().filter(|user| *user == HOST).count(), 1, "{users:?}");
 }
 
+/// A program that accepts at an address and goes on to another.
+type Relay = fn((&str, u16), (&str, u16)) -> Command;
+
 /// On the host; of this class, where it is one of the captured group's. Ends with what is returned.
-fn relay(published: &Published, class: Option<Class>) -> Running {
-    let mut python = relaying(("0.0.0.0", PUBLISHED), ("10.78.0.2", PORT));
-    published.site.host.enter(&mut python).unwrap();
+fn relay(published: &Published, class: Option<Class>, program: Relay) -> Running {
+    let site = &published.site;
+    relay_in(&site.host, site, class, program(("0.0.0.0", PUBLISHED), ("10.78.0.2", PORT)), PUBLISHED)
+}
+
+fn relay_in(
+    namespace: &Namespace,
+    site: &Containers,
+    class: Option<Class>,
+    mut program: Command,
+    port: u16,
+) -> Running {
+    namespace.enter(&mut program).unwrap();
     if let Some(class) = class {
-        cgroup::enter(&mut python, &published.site.group.client(class)).unwrap();
+        cgroup::enter(&mut program, &site.group.client(class)).unwrap();
     }
-    let running = Running::start(python, &[]).unwrap();
+    let running = Running::start(program, &[]).unwrap();
     wait::until("the relay", wait::PATIENCE, || {
         let mut ss = Command::new("ss");
         ss.args(["-H", "-l", "-t", "-n"]);
-        published.site.host.enter(&mut ss)?;
-        Ok(process::run(ss, wait::PATIENCE)?.ok()?.out().contains(&format!(":{PUBLISHED}")).then_some(()))
+        namespace.enter(&mut ss)?;
+        Ok(process::run(ss, wait::PATIENCE)?.ok()?.out().contains(&format!(":{port}")).then_some(()))
     })
     .unwrap();
     running
@@ -204,8 +217,20 @@ fn relay(published: &Published, class: Option<Class>) -> Running {
 
 #[test]
 fn through_a_relay_of_the_host_a_process_is_governed_once_and_another_host_is_the_relays_address() {
+    governed_once_through(relaying);
+}
+
+#[test]
+fn through_dockers_own_relay_it_is_the_same() {
+    if programs::missing("docker-proxy", &programs::docker_proxy()) {
+        return;
+    }
+    governed_once_through(docker_proxy);
+}
+
+fn governed_once_through(program: Relay) {
     let published = Published::start(1, "published = [15432]", &Options::default());
-    let relay = relay(&published, None);
+    let relay = relay(&published, None, program);
     let secret = published.secret();
     for address in ["127.0.0.1", HOST] {
         let seen = published.on_host(Class::Agent, address, &sees(GATEWAY));
@@ -230,6 +255,18 @@ fn through_a_relay_of_the_host_a_process_is_governed_once_and_another_host_is_th
 /// The relay's own connections are captured where it makes them: it is a process as any other.
 #[test]
 fn a_relay_that_is_captured_itself_is_governed_as_itself_beside_its_client() {
+    captured_itself(relaying);
+}
+
+#[test]
+fn dockers_own_relay_that_is_captured_itself_is_governed_as_itself() {
+    if programs::missing("docker-proxy", &programs::docker_proxy()) {
+        return;
+    }
+    captured_itself(docker_proxy);
+}
+
+fn captured_itself(program: Relay) {
     let rule = |group: &str| format!("[[capture.rules]]\ncgroup = {group:?}\nports = [{PORT}]\n");
     let mut published = Published::start(1, "published = [15432]", &Options::default());
     let group = published.site.group.clients().to_str().unwrap().to_owned();
@@ -238,7 +275,7 @@ fn a_relay_that_is_captured_itself_is_governed_as_itself_beside_its_client() {
     let config = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, config + "\n" + &rule(&group)).unwrap();
     published.site.governor.launch().unwrap();
-    let relay = relay(&published, Some(Class::Service));
+    let relay = relay(&published, Some(Class::Service), program);
     let secret = published.secret();
     assert_eq!(published.on_host(Class::Service, "127.0.0.1", ASK).out().trim(), secret);
     let agent = published.on_host(Class::Agent, "127.0.0.1", ASK);
@@ -265,4 +302,33 @@ fn a_relay_that_is_captured_itself_is_governed_as_itself_beside_its_client() {
     assert_eq!(published.on_lan(ASK).out().trim(), secret);
     relay.signal(libc::SIGKILL).unwrap();
     relay.finish(wait::PATIENCE).unwrap();
+}
+
+/// A pooler beside the server in its container: what arrives at the pooler's own port is not captured, what it makes is.
+#[test]
+fn a_relay_beside_the_server_in_its_container_is_who_asks_there() {
+    const POOLER: u16 = 16432;
+    let site = super::site(1, SERVERS);
+    let container = &site.containers[0];
+    let secret = container.truth(ASK).unwrap();
+    for (class, is_shown) in [(Class::Service, true), (Class::Agent, false)] {
+        let program = relaying(("0.0.0.0", POOLER), ("127.0.0.1", PORT));
+        let relay = relay_in(&container.namespace, &site, Some(class), program, POOLER);
+        let mut command = container.remote("psql", SERVER_V4).unwrap();
+        command.env("PGPORT", POOLER.to_string());
+        let done = psql(command, ASK).unwrap().ok().unwrap();
+        assert_eq!(done.all().contains(&secret), is_shown, "{}", done.all());
+        let pid = relay.pid().to_string();
+        let of_relay = || -> Vec<Value> {
+            let statements = site.governor.events("statement").unwrap();
+            statements.into_iter().filter(|statement| text(statement, "pid") == pid).collect()
+        };
+        wait::until("the statement's record", wait::PATIENCE, || Ok((!of_relay().is_empty()).then_some(())))
+            .unwrap();
+        assert_eq!(of_relay().len(), 1, "once, as the relay's: {:#?}", of_relay());
+        relay.signal(libc::SIGKILL).unwrap();
+        relay.finish(wait::PATIENCE).unwrap();
+    }
+    assert_eq!(site.governor.events("session_decision").unwrap().len(), 2, "nobody else is on record");
+    site.governor.cli(&["audit", "completeness"]).unwrap().ok().unwrap();
 }

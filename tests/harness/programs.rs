@@ -115,6 +115,11 @@ pub fn regress(version: u32) -> PathBuf {
     tools().join("regress").join(version.to_string())
 }
 
+/// The relay that Docker starts for a published port.
+pub fn docker_proxy() -> PathBuf {
+    tools().join("docker/docker-proxy")
+}
+
 /// Whether to leave out what needs `path`. It fails where the answer counts: there nothing may be missing.
 pub fn missing(what: &str, path: &Path) -> bool {
     if path.exists() {

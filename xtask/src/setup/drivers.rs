@@ -1,5 +1,5 @@
-//! What the driver tests need beside packages: drivers for Python and Node.js, servers of other versions, and the
-//! server's own regression suite. All of it goes below `target/tools` and nowhere else.
+//! What tests need beside packages that are installed: drivers for Python and Node.js, servers of other versions, the
+//! server's own regression suite, the relay of a container engine. All of it goes below `target/tools` and nowhere else.
 //!
 //! Each by its usual client (pip, npm, apt-get), at the versions that `tests/drivers` pins. What cannot be
 //! installed is said and left out: the tests that need it say so too, and fail where the answer counts.
@@ -58,6 +58,12 @@ fn tools() -> Result<Vec<Tool>> {
             place: programs::tools().join("node"),
             from: read("package.json")?,
             make: Box::new(move |place| npm_install(&below("package.json"), place)),
+        },
+        Tool {
+            what: "docker-proxy".into(),
+            place: programs::tools().join("docker"),
+            from: PROXY_PACKAGE.into(),
+            make: Box::new(docker_proxy),
         },
     ];
     let servers: serde_json::Value = serde_json::from_str(&read("servers.json")?)?;
@@ -242,6 +248,24 @@ fn regression_suite(release: &Release, place: &Path) -> Result<()> {
     compile.arg(made(&place.join("lib"))?.join("regress.so")).arg(place.join("regress/regress.c"));
     shell::run(&mut compile)
 }
+
+/// The one program out of the package: the engine itself is neither installed nor started.
+fn docker_proxy(place: &Path) -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let mut download = Command::new("apt-get");
+    download.args(["-q", "-o", "APT::Sandbox::User=", "download", PROXY_PACKAGE]);
+    in_place(download.current_dir(scratch.path()))?;
+    let package = only_file(scratch.path(), "deb")?;
+    shell::run(Command::new("dpkg-deb").arg("-x").arg(package).arg(scratch.path()))?;
+    let places = ["usr/sbin", "usr/bin", "usr/libexec/docker"];
+    let program = places.iter().map(|at| scratch.path().join(at).join(PROXY)).find(|path| path.is_file());
+    let program = program.with_context(|| format!("no {PROXY} in {PROXY_PACKAGE}"))?;
+    std::fs::copy(program, place.join(PROXY))?;
+    Ok(())
+}
+
+const PROXY_PACKAGE: &str = "docker.io";
+const PROXY: &str = "docker-proxy";
 
 /// The versions that `apt-cache madison` lists.
 fn versions(madison: &mut Command) -> Result<Vec<String>> {
