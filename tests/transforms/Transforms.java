@@ -27,7 +27,9 @@ class Transforms {
         ResultSetMetaData meta = r.getMetaData();
         while (r.next()) {
             for (int i = 2; i <= meta.getColumnCount(); i++) {
-                Object value = r.getObject(i);
+                // A cursor's name would be fetched from.
+                boolean isCursor = meta.getColumnTypeName(i).equals("refcursor");
+                Object value = isCursor ? r.getString(i) : r.getObject(i);
                 if (value instanceof SQLXML x) value = x.getString();
                 String shown = value instanceof byte[] b ? HexFormat.of().formatHex(b) : String.valueOf(value);
                 System.out.println(String.join("\t", table, form, r.getString(1), meta.getColumnName(i), shown));

@@ -9,8 +9,8 @@ use super::open_connections::Arrivals;
 use super::options::RunOptions;
 use super::upgrade::{Launcher, Launches};
 use crate::engine::masking::{Detectors, Masker};
-use crate::engine::model::Timestamp;
-use crate::engine::session::{Discovery, EngineLimits, InferenceLimits, Labels, TlsMode};
+use crate::engine::model::{MaskStyle, Timestamp};
+use crate::engine::session::{Discovery, EngineLimits, InferenceLimits, LabelledPlace, Labels, TlsMode};
 use crate::host::approvals::{Approval, ApprovalLimits, ApprovalStore, ApproverRules};
 use crate::host::clock;
 use crate::host::completeness::Books;
@@ -505,17 +505,22 @@ pub(crate) fn labels(config: &Config) -> Labels {
             .filter(|label| label.path.is_none())
             .map(|label| (label.column.clone(), label.category))
             .collect(),
-        paths: config
+        places: config
             .masking
             .columns
             .iter()
-            .filter_map(|label| Some((label.column.clone(), label.path.clone()?, label.category)))
+            .filter_map(|label| {
+                let (path, category) = (label.path.clone()?, label.category);
+                let style = label.style.unwrap_or(MaskStyle::Redact);
+                Some((label.column.clone(), LabelledPlace { path, category, style }))
+            })
             .collect(),
         clear: config.masking.clear.clone(),
         styles: config
             .masking
             .columns
             .iter()
+            .filter(|label| label.path.is_none())
             .filter_map(|label| Some((label.column.clone(), label.style?)))
             .collect(),
         hide_unknown: config.masking.unknown_columns == UnknownColumns::Hide,

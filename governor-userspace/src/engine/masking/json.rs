@@ -5,20 +5,22 @@
 //! Strings with escapes are decoded before they are searched, so `\u0040` hides no address; what is
 //! found in them hides the whole string. Everything between values is copied byte for byte.
 //!
-//! An operator may name places beside: what is below one of them is hidden, yes and no too.
+//! An operator may name places beside: what is below one of them is hidden in the place's style, yes and no too.
 //!
 //! Invariant: on `Ok`, valid JSON in gives valid JSON out. Memory: some hundred bytes for each of at most [`DEPTH_MAX`]
 //! levels; deeper is not understood.
 
 mod keys;
 mod path;
+mod place;
 
 pub use path::JsonPath;
+pub use place::JsonPlace;
 
 use super::detector::ColumnContext;
 use super::masker::Masker;
 use super::transform::JSON_MARKER;
-use crate::engine::model::Category;
+use crate::engine::model::{Category, MaskStyle};
 use path::NOT_MET;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -42,16 +44,16 @@ pub(super) fn mask_json(masker: &Masker, text: &[u8], out: &mut Vec<u8>) -> Resu
     mask_json_at(masker, &[], text, out)
 }
 
-/// The same; what stands at one of `paths` is sensitive too.
+/// The same; what stands at one of `places` is masked as it says.
 pub(super) fn mask_json_at(
     masker: &Masker,
-    paths: &[JsonPath],
+    places: &[JsonPlace],
     text: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<u32, JsonStop> {
     let mut levels = Vec::with_capacity(LEVELS_USUAL);
-    levels.push(Level { met: vec![0; paths.len()], ..Level::default() });
-    let mut walker = Walker { masker, paths, text, at: 0, written: 0, masked: 0, levels, found: Vec::new() };
+    levels.push(Level { met: vec![0; places.len()], ..Level::default() });
+    let mut walker = Walker { masker, places, text, at: 0, written: 0, masked: 0, levels, found: Vec::new() };
     let walked = walker.walk(out);
     walker.write_to(walker.at, out);
     walked.map(|()| walker.masked)
@@ -71,16 +73,16 @@ struct Level {
     context: ColumnContext,
     /// Where the latest key stands in the text, quotes excluded: it stands for a relation's name.
     key: Range<usize>,
-    /// How many keys of each path are met on the way here, and behind the latest key.
+    /// How many keys of each place are met on the way here, and behind the latest key.
     met: Vec<u8>,
     met_by_key: Vec<u8>,
-    /// A path ends on the way here.
-    named: bool,
+    /// The place that the way here led to; of several the one that tells least.
+    named: Option<usize>,
 }
 
 struct Walker<'a> {
     masker: &'a Masker,
-    paths: &'a [JsonPath],
+    places: &'a [JsonPlace],
     text: &'a [u8],
     at: usize,
     /// So much of the text is written, masked where it has to be. What needs no mask is written in one piece.
@@ -91,7 +93,7 @@ struct Walker<'a> {
     found: Vec<(Range<usize>, Category)>,
 }
 
-impl Walker<'_> {
+impl<'a> Walker<'a> {
     fn walk(&mut self, out: &mut Vec<u8>) -> Result<(), JsonStop> {
         while let Some(&byte) = self.text.get(self.at) {
             match byte {
@@ -107,7 +109,7 @@ impl Walker<'_> {
                         _ => (0..0, ColumnContext::UNKNOWN),
                     };
                     let met = if above.is_object { &above.met_by_key } else { &above.met }.clone();
-                    let named = self.is_named();
+                    let named = self.named();
                     let is_object = byte == b'{';
                     let level = Level { is_object, sensitive, key, context, met, named, ..Level::default() };
                     self.levels.push(level);
@@ -163,13 +165,18 @@ impl Walker<'_> {
         }
         let content = start..start + length.ok_or(JsonStop::Truncated)?;
         let is_key = self.levels.last().is_some_and(|level| level.is_object && !level.after_colon);
+        let place = if is_key { None } else { self.place() };
         let sensitive = !is_key && self.is_sensitive();
         if is_key {
             self.enter_key(content.clone());
         }
         self.at = content.end + 1;
         let raw = self.text.get(content.clone()).unwrap_or(&[]);
-        if sensitive {
+        if let Some(place) = place {
+            self.write_to(start - 1, out);
+            place.string(self.masker, self.text.get(start - 1..self.at).unwrap_or(&[]), out);
+            self.replaced(self.at);
+        } else if sensitive {
             self.hide(start - 1..self.at, JSON_MARKER, out);
         } else if has_escape {
             if self.is_found(&decode(raw))? {
@@ -196,7 +203,12 @@ impl Walker<'_> {
     fn hide(&mut self, part: Range<usize>, mark: &[u8], out: &mut Vec<u8>) {
         self.write_to(part.start, out);
         out.extend_from_slice(mark);
-        self.written = part.end;
+        self.replaced(part.end);
+    }
+
+    /// What stands for the text up to `end` is written.
+    fn replaced(&mut self, end: usize) {
+        self.written = end;
         self.masked += 1;
     }
 
@@ -211,7 +223,11 @@ impl Walker<'_> {
         let length = rest.iter().take_while(|b| b.is_ascii_digit() || b"+-.eE".contains(b)).count().max(1);
         let number = rest.get(..length).unwrap_or(&[]);
         let end = self.at + length;
-        if self.is_sensitive() || self.is_found(number)? {
+        if let Some(place) = self.place() {
+            self.write_to(self.at, out);
+            place.number(self.masker, number, out);
+            self.replaced(end);
+        } else if self.is_sensitive() || self.is_found(number)? {
             self.hide(self.at..end, b"0", out);
         }
         self.at = end;
@@ -224,25 +240,33 @@ impl Walker<'_> {
         let raw = self.text.get(key.clone()).unwrap_or(&[]);
         let decoded = if raw.contains(&b'\\') { decode(raw).into() } else { Cow::Borrowed(raw) };
         let meaning = keys::meaning(parent, &decoded);
-        let paths = self.paths;
+        let places = self.places;
         if let Some(level) = self.levels.last_mut() {
             level.key = key;
             level.context = meaning.context;
             level.key_sensitive = meaning.is_sensitive;
-            let met = paths.iter().zip(&level.met).map(|(path, met)| path.follow(*met, &decoded));
+            let met = places.iter().zip(&level.met).map(|(place, met)| place.path.follow(*met, &decoded));
             level.met_by_key = met.collect();
         }
     }
 
-    /// The value that comes stands at a place that an operator named, or below one.
-    fn is_named(&self) -> bool {
-        let Some(level) = self.levels.last() else { return false };
+    /// The place that an operator named and where the value that comes stands, or below which.
+    fn named(&self) -> Option<usize> {
+        let level = self.levels.last()?;
         let met = if level.is_object { &level.met_by_key } else { &level.met };
-        level.named || self.paths.iter().zip(met).any(|(path, met)| *met != NOT_MET && path.is_met(*met))
+        let is_here = |(place, met): (&JsonPlace, &u8)| *met != NOT_MET && place.path.is_met(*met);
+        let here = self.places.iter().zip(met).enumerate().filter(|(_, pair)| is_here(*pair));
+        let style = |at: usize| self.places.get(at).map_or(MaskStyle::Redact, |place| place.style);
+        let all = level.named.into_iter().chain(here.map(|(at, _)| at));
+        all.reduce(|one, other| if style(one).stricter(style(other)) == style(one) { one } else { other })
+    }
+
+    fn place(&self) -> Option<&'a JsonPlace> {
+        if self.places.is_empty() { None } else { self.places.get(self.named()?) }
     }
 
     fn is_sensitive(&self) -> bool {
-        self.levels.last().is_some_and(|level| level.sensitive || level.key_sensitive) || self.is_named()
+        self.levels.last().is_some_and(|level| level.sensitive || level.key_sensitive)
     }
 
     fn is_found(&mut self, value: &[u8]) -> Result<bool, JsonStop> {
@@ -269,7 +293,7 @@ impl Walker<'_> {
     fn word(&mut self, length: usize, out: &mut Vec<u8>) -> Result<(), JsonStop> {
         match self.text.get(self.at..self.at + length) {
             Some(word @ (b"true" | b"null" | b"false")) => {
-                if word != b"null" && self.is_named() {
+                if word != b"null" && self.place().is_some() {
                     self.hide(self.at..self.at + length, b"null", out);
                 }
                 self.at += length;

@@ -35,7 +35,7 @@ pub use detector::{
 };
 pub use evidence::ColumnEvidence;
 pub(crate) use hints::{PEOPLE_COLUMNS_MIN, tells_of_people};
-pub use json::JsonPath;
+pub use json::{JsonPath, JsonPlace};
 pub use keys::{KeyError, KeyId, KeyRing, MaskingKey, ROOT_BYTES};
 pub use masker::{DateRange, Masker, TransformSettings};
 pub use parameter::{PARAMETER_BYTES_MAX, mask_parameter, mask_text};

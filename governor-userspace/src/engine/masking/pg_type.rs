@@ -105,6 +105,7 @@ impl TypeClass {
 pub(super) const BPCHAR: u32 = 1042;
 pub(super) const VARCHAR: u32 = 1043;
 pub(super) const TEXT: u32 = 25;
+pub(super) const NUMERIC: u32 = 1700;
 pub(super) const XML: u32 = 142;
 
 /// The most characters a text value of this type may have; `None` where there is no limit.

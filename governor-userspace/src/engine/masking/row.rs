@@ -12,7 +12,7 @@ mod value;
 pub(super) use value::{Replaced, replace};
 
 use super::detector::ColumnContext;
-use super::json::JsonPath;
+use super::json::JsonPlace;
 use super::masker::Masker;
 use super::pg_type::TypeClass;
 use super::transform::{Format, Masked};
@@ -66,8 +66,8 @@ pub struct RowPlan {
     pub columns: Vec<ColumnPlan>,
     /// What values of the database's types are made of.
     pub types: Arc<Types>,
-    /// Places in documents that are hidden, by the column's index.
-    pub paths: Vec<(usize, Arc<[JsonPath]>)>,
+    /// Places in documents that are masked, by the column's index.
+    pub places: Vec<(usize, Arc<[JsonPlace]>)>,
 }
 
 impl RowPlan {

@@ -114,9 +114,9 @@ impl ColumnWords {
         for pattern in set.labelling().column_patterns() {
             named(&pattern.schema, &pattern.relation, pattern.column.as_deref().unwrap_or("*"));
         }
-        let Labels { sensitive, clear, paths, .. } = &self.labels;
+        let Labels { sensitive, clear, places, .. } = &self.labels;
         let sensitive = sensitive.iter().map(|(pattern, _)| pattern);
-        for pattern in sensitive.chain(clear).chain(paths.iter().map(|(pattern, ..)| pattern)) {
+        for pattern in sensitive.chain(clear).chain(places.iter().map(|(pattern, _)| pattern)) {
             named(&pattern.schema, &pattern.relation, &pattern.column);
         }
         for (column, ..) in &self.rulings {
@@ -150,7 +150,7 @@ impl ColumnWords {
         by_name: Option<Category>,
     ) -> Option<(Category, Because)> {
         let otherwise = by_name.unwrap_or(Category::Other);
-        let Labels { clear, sensitive, paths, .. } = &self.labels;
+        let Labels { clear, sensitive, places, .. } = &self.labels;
         if !name.schema.is_empty() && clear.iter().any(|pattern| pattern.may_match(name)) {
             return Some((otherwise, Because::Cleared));
         }
@@ -181,8 +181,8 @@ impl ColumnWords {
         if let Some(category) = by_name {
             return Some((category, Because::Named));
         }
-        if let Some((.., category)) = paths.iter().find(|(pattern, ..)| pattern.may_match(name)) {
-            return Some((*category, Because::ConfiguredPath));
+        if let Some((_, place)) = places.iter().find(|(pattern, _)| pattern.may_match(name)) {
+            return Some((place.category, Because::ConfiguredPath));
         }
         match self.catalogue.as_ref() {
             Some(catalogue) => {

@@ -246,10 +246,12 @@ impl Session {
         governance: &mut Governance,
     ) -> Option<(ColumnName, Category)> {
         let column = catalogue.column(relation, attribute)?;
-        let category = column.category?;
-        let asked = SeeColumn { column: Some(column.name.clone()), category: Some(category) };
-        let is_hidden = matches!(self.asker(governance).see(asked), ColumnAction::Mask { .. });
-        is_hidden.then_some((column.name, category))
+        let mut categories = catalogue.categories(relation, attribute).into_iter();
+        let hidden = categories.find(|category| {
+            let asked = SeeColumn { column: Some(column.name.clone()), category: Some(*category) };
+            matches!(self.asker(governance).see(asked), ColumnAction::Mask { .. })
+        });
+        Some((column.name, hidden?))
     }
 
     /// Those of `found` that are masked for this principal.

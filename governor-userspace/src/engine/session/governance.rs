@@ -3,7 +3,7 @@
 //! All caches are bounded. A new policy set is swapped in between two inputs; sessions notice by its
 //! version and decide again.
 
-use super::catalogue::{Catalogue, CatalogueColumn, ColumnPattern, Labels};
+use super::catalogue::{Catalogue, CatalogueColumn, ColumnPattern, LabelledPlace, Labels};
 use super::discovery::{Collector, Discovery};
 use super::facts::{FactsCache, StatementRef, Understood};
 use super::fault;
@@ -14,9 +14,9 @@ use super::rates::Rates;
 use super::reached::{self, Reached};
 use super::subjects::Subjects;
 use super::visibility;
-use crate::engine::masking::{ColumnAction, Masker};
+use crate::engine::masking::{ColumnAction, JsonPlace, Masker};
 use crate::engine::model::{
-    Claims, Decision, Endpoint, MaskStyle, SearchPath, Statement, Timestamp, Unknown,
+    Claims, ColumnId, Decision, Endpoint, MaskStyle, SearchPath, Statement, Timestamp, Unknown,
 };
 use crate::engine::policy::{
     DecisionCache, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
@@ -372,6 +372,40 @@ impl Asker<'_> {
             }
             other => other,
         }
+    }
+
+    /// A column as a whole: masked where any of the places in its documents is.
+    pub fn see_whole(
+        &mut self,
+        column: CatalogueColumn,
+        catalogue: &Catalogue,
+        id: ColumnId,
+    ) -> ColumnAction {
+        let action = self.see_known(column.clone());
+        let places = catalogue.places(id.0, id.1).into_iter().flat_map(|places| places.iter());
+        let of_place = |place: &LabelledPlace| {
+            self.see_known(CatalogueColumn { category: Some(place.category), ..column.clone() })
+        };
+        match action {
+            ColumnAction::Mask { .. } => action,
+            _ => {
+                places.map(of_place).find(|seen| matches!(seen, ColumnAction::Mask { .. })).unwrap_or(action)
+            }
+        }
+    }
+
+    /// How the places in a column's documents are masked; without those that policy shows.
+    pub fn see_places(&mut self, column: &CatalogueColumn, places: &[LabelledPlace]) -> Arc<[JsonPlace]> {
+        let masked = places.iter().filter_map(|LabelledPlace { path, category, style }| {
+            let (category, style) = (Some(*category), Some(*style));
+            match self.see_known(CatalogueColumn { category, style, ..column.clone() }) {
+                ColumnAction::Mask { style, category: Some(category), tweak } => {
+                    Some(JsonPlace { path: path.clone(), style, category, tweak })
+                }
+                _ => None,
+            }
+        });
+        masked.collect()
     }
 
     pub fn detect_values(&self) -> bool {

@@ -65,7 +65,7 @@ mod under_policy;
 mod visibility;
 
 pub use action::{Actions, CloseReason, Request, TooMany};
-pub use catalogue::{Catalogue, ColumnPattern, Labels};
+pub use catalogue::{Catalogue, ColumnPattern, LabelledPlace, Labels};
 pub use column_words::{Because, ColumnWord, ColumnWords, column_meant};
 pub use discovery::{
     ColumnFinding, ColumnPlace, ColumnRecord, Discovery, DiscoverySettings, Formerly, Remembered,

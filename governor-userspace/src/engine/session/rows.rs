@@ -45,7 +45,7 @@ impl ResultPlan {
             column.action =
                 visibility::masked(MaskStyle::Redact, &SeeColumn { column: None, category: None });
         }
-        rows.paths.clear();
+        rows.places.clear();
         Self { rows, watched: Box::default(), reading: self.reading }
     }
 }

@@ -9,10 +9,12 @@ use super::flows::FlowsCache;
 use super::governance::Asker;
 use super::meaning::Meaning;
 use crate::engine::masking::{
-    ColumnAction, ColumnContext, ColumnPlan, Definitions, Format, JsonPath, PEOPLE_COLUMNS_MIN, RowPlan,
+    ColumnAction, ColumnContext, ColumnPlan, Definitions, Format, JsonPlace, PEOPLE_COLUMNS_MIN, RowPlan,
     classify_column, could_carry, tells_of_people,
 };
-use crate::engine::model::{ColumnName, Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind, Types};
+use crate::engine::model::{
+    ColumnId, ColumnName, Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind, Types,
+};
 use crate::engine::policy::SeeColumn;
 use crate::engine::wire::postgres::backend::Field;
 use sha2::{Digest as _, Sha256};
@@ -46,8 +48,9 @@ pub(super) fn row_plan(
     });
     for (index, field) in fields.iter().enumerate() {
         let searched = plan.columns.get(index).is_some_and(|column| column.action == ColumnAction::Detect);
-        let paths = origin.catalogue.and_then(|c| c.paths(field.table_oid, field.attribute));
-        plan.paths.extend(paths.filter(|_| searched).map(|paths| (index, paths.clone())));
+        let id = (field.table_oid, field.attribute);
+        let places = origin.catalogue.filter(|_| searched).and_then(|known| places_of(id, known, asker));
+        plan.places.extend(places.map(|places| (index, places)));
         if let (true, Some(catalogue), Some(column)) =
             (searched, origin.catalogue, plan.columns.get_mut(index))
         {
@@ -84,9 +87,9 @@ pub(super) fn copy_plan(
         let piece = flow.and_then(|flow| catalogue.of_documents(flow, type_oid));
         let known = flow.is_some_and(|flow| flow.unknown.is_none());
         let action = match sight {
-            Sight::Masked(action) => match flow.and_then(|flow| own_paths(flow, catalogue)) {
-                Some(paths) => {
-                    places.push((index, paths.clone()));
+            Sight::Masked(action) => match flow.and_then(|flow| own_places(flow, catalogue, asker)) {
+                Some(own) => {
+                    places.push((index, own));
                     in_parts(action, type_oid)
                 }
                 None => action,
@@ -110,13 +113,20 @@ pub(super) fn copy_plan(
             context: ColumnContext::UNKNOWN.showing(definitions),
         });
     }
-    RowPlan { columns, types: catalogue.types.clone(), paths: places }
+    RowPlan { columns, types: catalogue.types.clone(), places }
 }
 
-/// The places that are hidden in a column's own values.
-fn own_paths<'a>(flow: &Flow, catalogue: &'a Catalogue) -> Option<&'a Arc<[JsonPath]>> {
-    let (oid, attribute) = flow.sources.first().filter(|_| flow.exact && flow.sources.len() == 1)?;
-    catalogue.paths(*oid, *attribute).filter(|_| flow.implicit.is_empty())
+/// The places that are masked in a column's own values.
+fn own_places(flow: &Flow, catalogue: &Catalogue, asker: &mut Asker<'_>) -> Option<Arc<[JsonPlace]>> {
+    let is_own = flow.exact && flow.sources.len() == 1 && flow.implicit.is_empty();
+    let id = flow.sources.first().filter(|_| is_own)?;
+    places_of(*id, catalogue, asker)
+}
+
+/// How the places in a column's documents are masked; `None` where nobody named any.
+fn places_of(id: ColumnId, catalogue: &Catalogue, asker: &mut Asker<'_>) -> Option<Arc<[JsonPlace]>> {
+    let places = catalogue.places(id.0, id.1)?;
+    Some(asker.see_places(&catalogue.column(id.0, id.1)?, places))
 }
 
 /// The type of a column's own values, as they come; 0 where they are made of several.
@@ -162,7 +172,7 @@ fn planned(
         })
         .collect();
     add_context(fields, &mut columns);
-    RowPlan { columns, types, paths: Vec::new() }
+    RowPlan { columns, types, places: Vec::new() }
 }
 
 /// What the names in a result say of the columns whose values are looked at.
@@ -257,8 +267,9 @@ fn column_action(
             match catalogue.column(field.table_oid, field.attribute) {
                 // Where policy shows it, a detector would only undo that.
                 Some(column) => column.category.is_some().then(|| {
-                    let seen = asker.see_known(column);
-                    let partly = catalogue.paths(field.table_oid, field.attribute).is_some();
+                    let id = (field.table_oid, field.attribute);
+                    let seen = asker.see_whole(column, catalogue, id);
+                    let partly = catalogue.places(id.0, id.1).is_some();
                     if partly { in_parts(seen, field.type_oid) } else { seen }
                 }),
                 None if Catalogue::is_system(field.table_oid) => None,
@@ -371,7 +382,7 @@ fn of_flow(flow: &Flow, catalogue: &Catalogue, asker: &mut Asker<'_>) -> Sight {
     let mut sight = Sight::Clear;
     for (oid, attribute) in all {
         let Some(column) = catalogue.column(*oid, *attribute) else { continue };
-        let action = asker.see_known(column);
+        let action = asker.see_whole(column, catalogue, (*oid, *attribute));
         let ColumnAction::Mask { style, category, tweak } = action else { continue };
         let style = if as_it_is || style == MaskStyle::Null { style } else { MaskStyle::Redact };
         sight = match sight {

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::engine::masking::masker::tests::MASKER;
+use crate::engine::masking::style::tests::KEYED;
+use crate::engine::masking::{Format, ValueMask, mask_value, reveal};
 
 fn masked(text: &str) -> Result<(u32, String), JsonStop> {
     let mut out = vec![];
@@ -53,8 +55,8 @@ fn what_is_not_json_is_said() {
 
 #[test]
 fn places_that_are_named_are_hidden_with_everything_below_them() {
-    let paths: Vec<JsonPath> =
-        ["$.a.b", "$.items[*].code", "flag"].iter().map(|path| JsonPath::parse(path).unwrap()).collect();
+    let places =
+        ["$.a.b", "$.items[*].code", "flag"].map(|path| place(path, MaskStyle::Redact, Category::Other));
     for (text, wanted) in [
         (r#"{"a": {"b": "x", "c": "y"}, "b": "z"}"#, r#"{"a": {"b": "[masked]", "c": "y"}, "b": "z"}"#),
         (
@@ -74,9 +76,108 @@ fn places_that_are_named_are_hidden_with_everything_below_them() {
         ),
     ] {
         let mut out = vec![];
-        mask_json_at(&MASKER, &paths, text.as_bytes(), &mut out).unwrap();
+        mask_json_at(&MASKER, &places, text.as_bytes(), &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), wanted, "{text}");
     }
+}
+
+fn place(path: &str, style: MaskStyle, category: Category) -> JsonPlace {
+    JsonPlace { path: JsonPath::parse(path).unwrap(), style, category, tweak: 0 }
+}
+
+/// Every style, of strings, numbers and words: valid JSON, nothing of the clear value but what the style keeps.
+#[test]
+fn a_place_has_the_style_that_is_asked_for() {
+    let shown = |style, category, value: &str| {
+        let mut out = vec![];
+        let text = format!(r#"{{"a": {{"b": {value}}}, "c": "kept"}}"#);
+        let places = [place("$.a.b", style, category)];
+        assert_eq!(mask_json_at(&KEYED, &places, text.as_bytes(), &mut out), Ok(1), "{text}");
+        let document: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(document["c"], "kept");
+        let text = String::from_utf8(out).unwrap();
+        text.strip_prefix(r#"{"a": {"b": "#).unwrap().strip_suffix(r#"}, "c": "kept"}"#).unwrap().to_owned()
+    };
+    use Category as C;
+    use MaskStyle as S;
+    let mail = r#""alice@example.net""#;
+    for (style, category, value, wanted) in [
+        (S::Null, C::Email, mail, "null"),
+        (S::Null, C::Email, "7731", "null"),
+        (S::Null, C::Email, "true", "null"),
+        (S::Redact, C::Email, mail, r#""[masked]""#),
+        (S::Redact, C::Email, "7731", "0"),
+        (S::Redact, C::Email, "false", "null"),
+        (S::Partial, C::Email, mail, r#""a***@example.net""#),
+        (S::Partial, C::Email, r#""alice\u0040example.net""#, r#""a***@example.net""#),
+        (S::Partial, C::Email, r#""nothing of the kind""#, r#""[masked]""#),
+        (S::Partial, C::PaymentCard, r#""4111 1111 1111 1234""#, r#""************1234""#),
+        (S::Partial, C::PaymentCard, "4111111111111234", "0"),
+        (S::Partial, C::BirthDate, r#""1977-03-17""#, r#""1977-01-01""#),
+        (S::Token, C::Email, "7731", "0"),
+        (S::Format, C::Other, r#""ab-\u00e9-12345678""#, r#""[masked]""#),
+        (S::Format, C::Other, "true", "null"),
+        (S::Format, C::Other, "1e5", "0"),
+        (S::Shift, C::BirthDate, r#""next week""#, r#""[masked]""#),
+        (S::Shift, C::BirthDate, "19770317", "0"),
+        (S::Range, C::Financial, "77317.50", "70000"),
+        (S::Range, C::Financial, "-1", "-10000"),
+        (S::Range, C::Financial, r#""77317.50""#, r#""70000""#),
+        (S::Range, C::BirthDate, r#""1977-03-17""#, r#""1977-01-01""#),
+        (S::Range, C::Financial, r#""much""#, r#""[masked]""#),
+        (S::Fake, C::Email, "7731", "0"),
+        // Half a character is no text.
+        (S::Hash, C::Email, r#""\ud83d x""#, r#""[masked]""#),
+        (S::Null, C::Email, r#""\ud83d x""#, "null"),
+    ] {
+        assert_eq!(shown(style, category, value), wanted, "{style:?} {value}");
+    }
+    // What a key decides is what it decides for a column of the same category.
+    let of_column = |style, category, type_oid, value: &str| {
+        let format = Format::Text;
+        let category = Some(category);
+        let mask = ValueMask { style, category, tweak: 0, type_oid, type_modifier: -1, format };
+        let mut out = vec![];
+        mask_value(&KEYED, &mask, value.as_bytes(), &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    for style in [S::Hash, S::Token, S::Format, S::Fake] {
+        let made = of_column(style, C::Email, 25, "alice@example.net");
+        assert!(!made.contains("masked") && !made.contains("alice"), "{style:?} {made}");
+        assert_eq!(shown(style, C::Email, mail), format!("{made:?}"), "{style:?}");
+        assert_eq!(shown(style, C::Email, r#""alice\u0040example.net""#), format!("{made:?}"), "{style:?}");
+    }
+    for style in [S::Hash, S::Format] {
+        let made = of_column(style, C::Financial, 1700, "773177.31");
+        assert_eq!(shown(style, C::Financial, "773177.31"), made, "{style:?}");
+        assert_ne!(made, "773177.31");
+    }
+    let shifted = shown(S::Shift, C::BirthDate, r#""1977-03-17""#);
+    assert_eq!(shifted, format!("{:?}", of_column(S::Shift, C::BirthDate, 25, "1977-03-17")));
+    // What a style keeps is written as a string has it.
+    let signs = shown(S::Format, C::Other, r#""a\"b\\c\n12345678""#);
+    let read: String = serde_json::from_str(&signs).unwrap();
+    assert_eq!(read.replace(|c: char| c.is_ascii_alphanumeric(), "_"), "_\"_\\_\n________");
+    let token: String = serde_json::from_str(&shown(S::Token, C::Email, r#""a\"\u20ac""#)).unwrap();
+    assert_eq!(&*reveal(&KEYED.keys, &token).unwrap().value, "a\"€".as_bytes());
+}
+
+/// Arrays on the way and everything below have the style, value by value; of several places the one that tells least counts.
+#[test]
+fn a_style_reaches_below_its_place_and_the_strictest_counts() {
+    let places = [
+        place("$.a", MaskStyle::Range, Category::Financial),
+        place("$.a.b", MaskStyle::Redact, Category::Other),
+        place("$.a.b.c", MaskStyle::Partial, Category::Email),
+        place("$.x", MaskStyle::Partial, Category::Email),
+    ];
+    let text = r#"{"a": [12345, {"d": 12345, "b": {"c": "bob@b.example", "e": 7}}], "x": [["bob@b.example", null], 1, true],
+        "password": "p", "note": "to alice@example.com"}"#;
+    let wanted = r#"{"a": [10000, {"d": 10000, "b": {"c": "[masked]", "e": 0}}], "x": [["b***@b.example", null], 0, null],
+        "password": "[masked]", "note": "to ***"}"#;
+    let mut out = vec![];
+    mask_json_at(&MASKER, &places, text.as_bytes(), &mut out).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), wanted);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{ColumnAction, ColumnPlan, RowOutcome, RowPlan};
 use crate::engine::masking::classify::classify_column;
 use crate::engine::masking::definition::{Definitions, without_secrets};
 use crate::engine::masking::detector::{ColumnContext, Finding};
-use crate::engine::masking::json::{JsonPath, JsonStop, hide, mask_json, mask_json_at};
+use crate::engine::masking::json::{JsonPlace, JsonStop, hide, mask_json, mask_json_at};
 use crate::engine::masking::masker::Masker;
 use crate::engine::masking::pg_type::{TypeClass, XML, characters_max};
 use crate::engine::masking::structure::{self, Leaf, xml};
@@ -85,7 +85,7 @@ pub(super) fn see(row: &RowPlan, column: usize, plan: &ColumnPlan, masker: &Mask
         && plan.type_oid != XML
         && plan.context.definitions == Definitions::No
         && !starts_like_json(value)
-        && !row.paths.iter().any(|(at, _)| *at == column);
+        && !row.places.iter().any(|(at, _)| *at == column);
     if !is_plain {
         return Seen::Open;
     }
@@ -148,8 +148,8 @@ pub(super) fn write(
             hide(value, &found, out);
             Some(within_limit(types, plan, masker, value, from, out))
         }
-        (Seen::Open, _) => Some(match row.paths.iter().find(|(at, _)| *at == column) {
-            Some((_, paths)) => document(types, plan, masker, paths, value, out),
+        (Seen::Open, _) => Some(match row.places.iter().find(|(at, _)| *at == column) {
+            Some((_, places)) => document(types, plan, masker, places, value, out),
             None => detect(types, plan, masker, value, 0, out),
         }),
     }));
@@ -215,15 +215,15 @@ fn mask_whole(
 ) -> Masked {
     let format = plan.format;
     let How { style, category, tweak } = how;
-    if plan.type_oid == XML && style != MaskStyle::Null {
-        // A document for who parses it.
-        if !xml::stands_for(masker, style, category, tweak, value, out) {
-            out.extend_from_slice(structure::XML_MARKER);
-        }
-        return Masked::Value;
-    }
     let plain = |leaf: &Leaf<'_>, value: &[u8], out: &mut Vec<u8>| {
         let Leaf { type_oid, type_modifier, .. } = *leaf;
+        if type_oid == XML && style != MaskStyle::Null {
+            // A document for who parses it, in an array and under a domain too.
+            if !xml::stands_for(masker, style, category, tweak, value, out) {
+                out.extend_from_slice(structure::XML_MARKER);
+            }
+            return Masked::Value;
+        }
         let mask = ValueMask { style, category, tweak, type_oid, type_modifier, format };
         mask_value(masker, &mask, value, out)
     };
@@ -234,12 +234,12 @@ fn mask_whole(
     plain(&leaf, value, out)
 }
 
-/// A document of which some places are hidden.
+/// A document of which some places are masked.
 fn document(
     types: &Types,
     plan: &ColumnPlan,
     masker: &Masker,
-    paths: &[JsonPath],
+    places: &[JsonPlace],
     value: &[u8],
     out: &mut Vec<u8>,
 ) -> Replaced {
@@ -252,7 +252,7 @@ fn document(
     let document = match text {
         Some(text) => {
             out.extend_from_slice(value.get(..value.len() - text.len()).unwrap_or_default());
-            match mask_json_at(masker, paths, text, out) {
+            match mask_json_at(masker, places, text, out) {
                 Ok(0) => Document::Unchanged,
                 Ok(_) => Document::Masked,
                 Err(JsonStop::Unfinished) => Document::Unfinished,
@@ -304,7 +304,7 @@ fn search(
 ) -> Replaced {
     let from = out.len();
     match (TypeClass::of(plan.type_oid), plan.format) {
-        (TypeClass::Text, _) if plan.type_oid == XML && value.contains(&b'<') => {
+        (TypeClass::Text, _) if plan.type_oid == XML && value.iter().any(|byte| b"<&".contains(byte)) => {
             xml::mask_xml(masker, value, out)
         }
         (TypeClass::Text, _) => {

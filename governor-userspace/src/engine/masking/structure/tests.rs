@@ -170,6 +170,22 @@ fn xml_loses_texts_and_attributes() {
         ("<!DOCTYPE a [<!ENTITY e 'alice@example.com'>]><a>&e;</a>", Some("<masked/>")),
         ("<a>plain &lt; text</a> tail", None),
         ("<a", Some("<masked/>")),
+        // Content without an element is XML, too.
+        ("alice&#64;example.com", Some("[masked]")),
+        ("to alice&#x40;example.com &amp; Bob", Some("[masked]")),
+        ("bread &amp; butter", None),
+        (
+            "<a xmlns='alice@example.com' xmlnsx='bob@b.example'/>",
+            Some("<a xmlns='[masked]' xmlnsx='[masked]'/>"),
+        ),
+        (
+            "<ssn xmlns='urn:x' xmlns:y=\"urn:y\">9</ssn>",
+            Some("<ssn xmlns='urn:x' xmlns:y=\"urn:y\">[masked]</ssn>"),
+        ),
+        (
+            "<ssn><?to 512?><?to?></ssn><b><?to 512?></b>",
+            Some("<ssn><?to [masked]?><?to?></ssn><b><?to 512?></b>"),
+        ),
         ("<!DOCTYPE a [<!ENTITY e 'plain'>]><a><ssn>&e;</ssn></a>", Some("<masked/>")),
         ("alice@example.com", Some("<masked/>")),
     ] {

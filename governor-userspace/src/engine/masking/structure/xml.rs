@@ -145,8 +145,13 @@ impl Walker<'_> {
         let length = memchr::memmem::find(inside, close)?;
         let (inside, behind) = inside.split_at_checked(length)?;
         out.extend_from_slice(rest.get(..open)?);
-        if self.is_hidden() && !inside.trim_ascii().is_empty() && open != 2 {
+        // An instruction's first word says whom it is for.
+        let word = if open == 2 { inside.iter().position(u8::is_ascii_whitespace) } else { Some(0) };
+        let (target, data) = inside.split_at_checked(word.unwrap_or(inside.len()))?;
+        if self.is_hidden() && !data.trim_ascii().is_empty() {
             self.masked += 1;
+            out.extend_from_slice(target);
+            out.extend_from_slice(if target.is_empty() { b"" } else { b" " });
             out.extend_from_slice(MARKER);
         } else {
             self.ranges(inside, out)?;
@@ -197,12 +202,10 @@ impl Walker<'_> {
         let inside = rest.get(at + 1..)?;
         let (value, behind) = inside.split_at_checked(memchr::memchr(quote, inside)?)?;
         out.extend_from_slice(rest.get(..=at)?);
-        // What a name space is called tells nothing.
-        let is_namespace = name.starts_with(b"xmlns");
-        if !value.is_empty()
-            && !is_namespace
-            && (hidden || is_sensitive(name) || self.is_found(&resolved(value))?)
-        {
+        // What a name space is called tells nothing, unless it is a value itself.
+        let is_namespace = name == b"xmlns" || name.starts_with(b"xmlns:");
+        let is_named = !is_namespace && (hidden || is_sensitive(name));
+        if !value.is_empty() && (is_named || self.is_found(&resolved(value))?) {
             self.masked += 1;
             out.extend_from_slice(MARKER);
         } else {

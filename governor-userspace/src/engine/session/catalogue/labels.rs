@@ -15,9 +15,18 @@ pub struct Labels {
     /// Columns that label files name: sensitive, as what their name tells where the file does not say.
     pub labelled: Vec<(ColumnPattern, Option<Category>)>,
     /// Places in documents: shown as it is, such a column loses these; in an expression, everything.
-    pub paths: Vec<(ColumnPattern, JsonPath, Category)>,
+    pub places: Vec<(ColumnPattern, LabelledPlace)>,
     /// A column that could carry text, and of which nothing is known, is sensitive.
     pub hide_unknown: bool,
+}
+
+/// A place in the documents of a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelledPlace {
+    pub path: JsonPath,
+    pub category: Category,
+    /// How it is masked, where policy asks for nothing stricter.
+    pub style: MaskStyle,
 }
 
 /// `schema.relation.column`; each part a name, or a pattern with `*` for any run of characters.
@@ -53,21 +62,18 @@ impl Labels {
     pub(in super::super) fn decide(&self, schema: &str, relation: &str, column: &str) -> bool {
         let sensitive = self.sensitive.iter().map(|(pattern, _)| pattern);
         let labelled = self.labelled.iter().map(|(pattern, _)| pattern);
-        let paths = self.paths.iter().map(|(pattern, ..)| pattern);
-        let all = self.clear.iter().chain(sensitive).chain(labelled).chain(paths);
+        let places = self.places.iter().map(|(pattern, _)| pattern);
+        let all = self.clear.iter().chain(sensitive).chain(labelled).chain(places);
         all.into_iter().any(|p| p.matches(schema, relation, column))
     }
 
-    /// The places that are hidden in documents of a column, and what is first said to be there.
-    pub(super) fn paths(&self, relation: &Relation, column: &str) -> Option<(Vec<JsonPath>, Category)> {
+    /// The places that are masked in documents of a column: none, or those that its labels name.
+    pub(super) fn places(&self, relation: &Relation, column: &str) -> Vec<LabelledPlace> {
         if self.is_clear(relation, column) {
-            return None;
+            return Vec::new();
         }
         let fits = |p: &ColumnPattern| p.matches(&relation.schema, &relation.name, column);
-        let named = self.paths.iter().filter(|(p, ..)| fits(p));
-        let named: Vec<&(ColumnPattern, JsonPath, Category)> = named.collect();
-        let (_, _, category) = named.first()?;
-        Some((named.iter().map(|(_, path, _)| path.clone()).collect(), *category))
+        self.places.iter().filter(|(p, _)| fits(p)).map(|(_, place)| place.clone()).collect()
     }
 
     /// The operator says that it is never sensitive.
@@ -96,8 +102,8 @@ impl Labels {
         let unknown = || {
             let is_hidden = self.hide_unknown && !is_system_schema(schema) && could_carry(type_oid);
             // Its places are known.
-            let has_paths = self.paths.iter().any(|(p, ..)| p.matches(schema, relation, column));
-            (is_hidden && !has_paths).then_some(Category::Other)
+            let has_places = self.places.iter().any(|(p, _)| p.matches(schema, relation, column));
+            (is_hidden && !has_places).then_some(Category::Other)
         };
         by_label.or_else(by_name).or(named.map(|_| Category::Other)).or_else(unknown)
     }

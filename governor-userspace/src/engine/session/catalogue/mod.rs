@@ -14,14 +14,14 @@ mod ruling;
 mod sensitivity;
 
 pub(super) use codes::Owner;
-pub use labels::{ColumnPattern, Labels};
+pub use labels::{ColumnPattern, LabelledPlace, Labels};
 #[cfg(test)]
 pub(super) use query::RESULTS;
 pub(super) use query::{QUERY, qualify};
 pub(super) use reader::CatalogueReader;
 pub use ruling::{Ruling, Rulings};
 
-use crate::engine::masking::{Category, JsonPath};
+use crate::engine::masking::Category;
 use crate::engine::model::{
     self, ColumnId, ColumnName, FIRST_USER_OID, FunctionName, MaskStyle, Mentions, RelationName, SearchPath,
     SessionState, Statement, Timestamp,
@@ -223,8 +223,19 @@ impl Catalogue {
     }
 
     /// The only places in the documents of a sensitive column that are.
-    pub fn paths(&self, table_oid: u32, attribute: i16) -> Option<&Arc<[JsonPath]>> {
-        self.sensitivity.paths((table_oid, attribute))
+    pub fn places(&self, table_oid: u32, attribute: i16) -> Option<&Arc<[LabelledPlace]>> {
+        self.sensitivity.places((table_oid, attribute))
+    }
+
+    /// All that a column holds: its own category, or those of the places in its documents.
+    pub fn categories(&self, table_oid: u32, attribute: i16) -> Vec<Category> {
+        let mut categories: Vec<Category> = self.category(table_oid, attribute).into_iter().collect();
+        for place in self.places(table_oid, attribute).into_iter().flat_map(|places| places.iter()) {
+            if !categories.contains(&place.category) {
+                categories.push(place.category);
+            }
+        }
+        categories
     }
 
     /// Sensitive columns that choose the rows of a view.

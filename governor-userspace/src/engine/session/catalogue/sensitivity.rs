@@ -2,9 +2,9 @@
 
 use super::Catalogue;
 use super::definitions::views_of_definitions;
-use super::labels::Labels;
+use super::labels::{LabelledPlace, Labels};
 use super::ruling::{Ruling, Rulings};
-use crate::engine::masking::{Category, JsonPath, could_carry};
+use crate::engine::masking::{Category, could_carry};
 use crate::engine::model::{
     self, ColumnId, ColumnName, Copied, FIRST_USER_OID, Flow, MaskStyle, Oid, Relation, RelationKind,
     RelationName, SearchPath, Statement,
@@ -23,7 +23,7 @@ pub(super) struct Sensitivity {
     derived: HashSet<ColumnId>,
     relations: HashSet<Oid>,
     /// Columns of documents of which only these places are sensitive.
-    paths: HashMap<ColumnId, Arc<[JsonPath]>>,
+    places: HashMap<ColumnId, Arc<[LabelledPlace]>>,
     any: bool,
     /// Sensitive columns that choose the rows of a view.
     chosen_by: HashMap<Oid, Box<[ColumnId]>>,
@@ -63,8 +63,8 @@ impl Sensitivity {
     }
 
     /// The only places in the documents of a sensitive column that are.
-    pub fn paths(&self, column: ColumnId) -> Option<&Arc<[JsonPath]>> {
-        self.paths.get(&column)
+    pub fn places(&self, column: ColumnId) -> Option<&Arc<[LabelledPlace]>> {
+        self.places.get(&column)
     }
 
     /// Sensitive columns that choose the rows of a view.
@@ -154,11 +154,12 @@ impl Sensitivity {
                 };
                 let category = category.or_else(of_files);
                 let id = (relation.oid, column.attribute);
+                let places = labels.places(relation, &column.name);
                 if let Some(category) = category {
                     found.mark(id, category);
-                } else if let Some((paths, category)) = labels.paths(relation, &column.name) {
-                    found.mark(id, category);
-                    found.paths.insert(id, paths.into());
+                } else if let Some(first) = places.first() {
+                    found.mark(id, first.category);
+                    found.places.insert(id, places.into());
                 } else if could_carry(column.type_oid) && labels.is_clear(relation, &column.name) {
                     found.shown.insert(id);
                 }

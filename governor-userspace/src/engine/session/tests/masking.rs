@@ -3,7 +3,7 @@
 use super::stage::*;
 use crate::engine::audit::AuditEvent;
 use crate::engine::model::{Class, Endpoint, Timestamp, Verdict};
-use crate::engine::policy::{PolicySet, Profile};
+use crate::engine::policy::{PolicySet, PolicySource, Profile};
 use crate::engine::session::Input;
 
 const SECRET: &str = "louis@example.com";
@@ -392,20 +392,61 @@ fn documents_are_shown_only_with_their_keys() {
 #[test]
 fn places_that_the_operator_names_are_hidden_and_expressions_over_them_too() {
     use crate::engine::masking::{Category, JsonPath};
-    use crate::engine::session::{ColumnPattern, Labels};
+    use crate::engine::model::MaskStyle;
+    use crate::engine::session::{ColumnPattern, LabelledPlace, Labels};
     let column = ColumnPattern { schema: "public".into(), relation: "people".into(), column: "doc".into() };
-    let paths = vec![(column, JsonPath::parse("$.a.b").unwrap(), Category::Other)];
+    let path = JsonPath::parse("$.a.b").unwrap();
+    let place = LabelledPlace { path, category: Category::Other, style: MaskStyle::Redact };
+    let places = vec![(column, place)];
     for (text, column, value, wanted) in [
         ("SELECT doc FROM people", ("doc", 20000, 4), r#"{"a": {"b": "x1", "c": "y1"}}"#, "y1"),
         ("SELECT doc #>> '{a,c}' AS x FROM people", ("x", 0, 0), "x1", "[masked]"),
     ] {
         let mut s = Stage::new(Class::Agent);
-        s.governance.labels = std::sync::Arc::new(Labels { paths: paths.clone(), ..Labels::default() });
+        s.governance.labels = std::sync::Arc::new(Labels { places: places.clone(), ..Labels::default() });
         s.connect_with(&[&["c", "20000", "4", "doc", "25"]]);
         s.client(&query(text));
         s.server(&[row_description(&[column]), data_row(&[value])].concat());
         let told = String::from_utf8_lossy(&s.to_client).into_owned();
         assert!(told.contains(wanted) && !told.contains("x1"), "{text}: {told:?}");
+    }
+}
+
+/// What policy shows of one place it need not show of another, and what it shows of neither place alone it shows of no
+/// expression.
+#[test]
+fn policy_is_asked_about_each_place() {
+    use crate::engine::masking::{Category, JsonPath};
+    use crate::engine::model::MaskStyle;
+    use crate::engine::session::{ColumnPattern, LabelledPlace, Labels};
+    let column = ColumnPattern { schema: "public".into(), relation: "people".into(), column: "doc".into() };
+    let place = |path: &str, category, style| {
+        (column.clone(), LabelledPlace { path: JsonPath::parse(path).unwrap(), category, style })
+    };
+    // Services see all but health.
+    let places = [
+        place("$.a", Category::Financial, MaskStyle::Redact),
+        place("$.b", Category::Health, MaskStyle::Range),
+    ];
+    let hidden = r#"@id("no-health") @reason("health is nobody's business")
+        forbid (principal, action == Governor::Action::"see", resource)
+        when { resource.category == "health" };"#;
+    let mut sources = PolicySet::builtin(Profile::Protect);
+    sources.push(PolicySource::new("mine.cedar", hidden));
+    let policy = std::sync::Arc::new(PolicySet::compile(&sources).unwrap());
+    for (text, column, value, shows_other) in [
+        ("SELECT doc FROM people", ("doc", 20000, 4), r#"{"a": "x7", "b": "y7"}"#, true),
+        ("SELECT doc #>> '{b}' AS x FROM people", ("x", 0, 0), "y7", false),
+    ] {
+        let mut s = Stage::new(Class::Service);
+        s.governance.policy = policy.clone();
+        s.governance.labels = std::sync::Arc::new(Labels { places: places.to_vec(), ..Labels::default() });
+        s.connect_with(&[&["c", "20000", "4", "doc", "25"]]);
+        s.client(&query(text));
+        s.server(&[row_description(&[column]), data_row(&[value])].concat());
+        let told = String::from_utf8_lossy(&s.to_client).into_owned();
+        assert!(!told.contains("y7"), "{text}: {told:?}");
+        assert_eq!((told.contains("x7"), told.contains("[masked]")), (shows_other, true), "{text}: {told:?}");
     }
 }
 

@@ -67,7 +67,7 @@ pub struct ColumnLabel {
     /// Only this place in its documents.
     pub path: Option<JsonPath>,
     pub category: Category,
-    /// How it is masked, where policy does not ask for a stricter way; `None`: as policy says.
+    /// How it is masked, where policy does not ask for a stricter way; `None`: as policy says, and a place in documents redacted.
     pub style: Option<MaskStyle>,
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::masking::UserMatch;
 use crate::engine::masking::{Category, JsonPath};
-use crate::engine::model::Class;
+use crate::engine::model::{Class, MaskStyle};
 use crate::host::config::file;
 
 const SAMPLE: &str = include_str!("../../../../../deploy/governor.toml");
@@ -99,7 +99,7 @@ fn values_arrive() {
          [[capture.rules]]\ncgroup='/b'\n\
          [policy]\nprofile='observe'\ndirectory='/p'\nbuiltin=false\ndisabled=['a']\npacks=['pci']\ntime_zone='Europe/Berlin'\n\
          [masking]\nclear=['*.*.id', '\"my.schema\".t.c']\ndetect_values=false\nunknown_columns='hide'\n\
-         [[masking.columns]]\ncolumn='a.b.c'\ncategory='payment_card'\npath='$.x[*].y'\n\
+         [[masking.columns]]\ncolumn='a.b.c'\ncategory='payment_card'\npath='$.x[*].y'\nstyle='hash'\n\
          [masking.discovery]\nenabled=false\nmask_from=95\n\
          [approvals]\ntimeout='24h'\n[audit]\ntext_bytes_max='1KiB'\nsegment_bytes_max='1GiB'\n\
          [metrics]\nlisten=''\n[limits]\nworkers=3\nstartup_timeout='250ms'\n[log]\nlevel='debug'\nformat='json'\n",
@@ -117,6 +117,7 @@ fn values_arrive() {
     assert_eq!(got.masking.discovery, DiscoverySettings { enabled: false, mask_from: 95 });
     assert_eq!(got.masking.unknown_columns, UnknownColumns::Hide);
     assert_eq!(got.masking.columns[0].path, JsonPath::parse("x.y"));
+    assert_eq!(got.masking.columns[0].style, Some(MaskStyle::Hash));
     assert_eq!(got.approvals.timeout, Duration::from_secs(86_400));
     assert_eq!((got.audit.text_bytes_max, got.audit.segment_bytes_max), (1024, 1 << 30));
     assert_eq!(got.metrics.listen, None);

@@ -21,10 +21,6 @@ impl Source<'_> {
                 return Err(self.fail(at, key, "is missing: every label names a column"));
             };
             let category = label.category.unwrap_or(Category::Other);
-            if let (Some(path), Some(_)) = (&label.path, label.style) {
-                let reason = "a style is for whole columns; what a path names is redacted";
-                return Err(self.fail_at(path.span(), "masking.columns.style", reason));
-            }
             let path = label.path.map(|path| self.path(&path)).transpose()?;
             columns.push(ColumnLabel {
                 column: self.column(&column, key)?,
