@@ -8,6 +8,7 @@
 use super::lexicon::{ABOUT, COPY_MARKS, PEOPLE, Place, QUESTIONS, phrases};
 use super::pg_type::TypeClass;
 use crate::engine::model::Category;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
@@ -22,6 +23,15 @@ pub fn classify_column(relation: &str, column: &str, type_oid: u32) -> Option<Ca
         matches!(class, TypeClass::Inet | TypeClass::MacAddr | TypeClass::MacAddr8)
             .then_some(Category::IpAddress)
     })
+}
+
+/// A name as it stands in a value. The client may have asked for another encoding than UTF-8: then each byte is taken for the character of
+/// that number, as Latin-1 has it, so that accents of Western languages are still read.
+pub(super) fn name_of(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(name) => name.into(),
+        Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
+    }
 }
 
 /// Whether a value of this type can carry arbitrary text, and so anything a detector looks for.

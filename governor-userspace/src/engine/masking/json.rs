@@ -344,9 +344,14 @@ fn decode(raw: &[u8]) -> Vec<u8> {
         match escape {
             b'n' | b'r' | b't' | b'b' | b'f' => decoded.push(b' '),
             b'u' => {
-                let (hex, tail) = rest.split_at(rest.len().min(4));
-                rest = tail;
-                let code = std::str::from_utf8(hex).ok().and_then(|hex| u32::from_str_radix(hex, 16).ok());
+                let mut code = code_unit(rest);
+                rest = rest.get(4..).unwrap_or(&[]);
+                // Beyond the first 65,536 a character is written in two halves.
+                let low = rest.strip_prefix(b"\\u").and_then(code_unit).filter(|low| *low & !0x3FF == 0xDC00);
+                if let (Some(high), Some(low)) = (code.filter(|high| *high & !0x3FF == 0xD800), low) {
+                    code = Some(0x1_0000 + ((high & 0x3FF) << 10) + (low & 0x3FF));
+                    rest = rest.get(6..).unwrap_or(&[]);
+                }
                 let character = code.and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
                 decoded.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
             }
@@ -354,6 +359,11 @@ fn decode(raw: &[u8]) -> Vec<u8> {
         }
     }
     decoded
+}
+
+/// Four hexadecimal digits that begin `text`.
+fn code_unit(text: &[u8]) -> Option<u32> {
+    u32::from_str_radix(std::str::from_utf8(text.get(..4)?).ok()?, 16).ok()
 }
 
 /// Deeper documents need more room.

@@ -2,7 +2,7 @@
 //!
 //! A memory of one thread, of bounded size, that only saves time: what it answers is what asking would.
 
-use crate::engine::masking::classify::classify_column;
+use crate::engine::masking::classify::{classify_column, name_of};
 use crate::engine::masking::detector::ColumnContext;
 use crate::engine::masking::pg_type::TEXT;
 use rustc_hash::FxHashMap;
@@ -90,7 +90,7 @@ impl Short {
 }
 
 fn judge(parent: &[u8], key: &[u8]) -> KeyMeaning {
-    let (parent, key) = (String::from_utf8_lossy(parent), String::from_utf8_lossy(key));
+    let (parent, key) = (name_of(parent), name_of(key));
     KeyMeaning {
         is_sensitive: classify_column(&parent, &key, TEXT).is_some(),
         context: ColumnContext::by_name(&key, false),

@@ -30,8 +30,12 @@ impl JsonPath {
     }
 
     /// How many keys of it are met behind `key`, where `met` were before; [`NOT_MET`] where it leads elsewhere.
+    ///
+    /// A key in another encoding than UTF-8 (the client may ask for one) may be any that is not ASCII.
     pub(super) fn follow(&self, met: u8, key: &[u8]) -> u8 {
-        let next = self.keys.get(usize::from(met)).filter(|next| next.as_bytes() == key);
+        let may_be =
+            |next: &str| next.as_bytes() == key || !next.is_ascii() && std::str::from_utf8(key).is_err();
+        let next = self.keys.get(usize::from(met)).filter(|next| may_be(next));
         if met != NOT_MET && next.is_some() { met + 1 } else { NOT_MET }
     }
 

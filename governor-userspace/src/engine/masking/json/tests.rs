@@ -183,6 +183,43 @@ fn a_style_reaches_below_its_place_and_the_strictest_counts() {
 #[test]
 fn a_key_with_escapes_counts_like_one_without() {
     assert_eq!(masked(r#"{"\u0073sn": "9"}"#), Ok((1, r#"{"\u0073sn": "[masked]"}"#.into())));
+    // A character in two halves, as `json` keeps it; one half, or something else behind it, is none.
+    let places = [place("$.\u{1F600}", MaskStyle::Redact, Category::Other)];
+    for (key, is_it) in [
+        (r"\ud83d\ude00", true),
+        (r"\uD83D\uDE00", true),
+        ("\u{1F600}", true),
+        (r"\ud83d", false),
+        (r"\ud83d\ud83d\ude00", false),
+        (r"\ud83d\u0041", false),
+        (r"\ude00\ud83d", false),
+        (r"\ud83dude00", false),
+    ] {
+        let mut out = vec![];
+        let text = format!(r#"{{"{key}": "x"}}"#);
+        let count = mask_json_at(&MASKER, &places, text.as_bytes(), &mut out);
+        assert_eq!(count, Ok(u32::from(is_it)), "{key}");
+    }
+}
+
+/// The client decides in which encoding it gets a document.
+#[test]
+fn keys_in_other_encodings_hide_nothing() {
+    let places = [place("$.größe", MaskStyle::Redact, Category::Other)];
+    for (given, wanted) in [
+        (&b"{\"contrase\xf1a\": \"x\"}"[..], &b"{\"contrase\xf1a\": \"[masked]\"}"[..]),
+        (b"{\"gr\xf6\xdfe\": \"x\", \"size\": \"y\"}", b"{\"gr\xf6\xdfe\": \"[masked]\", \"size\": \"y\"}"),
+        // Nobody knows which key that is.
+        (b"{\"\x95\x5c\x82\": \"x\"}", b"{\"\x95\x5c\x82\": \"[masked]\"}"),
+        (
+            "{\"größe\": \"x\", \"länge\": \"y\"}".as_bytes(),
+            "{\"größe\": \"[masked]\", \"länge\": \"y\"}".as_bytes(),
+        ),
+    ] {
+        let mut out = vec![];
+        mask_json_at(&MASKER, &places, given, &mut out).unwrap();
+        assert_eq!(out, wanted, "{}", String::from_utf8_lossy(&out));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::array::{element_of, number};
 use super::{Each, Leaf, Malformed, Part, TEXT};
+use crate::engine::masking::classify::name_of;
 use crate::engine::masking::transform::Format;
 
 /// Appends the pairs with their values replaced as `each` says; whether anything was. A key that is something itself
@@ -32,7 +33,7 @@ fn text(value: &[u8], each: Each<'_>, out: &mut Vec<u8>) -> Result<bool, Malform
         } else {
             let (raw, value, behind) = word(behind)?;
             let mut replaced = Vec::new();
-            match each(&named(&String::from_utf8_lossy(&key)), &value, &mut replaced) {
+            match each(&named(&name_of(&key)), &value, &mut replaced) {
                 Part::Kept => out.extend_from_slice(raw),
                 Part::Null => {
                     changed = true;
@@ -116,7 +117,7 @@ fn binary(value: &[u8], each: Each<'_>, out: &mut Vec<u8>) -> Result<bool, Malfo
         check(key, each)?;
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(key);
-        changed |= element_of(&mut rest, &named(&String::from_utf8_lossy(key)), each, out)?.0;
+        changed |= element_of(&mut rest, &named(&name_of(key)), each, out)?.0;
     }
     if rest.is_empty() { Ok(changed) } else { Err(Malformed) }
 }

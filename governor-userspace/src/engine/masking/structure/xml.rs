@@ -7,7 +7,7 @@
 //! Invariant: well-formed in gives well-formed out. A declaration of a document type may define anything: such a value is
 //! hidden as a whole, like every one that is not understood.
 
-use crate::engine::masking::classify::classify_column;
+use crate::engine::masking::classify::{classify_column, name_of};
 use crate::engine::masking::detector::ColumnContext;
 use crate::engine::masking::json::mask_ranges;
 use crate::engine::masking::masker::Masker;
@@ -219,7 +219,7 @@ impl Walker<'_> {
 /// Names count like column names, prefix of the name space aside.
 fn is_sensitive(name: &[u8]) -> bool {
     let local = name.rsplit(|b| *b == b':').next().unwrap_or(name);
-    classify_column("", &String::from_utf8_lossy(local), TEXT).is_some()
+    classify_column("", &name_of(local), TEXT).is_some()
 }
 
 /// Entities of characters resolved, for searching only: what cannot be read stays.
