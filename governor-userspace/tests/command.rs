@@ -212,6 +212,7 @@ fn request() -> ApprovalRequest {
             policy: "agent-delete".into(),
             text: "agents ask before they delete".into(),
             hint: String::new(),
+            ..Reason::default()
         }]
         .into(),
         transaction: "transaction".into(),
