@@ -5,6 +5,8 @@
 
 #[path = "limits/gigabyte.rs"]
 mod gigabyte;
+#[path = "limits/idle.rs"]
+mod idle;
 
 use governor_tests::remote_socket::RemoteSocket;
 use governor_tests::wire::{self, Message, Wire};

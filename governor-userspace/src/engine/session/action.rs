@@ -28,14 +28,18 @@ pub struct Actions {
 }
 
 impl Actions {
-    /// Empties it and keeps the allocations.
+    /// Empties it and keeps the allocations, but for those of a long pipeline: every connection has one of these.
     pub fn clear(&mut self) {
-        self.records.clear();
+        fn empty<T>(list: &mut Vec<T>) {
+            list.clear();
+            list.shrink_to(COUNT_KEPT);
+        }
+        empty(&mut self.records);
         self.sync = false;
-        self.requests.clear();
-        self.to_server.clear();
-        self.to_client.clear();
-        self.completions.clear();
+        empty(&mut self.requests);
+        empty(&mut self.to_server);
+        empty(&mut self.to_client);
+        empty(&mut self.completions);
         self.close = None;
     }
 
@@ -134,3 +138,6 @@ impl CloseReason {
         }
     }
 }
+
+/// Room that stays in each list.
+const COUNT_KEPT: usize = 16;

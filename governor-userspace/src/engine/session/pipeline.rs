@@ -212,6 +212,9 @@ impl Pipeline {
         self.barriers -= usize::from(owed.expect.is_barrier());
         self.bytes -= owed.weight;
         self.flushed &= self.is_full();
+        if self.queue.is_empty() {
+            self.queue.shrink_to(COUNT_KEPT);
+        }
         Some(owed)
     }
 
@@ -294,6 +297,8 @@ impl Pipeline {
 
 /// Replies that may be owed.
 const COUNT_MAX: usize = 16_384;
+/// Room that stays when nothing is owed: more than a statement's messages, little beside a connection.
+const COUNT_KEPT: usize = 8;
 /// Texts and values that are kept for them.
 const BYTES_MAX: usize = 16 << 20;
 

@@ -18,6 +18,15 @@ struct Slot<T> {
     bytes: usize,
 }
 
+impl<T> Slot<T> {
+    /// Once nothing is under way, the room that a long pipeline took.
+    fn give_back(&mut self) {
+        if self.pending.is_empty() {
+            self.pending.shrink_to(PENDING_KEPT);
+        }
+    }
+}
+
 /// Names and their possible meanings, bounded in number.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
@@ -68,6 +77,7 @@ impl<T> Slots<T> {
             && let Some(index) = slot.pending.iter().position(|(t, _)| *t == ticket)
         {
             slot.confirmed = slot.pending.drain(..=index).next_back().map(|(_, value)| value);
+            slot.give_back();
         }
     }
 
@@ -75,6 +85,7 @@ impl<T> Slots<T> {
     pub fn reject(&mut self, name: &[u8], ticket: Ticket) {
         if let Some(slot) = self.slot_mut(name) {
             slot.pending.retain(|(t, _)| *t != ticket);
+            slot.give_back();
         }
         self.free(name);
     }
@@ -157,6 +168,9 @@ impl<T> Slots<T> {
         }
     }
 }
+
+/// Room that stays for meanings that are under way.
+const PENDING_KEPT: usize = 4;
 
 #[cfg(test)]
 mod tests {

@@ -115,6 +115,7 @@ impl Leg {
             sent -= first.len();
             self.out.pop_front();
         }
+        self.out.shrink_to(PIECES_KEPT);
     }
 
     /// Reads once and hands all unread bytes to `consume`, which takes what it can from the front.
@@ -153,6 +154,7 @@ impl Leg {
     /// What waits can no longer leave.
     pub fn discard_out(&mut self) {
         self.out.clear();
+        self.out.shrink_to(PIECES_KEPT);
         self.out_bytes = 0;
         self.unflushed = false;
     }
@@ -192,5 +194,7 @@ const READ_BYTES_MIN: usize = 16 << 10;
 const READ_BYTES_MAX: usize = 256 << 10;
 /// Bytes queued towards a slow reader before the other side is not read any more.
 const OUT_BYTES_HIGH: usize = 512 << 10;
+/// Room in the queue out that stays when it is empty.
+const PIECES_KEPT: usize = 16;
 /// Slices in one `writev`.
 const SLICES_MAX: usize = 64;
