@@ -133,6 +133,8 @@ pub struct Conditions {
     pub of_keys: BTreeSet<(ColumnId, Arc<str>, Condition)>,
     /// Columns that have to equal each other.
     pub joins: BTreeSet<(ColumnId, ColumnId)>,
+    /// A value of the first column is looked for in the second: what is found tells it.
+    pub finds: BTreeSet<(ColumnId, ColumnId)>,
     /// Relations that are read: a view's own definition has conditions, too.
     pub relations: BTreeSet<Oid>,
     /// Column that is written and column that flows into it; `None`: a column that is made just now. Temporary tables are
@@ -193,6 +195,7 @@ impl Conditions {
         1 + self.found.len()
             + self.of_keys.len()
             + self.joins.len()
+            + self.finds.len()
             + self.copies.len()
             + self.doubtful.len()
             + self.relations.len()

@@ -152,7 +152,10 @@ impl Session {
                 asks.conditions.insert(unknown());
             }
             if conditions.doubt.is_some() {
-                asks.stakes.push(unknown_stake());
+                // With rows of the statement's own each answers for itself.
+                let is_list = conditions.makes_rows && !is_free(governance);
+                let more = if is_list { More::ByRow } else { More::Nothing };
+                asks.stakes.push(Stake { more, ..unknown_stake() });
             }
             found.extend(conditions.found.iter().map(|(at, times)| (*at, *times)));
             self.asks_under_keys(conditions, &catalogue, governance, &mut asks);
@@ -310,18 +313,15 @@ impl Session {
         }
         // A table of guesses is as good as a list.
         let is_masked = |id: &ColumnId| masked.get(id).is_some_and(Option::is_some);
-        for (left, right) in &of.joins {
-            for (id, other) in [(left, right), (right, left)] {
-                if !is_masked(id) || is_masked(other) {
-                    continue;
-                }
-                for column in
-                    catalogue.bases_of(*id).iter().filter_map(|base| catalogue.column(base.0, base.1))
-                {
-                    let name = column.name.to_string();
-                    let stakes = asks.stakes.iter_mut().filter(|stake| *stake.column == *name);
-                    stakes.for_each(|stake| stake.more = More::ByRow);
-                }
+        let joins = of.joins.iter().flat_map(|(left, right)| [(left, right), (right, left)]);
+        for (id, other) in joins.chain(of.finds.iter().map(|(id, other)| (id, other))) {
+            if !is_masked(id) || is_masked(other) {
+                continue;
+            }
+            for column in catalogue.bases_of(*id).iter().filter_map(|base| catalogue.column(base.0, base.1)) {
+                let name = column.name.to_string();
+                let stakes = asks.stakes.iter_mut().filter(|stake| *stake.column == *name);
+                stakes.for_each(|stake| stake.more = More::ByRow);
             }
         }
         for stake in &mut asks.stakes {

@@ -272,8 +272,8 @@ fn column_action(
                     let partly = catalogue.places(id.0, id.1).is_some();
                     if partly { in_parts(seen, field.type_oid) } else { seen }
                 }),
-                None if Catalogue::is_system(field.table_oid) => None,
-                // Made since the catalogue was read, or a temporary relation.
+                // Made since the catalogue was read, a temporary relation, or pages of large values: the server's own
+                // are those of its statistics and of code.
                 None => Some(asker.see(SeeColumn {
                     column: None,
                     category: classify_column("", &field.name, field.type_oid),

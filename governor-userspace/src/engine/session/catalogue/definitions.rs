@@ -18,7 +18,7 @@ impl Catalogue {
     ) -> Definitions {
         if table_oid != 0 && attribute > 0 {
             return match table_oid {
-                PG_ENUM => Definitions::Labels,
+                PG_ENUM | PG_AGGREGATE => Definitions::Labels,
                 _ if Self::is_system(table_oid) || self.views.show_definitions(table_oid) => {
                     Definitions::Code
                 }
@@ -37,7 +37,7 @@ impl Catalogue {
 
     fn of_relation(&self, name: &RelationName) -> Definitions {
         if is_system_name(name) {
-            let labels = name.name == "pg_enum";
+            let labels = matches!(name.name.as_str(), "pg_enum" | "pg_aggregate");
             return if labels { Definitions::Labels } else { Definitions::Code };
         }
         let anywhere = SearchPath::Unknown(String::new());
@@ -89,6 +89,8 @@ fn strongest(all: impl Iterator<Item = Definitions>) -> Definitions {
 
 /// `pg_catalog.pg_enum`, on every server.
 const PG_ENUM: Oid = 3501;
+/// `pg_catalog.pg_aggregate`: what aggregates begin with has no quotes either.
+const PG_AGGREGATE: Oid = 2600;
 /// In the text of a view that reads the catalogue.
 const SIGNS: [&str; 4] = ["pg_", "information_schema", "enum_", "_description"];
 /// With more views of this kind, every view counts as one.

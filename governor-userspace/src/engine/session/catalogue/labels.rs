@@ -94,8 +94,7 @@ impl Labels {
         let labelled = self.sensitive.iter().find(|(p, _)| p.matches(schema, relation, column));
         let named = self.labelled.iter().find(|(p, _)| p.matches(schema, relation, column));
         let by_name = || match schema {
-            "pg_catalog" => system_category(relation, column),
-            "information_schema" => None,
+            "pg_catalog" | "information_schema" => system_category(relation, column),
             _ => classify_column(relation, column, type_oid),
         };
         let by_label = labelled.map(|(_, category)| *category).or(named.and_then(|(_, category)| *category));
@@ -115,8 +114,11 @@ fn is_system_schema(schema: &str) -> bool {
 
 /// Columns of the server's own that show values of other relations, other sessions' statements or secrets.
 fn system_category(relation: &str, column: &str) -> Option<Category> {
-    const RELATIONS: [&str; 13] = [
+    const RELATIONS: [&str; 17] = [
+        "_pg_user_mappings",
         "pg_attribute",
+        "pg_file_settings",
+        "pg_hba_file_rules",
         "pg_stats",
         "pg_stats_ext",
         "pg_stats_ext_exprs",
@@ -129,11 +131,12 @@ fn system_category(relation: &str, column: &str) -> Option<Category> {
         "pg_largeobject",
         "pg_user_mapping",
         "pg_user_mappings",
+        "user_mapping_options",
     ];
     if !RELATIONS.contains(&relation) {
         return None;
     }
-    const SHOWS_VALUES: [&str; 15] = [
+    const SHOWS_VALUES: [&str; 16] = [
         // What rows have that are older than their column.
         "attmissingval",
         "most_common_vals",
@@ -150,8 +153,18 @@ fn system_category(relation: &str, column: &str) -> Option<Category> {
         "query",
         "data",
         "range_bounds_histogram",
+        "range_length_histogram",
     ];
     const SECRETS: [&str; 4] = ["rolpassword", "passwd", "umoptions", "subconninfo"];
+    // Of the server's files, and of users on other servers.
+    const OPTIONS: [(&str, &str); 3] = [
+        ("pg_file_settings", "setting"),
+        ("pg_hba_file_rules", "options"),
+        ("user_mapping_options", "option_value"),
+    ];
+    if OPTIONS.contains(&(relation, column)) {
+        return Some(Category::Credential);
+    }
     if SECRETS.contains(&column) {
         return Some(Category::Credential);
     }

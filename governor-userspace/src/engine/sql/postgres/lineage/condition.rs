@@ -46,6 +46,18 @@ impl Shared<'_> {
         }
     }
 
+    /// A value of these columns is looked for among those.
+    fn note_finding(&self, values: &Set, among: &Set) {
+        if self.is_past.get() {
+            return;
+        }
+        let mut conditions = self.conditions.borrow_mut();
+        for value in values.iter().take(SIDES_MAX) {
+            let others = among.iter().take(SIDES_MAX).filter(|other| other.0 != value.0);
+            conditions.finds.extend(others.map(|other| (*value, *other)));
+        }
+    }
+
     /// A relation is read.
     pub(super) fn reads(&self, relation: Oid) {
         self.conditions.borrow_mut().relations.insert(relation);
@@ -107,20 +119,23 @@ impl<'t> Analysis<'_, 't> {
     /// A comparison within a value; its sides are noted one by one.
     pub(super) fn note_sides_of(&mut self, e: &'t A_Expr) -> Result<(), Doubt> {
         let node = Node::A_Expr(e);
-        if self.is_noted || self.is_with_one_value(node) {
+        let is_key = std::mem::take(&mut self.is_key);
+        if self.is_noted && !is_key {
             return Ok(());
         }
         let outer = self.shared.is_past.replace(true);
         let value = self.unnoted(node);
         self.shared.is_past.set(outer);
-        self.shared.note_sides(&value?.all());
-        Ok(())
+        let noted = value.and_then(|value| self.note_compared(node, &[value]));
+        self.is_key = is_key;
+        noted
     }
 
-    /// Arguments of a function that gives rows: how many may tell the value itself, of a series to its last digit.
-    pub(super) fn note_rows(&self, name: &str, arguments: &Value) {
+    /// Arguments of a function that gives rows: how many may tell the value itself, of a series to its last digit, and of
+    /// whatever else was made of it (`repeat(',', salary)`). `are_stored`: they are as they stand in a table.
+    pub(super) fn note_rows(&self, name: &str, arguments: &Value, are_stored: bool) {
         let is_fixed = arguments.sources.is_empty() && arguments.implicit.is_empty();
-        if is_fixed || name == "generate_series" {
+        if is_fixed || name == "generate_series" || !are_stored {
             self.shared.makes_rows();
         }
         self.note_in(self.clause, arguments, Form::Count);
@@ -141,11 +156,11 @@ impl<'t> Analysis<'_, 't> {
     }
 
     /// One condition of a predicate; `values` are its sides.
-    pub(super) fn note_atom(&self, node: Node<'t>, values: &[Value]) {
+    pub(super) fn note_atom(&mut self, node: Node<'t>, values: &[Value]) -> Result<(), Doubt> {
         let is_whole = |value: &Value| value.exact && value.sources.len() == 1;
         let (form, times) = match (node, values) {
             // Its query notes its own conditions, and of its values none counts.
-            (Node::SubLink(sub), _) if sub.sub_link_type == SubLinkType::EXISTS_SUBLINK => return,
+            (Node::SubLink(sub), _) if sub.sub_link_type == SubLinkType::EXISTS_SUBLINK => return Ok(()),
             (Node::A_Expr(e), [left, right])
                 if e.kind == E::AEXPR_OP && !matches!(e.rexpr(), Node::None) && is_equals(e) =>
             {
@@ -172,12 +187,35 @@ impl<'t> Analysis<'_, 't> {
         if let (Form::Join, [left, right]) = (form, values) {
             self.note_join(left, right);
         }
-        if compares_sides(form) && !self.is_with_one_value(node) {
-            self.shared.note_sides(&values.iter().flat_map(Value::all).collect());
+        if compares_sides(form) {
+            self.note_compared(node, values)?;
         }
         for value in values {
             self.shared.note(value, Condition { clause: self.clause, form }, times);
         }
+        Ok(())
+    }
+
+    /// The columns that a comparison brings together. A query of one value is compared by what it gives, not by what chooses
+    /// that; the rows beside it that fit tell it.
+    fn note_compared(&mut self, node: Node<'t>, values: &[Value]) -> Result<(), Doubt> {
+        if !self.is_with_one_value(node) {
+            self.shared.note_sides(&values.iter().flat_map(Value::all).collect());
+            return Ok(());
+        }
+        let Node::A_Expr(e) = node else { return Ok(()) };
+        let references = self.references.take();
+        let outer = self.shared.is_past.replace(true);
+        let sides = self.unnoted(e.lexpr()).and_then(|left| Ok((left, self.unnoted(e.rexpr())?)));
+        self.shared.is_past.set(outer);
+        self.references = references;
+        let (left, right) = sides?;
+        let slots = self.levels.iter().flat_map(|level| &level.slots);
+        let here: Set = slots.flat_map(|value| value.sources.iter().copied()).collect();
+        let given = left.sources.into_iter().chain(right.sources);
+        let (beside, found): (Set, Set) = given.partition(|column| here.contains(column));
+        self.shared.note_finding(&found, &beside);
+        Ok(())
     }
 
     /// A query of one value beside the only relation that it may depend on.
@@ -222,6 +260,7 @@ impl<'t> Analysis<'_, 't> {
                 node => {
                     let value = self.key(node, rows)?;
                     self.note_in(Clause::GroupBy, &value, Form::Grouping);
+                    self.shared.note_sides(&value.sources);
                 }
             }
         }
@@ -236,6 +275,8 @@ impl<'t> Analysis<'_, 't> {
             let Node::SortBy(by) = by else { return Err(Doubt::Syntax) };
             let value = self.key(by.node(), rows)?;
             self.note_in(Clause::OrderBy, &value, Form::Ordering);
+            // The row that is nearest to a value comes first.
+            self.shared.note_sides(&value.sources);
             if cuts {
                 // Which rows are left depends on their order.
                 rows.chosen_by.extend(value.all());
@@ -245,7 +286,11 @@ impl<'t> Analysis<'_, 't> {
             self.shared.spend(1)?;
             let value = match node {
                 Node::None => rows.whole(),
-                node => self.key(node, rows)?,
+                node => {
+                    let value = self.key(node, rows)?;
+                    self.shared.note_sides(&value.sources);
+                    value
+                }
             };
             self.note_in(Clause::Distinct, &value, Form::Grouping);
         }
@@ -278,7 +323,10 @@ impl<'t> Analysis<'_, 't> {
                 return Ok(open());
             }
         }
-        let mut value = self.unnoted(node)?;
+        let outer = std::mem::replace(&mut self.is_key, true);
+        let value = self.unnoted(node);
+        self.is_key = outer;
+        let mut value = value?;
         if let Some(found) = found {
             value.add(&found);
         }

@@ -131,10 +131,12 @@ const SHOWN_BY_PSQL: i32 = 128;
 /// In the text of a user's view that reads the catalogue.
 const SIGNS: [&str; 4] = ["pg_", "information_schema", "enum_", "_description"];
 /// Columns of the server's own relations that hold definitions, under whatever relation.
-const COLUMNS: [&str; 38] = [
+const COLUMNS: [&str; 45] = [
     "action_condition",
     "action_statement",
     "adbin",
+    "agginitval",
+    "aggminitval",
     "check_clause",
     "column_default",
     "command",
@@ -142,6 +144,7 @@ const COLUMNS: [&str; 38] = [
     "conbin",
     "definition",
     "description",
+    "dictinitoption",
     "domain_default",
     "enumlabel",
     "ev_action",
@@ -157,17 +160,21 @@ const COLUMNS: [&str; 38] = [
     "polqual",
     "polwithcheck",
     "proargdefaults",
+    "proconfig",
     "prosqlbody",
     "prosrc",
     "prqual",
     "qual",
     "relpartbound",
+    "rolconfig",
     "routine_definition",
+    "setconfig",
     "stxexprs",
     "tgargs",
     "tgqual",
     "typdefault",
     "typdefaultbin",
+    "useconfig",
     "view_definition",
     "with_check",
 ];

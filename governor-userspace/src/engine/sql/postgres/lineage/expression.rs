@@ -151,7 +151,9 @@ impl<'t> Analysis<'_, 't> {
             }
             Node::A_ArrayExpr(array) => {
                 self.unasked_casts(total)?;
-                array.elements().iter().for_each(later);
+                // Lists of different lengths do not fit into one.
+                let part = if self.holds_lists(array)? { part.computed() } else { part };
+                work.extend(array.elements().iter().map(|node| (node, part)));
             }
             // A bare boolean column is its own value; comparisons below choose. With OR, NULL hides true and not false.
             Node::BoolExpr(logic) => {

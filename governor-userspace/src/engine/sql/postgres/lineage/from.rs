@@ -2,6 +2,7 @@
 
 use super::function::Call;
 use super::scope::Item;
+use super::total::is_given;
 use super::value::{Rows, Set, UNNAMED, Value};
 use super::wholeness::Reach;
 use super::{Analysis, Doubt};
@@ -10,7 +11,7 @@ use crate::engine::sql::postgres::children::untyped;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{
-    A_Expr, Alias, JoinExpr, JsonTable, RangeFunction, RangeSubselect, RangeTableFunc,
+    A_Expr, Alias, JoinExpr, JsonTable, RangeFunction, RangeSubselect, RangeTableFunc, RangeTableSample,
 };
 use pg_raw_parse::raw::A_Expr_Kind;
 use std::sync::Arc;
@@ -48,28 +49,34 @@ impl<'t> Analysis<'_, 't> {
             Node::RangeFunction(function) => self.functions(function),
             Node::RangeTableFunc(table) => self.xml_table(table),
             Node::JsonTable(table) => self.json_table(table),
-            Node::RangeTableSample(sample) => {
-                let mut chosen = Value::default();
-                for argument in sample.args().iter().chain([sample.repeatable()]) {
-                    if !matches!(argument, Node::None) {
-                        chosen.add_implicit(&self.as_one(Clause::From, Form::Count, argument)?);
-                    }
-                }
-                let Node::RangeVar(range) = sample.relation() else { return Err(Doubt::Syntax) };
-                let item = self.relation(range)?;
-                let level = self.level();
-                level.chosen_by.extend(&chosen.implicit);
-                // Which rows of many come tells a share, or a seed, to its last digit.
-                level.counted_by.extend(&chosen.implicit);
-                for (_, slot) in &item.columns {
-                    if let Some(value) = level.slots.get_mut(*slot) {
-                        value.add_implicit(&chosen);
-                    }
-                }
-                Ok(level.push(item))
-            }
+            Node::RangeTableSample(sample) => self.sample(sample),
             _ => Ok(self.level().push_rows(Rows::open(Value::unknown(Doubt::Syntax)), None)),
         }
+    }
+
+    /// TABLESAMPLE.
+    fn sample(&mut self, sample: &'t RangeTableSample) -> Result<usize, Doubt> {
+        let mut chosen = Value::default();
+        for argument in sample.args().iter().chain([sample.repeatable()]) {
+            if !matches!(argument, Node::None) {
+                chosen.add_implicit(&self.as_one(Clause::From, Form::Count, argument)?);
+            }
+        }
+        if !chosen.implicit.is_empty() {
+            self.shared.makes_rows();
+        }
+        let Node::RangeVar(range) = sample.relation() else { return Err(Doubt::Syntax) };
+        let item = self.relation(range)?;
+        let level = self.level();
+        level.chosen_by.extend(&chosen.implicit);
+        // Which rows of many come tells a share, or a seed, to its last digit.
+        level.counted_by.extend(&chosen.implicit);
+        for (_, slot) in &item.columns {
+            if let Some(value) = level.slots.get_mut(*slot) {
+                value.add_implicit(&chosen);
+            }
+        }
+        Ok(level.push(item))
     }
 
     fn sub_select(&mut self, sub: &'t RangeSubselect) -> Result<usize, Doubt> {
@@ -244,7 +251,7 @@ impl<'t> Analysis<'_, 't> {
             multiplies |= !matches!(node, Node::SubLink(_)) && named.len() > 1;
             slots.extend(named);
         }
-        self.note_atom(node, &values);
+        self.note_atom(node, &values)?;
         slots.sort_unstable();
         slots.dedup();
         let level = self.level();
@@ -357,12 +364,13 @@ impl<'t> Analysis<'_, 't> {
             let mut value = whole.clone();
             for part in [column.colexpr(), column.coldefexpr()] {
                 if !matches!(part, Node::None) {
-                    value.add(&self.value(part)?);
+                    // A path that is none fails, and so does a default that the column's type does not take.
+                    value.add(&self.as_one(Clause::From, Form::Computation, part)?);
                 }
             }
             rows.columns.push((column.colname().unwrap_or(UNNAMED).into(), value));
         }
-        self.note_in(Clause::From, &whole, Form::Count);
+        self.note_elements(table.docexpr(), &whole)?;
         rows.counted_by = whole.all();
         self.put(rows, table.alias(), Some("xmltable"))
     }
@@ -392,9 +400,19 @@ impl<'t> Analysis<'_, 't> {
             }
             rows.columns.push((column.name().unwrap_or(UNNAMED).into(), value));
         }
-        self.note_in(Clause::From, &whole, Form::Count);
+        let document = table.context_item().map_or(Node::None, |item| item.raw_expr());
+        self.note_elements(document, &whole)?;
         rows.counted_by = whole.all();
         self.put(rows, table.alias(), Some("json_table"))
+    }
+
+    /// As many rows as a document has parts. One that is made here may have as many as a value says.
+    fn note_elements(&mut self, document: Node<'t>, whole: &Value) -> Result<(), Doubt> {
+        if !is_given(document) && !self.is_stored(document)? {
+            self.shared.makes_rows();
+        }
+        self.note_in(Clause::From, whole, Form::Count);
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use super::definitions::writes_code;
 use super::documents;
 use super::expression::{Part, Work};
 use super::known_functions::{Known, known, out_columns, returns_a_set};
+use super::total::is_given;
 use super::value::{COUNT_IN_DOUBT, Rows, Value};
 use super::wholeness::Reach;
 use super::{Analysis, Doubt, Shared, parse};
@@ -83,20 +84,35 @@ impl<'t> Analysis<'_, 't> {
             self.window(window, total, work);
         }
         if self.gives_many(&name) {
-            // How many rows it makes may tell the value itself: generate_series(1, salary).
-            let shared = self.shared;
-            let mut told = Value::default();
-            shared.nested(|| {
-                for argument in call.args() {
-                    told.add(&self.value(argument)?);
-                }
-                Ok(())
-            })?;
-            self.note_rows(&name.name, &told);
-            let told = told.all();
-            self.level().counted_by.extend(told);
+            self.note_many(&name.name, call)?;
         }
         Ok(())
+    }
+
+    /// How many rows it makes may tell the value itself: `generate_series(1, salary)`.
+    fn note_many(&mut self, name: &str, call: &'t FuncCall) -> Result<(), Doubt> {
+        let shared = self.shared;
+        let mut told = Value::default();
+        shared.nested(|| {
+            for argument in call.args() {
+                told.add(&self.value(argument)?);
+            }
+            Ok(())
+        })?;
+        let are_stored = self.are_stored(call)?;
+        self.note_rows(name, &told, are_stored);
+        self.level().counted_by.extend(told.all());
+        Ok(())
+    }
+
+    /// Its arguments are columns as they are, and what whoever asks knows.
+    fn are_stored(&mut self, call: &'t FuncCall) -> Result<bool, Doubt> {
+        for argument in call.args() {
+            if !is_given(argument) && !self.is_stored(argument)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn window(&mut self, window: &'t WindowDef, total: &mut Value, work: &mut Work<'t>) {
@@ -213,8 +229,9 @@ impl<'t> Analysis<'_, 't> {
             arguments.add(&value);
             each.push(value);
         }
+        let are_stored = self.are_stored(call)?;
         let outer = std::mem::replace(&mut self.clause, Clause::From);
-        self.note_rows(&name.name, &arguments);
+        self.note_rows(&name.name, &arguments, are_stored);
         self.clause = outer;
         let mut value = Value::default();
         self.named_call(&name, &arguments, &mut value)?;

@@ -167,6 +167,7 @@ impl<'n> Shared<'n> {
             references: None,
             clause: Clause::Result,
             is_noted: false,
+            is_key: false,
         }
     }
 }
@@ -187,6 +188,8 @@ struct Analysis<'s, 't> {
     clause: Clause,
     /// All of what is read counts as one condition: its parts are none of their own.
     is_noted: bool,
+    /// Of a key of ORDER BY or GROUP BY, which is one condition, comparisons are looked at all the same.
+    is_key: bool,
 }
 
 /// Steps for one statement: nodes read, columns brought into scope, sources merged. About 5 ms.

@@ -39,14 +39,14 @@ impl<'t> Analysis<'_, 't> {
     pub(super) fn query(&mut self, node: Node<'t>) -> Result<Rows, Doubt> {
         let shared = self.shared;
         // Its conditions are its own, wherever it stands.
-        let outer = (self.clause, self.is_noted);
-        (self.clause, self.is_noted) = (Clause::Result, false);
+        let outer = (self.clause, self.is_noted, self.is_key);
+        (self.clause, self.is_noted, self.is_key) = (Clause::Result, false, false);
         let rows = shared.nested(|| match node {
             Node::SelectStmt(select) => self.select(select),
             node if is_statement(node) => Ok(self.statement(node)?.unwrap_or_default()),
             _ => Ok(Rows::open(Value::unknown(Doubt::Syntax))),
         });
-        (self.clause, self.is_noted) = outer;
+        (self.clause, self.is_noted, self.is_key) = outer;
         rows
     }
 
@@ -72,6 +72,8 @@ impl<'t> Analysis<'_, 't> {
                 }
             }
             if limits != Value::default() {
+                // As many rows as a value says tell all of it.
+                this.shared.makes_rows();
                 for (_, value) in &mut rows.columns {
                     value.add_implicit(&limits);
                 }
@@ -177,17 +179,26 @@ impl<'t> Analysis<'_, 't> {
             let rows = finish(self.query(node.ctequery())?);
             let asked = matches!(self.ctes.get(at).map(|cte| &cte.state), Some(State::Reading(_, true)));
             if !asked {
+                self.note_cycle(node, &rows);
                 return Ok(rows);
             }
             self.shared.spend(rows.size())?;
             let mut next = known.clone();
             next.merge(rows);
             if next == known {
+                self.note_cycle(node, &known);
                 return Ok(known);
             }
             known = next;
         }
         Err(Doubt::TooMuch)
+    }
+
+    /// CYCLE: where a value comes again the recursion ends, as UNION without ALL does where a row does.
+    fn note_cycle(&self, node: &CommonTableExpr, rows: &Rows) {
+        if let Some(cycle) = node.cycle_clause() {
+            self.note_in(Clause::SetOperation, &named(cycle.cycle_col_list(), rows), Form::Grouping);
+        }
     }
 
     fn set_state(&mut self, at: usize, state: State) {
@@ -380,21 +391,23 @@ fn unknown_rows() -> Rows {
     Rows::open(Value::unknown(Doubt::Syntax))
 }
 
+/// What flows into the columns of these names.
+fn named(columns: &NodeList, rows: &Rows) -> Value {
+    let mut value = rows.open.clone().unwrap_or_default();
+    for name in columns.iter().filter_map(Node::as_str) {
+        rows.columns.iter().filter(|(n, _)| **n == *name).for_each(|(_, more)| value.add(more));
+    }
+    value
+}
+
 /// The columns that SEARCH and CYCLE add behind the query's own.
 fn add_search_and_cycle(node: &CommonTableExpr, rows: &mut Rows) {
-    let of = |columns: &NodeList, rows: &Rows| {
-        let mut value = rows.open.clone().unwrap_or_default();
-        for name in columns.iter().filter_map(Node::as_str) {
-            rows.columns.iter().filter(|(n, _)| **n == *name).for_each(|(_, more)| value.add(more));
-        }
-        value
-    };
     let mut added = Vec::new();
     if let Some(search) = node.search_clause() {
-        added.push((search.search_seq_column(), of(search.search_col_list(), rows)));
+        added.push((search.search_seq_column(), named(search.search_col_list(), rows)));
     }
     if let Some(cycle) = node.cycle_clause() {
-        let path = of(cycle.cycle_col_list(), rows);
+        let path = named(cycle.cycle_col_list(), rows);
         let mut mark = Value::default();
         mark.add_implicit(&path);
         added.push((cycle.cycle_mark_column(), mark));

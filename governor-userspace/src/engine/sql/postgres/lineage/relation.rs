@@ -44,6 +44,10 @@ impl<'t> Analysis<'_, 't> {
                 }
                 Temporary::Statements(statements) => {
                     let rows = self.shared.temporary_rows(&name.name, &statements)?;
+                    // Whoever asks put it there: a guess in each row.
+                    if rows.columns.iter().any(|(_, value)| is_made(value)) {
+                        self.shared.makes_rows();
+                    }
                     return self.renamed(rows, range, Item::default());
                 }
             }
@@ -60,7 +64,8 @@ impl<'t> Analysis<'_, 't> {
             _ => schema.map(Into::into),
         };
         let is_user_relation = found.candidates().iter().any(|relation| relation.oid >= FIRST_USER_OID);
-        self.renamed(rows, range, Item { schema, is_user_relation, ..Item::default() })
+        let has_parts = found.candidates().iter().any(|relation| relation.kind == RelationKind::Partitioned);
+        self.renamed(rows, range, Item { schema, is_user_relation, has_parts, ..Item::default() })
     }
 
     /// Rows of a relation; of several, what any of them has.
@@ -124,6 +129,11 @@ impl<'t> Analysis<'_, 't> {
     fn temporary_comes_late(&self) -> bool {
         self.path.searched(false).is_some_and(|searched| searched.first() != Some(&"pg_temp"))
     }
+}
+
+/// No relation is behind it.
+fn is_made(value: &Value) -> bool {
+    value.sources.is_empty() && value.implicit.is_empty() && value.unknown.is_none()
 }
 
 /// A relation of the system that shows no values of others: those that do are in the catalogue.

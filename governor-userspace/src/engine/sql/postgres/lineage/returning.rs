@@ -7,7 +7,7 @@ use super::scope::{Item, Level};
 use super::total::is_given;
 use super::value::{Rows, Set, UNNAMED, Value};
 use super::{Analysis, Doubt};
-use crate::engine::model::{Changing, Clause};
+use crate::engine::model::{Changing, Clause, Form};
 use crate::engine::sql::postgres::children::untyped;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
@@ -223,13 +223,21 @@ impl<'t> Analysis<'_, 't> {
     /// What is put into which column of the target.
     fn note_copies(&mut self, written: &Written) -> Result<(), Doubt> {
         let shared = self.shared;
-        let level = self.level();
+        let Some(level) = self.levels.last() else { return Ok(()) };
         let Some(item) = level.items.first() else { return Ok(()) };
         for (name, slot) in &item.columns {
             let values = written.by_column.get(name).into_iter().chain(&written.anywhere);
             for value in values {
                 shared.spend(value.size())?;
-                shared.copies(&level.value(*slot).sources, value);
+                let own = level.value(*slot).sources;
+                shared.copies(&own, value);
+                // A check says something of what comes from elsewhere, and a partition says all that its key does.
+                let sources = value.sources.difference(&own).copied().collect();
+                let other = Value { sources, ..Value::default() };
+                self.note_in(Clause::Key, &other, Form::Computation);
+                if item.has_parts {
+                    shared.copies(&Set::new(), &other);
+                }
             }
         }
         let known: HashSet<&str> = item.columns.iter().map(|(name, _)| &**name).collect();

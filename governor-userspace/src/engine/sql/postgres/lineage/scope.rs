@@ -35,6 +35,8 @@ pub(super) struct Item {
     pub is_unordered: bool,
     /// A table or view that users made: it may have got columns since the catalogue was read.
     pub is_user_relation: bool,
+    /// Its rows are in partitions: in which one tells what they hold.
+    pub has_parts: bool,
     /// It can be named, as in `p.id`.
     pub is_named: bool,
     /// Its columns can be named without it.
@@ -205,7 +207,9 @@ impl Analysis<'_, '_> {
             (None, _) if self.is_parameter(name) => Ok(Value::default()),
             (None, Some(row)) => Ok(row),
             (None, None) if is_system_column(name) && self.levels.iter().any(|l| !l.items.is_empty()) => {
-                Ok(Value::constant())
+                let all =
+                    self.levels.iter().flat_map(|level| level.items.iter().map(move |item| (level, item)));
+                Ok(system_value(name, all))
             }
             (None, None) => Ok(Value::unknown(Doubt::UnknownColumn)),
         }
@@ -246,7 +250,8 @@ impl Analysis<'_, '_> {
             row.doubt(by_users.then_some(Doubt::Function));
             return Ok(Some(row));
         }
-        Ok((is_system_column(column) && !by_users).then(Value::constant))
+        let found = self.levels.get(at).and_then(|level| level.items.get(index).map(|item| (level, item)));
+        Ok((is_system_column(column) && !by_users).then(|| system_value(column, found)))
     }
 
     /// What it costs to look for a name at every level.
@@ -318,6 +323,16 @@ impl Analysis<'_, '_> {
     fn is_parameter(&self, name: &str) -> bool {
         name != UNNAMED && self.parameters.iter().any(|parameter| **parameter == *name)
     }
+}
+
+/// A column that every table has, of one of these items. In which partition a row is depends on what is in it.
+fn system_value<'l>(name: &str, items: impl IntoIterator<Item = (&'l Level, &'l Item)>) -> Value {
+    let mut value = Value::constant();
+    for (level, item) in items.into_iter().filter(|(_, item)| item.has_parts && name == "tableoid") {
+        value.add_implicit(&level.row(item));
+        value.exact = false;
+    }
+    value
 }
 
 /// Columns that every table has: numbers of places and transactions.

@@ -62,7 +62,9 @@ impl Shared<'_> {
 
 /// The columns of CREATE TABLE: empty, so nothing flows.
 fn defined(create: &CreateStmt) -> Result<Rows, Doubt> {
-    if !create.inh_relations().is_empty() || create.of_typename().is_some() || create.partbound().is_some() {
+    // In which partition a row is tells its key.
+    let has_parts = create.partbound().is_some() || create.partspec().is_some();
+    if !create.inh_relations().is_empty() || create.of_typename().is_some() || has_parts {
         return Err(Doubt::Temporary);
     }
     let mut rows = Rows::default();

@@ -7,9 +7,10 @@
 use super::condition::compares;
 use super::value::{UNNAMED, Value};
 use super::{Analysis, Doubt, SearchPath};
-use crate::engine::model::{FunctionName, Oid};
+use crate::engine::model::{FunctionName, Oid, TypeShape};
 use crate::engine::sql::postgres::objects;
-use pg_raw_parse::nodes::{A_Expr, FuncCall, TypeCast, TypeName};
+use crate::engine::sql::postgres::setting::constant;
+use pg_raw_parse::nodes::{A_ArrayExpr, A_Expr, FuncCall, TypeCast, TypeName};
 use pg_raw_parse::raw::A_Expr_Kind as E;
 use pg_raw_parse::{ConstValue, Node};
 
@@ -28,13 +29,15 @@ impl<'t> Analysis<'_, 't> {
             return Ok(arguments().skip(1).all(is_given));
         }
         if FIRST_GIVEN.binary_search(&name).is_ok() {
-            return Ok(arguments().next().is_some_and(is_given));
+            // A zone may stand behind the value.
+            return Ok(arguments().next().is_some_and(is_given) && arguments().skip(2).all(is_given));
         }
         if ALL_SHORT.binary_search(&name).is_ok() {
             return self.are_short(arguments().collect());
         }
         match name {
             "array_agg" => self.are_single(arguments()),
+            "to_char" => Ok(arguments().nth(1).is_some_and(shifts_nothing)),
             "format" => {
                 let is_plain = arguments().next().is_some_and(is_plain_template);
                 Ok(is_plain && self.are_short(arguments().skip(1).collect())?)
@@ -152,6 +155,31 @@ impl<'t> Analysis<'_, 't> {
         Ok(true)
     }
 
+    /// An element is made of a column that holds lists.
+    pub(super) fn holds_lists(&mut self, array: &'t A_ArrayExpr) -> Result<bool, Doubt> {
+        for node in array.elements().iter().filter(|node| !is_given(*node)) {
+            // A list within a list asks for itself.
+            if matches!(node, Node::A_ArrayExpr(_)) {
+                continue;
+            }
+            let outer = self.shared.is_past.replace(true);
+            let value = self.value(node);
+            self.shared.is_past.set(outer);
+            let catalogue = self.shared.names.catalogue;
+            let types = catalogue.types();
+            let is_list = |(relation, attribute): &(Oid, i16)| {
+                let column =
+                    catalogue.relation(*relation).and_then(|relation| relation.attribute(*attribute));
+                let shape = column.and_then(|column| types.shape(types.base(column.type_oid)));
+                matches!(shape, Some(TypeShape::Array { .. }))
+            };
+            if value?.sources.iter().any(is_list) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Not longer than what is stored and what the statement itself spells out: nothing in it repeats or fills up. Put
     /// together, longer ones pass the largest size of a value, or not, by a single letter.
     pub(super) fn are_short(&mut self, nodes: Vec<Node<'t>>) -> Result<bool, Doubt> {
@@ -265,6 +293,11 @@ fn is_plain_template(node: Node<'_>) -> bool {
     true
 }
 
+/// A template of `to_char` without the places by which it multiplies: the product may be too large.
+fn shifts_nothing(node: Node<'_>) -> bool {
+    constant(node).is_some_and(|template| !template.contains(['V', 'v']))
+}
+
 /// The function gives one text or number, which is not longer than its arguments together.
 fn makes_text(name: &str) -> bool {
     MAKES_TEXT.binary_search(&name).is_ok()
@@ -339,20 +372,8 @@ const ALWAYS: [&str; 51] = [
     "xmlagg",
 ];
 /// Where everything behind the first argument is given.
-const REST_GIVEN: [&str; 12] = [
-    "encode",
-    "lag",
-    "lead",
-    "left",
-    "lpad",
-    "overlay",
-    "right",
-    "round",
-    "rpad",
-    "split_part",
-    "substr",
-    "to_char",
-];
+const REST_GIVEN: [&str; 11] =
+    ["encode", "lag", "lead", "left", "lpad", "overlay", "right", "round", "rpad", "split_part", "substr"];
 /// Where the first argument is given.
 const FIRST_GIVEN: [&str; 4] = ["date_part", "date_trunc", "extract", "timezone"];
 /// What puts texts together, or doubles letters: where no argument is long.

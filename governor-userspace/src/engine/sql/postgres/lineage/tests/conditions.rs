@@ -166,7 +166,7 @@ fn what_fails_or_is_null_for_some_values() {
         ),
         ("SELECT (o)['x'] FROM (SELECT to_jsonb(ssn) o FROM people) s", "the result computation"),
         ("SELECT count(k) FROM (SELECT upper(ssn) k FROM people) s", "the result computation"),
-        ("UPDATE orders SET id = (SELECT ssn::int FROM people)", "the result computation"),
+        ("UPDATE orders SET id = (SELECT ssn::int FROM people)", "the result computation, a key computation"),
         ("SELECT plpg(id) FROM people", "?function"),
     ]);
 }
@@ -196,7 +196,7 @@ fn what_tells_nothing() {
         ("SELECT doc -> 'a' ->> 'b' FROM documents WHERE id = 1", "-"),
         ("SELECT ARRAY(SELECT ssn FROM people WHERE id < 3)", "-"),
         ("SELECT (SELECT ssn FROM people q WHERE q.id = p.id) FROM people p", "-"),
-        ("INSERT INTO letters SELECT ssn FROM people", "-"),
+        ("UPDATE people SET ssn = upper(ssn)", "-"),
         ("SELECT id, row_number() OVER (ORDER BY id) FROM people", "-"),
         ("SELECT ssn_of(1), to_char(now(), 'YYYY')", "-"),
     ]);
@@ -363,4 +363,130 @@ fn what_is_put_somewhere_in_doubt_is_told() {
     assert_eq!(doubtful("INSERT INTO letters (ch) SELECT nobody_knows(1)"), 1);
     assert_eq!(doubtful("UPDATE letters SET ch = nobody_knows(ch)"), 1);
     assert_eq!(doubtful("INSERT INTO letters (ch) SELECT upper('x')"), 0);
+}
+
+/// A table may check what is put into it from elsewhere.
+#[test]
+fn what_is_put_into_another_table_may_be_checked_there() {
+    check(&[
+        ("INSERT INTO letters SELECT ssn FROM people", "a key computation"),
+        ("UPDATE letters SET ch = ssn FROM people", "a key computation"),
+        (
+            "MERGE INTO letters USING people ON false WHEN NOT MATCHED THEN INSERT VALUES (ssn)",
+            "a key computation",
+        ),
+        ("INSERT INTO people (ssn) VALUES ('x')", "-"),
+    ]);
+}
+
+/// What fails for some values, and where a recursion ends.
+#[test]
+fn paths_zones_formats_and_cycles_tell_values_apart() {
+    check(&[
+        ("SELECT date_trunc('day', now(), ssn) FROM people", "the result computation"),
+        ("SELECT date_trunc('day', ssn, 'UTC') FROM people", "-"),
+        ("SELECT to_char(ssn, '9V99') FROM people", "the result computation"),
+        ("SELECT to_char(ssn, $1) FROM people", "the result computation"),
+        ("SELECT to_char(ssn, '999') FROM people", "-"),
+        (
+            "SELECT v FROM people p, XMLTABLE('/a' PASSING ('<a/>'::xml) COLUMNS v text PATH p.ssn) x",
+            "FROM computation",
+        ),
+        (
+            "SELECT v FROM people p, XMLTABLE('/a' PASSING ('<a/>'::xml) COLUMNS v text DEFAULT p.ssn) x",
+            "FROM computation",
+        ),
+        (
+            "WITH RECURSIVE t(n, s) AS (SELECT 0, 'x' UNION ALL SELECT n + 1, ssn FROM t, people WHERE n < 3) \
+             CYCLE s SET c USING path SELECT n FROM t",
+            "a set operation grouping",
+        ),
+        (
+            "WITH RECURSIVE t(n, s) AS (SELECT 0, 'x' UNION ALL SELECT n + 1, ssn FROM t, people WHERE n < 3) \
+             CYCLE n SET c USING path SELECT n FROM t",
+            "-",
+        ),
+    ]);
+}
+
+/// A row of another table that a value finds by itself is a guess that fits.
+#[test]
+fn rows_that_a_value_finds_are_guesses() {
+    let is_list = |sql: &str| {
+        let found = conditions(sql);
+        let is_ssn = |id: &ColumnId| column_text(id).ends_with("ssn");
+        let joins = found.joins.iter().any(|(a, b)| is_ssn(a) != is_ssn(b));
+        found.makes_rows || joins || found.finds.iter().any(|(value, among)| is_ssn(value) && !is_ssn(among))
+    };
+    for sql in [
+        "SELECT ch FROM letters WHERE ch = (SELECT substr(ssn, 1, 1) FROM people WHERE id = 1)",
+        "SELECT ch FROM letters WHERE (ch, 1) = (SELECT ssn, 1 FROM people WHERE id = 1)",
+        "SELECT count(*) FROM letters WHERE n <= (SELECT length(ssn) FROM people WHERE id = 1)",
+        "SELECT ch FROM letters, people ORDER BY abs(n - length(ssn)) LIMIT 1",
+        "SELECT ch FROM letters, people ORDER BY ch = ssn DESC LIMIT 1",
+        "SELECT ch FROM letters ORDER BY n - (SELECT length(ssn) FROM people WHERE id = 1)",
+        "SELECT DISTINCT ON (people.id) ch FROM letters, people ORDER BY people.id, abs(n - length(ssn))",
+        "SELECT max(ch) FROM letters, people GROUP BY ch <= ssn",
+        "SELECT ch FROM letters ORDER BY n OFFSET (SELECT length(ssn) FROM people WHERE id = 1)",
+        "SELECT ch FROM letters LIMIT (SELECT length(ssn) FROM people WHERE id = 1)",
+        "SELECT ch FROM letters TABLESAMPLE SYSTEM (9) REPEATABLE ((SELECT length(ssn) FROM people))",
+        "SELECT 1 FROM people, string_to_array(repeat(',', length(ssn)), ',')",
+        "SELECT 1 FROM people, XMLTABLE('/r/a' PASSING (repeat('<a/>', length(ssn))::xml) COLUMNS v text) x",
+    ] {
+        assert!(is_list(sql), "{sql}");
+    }
+    for sql in [
+        "SELECT item FROM orders WHERE person_id = (SELECT id FROM people WHERE ssn = 'x')",
+        "SELECT id FROM people WHERE ssn = (SELECT max(ssn) FROM people)",
+        "SELECT item FROM orders JOIN people ON orders.person_id = people.id ORDER BY ssn, item LIMIT 3",
+        "SELECT item FROM orders ORDER BY (SELECT ssn FROM people WHERE people.id = person_id) LIMIT 3",
+        "SELECT ssn, count(*) FROM orders JOIN people ON orders.person_id = people.id GROUP BY ssn, item",
+        "SELECT 1 FROM people, string_to_array(ssn, '-')",
+        "SELECT 1 FROM people, XMLTABLE('/r/a' PASSING (ssn) COLUMNS v text) x",
+    ] {
+        assert!(!is_list(sql), "{sql}");
+    }
+}
+
+/// A table that whoever asks filled with guesses is as good as a list.
+#[test]
+fn a_temporary_table_of_guesses_is_one() {
+    let makes_rows = |statements: &[&str], sql: &str| {
+        let temporary = |name: &str| match name {
+            "t" => Temporary::Statements(statements.iter().map(|text| ((*text).into(), public())).collect()),
+            _ => Temporary::None,
+        };
+        let catalogue = catalogue();
+        let names = Names { catalogue: &catalogue, search_path: &public(), temporary: &temporary };
+        flows(sql, &names).1.makes_rows
+    };
+    const GUESSED: [&str; 2] = ["CREATE TEMP TABLE t (d text, l text)", "INSERT INTO t VALUES ('5', '5')"];
+    let asks = "SELECT l FROM t, people p WHERE d = substr(p.ssn, 1, 1)";
+    assert!(makes_rows(&GUESSED, asks));
+    assert!(!makes_rows(&["CREATE TEMP TABLE t AS SELECT id AS l, name AS d FROM people"], asks));
+}
+
+/// In which partition a row is depends on what is in it.
+#[test]
+fn a_place_among_partitions_tells_the_row() {
+    let mut builder = CatalogueBuilder::default();
+    for (oid, name, kind) in [(1, "parts", RelationKind::Partitioned), (2, "whole", RelationKind::Table)] {
+        let relation = Relation { kind, ..relation(30_000 + oid, "public", name, "id ssn", None) };
+        builder.relation(relation, 31_000 + oid);
+    }
+    let catalogue = builder.finish();
+    let names = Names { catalogue: &catalogue, search_path: &public(), temporary: &|_| Temporary::None };
+    let tells = |sql: &str| match lineage(sql, &names) {
+        Lineage::Columns(flows) => flows[0].implicit.contains(&(30_001, 2)),
+        other => panic!("{sql}: {other:?}"),
+    };
+    assert!(tells("SELECT tableoid FROM parts"));
+    assert!(tells("SELECT p.tableoid::text FROM parts p"));
+    assert!(!tells("SELECT p.ctid FROM parts p"));
+    assert!(!tells("SELECT tableoid FROM whole"));
+    let copied = |sql: &str| flows(sql, &names).1.copies.contains(&(None, (30_002, 2)));
+    assert!(copied("INSERT INTO parts SELECT * FROM whole"));
+    assert!(copied("UPDATE parts SET ssn = w.ssn FROM whole w"));
+    assert!(!copied("UPDATE parts SET ssn = upper(ssn)"));
+    assert!(!copied("INSERT INTO whole SELECT * FROM parts"));
 }
