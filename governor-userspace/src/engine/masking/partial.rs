@@ -29,6 +29,19 @@ pub(super) fn text(category: Category, value: &[u8], out: &mut Vec<u8>) -> bool 
     }
 }
 
+/// A partial mask keeps a part of values of this category.
+pub fn keeps_a_part(category: Category) -> bool {
+    matches!(
+        category,
+        Category::Email
+            | Category::PaymentCard
+            | Category::Phone
+            | Category::Iban
+            | Category::PersonName
+            | Category::BirthDate
+    )
+}
+
 /// `l***@example.com`: first letter and domain. One `@`, one word, a domain in ASCII.
 fn email(value: &[u8], out: &mut Vec<u8>) -> bool {
     let mut parts = value.split(|&b| b == b'@');

@@ -140,6 +140,9 @@ pub struct Conditions {
     /// Column that is written and column that flows into it; `None`: a column that is made just now. Temporary tables are
     /// not in it: what is in them is followed.
     pub copies: BTreeSet<Copied>,
+    /// Column that is written, or changed, and column of which something else was made that goes into it: a mask may keep
+    /// another part of that.
+    pub remade: BTreeSet<(ColumnId, ColumnId)>,
     /// Columns into which something goes of which it is not known where it is from; `None` as above.
     pub doubtful: BTreeSet<Option<ColumnId>>,
     /// Rows that the statement makes up itself (VALUES, a series): each may be a guess of its own.
@@ -185,6 +188,7 @@ impl Conditions {
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
             && self.copies.is_empty()
+            && self.remade.is_empty()
             && self.doubtful.is_empty()
             && self.relations.is_empty()
             && self.doubt.is_none()
@@ -197,6 +201,7 @@ impl Conditions {
             + self.joins.len()
             + self.finds.len()
             + self.copies.len()
+            + self.remade.len()
             + self.doubtful.len()
             + self.relations.len()
     }

@@ -3,7 +3,7 @@
 //!
 //! Invariant: doubt adds. What may run stands here, also where a setting could keep it from running.
 
-use super::Oid;
+use super::{ColumnId, Oid, StatementKind};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -18,6 +18,18 @@ pub struct Changing {
 
 impl Changing {
     pub const ANY: Self = Self { insert: true, update: true, delete: true, truncate: true };
+
+    /// Of a command of this kind; of others than the four, anything but TRUNCATE.
+    pub fn by(kind: StatementKind) -> Self {
+        let none = Self::default();
+        match kind {
+            StatementKind::Insert | StatementKind::CopyIn => Self { insert: true, ..none },
+            StatementKind::Update => Self { update: true, ..none },
+            StatementKind::Delete => Self { delete: true, ..none },
+            StatementKind::Truncate => Self { truncate: true, ..none },
+            _ => Self { truncate: false, ..Self::ANY },
+        }
+    }
 
     pub fn meets(self, other: Self) -> bool {
         (self.insert && other.insert)
@@ -82,6 +94,8 @@ pub struct SideEffects {
     /// reading, defaults, checks, indexes); and that a function calls (arguments' defaults, an aggregate's own).
     on_read: HashMap<Oid, Vec<Oid>>,
     on_write: HashMap<Oid, Vec<Oid>>,
+    /// Those of writing that are given columns of the row: in checks, indexes, generated columns, conditions of triggers.
+    on_row: HashMap<Oid, Vec<Oid>>,
     in_function: HashMap<Oid, Vec<Oid>>,
     /// Functions of casts and of domains' checks: where they run cannot be told from names.
     anywhere: Vec<Oid>,
@@ -92,6 +106,15 @@ pub struct SideEffects {
     operators: HashMap<Box<str>, Vec<Oid>>,
     /// Columns of each unique key, by table.
     unique_keys: HashMap<Oid, Vec<Box<[i16]>>>,
+    /// Columns of keys of any kind that no two rows may share, by table: also of those that hold for some rows, later, or
+    /// for something made of the column; 0: of nothing that is one column.
+    guards: HashMap<Oid, Vec<i16>>,
+    /// Those of exclusions: not only equal values.
+    excludes: HashMap<Oid, Vec<i16>>,
+    /// Columns by which a table is parted; 0: by something else.
+    parts: HashMap<Oid, Vec<i16>>,
+    /// Columns that have a say in which rows of a table a session sees, with a setting of the session: in row policies.
+    policies: HashMap<Oid, Vec<ColumnId>>,
     /// Functions that extension of this name brought.
     extensions: HashMap<Oid, Arc<str>>,
     /// Functions that take one whole row, or anything: `r.f` may call them.
@@ -120,8 +143,13 @@ impl SideEffects {
         cascades, cascade: Oid => Cascade;
         on_read, calls_on_read: Oid => Oid;
         on_write, calls_on_write: Oid => Oid;
+        on_row, calls_on_row: Oid => Oid;
         in_function, calls_in_function: Oid => Oid;
         unique_keys, unique_key: Oid => Box<[i16]>;
+        policies, chosen_by_policy: Oid => ColumnId;
+        guards, guarded: Oid => i16;
+        excludes, excluded: Oid => i16;
+        parts, parted: Oid => i16;
     }
 
     pub fn operators(&self, name: &str) -> &[Oid] {

@@ -42,6 +42,9 @@ pub struct Types {
     hidden: Vec<Arc<str>>,
 }
 
+const JSON: Oid = 114;
+const JSONB: Oid = 3_802;
+
 impl Types {
     /// `None`: not made of others, or not known.
     pub fn shape(&self, oid: Oid) -> Option<TypeShape> {
@@ -59,6 +62,12 @@ impl Types {
         }
         // Deeper than any honest chain: a type that nothing is known of.
         0
+    }
+
+    /// Its values are documents with keys: json, jsonb, hstore.
+    pub fn is_document(&self, oid: Oid) -> bool {
+        let base = self.base(oid);
+        matches!(base, JSON | JSONB) || self.shape(base) == Some(TypeShape::Hstore)
     }
 
     /// What no definition may show.

@@ -64,7 +64,7 @@ fn pinned_rows(change: &Change, relation: &Relation, catalogue: &Catalogue) -> O
 }
 
 /// The table below a view that passes writes on.
-fn base_table<'a>(view: &Relation, catalogue: &'a Catalogue) -> Option<&'a Relation> {
+pub(super) fn base_table<'a>(view: &Relation, catalogue: &'a Catalogue) -> Option<&'a Relation> {
     let qualified = SearchPath::Known(Vec::new());
     let mut name: RelationName = view_source(view.definition.as_deref()?)?;
     for _ in 0..VIEWS_MAX {

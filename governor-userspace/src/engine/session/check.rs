@@ -174,7 +174,7 @@ impl Session {
         let state = self.following.state().clone();
         for statement in statements {
             if let Some(name) = executed_name(statement) {
-                for meaning in self.meanings_of(name, &state, &here, governance) {
+                for meaning in self.meanings_of(statement, name, &state, &here, governance) {
                     self.add_relied(&mut relied, &meaning.statement, &state, catalogue, governance);
                 }
             } else if fetched_name(statement).is_none() {

@@ -315,8 +315,8 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Step {
-        let check = std::mem::take(&mut self.check);
         let (mut judged, approval, refused) = self.judge_standing(statements, None, governance);
+        let check = std::mem::take(&mut self.check);
         self.take_rate(now, &mut judged, governance);
         self.weigh(now, &mut judged, approval.as_ref(), true, governance, out);
         match self.gate(now, &judged, &Parameters::default(), approval.as_ref(), refused, governance, out) {

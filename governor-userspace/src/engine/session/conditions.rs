@@ -13,7 +13,7 @@ use super::governance::Governance;
 use super::{Session, facts::StatementRef};
 use crate::engine::masking::ColumnAction;
 use crate::engine::model::{
-    Category, Clause, ColumnId, ColumnName, Condition, Conditions, Form, SearchPath, SessionState, Statement,
+    Category, Clause, ColumnId, ColumnName, Condition, Conditions, Form, SessionState, Statement,
     StatementKind,
 };
 use crate::engine::policy::{HiddenCondition, SeeColumn};
@@ -129,7 +129,7 @@ impl Session {
             return asks;
         }
         let Some(catalogue) = self.trusted_catalogue(governance).or(self.catalogue.as_ref()).cloned() else {
-            if reads_sensitive && is_about_rows(statement) {
+            if reads_sensitive && is_about_rows(statement) && statement.kind != StatementKind::CopyIn {
                 self.asks_unseen(statement, &mut asks);
             }
             return asks;
@@ -164,22 +164,21 @@ impl Session {
             found.extend(of_views.map(|column| ((*column, condition), 1)));
             self.masked_of(&found, conditions, &catalogue, governance, &mut asks);
             let by_views = conditions.relations.iter().flat_map(|oid| catalogue.view_keeps(*oid));
-            asks.copies_masked = conditions.copies.iter().chain(by_views).any(|(target, source)| {
-                let Some(category) = catalogue.category(source.0, source.1) else { return false };
-                let kept = target.is_some_and(|to| catalogue.category(to.0, to.1) == Some(category));
-                !kept && self.hidden_column(*source, &catalogue, governance).is_some()
-            });
+            let copies = conditions.copies.iter().chain(by_views);
+            asks.copies_masked = self.copies_masked(copies, &conditions.remade, &catalogue, governance);
             // Where it is not known what goes into a column, it may be anything that is within reach.
             let is_clear = |to: &ColumnId| catalogue.category(to.0, to.1).is_none();
             let in_doubt = conditions.doubtful.iter().any(|target| target.as_ref().is_none_or(is_clear))
                 || (conditions.doubt.is_some() && puts_values(reached));
             asks.copies_masked |= in_doubt && !is_free(governance);
         }
+        asks.copies_masked |= self.copies_in_doubt(statement, &catalogue, state, governance)
+            || self.keeps_in_passing(statement, &catalogue, state, governance);
         if !reads_sensitive && is_about_rows(statement) && catalogue.reads_documents(statement) {
             let flows = governance.flows.of(&statement.text, &catalogue, state);
             self.asks_under_keys(&flows.conditions, &catalogue, governance, &mut asks);
         }
-        let keys = keys_written(statement, &catalogue, &state.search_path);
+        let keys = super::keys::keys_met(statement, &catalogue, &state.search_path);
         if !keys.is_empty() {
             let condition = Condition { clause: Clause::Key, form: Form::Key };
             let is_known = tried != u32::MAX;
@@ -189,7 +188,10 @@ impl Session {
                 _ if is_known => tried.max(1),
                 _ => 1,
             };
-            let found = keys.into_iter().map(|column| ((column, condition), times)).collect();
+            let mut found: BTreeMap<_, _> =
+                keys.looked_up.into_iter().map(|column| ((column, condition), times)).collect();
+            let bounds = Condition { clause: Clause::Key, form: Form::Comparison };
+            found.extend(keys.compared.into_iter().map(|column| ((column, bounds), 1)));
             let mut of_keys = Asks::default();
             self.masked_of(&found, &Conditions::default(), &catalogue, governance, &mut of_keys);
             if !is_known {
@@ -242,7 +244,7 @@ impl Session {
     }
 
     /// A column that is masked for this principal.
-    fn hidden_column(
+    pub(super) fn hidden_column(
         &self,
         (relation, attribute): ColumnId,
         catalogue: &Catalogue,
@@ -335,36 +337,6 @@ impl Session {
     }
 }
 
-/// Sensitive columns of unique and foreign keys that the statement's writes run into: an error tells whether a value is
-/// there.
-fn keys_written(statement: &Statement, catalogue: &Catalogue, path: &SearchPath) -> BTreeSet<ColumnId> {
-    use StatementKind as K;
-    let effects = catalogue.data.effects();
-    let mut found = BTreeSet::new();
-    let writes = |kind| matches!(kind, K::Insert | K::Update | K::Merge | K::CopyIn);
-    let writes = statement.changes.iter().filter(|change| writes(change.kind));
-    for change in writes {
-        for relation in catalogue.data.resolve(&change.relation, path).candidates() {
-            let is_set = |column: &i16| {
-                let name = relation.attribute(*column).map(|column| &column.name);
-                change.kind != K::Update
-                    || name.is_some_and(|name| change.sets.iter().any(|set| **set == **name))
-            };
-            let unique = effects.unique_keys(relation.oid).iter().flatten().filter(|column| is_set(column));
-            found.extend(unique.map(|column| (relation.oid, *column)));
-        }
-        // Which column refers is not known: any write to the table may.
-        let written: BTreeSet<_> =
-            catalogue.data.resolve(&change.relation, path).candidates().iter().map(|r| r.oid).collect();
-        for referenced in catalogue.sensitive_relations() {
-            let keys = effects.cascades(referenced).iter().filter(|key| written.contains(&key.table));
-            found.extend(keys.flat_map(|key| key.columns.iter().map(|column| (referenced, *column))));
-        }
-    }
-    found.retain(|(oid, column)| catalogue.category(*oid, *column).is_some());
-    found
-}
-
 /// It, or code that it reaches, puts values somewhere: a DELETE does not.
 fn puts_values(reached: &Statement) -> bool {
     use StatementKind as K;
@@ -391,7 +363,6 @@ fn is_about_rows(statement: &Statement) -> bool {
         | K::Transaction
         | K::Call
         | K::Do
-        | K::CopyIn
         | K::Unknown => true,
         // A SELECT has such a kind where it calls a function that locks, notifies or sets.
         K::Session | K::Notify | K::Lock | K::Maintenance | K::Administration => {
@@ -452,7 +423,8 @@ fn names_somebody(category: Category) -> bool {
 }
 
 /// Definitions that read rows, and what may have one inside.
-const READING_TAGS: [&str; 8] = [
+const READING_TAGS: [&str; 9] = [
+    "CREATE TABLE",
     "CREATE VIEW",
     "CREATE TABLE AS",
     "CREATE MATERIALIZED VIEW",

@@ -131,7 +131,7 @@ impl Session {
             let mut executes: Vec<Meaning> = Vec::new();
             let mut asks = Asks::default();
             let decision = if let Some(name) = executed_name(statement) {
-                executes = self.meanings_of(name, &state, &here, governance);
+                executes = self.meanings_of(statement, name, &state, &here, governance);
                 let inner = executes
                     .iter()
                     .map(|s| self.decide(&s.statement, &s.state, approved, governance, &mut asks))
@@ -244,6 +244,7 @@ impl Session {
             self.may_be_masked
                 && self.trusted_catalogue(governance).is_none_or(|c| {
                     c.reads_sensitive(statement)
+                        || c.is_chosen(statement)
                         || (c.any_sensitive() && touches_temporary(statement, &state.temporary))
                 })
         };
@@ -252,7 +253,8 @@ impl Session {
             return Arc::new(denial);
         }
         let reached = governance.reach(statement, self.catalogue.as_deref(), &state.search_path);
-        let reads_sensitive = sensitive(&reached.statement, governance);
+        // A temporary relation may have the name of another that is reached.
+        let reads_sensitive = reads || sensitive(&reached.statement, governance);
         let asked = self.asks(statement, &reached.statement, state, reads_sensitive, governance);
         let conditions = asked.shared_conditions();
         let copies_masked = asked.copies_masked;

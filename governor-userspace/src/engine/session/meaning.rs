@@ -7,8 +7,10 @@ use super::following::Reach;
 use super::governance::Governance;
 use super::judge::is_plain_name;
 use crate::engine::model::{
-    CursorUse, SearchPath, SessionState, Statement, StatementKind, TempObjects, Unknown,
+    Body, CursorUse, FunctionName, Oid, SearchPath, SessionState, Statement, StatementKind, TempObjects,
+    Unknown, Volatility,
 };
+use crate::engine::sql::computes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -81,6 +83,7 @@ impl Session {
     /// Every statement that EXECUTE of `name` may run; never empty.
     pub(super) fn meanings_of(
         &self,
+        execute: &Statement,
         name: &str,
         state: &Arc<SessionState>,
         here: &DefinedHere,
@@ -96,6 +99,11 @@ impl Session {
         } else if found.iter().any(|s| !can_be_prepared(s)) {
             // The protocol prepares any command; run by name it would define or drop names unseen.
             Some(Unknown::NotUnderstood { what: "EXECUTE of a command that changes the session".into() })
+        } else if self.calls_for_arguments(execute, &state.search_path, governance) {
+            // What they are is nowhere in the statement that is executed.
+            Some(Unknown::NotUnderstood {
+                what: "an argument of EXECUTE that code of the database makes".into(),
+            })
         } else {
             None
         };
@@ -106,6 +114,30 @@ impl Session {
         let now =
             |statement| Meaning { statement, state: state.clone(), approved: false, basis: Basis::default() };
         found.into_iter().map(now).collect()
+    }
+
+    /// An argument of EXECUTE calls something else than a function of the server that computes.
+    fn calls_for_arguments(&self, execute: &Statement, path: &SearchPath, governance: &Governance) -> bool {
+        if execute.functions.is_empty() && execute.operators.is_empty() {
+            return false;
+        }
+        let Some(catalogue) = self.trusted_catalogue(governance).or(self.catalogue.as_ref()) else {
+            return !execute.functions.is_empty();
+        };
+        let is_computed = |name: &FunctionName| {
+            catalogue.data.user_functions(name, path).is_empty()
+                && catalogue.data.system_function(name).is_some_and(|system| computes(name, system))
+        };
+        // Machine code that promises to depend on its operands alone.
+        let is_made = |function: &Oid| {
+            catalogue.data.function(*function).is_none_or(|function| {
+                !matches!(&function.body, Body::Opaque(language) if matches!(&**language, "c" | "internal"))
+                    || function.volatility != Volatility::Immutable
+            })
+        };
+        let effects = catalogue.data.effects();
+        !execute.functions.iter().all(is_computed)
+            || execute.operators.iter().flat_map(|operator| effects.operators(operator)).any(is_made)
     }
 
     /// Every query whose rows FETCH of `name` may bring; empty where it is not known.

@@ -20,7 +20,6 @@ use crate::engine::model::{
 use crate::engine::sql::{Code, function_code, setting_weight, strength};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use writing::changing;
 
 /// A statement with everything that it reaches.
 #[derive(Clone, Debug)]
@@ -348,7 +347,7 @@ impl<'a> Search<'a> {
     }
 
     fn change(&mut self, change: &Change, names: Path, run: Path, through: &Through) {
-        let on = changing(change.kind);
+        let on = Changing::by(change.kind);
         for relation in self.relations(&change.relation, names) {
             let work = Work::Write {
                 relation: relation.oid,

@@ -238,7 +238,18 @@ impl Catalogue {
         categories
     }
 
-    /// Sensitive columns that choose the rows of a view.
+    /// Sensitive columns that choose the rows of something that the statement reads or writes.
+    pub(super) fn is_chosen(&self, statement: &Statement) -> bool {
+        let anywhere = SearchPath::Unknown(String::new());
+        let mut names = statement.reads.iter().chain(&statement.writes);
+        self.sensitivity.any()
+            && names.any(|name| {
+                let found = self.data.resolve(name, &anywhere);
+                found.candidates().iter().any(|relation| !self.view_chosen_by(relation.oid).is_empty())
+            })
+    }
+
+    /// Sensitive columns that choose the rows of a view, or, by row policies, of a table.
     pub fn view_chosen_by(&self, view: model::Oid) -> &[model::ColumnId] {
         self.sensitivity.chosen_by(view)
     }

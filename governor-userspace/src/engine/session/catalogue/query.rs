@@ -16,7 +16,7 @@
 use std::sync::LazyLock;
 
 /// Statements before the definitions: without their results there is no catalogue.
-pub(super) const BASE_RESULTS: usize = 24;
+pub(super) const BASE_RESULTS: usize = 27;
 
 /// Statements in all.
 #[cfg(test)]
@@ -82,6 +82,19 @@ const STATEMENTS: [&str; BASE_RESULTS + 9] = [
     "SELECT 'q', i.indrelid, i.indnkeyatts, i.indkey FROM pg.pg_index i JOIN pg.pg_class c ON c.oid = i.indrelid \
      WHERE i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL \
      AND i.indrelid >= 16384::pg.oid AND c.relkind = ANY ('{r,p}'::pg.\"char\"[]) AND c.relpersistence <> 't'",
+    "SELECT CASE WHEN i.indisexclusion THEN 'X' ELSE 'Q' END, i.indrelid, i.indkey FROM pg.pg_index i \
+     WHERE (i.indisunique OR i.indisexclusion) AND i.indrelid >= 16384::pg.oid \
+     UNION ALL SELECT 'Q', i.indrelid, d.refobjsubid::pg.text::pg.int2vector FROM pg.pg_index i \
+     JOIN pg.pg_depend d ON d.classid = 'pg.pg_class'::pg.regclass AND d.objid = i.indexrelid \
+     AND d.refobjid = i.indrelid AND d.refobjsubid > 0 WHERE i.indisunique AND i.indexprs IS NOT NULL \
+     UNION ALL SELECT 'X', k.conrelid, d.refobjsubid::pg.text::pg.int2vector FROM pg.pg_constraint k \
+     JOIN pg.pg_depend d ON d.classid = 'pg.pg_constraint'::pg.regclass AND d.objid = k.oid \
+     AND d.refobjid = k.conrelid AND d.refobjsubid > 0 WHERE k.contype = 'x'",
+    "SELECT 'P', y.polrelid, d.refobjid, d.refobjsubid FROM pg.pg_policy y \
+     JOIN pg.pg_depend d ON d.classid = 'pg.pg_policy'::pg.regclass AND d.objid = y.oid \
+     WHERE d.refclassid = 'pg.pg_class'::pg.regclass AND d.refobjsubid > 0 AND y.polcmd <> 'a' \
+     AND y.polqual::pg.text OPERATOR(pg.~) ':funcid (2077|3294) '",
+    "SELECT 'K', p.partrelid, p.partattrs FROM pg.pg_partitioned_table p",
     "SELECT 'g', a.adrelid, a.adnum, d.refobjsubid FROM pg.pg_attrdef a \
      JOIN pg.pg_attribute t ON t.attrelid = a.adrelid AND t.attnum = a.adnum AND t.attgenerated <> '' \
      JOIN pg.pg_depend d ON d.classid = 'pg.pg_attrdef'::pg.regclass AND d.objid = a.oid \
@@ -94,13 +107,16 @@ const STATEMENTS: [&str; BASE_RESULTS + 9] = [
      t.ftrelid, o.option_value FROM pg.pg_foreign_table t \
      CROSS JOIN LATERAL pg.pg_options_to_table(t.ftoptions) o \
      WHERE o.option_name = ANY ('{table_name,table,filename,program}'::pg.text[])",
-    "SELECT 'w', COALESCE(a.adrelid, i.indrelid, t.tgrelid, d.objid), d.refobjid FROM pg.pg_depend d \
+    "SELECT 'w', COALESCE(a.adrelid, i.indrelid, t.tgrelid, s.stxrelid, d.objid), d.refobjid, \
+     EXISTS (SELECT FROM pg.pg_attribute g WHERE g.attrelid = a.adrelid AND g.attnum = a.adnum \
+     AND g.attgenerated = '') FROM pg.pg_depend d \
      LEFT JOIN pg.pg_trigger t ON d.classid = 'pg.pg_trigger'::pg.regclass AND t.oid = d.objid \
      LEFT JOIN pg.pg_attrdef a ON d.classid = 'pg.pg_attrdef'::pg.regclass AND a.oid = d.objid \
      LEFT JOIN pg.pg_index i ON d.classid = 'pg.pg_class'::pg.regclass AND i.indexrelid = d.objid \
+     LEFT JOIN pg.pg_statistic_ext s ON d.classid = 'pg.pg_statistic_ext'::pg.regclass AND s.oid = d.objid \
      WHERE d.refclassid = 'pg.pg_proc'::pg.regclass AND d.refobjid >= 16384::pg.oid \
      AND (t.tgfoid IS NULL OR t.tgfoid <> d.refobjid) AND d.classid = ANY (ARRAY['pg.pg_attrdef'::pg.regclass, \
-     'pg.pg_class'::pg.regclass, 'pg.pg_trigger'::pg.regclass]::pg.oid[])",
+     'pg.pg_statistic_ext'::pg.regclass, 'pg.pg_class'::pg.regclass, 'pg.pg_trigger'::pg.regclass]::pg.oid[])",
     "SELECT CASE WHEN k.conrelid <> 0::pg.oid THEN 'w' ELSE 'l' END, \
      CASE WHEN k.conrelid <> 0::pg.oid THEN k.conrelid ELSE d.refobjid END, d.refobjid FROM pg.pg_depend d \
      JOIN pg.pg_constraint k ON k.oid = d.objid \

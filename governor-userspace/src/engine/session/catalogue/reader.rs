@@ -173,10 +173,35 @@ impl CatalogueReader {
                     row.text(3)?.split(' ').take(keys).map(|n| n.parse().ok()).collect::<Option<_>>()?;
                 self.builder.effects.unique_key(row.parse(1)?, columns);
             }
+            b"P" => {
+                let column = (row.parse(2)?, row.parse(3)?);
+                self.builder.effects.chosen_by_policy(row.parse(1)?, column);
+            }
+            b"Q" | b"K" | b"X" => {
+                let table = row.parse(1)?;
+                let columns = row.text(2)?.split(' ').filter_map(|n| n.parse().ok()).collect::<Vec<i16>>();
+                for column in columns {
+                    match row.bytes(0)? {
+                        b"Q" => self.builder.effects.guarded(table, column),
+                        b"X" => {
+                            self.builder.effects.guarded(table, column);
+                            self.builder.effects.excluded(table, column);
+                        }
+                        _ => self.builder.effects.parted(table, column),
+                    }
+                }
+            }
             b"n" => self.builder.remote_column((row.parse(1)?, row.parse(2)?), &row.text(3)?),
             b"y" => self.builder.remote_table(row.parse(1)?, &row.text(2)?),
             b"h" => self.builder.reads_files(row.parse(1)?),
-            b"w" => self.builder.effects.calls_on_write(row.parse(1)?, row.parse(2)?),
+            b"w" => {
+                let (relation, function) = (row.parse(1)?, row.parse(2)?);
+                self.builder.effects.calls_on_write(relation, function);
+                // A default is made before there is a row.
+                if !row.is(3) {
+                    self.builder.effects.calls_on_row(relation, function);
+                }
+            }
             b"d" => self.builder.effects.calls_on_read(row.parse(1)?, row.parse(2)?),
             b"i" => self.builder.effects.calls_in_function(row.parse(1)?, row.parse(2)?),
             b"e" => self.builder.effects.calls_on_definition(row.parse(1)?),

@@ -25,7 +25,7 @@ pub(super) struct Sensitivity {
     /// Columns of documents of which only these places are sensitive.
     places: HashMap<ColumnId, Arc<[LabelledPlace]>>,
     any: bool,
-    /// Sensitive columns that choose the rows of a view.
+    /// Sensitive columns that choose the rows of a view, or, by row policies, of a table.
     chosen_by: HashMap<Oid, Box<[ColumnId]>>,
     /// What reading a view makes functions keep of sensitive columns, and in which column.
     kept_by: HashMap<Oid, Box<[Copied]>>,
@@ -228,6 +228,14 @@ impl Catalogue {
         let mut chosen_by = HashMap::new();
         let mut kept_by = HashMap::new();
         let mut computed = HashSet::new();
+        for table in self.data.relations().filter(|relation| relation.definition.is_none()) {
+            let columns = flows.policies_of(table.oid);
+            let columns: Box<[ColumnId]> =
+                columns.filter(|column| self.sensitivity.category(*column).is_some()).collect();
+            if !columns.is_empty() {
+                chosen_by.insert(table.oid, columns);
+            }
+        }
         for view in self.data.relations().filter(|relation| relation.definition.is_some()) {
             let columns: Box<[ColumnId]> = flows
                 .conditions_of(view.oid)

@@ -51,6 +51,10 @@ impl Search<'_> {
             self.work.push((Work::Code { code, names: QUALIFIED, run }, through));
         }
         if relation.kind == RelationKind::View {
+            if on.insert || on.update {
+                let through: Through = format!("{name}'s defaults").into();
+                self.functions_of(effects.on_write(oid), run, &through);
+            }
             if oid >= FIRST_USER_OID && (on.update || on.delete) {
                 self.work.push((Work::Read { relation: oid, only: false, run }, through.clone()));
             }
@@ -110,16 +114,5 @@ impl Search<'_> {
             let work = Work::Write { relation: key.table, on: then, only: false, sets: Arc::default(), run };
             self.work.push((work, through.clone()));
         }
-    }
-}
-
-pub(super) fn changing(kind: Kind) -> Changing {
-    let none = Changing::default();
-    match kind {
-        Kind::Insert | Kind::CopyIn => Changing { insert: true, ..none },
-        Kind::Update => Changing { update: true, ..none },
-        Kind::Delete => Changing { delete: true, ..none },
-        Kind::Truncate => Changing { truncate: true, ..none },
-        _ => Changing { truncate: false, ..Changing::ANY },
     }
 }

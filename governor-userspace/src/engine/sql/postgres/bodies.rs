@@ -64,7 +64,10 @@ pub fn rule_code(definition: &str) -> Code {
         let mut whole = walk::Walk::default();
         whole.run(Node::RuleStmt(rule), None);
         let functions: Vec<FunctionName> = whole.functions;
-        let mut calls = Statement { functions, ..code_less(definition) };
+        let mut condition = walk::Walk::default();
+        condition.run(rule.where_clause(), None);
+        let (mentions, _) = condition.columns.finish(0);
+        let mut calls = Statement { functions, reads: condition.reads, mentions, ..code_less(definition) };
         calls.fingerprint = fingerprint::fingerprint("");
         code.statements.push(calls);
         code.opaque =

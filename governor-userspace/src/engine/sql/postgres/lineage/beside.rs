@@ -6,16 +6,17 @@
 //!
 //! Invariant: doubt adds. What is not understood may be anything, in any column.
 
-use super::known_functions::{Known, known};
+use super::known_functions::is_plain;
 use super::relation::is_system;
 use super::returning::Written;
+use super::row::named;
 use super::value::Value;
 use super::{Analysis, Doubt};
 use crate::engine::model::{
-    Body, Changing, FIRST_USER_OID, Function, Oid, Relation, RelationKind, SearchPath, Trigger, Volatility,
+    Body, Changing, FIRST_USER_OID, Function, Oid, Relation, RelationKind, SearchPath, Trigger,
 };
 use crate::engine::sql::postgres::bodies::{Code, function_code, rule_code, view_source};
-use crate::engine::sql::postgres::lexer::{Lexer, Token};
+use crate::engine::sql::postgres::lexer::Lexer;
 use crate::engine::sql::postgres::objects;
 use pg_raw_parse::nodes::RangeVar;
 use std::collections::BTreeSet;
@@ -172,11 +173,8 @@ impl Analysis<'_, '_> {
                 for function in &users {
                     total.add(&self.of_body(function, seen)?);
                 }
-                let is_plain = |system: crate::engine::model::SystemFunction| {
-                    system.volatility == Volatility::Immutable
-                        || matches!(known(&name.name), Some(Known::Passes | Known::Nothing | Known::Counts))
-                };
-                if users.is_empty() && !catalogue.system_function(name).is_some_and(is_plain) {
+                let is_read = catalogue.system_function(name).is_some_and(|system| is_plain(name, system));
+                if users.is_empty() && !is_read {
                     total.doubt(Some(Doubt::Function));
                 }
             }
@@ -248,16 +246,6 @@ impl Words {
     }
 }
 
-/// A token as a name is compared.
-fn named(token: Token<'_>) -> String {
-    match token {
-        Token::Word(word) => String::from_utf8_lossy(word).to_lowercase(),
-        Token::Quoted(name) => String::from_utf8_lossy(name).replace("\"\"", "\""),
-        Token::Symbol(symbol) => String::from_utf8_lossy(symbol).into_owned(),
-        Token::Literal => "'".into(),
-    }
-}
-
 const TSVECTOR: Oid = 3614;
 /// Whose triggers put in the time, the user's name or the next number.
-const HARMLESS_EXTENSIONS: [&str; 4] = ["autoinc", "insert_username", "moddatetime", "refint"];
+pub(super) const HARMLESS_EXTENSIONS: [&str; 4] = ["autoinc", "insert_username", "moddatetime", "refint"];

@@ -17,7 +17,7 @@ use pg_raw_parse::raw::{A_Expr_Kind as E, SubLinkType};
 use pg_raw_parse::{ConstValue, Node};
 
 impl Shared<'_> {
-    fn note(&self, value: &Value, condition: Condition, times: u32) {
+    pub(super) fn note(&self, value: &Value, condition: Condition, times: u32) {
         if self.is_past.get() {
             return;
         }
@@ -79,6 +79,9 @@ impl Shared<'_> {
             }
             let others = targets.iter().filter(|target| **target != source);
             conditions.copies.extend(others.map(|target| (Some(*target), source)));
+            if !value.alike {
+                conditions.remade.extend(targets.iter().map(|target| (*target, source)));
+            }
         }
     }
 

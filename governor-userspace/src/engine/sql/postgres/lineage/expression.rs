@@ -62,6 +62,7 @@ impl<'t> Analysis<'_, 't> {
             }
             _ => {}
         }
+        let whole_node = node;
         let mut total = Value::default();
         let mut work = vec![(node, Part::Flows)];
         let mut reaches = vec![(Reach::Whole, true)];
@@ -75,6 +76,7 @@ impl<'t> Analysis<'_, 't> {
             }
             total.add(&own.reached(reach).kept(whole));
         }
+        total.alike = self.is_alike(whole_node)?;
         Ok(total)
     }
 

@@ -134,6 +134,7 @@ impl<'t> Analysis<'_, 't> {
                 if let Some(row) = row {
                     value.add(row);
                     value.exact = false;
+                    value.alike = false;
                 }
             }
             told.push((value.clone(), other.clone()));

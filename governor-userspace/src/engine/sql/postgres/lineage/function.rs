@@ -415,6 +415,7 @@ impl Shared<'_> {
             statement => analysis.command(statement)?.map(|rows| rows.whole()).unwrap_or_default(),
         };
         value.exact = false;
+        value.alike = false;
         Ok(value)
     }
 }

@@ -1,24 +1,20 @@
-//! What stays behind beside the result: what calls, rules, triggers and defaults put where a later statement finds it.
+//! What stays behind beside the result: what calls put where a later statement finds it.
 //!
 //! The server's own functions keep a number in a sequence, a lock, a seed; code of the database writes down what it is
 //! given or reads. That is a copy like one by INSERT. What code can write is bounded by what it names (`beside.rs`): a
 //! column that it names goes into the column of the same name that it writes, or else into one that nothing is known of.
-//!
-//! Of its own row a trigger keeps the columns that it names: a row that is kept as a document (`to_jsonb(NEW)`) keeps its
-//! keys, by which it is masked.
+//! What runs without being called, since a row is written or read, is in `passing.rs`.
 
-use super::beside::columns_of;
 use super::known_functions::keeps_nothing;
+use super::passing::changed_by;
 use super::value::{Set, Value};
 use super::{Analysis, Doubt, Shared};
 use crate::engine::model::{
-    Body, Changing, FIRST_USER_OID, Function, FunctionName, Oid, Relation, RelationName, SearchPath,
-    Statement, StatementKind, Trigger, Volatility,
+    Body, Function, FunctionName, Oid, Relation, RelationName, SearchPath, Statement, StatementKind,
+    Volatility,
 };
-use crate::engine::sql::postgres::bodies::{Code, function_code, rule_code};
-use crate::engine::sql::postgres::objects;
+use crate::engine::sql::postgres::bodies::{Code, function_code};
 use pg_raw_parse::Node;
-use pg_raw_parse::nodes::RangeVar;
 use std::collections::BTreeSet;
 
 impl<'t> Analysis<'_, 't> {
@@ -83,89 +79,8 @@ impl<'t> Analysis<'_, 't> {
         Ok(())
     }
 
-    /// What a write of `target` makes the database keep: by rules, triggers, defaults.
-    pub(super) fn note_kept_beside(&mut self, target: Option<&RangeVar>, on: Changing) -> Result<(), Doubt> {
-        let Some(name) = target.and_then(objects::relation) else { return Err(Doubt::Syntax) };
-        let shared = self.shared;
-        let catalogue = shared.names.catalogue;
-        let mut open: Vec<Oid> =
-            catalogue.resolve(&name, self.path).candidates().iter().map(|relation| relation.oid).collect();
-        let mut seen = BTreeSet::new();
-        while let Some(oid) = open.pop() {
-            let Some(relation) = catalogue.relation(oid).filter(|_| seen.insert(oid)) else { continue };
-            shared.spend(1)?;
-            open.extend(catalogue.children(oid));
-            for rule in catalogue.effects().rules(oid).iter().filter(|rule| rule.on.meets(on)) {
-                let Some(text) = &rule.definition else { continue };
-                shared.spend(1 + text.len() / 16)?;
-                self.note_code(&rule_code(text))?;
-            }
-            let meets = |trigger: &&Trigger| trigger.on.meets(on) && trigger.function >= FIRST_USER_OID;
-            for trigger in catalogue.effects().triggers(oid).iter().filter(meets) {
-                self.note_trigger(relation, trigger)?;
-            }
-            if on.insert {
-                self.note_defaults(oid)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Functions in defaults, which the catalogue does not tell from those in checks; a yes or no says little.
-    fn note_defaults(&self, relation: Oid) -> Result<(), Doubt> {
-        let catalogue = self.shared.names.catalogue;
-        for oid in catalogue.effects().on_write(relation) {
-            let Some(function) = catalogue.function(*oid).filter(|function| function.return_type != BOOL)
-            else {
-                continue;
-            };
-            let Value { sources, .. } = self.of_body(function, &mut BTreeSet::new())?;
-            self.shared.copies(&Set::new(), &Value { sources, ..Value::default() });
-        }
-        Ok(())
-    }
-
-    fn note_trigger(&self, relation: &Relation, trigger: &Trigger) -> Result<(), Doubt> {
-        let catalogue = self.shared.names.catalogue;
-        let Some(Body::PlPgSql(text)) = catalogue.function(trigger.function).map(|function| &function.body)
-        else {
-            return Ok(());
-        };
-        self.shared.spend(1 + text.len() / 16)?;
-        let code = function_code(&Body::PlPgSql(text.clone()));
-        let keeps = self.shared.code_keeps(&code)?;
-        let into_row = trigger.before || trigger.instead;
-        if !(keeps || into_row) {
-            return Ok(());
-        }
-        let mut read = self.of_code(&code, &mut BTreeSet::from([trigger.function]))?;
-        if into_row {
-            // It may put what it reads elsewhere into the row.
-            let row =
-                RelationName { schema: Some(relation.schema.to_string()), name: relation.name.to_string() };
-            self.note_named(&read, &[row])?;
-        }
-        if keeps {
-            let named = |name: &str| {
-                code.statements.iter().any(|s| s.mentions.columns.iter().any(|column| column == name))
-            };
-            read.add(&columns_of(relation, named));
-            self.note_named(&read, &written_by(&code))?;
-        }
-        Ok(())
-    }
-
-    fn note_code(&self, code: &Code) -> Result<(), Doubt> {
-        if !self.shared.code_keeps(code)? {
-            return Ok(());
-        }
-        let written = written_by(code);
-        let read = self.of_code(code, &mut BTreeSet::new())?;
-        self.note_named(&read, &written)
-    }
-
     /// Each of these columns goes into that of its name in a relation that is written, or else into any.
-    fn note_named(&self, read: &Value, written: &[RelationName]) -> Result<(), Doubt> {
+    pub(super) fn note_named(&self, read: &Value, written: &[RelationName]) -> Result<(), Doubt> {
         let shared = self.shared;
         let catalogue = shared.names.catalogue;
         let anywhere = SearchPath::Unknown(String::new());
@@ -211,7 +126,7 @@ impl Shared<'_> {
     }
 
     /// The same of a function that users made.
-    fn keeps(&self, function: &Function) -> Result<bool, Doubt> {
+    pub(super) fn keeps(&self, function: &Function) -> Result<bool, Doubt> {
         if let Some(known) = self.kept.borrow().get(&function.oid) {
             return Ok(*known);
         }
@@ -255,11 +170,12 @@ impl Shared<'_> {
                 read.add(&analysis.of_body(one, &mut seen)?);
             }
             analysis.note_named(&read, &written_by(&code))?;
+            analysis.note_writes(changed_by(&code, self.names.catalogue))?;
         }
         Ok(keeps)
     }
 
-    fn code_keeps(&self, code: &Code) -> Result<bool, Doubt> {
+    pub(super) fn code_keeps(&self, code: &Code) -> Result<bool, Doubt> {
         if code.opaque.is_some() || code.statements.iter().any(writes) {
             return Ok(true);
         }
@@ -311,10 +227,9 @@ fn writes(statement: &Statement) -> bool {
         })
 }
 
-fn written_by(code: &Code) -> Vec<RelationName> {
+pub(super) fn written_by(code: &Code) -> Vec<RelationName> {
     code.statements.iter().flat_map(|statement| statement.writes.iter().cloned()).collect()
 }
 
-const BOOL: Oid = 16;
 /// Functions of extensions that only compute otherwise: a threshold that stays.
 const KEEPING_OF_PURE: [&str; 1] = ["set_limit"];

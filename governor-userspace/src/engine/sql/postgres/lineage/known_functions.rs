@@ -3,6 +3,8 @@
 //! An immutable function that is not here passes its arguments; any other function that is not here may return
 //! anything. Names only: overloads of one name behave alike.
 
+use crate::engine::model::{FunctionName, SystemFunction, Volatility};
+
 /// What a function does with its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
@@ -53,6 +55,17 @@ pub(super) fn out_columns(name: &str) -> Option<&'static [&'static str]> {
 
 pub(super) fn returns_a_set(name: &str) -> bool {
     out_columns(name).is_some() || name.ends_with("_recordset")
+}
+
+/// A function of the server that gives what its arguments say, or the time, and reads nothing of relations.
+pub(super) fn is_plain(name: &FunctionName, function: SystemFunction) -> bool {
+    function.volatility == Volatility::Immutable
+        || matches!(known(&name.name), Some(Known::Passes | Known::Nothing | Known::Counts))
+}
+
+/// The same of one that leaves nothing behind either.
+pub fn computes(name: &FunctionName, function: SystemFunction) -> bool {
+    is_plain(name, function) && (function.volatility != Volatility::Volatile || keeps_nothing(&name.name))
 }
 
 /// A volatile function of the server that nevertheless leaves nothing of its arguments behind.

@@ -16,6 +16,7 @@
 //! [`Doubt::UnknownColumn`] or [`Doubt::UnknownRelation`]; nothing is passed over as "no source". Nesting, work and the
 //! length of the text are bounded; expressions are walked on the heap, only queries in queries cost stack.
 
+mod alike;
 mod beside;
 mod column_name;
 mod condition;
@@ -26,9 +27,11 @@ mod from;
 mod function;
 mod kept;
 mod known_functions;
+mod passing;
 mod query;
 mod relation;
 mod returning;
+mod row;
 mod scope;
 mod statement;
 mod temporary;
@@ -37,16 +40,20 @@ mod value;
 mod views;
 mod wholeness;
 
+pub use known_functions::computes;
+pub use passing::kept_in_passing;
 pub use views::ViewFlows;
 
 use super::prescan;
-use crate::engine::model::{Catalogue, Clause, Conditions, Doubt, Lineage, Oid, SearchPath, Temporary};
+use crate::engine::model::{
+    Catalogue, Changing, Clause, Conditions, Doubt, Lineage, Oid, SearchPath, Temporary,
+};
 use pg_raw_parse::list::CastNodeList;
 use pg_raw_parse::nodes::RawStmt;
 use pg_raw_parse::{Node, Owned};
 use scope::Level;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use value::{Rows, Value};
 
@@ -79,6 +86,7 @@ pub fn flows(text: &str, names: &Names<'_>) -> (Lineage, Conditions) {
         let tree = parse(text)?;
         let shared = Shared::new(names);
         let rows = shared.analysis(names.search_path).command(one(&tree)?)?;
+        shared.note_policies()?;
         let lineage = match rows {
             None => Lineage::NoRows,
             Some(rows) => rows.lineage(),
@@ -118,6 +126,8 @@ struct Shared<'n> {
     bodies: RefCell<HashMap<Oid, Option<Value>>>,
     /// Whether a function puts something where a later statement finds it.
     kept: RefCell<HashMap<Oid, bool>>,
+    /// Writes whose effects beside the row are noted.
+    written: RefCell<HashSet<(Oid, Changing)>>,
     temporary: RefCell<HashMap<Arc<str>, Option<Rows>>>,
     conditions: RefCell<Conditions>,
     /// What is read now was run before: its conditions are not this statement's.
@@ -132,6 +142,7 @@ impl<'n> Shared<'n> {
             depth: Cell::new(0),
             bodies: RefCell::default(),
             kept: RefCell::default(),
+            written: RefCell::default(),
             temporary: RefCell::default(),
             conditions: RefCell::default(),
             is_past: Cell::new(false),

@@ -370,6 +370,7 @@ impl<'t> Analysis<'_, 't> {
                 }
                 let mut value = self.value(path.arg())?;
                 value.exact = false;
+                value.alike = false;
                 rows.open.get_or_insert_default().add(&value);
                 Ok(true)
             }

@@ -175,6 +175,9 @@ impl<'t> Analysis<'_, 't> {
                 }
             }
             this.note_copies(&written)?;
+            // How many rows there are tells a value, too.
+            let counted = this.level().counted_by.clone();
+            this.shared.copies(&Set::new(), &Value { implicit: counted, ..Value::default() });
             this.note_kept_beside(merge.relation(), Changing::ANY)?;
             // The server puts the source's columns before the target's: a bare star is not worth telling apart.
             let rows = this.returning(merge.returning_clause(), written, merge.relation(), Changing::ANY)?;

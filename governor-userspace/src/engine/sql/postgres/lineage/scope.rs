@@ -88,6 +88,7 @@ impl Level {
             }
         }
         row.exact = false;
+        row.alike = false;
         row
     }
 }

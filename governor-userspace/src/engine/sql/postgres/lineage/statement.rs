@@ -2,7 +2,7 @@
 
 use super::value::{Rows, Set, Value};
 use super::{Analysis, Doubt};
-use crate::engine::model::{Clause, Form};
+use crate::engine::model::{Changing, Clause, Form};
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{CopyStmt, IndexStmt, IntoClause, SelectStmt};
 use pg_raw_parse::raw::ObjectType;
@@ -38,14 +38,23 @@ impl<'t> Analysis<'_, 't> {
     /// The rows of a whole command; `None` where it has none.
     pub(super) fn command(&mut self, node: Node<'t>) -> Result<Option<Rows>, Doubt> {
         match node {
-            Node::SelectStmt(select) => {
-                let rows = self.query(node)?;
-                if makes_table(select) {
-                    self.note_new(&rows)?;
-                }
-                Ok(Some(rows))
-            }
+            Node::SelectStmt(select) => self.select_command(node, select),
             node if is_statement(node) => self.statement(node),
+            node => self.other_command(node),
+        }
+    }
+
+    fn select_command(&mut self, node: Node<'t>, select: &'t SelectStmt) -> Result<Option<Rows>, Doubt> {
+        let rows = self.query(node)?;
+        if makes_table(select) {
+            self.note_new(&rows)?;
+        }
+        Ok(Some(rows))
+    }
+
+    /// Apart from the commands that are mostly sent: queries in them are as deep as the stack allows.
+    fn other_command(&mut self, node: Node<'t>) -> Result<Option<Rows>, Doubt> {
+        match node {
             Node::PrepareStmt(prepare) => self.inner(prepare.query()),
             Node::DeclareCursorStmt(declare) => self.inner(declare.query()),
             Node::CreateTableAsStmt(create) => {
@@ -75,6 +84,8 @@ impl<'t> Analysis<'_, 't> {
                 result.map(|()| None)
             }
             Node::CopyStmt(copy) if !copy.is_from => self.copy(copy).map(Some),
+            Node::CopyStmt(copy) => self.copy_in(copy).map(|()| None),
+            Node::CreateStmt(create) => self.defaults(create).map(|()| None),
             // What they show is not of a table; what they may run has no rows here.
             Node::ExplainStmt(explain) => {
                 // Estimates and counts of rows tell what conditions tell.
@@ -86,10 +97,8 @@ impl<'t> Analysis<'_, 't> {
                 Ok(None)
             }
             Node::VariableShowStmt(_) => Ok(None),
-            Node::CopyStmt(_)
-            | Node::TransactionStmt(_)
+            Node::TransactionStmt(_)
             | Node::VariableSetStmt(_)
-            | Node::CreateStmt(_)
             | Node::DropStmt(_)
             | Node::TruncateStmt(_) => Ok(None),
             // EXECUTE and FETCH: whoever tracks the session has the text behind the name. CALL: anything.
@@ -154,6 +163,22 @@ impl<'t> Analysis<'_, 't> {
         let result = self.copied(copy, range);
         self.levels.pop();
         result
+    }
+
+    /// COPY FROM: which rows come in, and what they make the database keep.
+    fn copy_in(&mut self, copy: &'t CopyStmt) -> Result<(), Doubt> {
+        self.levels.push(super::Level::default());
+        let result = self.copied_in(copy);
+        self.levels.pop();
+        result
+    }
+
+    fn copied_in(&mut self, copy: &'t CopyStmt) -> Result<(), Doubt> {
+        let Some(range) = copy.relation() else { return Err(Doubt::Syntax) };
+        let item = self.target(range)?;
+        self.level().push(item);
+        self.predicate(Clause::Where, copy.where_clause())?;
+        self.note_kept_beside(Some(range), Changing { insert: true, ..Changing::default() })
     }
 
     fn copied(

@@ -58,7 +58,7 @@ impl<'t> Analysis<'_, 't> {
     }
 
     /// The server's own, and no function of users may be meant.
-    fn is_servers_function(&self, name: &FunctionName) -> bool {
+    pub(super) fn is_servers_function(&self, name: &FunctionName) -> bool {
         let catalogue = self.shared.names.catalogue;
         catalogue.user_functions(name, self.path).is_empty() && catalogue.system_function(name).is_some()
     }

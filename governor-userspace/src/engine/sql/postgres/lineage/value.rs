@@ -16,6 +16,9 @@ pub(super) struct Value {
     pub sources: Set,
     pub implicit: Set,
     pub exact: bool,
+    /// What a mask leaves of it is what it leaves of a source: nothing was cut off or moved, only put in other letters, or
+    /// behind something.
+    pub alike: bool,
     pub bare: bool,
     pub reshaped: bool,
     pub code: bool,
@@ -32,19 +35,19 @@ pub(super) struct Value {
 impl Value {
     /// A literal, a parameter, the time.
     pub(super) fn constant() -> Self {
-        Self { exact: true, ..Self::default() }
+        Self { exact: true, alike: true, ..Self::default() }
     }
 
     /// A column of a relation as it is.
     pub(super) fn column(id: ColumnId) -> Self {
-        Self { sources: Set::from([id]), exact: true, bare: true, ..Self::default() }
+        Self { sources: Set::from([id]), exact: true, alike: true, bare: true, ..Self::default() }
     }
 
     pub(super) fn unknown(why: Doubt) -> Self {
         Self { unknown: Some(why), ..Self::default() }
     }
 
-    /// `other` flows in as well. `exact` stays: who merges unequal things says so.
+    /// `other` flows in as well. `exact` and `alike` stay: who merges unequal things says so.
     pub(super) fn add(&mut self, other: &Self) {
         self.sources.extend(&other.sources);
         self.implicit.extend(&other.implicit);
@@ -91,6 +94,7 @@ impl Value {
     pub(super) fn or(&mut self, other: &Self) {
         self.add(other);
         self.exact &= other.exact;
+        self.alike &= other.alike;
     }
 
     /// Everything that it tells of.
@@ -155,6 +159,7 @@ impl Rows {
             for (_, value) in &mut self.columns {
                 value.add(&whole);
                 value.exact = false;
+                value.alike = false;
             }
             self.open = Some(whole);
         } else {

@@ -3,6 +3,7 @@
 //! [`lineage`](super::lineage) leaves a view's column as it is, so that each statement costs the same however deep its views
 //! are. Here each definition is read once; views of views are followed by looking up.
 
+use super::passing::named_with_settings;
 use super::value::Rows;
 use super::{Names, Shared, one, parse};
 use crate::engine::model::{
@@ -17,6 +18,8 @@ pub struct ViewFlows {
     columns: HashMap<ColumnId, Flow>,
     /// What chooses the rows of a view, and the relations that it reads.
     conditions: HashMap<Oid, (BTreeSet<ColumnId>, BTreeSet<Oid>)>,
+    /// Columns that, with a setting of the session, choose in row policies which rows of a table are seen; of few tables.
+    policies: HashMap<Oid, BTreeSet<ColumnId>>,
     /// What reading a view makes functions keep; of few views.
     kept: HashMap<Oid, BTreeSet<Copied>>,
 }
@@ -28,8 +31,11 @@ impl ViewFlows {
         let mut flows = Self::default();
         let path = SearchPath::Unknown("a definition's own".into());
         for relation in catalogue.relations() {
-            let Some(definition) = &relation.definition else { continue };
             let names = Names { catalogue, search_path: &path, temporary: &|_| Temporary::None };
+            let Some(definition) = &relation.definition else {
+                flows.read_policies(relation, &names);
+                continue;
+            };
             flows.read(relation, definition, &names);
         }
         flows
@@ -50,6 +56,20 @@ impl ViewFlows {
         };
         let ids = relation.columns.iter().map(|column| (relation.oid, column.attribute));
         self.columns.extend(ids.zip(found));
+    }
+
+    fn read_policies(&mut self, relation: &Relation, names: &Names<'_>) {
+        let effects = names.catalogue.effects();
+        let mut found: BTreeSet<ColumnId> = effects.policies(relation.oid).iter().copied().collect();
+        found.extend(named_with_settings(names, effects.on_read(relation.oid)));
+        if !found.is_empty() {
+            self.policies.insert(relation.oid, found);
+        }
+    }
+
+    /// Columns that choose, by row policies and with a setting of the session, which rows of a table are seen.
+    pub fn policies_of(&self, table: Oid) -> impl Iterator<Item = ColumnId> {
+        self.policies.get(&table).into_iter().flatten().copied()
     }
 
     /// What a view's column comes from, directly; `None` where it is no view's.
@@ -78,6 +98,7 @@ impl ViewFlows {
     pub fn conditions_of(&self, view: Oid) -> BTreeSet<ColumnId> {
         let (mut found, mut seen, mut work) = (BTreeSet::new(), BTreeSet::from([view]), vec![view]);
         while let Some(oid) = work.pop() {
+            found.extend(self.policies_of(oid));
             let Some((columns, relations)) = self.conditions.get(&oid) else { continue };
             found.extend(columns);
             work.extend(relations.iter().filter(|relation| seen.insert(**relation)));
@@ -127,6 +148,7 @@ fn definition_lineage(definition: &str, names: &Names<'_>) -> (Lineage, Conditio
         let tree = parse(text)?;
         let shared = Shared::new(names);
         let rows = shared.analysis(names.search_path).command(one(&tree)?)?;
+        shared.note_policies()?;
         Ok((rows.map_or(Lineage::NoRows, Rows::lineage), shared.conditions.into_inner()))
     }));
     let unknown = |doubt| (Lineage::Unknown(doubt), Conditions::default());

@@ -36,6 +36,9 @@ fn catalogue_with(functions: &[Function], add: impl FnOnce(&mut CatalogueBuilder
     let mut builder = CatalogueBuilder::default();
     builder.relation(relation(20_001, "public", "people", "id name ssn", None), 21_001);
     builder.relation(relation(20_002, "public", "cards", "id number", None), 21_002);
+    let mut history = relation(20_003, "public", "history", "id doc", None);
+    history.columns[1].type_oid = 3_802;
+    builder.relation(history, 21_003);
     for name in ["upper", "to_jsonb"] {
         system(&mut builder, name, Volatility::Immutable, false);
     }
@@ -121,6 +124,8 @@ fn what_triggers_put_into_a_row_is_in_what_it_returns() {
     }
 }
 
+const WHOLE: &str = "?<people.name ?<people.ssn cards.id<people.id";
+
 /// A later statement finds what a trigger wrote elsewhere, or put into the row.
 #[test]
 fn what_a_trigger_keeps_is_a_copy() {
@@ -132,8 +137,26 @@ fn what_a_trigger_keeps_is_a_copy() {
         ("BEGIN NEW.name := (SELECT number FROM cards); RETURN NEW; END", true, "?<cards.number"),
         ("BEGIN NEW.name := upper(NEW.ssn); RETURN NEW; END", true, ""),
         ("BEGIN IF NEW.ssn IS NULL THEN RETURN NULL; END IF; RETURN NEW; END", false, ""),
-        // Keys of a document say what is under them.
-        ("BEGIN INSERT INTO cards VALUES (1, to_jsonb(NEW)); RETURN NEW; END", false, ""),
+        // Keys of a document say what is under them, in a column for documents.
+        ("BEGIN INSERT INTO history VALUES (1, to_jsonb(NEW)); RETURN NEW; END", false, ""),
+        ("BEGIN INSERT INTO cards VALUES (1, to_jsonb(NEW)); RETURN NEW; END", false, WHOLE),
+        ("BEGIN INSERT INTO cards VALUES (1, NEW::text); RETURN NEW; END", false, WHOLE),
+        ("BEGIN INSERT INTO cards SELECT NEW.*; RETURN NEW; END", false, WHOLE),
+        (
+            "BEGIN INSERT INTO cards SELECT id, number FROM fresh AS f (id, x, number); RETURN NULL; END",
+            false,
+            WHOLE,
+        ),
+        (
+            "BEGIN INSERT INTO cards SELECT id, ssn FROM fresh; RETURN NULL; END",
+            false,
+            "?<people.ssn cards.id<people.id",
+        ),
+        (
+            "BEGIN EXECUTE 'INSERT INTO cards SELECT ($1).ssn' USING NEW; END",
+            false,
+            "?<people.id ?<people.name ?<people.ssn",
+        ),
     ] {
         assert_eq!(kept_by_trigger(body, before), expected, "{body}");
     }
@@ -203,4 +226,86 @@ fn functions_that_call_each_other_end() {
     let insert = "INSERT INTO people (id) VALUES (1) RETURNING name";
     let found = with(&functions, insert, |builder| builder.effects.calls_on_write(20_001, 40_000));
     assert_eq!(found, "people.name");
+}
+
+/// What a command makes the database keep of `people`, where that has the effects that are added.
+fn kept(sql: &str, functions: &[Function], add: impl FnOnce(&mut CatalogueBuilder)) -> String {
+    let catalogue = catalogue_with(functions, add);
+    let path = public();
+    let names = Names { catalogue: &catalogue, search_path: &path, temporary: &|_| Temporary::None };
+    let name = |id: &ColumnId| {
+        let relation = catalogue.relation(id.0).unwrap();
+        format!("{}.{}", relation.name, relation.attribute(id.1).unwrap().name)
+    };
+    let conditions = flows(sql, &names).1;
+    conditions.copies.iter().map(|(_, from)| name(from)).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_judges_a_row_may_keep_it() {
+    let keep = Function {
+        arguments: 1,
+        ..function(40_000, Body::Sql("INSERT INTO cards SELECT 1, $1; SELECT true".into()))
+    };
+    let update = "UPDATE people SET id = 1 WHERE id = 2";
+    let all = "people.id people.name people.ssn";
+    let check = |builder: &mut CatalogueBuilder| {
+        builder.effects.calls_on_write(20_001, 40_000);
+        builder.effects.calls_on_row(20_001, 40_000);
+    };
+    assert_eq!(kept(update, std::slice::from_ref(&keep), check), all);
+    assert_eq!(kept("COPY people FROM STDIN", std::slice::from_ref(&keep), check), all);
+    let policy = |builder: &mut CatalogueBuilder| builder.effects.calls_on_read(20_001, 40_000);
+    assert_eq!(kept("SELECT id FROM people", std::slice::from_ref(&keep), policy), all);
+    let given = Function { arguments: 0, ..keep.clone() };
+    assert_eq!(kept(update, &[given], check), "", "it is given nothing");
+    let pure = Function { arguments: 1, ..function(40_000, Body::Sql("SELECT length($1) > 3".into())) };
+    assert_eq!(kept(update, &[pure], check), "");
+}
+
+#[test]
+fn rules_keep_the_row_that_they_name() {
+    for (action, expected) in [
+        ("INSERT INTO public.cards (id, number) VALUES (old.id, old.ssn)", "people.ssn people.id"),
+        ("INSERT INTO public.cards (number) SELECT old.*::text AS old", "people.name people.ssn people.id"),
+        ("NOTHING", ""),
+    ] {
+        let text = format!("CREATE RULE r AS ON UPDATE TO public.people DO ALSO {action};");
+        let rule = Rule { oid: 50_000, on: Changing::ANY, instead: false, definition: Some(text.into()) };
+        let found = kept("UPDATE people SET id = 1", &[], |builder| builder.effects.rule(20_001, rule));
+        assert_eq!(found, expected, "{action}");
+    }
+}
+
+#[test]
+fn a_write_goes_on_to_what_it_leads_to() {
+    let on = Changing::ANY;
+    let writes = |to: &str| Body::PlPgSql(format!("BEGIN {to}; RETURN NULL; END").into());
+    let after = |function| Trigger { name: "t".into(), function, on, instead: false, before: false };
+    let keeps = function(40_000, writes("INSERT INTO history SELECT 1, ssn FROM people"));
+    // By a foreign key, and by the code of another trigger.
+    let cascade = |builder: &mut CatalogueBuilder| {
+        builder.effects.trigger(20_002, after(40_000));
+        builder.effects.cascade(
+            20_003,
+            crate::engine::model::Cascade {
+                table: 20_002,
+                deletes: true,
+                updates_on_delete: false,
+                updates_on_update: false,
+                columns: Box::new([1]),
+            },
+        );
+    };
+    assert_eq!(
+        kept("DELETE FROM history WHERE id = '1'", std::slice::from_ref(&keeps), cascade),
+        "people.ssn"
+    );
+    assert_eq!(kept("UPDATE history SET id = '1'", std::slice::from_ref(&keeps), cascade), "");
+    let first = function(40_001, writes("INSERT INTO cards VALUES (1)"));
+    let chain = |builder: &mut CatalogueBuilder| {
+        builder.effects.trigger(20_002, after(40_000));
+        builder.effects.trigger(20_003, after(40_001));
+    };
+    assert_eq!(kept("INSERT INTO history VALUES (1)", &[keeps, first], chain), "people.ssn");
 }

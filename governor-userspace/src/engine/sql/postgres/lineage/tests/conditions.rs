@@ -490,3 +490,28 @@ fn a_place_among_partitions_tells_the_row() {
     assert!(!copied("UPDATE parts SET ssn = upper(ssn)"));
     assert!(!copied("INSERT INTO whole SELECT * FROM parts"));
 }
+
+/// A mask may keep another part of what is cut or turned than of what was there.
+#[test]
+fn what_is_made_of_a_value_is_told_from_the_value() {
+    let remade = |sql: &str| {
+        let catalogue = catalogue();
+        let path = public();
+        let names = Names { catalogue: &catalogue, search_path: &path, temporary: &|_| Temporary::None };
+        !flows(sql, &names).1.remade.is_empty()
+    };
+    for (sql, expected) in [
+        ("UPDATE people SET name = lower(name)", false),
+        ("UPDATE people SET name = btrim(name) || '!'", false),
+        ("UPDATE people SET name = coalesce(email::text, name)", false),
+        ("INSERT INTO people (name) SELECT upper(n) FROM (SELECT name AS n FROM people) p", false),
+        ("UPDATE people SET name = 'x'", false),
+        ("UPDATE people SET name = substr(name, 2)", true),
+        ("UPDATE people SET name = btrim(name, 'Q')", true),
+        ("UPDATE people SET name = replace(name, 'Q', '')", true),
+        ("INSERT INTO people (name) SELECT n FROM (SELECT substr(name, 2) AS n FROM people) p", true),
+        ("UPDATE people SET name = CASE WHEN name = 'x' THEN 'a' ELSE 'b' END", true),
+    ] {
+        assert_eq!(remade(sql), expected, "{sql}");
+    }
+}
