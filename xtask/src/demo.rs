@@ -38,7 +38,7 @@ pub fn run(options: &Options) -> Result<()> {
         return keep::stop();
     }
     if !options.no_build {
-        setup::run(&setup::Options::default())?;
+        setup::run(&setup::Options::for_demo())?;
         let binary = compile::governor(true)?;
         // SAFETY: no other thread runs yet, so nobody reads the environment at the same time.
         unsafe { std::env::set_var("GOVERNOR_BIN", binary) };

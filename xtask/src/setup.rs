@@ -25,12 +25,19 @@ pub struct Options {
     pub bench: bool,
     #[arg(skip)]
     build_only: bool,
+    #[arg(skip)]
+    packages_only: bool,
 }
 
 impl Options {
     /// What compiling needs, without servers.
     pub fn for_building() -> Self {
         Self { build_only: true, ..Self::default() }
+    }
+
+    /// A server to show something with: neither drivers nor servers of other versions.
+    pub fn for_demo() -> Self {
+        Self { packages_only: true, ..Self::default() }
     }
 
     pub fn for_bench() -> Self {
@@ -85,7 +92,7 @@ pub fn run(options: &Options) -> Result<()> {
     } else {
         install(&packages)?;
     }
-    if !options.build_only {
+    if !(options.build_only || options.packages_only) {
         fuzzing(options.check);
         drivers::run(options.check)?;
     }
