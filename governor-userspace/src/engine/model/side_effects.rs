@@ -104,10 +104,11 @@ pub struct SideEffects {
     /// Functions of event triggers.
     on_definition: Vec<Oid>,
     operators: HashMap<Box<str>, Vec<Oid>>,
-    /// Columns of each unique key, by table.
-    unique_keys: HashMap<Oid, Vec<Box<[i16]>>>,
-    /// Columns of keys of any kind that no two rows may share, by table: also of those that hold for some rows, later, or
-    /// for something made of the column; 0: of nothing that is one column.
+    /// Columns of the unique keys, by table: one key behind the other, each with a 0 behind it. Nearly every table has one, so
+    /// a list of lists would cost more than all else that is kept here.
+    unique_keys: HashMap<Oid, Vec<i16>>,
+    /// Columns of other keys that no two rows may share, by table: of those that hold for some rows, later, or for something
+    /// made of the column; 0: of nothing that is one column.
     guards: HashMap<Oid, Vec<i16>>,
     /// Those of exclusions: not only equal values.
     excludes: HashMap<Oid, Vec<i16>>,
@@ -145,11 +146,32 @@ impl SideEffects {
         on_write, calls_on_write: Oid => Oid;
         on_row, calls_on_row: Oid => Oid;
         in_function, calls_in_function: Oid => Oid;
-        unique_keys, unique_key: Oid => Box<[i16]>;
         policies, chosen_by_policy: Oid => ColumnId;
-        guards, guarded: Oid => i16;
         excludes, excluded: Oid => i16;
         parts, parted: Oid => i16;
+    }
+
+    /// Columns of each unique key.
+    pub fn unique_keys(&self, of: Oid) -> impl Iterator<Item = &[i16]> {
+        let all = self.unique_keys.get(&of).map_or(&[][..], Vec::as_slice);
+        all.split(|column| *column == 0).filter(|key| !key.is_empty())
+    }
+
+    /// No column of it is 0.
+    pub fn unique_key(&mut self, of: Oid, columns: &[i16]) {
+        let all = self.unique_keys.entry(of).or_default();
+        all.extend(columns.iter().chain(&[0]));
+    }
+
+    /// Columns of keys of any kind that no two rows may share, as often as they are in one.
+    pub fn unshared(&self, of: Oid) -> impl Iterator<Item = i16> {
+        let others = self.guards.get(&of).map_or(&[][..], Vec::as_slice);
+        self.unique_keys(of).flatten().chain(others).copied()
+    }
+
+    /// Of a key that is not among the unique ones.
+    pub fn guarded(&mut self, of: Oid, column: i16) {
+        self.guards.entry(of).or_default().push(column);
     }
 
     pub fn operators(&self, name: &str) -> &[Oid] {

@@ -57,7 +57,7 @@ fn pinned_rows(change: &Change, relation: &Relation, catalogue: &Catalogue) -> O
             .map(|(_, values)| u64::from(*values))
             .min()
     };
-    let keys = catalogue.data.effects().unique_keys(relation.oid).iter();
+    let keys = catalogue.data.effects().unique_keys(relation.oid);
     let rows = keys
         .filter_map(|key| key.iter().map(values).try_fold(1_u64, |all, one| Some(all.saturating_mul(one?))));
     rows.min()

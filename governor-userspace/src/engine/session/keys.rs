@@ -43,8 +43,8 @@ pub(super) fn keys_met(statement: &Statement, catalogue: &Catalogue, path: &Sear
                     || change.kind != K::Update
                     || name.is_some_and(|name| change.sets.iter().any(|set| **set == **name))
             };
-            let guarded = effects.guards(relation.oid).iter().filter(|column| is_set(column));
-            let guarded = guarded.map(|column| (relation.oid, *column));
+            let guarded = effects.unshared(relation.oid).filter(is_set);
+            let guarded = guarded.map(|column| (relation.oid, column));
             // Anything may overlap with a range.
             let (ranges, values): (Vec<_>, Vec<_>) =
                 guarded.partition(|(_, column)| effects.excludes(relation.oid).contains(column));

@@ -83,7 +83,10 @@ const STATEMENTS: [&str; BASE_RESULTS + 9] = [
      WHERE i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL \
      AND i.indrelid >= 16384::pg.oid AND c.relkind = ANY ('{r,p}'::pg.\"char\"[]) AND c.relpersistence <> 't'",
     "SELECT CASE WHEN i.indisexclusion THEN 'X' ELSE 'Q' END, i.indrelid, i.indkey FROM pg.pg_index i \
+     JOIN pg.pg_class c ON c.oid = i.indrelid \
      WHERE (i.indisunique OR i.indisexclusion) AND i.indrelid >= 16384::pg.oid \
+     AND NOT (i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL \
+     AND c.relkind = ANY ('{r,p}'::pg.\"char\"[]) AND c.relpersistence <> 't') \
      UNION ALL SELECT 'Q', i.indrelid, d.refobjsubid::pg.text::pg.int2vector FROM pg.pg_index i \
      JOIN pg.pg_depend d ON d.classid = 'pg.pg_class'::pg.regclass AND d.objid = i.indexrelid \
      AND d.refobjid = i.indrelid AND d.refobjsubid > 0 WHERE i.indisunique AND i.indexprs IS NOT NULL \

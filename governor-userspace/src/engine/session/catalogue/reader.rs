@@ -169,9 +169,10 @@ impl CatalogueReader {
             }
             b"q" => {
                 let keys: usize = row.parse(2)?;
-                let columns =
-                    row.text(3)?.split(' ').take(keys).map(|n| n.parse().ok()).collect::<Option<_>>()?;
-                self.builder.effects.unique_key(row.parse(1)?, columns);
+                let columns = row.text(3)?;
+                let columns = columns.split(' ').take(keys).map(|n| n.parse().ok().filter(|n| *n != 0));
+                let columns: Vec<i16> = columns.collect::<Option<_>>()?;
+                self.builder.effects.unique_key(row.parse(1)?, &columns);
             }
             b"P" => {
                 let column = (row.parse(2)?, row.parse(3)?);

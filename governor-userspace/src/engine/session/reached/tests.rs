@@ -133,8 +133,8 @@ fn database() -> Catalogue {
     e.operator("===", 30_001);
     e.row_function(30_009);
     e.of_extension(30_008, "pgcrypto".into());
-    e.unique_key(PEOPLE, [1].into());
-    e.unique_key(ORDERS, [1, 2].into());
+    e.unique_key(PEOPLE, &[1]);
+    e.unique_key(ORDERS, &[1, 2]);
     Catalogue::new(
         d.0.finish(),
         &Labels::default(),
