@@ -74,11 +74,11 @@ impl Asked {
 }
 
 impl Session {
-    /// The state is in doubt, and the server can be asked: nothing is under way, no batch is open.
+    /// The state is in doubt, and the server can be asked: nothing is under way that could fail, no batch is open.
     pub(super) fn state_needed(&self) -> bool {
         self.restricted
             && self.following.wants_to_ask()
-            && self.pipeline.is_empty()
+            && self.pipeline.owes_only_closes()
             && !self.batch_open
             && self.transaction != TransactionState::Failed
             && !self.standing_is_set()

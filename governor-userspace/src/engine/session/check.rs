@@ -84,7 +84,8 @@ impl Session {
         if !matches!(self.check, Check::None) || !self.may_be_masked {
             return None;
         }
-        if !self.pipeline.is_empty() || self.batch_open || self.transaction == TransactionState::Failed {
+        let free = self.pipeline.owes_only_closes() && !self.batch_open;
+        if !free || self.transaction == TransactionState::Failed {
             return None;
         }
         let catalogue = self.trusted_catalogue(governance).filter(|c| c.any_sensitive())?.clone();

@@ -104,6 +104,7 @@ impl Session {
             let needed = needed_bytes(header, governance.limits.statement_bytes_max);
             let Some(body) = chunk.unread().get(Header::BYTES..Header::BYTES + needed) else { return Ok(()) };
             let whole = needed == header.body_bytes;
+            let sent_before = out.to_server.len();
             let step =
                 self.client_message(now, header.kind, body, header.body_bytes, whole, governance, out)?;
             let total = header.total_bytes();
@@ -131,7 +132,13 @@ impl Session {
                     sink.0.push((instead, permit));
                     chunk.drop_message(total, sink, &mut self.client_stream);
                 }
-                Step::Later | Step::Hold => return Ok(()),
+                Step::Later | Step::Hold => {
+                    // What governor asks comes behind what the client sent before.
+                    let asked = out.to_server.split_off(sent_before);
+                    chunk.flush(&mut ToServer(&mut out.to_server));
+                    out.to_server.extend(asked);
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -226,7 +233,6 @@ impl Session {
                 framing()
             }
             kind::CLOSE => {
-                self.batch_open = true;
                 self.pipeline.push(Owed::new(match frontend::named(body, "Close")? {
                     Named::Statement(name) => Expect::CloseStatement { statement: name.into() },
                     Named::Portal(name) => Expect::ClosePortal { portal: name.into() },
@@ -255,10 +261,10 @@ impl Session {
         })
     }
 
-    /// Nothing is under way and no transaction is open: governor may ask for itself.
+    /// Nothing is under way that could fail, and no transaction is open: governor may ask for itself.
     fn may_read_catalogue(&self) -> bool {
         self.restricted
-            && self.pipeline.is_empty()
+            && self.pipeline.owes_only_closes()
             && !self.batch_open
             && self.transaction == super::TransactionState::Idle
             && !self.standing_is_set()

@@ -169,7 +169,7 @@ pub struct Session {
     cancel_under_way: bool,
     /// The server keeps the replies of an Execute until it is asked for them.
     flush_due: bool,
-    /// Messages of the extended protocol were forwarded since the last ReadyForQuery.
+    /// Messages of the extended protocol, Close apart, were forwarded since the last ReadyForQuery.
     batch_open: bool,
     transaction: TransactionState,
     pipeline: Pipeline,

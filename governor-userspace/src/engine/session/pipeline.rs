@@ -161,6 +161,14 @@ impl Pipeline {
         self.queue.is_empty()
     }
 
+    /// Nothing is owed but answers to Close, which cannot fail and begins no transaction: drivers put it before a
+    /// batch. What is asked behind it is asked as if nothing were under way.
+    pub fn owes_only_closes(&self) -> bool {
+        self.queue
+            .iter()
+            .all(|owed| matches!(owed.expect, Expect::CloseStatement { .. } | Expect::ClosePortal { .. }))
+    }
+
     /// So much is owed that the client has to wait.
     pub fn is_full(&self) -> bool {
         self.queue.len() >= COUNT_MAX || self.bytes >= BYTES_MAX

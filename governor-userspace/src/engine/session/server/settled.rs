@@ -142,7 +142,7 @@ impl Session {
                 None => return Err(ProtocolViolation::Other("ReadyForQuery answers nothing")),
             }
         }
-        self.batch_open = !self.pipeline.is_empty();
+        self.batch_open = !self.pipeline.owes_only_closes();
         if self.transaction == TransactionState::Idle && std::mem::take(&mut self.definitions_changed) {
             // Others may have read the catalogue since the change was sent, and before it was to be seen.
             self.outdate_catalogue(now, governance, out);

@@ -49,6 +49,25 @@ fn parse_reads_the_catalogue_again_after_ddl() {
     assert_eq!(s.server_kinds(), "QPS");
 }
 
+/// Drivers send Close before a batch. It cannot fail and begins no transaction, so governor asks behind it.
+#[test]
+fn a_batch_or_a_query_behind_close_reads_the_catalogue_again() {
+    for (message_sent, kinds) in [(parse("", "SELECT 1"), "CCQPS"), (query("SELECT 1"), "CCQQ")] {
+        let mut s = Stage::ready(Class::Person);
+        s.client(&query("CREATE TABLE made (a int)"));
+        s.server(&[complete("CREATE TABLE"), ready(b'I')].concat());
+        s.clear();
+        let (close_statement, close_portal) = (message(b'C', b"S\0"), message(b'C', b"Pp\0"));
+        s.client(&[close_statement, close_portal, message_sent, sync()].concat());
+        assert_eq!(s.server_kinds(), "CCQ", "what the client sent first, then the question");
+        assert!(!String::from_utf8_lossy(&s.to_server).contains("SELECT 1"));
+        s.server(&[message(b'3', b""), message(b'3', b"")].concat());
+        assert_eq!(s.client_kinds(), "33");
+        s.catalogue();
+        assert_eq!((s.server_kinds().as_str(), s.client_kinds().as_str()), (kinds, "33"));
+    }
+}
+
 /// The encoding that governor sets for its own question is not the session's.
 #[test]
 fn what_the_question_sets_for_itself_is_told_to_nobody() {
