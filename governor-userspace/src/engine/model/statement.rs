@@ -256,6 +256,10 @@ pub struct Statement {
     pub writes: Vec<RelationName>,
     /// Functions called, at any depth; sorted, unique.
     pub functions: Vec<FunctionName>,
+    /// Names behind a dot that call a function where there is one of that name: `(value).f` is `f(value)`, and so is
+    /// `n.f` where `n` is what a function in FROM gives. Otherwise fields. Sorted, unique.
+    #[serde(default)]
+    pub dotted: Vec<FunctionName>,
     /// Operators by name, at any depth; sorted, unique.
     #[serde(default)]
     pub operators: Vec<String>,
@@ -303,6 +307,11 @@ impl Statement {
         self.kinds.iter().any(touches)
     }
 
+    /// Functions that it calls, or calls where they exist.
+    pub fn calls(&self) -> impl Iterator<Item = &FunctionName> {
+        self.functions.iter().chain(&self.dotted)
+    }
+
     /// A statement of which nothing is known but its text.
     pub fn unknown(text: Arc<str>, why: Unknown) -> Self {
         Self {
@@ -312,6 +321,7 @@ impl Statement {
             reads: vec![],
             writes: vec![],
             functions: vec![],
+            dotted: vec![],
             operators: vec![],
             only: vec![],
             changes: vec![],

@@ -256,7 +256,7 @@ impl Following {
                 temporary.doubt(&name, "it was altered or dropped");
                 temporary.unseen = Some("a temporary object was altered or dropped".into());
             } else if has(StatementKind::Insert) || has(StatementKind::Update) || has(StatementKind::Merge) {
-                let only_values = statement.reads.is_empty() && statement.functions.is_empty();
+                let only_values = statement.reads.is_empty() && statement.calls().next().is_none();
                 if !only_values {
                     temporary.feed(&name, source);
                 }

@@ -118,11 +118,11 @@ impl Session {
 
     /// An argument of EXECUTE calls something else than a function of the server that computes.
     fn calls_for_arguments(&self, execute: &Statement, path: &SearchPath, governance: &Governance) -> bool {
-        if execute.functions.is_empty() && execute.operators.is_empty() {
+        if execute.calls().next().is_none() && execute.operators.is_empty() {
             return false;
         }
         let Some(catalogue) = self.trusted_catalogue(governance).or(self.catalogue.as_ref()) else {
-            return !execute.functions.is_empty();
+            return execute.calls().next().is_some();
         };
         let is_computed = |name: &FunctionName| {
             catalogue.data.user_functions(name, path).is_empty()
@@ -136,7 +136,12 @@ impl Session {
             })
         };
         let effects = catalogue.data.effects();
+        let is_field = |name: &FunctionName| {
+            catalogue.data.user_functions(name, path).is_empty()
+                && catalogue.data.system_function(name).is_none()
+        };
         !execute.functions.iter().all(is_computed)
+            || !execute.dotted.iter().all(|name| is_field(name) || is_computed(name))
             || execute.operators.iter().flat_map(|operator| effects.operators(operator)).any(is_made)
     }
 
@@ -173,7 +178,7 @@ impl Session {
         let fires = kinds(&[K::Insert, K::Update, K::Delete, K::Merge, K::Truncate, K::CopyIn]);
         let defines = kinds(&[K::Ddl, K::Drop]);
         let Some(catalogue) = self.trusted_catalogue(governance) else {
-            return if fires || defines || !statement.functions.is_empty() {
+            return if fires || defines || statement.calls().next().is_some() {
                 Reach::Code
             } else {
                 Reach::Text

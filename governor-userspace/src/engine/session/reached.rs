@@ -300,6 +300,14 @@ impl<'a> Search<'a> {
         for name in &statement.functions {
             self.call(name, names, run, through);
         }
+        for name in &statement.dotted {
+            // Otherwise a field.
+            if self.catalogue.data.system_function(name).is_some()
+                || !self.user_functions(name, names).is_empty()
+            {
+                self.call(name, names, run, through);
+            }
+        }
         let effects = self.catalogue.data.effects();
         for operator in &statement.operators {
             self.functions_of(effects.operators(operator), run, &format!("operator {operator}").into());

@@ -65,7 +65,7 @@ impl Relied {
                 self.names.insert((name.clone(), one.oid));
             }
         }
-        let functions = own.functions.iter().chain(&reached.functions);
+        let functions = own.calls().chain(reached.calls());
         self.functions.extend(functions.filter(|f| !is_of_server(f)).map(|f| f.name.clone()));
         self.writes |= !own.writes.is_empty() || !reached.writes.is_empty();
         self.too_many |= self.relations.len() + self.functions.len() > NAMES_MAX;

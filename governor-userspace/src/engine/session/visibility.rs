@@ -417,9 +417,7 @@ fn origin_in_doubt(
         K::Show | K::Empty | K::Transaction => false,
         K::Session if !statement.asks_or_changes_rows() => false,
         // A plan shows what functions of users answered while it was made.
-        K::Explain => {
-            catalogue.any_sensitive() && statement.functions.iter().any(|f| catalogue.is_opaque_function(f))
-        }
+        K::Explain => catalogue.any_sensitive() && statement.calls().any(|f| catalogue.is_opaque_function(f)),
         // Rows of something that was defined earlier: its text is not at hand.
         K::Cursor | K::Execute | K::Call | K::Do | K::Unknown => catalogue.any_sensitive(),
         _ => {

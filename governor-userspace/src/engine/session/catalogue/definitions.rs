@@ -30,7 +30,7 @@ impl Catalogue {
         if matches!(statement.kind, K::Cursor | K::Execute | K::Call | K::Do | K::Unknown) {
             return Definitions::Code;
         }
-        let of_functions = statement.functions.iter().map(of_function);
+        let of_functions = statement.calls().map(of_function);
         let of_relations = statement.reads.iter().map(|name| self.of_relation(name));
         strongest(of_functions.chain(of_relations))
     }

@@ -328,9 +328,13 @@ impl Catalogue {
         if statement.functions.iter().any(unknown) {
             return true;
         }
+        if age <= self.reading_ns.saturating_mul(READINGS_PER_RELATION) {
+            return false;
+        }
         let changed = statement.changes.iter().map(|change| &change.relation);
-        age > self.reading_ns.saturating_mul(READINGS_PER_RELATION)
-            && statement.reads.iter().chain(changed).any(|name| {
+        // What is behind a dot is a field mostly.
+        statement.dotted.iter().any(unknown)
+            || statement.reads.iter().chain(changed).any(|name| {
                 let temporary = name.schema.is_none() && state.temporary.get(&name.name).is_some();
                 !temporary
                     && !is_system_name(name)
@@ -344,7 +348,7 @@ impl Catalogue {
         if statement.unknown.is_some() {
             return self.sensitivity.any();
         }
-        if self.sensitivity.any() && statement.functions.iter().any(|f| self.is_opaque_function(f)) {
+        if self.sensitivity.any() && statement.calls().any(|f| self.is_opaque_function(f)) {
             return true;
         }
         statement.reads.iter().chain(&statement.writes).any(|relation| {

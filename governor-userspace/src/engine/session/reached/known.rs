@@ -11,6 +11,10 @@ pub(in super::super) fn reach_without(statement: &Statement) -> Reached {
         hidden.push(format!("{function} is not known: the catalogue could not be read"));
         add_kind(&mut reached, Kind::Call);
     }
+    if let (Some(name), true) = (statement.dotted.first(), hidden.is_empty()) {
+        hidden.push(format!("{name} may be a function: the catalogue could not be read"));
+        add_kind(&mut reached, Kind::Call);
+    }
     let functions_certain = bare_are_usual(statement);
     Reached {
         statement: reached,
@@ -25,6 +29,7 @@ pub(in super::super) fn reach_without(statement: &Statement) -> Reached {
 /// Every function that is named without a schema is one of the most usual of the server's own.
 pub(in super::super) fn bare_are_usual(statement: &Statement) -> bool {
     statement.functions.iter().all(|name| name.schema.is_some() || is_usual(name))
+        && statement.dotted.is_empty()
 }
 
 fn is_usual(name: &FunctionName) -> bool {

@@ -29,6 +29,27 @@ fn a_call_is_judged_by_its_body_and_shown_with_it() {
     assert!(told.contains("public.people through function public.one_gone"), "{told}");
 }
 
+/// `(value).f` is `f(value)`, and so is `n.f` where a function in FROM gives `n`.
+#[test]
+fn a_function_behind_a_dot_is_a_call() {
+    let all = function("30002", "all_gone", "DELETE FROM people");
+    for text in [
+        "SELECT (1).all_gone",
+        "SELECT n.all_gone FROM generate_series(1, 3) n",
+        "SELECT id FROM people WHERE (id + 1).all_gone IS NULL",
+        "SELECT id FROM people LIMIT (SELECT (1).all_gone)",
+        "SELECT (ARRAY[1])[1].all_gone",
+        "EXPLAIN ANALYZE SELECT (1).all_gone",
+    ] {
+        let mut s = Stage::ready_with(Class::Agent, &[all.as_slice()]);
+        s.client(&query(text));
+        assert_eq!(s.verdicts(), [Verdict::Deny], "{text}");
+    }
+    let mut s = Stage::ready_with(Class::Agent, &[all.as_slice()]);
+    s.client(&query("SELECT (j).value FROM jsonb_each('{}') j"));
+    assert_eq!(s.verdicts(), [Verdict::Allow], "a field is none");
+}
+
 #[test]
 fn services_are_asked_nothing_and_reach_what_they_like() {
     let mut s = Stage::ready(Class::Service);

@@ -67,7 +67,13 @@ pub fn rule_code(definition: &str) -> Code {
         let mut condition = walk::Walk::default();
         condition.run(rule.where_clause(), None);
         let (mentions, _) = condition.columns.finish(0);
-        let mut calls = Statement { functions, reads: condition.reads, mentions, ..code_less(definition) };
+        let mut calls = Statement {
+            functions,
+            dotted: whole.dotted,
+            reads: condition.reads,
+            mentions,
+            ..code_less(definition)
+        };
         calls.fingerprint = fingerprint::fingerprint("");
         code.statements.push(calls);
         code.opaque =

@@ -25,6 +25,12 @@ pub(super) struct Walk<'a> {
     pub reads: Vec<RelationName>,
     pub writes: Vec<RelationName>,
     pub functions: Vec<FunctionName>,
+    /// Names behind a dot that may be functions of what stands in front.
+    pub dotted: Vec<FunctionName>,
+    /// Last names of `a.b`, and when they are read: `a` is no row where a function in FROM gives it.
+    qualified: Vec<(&'a str, Time)>,
+    /// FROM has a function.
+    has_function_rows: bool,
     pub operators: Vec<String>,
     pub changes: Vec<Change>,
     /// Relations named with ONLY, and without.
@@ -79,6 +85,11 @@ impl<'a> Walk<'a> {
         while let Some((node, context)) = self.work.pop() {
             self.visit(node, context, results);
         }
+        if self.has_function_rows {
+            for (name, time) in std::mem::take(&mut self.qualified) {
+                self.dotted_name(name, time);
+            }
+        }
     }
 
     fn visit(&mut self, node: Node<'a>, mut context: Context, results: Option<ResultList<'a>>) {
@@ -90,11 +101,22 @@ impl<'a> Walk<'a> {
             self.kinds.insert(command.kind);
         }
         match node {
-            Node::ColumnRef(reference) => return self.columns.reference(context.column, reference),
+            Node::ColumnRef(reference) => {
+                let fields = reference.fields();
+                if let (2.., Some(name)) = (fields.len(), fields.iter().next_back().and_then(Node::as_str)) {
+                    self.qualified.push((name, context.time));
+                }
+                return self.columns.reference(context.column, reference);
+            }
             // FOR UPDATE OF names aliases of FROM, no relations.
             Node::LockingClause(_) => return,
             Node::A_Star(_) => self.columns.every(context.column),
-            Node::A_Indirection(path) => self.columns.indirection(context.column, path.indirection()),
+            Node::A_Indirection(path) => {
+                self.columns.indirection(context.column, path.indirection());
+                for name in path.indirection().iter().filter_map(Node::as_str) {
+                    self.dotted_name(name, context.time);
+                }
+            }
             Node::Alias(alias) => self.columns.row(alias.aliasname()),
             Node::FuncCall(call) => self.call(call, context),
             Node::A_Expr(expression) => change::operators(expression, &mut self.operators),
@@ -109,7 +131,10 @@ impl<'a> Walk<'a> {
                 self.operators
                     .extend(sort.use_op().iter().next_back().and_then(Node::as_str).map(Into::into));
             }
-            Node::RangeFunction(from) => self.function_rows(from.functions()),
+            Node::RangeFunction(from) => {
+                self.has_function_rows = true;
+                self.function_rows(from.functions());
+            }
             Node::JoinExpr(join) => {
                 if join.is_natural || renames(join.alias()) {
                     self.columns.every(context.column);
@@ -305,28 +330,36 @@ impl<'a> Walk<'a> {
             self.misunderstood = Some("a function without a name".into());
             return;
         };
-        match effect(&name) {
-            None => {}
-            Some(Effect::Opaque) => self.opaque = Some(name.to_string()),
-            Some(_) if context.time != Time::Now => {}
-            Some(Effect::Notify) => {
-                self.kinds.insert(Kind::Notify);
-            }
-            Some(Effect::Administration) => {
-                self.kinds.insert(Kind::Administration);
-            }
-            Some(Effect::Sequence) => {
-                self.kinds.insert(Kind::Insert);
-            }
-            Some(Effect::Lock) => {
-                self.kinds.insert(Kind::Lock);
-            }
-            Some(Effect::Setting) => {
-                self.kinds.insert(Kind::Session);
-                self.set_config(call);
-            }
+        if self.note_effect(&name, context.time) == Some(Effect::Setting) {
+            self.set_config(call);
         }
         self.functions.push(name);
+    }
+
+    /// `(value).name`: a field of it, or a function. What does more than compute has no namesake among fields.
+    fn dotted_name(&mut self, name: &str, time: Time) {
+        let function = FunctionName { schema: None, name: name.into() };
+        self.note_effect(&function, time);
+        self.dotted.push(function);
+    }
+
+    /// What a call of `name` does besides returning a value, where it is called now.
+    fn note_effect(&mut self, name: &FunctionName, time: Time) -> Option<Effect> {
+        let effect = effect(name)?;
+        let kind = match effect {
+            Effect::Opaque => {
+                self.opaque = Some(name.to_string());
+                return Some(effect);
+            }
+            _ if time != Time::Now => return None,
+            Effect::Notify => Kind::Notify,
+            Effect::Administration => Kind::Administration,
+            Effect::Sequence => Kind::Insert,
+            Effect::Lock => Kind::Lock,
+            Effect::Setting => Kind::Session,
+        };
+        self.kinds.insert(kind);
+        Some(effect)
     }
 
     fn set_config(&mut self, call: &FuncCall) {

@@ -167,14 +167,16 @@ impl Analysis<'_, '_> {
                     total.add(&columns_of(relation, draws));
                 }
             }
-            for name in &statement.functions {
+            for name in statement.calls() {
                 let users = catalogue.user_functions(name, &anywhere);
                 self.shared.spend(1 + users.len())?;
                 for function in &users {
                     total.add(&self.of_body(function, seen)?);
                 }
                 let is_read = catalogue.system_function(name).is_some_and(|system| is_plain(name, system));
-                if users.is_empty() && !is_read {
+                let is_field = statement.functions.binary_search(name).is_err()
+                    && catalogue.system_function(name).is_none();
+                if users.is_empty() && !is_read && !is_field {
                     total.doubt(Some(Doubt::Function));
                 }
             }

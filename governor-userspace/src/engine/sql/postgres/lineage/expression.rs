@@ -443,7 +443,9 @@ impl<'t> Analysis<'_, 't> {
         // A stored column's length shows, as NULL does; what was cut out of a value tells the value.
         let cuts = path.indirection().iter().any(|step| matches!(step, Node::A_Indices(_)));
         let plain = self.is_stored(path.arg())?;
-        work.push((path.arg(), if cuts && !plain { part.computed() } else { part }));
+        let calls = !self.is_composite(path.arg())?
+            && path.indirection().iter().any(|step| matches!(step, Node::String(_)));
+        work.push((path.arg(), if calls || cuts && !plain { part.computed() } else { part }));
         for step in path.indirection() {
             match step {
                 Node::A_Indices(indices) => {
@@ -454,16 +456,36 @@ impl<'t> Analysis<'_, 't> {
                 Node::String(name) => {
                     let name = name.sval().unwrap_or(UNNAMED);
                     total.key(name);
-                    let function = FunctionName { schema: None, name: name.into() };
-                    if !self.shared.names.catalogue.user_functions(&function, self.path).is_empty() {
-                        total.doubt(Some(Doubt::Function));
-                    }
+                    self.dotted_call(path.arg(), name, total)?;
                 }
                 Node::A_Star(_) => {}
                 _ => total.doubt(Some(Doubt::Syntax)),
             }
         }
         Ok(())
+    }
+}
+
+impl<'t> Analysis<'_, 't> {
+    /// `(value).name` is `name(value)` where there is a function of that name.
+    fn dotted_call(&mut self, value: Node<'t>, name: &str, total: &mut Value) -> Result<(), Doubt> {
+        let function = FunctionName { schema: None, name: name.into() };
+        let catalogue = self.shared.names.catalogue;
+        let is_users = !catalogue.user_functions(&function, self.path).is_empty();
+        if is_users {
+            total.doubt(Some(Doubt::Function));
+        }
+        if is_users || catalogue.system_function(&function).is_some() {
+            let given = self.value(value)?;
+            self.named_call(&function, &given, total)?;
+        }
+        Ok(())
+    }
+
+    /// A stored column of a composite type: a name behind its dot is a field first.
+    fn is_composite(&mut self, node: Node<'t>) -> Result<bool, Doubt> {
+        let stored = self.stored_type(node)?;
+        Ok(stored.is_some_and(|oid| self.shared.names.catalogue.relation_of_type(oid).is_some()))
     }
 }
 

@@ -191,7 +191,7 @@ impl Shared<'_> {
     fn calls_keep(&self, statement: &Statement) -> Result<bool, Doubt> {
         let anywhere = SearchPath::Unknown(String::new());
         let catalogue = self.names.catalogue;
-        for name in &statement.functions {
+        for name in statement.calls() {
             if self.name_keeps(name, &anywhere)? {
                 return Ok(true);
             }

@@ -223,7 +223,7 @@ impl<'t> Analysis<'_, 't> {
     fn keeps_documents(&self, code: &Code) -> Result<bool, Doubt> {
         let catalogue = self.shared.names.catalogue;
         let anywhere = SearchPath::Unknown(String::new());
-        for name in code.statements.iter().flat_map(|statement| &statement.functions) {
+        for name in code.statements.iter().flat_map(|statement| statement.calls()) {
             for function in catalogue.user_functions(name, &anywhere) {
                 if self.shared.keeps(function)? {
                     return Ok(false);

@@ -86,7 +86,7 @@ impl<'t> Analysis<'_, 't> {
     }
 
     /// The type of a bare column that is one of a relation as it is.
-    fn stored_type(&mut self, node: Node<'t>) -> Result<Option<Oid>, Doubt> {
+    pub(super) fn stored_type(&mut self, node: Node<'t>) -> Result<Option<Oid>, Doubt> {
         let Node::ColumnRef(_) = node else { return Ok(None) };
         let value = self.value(node)?;
         Ok(match value.sources.first() {

@@ -163,15 +163,8 @@ fn of_cast(cast: &TypeCast, reach: Reach) -> Reach {
 }
 
 fn of_path(path: &A_Indirection, reach: Reach) -> Reach {
-    let mut below = reach;
-    for step in path.indirection() {
-        match step {
-            Node::A_Indices(indices) if names_keys(indices.uidx()).is_some() => {}
-            Node::String(_) => below = Reach::Keyed,
-            _ => return Reach::Reshaped,
-        }
-    }
-    below
+    let is_key = |step| matches!(step, Node::A_Indices(indices) if names_keys(indices.uidx()).is_some());
+    if path.indirection().iter().all(is_key) { reach } else { Reach::Reshaped }
 }
 
 /// Whether a constant behind an operator names keys, or only places in lists; `None` where it cannot be read.

@@ -22,6 +22,11 @@ pub(super) const RELATIONS: &[(&str, K, &str, &str)] = &[
     ("SELECT nextval('s')", K::Insert, "", ""),
     ("SELECT id, pg_catalog.setval('s', 1) FROM orders", K::Insert, "orders", ""),
     ("SELECT pg_try_advisory_xact_lock(1)", K::Lock, "", ""),
+    // A function of one argument may stand behind it.
+    ("SELECT ('s'::regclass).nextval", K::Insert, "", ""),
+    ("SELECT n.pg_advisory_lock FROM generate_series(1, 9) n", K::Lock, "", ""),
+    ("SELECT n.pg_advisory_lock FROM orders n", K::Select, "orders", ""),
+    ("SELECT (1).pg_terminate_backend", K::Administration, "", ""),
     ("DELETE FROM pg_trigger WHERE tgname = 't'", K::Administration, "pg_trigger", "pg_trigger"),
     (
         "UPDATE pg_settings SET setting = 'off' WHERE name = 'x'",
@@ -469,6 +474,22 @@ fn a_merge_is_what_its_branches_do() {
             expected.iter().all(|kind| kinds.contains(kind)) && kinds.len() == expected.len(),
             "{kinds:?}"
         );
+    }
+}
+
+#[test]
+fn names_behind_a_dot_may_be_functions() {
+    for (sql, names) in [
+        ("SELECT (1).wipe, (x.y).z, (ARRAY[1])[1].wipe, $1.erase", "erase, wipe, z"),
+        ("SELECT (SELECT 1).first.second", "first, second"),
+        ("SELECT n.wipe, m FROM generate_series(1, 3) n, t m", "wipe"),
+        ("SELECT t.wipe, m.x FROM t, LATERAL (SELECT 1) m", ""),
+        ("EXECUTE p((1).wipe)", "wipe"),
+    ] {
+        assert_eq!(joined(&one(sql).dotted), names, "{sql}");
+    }
+    for sql in ["SELECT ('SELECT 1'::text).ts_stat", "SELECT n.lo_get FROM unnest(ARRAY[1::oid]) n"] {
+        assert!(matches!(one(sql).unknown, Some(Unknown::DynamicSql { .. })), "{sql}");
     }
 }
 
