@@ -97,7 +97,7 @@ pub struct SideEffects {
     /// Those of writing that are given columns of the row: in checks, indexes, generated columns, conditions of triggers.
     on_row: HashMap<Oid, Vec<Oid>>,
     in_function: HashMap<Oid, Vec<Oid>>,
-    /// Functions of casts and of domains' checks: where they run cannot be told from names.
+    /// Functions of casts, of domains' checks, of operator classes and ranges: where they run cannot be told from names.
     anywhere: Vec<Oid>,
     /// Functions of casts that the server puts in where nobody wrote one.
     unasked_casts: Vec<Oid>,

@@ -40,6 +40,8 @@ pub(super) enum Check {
     /// Not asked.
     #[default]
     None,
+    /// Something changed: the catalogue is read, and it is asked once more.
+    Again,
     /// It relies on nothing but what is in here, and that still holds.
     Passed(Arc<Catalogue>),
     /// Something changed, or nobody can tell.
@@ -52,7 +54,7 @@ impl Check {
     /// Of a statement that runs now.
     pub fn basis(&self) -> Basis {
         match self {
-            Self::None => Basis::Newest,
+            Self::None | Self::Again => Basis::Newest,
             Self::Passed(catalogue) => Basis::Checked(catalogue.clone()),
             Self::Doubt | Self::Failed(_) => Basis::Doubt,
         }
@@ -81,7 +83,7 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Option<Step> {
-        if !matches!(self.check, Check::None) || !self.may_be_masked {
+        if !matches!(self.check, Check::None | Check::Again) || !self.may_be_masked {
             return None;
         }
         let free = self.pipeline.owes_only_closes() && !self.batch_open;
@@ -156,7 +158,9 @@ impl Session {
 
     /// Ends the transaction in which governor asked, where the client's own message does not come next.
     pub(super) fn close_check(&mut self, out: &mut Actions) {
-        self.check = Check::None;
+        if !matches!(self.check, Check::Again) {
+            self.check = Check::None;
+        }
         if std::mem::take(&mut self.check_open) {
             self.pipeline.push(Owed::new(Expect::OwnSync));
             out.to_server.push((encode::sync(), Permit::protocol(ProtocolNeed::OwnRequest)));
@@ -250,8 +254,11 @@ impl Session {
         let Some(question) = self.pipeline.pop().and_then(|owed| owed.question) else { return };
         let Question { catalogue, told, .. } = *question;
         let holds = told == Some(true);
-        // Not again where it was read a moment ago: then it is in doubt, and read for a later statement.
-        let rereads = now.since_ns(catalogue.loaded) > catalogue.reading_ns;
+        // Not for ever where it was read a moment ago: then it is in doubt, and read for a later statement. What waits
+        // for the answer is judged anew by what is read, once.
+        let waits = matches!(self.phase, Phase::AskingState) && self.transaction == TransactionState::Idle;
+        let rereads = now.since_ns(catalogue.loaded) > catalogue.reading_ns
+            || waits && !matches!(self.check, Check::Again);
         if !holds && rereads {
             self.outdate_catalogue(now, governance, out);
         }
@@ -264,7 +271,7 @@ impl Session {
             self.check = match holds {
                 true => Check::Passed(catalogue),
                 // It is read again before the client's message is looked at.
-                false if rereads && self.transaction == TransactionState::Idle => Check::None,
+                false if rereads && waits => Check::Again,
                 false => Check::Doubt,
             };
             return;

@@ -146,7 +146,7 @@ impl<'a> Search<'a> {
             let computes =
                 |oid: &&Oid| self.catalogue.data.function(**oid).is_some_and(|f| self.only_computes(f));
             let others: Vec<Oid> = effects.anywhere().iter().filter(|oid| !computes(oid)).copied().collect();
-            self.functions_of(&others, run, &"a cast or domain".into());
+            self.functions_of(&others, run, &"a cast, domain or operator class".into());
         }
         if statement.kinds.iter().any(|kind| matches!(kind, Kind::Ddl | Kind::Drop | Kind::Dcl)) {
             self.functions_of(effects.on_definition(), run, &"an event trigger".into());

@@ -67,6 +67,11 @@ pub(super) fn hide_all(fields: &[Field], formats: Option<&[i16]>) -> RowPlan {
     planned(fields, formats, Arc::default(), |_, _| masked(MaskStyle::Redact, &unknown))
 }
 
+/// No column is masked. It knows them all the same: what is in doubt later is hidden by it.
+pub(super) fn show_all(fields: &[Field]) -> RowPlan {
+    planned(fields, None, Arc::default(), |_, _| ColumnAction::Clear)
+}
+
 /// The plan for the rows of a COPY TO. `flows`: of each of its `count` columns, where lineage knows them.
 /// `in_doubt`: what is not known may be sensitive.
 pub(super) fn copy_plan(

@@ -114,7 +114,7 @@ fn is_system_schema(schema: &str) -> bool {
 
 /// Columns of the server's own that show values of other relations, other sessions' statements or secrets.
 fn system_category(relation: &str, column: &str) -> Option<Category> {
-    const RELATIONS: [&str; 17] = [
+    const RELATIONS: [&str; 18] = [
         "_pg_user_mappings",
         "pg_attribute",
         "pg_file_settings",
@@ -129,6 +129,7 @@ fn system_category(relation: &str, column: &str) -> Option<Category> {
         "pg_subscription",
         "pg_stat_activity",
         "pg_largeobject",
+        "pg_trigger",
         "pg_user_mapping",
         "pg_user_mappings",
         "user_mapping_options",
@@ -136,7 +137,9 @@ fn system_category(relation: &str, column: &str) -> Option<Category> {
     if !RELATIONS.contains(&relation) {
         return None;
     }
-    const SHOWS_VALUES: [&str; 16] = [
+    const SHOWS_VALUES: [&str; 17] = [
+        // Arguments of triggers, as bytes.
+        "tgargs",
         // What rows have that are older than their column.
         "attmissingval",
         "most_common_vals",

@@ -20,7 +20,7 @@ pub(super) const BASE_RESULTS: usize = 27;
 
 /// Statements in all.
 #[cfg(test)]
-pub(in super::super) const RESULTS: usize = BASE_RESULTS + 9;
+pub(in super::super) const RESULTS: usize = BASE_RESULTS + 11;
 
 /// Text of the query. It begins so that nothing else does.
 pub(in super::super) static QUERY: LazyLock<String> = LazyLock::new(|| {
@@ -37,7 +37,7 @@ pub(in super::super) fn qualify(statement: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-const STATEMENTS: [&str; BASE_RESULTS + 9] = [
+const STATEMENTS: [&str; BASE_RESULTS + 11] = [
     "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE",
     "SELECT 'settings', pg.set_config('search_path', '', true), pg.set_config('jit', 'off', true), \
      pg.set_config('lock_timeout', '2s', true), pg.set_config('statement_timeout', '30s', true), \
@@ -75,7 +75,13 @@ const STATEMENTS: [&str; BASE_RESULTS + 9] = [
      pg.bool_or(p.prokind = 'a') FROM pg.pg_proc p \
      WHERE p.oid < 16384::pg.oid AND p.pronamespace = 11::pg.oid GROUP BY p.proname",
     "SELECT 'o', o.oprname, o.oprcode::pg.oid FROM pg.pg_operator o WHERE o.oid >= 16384::pg.oid",
-    "SELECT 'l', c.castfunc, c.castcontext FROM pg.pg_cast c WHERE c.castfunc >= 16384::pg.oid",
+    "SELECT 'l', c.castfunc, c.castcontext FROM pg.pg_cast c WHERE c.castfunc >= 16384::pg.oid \
+     UNION ALL SELECT 'l', s.amproc::pg.oid, NULL FROM pg.pg_amproc s WHERE s.amproc >= 16384::pg.oid \
+     UNION ALL SELECT 'l', o.oprcode::pg.oid, NULL FROM pg.pg_amop m JOIN pg.pg_operator o ON o.oid = m.amopopr \
+     WHERE o.oprcode >= 16384::pg.oid \
+     UNION ALL SELECT 'l', f.called, NULL FROM pg.pg_range r \
+     CROSS JOIN LATERAL (VALUES (r.rngcanonical::pg.oid), (r.rngsubdiff::pg.oid)) f(called) \
+     WHERE f.called >= 16384::pg.oid",
     "SELECT 'k', k.confrelid, k.conrelid, k.confdeltype, k.confupdtype, pg.array_to_string(k.confkey, ' '), \
      pg.array_to_string(k.conkey, ' ') \
      FROM pg.pg_constraint k WHERE k.contype = 'f'",
@@ -150,8 +156,11 @@ const STATEMENTS: [&str; BASE_RESULTS + 9] = [
     "SELECT 'x', w.oid, pg.pg_get_ruledef(w.oid) FROM pg.pg_rewrite w WHERE w.rulename <> '_RETURN'",
     "SELECT 'j', d.adrelid, d.adnum, pg.pg_get_expr(d.adbin, d.adrelid) FROM pg.pg_attrdef d \
      WHERE d.adrelid >= 16384::pg.oid AND pg.strpos(d.adbin::pg.text, 'nextval') = 0 \
-     AND (pg.strpos(d.adbin::pg.text, ':consttype 25 ') > 0 OR pg.strpos(d.adbin::pg.text, ':consttype 1043 ') > 0 \
-     OR pg.strpos(d.adbin::pg.text, ':consttype 1042 ') > 0)",
+     AND d.adbin::pg.text OPERATOR(pg.~) ':consttype (25|1043|1042|1700|20|23|701|1082|1114|1184) ' \
+     UNION ALL SELECT 'j', a.attrelid, a.attnum::pg.int2, pg.concat_ws(' ', t.typdefault, \
+     (SELECT pg.string_agg(pg.pg_get_constraintdef(k.oid), ' ') FROM pg.pg_constraint k WHERE k.contypid = t.oid)) \
+     FROM pg.pg_attribute a JOIN pg.pg_type t ON t.oid = a.atttypid \
+     WHERE t.typtype = 'd' AND t.oid >= 16384::pg.oid AND a.attnum > 0 AND NOT a.attisdropped",
     "SELECT 'j', k.conrelid, pg.array_to_string(k.conkey, ' '), pg.pg_get_constraintdef(k.oid) \
      FROM pg.pg_constraint k WHERE k.contype = 'c' AND k.conrelid >= 16384::pg.oid",
     "SELECT 'j', i.inhparent, p.partattrs, pg.pg_get_expr(c.relpartbound, c.oid) FROM pg.pg_class c \
@@ -165,6 +174,22 @@ const STATEMENTS: [&str; BASE_RESULTS + 9] = [
      ON d.classid = 'pg.pg_class'::pg.regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid \
      JOIN pg.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid AND a.attnum > 0 \
      WHERE i.indrelid >= 16384::pg.oid AND (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL)",
+    "SELECT 'J', COALESCE(w.ev_class, d.objid), d.refobjid, pg.string_agg(d.refobjsubid::pg.text, ' ') \
+     FROM pg.pg_depend d LEFT JOIN pg.pg_rewrite w ON d.classid = 'pg.pg_rewrite'::pg.regclass AND w.oid = d.objid \
+     AND w.rulename = '_RETURN' \
+     WHERE d.classid = ANY (ARRAY['pg.pg_rewrite'::pg.regclass, 'pg.pg_proc'::pg.regclass]::pg.oid[]) \
+     AND d.refclassid = 'pg.pg_class'::pg.regclass AND d.refobjsubid > 0 AND d.objid >= 16384::pg.oid \
+     GROUP BY 1, 2, 3",
+    "SELECT 'j', d.refobjid, d.refobjsubid, CASE WHEN d.classid = 'pg.pg_trigger'::pg.regclass \
+     THEN pg.pg_get_triggerdef(d.objid) ELSE pg.pg_get_statisticsobjdef(d.objid) END FROM pg.pg_depend d \
+     WHERE d.classid = ANY (ARRAY['pg.pg_trigger'::pg.regclass, 'pg.pg_statistic_ext'::pg.regclass]::pg.oid[]) \
+     AND d.refclassid = 'pg.pg_class'::pg.regclass AND d.refobjsubid > 0 \
+     UNION ALL SELECT 'j', c.oid, a.attnum::pg.int4, x.filter FROM pg.pg_publication_tables v \
+     CROSS JOIN LATERAL (SELECT pg.jsonb_extract_path_text(pg.to_jsonb(v), 'rowfilter')) x(filter) \
+     JOIN pg.pg_namespace n ON n.nspname = v.schemaname \
+     JOIN pg.pg_class c ON c.relnamespace = n.oid AND c.relname = v.tablename \
+     JOIN pg.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+     WHERE x.filter IS NOT NULL",
     "SELECT 'C', s.system_identifier, d.oid FROM pg.pg_control_system() s \
      JOIN pg.pg_database d ON d.datname = pg.current_database()",
 ];

@@ -6,8 +6,8 @@
 
 use super::query::BASE_RESULTS;
 use crate::engine::model::{
-    Body, Cascade, CatalogueBuilder, Changing, Column, DatabaseIdentity, Function, FunctionStamp, Oid,
-    Relation, RelationKind, Rule, SystemFunction, Trigger, TypeShape, Volatility,
+    Body, Cascade, CatalogueBuilder, Changing, Column, ColumnId, DatabaseIdentity, Function, FunctionStamp,
+    Oid, Relation, RelationKind, Rule, SystemFunction, Trigger, TypeShape, Volatility,
 };
 use crate::engine::sql::standard_body;
 use crate::engine::wire::postgres::{ProtocolViolation, backend};
@@ -34,6 +34,8 @@ pub(in super::super) struct CatalogueReader {
     functions: Vec<Function>,
     function_types: HashMap<Oid, Vec<Oid>>,
     bodies: HashMap<Oid, Arc<str>>,
+    /// Views, rules and functions by their id, and columns that they draw from.
+    drawn_from: Vec<(Oid, ColumnId)>,
     schemas: HashSet<Arc<str>>,
     bytes: usize,
     failed: bool,
@@ -227,6 +229,12 @@ impl CatalogueReader {
                     }
                 }
             }
+            b"J" => {
+                let (definition, relation) = (row.parse(1)?, row.parse(2)?);
+                for attribute in row.text(3)?.split(' ').filter_map(|number| number.parse().ok()) {
+                    self.drawn_from.push((definition, (relation, attribute)));
+                }
+            }
             b"x" => {
                 self.rule_texts.insert(row.parse(1)?, row.text(2)?.as_ref().into());
             }
@@ -303,11 +311,28 @@ impl CatalogueReader {
         Some(())
     }
 
+    /// Constants that views, rules and functions name beside columns.
+    fn constants_of_code(&mut self) {
+        let mut found: HashMap<Oid, Vec<String>> = HashMap::new();
+        for (definition, column) in std::mem::take(&mut self.drawn_from) {
+            let constants = found.entry(definition).or_insert_with(|| {
+                let view = self.relations.get(&definition).and_then(|(view, _)| view.definition.as_deref());
+                let rule = || self.rule_texts.get(&definition).map(AsRef::as_ref);
+                let body = || self.bodies.get(&definition).map(AsRef::as_ref);
+                view.or_else(rule).or_else(body).map_or_else(Vec::new, constants_in)
+            });
+            for constant in constants.iter() {
+                self.builder.constant(column, constant);
+            }
+        }
+    }
+
     /// `None` where the database would not answer.
     pub fn finish(mut self) -> Option<crate::engine::model::Catalogue> {
         if self.failed || self.results < BASE_RESULTS {
             return None;
         }
+        self.constants_of_code();
         let mut row_types = HashSet::new();
         for (oid, (mut relation, row_type)) in self.relations {
             relation.columns = self.columns.remove(&oid).unwrap_or_default().into();
@@ -340,11 +365,13 @@ impl CatalogueReader {
     }
 }
 
-/// Words between quotes, in code that the server wrote: `'it''s'`. Names of objects (`'t'::regclass`) are none.
+/// Words between quotes, in code that the server wrote: `'it''s'`. Names of objects (`'t'::regclass`) are none. Long
+/// numbers are what they are.
 fn constants_in(definition: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = definition;
-    while let Some((_, quoted)) = rest.split_once('\'') {
+    while let Some((code, quoted)) = rest.split_once('\'') {
+        found.extend(numbers_in(code));
         let (mut constant, mut behind) = (String::new(), quoted);
         loop {
             let Some((part, more)) = behind.split_once('\'') else { return found };
@@ -366,11 +393,23 @@ fn constants_in(definition: &str) -> Vec<String> {
         }
         rest = behind;
     }
+    found.extend(numbers_in(rest));
     found
+}
+
+/// Numbers of code, which are no part of a name.
+fn numbers_in(code: &str) -> impl Iterator<Item = String> {
+    let words = code.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.' | '$' | '"')));
+    let is_number = |word: &&str| {
+        word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+            && word.bytes().filter(u8::is_ascii_digit).count() >= NUMBER_DIGITS_MIN
+    };
+    words.filter(is_number).map(str::to_owned)
 }
 
 /// Shorter ones say what a column is for.
 const CONSTANT_LETTERS_MIN: usize = 6;
+const NUMBER_DIGITS_MIN: usize = 5;
 
 /// One row's values.
 struct Row<'a>(Vec<Option<&'a [u8]>>);
@@ -460,6 +499,26 @@ mod tests {
             body.extend(value.bytes());
         }
         body
+    }
+
+    #[test]
+    fn constants_are_words_in_quotes_and_long_numbers() {
+        let code = "a_12345 > 184199.77 AND b = 'it''s a word' AND t2.c = 90417 OR d < 4711 OR e = 'public.t99999'::regclass";
+        assert_eq!(constants_in(code), ["184199.77", "it's a word", "90417"]);
+        assert_eq!(constants_in("x = 'without end"), Vec::<String>::new());
+    }
+
+    /// Of a view, by what the server says it depends on.
+    #[test]
+    fn constants_of_code_belong_to_the_columns_that_it_draws_from() {
+        let mut reader = CatalogueReader::default();
+        reader.row(&body(&["r", "20000", "public", "v", "v", "20001"])).unwrap();
+        (0..BASE_RESULTS).for_each(|_| reader.next_result());
+        reader.row(&body(&["v", "20000", "SELECT id FROM t WHERE word = 'sarcoidosis'"])).unwrap();
+        reader.row(&body(&["J", "20000", "20010", "1 3"])).unwrap();
+        let read = reader.finish().unwrap();
+        let word: Arc<str> = "sarcoidosis".into();
+        assert_eq!(read.constants(), [((20_010, 1), word.clone()), ((20_010, 3), word)]);
     }
 
     /// A server that never stops telling is no reason to keep more and more.

@@ -80,6 +80,7 @@ impl Session {
             let plan = match self.rows_for(&fields, None, source.as_ref(), governance) {
                 Rows::Mask(plan) => plan,
                 _ => Arc::new(ResultPlan {
+                    rows: visibility::show_all(&fields),
                     reading: self.reading_of(source.as_ref(), governance),
                     ..ResultPlan::default()
                 }),

@@ -174,3 +174,41 @@ fn what_the_server_cannot_parse_fails_as_it_would_have() {
         assert_eq!((s.client_kinds().as_str(), s.errors()), (expected, vec!["42703".to_owned()]));
     }
 }
+
+/// A function was replaced between two statements of the extended protocol.
+#[test]
+fn a_replaced_function_hides_its_row_and_the_session_goes_on() {
+    let twice = [
+        "f",
+        "30001",
+        "public",
+        "twice",
+        "i",
+        "f",
+        "f",
+        "1",
+        "0",
+        "f",
+        "",
+        "",
+        "23",
+        "",
+        "sql",
+        "f",
+        "23",
+        "",
+        "SELECT 2 * $1",
+    ];
+    let mut s = Stage::ready_with(Class::Agent, &[&twice]);
+    for (answer, told) in [(None, "2"), (Some("otherwise"), "7319")] {
+        later(&mut s);
+        s.told_of_check = answer.map(str::to_owned);
+        s.clear();
+        s.client(&[parse("", "SELECT twice(1)"), bind("", ""), describe(""), execute(""), sync()].concat());
+        s.server(&[message(b'1', b""), message(b'2', b"")].concat());
+        s.server(&row_description_of(&[("twice", 0, 0)], 23));
+        s.server(&[data_row(&[told]), complete("SELECT 1"), ready(b'I')].concat());
+        assert_eq!(s.client_kinds(), "12TDCZ", "{:?}", s.errors());
+        assert_eq!(String::from_utf8_lossy(&s.to_client).contains(told), answer.is_none());
+    }
+}

@@ -44,6 +44,9 @@ pub(super) fn reads_a_row(name: &str) -> bool {
 
 /// Sorted by name.
 const EXACT: &[(&str, Effect)] = &[
+    ("brin_desummarize_range", Effect::Administration),
+    ("brin_summarize_new_values", Effect::Administration),
+    ("brin_summarize_range", Effect::Administration),
     ("connectby", Effect::Opaque), // tablefunc: builds SQL from names
     ("crosstab", Effect::Opaque),  // tablefunc: SQL text
     ("crosstab2", Effect::Opaque),
@@ -52,6 +55,7 @@ const EXACT: &[(&str, Effect)] = &[
     ("crosstab_hash", Effect::Opaque),
     ("cursor_to_xml", Effect::Opaque), // a cursor by name
     ("cursor_to_xmlschema", Effect::Opaque),
+    ("gin_clean_pending_list", Effect::Administration),
     ("heap_page_items", Effect::Opaque),
     ("http", Effect::Opaque), // extension http: another server
     ("http_delete", Effect::Opaque),
@@ -79,6 +83,7 @@ const EXACT: &[(&str, Effect)] = &[
     ("pg_log_backend_memory_contexts", Effect::Administration),
     ("pg_log_standby_snapshot", Effect::Administration),
     ("pg_logdir_ls", Effect::Opaque),
+    ("pg_nextoid", Effect::Administration),
     ("pg_notify", Effect::Notify),
     ("pg_promote", Effect::Administration),
     ("pg_read_binary_file", Effect::Opaque),
@@ -91,7 +96,9 @@ const EXACT: &[(&str, Effect)] = &[
     ("pg_stat_file", Effect::Opaque),
     ("pg_stat_statements_reset", Effect::Administration),
     ("pg_stop_backup", Effect::Administration),
+    ("pg_stop_making_pinned_objects", Effect::Administration),
     ("pg_switch_wal", Effect::Administration),
+    ("pg_sync_replication_slots", Effect::Administration),
     ("pg_terminate_backend", Effect::Administration),
     ("pg_wal_replay_pause", Effect::Administration),
     ("pg_wal_replay_resume", Effect::Administration),
@@ -117,6 +124,8 @@ const PREFIXES: &[(&str, Effect)] = &[
     ("pg_background_", Effect::Opaque),
     ("pg_advisory_", Effect::Lock),
     ("pg_try_advisory_", Effect::Lock),
+    ("pg_clear_", Effect::Administration), // statistics of a relation or column, as pg_restore_ does
+    ("pg_restore_", Effect::Administration),
     ("pg_stat_reset", Effect::Administration), // all, of one relation, of shared counters …
     ("pg_replication_origin_", Effect::Administration),
     ("heap_force_", Effect::Administration), // pg_surgery
