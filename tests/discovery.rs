@@ -173,6 +173,46 @@ fn a_ruling_needs_a_known_column_a_person_and_a_reason() {
     assert_eq!(site.governor.events("data_ruling").unwrap().len(), 0);
 }
 
+/// `c1` and `c3` hold numbers of digits alone that are one country's, the latter with its code; `c2` a counter every value of which
+/// is somebody's number in Spain.
+#[test]
+fn bare_telephone_numbers_are_told_by_their_country_s_plan() {
+    let site = site();
+    site.truth(
+        "CREATE TABLE t (id int PRIMARY KEY, email text, birth_date date, c1 text, c2 text, c3 text); \
+         INSERT INTO t SELECT n, NULL, NULL, \
+         (ARRAY['212', '310', '415', '512', '617', '702', '786', '901'])[1 + n % 8] || 2 + n % 8 || lpad((n * 7919 % 1000000)::text, 6, '0'), \
+         (612000000 + n * 211000)::text, \
+         '351' || (ARRAY['91', '92', '93', '96', '21', '22'])[1 + n % 6] || lpad((n * 73939 % 10000000)::text, 7, '0') \
+         FROM generate_series(0, 199) n; \
+         GRANT ALL ON t TO PUBLIC",
+    )
+    .unwrap();
+    let mut agent = site.wire(Class::Agent).unwrap();
+    let clear = value(&mut agent, "SELECT c1 FROM t WHERE id = 0");
+    assert_eq!(clear, "2122000000", "one number tells nothing");
+    let mut part = 0;
+    for name in ["c1", "c3"] {
+        wait::until(&format!("{name} to be masked"), wait::PATIENCE, || {
+            part = (part + 1) % 6;
+            agent.query(&format!("SELECT c1, c2, c3 FROM t ORDER BY id LIMIT 32 OFFSET {}", 32 * part))?;
+            Ok(column(&site, name).filter(|column| text(column, "status") == "masked"))
+        })
+        .unwrap();
+    }
+    let (c1, c3) = (column(&site, "c1").unwrap(), column(&site, "c3").unwrap());
+    assert_eq!((text(&c1["found"], "category").as_str(), &c1["found"]["countries"]), ("phone", &Value::Null));
+    assert_eq!(
+        (text(&c3["found"], "category").as_str(), text(&c3["found"], "countries").as_str()),
+        ("phone", "PT")
+    );
+    assert!(person(&site, &["list"]).contains("phone (PT)"));
+    assert_ne!(value(&mut agent, "SELECT c1 FROM t WHERE id = 0"), clear);
+    let counter = column(&site, "c2").unwrap();
+    assert!(field(&counter, "values").as_u64() > Some(100), "{counter}");
+    assert_eq!(text(&counter, "status"), "clean", "{counter}");
+}
+
 #[test]
 fn free_text_that_begins_to_hold_cards_is_told() {
     let site = site();

@@ -1,6 +1,6 @@
 //! What the detectors say of a labelled corpus: made here, or any file of its form. `cargo xtask bench detect` runs this and judges.
 //!
-//! - `--generate SEED --values N --out FILE` writes a corpus;
+//! - `--generate SEED --values N --out FILE` writes a corpus, with `--of phones` the one of bare telephone numbers;
 //! - `--answer FILE --out FILE` writes as JSON what the detectors say of each value and column of the file, and how long they take.
 //!
 //! A value is asked about four times: alone, in a column whose name tells, in one whose name does not, and in the latter once what its
@@ -39,7 +39,11 @@ fn main() {
             "judge" => corpus::SEED_JUDGE,
             number => number.parse().expect("a seed is `tune`, `judge` or a number"),
         };
-        let columns = corpus::generate(seed, options["--values"].parse().expect("--values is a number"));
+        let generate = match options.get("--of").map(String::as_str) {
+            Some("phones") => corpus::generate_phones,
+            _ => corpus::generate,
+        };
+        let columns = generate(seed, options["--values"].parse().expect("--values is a number"));
         std::fs::write(out, corpus::csv::write(&columns)).expect("the corpus can be written");
     }
     if let Some(file) = options.get("--answer") {

@@ -14,6 +14,8 @@ mod fuzz;
 mod guest;
 mod interrupt;
 mod kernels;
+#[cfg(test)]
+mod phone_plans;
 mod profile_guided;
 mod qemu;
 mod root;

@@ -13,6 +13,7 @@ pub mod locales;
 pub mod money;
 pub mod national;
 pub mod people;
+pub mod phones;
 pub mod prose;
 pub mod random;
 pub mod rows;
@@ -102,6 +103,13 @@ pub fn generate(seed: u64, values_count: usize) -> Vec<Column> {
     for (name, make) in harmless::HARMLESS {
         maker.add(name, NONE, make);
     }
+    maker.columns
+}
+
+/// Columns of telephone numbers that are digits alone, and of numbers that look like them, with so many values each.
+pub fn generate_phones(seed: u64, values_count: usize) -> Vec<Column> {
+    let mut maker = Maker { random: Random::new(seed), values_count, columns: vec![] };
+    phones::add(&mut maker);
     maker.columns
 }
 

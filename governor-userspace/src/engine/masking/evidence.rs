@@ -7,6 +7,7 @@
 use super::detector::{ColumnContext, DetectorId, Detectors, Finding, Kind, NameLook, look_at_name};
 use super::json::mask_json;
 use super::masker::Masker;
+use super::plans::{PlanEvidence, PlanFit};
 use crate::engine::model::Category;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,9 @@ pub struct ColumnEvidence {
     decades: [u32; DECADES_COUNT],
     /// Dates with a time behind them.
     moments: u32,
+    /// What numbering plans say of values that are digits and nothing else.
+    #[serde(default)]
+    plans: PlanEvidence,
 }
 
 /// How often one detector was right about a value.
@@ -81,6 +85,7 @@ impl ColumnEvidence {
             self.tally(finding);
         });
         self.numbers = self.numbers.saturating_add(u32::from(value.iter().all(u8::is_ascii_digit)));
+        self.plans.note(value);
         if let Some((year, has_time)) = Detectors::date_of(value) {
             let decade = usize::from(year.saturating_sub(1900) / 10).min(DECADES_COUNT - 1);
             match self.decades.get_mut(decade) {
@@ -126,6 +131,7 @@ impl ColumnEvidence {
         for (mine, theirs) in self.decades.iter_mut().zip(other.decades) {
             add(mine, theirs);
         }
+        self.plans.merge(&other.plans);
         for tally in &other.found {
             if let Some(mine) = self.slot(tally.detector, tally.category) {
                 mine.count = mine.count.saturating_add(tally.count);
@@ -196,6 +202,11 @@ impl ColumnEvidence {
 
     pub(super) fn numbers_count(&self) -> u32 {
         self.numbers
+    }
+
+    /// The numbering plan that the numbers are of, if any.
+    pub(super) fn plan(&self) -> Option<PlanFit> {
+        self.plans.fit()
     }
 
     pub(super) fn organisations_count(&self) -> u32 {

@@ -17,6 +17,7 @@ mod masker;
 mod parameter;
 mod partial;
 mod pg_type;
+mod plans;
 mod row;
 mod statement;
 mod structure;

@@ -7,6 +7,7 @@
 use super::classify::{classify_column, could_carry};
 use super::detector::{ColumnContext, DetectorId, Kind};
 use super::evidence::{ColumnEvidence, Seen, Tally};
+use super::plans::PLAN_SHARE_MIN;
 use crate::engine::model::Category;
 
 /// What a column holds.
@@ -17,6 +18,8 @@ pub struct ColumnVerdict {
     pub detector: DetectorId,
     /// 50 to 99.
     pub confidence_percent: u8,
+    /// Where the numbering plan of one calling code tells a column of telephone numbers: its countries, `ES` or `US/CA`.
+    pub countries: Option<&'static str>,
 }
 
 /// Judges a column by its names, its type, the names of the columns beside it and what was seen of its values.
@@ -51,7 +54,7 @@ pub fn judge_column(
 }
 
 fn named(category: Category, confidence_percent: u8) -> ColumnVerdict {
-    ColumnVerdict { category, detector: Kind::ByName.into(), confidence_percent }
+    ColumnVerdict { category, detector: Kind::ByName.into(), confidence_percent, countries: None }
 }
 
 /// The values are the thing itself, not text around it.
@@ -93,6 +96,7 @@ fn of_tally(tally: &Tally, seen: &Seen<'_>) -> Option<ColumnVerdict> {
             category: tally.category,
             detector: tally.detector,
             confidence_percent: percent.min(99),
+            countries: None,
         })
     };
     let strong = evidence.share(tally.strong);
@@ -157,12 +161,14 @@ fn of_kinds(seen: &Seen<'_>) -> impl Iterator<Item = ColumnVerdict> {
         of_documents(seen),
         of_codes(seen),
         of_phones(seen),
+        of_plans(seen),
     ];
     verdicts.into_iter().flatten()
 }
 
 fn verdict(kind: Kind, confidence_percent: u8) -> Option<ColumnVerdict> {
-    Some(ColumnVerdict { category: kind.category(), detector: kind.into(), confidence_percent })
+    let (category, detector) = (kind.category(), kind.into());
+    Some(ColumnVerdict { category, detector, confidence_percent, countries: None })
 }
 
 fn bonus(seen: &Seen<'_>, category: Category) -> u8 {
@@ -256,6 +262,14 @@ fn of_phones(seen: &Seen<'_>) -> Option<ColumnVerdict> {
     (any >= 0.85 && (strong >= 0.1 || expected)).then(|| verdict(Kind::Phone, 65 + more)).flatten()
 }
 
+/// Numbers of digits alone, no one of which tells: all of them are of one country's numbering plan, and that is no chance.
+fn of_plans(seen: &Seen<'_>) -> Option<ColumnVerdict> {
+    let fit = seen.evidence.plan().filter(|_| !seen.context.is_reference)?;
+    let is_most = seen.evidence.share(fit.count) >= PLAN_SHARE_MIN;
+    let found = verdict(Kind::Phone, 70 + bonus(seen, Category::Phone))?;
+    (is_most && fit.bits >= PLAN_BITS_MIN).then_some(ColumnVerdict { countries: fit.countries, ..found })
+}
+
 /// Several kinds that together are most of the column: `contact` with addresses and numbers.
 fn mixed(seen: &Seen<'_>) -> Option<ColumnVerdict> {
     let evidence = seen.evidence;
@@ -269,7 +283,8 @@ fn mixed(seen: &Seen<'_>) -> Option<ColumnVerdict> {
         }
     }
     let most = first.filter(|_| sum >= 0.6 && evidence.values_count() >= WEAK_COUNT_MIN)?;
-    Some(ColumnVerdict { category: most.category, detector: most.detector, confidence_percent: 60 })
+    let (category, detector) = (most.category, most.detector);
+    Some(ColumnVerdict { category, detector, confidence_percent: 60, countries: None })
 }
 
 /// Text and documents in which something stands.
@@ -283,6 +298,7 @@ fn of_inside(seen: &Seen<'_>) -> impl Iterator<Item = ColumnVerdict> {
             category,
             detector: kind.into(),
             confidence_percent: 55 + percent.min(40),
+            countries: None,
         })
     };
     let text = of(Kind::InText, evidence.text_category(), evidence.in_text_count());
@@ -298,6 +314,8 @@ const WEAK_COUNT_MIN: u32 = 10;
 /// Numbers that all pass a check digit: six do in one of a million columns.
 const CHECKED_COUNT_MIN: u32 = 6;
 const NAMES_MIN: u32 = 5;
+/// One in a million, among the two hundred plans and three forms that are tried: one column in two thousand.
+const PLAN_BITS_MIN: f64 = 20.0;
 /// Part of a column's values that may be something the others are not.
 const SELDOM_SHARE_MIN: f64 = 0.02;
 

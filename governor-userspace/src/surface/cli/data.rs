@@ -189,7 +189,13 @@ fn holds(column: &DataColumn) -> String {
     let said = record.said.as_ref().and_then(|said| said.category);
     let found = record.found.as_ref().map(|found| found.category);
     match said.or(found).or(record.formerly.as_ref().map(|was| was.category)) {
-        Some(category) => category.as_str().into(),
+        Some(category) => {
+            let found = record.found.as_ref().filter(|found| found.category == category);
+            match found.and_then(|found| found.countries.as_deref()) {
+                Some(countries) => format!("{} ({})", category.as_str(), one_line(countries, 8)),
+                None => category.as_str().into(),
+            }
+        }
         None if record.kinds.is_empty() => "-".into(),
         None => record.kinds.keys().map(|kind| kind.as_str()).collect::<Vec<_>>().join(","),
     }

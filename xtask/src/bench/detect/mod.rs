@@ -21,6 +21,9 @@ pub struct Options {
     /// Which corpus to make: `tune` (for working on detectors), `judge`, or a number
     #[arg(long, default_value = "judge", value_name = "SEED")]
     seed: String,
+    /// The corpus of telephone numbers that are digits alone, and of numbers that look like them
+    #[arg(long, conflicts_with_all = ["file", "again"])]
+    phones: bool,
     /// Values of each column of that corpus
     #[arg(long, default_value_t = 60)]
     values: u32,
@@ -72,7 +75,9 @@ pub fn run(options: &Options) -> Result<()> {
         Some(file) => std::fs::canonicalize(file).with_context(|| file.display().to_string())?,
         None => {
             let corpus = place.join("corpus.csv");
-            bench(&["--generate", &options.seed, "--values", &options.values.to_string()], &corpus)?;
+            let of = if options.phones { "phones" } else { "all" };
+            let values = options.values.to_string();
+            bench(&["--generate", &options.seed, "--values", &values, "--of", of], &corpus)?;
             corpus
         }
     };

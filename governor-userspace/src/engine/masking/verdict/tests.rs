@@ -173,3 +173,24 @@ fn evidence_is_merged_and_bounded() {
     let again: ColumnEvidence = serde_json::from_str(&serde_json::to_string(&a).unwrap()).unwrap();
     assert_eq!(again, a);
 }
+
+#[test]
+fn bare_telephone_numbers_are_told_by_a_plan_and_masked_where_people_are() {
+    let areas = ["212", "310", "415", "512", "617", "702", "786", "901"];
+    let numbers: Vec<String> =
+        (0..100).map(|n| format!("{}{}{:06}", areas[n % 8], 2 + n % 8, n * 7919 % 1_000_000)).collect();
+    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    assert_eq!(judge("c1", &numbers), Some((Phone, "phone")));
+    assert_eq!(judge("order_no", &numbers), None);
+    let sure = |relation: &str, values: &[&str]| {
+        judge_column(relation, "c1", TEXT, &[], &evidence(values)).map(|found| found.confidence_percent)
+    };
+    assert_eq!((sure("t", &numbers), sure("customers", &numbers)), (Some(70), Some(80)));
+    // Most of a column of another kind is not made of numbers.
+    let words = many(&["open", "closed"], 40);
+    assert_eq!(judge("c1", &[&numbers[..], &words[..]].concat()), None);
+    let coded: Vec<String> = numbers.iter().map(|number| format!("1{number}")).collect();
+    let coded: Vec<&str> = coded.iter().map(String::as_str).collect();
+    let found = judge_column("t", "c1", TEXT, &[], &evidence(&coded));
+    assert_eq!(found.and_then(|found| found.countries), Some("US/CA"));
+}

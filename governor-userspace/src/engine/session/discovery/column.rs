@@ -41,6 +41,9 @@ pub struct ColumnFinding {
     /// The detector that knew most of them.
     pub detector: String,
     pub confidence_percent: u8,
+    /// Of a column of telephone numbers that one numbering plan tells: the countries that have it, `ES` or `US/CA`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub countries: Option<String>,
 }
 
 /// What an operator said about a column.
@@ -400,6 +403,7 @@ impl Column {
             category: verdict.category,
             detector: detector.to_owned(),
             confidence_percent: verdict.confidence_percent.min(100),
+            countries: verdict.countries.map(str::to_owned),
         };
         match &mut self.record.found {
             Some(known) if known.category == found.category => {
