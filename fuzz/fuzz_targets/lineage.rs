@@ -19,7 +19,7 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
             name: name.into(),
             kind: RelationKind::Table,
             columns: columns
-                .map(|(name, at)| Column { attribute: at, name: name.into(), type_oid: 25 })
+                .map(|(name, at)| Column { attribute: at, name: name.into(), type_oid: 25, characters_max: 0 })
                 .collect(),
             parents: Box::default(),
             definition: None,

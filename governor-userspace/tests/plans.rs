@@ -178,6 +178,7 @@ fn catalogue(server: &Postgres) -> Catalogue {
                 attribute: parts[0].parse().unwrap(),
                 name: parts[1].into(),
                 type_oid: parts[2].parse().unwrap(),
+                characters_max: 0,
             }
         };
         let relation = Relation {

@@ -538,6 +538,7 @@ fn engine_limits(config: &Config) -> EngineLimits {
         forward_unknown_cancel: config.limits.cancel_unknown == CancelUnknown::Forward,
         detect_values: config.masking.detect_values,
         keys_per_column: config.masking.keys_per_column,
+        compare_tokens: config.masking.compare_tokens,
         inference: Arc::new(inference_limits(&config.masking.inference)),
         ..EngineLimits::default()
     }

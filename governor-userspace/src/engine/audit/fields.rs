@@ -30,6 +30,7 @@ fn statement(out: &mut Vec<u8>, record: &StatementRecord) -> serde_json::Result<
         writes,
         unknown,
         parameters,
+        tokens,
         conditions,
         executes,
         approval,
@@ -83,6 +84,10 @@ fn statement(out: &mut Vec<u8>, record: &StatementRecord) -> serde_json::Result<
     if !parameters.is_empty() {
         out.extend_from_slice(b",\"parameters\":");
         json(out, parameters)?;
+    }
+    if *tokens > 0 {
+        out.extend_from_slice(b",\"tokens\":");
+        json(out, tokens)?;
     }
     if !conditions.is_empty() {
         out.extend_from_slice(b",\"conditions\":");

@@ -286,6 +286,9 @@ pub struct StatementRecord {
     /// Bound values as text, masked, bounded in number and length; `None` is SQL NULL.
     #[serde(skip_serializing_if = "is_empty", default)]
     pub parameters: Arc<[Option<String>]>,
+    /// Those of them that are tokens, for which the server got the values.
+    #[serde(skip_serializing_if = "is_none", default)]
+    pub tokens: u32,
     /// Masked columns that have a say in its answer, and how: `public.people.ssn in WHERE (pattern)`.
     #[serde(skip_serializing_if = "is_empty", default)]
     pub conditions: Arc<[String]>,
@@ -304,6 +307,11 @@ pub struct StatementRecord {
     pub pid: u32,
     pub database: Arc<str>,
     pub database_user: Arc<str>,
+}
+
+/// serde hands the field itself.
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// serde hands the field itself.

@@ -38,6 +38,8 @@ pub struct Column {
     pub attribute: i16,
     pub name: Arc<str>,
     pub type_oid: Oid,
+    /// The n of `varchar(n)`; 0: none.
+    pub characters_max: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +175,10 @@ pub struct Catalogue {
     stamps: Stamps,
     constants: Vec<(ColumnId, Arc<str>)>,
     identity: Option<DatabaseIdentity>,
+    /// Columns under a collation by which different values may be equal.
+    equal_loosely: HashSet<ColumnId>,
+    /// Users made an operator `=` that may stand in for the server's own of text.
+    has_text_equality_of_users: bool,
 }
 
 impl Catalogue {
@@ -255,6 +261,18 @@ impl Catalogue {
     /// Some user made an operator of this name, in whatever schema.
     pub fn is_user_operator(&self, name: &str) -> bool {
         self.effects.is_operator(name)
+    }
+
+    /// `=` may be some user's own operator where text is compared.
+    pub fn has_text_equality_of_users(&self) -> bool {
+        self.has_text_equality_of_users
+    }
+
+    /// A column of `text` or `varchar` whose values are equal only where they are the same.
+    pub fn compares_as_text(&self, column: ColumnId) -> bool {
+        let found = self.relation(column.0).and_then(|relation| relation.attribute(column.1));
+        found.is_some_and(|found| matches!(found.type_oid, TEXT | VARCHAR))
+            && !self.equal_loosely.contains(&column)
     }
 
     /// Columns of foreign keys, with those that they reference.
@@ -382,6 +400,16 @@ impl Builder {
         self.catalogue.of_files.insert(table);
     }
 
+    /// A column under a collation by which different values may be equal.
+    pub fn equal_loosely(&mut self, column: ColumnId) {
+        self.catalogue.equal_loosely.insert(column);
+    }
+
+    /// Users made an operator `=` whose operands are not both of their own types.
+    pub fn text_equality_of_users(&mut self) {
+        self.catalogue.has_text_equality_of_users = true;
+    }
+
     /// One copy of each name, however many columns have it.
     pub fn intern(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.names.get(name) {
@@ -455,6 +483,8 @@ impl Builder {
     }
 }
 
+const TEXT: Oid = 25;
+const VARCHAR: Oid = 1043;
 /// Far more than definitions hold.
 const CONSTANTS_COUNT_MAX: usize = 65_536;
 

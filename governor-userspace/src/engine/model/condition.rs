@@ -151,6 +151,8 @@ pub struct Conditions {
     pub tried: u32,
     /// Aggregates, LIMIT: how many rows come does not say how many fit.
     pub condenses: bool,
+    /// Parameters that are compared for equality and nothing else, each with the columns: text, as it is stored.
+    pub compared: BTreeMap<u16, BTreeSet<ColumnId>>,
     /// Why there may be more; `None` where this is all. What is not known of the result's own values is in its
     /// [`Lineage`](super::Lineage).
     pub doubt: Option<Doubt>,
@@ -204,6 +206,7 @@ impl Conditions {
             + self.remade.len()
             + self.doubtful.len()
             + self.relations.len()
+            + self.compared.values().map(|columns| 1 + columns.len()).sum::<usize>()
     }
 }
 

@@ -20,7 +20,7 @@ use super::catalogue::Catalogue;
 use super::facts::StatementRef;
 use super::gate::Step;
 use super::governance::Governance;
-use super::judge::{Judged, strictest};
+use super::judge::{Given, Judged, strictest};
 use super::meaning::{Basis, DefinedHere, executed_name, fetched_name};
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed};
@@ -93,7 +93,7 @@ impl Session {
         let catalogue = self.trusted_catalogue(governance).filter(|c| c.any_sensitive())?.clone();
         // What does not run now is not asked about.
         if !self.standing_is_set()
-            && strictest(&self.judge(statements, None, false, governance)) != Verdict::Allow
+            && strictest(&self.judge(statements, None, Given::default(), governance)) != Verdict::Allow
         {
             return None;
         }

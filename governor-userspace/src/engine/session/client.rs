@@ -4,6 +4,7 @@
 use super::action::{Actions, Request};
 use super::check::Check;
 use super::chunk::{Chunk, ToServer};
+use super::extended::Binding;
 use super::facts::StatementRef;
 use super::gate::{Gate, Step, foreign_to_copy};
 use super::governance::Governance;
@@ -12,6 +13,7 @@ use super::judge::{Judged, is_plain_name, makes_view};
 use super::meaning::{Basis, fetched_name};
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed, Run};
+use super::tokens::Tokens;
 use super::{Parameters, Phase, Prepared, Session, TransactionState};
 use crate::engine::masking::mask_parameter;
 use crate::engine::model::{StatementKind, Timestamp, Unknown};
@@ -189,12 +191,14 @@ impl Session {
                 self.ask_state_first(out)
             }
             kind::PARSE => {
-                let (name, statements) = if whole {
+                let (name, statements, types) = if whole {
                     let parse = frontend::parse(body)?;
-                    (parse.statement, self.understand(parse.text, governance))
+                    let types = governance.limits.compare_tokens.then(|| parse.types.collect());
+                    (parse.statement, self.understand(parse.text, governance), types)
                 } else {
                     let name = head_name(body)?;
-                    (name, too_long(body.get(name.len() + 1..).unwrap_or_default(), body_bytes, governance))
+                    let text = body.get(name.len() + 1..).unwrap_or_default();
+                    (name, too_long(text, body_bytes, governance), None)
                 };
                 // A simple query in between would drop an unnamed statement that is still wanted.
                 let unnamed_is_free = name.is_empty() || self.statements.newest(b"").is_none();
@@ -204,7 +208,7 @@ impl Session {
                     return Ok(self.read_catalogue_first(now, out));
                 }
                 self.batch_open = true;
-                self.parse(now, name, statements, governance, out)
+                self.parse(now, name, statements, types, governance, out)
             }
             kind::BIND => {
                 self.batch_open = true;
@@ -215,7 +219,8 @@ impl Session {
                 } else {
                     (frontend::bind_names(body)?, Parameters::default(), None)
                 };
-                self.bind(now, names, parameters, formats, governance, out)
+                let binding = Binding { names, parameters, formats, body: whole.then_some(body) };
+                self.bind(now, binding, governance, out)
             }
             kind::EXECUTE => self.execute(now, frontend::execute(body)?, governance, out),
             kind::DESCRIBE => {
@@ -321,7 +326,7 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Step {
-        let (mut judged, approval, refused) = self.judge_standing(statements, None, governance);
+        let (mut judged, approval, refused) = self.judge_standing(statements, None, Tokens::None, governance);
         let check = std::mem::take(&mut self.check);
         self.take_rate(now, &mut judged, governance);
         self.weigh(now, &mut judged, approval.as_ref(), true, governance, out);
@@ -405,7 +410,7 @@ impl Session {
             if self.statements.define(
                 name.as_bytes(),
                 ticket,
-                Prepared { statements: inner, fields: None },
+                Prepared { statements: inner, types: None, fields: None },
                 bytes,
             ) {
                 run.prepares = Some((name.as_bytes().into(), ticket));
@@ -444,7 +449,8 @@ impl Session {
         let text = format!("FunctionCall {oid}");
         let statements: Vec<_> =
             StatementRef::all(&governance.unknown(&text, Unknown::FunctionCall { oid })).collect();
-        let (mut judged, approval, refused) = self.judge_standing(&statements, None, governance);
+        let (mut judged, approval, refused) =
+            self.judge_standing(&statements, None, Tokens::None, governance);
         self.take_rate(now, &mut judged, governance);
         self.weigh(now, &mut judged, approval.as_ref(), true, governance, out);
         match self.gate(now, &judged, &Parameters::default(), approval.as_ref(), refused, governance, out) {

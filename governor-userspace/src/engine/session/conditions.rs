@@ -10,6 +10,7 @@
 
 use super::catalogue::Catalogue;
 use super::governance::Governance;
+use super::tokens::Tokens;
 use super::{Session, facts::StatementRef};
 use crate::engine::masking::ColumnAction;
 use crate::engine::model::{
@@ -27,6 +28,8 @@ pub(super) struct Asks {
     pub stakes: Vec<Stake>,
     /// Masked data is put where it would not be masked.
     pub copies_masked: bool,
+    /// A token as a parameter would be no condition.
+    pub takes_tokens: bool,
 }
 
 impl Asks {
@@ -47,6 +50,7 @@ impl Asks {
     pub fn add(&mut self, other: Self) {
         self.conditions.extend(other.conditions);
         self.copies_masked |= other.copies_masked;
+        self.takes_tokens |= other.takes_tokens;
         for stake in other.stakes {
             match self.stakes.iter_mut().find(|known| known.column == stake.column) {
                 Some(known) => {
@@ -122,6 +126,7 @@ impl Session {
         reached: &Statement,
         state: &SessionState,
         reads_sensitive: bool,
+        tokens: Tokens<'_>,
         governance: &mut Governance,
     ) -> Asks {
         let mut asks = Asks::default();
@@ -137,7 +142,8 @@ impl Session {
         let mut found: BTreeMap<(ColumnId, Condition), u32> = BTreeMap::new();
         let mut tried = 1;
         if reads_sensitive && is_about_rows(statement) && statement.unknown.is_none() {
-            let flows = governance.flows.of(&statement.text, &catalogue, state);
+            let tell_nothing = self.parameters_that_tell_nothing(statement, tokens, state, governance);
+            let flows = governance.flows.given(&statement.text, &catalogue, state, &tell_nothing);
             let conditions: &Conditions = &flows.conditions;
             tried = match conditions.doubt {
                 Some(_) if goes_on_at_conflicts(statement) => u32::MAX,
@@ -225,11 +231,7 @@ impl Session {
             };
             let hidden =
                 HiddenCondition { column: Some(column.name), clause: condition.clause, form: condition.form };
-            asks.add(Asks {
-                conditions: BTreeSet::from([hidden]),
-                stakes: vec![stake],
-                copies_masked: false,
-            });
+            asks.add(Asks { conditions: BTreeSet::from([hidden]), stakes: vec![stake], ..Asks::default() });
         }
     }
 
@@ -287,6 +289,8 @@ impl Session {
                 }
                 _ => *condition,
             };
+            asks.takes_tokens |=
+                condition.form == Form::Equality && self.takes_tokens(*id, catalogue, governance);
             if condition.clause != Clause::Key {
                 asks.conditions.insert(HiddenCondition {
                     column: Some(name.clone()),

@@ -28,6 +28,8 @@ impl Session {
         let words = fields.as_deref().map_or(Words::Unread, Words::of);
         let hide = match words {
             Words::Harmless => false,
+            // Whatever the policy says of unknown columns: the client never had them.
+            Words::Server | Words::Code | Words::Log | Words::Unread if self.holds_values => true,
             // While nothing is owed, the server speaks of itself; but a trigger may run at the login.
             Words::Server => {
                 !self.pipeline.is_empty()
@@ -88,7 +90,7 @@ impl Words {
         let class = field(b'C').and_then(|code| code.get(..2)).unwrap_or_default();
         let ends = field(b'V').is_some_and(|v| v == b"FATAL" || v == b"PANIC");
         // An error of a login's trigger ends the session, too.
-        if ends && (HARMLESS_CLASSES.contains(&class) || field(b'W').is_none()) {
+        if ends && field(b'W').is_none() {
             return Self::Harmless;
         }
         // Context and a query of its own: it comes from within a function. COPY says only where in the data it is.
@@ -162,5 +164,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("42704", "an object does not exist"),
     ("42883", "a function does not exist"),
     ("44000", "a row does not fit the condition of its view"),
+    ("57014", "the statement was cancelled"),
+    ("57P01", "the server ends the connection"),
     ("P0001", "a function raised an error or remarks something"),
 ];

@@ -67,6 +67,7 @@ impl Session {
         let portal = Portal {
             statements,
             parameters: Parameters::default(),
+            tokens: Arc::default(),
             approval: approval.cloned(),
             fields: None,
             formats: None,

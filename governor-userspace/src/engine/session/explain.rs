@@ -329,7 +329,8 @@ mod tests {
         use crate::engine::model::{CatalogueBuilder, Column, Relation, RelationKind};
         use crate::engine::session::catalogue::{Catalogue, Rulings};
         let set = PolicySet::compile(&PolicySet::builtin(Profile::Protect)).unwrap();
-        let column = |attribute, name: &str| Column { attribute, name: name.into(), type_oid: 25 };
+        let column =
+            |attribute, name: &str| Column { attribute, name: name.into(), type_oid: 25, characters_max: 0 };
         let mut builder = CatalogueBuilder::default();
         let people = Relation {
             oid: 20_000,

@@ -3,18 +3,31 @@
 use super::action::Actions;
 use super::client::{is_plain, weight};
 use super::facts::StatementRef;
+use super::fault;
 use super::gate::{Gate, NO_SUCH_PORTAL, Step, name_report};
 use super::governance::Governance;
-use super::judge::{is_plain_name, strictest};
+use super::judge::{Given, is_plain_name, strictest};
 use super::meaning::{Basis, fetched_name};
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed};
+use super::tokens::Tokens;
 use super::{Parameters, Portal, Prepared, Session};
 use crate::engine::model::{StatementKind, Timestamp, Unknown, Verdict};
 use crate::engine::wire::postgres::encode::{self, Report};
 use crate::engine::wire::postgres::frontend;
 use bytes::BytesMut;
 use std::sync::Arc;
+
+/// What a Bind says.
+pub(super) struct Binding<'a> {
+    pub names: frontend::BindNames<'a>,
+    /// As records show them.
+    pub parameters: Parameters,
+    /// Result formats.
+    pub formats: Option<Vec<i16>>,
+    /// `None`: it is too long to be read whole.
+    pub body: Option<&'a [u8]>,
+}
 
 impl Session {
     /// Parse runs nothing, but a statement that can never run is refused here, where drivers expect it.
@@ -23,10 +36,12 @@ impl Session {
         now: Timestamp,
         name: &[u8],
         statements: Vec<StatementRef>,
+        types: Option<Arc<[u32]>>,
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Step {
-        let judged = self.judge(&statements, None, false, governance);
+        let tokens = types.as_deref().map_or(Tokens::None, Tokens::Unbound);
+        let judged = self.judge(&statements, None, Given { approved: false, tokens }, governance);
         let certain = !statements.iter().any(|s| s.kind == StatementKind::Execute);
         if certain && strictest(&judged) == Verdict::Deny {
             let report = self.record_denials(now, &judged, &Parameters::default(), out);
@@ -38,7 +53,7 @@ impl Session {
             && self.statements.define(
                 name,
                 ticket,
-                Prepared { statements: statements.into(), fields: None },
+                Prepared { statements: statements.into(), types, fields: None },
                 kept,
             );
         if !known && self.restricted {
@@ -55,9 +70,7 @@ impl Session {
     pub(super) fn bind(
         &mut self,
         now: Timestamp,
-        names: frontend::BindNames<'_>,
-        parameters: Parameters,
-        formats: Option<Vec<i16>>,
+        Binding { names, parameters, formats, body }: Binding<'_>,
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Step {
@@ -68,7 +81,13 @@ impl Session {
             statements =
                 StatementRef::all(&governance.unknown("", Unknown::UnseenPrepared { name })).collect();
         }
-        let (mut judged, approval, refused) = self.judge_standing(&statements, None, governance);
+        let types = self.statements.newest(names.statement).and_then(|p| p.types.clone());
+        let replaced = body.zip(types).and_then(|(body, types)| {
+            fault::guarded("tokens", || self.replace_tokens(&statements, &types, body, governance)).flatten()
+        });
+        let tokens = replaced.as_ref().map(|replaced| replaced.tokens.clone()).unwrap_or_default();
+        let (mut judged, approval, refused) =
+            self.judge_standing(&statements, None, Tokens::Bound(&tokens), governance);
         self.weigh(now, &mut judged, approval.as_ref(), false, governance, out);
         match self.gate(now, &judged, &parameters, approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,
@@ -79,6 +98,7 @@ impl Session {
                 let portal = Portal {
                     statements,
                     parameters,
+                    tokens,
                     approval,
                     fields,
                     formats,
@@ -102,7 +122,13 @@ impl Session {
                 let mut owed = Owed::new(Expect::Bind { portal: names.portal.into(), ticket });
                 owed.weight = kept;
                 self.pipeline.push(owed);
-                Step::Pass(permit)
+                match replaced {
+                    Some(replaced) => {
+                        self.holds_values = true;
+                        Step::Replace(replaced.message, permit)
+                    }
+                    None => Step::Pass(permit),
+                }
             }
         }
     }
@@ -123,13 +149,15 @@ impl Session {
             .map(|p| ((p.approval.clone(), p.state.clone()), p.parameters.clone()))
             .unzip();
         let parameters = parameters.unwrap_or_default();
+        let tokens = self.portals.newest(name).map(|p| p.tokens.clone()).unwrap_or_default();
         let unseen = statements.is_empty();
         if unseen {
             let what = format!("portal {:?} was not bound in this session", String::from_utf8_lossy(name));
             statements =
                 StatementRef::all(&governance.unknown("", Unknown::NotUnderstood { what })).collect();
         }
-        let (mut judged, approval, refused) = self.judge_standing(&statements, bound, governance);
+        let (mut judged, approval, refused) =
+            self.judge_standing(&statements, bound, Tokens::Bound(&tokens), governance);
         self.take_rate(now, &mut judged, governance);
         // More rows of the same portal are no new answer.
         if self.portals.newest(name).is_some_and(|portal| portal.charged) {

@@ -8,8 +8,10 @@ use super::catalogue::Catalogue;
 use crate::engine::model::{
     Conditions, Doubt, Lineage, SearchPath, SessionState, TempObjects, TempRows, Temporary,
 };
-use crate::engine::sql::{Names, flows};
+use crate::engine::sql::{Names, flows_given};
 use quick_cache::unsync::Cache;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 
 /// One worker's lineages.
@@ -48,16 +50,32 @@ impl Default for FlowsCache {
 impl FlowsCache {
     /// The flows of one command's text in a session's state.
     pub(super) fn of(&mut self, text: &str, catalogue: &Arc<Catalogue>, state: &SessionState) -> Flows {
+        self.given(text, catalogue, state, &BTreeSet::new())
+    }
+
+    /// The same where these parameters are tokens.
+    pub(super) fn given(
+        &mut self,
+        text: &str,
+        catalogue: &Arc<Catalogue>,
+        state: &SessionState,
+        tokens: &BTreeSet<u16>,
+    ) -> Flows {
         let search_path = &state.search_path;
         let compute = |temporary: &dyn Fn(&str) -> Temporary| {
             let names = Names { catalogue: &catalogue.data, search_path, temporary };
-            let (lineage, conditions) = flows(text, &names);
+            let (lineage, conditions) = flows_given(text, &names, tokens);
             Flows { lineage: lineage.into(), conditions: conditions.into() }
         };
         if !state.temporary.is_empty() || state.temporary.unseen.is_some() {
             return compute(&|name| temporary(&state.temporary, name));
         }
-        if let Some(found) = self.texts.get(text)
+        // No text has a zero in it.
+        let key: Cow<'_, str> = match tokens.is_empty() {
+            true => text.into(),
+            false => format!("{text}\0{tokens:?}").into(),
+        };
+        if let Some(found) = self.texts.get(&*key)
             && std::ptr::eq(found.catalogue.as_ptr(), Arc::as_ptr(catalogue))
             && found.search_path == *search_path
         {
@@ -71,7 +89,7 @@ impl FlowsCache {
                 search_path: search_path.clone(),
                 flows: flows.clone(),
             };
-            self.texts.insert(text.into(), entry);
+            self.texts.insert(key.into(), entry);
         }
         flows
     }

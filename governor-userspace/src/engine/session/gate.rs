@@ -7,9 +7,10 @@ use super::action::Actions;
 use super::facts::StatementRef;
 use super::governance::Governance;
 use super::hold::{Approval, Standing};
-use super::judge::{Judged, strictest};
+use super::judge::{Given, Judged, strictest};
 use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed};
+use super::tokens::Tokens;
 use crate::engine::model::{Decision, SessionState, Timestamp, Unknown, Verdict};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use bytes::Bytes;
@@ -84,6 +85,9 @@ impl Session {
             let id = self.record_statement(out, now, one, Verdict::Deny, parameters, None);
             if one.decision.verdict != Verdict::Allow && report.is_none() {
                 let mut told = self.denial_report(&id, &one.decision, "this statement");
+                if one.takes_tokens {
+                    told.hint = format!("{} {TAKES_TOKENS}", told.hint).trim_start().to_owned();
+                }
                 if one.everything().any(is_unseen) {
                     told.sqlstate = NO_SUCH_STATEMENT;
                 }
@@ -133,19 +137,21 @@ impl Session {
         &mut self,
         statements: &[StatementRef],
         bound: Option<(Option<Approval>, Arc<SessionState>)>,
+        tokens: Tokens<'_>,
         governance: &mut Governance,
     ) -> (Vec<Judged>, Option<Approval>, Option<Report>) {
         let (bound, state) = bound.unzip();
         let (bound, state) = (bound.flatten(), state.as_ref());
+        let given = |approved| Given { approved, tokens };
         let (granted, refused) = match std::mem::take(&mut self.standing) {
             Standing::None => (bound, None),
             Standing::Granted(approval) => (Some(approval), None),
             Standing::Refused { report } => (None, Some(report)),
         };
-        let judged = self.judge(statements, state, granted.is_some(), governance);
+        let judged = self.judge(statements, state, given(granted.is_some()), governance);
         match granted {
             Some(approval) if !approval.covers(&judged) => {
-                (self.judge(statements, state, false, governance), None, refused)
+                (self.judge(statements, state, given(false), governance), None, refused)
             }
             granted => (judged, granted, refused),
         }
@@ -190,6 +196,9 @@ fn is_unseen(statement: &StatementRef) -> bool {
     matches!(statement.unknown, Some(Unknown::UnseenPrepared { .. }))
 }
 
+/// What to do instead of comparing with a value.
+const TAKES_TOKENS: &str = "To look for a value that governor showed as a token (tok_…), compare the column itself with a \
+    parameter of the extended protocol ($1) and bind the token as it was shown; a token within the text is not replaced.";
 /// `invalid_sql_statement_name`, as the server says it.
 const NO_SUCH_STATEMENT: &str = "26000";
 /// `invalid_cursor_name`: of a portal.

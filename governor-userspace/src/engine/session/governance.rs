@@ -46,6 +46,8 @@ pub struct EngineLimits {
     pub detect_values: bool,
     /// Keyed masking styles keep columns apart: equal values of two columns get unequal replacements.
     pub keys_per_column: bool,
+    /// Bound tokens are compared with the columns that they are shown of.
+    pub compare_tokens: bool,
     /// How much may be learnt about masked columns by asking about them.
     pub inference: Arc<InferenceLimits>,
 }
@@ -62,6 +64,7 @@ impl Default for EngineLimits {
             forward_unknown_cancel: false,
             detect_values: true,
             keys_per_column: false,
+            compare_tokens: false,
             inference: Arc::default(),
         }
     }

@@ -8,6 +8,7 @@ use super::governance::Governance;
 use super::meaning::{Basis, DefinedHere, Meaning, executed_name, fetched_name, touches_temporary};
 use super::pace::RATE_POLICY;
 use super::reached::add_kind;
+use super::tokens::Tokens;
 use super::{Encoding, Session, Settings};
 use crate::engine::model::{
     Decision, DecisionId, Obligations, RelationKind, SessionState, Statement, StatementKind, TempRows,
@@ -32,6 +33,18 @@ pub(super) struct Judged {
     pub conditions: Arc<[String]>,
     /// What its answer may tell of them.
     pub stakes: Arc<[Stake]>,
+    /// Its parameters that are tokens, for which the server gets their values.
+    pub tokens_count: u32,
+    /// A token in place of some value would do.
+    pub takes_tokens: bool,
+}
+
+/// What a statement is judged under, beside its text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Given<'a> {
+    /// A person has approved it.
+    pub approved: bool,
+    pub tokens: Tokens<'a>,
 }
 
 impl Judged {
@@ -118,10 +131,13 @@ impl Session {
         &self,
         statements: &[StatementRef],
         state: Option<&Arc<SessionState>>,
-        approved: bool,
+        given: Given<'_>,
         governance: &mut Governance,
     ) -> Vec<Judged> {
         let mut judged = Vec::with_capacity(statements.len());
+        // What stands behind a name was bound to other values, or to none.
+        let behind = |approved| Given { approved, ..Given::default() };
+        let approved = given.approved;
         let mut here = DefinedHere::default();
         let mut view_before = false;
         // Only where there is something to look ahead for.
@@ -134,24 +150,24 @@ impl Session {
                 executes = self.meanings_of(statement, name, &state, &here, governance);
                 let inner = executes
                     .iter()
-                    .map(|s| self.decide(&s.statement, &s.state, approved, governance, &mut asks))
+                    .map(|s| self.decide(&s.statement, &s.state, behind(approved), governance, &mut asks))
                     .reduce(stricter);
-                inner.unwrap_or_else(|| self.decide(statement, &state, approved, governance, &mut asks))
+                inner.unwrap_or_else(|| self.decide(statement, &state, given, governance, &mut asks))
             } else if let Some(name) = fetched_name(statement) {
                 executes = self.cursor_meanings(name, &here);
                 // What was decided when it was declared may no longer hold.
                 let inner = executes.iter().map(|s| {
-                    self.decide(&s.statement, &s.state, approved || s.approved, governance, &mut asks)
+                    self.decide(&s.statement, &s.state, behind(approved || s.approved), governance, &mut asks)
                 });
                 let inner = inner.collect::<Vec<_>>().into_iter().reduce(stricter);
-                let own = self.decide(statement, &state, approved, governance, &mut asks);
+                let own = self.decide(statement, &state, given, governance, &mut asks);
                 inner.map_or(own.clone(), |inner| stricter(own, inner))
             } else {
-                self.decide(statement, &state, approved, governance, &mut asks)
+                self.decide(statement, &state, given, governance, &mut asks)
             };
             let decision = if view_before && !statement.changes.is_empty() {
                 let mut again = Asks::default();
-                let doubtful = self.decide_reached(statement, &state, approved, true, governance, &mut again);
+                let doubtful = self.decide_reached(statement, &state, given, true, governance, &mut again);
                 stricter(decision, doubtful)
             } else {
                 decision
@@ -164,6 +180,7 @@ impl Session {
                     ahead.follow(statement, self.reach(statement, &state.search_path, governance));
                 }
             }
+            let takes_tokens = asks.takes_tokens;
             let (conditions, stakes) = asks.into_parts();
             judged.push(Judged {
                 statement: statement.clone(),
@@ -172,6 +189,8 @@ impl Session {
                 decision,
                 conditions,
                 stakes,
+                tokens_count: given.tokens.bound_count(),
+                takes_tokens,
             });
         }
         judged
@@ -182,11 +201,11 @@ impl Session {
         &self,
         statement: &StatementRef,
         state: &SessionState,
-        approved: bool,
+        given: Given<'_>,
         governance: &mut Governance,
         asks: &mut Asks,
     ) -> Arc<Decision> {
-        fault::guarded("policy", || self.ask(statement, state, approved, governance, asks))
+        fault::guarded("policy", || self.ask(statement, state, given, governance, asks))
             .unwrap_or_else(|| Arc::new(fault::denial()))
     }
 
@@ -195,12 +214,12 @@ impl Session {
         &self,
         statement: &StatementRef,
         state: &SessionState,
-        approved: bool,
+        given: Given<'_>,
         governance: &mut Governance,
         asks: &mut Asks,
     ) -> Arc<Decision> {
         let in_doubt = self.restricted && self.writes_in_doubt(statement, state, governance);
-        self.decide_reached(statement, state, approved, in_doubt, governance, asks)
+        self.decide_reached(statement, state, given, in_doubt, governance, asks)
     }
 
     /// Whether the statement may write elsewhere than its names say: into a view that the catalogue does not have.
@@ -232,11 +251,12 @@ impl Session {
         &self,
         statement: &StatementRef,
         state: &SessionState,
-        approved: bool,
+        given: Given<'_>,
         in_doubt: bool,
         governance: &mut Governance,
         asks: &mut Asks,
     ) -> Arc<Decision> {
+        let approved = given.approved;
         if !self.restricted {
             return self.asker(governance).run(statement, RunContext { approved, ..RunContext::default() });
         }
@@ -255,7 +275,8 @@ impl Session {
         let reached = governance.reach(statement, self.catalogue.as_deref(), &state.search_path);
         // A temporary relation may have the name of another that is reached.
         let reads_sensitive = reads || sensitive(&reached.statement, governance);
-        let asked = self.asks(statement, &reached.statement, state, reads_sensitive, governance);
+        let asked =
+            self.asks(statement, &reached.statement, state, reads_sensitive, given.tokens, governance);
         let conditions = asked.shared_conditions();
         let copies_masked = asked.copies_masked;
         asks.add(asked);

@@ -63,6 +63,7 @@ mod signature;
 mod slots;
 mod sqlstates;
 mod subjects;
+mod tokens;
 mod under_policy;
 mod visibility;
 
@@ -180,6 +181,8 @@ pub struct Session {
     /// A denial in the extended protocol: the client's messages up to its next Sync are dropped,
     /// as the server would.
     client_skips: bool,
+    /// The server holds values in place of tokens: what it says of itself may quote them.
+    holds_values: bool,
     /// COPY FROM STDIN is under way.
     copying_in: bool,
     client_stream: Streaming,
@@ -264,6 +267,7 @@ impl Session {
             tickets: 0,
             decisions: 0,
             client_skips: false,
+            holds_values: false,
             copying_in: false,
             client_stream: Streaming::None,
             server_stream: Streaming::None,

@@ -5,6 +5,7 @@ use super::facts::StatementRef;
 use super::hold::Approval;
 use super::meaning::{Basis, Meaning};
 use super::rows::ResultPlan;
+use super::tokens::Token;
 use crate::engine::model::{Claims, Principal, SessionState};
 use crate::engine::wire::postgres::backend::Field;
 use std::sync::Arc;
@@ -55,6 +56,9 @@ pub(super) enum Phase {
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
     pub statements: Arc<[StatementRef]>,
+    /// Types of parameters as Parse declares them, 0 and those that are missing as the server finds. `None`: they are not
+    /// known.
+    pub types: Option<Arc<[u32]>>,
     /// Result columns, once the server described them.
     pub fields: Option<Arc<Vec<Field>>>,
 }
@@ -64,6 +68,8 @@ pub(super) struct Prepared {
 pub(super) struct Portal {
     pub statements: Arc<[StatementRef]>,
     pub parameters: Parameters,
+    /// Parameters for which the server got the values that they are tokens of.
+    pub tokens: Arc<[Token]>,
     /// The approval that let it be bound, for exactly these statements.
     pub approval: Option<Approval>,
     /// Result columns of the prepared statement, where they were known at Bind.

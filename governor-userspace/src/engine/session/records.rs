@@ -55,6 +55,7 @@ impl Session {
             writes: recorded.writes.clone(),
             unknown: recorded.unknown.clone(),
             parameters: parameters.clone(),
+            tokens: judged.tokens_count,
             conditions: judged.conditions.clone(),
             executes: judged.executes.iter().map(|m| m.statement.recorded().text.clone()).collect(),
             approval: approval.map(str::to_owned),

@@ -312,7 +312,7 @@ impl Supposed {
         let named = statement.mentions.columns.iter().take(COLUMNS_MAX).map(|name| name.as_str().into());
         let columns: Vec<Column> = (1..)
             .zip(unnamed.chain(named))
-            .map(|(attribute, name)| Column { attribute, name, type_oid: TEXT })
+            .map(|(attribute, name)| Column { attribute, name, type_oid: TEXT, characters_max: 0 })
             .collect();
         for (oid, relation) in (FIRST_USER_OID..).zip(&relations) {
             let relation = Relation {

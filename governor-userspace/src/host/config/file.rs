@@ -150,6 +150,7 @@ table!(Masking {
     range_width: Value<u32>,
     range_dates: Option<DateRange>,
     keys_per_column: Option<bool>,
+    compare_tokens: Option<bool>,
     keys: MaskingKeys,
     inference: Inference,
     discovery: MaskingDiscovery,

@@ -20,6 +20,9 @@ impl Observer {
         match &record.event {
             AuditEvent::Statement(statement) => {
                 metrics.statement(self.class, statement.kind, statement.verdict);
+                if statement.verdict == Verdict::Allow {
+                    metrics.tokens_compared(statement.tokens);
+                }
                 if statement.verdict == Verdict::Deny
                     && statement.reasons.iter().any(|reason| reason.policy == RATE_POLICY)
                 {

@@ -78,6 +78,7 @@ pub struct Metrics {
     facts: Counters<Cache>,
     second_readings: Counters<SecondReading>,
     lineage_disagreements: IntCounter,
+    tokens_compared: IntCounter,
     inference_bits: Counter,
     inference: Counters<Verdict>,
     outcomes: Counters<Outcome>,
@@ -165,6 +166,7 @@ impl Metrics {
             facts: Children::new(build.counters("governor_facts_total")?).fill(),
             second_readings: Children::new(build.counters("governor_second_readings_total")?).fill(),
             lineage_disagreements: build.counter("governor_lineage_disagreements_total")?,
+            tokens_compared: build.counter("governor_tokens_compared_total")?,
             inference_bits: build.counter_float("governor_inference_bits_total")?,
             inference: Children::new(build.counters("governor_inference_total")?).fill(),
             outcomes: Children::new(build.counters("governor_statement_outcomes_total")?).fill(),
@@ -320,6 +322,11 @@ impl Metrics {
     /// Results of a worker whose columns were not those that lineage expected, since it said so last.
     pub fn lineage_disagreements(&self, count: u64) {
         self.lineage_disagreements.inc_by(count);
+    }
+
+    /// Of a statement that runs.
+    pub fn tokens_compared(&self, count: u32) {
+        self.tokens_compared.inc_by(count.into());
     }
 
     /// What came of answers about masked columns since somebody said so last.

@@ -107,6 +107,8 @@ pub static TABLE: &[Definition] = &[
         "Query texts of governed sessions that a second parser read, by what it said of the facts: where it sees more, the statement is Unknown as well."),
     row("governor_lineage_disagreements_total", Kind::Counter, &[],
         "Results whose columns the server describes otherwise than lineage expected: they were masked in doubt."),
+    row("governor_tokens_compared_total", Kind::Counter, &[],
+        "Bound parameters that were tokens, in statements that ran: the server got their values."),
     row("governor_inference_bits_total", Kind::CounterFloat, &[],
         "What answers told people about masked columns at most, in bits."),
     row("governor_inference_total", Kind::Counter, &[label::<Verdict>("verdict")],

@@ -92,6 +92,7 @@ proptest! {
             writes: texts.iter().rev().cloned().collect(),
             unknown: option.clone().map(|by| Unknown::DynamicSql { by }),
             parameters: texts.iter().cloned().map(Some).chain([None]).skip(which).collect(),
+            tokens: 2,
             conditions: option.clone().into_iter().collect(),
             executes: texts.iter().map(|t| t.as_str().into()).collect(),
             approval: option.clone(),

@@ -24,6 +24,7 @@ pub(super) fn statement(text: &str, user: &str, decision: &str) -> StatementReco
         writes: vec![].into(),
         unknown: Some(Unknown::DynamicSql { by: "do".into() }),
         parameters: vec![None, Some("x\u{0}".into())].into(),
+        tokens: 0,
         conditions: vec!["public.people.ssn in WHERE (pattern)".to_owned()].into(),
         executes: vec![],
         approval: Some("A1".into()),

@@ -15,7 +15,7 @@ mod shift;
 mod token;
 mod words;
 
-pub use token::{Revealed, TokenError, reveal};
+pub use token::{Revealed, TokenError, may_be_token, reveal};
 
 use super::keys::MaskingKey;
 use super::masker::{Masker, TransformSettings};

@@ -85,6 +85,12 @@ pub fn reveal(keys: &KeyRing, token: &str) -> Result<Revealed, TokenError> {
     })
 }
 
+/// It may be one, by its looks: as it stands, without blanks around it.
+pub fn may_be_token(value: &[u8]) -> Option<&str> {
+    let text = value.starts_with(PREFIX.as_bytes()).then(|| std::str::from_utf8(value).ok())??;
+    (text.trim() == text).then_some(text)
+}
+
 fn code(category: Option<Category>) -> u8 {
     CODES.iter().find(|(known, _)| Some(*known) == category).map_or(0, |(_, code)| *code)
 }

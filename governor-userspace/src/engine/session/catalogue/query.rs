@@ -55,7 +55,8 @@ const STATEMENTS: [&str; BASE_RESULTS + 11] = [
      n.oid, n.xmin \
      FROM pg.pg_class c JOIN pg.pg_namespace n ON n.oid = c.relnamespace \
      WHERE c.relpersistence <> 't' AND c.relkind = ANY ('{r,p,v,m,f,S,c}'::pg.\"char\"[])",
-    "SELECT 'c', a.attrelid, a.attnum, a.attname, a.atttypid, a.xmin \
+    "SELECT 'c', a.attrelid, a.attnum, a.attname, a.atttypid, a.xmin, \
+     CASE WHEN a.atttypid = 1043::pg.oid THEN a.atttypmod END \
      FROM pg.pg_attribute a JOIN pg.pg_class c ON a.attrelid = c.oid \
      WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relpersistence <> 't' \
      AND c.relkind = ANY ('{r,p,v,m,f,c}'::pg.\"char\"[])",
@@ -74,7 +75,7 @@ const STATEMENTS: [&str; BASE_RESULTS + 11] = [
     "SELECT 's', p.proname, pg.bool_or(p.provolatile = 's'), pg.bool_or(p.provolatile = 'v'), \
      pg.bool_or(p.prokind = 'a') FROM pg.pg_proc p \
      WHERE p.oid < 16384::pg.oid AND p.pronamespace = 11::pg.oid GROUP BY p.proname",
-    "SELECT 'o', o.oprname, o.oprcode::pg.oid FROM pg.pg_operator o WHERE o.oid >= 16384::pg.oid",
+    "SELECT 'o', o.oprname, o.oprcode::pg.oid, o.oprleft, o.oprright FROM pg.pg_operator o WHERE o.oid >= 16384::pg.oid",
     "SELECT 'l', c.castfunc, c.castcontext FROM pg.pg_cast c WHERE c.castfunc >= 16384::pg.oid \
      UNION ALL SELECT 'l', s.amproc::pg.oid, NULL FROM pg.pg_amproc s WHERE s.amproc >= 16384::pg.oid \
      UNION ALL SELECT 'l', o.oprcode::pg.oid, NULL FROM pg.pg_amop m JOIN pg.pg_operator o ON o.oid = m.amopopr \
@@ -103,7 +104,9 @@ const STATEMENTS: [&str; BASE_RESULTS + 11] = [
      JOIN pg.pg_depend d ON d.classid = 'pg.pg_policy'::pg.regclass AND d.objid = y.oid \
      WHERE d.refclassid = 'pg.pg_class'::pg.regclass AND d.refobjsubid > 0 AND y.polcmd <> 'a' \
      AND y.polqual::pg.text OPERATOR(pg.~) ':funcid (2077|3294) '",
-    "SELECT 'K', p.partrelid, p.partattrs FROM pg.pg_partitioned_table p",
+    "SELECT 'K', p.partrelid, p.partattrs FROM pg.pg_partitioned_table p \
+     UNION ALL SELECT 'E', a.attrelid, a.attnum::pg.text::pg.int2vector FROM pg.pg_attribute a \
+     JOIN pg.pg_collation l ON l.oid = a.attcollation WHERE NOT l.collisdeterministic AND a.attnum > 0",
     "SELECT 'g', a.adrelid, a.adnum, d.refobjsubid FROM pg.pg_attrdef a \
      JOIN pg.pg_attribute t ON t.attrelid = a.adrelid AND t.attnum = a.adnum AND t.attgenerated <> '' \
      JOIN pg.pg_depend d ON d.classid = 'pg.pg_attrdef'::pg.regclass AND d.objid = a.oid \

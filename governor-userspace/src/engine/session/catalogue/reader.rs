@@ -6,8 +6,8 @@
 
 use super::query::BASE_RESULTS;
 use crate::engine::model::{
-    Body, Cascade, CatalogueBuilder, Changing, Column, ColumnId, DatabaseIdentity, Function, FunctionStamp,
-    Oid, Relation, RelationKind, Rule, SystemFunction, Trigger, TypeShape, Volatility,
+    Body, Cascade, CatalogueBuilder, Changing, Column, ColumnId, DatabaseIdentity, FIRST_USER_OID, Function,
+    FunctionStamp, Oid, Relation, RelationKind, Rule, SystemFunction, Trigger, TypeShape, Volatility,
 };
 use crate::engine::sql::standard_body;
 use crate::engine::wire::postgres::{ProtocolViolation, backend};
@@ -83,6 +83,7 @@ impl CatalogueReader {
                     attribute: row.parse(2)?,
                     name: self.builder.intern(&row.text(3)?),
                     type_oid: row.parse(4)?,
+                    characters_max: characters_max(row.parse(6)),
                 };
                 self.columns_count += 1;
                 let columns = self.columns.entry(row.parse(1)?).or_default();
@@ -139,7 +140,14 @@ impl CatalogueReader {
                 self.builder.system_function(&row.text(1)?, function);
             }
             b"C" => self.builder.identity(DatabaseIdentity { cluster: row.parse(1)?, oid: row.parse(2)? }),
-            b"o" => self.builder.user_operator(&row.text(1)?, row.parse(2)?),
+            b"o" => {
+                let name = row.text(1)?;
+                let of_users = |at| row.parse::<Oid>(at).is_some_and(|oid| oid >= FIRST_USER_OID);
+                if name == "=" && !(of_users(3) && of_users(4)) {
+                    self.builder.text_equality_of_users();
+                }
+                self.builder.user_operator(&name, row.parse(2)?);
+            }
             b"l" => {
                 let function = row.parse(1)?;
                 self.builder.effects.calls_anywhere(function);
@@ -194,6 +202,7 @@ impl CatalogueReader {
                     }
                 }
             }
+            b"E" => self.builder.equal_loosely((row.parse(1)?, row.parse(2)?)),
             b"n" => self.builder.remote_column((row.parse(1)?, row.parse(2)?), &row.text(3)?),
             b"y" => self.builder.remote_table(row.parse(1)?, &row.text(2)?),
             b"h" => self.builder.reads_files(row.parse(1)?),
@@ -431,6 +440,12 @@ impl<'a> Row<'a> {
     fn is(&self, at: usize) -> bool {
         self.bytes(at) == Some(b"t")
     }
+}
+
+/// Of a type modifier: n + 4.
+fn characters_max(modifier: Option<i32>) -> u16 {
+    let characters = modifier.filter(|modifier| *modifier > 4).map_or(0, |modifier| modifier - 4);
+    u16::try_from(characters).unwrap_or(u16::MAX)
 }
 
 fn relation_kind(code: &[u8]) -> Option<RelationKind> {

@@ -25,8 +25,12 @@ impl Database {
         definition: Option<&str>,
     ) {
         let columns = ["id", "email", "note"];
-        let columns =
-            (1..).zip(columns).map(|(attribute, name)| Column { attribute, name: name.into(), type_oid: 25 });
+        let columns = (1..).zip(columns).map(|(attribute, name)| Column {
+            attribute,
+            name: name.into(),
+            type_oid: 25,
+            characters_max: 0,
+        });
         let relation = Relation {
             oid,
             schema: "public".into(),

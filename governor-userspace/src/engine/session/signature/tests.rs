@@ -9,7 +9,7 @@ use crate::engine::sql::{PostgresDialect, SqlDialect};
 fn catalogue(relations: &[(Oid, &str, &str, Oid)], stamps: &[(Oid, u32)]) -> Catalogue {
     let mut builder = CatalogueBuilder::default();
     for (oid, schema, name, parent) in relations {
-        let column = Column { attribute: 1, name: "ssn".into(), type_oid: 25 };
+        let column = Column { attribute: 1, name: "ssn".into(), type_oid: 25, characters_max: 0 };
         let relation = Relation {
             oid: *oid,
             schema: (*schema).into(),

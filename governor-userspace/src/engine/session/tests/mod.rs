@@ -17,3 +17,4 @@ mod reach;
 mod split;
 pub(super) mod stage;
 mod streaming;
+mod tokens;

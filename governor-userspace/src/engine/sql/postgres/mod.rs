@@ -33,7 +33,7 @@ mod where_clause;
 
 pub use bodies::{Code, function_code, rule_code, standard_body, view_source};
 pub use command::strength;
-pub use lineage::{Names, ViewFlows, computes, flows, kept_in_passing, lineage};
+pub use lineage::{Names, ViewFlows, computes, flows, flows_given, kept_in_passing, lineage};
 pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_IN_A_ROW_MAX, STATEMENT_BYTES_MAX, STATEMENTS_MAX};
 pub use setting::weight as setting_weight;
 

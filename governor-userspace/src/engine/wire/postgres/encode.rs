@@ -1,6 +1,7 @@
 //! Messages that governor itself sends, to either side.
 
 use super::{backend, frontend};
+use crate::engine::wire::reader::Reader;
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Severity of an error or notice; both forms of the field (`S` and the never-translated `V`).
@@ -127,6 +128,38 @@ pub fn parse_bytes(text: &[u8]) -> Bytes {
     })
 }
 
+/// A Bind with other values, by the number of their parameter (1 and up). `None`: `body` is none, or it becomes too long.
+pub fn rebind<'v>(body: &[u8], value: impl Fn(u16) -> Option<&'v [u8]>) -> Option<Bytes> {
+    let mut r = Reader::new(body);
+    let mut out = begin(frontend::kind::BIND);
+    // Names and formats as they are.
+    for _ in 0..2 {
+        out.extend_from_slice(r.cstr().ok()?);
+        out.push(0);
+    }
+    let formats = r.u16().ok()?;
+    out.extend_from_slice(&formats.to_be_bytes());
+    out.extend_from_slice(r.take(usize::from(formats) * 2).ok()?);
+    let values = r.u16().ok()?;
+    out.extend_from_slice(&values.to_be_bytes());
+    for number in 1..=values {
+        let length = r.i32().ok()?;
+        let sent = r.take(usize::try_from(length).unwrap_or(0)).ok()?;
+        match value(number) {
+            Some(other) => {
+                out.extend_from_slice(&i32::try_from(other.len()).ok()?.to_be_bytes());
+                out.extend_from_slice(other);
+            }
+            None => {
+                out.extend_from_slice(&length.to_be_bytes());
+                out.extend_from_slice(sent);
+            }
+        }
+    }
+    out.extend_from_slice(r.rest());
+    finish(out)
+}
+
 /// Runs `text` once under names of its own, which are given back.
 pub fn run_once(name: &str, text: &str) -> Bytes {
     let mut out = BytesMut::with_capacity(256);
@@ -178,6 +211,7 @@ fn cstr(out: &mut BytesMut, text: &[u8]) {
 mod tests {
     use super::*;
     use crate::engine::wire::postgres::Header;
+    use proptest::prelude::*;
 
     #[test]
     fn reports_are_well_formed() {
@@ -193,10 +227,39 @@ mod tests {
     }
 
     #[test]
+    fn a_bind_with_other_values_is_the_same_in_everything_else() {
+        let body = b"p\0s\0\0\x02\0\0\0\x01\0\x03\0\0\0\x01x\xff\xff\xff\xff\0\0\0\0\0\x01\0\x01";
+        let same = rebind(body, |_| None).unwrap();
+        assert_eq!(
+            (&same[5..], Header::peek(&same).unwrap().unwrap().total_bytes()),
+            (&body[..], same.len())
+        );
+        let other = rebind(body, |number| (number == 3).then_some(&b"longer"[..])).unwrap();
+        let read = frontend::bind(&other[5..], 9).unwrap();
+        assert_eq!(read.values, [(Some(&b"x"[..]), false), (None, true), (Some(&b"longer"[..]), false)]);
+        assert_eq!((read.names.portal, read.names.statement), (&b"p"[..], &b"s"[..]));
+        assert_eq!(read.result_formats, [1]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_no_bind_becomes_none_or_stays_as_it_is(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if frontend::bind(&body, 9).is_ok() {
+                prop_assert_eq!(&rebind(&body, |_| None).unwrap()[5..], &body[..]);
+            } else {
+                let _ = rebind(&body, |_| Some(b"x"));
+            }
+        }
+    }
+
+    #[test]
     fn own_requests_parse_as_what_they_are() {
         assert_eq!(frontend::query(&query("select 1")[5..]), Ok(&b"select 1"[..]));
         let p = parse("name", "text");
-        assert_eq!(frontend::parse(&p[5..]), Ok(frontend::Parse { statement: b"name", text: b"text" }));
+        assert_eq!(
+            frontend::parse(&p[5..]),
+            Ok(frontend::Parse { statement: b"name", text: b"text", types: Default::default() })
+        );
         let d = describe_portal(b"c");
         assert_eq!(frontend::named(&d[5..], "Describe"), Ok(frontend::Named::Portal(b"c")));
     }

@@ -68,6 +68,18 @@ pub fn query(body: &[u8]) -> Result<&[u8], ProtocolViolation> {
 pub struct Parse<'a> {
     pub statement: &'a [u8],
     pub text: &'a [u8],
+    /// Declared types of parameters, four bytes each.
+    pub types: Types<'a>,
+}
+
+/// Numbers of types; 0: as the server finds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Types<'a>(&'a [u8]);
+
+impl Types<'_> {
+    pub fn collect(self) -> std::sync::Arc<[u32]> {
+        self.0.as_chunks().0.iter().map(|bytes| u32::from_be_bytes(*bytes)).collect()
+    }
 }
 
 pub fn parse(body: &[u8]) -> Result<Parse<'_>, ProtocolViolation> {
@@ -75,9 +87,9 @@ pub fn parse(body: &[u8]) -> Result<Parse<'_>, ProtocolViolation> {
     let statement = r.cstr().in_message("Parse")?;
     let text = r.cstr().in_message("Parse")?;
     let types = r.u16().in_message("Parse")?;
-    r.take(usize::from(types) * 4).in_message("Parse")?;
+    let types = Types(r.take(usize::from(types) * 4).in_message("Parse")?);
     r.finish().in_message("Parse")?;
-    Ok(Parse { statement, text })
+    Ok(Parse { statement, text, types })
 }
 
 /// The names at the start of a Bind message: enough when the values stream through.

@@ -18,6 +18,8 @@ pub struct Masking {
     pub transforms: TransformSettings,
     /// Equal values of two columns get unequal hashes, tokens and other keyed masks.
     pub keys_per_column: bool,
+    /// A bound token is compared with the column that it is shown of.
+    pub compare_tokens: bool,
     pub keys: MaskingKeys,
     pub inference: Inference,
     pub discovery: DiscoverySettings,
@@ -80,6 +82,7 @@ impl Default for Masking {
             unknown_columns: UnknownColumns::default(),
             transforms: TransformSettings::default(),
             keys_per_column: false,
+            compare_tokens: false,
             keys: MaskingKeys::default(),
             inference: Inference::default(),
             discovery: DiscoverySettings::default(),

@@ -24,6 +24,7 @@ fn statement(n: u64, text: &str) -> AuditRecord {
         writes: vec![].into(),
         unknown: None,
         parameters: vec![].into(),
+        tokens: 0,
         conditions: Arc::from([]),
         executes: vec![],
         approval: None,

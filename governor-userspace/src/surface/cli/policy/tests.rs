@@ -481,6 +481,7 @@ fn record_sessions(state: &std::path::Path) {
             writes: vec![].into(),
             unknown: None,
             parameters: vec![].into(),
+            tokens: 0,
             conditions: Arc::from([]),
             executes: vec![],
             approval: approval.map(str::to_owned),

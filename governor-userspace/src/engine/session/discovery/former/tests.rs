@@ -48,6 +48,7 @@ impl Database {
                 attribute: *attribute,
                 name: (*name).into(),
                 type_oid: self.column_type,
+                characters_max: 0,
             };
             let relation = Table {
                 oid: *oid,

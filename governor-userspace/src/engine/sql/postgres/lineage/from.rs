@@ -233,6 +233,9 @@ impl<'t> Analysis<'_, 't> {
 
     /// One condition. A column that it names tells of everything else that it draws from.
     fn atom(&mut self, node: Node<'t>) -> Result<(), Doubt> {
+        if self.compares_tokens(node) {
+            return Ok(());
+        }
         let (sides, joins) = match node {
             Node::A_Expr(e) if is_equality(e) => ([e.lexpr(), e.rexpr()], false),
             Node::SubLink(_) => ([node, Node::None], false),

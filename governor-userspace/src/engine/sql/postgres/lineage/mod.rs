@@ -27,6 +27,7 @@ mod from;
 mod function;
 mod kept;
 mod known_functions;
+mod parameters;
 mod passing;
 mod query;
 mod relation;
@@ -53,7 +54,7 @@ use pg_raw_parse::nodes::RawStmt;
 use pg_raw_parse::{Node, Owned};
 use scope::Level;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use value::{Rows, Value};
 
@@ -81,17 +82,30 @@ pub fn lineage(text: &str, names: &Names<'_>) -> Lineage {
 
 /// The same, and every condition of the command: what has a say in its answer without being shown.
 pub fn flows(text: &str, names: &Names<'_>) -> (Lineage, Conditions) {
+    flows_given(text, names, &BTreeSet::new())
+}
+
+/// The same where these parameters are tokens of values: comparisons with nothing else are no conditions.
+pub fn flows_given(text: &str, names: &Names<'_>, tokens: &BTreeSet<u16>) -> (Lineage, Conditions) {
     // As for facts: a belief of the binding about the tree that is wrong makes this unknown, nothing worse.
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let tree = parse(text)?;
-        let shared = Shared::new(names);
-        let rows = shared.analysis(names.search_path).command(one(&tree)?)?;
+        let shared = Shared { tokens: tokens.clone(), ..Shared::new(names) };
+        let command = one(&tree)?;
+        let mut analysis = shared.analysis(names.search_path);
+        // Others put their queries' values elsewhere, or show how they are planned.
+        analysis.is_own_text =
+            matches!(command, Node::SelectStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_));
+        let rows = analysis.command(command)?;
         shared.note_policies()?;
         let lineage = match rows {
             None => Lineage::NoRows,
             Some(rows) => rows.lineage(),
         };
-        Ok((lineage, shared.conditions.into_inner()))
+        let compared = shared.compared_parameters(command)?;
+        let mut conditions = shared.conditions.into_inner();
+        conditions.compared = compared;
+        Ok((lineage, conditions))
     }));
     let unknown = |doubt| (Lineage::Unknown(doubt), Conditions::unknown(doubt));
     match read {
@@ -132,6 +146,9 @@ struct Shared<'n> {
     conditions: RefCell<Conditions>,
     /// What is read now was run before: its conditions are not this statement's.
     is_past: Cell<bool>,
+    /// Parameters that are tokens.
+    tokens: BTreeSet<u16>,
+    uses: RefCell<parameters::Uses>,
 }
 
 impl<'n> Shared<'n> {
@@ -146,6 +163,8 @@ impl<'n> Shared<'n> {
             temporary: RefCell::default(),
             conditions: RefCell::default(),
             is_past: Cell::new(false),
+            tokens: BTreeSet::new(),
+            uses: RefCell::default(),
         }
     }
 
@@ -179,6 +198,7 @@ impl<'n> Shared<'n> {
             clause: Clause::Result,
             is_noted: false,
             is_key: false,
+            is_own_text: false,
         }
     }
 }
@@ -201,6 +221,8 @@ struct Analysis<'s, 't> {
     is_noted: bool,
     /// Of a key of ORDER BY or GROUP BY, which is one condition, comparisons are looked at all the same.
     is_key: bool,
+    /// It is the command's own, and a bound value serves nothing but its answer.
+    is_own_text: bool,
 }
 
 /// Steps for one statement: nodes read, columns brought into scope, sources merged. About 5 ms.

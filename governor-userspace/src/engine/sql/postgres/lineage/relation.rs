@@ -5,7 +5,7 @@
 
 use super::scope::Item;
 use super::value::{COUNT_IN_DOUBT, Rows, Value};
-use super::{Analysis, Doubt};
+use super::{Analysis, Doubt, parameters};
 use crate::engine::model::{FIRST_USER_OID, Relation, RelationKind, RelationName, Temporary};
 use crate::engine::sql::postgres::objects;
 use pg_raw_parse::Node;
@@ -65,7 +65,12 @@ impl<'t> Analysis<'_, 't> {
         };
         let is_user_relation = found.candidates().iter().any(|relation| relation.oid >= FIRST_USER_OID);
         let has_parts = found.candidates().iter().any(|relation| relation.kind == RelationKind::Partitioned);
-        self.renamed(rows, range, Item { schema, is_user_relation, has_parts, ..Item::default() })
+        let is_certain = name.schema.is_some() || self.path.searched(false).is_some();
+        let stored = match found.candidates() {
+            [one] if is_certain && parameters::is_local(one.kind) => Some(one.oid),
+            _ => None,
+        };
+        self.renamed(rows, range, Item { schema, is_user_relation, has_parts, stored, ..Item::default() })
     }
 
     /// Rows of a relation; of several, what any of them has.

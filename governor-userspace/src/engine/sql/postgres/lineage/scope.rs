@@ -5,7 +5,7 @@
 
 use super::value::{Rows, Set, UNNAMED, Value};
 use super::{Analysis, Doubt};
-use crate::engine::model::FunctionName;
+use crate::engine::model::{FunctionName, Oid};
 use std::sync::Arc;
 
 /// One query's FROM.
@@ -37,6 +37,8 @@ pub(super) struct Item {
     pub is_user_relation: bool,
     /// Its rows are in partitions: in which one tells what they hold.
     pub has_parts: bool,
+    /// Its columns are those of this table or view, in their order, as they are stored.
+    pub stored: Option<Oid>,
     /// It can be named, as in `p.id`.
     pub is_named: bool,
     /// Its columns can be named without it.
@@ -44,6 +46,15 @@ pub(super) struct Item {
 }
 
 impl Item {
+    /// Where the stored column is that `item.column` means: relation and place.
+    pub(super) fn stored(&self, column: &str) -> Option<(Oid, usize)> {
+        let mut places = self.columns.iter().enumerate().filter(|(_, (name, _))| **name == *column);
+        match (places.next(), places.next()) {
+            (Some((place, _)), None) if !self.is_guess => Some((self.stored?, place)),
+            _ => None,
+        }
+    }
+
     fn slots_of(&self, column: &str) -> impl Iterator<Item = usize> {
         self.columns.iter().filter(move |(name, _)| **name == *column).map(|(_, slot)| *slot)
     }
@@ -129,6 +140,22 @@ impl Level {
             value.doubt(Some(Doubt::UnknownColumn));
         }
         Found::Open(value, perhaps)
+    }
+
+    /// Where the stored column is that a bare name means here: relation and place. `None`: it means nothing at this level,
+    /// `Some(None)`: something else.
+    pub(super) fn only_stored(&self, column: &str) -> Option<Option<(Oid, usize)>> {
+        match self.find(column) {
+            Found::Columns(slots) => Some(match *slots {
+                [slot] => self.items.iter().find_map(|item| {
+                    let place = item.columns.iter().position(|(_, s)| *s == slot);
+                    item.stored.zip(place)
+                }),
+                _ => None,
+            }),
+            Found::Open(..) => Some(None),
+            Found::Nothing => None,
+        }
     }
 
     /// What it costs to look for a name.

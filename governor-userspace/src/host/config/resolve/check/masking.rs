@@ -58,6 +58,7 @@ impl Source<'_> {
                 range_dates: written.range_dates.unwrap_or_default(),
             },
             keys_per_column: written.keys_per_column.unwrap_or(false),
+            compare_tokens: written.compare_tokens.unwrap_or(false),
             keys: self.masking_keys(written.keys)?,
             inference,
             discovery,

@@ -10,6 +10,7 @@ mod doubt;
 mod flows;
 mod hidden;
 mod names;
+mod parameters;
 mod rows;
 
 use super::*;
@@ -137,7 +138,12 @@ fn relation(oid: Oid, schema: &str, name: &str, columns: &str, definition: Optio
         columns: columns
             .split(' ')
             .enumerate()
-            .map(|(at, name)| Column { attribute: at as i16 + 1, name: name.into(), type_oid: 25 })
+            .map(|(at, name)| Column {
+                attribute: at as i16 + 1,
+                name: name.into(),
+                type_oid: 25,
+                characters_max: 0,
+            })
             .collect(),
         parents: Box::default(),
         definition: definition.map(Into::into),
