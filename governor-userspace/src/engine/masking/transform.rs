@@ -62,14 +62,8 @@ pub fn mask_value(masker: &Masker, mask: &ValueMask, value: &[u8], out: &mut Vec
     let class = TypeClass::of(type_oid);
     if wanted == MaskStyle::Partial {
         if class == TypeClass::Text && type_oid != XML {
-            let from = out.len();
-            if partial::text(category.unwrap_or(Category::Other), value, out) {
-                if let Some(limit) = characters_max(type_oid, type_modifier) {
-                    out.truncate(from.saturating_add(limit));
-                }
-                return Masked::Value;
-            }
-            out.truncate(from);
+            mask_text_partly(category.unwrap_or(Category::Other), type_oid, type_modifier, value, out);
+            return Masked::Value;
         }
         if category == Some(Category::BirthDate) && partial::birth_date(class, format, value, out) {
             return Masked::Value;
@@ -77,17 +71,37 @@ pub fn mask_value(masker: &Masker, mask: &ValueMask, value: &[u8], out: &mut Vec
     }
     match fixed(class, format) {
         Some(bytes) => {
-            let limit = characters_max(type_oid, type_modifier).unwrap_or(usize::MAX);
-            // Half a marker reads like data.
-            let bytes = if bytes == MARKER && limit < MARKER.len() {
-                b"*****".get(..limit.min(5)).unwrap_or(b"*")
-            } else {
-                bytes
-            };
+            let bytes = if bytes == MARKER { marker(type_oid, type_modifier) } else { bytes };
             out.extend_from_slice(bytes);
             Masked::Value
         }
         None => Masked::Null,
+    }
+}
+
+/// Appends what a partial mask leaves of a value of a text type that is not XML, which is what most findings are: nothing else about the type has
+/// to be asked.
+pub(super) fn mask_text_partly(
+    category: Category,
+    type_oid: u32,
+    type_modifier: i32,
+    value: &[u8],
+    out: &mut Vec<u8>,
+) {
+    let from = out.len();
+    if !partial::text(category, value, out) {
+        out.truncate(from);
+        out.extend_from_slice(marker(type_oid, type_modifier));
+    } else if let Some(limit) = characters_max(type_oid, type_modifier) {
+        out.truncate(from.saturating_add(limit));
+    }
+}
+
+/// [`MARKER`], or what of it a text of this type has room for: half a marker reads like data.
+fn marker(type_oid: u32, type_modifier: i32) -> &'static [u8] {
+    match characters_max(type_oid, type_modifier) {
+        Some(limit) if limit < MARKER.len() => b"*****".get(..limit.min(5)).unwrap_or(b"*"),
+        _ => MARKER,
     }
 }
 

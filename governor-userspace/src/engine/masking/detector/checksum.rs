@@ -97,26 +97,65 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
 #[inline]
 pub(super) fn digits(value: &[u8]) -> Digits {
     // Most are written without separators, which all bytes tell at once.
-    let mut buffer = [b'0'; 32];
-    if let Some(written) = buffer.get_mut(..value.len()) {
-        written.copy_from_slice(value);
-        let buffer = buffer.map(|byte| byte.wrapping_sub(b'0'));
-        if !buffer.iter().fold(false, |other, &digit| other | (digit > 9)) {
-            return Digits { buffer, count: value.len(), overflow: false };
-        }
+    match written_together(value) {
+        Some(buffer) => Digits { buffer, count: value.len(), overflow: false },
+        None => separated_digits(value),
     }
-    separated_digits(value)
+}
+
+/// Eight to 32 digits and nothing else, as numbers; zeros behind them. `None` for all other values.
+///
+/// Two loads that may overlap hold them all: copying as many bytes as there are costs a call, and this is asked up to ten times of one number.
+#[inline]
+fn written_together(value: &[u8]) -> Option<[u8; DIGITS_MAX]> {
+    let bits = |bytes: usize| 8 * u32::try_from(bytes).unwrap_or(0);
+    let (low, high, missing) = match value.len() {
+        8..=16 => {
+            let first = u128::from(u64::from_le_bytes(*value.first_chunk()?));
+            let last = u128::from(u64::from_le_bytes(*value.last_chunk()?));
+            (first | last << bits(value.len() - 8), 0, 16 - value.len())
+        }
+        17..=DIGITS_MAX => {
+            let (first, last) = (u128::from_le_bytes(*value.first_chunk()?), *value.last_chunk()?);
+            let missing = DIGITS_MAX - value.len();
+            (first, u128::from_le_bytes(last) >> bits(missing), missing)
+        }
+        _ => return None,
+    };
+    let is_long = value.len() > 16;
+    let shown = |zeros: u128| zeros >> bits(missing);
+    let (low_zeros, high_zeros) = if is_long { (ZEROS, shown(ZEROS)) } else { (shown(ZEROS), 0) };
+    // What is no digit is above 9 then.
+    let (low, high) = (low ^ low_zeros, high ^ high_zeros);
+    if (is_above_nine(low) | is_above_nine(high)) != 0 {
+        return None;
+    }
+    let mut buffer = [0; DIGITS_MAX];
+    let (first, last) = buffer.split_at_mut(16);
+    first.copy_from_slice(&low.to_le_bytes());
+    last.copy_from_slice(&high.to_le_bytes());
+    Some(buffer)
+}
+
+/// Not 0 where some of the sixteen bytes is above 9.
+#[inline]
+fn is_above_nine(bytes: u128) -> u128 {
+    const HIGHEST: u128 = u128::from_ne_bytes([0x80; 16]);
+    // A sum leaves its byte only where that byte has its highest bit, and says so by itself.
+    (bytes.wrapping_add(u128::from_ne_bytes([0x7f - 9; 16])) | bytes) & HIGHEST
 }
 
 fn separated_digits(value: &[u8]) -> Digits {
-    let mut digits = Digits { buffer: [0; 32], count: 0, overflow: false };
-    for byte in value.iter().filter(|b| b.is_ascii_digit()) {
+    let mut digits = Digits { buffer: [0; DIGITS_MAX], count: 0, overflow: false };
+    for byte in value {
+        let is_digit = byte.is_ascii_digit();
         match digits.buffer.get_mut(digits.count) {
+            // The next digit is written over what is none: nothing has to guess which it is.
             Some(slot) => {
-                *slot = byte - b'0';
-                digits.count += 1;
+                *slot = byte.wrapping_sub(b'0');
+                digits.count += usize::from(is_digit);
             }
-            None => digits.overflow = true,
+            None => digits.overflow |= is_digit,
         }
     }
     digits
@@ -124,7 +163,7 @@ fn separated_digits(value: &[u8]) -> Digits {
 
 /// Digits without their separators, on the stack.
 pub(super) struct Digits {
-    buffer: [u8; 32],
+    buffer: [u8; DIGITS_MAX],
     count: usize,
     overflow: bool,
 }
@@ -147,4 +186,32 @@ impl std::ops::Deref for Digits {
     }
 }
 
+/// Digits of the longest identity number.
+const DIGITS_MAX: usize = 32;
+const ZEROS: u128 = u128::from_ne_bytes([b'0'; 16]);
 const VERHOEFF_PERMUTATION: [u8; 10] = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of every length, and with every byte in every place between them.
+    #[test]
+    fn digits_are_read_whatever_stands_between_them() {
+        let one_by_one = |value: &[u8]| {
+            let digits: Vec<u8> = value.iter().filter(|b| b.is_ascii_digit()).map(|b| b - b'0').collect();
+            if digits.len() > DIGITS_MAX { Vec::new() } else { digits }
+        };
+        for length in 0..40_u8 {
+            let number: Vec<u8> = (0..length).map(|at| b'0' + at % 10 * 7 % 10).collect();
+            assert_eq!(*digits(&number), one_by_one(&number));
+            for place in 0..number.len() {
+                for byte in 0..=u8::MAX {
+                    let mut value = number.clone();
+                    value[place] = byte;
+                    assert_eq!(*digits(&value), one_by_one(&value), "{value:?}");
+                }
+            }
+        }
+    }
+}

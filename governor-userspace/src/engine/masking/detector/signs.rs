@@ -40,7 +40,20 @@ impl Signs {
     /// The form of the value that these signs are of.
     #[inline]
     pub(super) fn plain(&self, value: &[u8]) -> Option<Plain> {
+        if !self.may_be_plain(value) {
+            return None;
+        }
         *self.plain.get_or_init(|| plain(value, self))
+    }
+
+    /// By length, digits and two bytes: most values have no plain form, and pay for no call to hear it. Never says no where
+    /// [`plain`] knows one.
+    #[inline]
+    fn may_be_plain(&self, value: &[u8]) -> bool {
+        match value {
+            [_, _, _, _, b'-', ..] | [_, _, b'.' | b'/' | b'-', ..] if self.digits >= 8 => true,
+            _ => self.digits + 1 == value.len() || value.len() == 36 || is_length_of_digest(value.len()),
+        }
     }
 
     pub(super) fn has_at(&self) -> bool {
@@ -137,15 +150,18 @@ fn plain(value: &[u8], signs: &Signs) -> Option<Plain> {
         _ if value.len() == 36 && [8, 13, 18, 23].iter().all(|&at| value.get(at) == Some(&b'-')) => {
             value.iter().all(|b| b.is_ascii_hexdigit() || *b == b'-').then_some(Plain::Uuid)
         }
-        _ if matches!(value.len(), 32 | 40 | 56 | 64 | 96 | 128)
-            && signs.classes & !(DIGIT | CAPITAL) == 0 =>
-        {
+        _ if is_length_of_digest(value.len()) && signs.classes & !(DIGIT | CAPITAL) == 0 => {
             let small = value.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));
             let large = || value.iter().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(b));
             (small || large()).then_some(Plain::Digest)
         }
         _ => None,
     }
+}
+
+#[inline]
+fn is_length_of_digest(bytes: usize) -> bool {
+    matches!(bytes, 32 | 40 | 56 | 64 | 96 | 128)
 }
 
 /// A time and nothing else stands behind a date: ` 06:14:12.25+02`, `T06:14Z`. Text that begins with a date is text.
@@ -203,8 +219,8 @@ const fn byte_classes() -> [u32; 256] {
 
 /// A digit's class is above the sum of all others in a block, so the sum of classes counts digits, without a branch.
 const DIGIT: u32 = 1 << 16;
-/// All other classes are below 256.
-const BLOCK_BYTES: usize = 256;
+/// What one byte has of all other classes together is below 512.
+const BLOCK_BYTES: usize = 128;
 const AT: u32 = 2;
 const COLON: u32 = 4;
 const MARK: u32 = 8;
@@ -220,6 +236,25 @@ static BYTE_CLASS: [u32; 256] = byte_classes();
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of any length, and where all bytes have as many classes as a byte may have.
+    #[test]
+    fn every_byte_is_counted_once() {
+        let text = "Aa0 -1,b.7=/".repeat(50);
+        for length in 0..text.len() {
+            let value = &text.as_bytes()[..length];
+            let signs = Signs::of(value);
+            let classes = value.iter().fold(0, |classes, &byte| classes | BYTE_CLASS[usize::from(byte)]);
+            assert_eq!(
+                (signs.classes, signs.digits),
+                (classes, value.iter().filter(|b| b.is_ascii_digit()).count())
+            );
+        }
+        for byte in 0..=u8::MAX {
+            let digits = if byte.is_ascii_digit() { 1000 } else { 0 };
+            assert_eq!(Signs::of(&[byte; 1000]).digits, digits, "{byte}");
+        }
+    }
 
     #[test]
     fn plain_forms_are_known() {

@@ -19,24 +19,36 @@ pub(super) fn tron(value: &[u8]) -> bool {
 }
 
 /// The version byte of 21 bytes with four bytes of doubled SHA-256 behind them.
+#[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
 fn base58check(value: &[u8]) -> Option<u8> {
-    let mut bytes = [0_u8; 25];
+    // 25 bytes and three more as words of 32 bits, the lowest first: one step for each, not one for each byte.
+    let mut words = [0_u32; 7];
     for character in value {
-        let mut carry = u32::try_from(ALPHABET.iter().position(|known| known == character)?).ok()?;
-        for byte in bytes.iter_mut().rev() {
-            carry += u32::from(*byte) * 58;
-            *byte = u8::try_from(carry & 0xff).ok()?;
-            carry >>= 8;
+        let number = NUMBER_IN_58[usize::from(*character)];
+        if number == NO_NUMBER {
+            return None;
+        }
+        let mut carry = u64::from(number);
+        for word in &mut words {
+            carry += u64::from(*word) * 58;
+            *word = carry as u32;
+            carry >>= u32::BITS;
         }
         if carry != 0 {
             return None;
         }
     }
-    let (payload, check) = bytes.split_at_checked(21)?;
+    let mut bytes = [0_u8; 28];
+    for (four, word) in bytes.chunks_exact_mut(4).zip(words.iter().rev()) {
+        four.copy_from_slice(&word.to_be_bytes());
+    }
+    let ([0, 0, 0], number) = bytes.split_first_chunk()? else { return None };
+    let (payload, check) = number.split_at_checked(21)?;
     (Sha256::digest(Sha256::digest(payload)).get(..4) == Some(check)).then(|| payload.first().copied())?
 }
 
 /// Bech32 or Bech32m with the separator `1` behind the first two or three letters, all small letters.
+#[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
 pub(super) fn segwit(value: &[u8]) -> bool {
     let Some(at) = value.iter().rposition(|&b| b == b'1') else { return false };
     let (prefix, data) = value.split_at(at);
@@ -51,8 +63,11 @@ pub(super) fn segwit(value: &[u8]) -> bool {
         state = step(state, number);
     }
     for character in data {
-        let Some(number) = BECH32.iter().position(|known| known == character) else { return false };
-        state = step(state, u32::try_from(number).unwrap_or(0));
+        let number = NUMBER_IN_32[usize::from(*character)];
+        if number == NO_NUMBER {
+            return false;
+        }
+        state = step(state, u32::from(number));
     }
     matches!(state, 1 | 0x2bc8_30a3)
 }
@@ -69,3 +84,19 @@ fn step(state: u32, number: u32) -> u32 {
 
 const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 const BECH32: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+
+static NUMBER_IN_58: [u8; 256] = numbers(ALPHABET);
+static NUMBER_IN_32: [u8; 256] = numbers(BECH32);
+const NO_NUMBER: u8 = u8::MAX;
+
+/// Each character's place in an alphabet, by the character.
+#[expect(clippy::indexing_slicing, reason = "checked at compile time")]
+const fn numbers(alphabet: &[u8]) -> [u8; 256] {
+    let mut numbers = [NO_NUMBER; 256];
+    let mut at = 0;
+    while at < alphabet.len() {
+        numbers[alphabet[at] as usize] = at as u8;
+        at += 1;
+    }
+    numbers
+}

@@ -13,7 +13,7 @@ use crate::engine::masking::json::{JsonPlace, JsonStop, hide, mask_json, mask_js
 use crate::engine::masking::masker::Masker;
 use crate::engine::masking::pg_type::{TypeClass, XML, characters_max};
 use crate::engine::masking::structure::{self, Leaf, xml};
-use crate::engine::masking::transform::{Format, Masked, ValueMask, mask_value};
+use crate::engine::masking::transform::{Format, Masked, ValueMask, mask_text_partly, mask_value};
 use crate::engine::model::{Category, MaskDoubt, MaskStyle, Types};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -59,7 +59,7 @@ impl Replaced {
 pub(super) enum Seen {
     /// It is shown as it is.
     Nothing,
-    /// All of it is hidden.
+    /// All of it is hidden. It is plain text.
     Is(Category),
     /// These parts of it are hidden.
     Holds(Vec<(Range<usize>, Category)>),
@@ -142,7 +142,8 @@ pub(super) fn write(
             Some(in_doubt(types, plan, masker, value, from, out, MaskDoubt::SearchBound))
         }
         (Seen::Is(category), _) => {
-            Some(Replaced::Yes(mask_whole(types, plan, masker, How::partial(category), value, out), category))
+            mask_text_partly(category, plan.type_oid, plan.type_modifier, value, out);
+            Some(Replaced::Yes(Masked::Value, category))
         }
         (Seen::Holds(found), _) => {
             hide(value, &found, out);

@@ -233,9 +233,24 @@ impl Word {
 }
 
 /// Letters, and what stands between the letters of names.
+#[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
 fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte >= 128 || matches!(byte, b' ' | b'-' | b'\'' | b'.' | b',' | b'&')
+    NAME_BYTES[usize::from(byte)]
 }
+
+#[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
+static NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = matches!(
+            byte as u8,
+            b'a'..=b'z' | b'A'..=b'Z' | 128.. | b' ' | b'-' | b'\'' | b'.' | b',' | b'&'
+        );
+        byte += 1;
+    }
+    table
+};
 
 fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte >= 128
