@@ -43,10 +43,19 @@ pub struct Cgroup {
 impl Cgroup {
     /// Makes `PREFIX-PID-N` below the cgroup v2 mount. Needs root.
     pub fn create(prefix: &str) -> Result<Self> {
+        Self::named(prefix, "")
+    }
+
+    /// The same with a name by which it counts as a slice of the host's own: what is made in it are its units and containers.
+    pub fn slice(prefix: &str) -> Result<Self> {
+        Self::named(prefix, ".slice")
+    }
+
+    fn named(prefix: &str, suffix: &str) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let mount = mount_point()?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = mount.join(format!("{prefix}-{}-{number}", std::process::id()));
+        let path = mount.join(format!("{prefix}-{}-{number}{suffix}", std::process::id()));
         let group = Self { mount, path };
         for child in ["agent-host", "clients/service", "clients/person", "clients/agent"] {
             std::fs::create_dir_all(group.path.join(child))

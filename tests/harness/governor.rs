@@ -39,6 +39,8 @@ pub struct Options {
     pub server_version: Option<u32>,
     /// A program and its arguments that start the agent, such as `setpriv …`.
     pub launcher: Vec<String>,
+    /// The same for its command line, where that has to be in the agent's own mount namespace.
+    pub command_launcher: Vec<String>,
     /// Seed of the key by which other governors know this one; `None`: it makes one.
     pub hello_seed: Option<&'static str>,
 }
@@ -57,6 +59,7 @@ impl Default for Options {
             server_settings: vec![],
             server_version: None,
             launcher: vec![],
+            command_launcher: vec![],
             hello_seed: None,
         }
     }
@@ -69,6 +72,7 @@ pub struct Governor {
     host_group: PathBuf,
     profile: Option<&'static str>,
     launcher: Vec<String>,
+    command_launcher: Vec<String>,
     child: Option<Child>,
     /// Agents that were taken over from.
     retired: Vec<Child>,
@@ -104,6 +108,7 @@ impl Governor {
             host_group: group.agent_host(),
             profile: options.profile,
             launcher: options.launcher.clone(),
+            command_launcher: options.command_launcher.clone(),
             child: None,
             retired: vec![],
         };
@@ -188,14 +193,7 @@ impl Governor {
 
     /// `governor run …` in its cgroup, as [`Self::launch`] starts it but without the ready descriptor.
     pub fn run_command(&self) -> Result<Command> {
-        let mut command = match self.launcher.split_first() {
-            Some((program, arguments)) => {
-                let mut command = Command::new(program);
-                command.args(arguments).arg(binary()?);
-                command
-            }
-            None => Command::new(binary()?),
-        };
+        let mut command = launched(&self.launcher)?;
         command.arg("run").arg("--config").arg(self.config_path());
         command.arg("--state-dir").arg(self.state_dir());
         if let Some(profile) = self.profile {
@@ -268,7 +266,7 @@ impl Governor {
 
     /// One command line of this instance: `governor --state-dir DIR ARGS…`.
     pub fn command(&self, args: &[&str]) -> Result<Command> {
-        let mut command = Command::new(binary()?);
+        let mut command = launched(&self.command_launcher)?;
         command.arg("--state-dir").arg(self.state_dir()).args(args);
         command.env("NO_COLOR", "1");
         Ok(command)
@@ -407,13 +405,26 @@ pub fn binary() -> Result<PathBuf> {
         .context("no governor binary: run `cargo xtask build`, or set GOVERNOR_BIN")
 }
 
+/// The binary, started by a launcher where there is one.
+fn launched(launcher: &[String]) -> Result<Command> {
+    let binary = binary()?;
+    let Some((program, arguments)) = launcher.split_first() else { return Ok(Command::new(binary)) };
+    let mut command = Command::new(program);
+    command.args(arguments).arg(binary);
+    Ok(command)
+}
+
 fn config_text(group: &Cgroup, port: u16, options: &Options, policies: Option<&Path>) -> Result<String> {
     let mut text = format!(
         "[capture]\nown_cgroup = {:?}\non_stop = {:?}\n\n[[capture.rules]]\ncgroup = {:?}\nports = [{port}]\n\
          when_down = {:?}\ntls = {:?}\n\n",
-        group.agent_host(),
+        group.kernel_name(&group.agent_host())?,
         options.on_stop,
-        if options.captures_agent { group.path().to_path_buf() } else { group.clients() },
+        group.kernel_name(&if options.captures_agent {
+            group.path().to_path_buf()
+        } else {
+            group.clients()
+        })?,
         options.when_down,
         options.tls,
     );

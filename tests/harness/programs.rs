@@ -120,6 +120,11 @@ pub fn docker_proxy() -> PathBuf {
     tools().join("docker/docker-proxy")
 }
 
+/// Files of a container engine's packages, as they lie below `/`.
+pub fn podman_files() -> PathBuf {
+    tools().join("podman")
+}
+
 /// Whether to leave out what needs `path`. It fails where the answer counts: there nothing may be missing.
 pub fn missing(what: &str, path: &Path) -> bool {
     if path.exists() {

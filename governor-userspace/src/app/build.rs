@@ -18,7 +18,7 @@ use crate::host::config::{self, Approver, CancelUnknown, Config, UnknownColumns}
 use crate::host::discovery::{DiscoveryFile, DiscoveryFiles, DiscoveryKeeper};
 use crate::host::glass::GlassKeeper;
 use crate::host::identity::Identifier;
-use crate::host::inbound::{InboundServer, PlaceMeans, ServerKeeper};
+use crate::host::inbound::{InboundServer, ServerKeeper};
 use crate::host::kernel::{
     CaptureRule, Exemption, InboundOptions, InboundRule, Kernel, KernelOptions, cgroup2_mount,
 };
@@ -380,7 +380,7 @@ fn kernel_options(state: &Path, config: &Config, mount: &Path) -> anyhow::Result
 /// What the keeper of network namespaces works with.
 pub(super) fn means(
     config: &Config,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     kernel: &KernelSlot,
     doors: Doors,
     board: Board,
@@ -400,19 +400,8 @@ pub(super) fn means(
         listeners: config.capture.listeners,
         board,
         servers: shared.inbound.get().map(|inbound| inbound.look_again.clone()),
+        names: super::namespaces::names(shared),
     })
-}
-
-/// What it takes to capture servers in other network namespaces. Called within the runtime of the doors.
-pub(super) fn place_means(config: &Config, shared: &Shared, kernel: &KernelSlot, doors: Doors) -> PlaceMeans {
-    PlaceMeans {
-        kernel: kernel.clone(),
-        exemption: shared.exemption.clone(),
-        doors,
-        metrics: shared.metrics.clone(),
-        count_max: config.capture.namespaces_max,
-        runtime: tokio::runtime::Handle::current(),
-    }
 }
 
 /// Whether servers of governor's own network namespace are captured.

@@ -129,7 +129,7 @@ async fn govern(options: RunOptions, config: Config, faces: &dyn Faces) -> anyho
     // Servers that are named by their unit or cgroup: their ports are captured from the first moment on.
     let server_keeper = servers.as_ref().map(|(keeper, _)| keeper.clone());
     if let Some((servers, _)) = &servers {
-        servers.serve_elsewhere(build::place_means(&config, &shared, &kernel, doors.clone()));
+        servers.serve_elsewhere(namespaces::place_means(&config, &shared, &kernel, doors.clone()));
         servers.look_again();
     }
     {

@@ -8,10 +8,12 @@
 //! unknown, and the kernel side treats its connections by rule.
 
 use super::agent::KernelSlot;
+use crate::host::config::Config;
+use crate::host::inbound::{Names, PlaceMeans};
 use crate::host::kernel::{EventCause, Exemption, KernelError, KernelEvent};
 use crate::host::namespaces::{self, ExecWatch, Namespace, Roamer};
 use crate::host::privileges;
-use crate::host::proxy::{self, Ask, Door, Doors, Listener, OpenDoor};
+use crate::host::proxy::{self, Ask, Door, Doors, Listener, OpenDoor, Shared};
 use crate::host::telemetry::{Closed as _, Metrics, NamespaceFailure, NamespaceFound};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -37,6 +39,31 @@ pub(super) struct Means {
     pub board: Board,
     /// Whoever looks for servers wants to know of programs that start in other namespaces.
     pub servers: Option<SyncSender<Ask>>,
+    pub names: Names,
+}
+
+/// What it takes to capture servers in other network namespaces. Called within the runtime of the doors.
+pub(super) fn place_means(
+    config: &Config,
+    shared: &Arc<Shared>,
+    kernel: &KernelSlot,
+    doors: Doors,
+) -> PlaceMeans {
+    PlaceMeans {
+        kernel: kernel.clone(),
+        exemption: shared.exemption.clone(),
+        doors,
+        metrics: shared.metrics.clone(),
+        count_max: config.capture.namespaces_max,
+        runtime: tokio::runtime::Handle::current(),
+        names: names(shared),
+    }
+}
+
+/// What the engines of this host call containers.
+pub(super) fn names(shared: &Arc<Shared>) -> Names {
+    let shared = shared.clone();
+    Arc::new(move |pid| shared.identifier.container_of(pid))
 }
 
 /// What is told of it in `governor status`.
@@ -158,6 +185,8 @@ struct Keeper {
 
 struct Served {
     namespace: Arc<Namespace>,
+    /// Who was there first.
+    container: Option<String>,
     _doors: Vec<OpenDoor>,
     /// Who was seen in it last: a thread is not found by a look at processes.
     witness: u32,
@@ -255,7 +284,10 @@ impl Keeper {
         self.means.metrics.namespaces(self.served.len(), self.failed.len());
         let mut lines = Vec::new();
         if !self.served.is_empty() {
-            let served = self.served.values().map(|served| served.namespace.to_string());
+            let served = self.served.values().map(|served| match &served.container {
+                Some(container) => format!("{} {container}", served.namespace),
+                None => served.namespace.to_string(),
+            });
             lines.push(format!("network namespaces beside governor's own: {}", shortened(served)));
         }
         if !self.failed.is_empty() {
@@ -275,7 +307,7 @@ impl Keeper {
             Ok(Some(served)) => {
                 let loopback_up = served.loopback_up;
                 tracing::info!(
-                    namespace = %served.namespace, pid, found = ?found, loopback_up,
+                    namespace = %served.namespace, pid, container = served.container, found = ?found, loopback_up,
                     "listening in a network namespace"
                 );
                 if !loopback_up {
@@ -342,7 +374,10 @@ impl Keeper {
         let doors: Result<Vec<OpenDoor>, _> =
             listeners.into_iter().map(|listener| means.doors.open(Listener::Tcp(listener), door())).collect();
         match doors {
-            Ok(doors) => Ok(Some(Served { namespace, _doors: doors, witness: pid, absent: 0, loopback_up })),
+            Ok(doors) => {
+                let container = (means.names)(pid);
+                Ok(Some(Served { namespace, container, _doors: doors, witness: pid, absent: 0, loopback_up }))
+            }
             Err(error) => {
                 self.withdraw(&namespace);
                 Err(listen(&error))

@@ -1,5 +1,6 @@
 //! What tests need beside packages that are installed: drivers for Python and Node.js, servers of other versions, the
-//! server's own regression suite, the relay of a container engine. All of it goes below `target/tools` and nowhere else.
+//! server's own regression suite, a container engine, and the relay of another. All of it goes below `target/tools` and
+//! nowhere else.
 //!
 //! Each by its usual client (pip, npm, apt-get), at the versions that `tests/drivers` pins. What cannot be
 //! installed is said and left out: the tests that need it say so too, and fail where the answer counts.
@@ -64,6 +65,12 @@ fn tools() -> Result<Vec<Tool>> {
             place: programs::tools().join("docker"),
             from: PROXY_PACKAGE.into(),
             make: Box::new(docker_proxy),
+        },
+        Tool {
+            what: "Podman".into(),
+            place: programs::podman_files(),
+            from: PODMAN_PACKAGES.join(" "),
+            make: Box::new(podman),
         },
     ];
     let servers: serde_json::Value = serde_json::from_str(&read("servers.json")?)?;
@@ -263,6 +270,53 @@ fn docker_proxy(place: &Path) -> Result<()> {
     std::fs::copy(program, place.join(PROXY))?;
     Ok(())
 }
+
+/// The engine and what it calls, unpacked and never configured: no service is started, and nothing of it is on this host's path.
+/// Tests lay these files over `/usr` and `/etc` in a mount namespace of their own.
+fn podman(place: &Path) -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let mut download = Command::new("apt-get");
+    download.args(["-q", "-o", "APT::Sandbox::User=", "download"]).args(PODMAN_PACKAGES);
+    in_place(download.current_dir(scratch.path()))?;
+    for entry in std::fs::read_dir(scratch.path())? {
+        shell::run(Command::new("dpkg-deb").arg("-x").arg(entry?.path()).arg(place))?;
+    }
+    // `/lib` is a link to `/usr/lib` by now, and some packages are older than that.
+    programs::copy_tree(&place.join("lib"), &place.join("usr/lib"))?;
+    for unread in ["usr/share/doc", "usr/share/man", "lib"] {
+        remove(&place.join(unread))?;
+    }
+    // A script of the package makes these.
+    for name in ["iptables", "ip6tables"] {
+        symlink("xtables-nft-multi", place.join("usr/sbin").join(name))?;
+    }
+    Ok(())
+}
+
+/// With libraries that a host without the engine may not have.
+const PODMAN_PACKAGES: [&str; 21] = [
+    "podman",
+    "conmon",
+    "runc",
+    "netavark",
+    "catatonit",
+    "golang-github-containers-common",
+    "golang-github-containers-image",
+    "iptables",
+    "libassuan0",
+    "libdevmapper1.02.1",
+    "libglib2.0-0",
+    "libgpgme11",
+    "libip4tc2",
+    "libip6tc2",
+    "libmnl0",
+    "libnetfilter-conntrack3",
+    "libnfnetlink0",
+    "libnftnl11",
+    "libseccomp2",
+    "libsubid4",
+    "libxtables12",
+];
 
 const PROXY_PACKAGE: &str = "docker.io";
 const PROXY: &str = "docker-proxy";

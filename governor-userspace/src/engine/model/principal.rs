@@ -51,7 +51,7 @@ pub struct Ancestor {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ContainerFacts {
-    /// UID of the Kubernetes pod, from the cgroup.
+    /// UID of the Kubernetes pod, or id of Podman's, from the cgroup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
     /// `namespace/name` of the pod, as the engine has it.
@@ -142,7 +142,7 @@ pub struct Principal {
     /// Path below the cgroup v2 mount.
     pub cgroup: Option<String>,
     pub unit: Option<String>,
-    /// Identity that the container engine gave it, from the cgroup.
+    /// Identity that the container engine gave it, from the cgroup; below a unit `UNIT/ID`.
     pub container: Option<String>,
     #[serde(flatten)]
     pub container_facts: ContainerFacts,

@@ -131,9 +131,10 @@ const BUNDLES: [&str; 5] = [
     "var/lib/containers/storage/overlay-containers/ID/userdata/config.json",
     "run/containers/storage/overlay-containers/ID/userdata/config.json",
 ];
-const STORAGE: [&str; 2] = [
+const STORAGE: [&str; 3] = [
     "var/lib/containers/storage/overlay-containers/containers.json",
     "var/lib/containers/storage/overlay-containers/volatile-containers.json",
+    "run/containers/storage/overlay-containers/volatile-containers.json",
 ];
 /// A bundle's configuration has some ten KiB; a list of containers one for each.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -198,7 +199,12 @@ mod tests {
         let list = r#"[{"id":"other","names":["x"]},{"id":"ID","names":["billing"],
             "metadata":"{\"image-name\":\"registry.test/billing:2\",\"name\":\"billing\"}"}]"#;
         let named = expected("", "", "billing", "registry.test/billing:2");
-        assert_eq!(facts("/machine.slice/libpod-ID.scope", STORAGE[0], list), named);
+        for file in STORAGE {
+            assert_eq!(facts("/machine.slice/libpod-ID.scope", file, list), named, "{file}");
+        }
+        let pod = "d26fb5d0a334a4ee7d3866faad213dbe27355ec2f547dc40880dedc986fc5f43";
+        let path = format!("/machine.slice/machine-libpod_pod_{pod}.slice/libpod-ID.scope/container");
+        assert_eq!(facts(&path, STORAGE[0], list), expected(pod, "", "billing", "registry.test/billing:2"));
     }
 
     #[test]

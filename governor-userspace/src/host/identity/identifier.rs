@@ -146,6 +146,15 @@ impl Identifier {
         principal
     }
 
+    /// What the engine calls the container that process `pid` runs in, else the container's id; `None` outside of one. For
+    /// people to read: no decision rests on it.
+    pub fn container_of(&self, pid: u32) -> Option<String> {
+        let workload = Workload::from_cgroup(&printable(&self.procfs.open(pid)?.cgroup()?));
+        let facts = self.containers.facts(&workload);
+        let name = facts.container_name.or(workload.container)?;
+        Some(facts.image.map_or_else(|| name.clone(), |image| format!("{name}, {image}")))
+    }
+
     /// What must be the same for an answer to be the same; `None` where that cannot be told.
     fn likeness(&self, attested: &Attested) -> Option<Likeness> {
         let seen = self.recent.watched(attested.tgid).and_then(|watched| watched.look());

@@ -11,9 +11,10 @@
 pub(super) struct Workload {
     /// `app.service`; below a user's own manager `user@1000.service/app.service`.
     pub unit: Option<String>,
-    /// Identity that the container engine gave; for nspawn and LXC the machine's name.
+    /// Identity that the container engine gave; for nspawn and LXC the machine's name. Below a unit or in a user's part
+    /// `UNIT/ID`: whoever owns that part may give a group there any name.
     pub container: Option<String>,
-    /// UID of the Kubernetes pod.
+    /// UID of the Kubernetes pod; of a pod of Podman its id.
     pub pod: Option<String>,
     /// The container's group is one that the engine itself made: no unit's or user's own part is above it.
     pub container_is_the_hosts: bool,
@@ -25,16 +26,18 @@ impl Workload {
     /// Reads a path below the cgroup v2 mount.
     pub(super) fn from_cgroup(path: &str) -> Self {
         let components: Vec<&str> = path.split('/').filter(|c| !c.is_empty()).collect();
-        let container_at = components.iter().position(|c| container_name(c).is_some());
-        let container = container_at
-            .and_then(|at| components.get(at))
-            .and_then(|component| container_name(component))
-            .map(str::to_owned);
+        let is_container =
+            |at: &usize| component(&components, *at).is_some_and(|c| container_name(c).is_some());
+        let container_at =
+            (0..components.len()).find(|at| is_container(at) && !is_podmans_pod(&components, *at));
+        let name = container_at.and_then(|at| container_name(component(&components, at)?));
         let outside = components.get(..container_at.unwrap_or(components.len())).unwrap_or_default();
         let user_session = outside.first() == Some(&"user.slice");
         // A container engine's scope is the container itself, not a unit that somebody wrote.
         let unit = unit(outside);
-        let container_is_the_hosts = container.is_some() && unit.is_none() && !user_session;
+        let container_is_the_hosts = name.is_some() && unit.is_none() && !user_session;
+        let owner = unit.as_deref().or(user_session.then_some("user.slice"));
+        let container = name.map(|name| owner.map_or(name.to_owned(), |owner| format!("{owner}/{name}")));
         let pod = container_is_the_hosts.then(|| pod(outside)).flatten();
         Self { unit, container, pod, container_is_the_hosts, user_session }
     }
@@ -45,9 +48,28 @@ pub fn unit_of(cgroup: &str) -> Option<String> {
     Workload::from_cgroup(cgroup).unit
 }
 
-/// `kubepods/burstable/podUID`, or `kubepods-burstable-podUID.slice`, in which systemd wants `_` for `-`.
+fn component<'c>(components: &[&'c str], at: usize) -> Option<&'c str> {
+    components.get(at).copied()
+}
+
+/// `libpod_parent/POD/libpod-ID`: an id by itself, that Podman made for a pod and not for a container.
+fn is_podmans_pod(components: &[&str], at: usize) -> bool {
+    let is_parent = at.checked_sub(1).and_then(|above| component(components, above)) == Some("libpod_parent");
+    let below = component(components, at + 1).and_then(|below| below.strip_prefix("libpod-"));
+    is_parent && component(components, at).is_some_and(is_container_id) && below.is_some_and(is_container_id)
+}
+
+/// `kubepods/burstable/podUID`, or `kubepods-burstable-podUID.slice`, in which systemd wants `_` for `-`. Of Podman
+/// `libpod_parent/ID`, or `machine-libpod_pod_ID.slice`.
 fn pod(components: &[&str]) -> Option<String> {
     let (last, above) = components.split_last()?;
+    let podmans = match last.strip_prefix("machine-libpod_pod_") {
+        Some(slice) => slice.strip_suffix(".slice"),
+        None => (above.last() == Some(&"libpod_parent")).then_some(*last),
+    };
+    if let Some(id) = podmans.filter(|id| is_container_id(id)) {
+        return Some(id.to_owned());
+    }
     let uid = match last.strip_suffix(".slice") {
         Some(slice) if slice.starts_with("kubepods") => slice.rsplit_once("-pod")?.1.replace('_', "-"),
         None if above.first() == Some(&"kubepods") => last.strip_prefix("pod")?.to_owned(),
@@ -89,7 +111,7 @@ fn is_unit(name: &str) -> bool {
 /// The container that a path component stands for.
 fn container_name(component: &str) -> Option<&str> {
     let stem = component.strip_suffix(".scope").unwrap_or(component);
-    for engine in ["docker-", "cri-containerd-", "crio-", "libpod-", "containerd-", "nerdctl-"] {
+    for engine in ENGINES {
         if let Some(id) = stem.strip_prefix(engine).filter(|id| is_container_id(id)) {
             return Some(id);
         }
@@ -107,6 +129,10 @@ fn container_name(component: &str) -> Option<&str> {
     }
     None
 }
+
+/// What they put before an id. `libpod-payload-` is Podman's below a unit that runs it (`--cgroups=split`, Quadlet).
+const ENGINES: [&str; 7] =
+    ["docker-", "cri-containerd-", "crio-", "libpod-payload-", "libpod-", "containerd-", "nerdctl-"];
 
 pub(super) fn is_container_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
@@ -139,6 +165,38 @@ mod tests {
 
     const ID: &str = "4f1c9d3b7a6e5d4c3b2a190817263544f1c9d3b7a6e5d4c3b2a1908172635441";
 
+    const POD: &str = "d26fb5d0a334a4ee7d3866faad213dbe27355ec2f547dc40880dedc986fc5f43";
+
+    #[test]
+    fn an_id_of_a_pod_is_no_container_and_a_container_makes_no_pod_of_itself() {
+        for (path, container) in [
+            ("/libpod_parent/POD/libpod-ID", ID),
+            ("/libpod_parent/POD/conmon", POD),
+            // Whoever owns the group of a container may make any group in it.
+            ("/docker/POD/libpod-ID", POD),
+            ("/docker/POD/libpod_parent/POD/libpod-ID", POD),
+        ] {
+            let got = Workload::from_cgroup(&path.replace("ID", ID).replace("POD", POD));
+            assert_eq!(got.container.as_deref(), Some(container), "{path}");
+        }
+    }
+
+    /// What a user, or a service that may make groups, calls a group is not the host's container of that name.
+    #[test]
+    fn a_container_in_a_part_that_somebody_else_owns_has_that_parts_name() {
+        for (path, owner) in [
+            ("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope", "user@1000.service"),
+            ("/user.slice/user-1000.slice/session-3.scope/docker-ID.scope", "session-3.scope"),
+            ("/user.slice/libpod-ID.scope", "user.slice"),
+            ("/system.slice/web.service/libpod-payload-ID", "web.service"),
+            ("/system.slice/own.service/docker/ID", "own.service"),
+        ] {
+            let got = Workload::from_cgroup(&path.replace("ID", ID));
+            assert_eq!(got.container, Some(format!("{owner}/{ID}")), "{path}");
+            assert!(!got.container_is_the_hosts, "{path}");
+        }
+    }
+
     #[test]
     fn a_pod_is_known_by_the_part_that_the_host_made() {
         for (path, pod, own) in [
@@ -156,8 +214,15 @@ mod tests {
             ("/user.slice/user-1000.slice/user@1000.service/kubepods/pod1f/ID", None, false),
             ("/user.slice/kubepods-pod1f.slice/docker-ID.scope", None, false),
             ("/kubepods/pod1f", None, false),
+            ("/libpod_parent/POD/libpod-ID", Some(POD), true),
+            ("/some.slice/libpod_parent/POD/libpod-ID", Some(POD), true),
+            ("/machine.slice/machine-libpod_pod_POD.slice/libpod-ID.scope/container", Some(POD), true),
+            ("/machine.slice/machine-libpod_pod_short.slice/libpod-ID.scope", None, true),
+            ("/libpod_parent/libpod-ID", None, true),
+            ("/machine.slice/libpod-ID.scope/libpod_parent/POD/libpod-ID", None, true),
+            ("/system.slice/own.service/libpod_parent/POD/libpod-ID", None, false),
         ] {
-            let got = Workload::from_cgroup(&path.replace("ID", ID));
+            let got = Workload::from_cgroup(&path.replace("ID", ID).replace("POD", POD));
             assert_eq!((got.pod.as_deref(), got.container_is_the_hosts), (pod, own), "{path}");
         }
     }
@@ -187,7 +252,7 @@ mod tests {
             (
                 "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope",
                 Some("user@1000.service"),
-                Some(ID),
+                Some("user@1000.service/ID"),
                 true,
             ),
             ("/machine.slice/machine-web.scope", None, Some("web"), false),
@@ -198,7 +263,8 @@ mod tests {
             let path = path.replace("ID", ID);
             let got = Workload::from_cgroup(&path);
             assert_eq!(got.unit.as_deref(), unit, "{path}");
-            assert_eq!(got.container.as_deref(), container, "{path}");
+            let container = container.map(|container| container.replace("ID", ID));
+            assert_eq!(got.container, container, "{path}");
             assert_eq!(got.user_session, session, "{path}");
         }
     }

@@ -16,4 +16,4 @@ mod places;
 mod sockets;
 
 pub use keeper::{InboundServer, ServerKeeper};
-pub use places::PlaceMeans;
+pub use places::{Names, PlaceMeans};

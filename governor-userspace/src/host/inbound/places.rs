@@ -28,7 +28,11 @@ pub struct PlaceMeans {
     pub count_max: usize,
     /// That of the doors.
     pub runtime: tokio::runtime::Handle,
+    pub names: Names,
 }
+
+/// What people call the container that a process runs in.
+pub type Names = Arc<dyn Fn(u32) -> Option<String> + Send + Sync>;
 
 impl fmt::Debug for PlaceMeans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,6 +53,8 @@ pub(super) struct Places {
 #[derive(Debug)]
 struct Place {
     namespace: Arc<Namespace>,
+    /// Who was there first.
+    container: Option<String>,
     _doors: Vec<OpenDoor>,
     /// Looks in a row that found nobody.
     absent: u8,
@@ -118,7 +124,7 @@ impl Places {
         match self.try_open(inode, pid) {
             Ok(Some(place)) => {
                 tracing::info!(
-                    namespace = %place.namespace, pid,
+                    namespace = %place.namespace, pid, container = place.container,
                     "captures arriving connections in a network namespace"
                 );
                 self.failed.remove(&inode);
@@ -190,7 +196,10 @@ impl Places {
             Err(error) => Err(listen(&error)),
         };
         match doors {
-            Ok(doors) if !doors.is_empty() => Ok(Some(Place { namespace, _doors: doors, absent: 0 })),
+            Ok(doors) if !doors.is_empty() => {
+                let container = (means.names)(pid);
+                Ok(Some(Place { namespace, container, _doors: doors, absent: 0 }))
+            }
             other => {
                 self.withdraw(&namespace);
                 other.map(|_| None)
@@ -239,7 +248,13 @@ impl Places {
             let mut ports = self.ports.all(Some(place.namespace.id().cookie));
             ports.sort_unstable();
             let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
-            lines.push(format!("arriving in {} at ports {} (postgres)", place.namespace, ports.join(", ")));
+            let container =
+                place.container.as_ref().map_or(String::new(), |name| format!(" in container {name}"));
+            lines.push(format!(
+                "arriving in {} at ports {} (postgres){container}",
+                place.namespace,
+                ports.join(", ")
+            ));
         }
         for (inode, failed) in &self.failed {
             lines.push(format!("not arriving in net:[{inode}]: {}", failed.reason.word()));
