@@ -147,8 +147,11 @@ const CODES: &[(&str, &str)] = &[
     ("ae", "971"),
 ];
 
+/// A look-alike and what makes one of it.
+type Other = (&'static str, fn(&mut Random) -> String);
+
 /// Numbers of machines and firms.
-const OTHERS: &[(&str, fn(&mut Random) -> String)] = &[
+const OTHERS: &[Other] = &[
     ("any8", |r| digits(r, "%#######")),
     ("any9", |r| digits(r, "%########")),
     ("any10", |r| digits(r, "%#########")),
@@ -200,7 +203,7 @@ const OTHERS: &[(&str, fn(&mut Random) -> String)] = &[
 ];
 
 /// One column for each, with so many values.
-pub fn add(maker: &mut Maker) {
+pub(super) fn add(maker: &mut Maker) {
     for (country, patterns) in NATIONAL {
         maker.add(&format!("contact/bare_{country}"), "phone", |r| national(r, "", patterns));
     }
