@@ -38,7 +38,8 @@ pub struct Flow {
     pub sources: BTreeSet<ColumnId>,
     /// Columns that only choose what is in it: conditions, comparisons, positions.
     pub implicit: BTreeSet<ColumnId>,
-    /// Every value is one of a source, unchanged (or a constant).
+    /// Every value is one of a source, unchanged; or every one is a constant. Not where both may come: a constant that
+    /// whoever asks has chosen must not be masked as if it were one of a source.
     pub exact: bool,
     /// A source is in it as a whole, not only by a piece that a key leads to.
     pub bare: bool,

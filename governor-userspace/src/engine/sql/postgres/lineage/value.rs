@@ -164,7 +164,10 @@ impl Rows {
             self.open = Some(whole);
         } else {
             for ((_, value), (_, more)) in self.columns.iter_mut().zip(&other.columns) {
+                // Who chose a constant would see it masked as if it were one of the column's: the hash of a guess.
+                let mixes = value.sources.is_empty() != more.sources.is_empty();
                 value.or(more);
+                value.exact &= !mixes;
             }
         }
         self.chosen_by.extend(other.chosen_by);

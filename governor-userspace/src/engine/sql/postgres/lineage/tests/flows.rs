@@ -26,6 +26,20 @@ fn columns_under_other_names() {
     ]);
 }
 
+/// Masked by the column's key, a constant would show what a guess is masked as.
+#[test]
+fn a_constant_beside_a_column_is_not_the_columns_own() {
+    check(&[
+        ("SELECT ssn FROM people UNION ALL SELECT ssn FROM people", "=people.ssn"),
+        ("SELECT ssn FROM people WHERE false UNION ALL SELECT 'guess'", "people.ssn"),
+        ("VALUES ((SELECT ssn FROM people LIMIT 0)), ($1)", "people.ssn"),
+        (
+            "SELECT CASE WHEN false THEN ssn ELSE 'guess' END, coalesce(ssn, 'guess') FROM people",
+            "people.ssn | people.ssn",
+        ),
+    ]);
+}
+
 #[test]
 fn expressions_pass_on_what_goes_in() {
     check(&[
