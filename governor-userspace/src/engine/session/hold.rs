@@ -125,7 +125,8 @@ impl Session {
         })));
         let denial = held.decision.told().map(|reason| reason.sqlstate).unwrap_or_default();
         let texts = texts(judged);
-        self.holding = Some(Holding { decision, denial, approvers, expires, approval: None, texts });
+        self.holding =
+            Some(Box::new(Holding { decision, denial, approvers, expires, approval: None, texts }));
     }
 
     fn reached(&self, statement: &Statement, state: &SessionState) -> Reached {

@@ -187,7 +187,8 @@ pub struct Session {
     copying_in: bool,
     client_stream: Streaming,
     server_stream: Streaming,
-    holding: Option<Holding>,
+    /// Boxed: a connection waits for nobody as a rule.
+    holding: Option<Box<Holding>>,
     /// The answer for the message at the front of the client's buffer.
     standing: Standing,
     /// Messages of governor's own that wait for a border in the server's stream.
