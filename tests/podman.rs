@@ -206,7 +206,11 @@ fn a_container_that_ends_takes_its_listeners_along() {
     site.wait_served(1.0);
     site.engine.podman(&["rm", "--force", "--time", "0", "reports-1"]).unwrap().ok().unwrap();
     site.wait_served(0.0);
-    assert!(!status().contains("billing-1") && !status().contains("reports-1"), "{}", status());
+    wait::until("status forgets both", wait::PATIENCE, || {
+        let told = status();
+        Ok((!told.contains("billing-1") && !told.contains("reports-1")).then_some(()))
+    })
+    .unwrap();
     // The same container again, in another namespace.
     site.engine.podman(&["start", "billing-1"]).unwrap().ok().unwrap();
     site.psql("billing-1", "SELECT 1").ok().unwrap();

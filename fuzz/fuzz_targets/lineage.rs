@@ -5,7 +5,7 @@ use governor::engine::model::{
     Body, Catalogue, CatalogueBuilder, Column, Function, Lineage, Relation, RelationKind, SearchPath,
     SystemFunction, Temporary, Volatility,
 };
-use governor::engine::sql::{Names, PARSER_STACK_BYTES_MIN, lineage};
+use governor::engine::sql::{Codes, Names, PARSER_STACK_BYTES_MIN, lineage};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
@@ -64,7 +64,7 @@ fuzz_target!(|input: (bool, Option<&str>, &str)| {
     // As for facts: the sanitizer's frames are larger.
     std::thread::scope(|scope| {
         let run = || {
-            let names = Names { catalogue: &CATALOGUE, search_path: &path, temporary: &temporary };
+            let names = Names { catalogue: &CATALOGUE, codes: &Codes::default(), search_path: &path, temporary: &temporary };
             let found = lineage(text, &names);
             assert_eq!(found, lineage(text, &names));
             if let Lineage::Columns(flows) = &found {

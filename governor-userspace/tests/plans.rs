@@ -10,7 +10,7 @@ use governor::engine::model::{
     Catalogue, CatalogueBuilder, Column, Lineage, Relation, RelationKind, SearchPath, SystemFunction,
     Temporary, Volatility,
 };
-use governor::engine::sql::{Names, ViewFlows, lineage};
+use governor::engine::sql::{Codes, Names, ViewFlows, lineage};
 use governor_tests::postgres::{Auth, Postgres};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
@@ -68,12 +68,18 @@ fn the_servers_own_plans_name_no_other_columns() {
     let server = Postgres::start(Auth::Trust).unwrap();
     server.admin("shop", TABLES).unwrap();
     let catalogue = catalogue(&server);
-    let views = ViewFlows::of(&catalogue);
+    let codes = Codes::default();
+    let views = ViewFlows::of(&catalogue, &codes);
     let path = SearchPath::Known(vec!["public".into()]);
     let mut wrong = Vec::new();
     let mut compared = 0;
     for (sql, is_flat) in QUERIES {
-        let names = Names { catalogue: &catalogue, search_path: &path, temporary: &|_| Temporary::None };
+        let names = Names {
+            catalogue: &catalogue,
+            codes: &codes,
+            search_path: &path,
+            temporary: &|_| Temporary::None,
+        };
         let Lineage::Columns(flows) = lineage(sql, &names) else { panic!("{sql}") };
         let plan = server.admin("shop", &format!("EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {sql}")).unwrap();
         let plan: Value = serde_json::from_str(&plan).unwrap();

@@ -173,7 +173,7 @@ pub struct Catalogue {
     row_types: HashMap<Oid, Oid>,
     types: Arc<Types>,
     stamps: Stamps,
-    constants: Vec<(ColumnId, Arc<str>)>,
+    constants: Vec<(Arc<[ColumnId]>, Arc<str>)>,
     identity: Option<DatabaseIdentity>,
     /// Columns under a collation by which different values may be equal.
     equal_loosely: HashSet<ColumnId>,
@@ -305,7 +305,7 @@ impl Catalogue {
 
     /// Constants in defaults, checks, bounds, policies and predicates, each with a column that it is compared with or put
     /// into, as far as the server tells.
-    pub fn constants(&self) -> &[(ColumnId, Arc<str>)] {
+    pub fn constants(&self) -> &[(Arc<[ColumnId]>, Arc<str>)] {
         &self.constants
     }
 
@@ -373,10 +373,10 @@ impl Builder {
         self.catalogue.identity = Some(identity);
     }
 
-    /// A constant in a definition, as a value of a column.
-    pub fn constant(&mut self, column: ColumnId, constant: &str) {
+    /// A constant in a definition, which may be a value of any of these columns.
+    pub fn constant(&mut self, columns: &Arc<[ColumnId]>, constant: &str) {
         if self.catalogue.constants.len() < CONSTANTS_COUNT_MAX {
-            self.catalogue.constants.push((column, constant.into()));
+            self.catalogue.constants.push((columns.clone(), constant.into()));
         }
     }
 

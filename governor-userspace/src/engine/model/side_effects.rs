@@ -97,8 +97,11 @@ pub struct SideEffects {
     /// Those of writing that are given columns of the row: in checks, indexes, generated columns, conditions of triggers.
     on_row: HashMap<Oid, Vec<Oid>>,
     in_function: HashMap<Oid, Vec<Oid>>,
-    /// Functions of casts, of domains' checks, of operator classes and ranges: where they run cannot be told from names.
+    /// Functions of casts and of domains' checks: where they run cannot be told from names.
     anywhere: Vec<Oid>,
+    /// Functions of operator classes and ranges: what orders, groups, compares or looks into an index may run them, a cast
+    /// does not.
+    of_classes: Vec<Oid>,
     /// Functions of casts that the server puts in where nobody wrote one.
     unasked_casts: Vec<Oid>,
     /// Functions of event triggers.
@@ -188,6 +191,14 @@ impl SideEffects {
 
     pub fn anywhere(&self) -> &[Oid] {
         &self.anywhere
+    }
+
+    pub fn of_classes(&self) -> &[Oid] {
+        &self.of_classes
+    }
+
+    pub fn orders_by(&mut self, function: Oid) {
+        self.of_classes.push(function);
     }
 
     pub fn calls_anywhere(&mut self, function: Oid) {

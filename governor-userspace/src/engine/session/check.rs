@@ -257,8 +257,10 @@ impl Session {
         // Not for ever where it was read a moment ago: then it is in doubt, and read for a later statement. What waits
         // for the answer is judged anew by what is read, once.
         let waits = matches!(self.phase, Phase::AskingState) && self.transaction == TransactionState::Idle;
-        let rereads = now.since_ns(catalogue.loaded) > catalogue.reading_ns
-            || waits && !matches!(self.check, Check::Again);
+        let rereads = match self.check {
+            Check::Again => false,
+            _ => waits || now.since_ns(catalogue.loaded) > catalogue.reading_ns,
+        };
         if !holds && rereads {
             self.outdate_catalogue(now, governance, out);
         }

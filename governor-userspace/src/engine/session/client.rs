@@ -193,7 +193,8 @@ impl Session {
             kind::PARSE => {
                 let (name, statements, types) = if whole {
                     let parse = frontend::parse(body)?;
-                    let types = governance.limits.compare_tokens.then(|| parse.types.collect());
+                    let wants_types = governance.limits.compare_tokens && self.restricted;
+                    let types: Option<Arc<[u32]>> = wants_types.then(|| parse.types.collect());
                     (parse.statement, self.understand(parse.text, governance), types)
                 } else {
                     let name = head_name(body)?;

@@ -120,7 +120,12 @@ impl Session {
         }
         let path = SearchPath::Unknown(String::new());
         let temporary = |_: &str| crate::engine::model::Temporary::None;
-        let names = Names { catalogue: &catalogue.data, search_path: &path, temporary: &temporary };
+        let names = Names {
+            catalogue: &catalogue.data,
+            codes: &catalogue.codes,
+            search_path: &path,
+            temporary: &temporary,
+        };
         let Conditions { copies, doubt, .. } = kept_in_passing(&names, &maintained, defines);
         let by_views = maintained.iter().flat_map(|oid| catalogue.view_keeps(*oid));
         doubt.is_some()

@@ -48,7 +48,7 @@ impl Session {
             return self.deny_parse(name, &report);
         }
         let ticket = self.next_ticket();
-        let kept = name.len() + weight(&statements);
+        let kept = name.len() + weight(&statements) + types.as_deref().map_or(0, size_of_val);
         let known = is_plain_name(name)
             && self.statements.define(
                 name,
@@ -113,7 +113,8 @@ impl Session {
                 };
                 let ticket = self.next_ticket();
                 let values = portal.parameters.iter().flatten().map(String::len).sum::<usize>();
-                let kept = names.portal.len() + values + weight(&portal.statements);
+                let kept =
+                    names.portal.len() + values + weight(&portal.statements) + size_of_val(&*portal.tokens);
                 let known =
                     is_plain_name(names.portal) && self.portals.define(names.portal, ticket, portal, kept);
                 if !known && self.restricted {

@@ -63,7 +63,7 @@ impl FlowsCache {
     ) -> Flows {
         let search_path = &state.search_path;
         let compute = |temporary: &dyn Fn(&str) -> Temporary| {
-            let names = Names { catalogue: &catalogue.data, search_path, temporary };
+            let names = Names { catalogue: &catalogue.data, codes: &catalogue.codes, search_path, temporary };
             let (lineage, conditions) = flows_given(text, &names, tokens);
             Flows { lineage: lineage.into(), conditions: conditions.into() }
         };

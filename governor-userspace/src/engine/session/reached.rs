@@ -12,12 +12,12 @@ mod writing;
 
 pub(super) use known::{bare_are_usual, reach_without};
 
-use super::catalogue::{Catalogue, Owner};
+use super::catalogue::Catalogue;
 use crate::engine::model::{
     Body, Change, Changing, FIRST_USER_OID, Function, FunctionName, Oid, Relation, RelationKind,
     RelationName, SearchPath, Statement, StatementKind as Kind, Volatility,
 };
-use crate::engine::sql::{Code, function_code, setting_weight, strength};
+use crate::engine::sql::{Code, setting_weight, strength};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -145,7 +145,8 @@ impl<'a> Search<'a> {
             // Those of extensions that only compute are in every statement of their databases: nothing to tell.
             let computes =
                 |oid: &&Oid| self.catalogue.data.function(**oid).is_some_and(|f| self.only_computes(f));
-            let others: Vec<Oid> = effects.anywhere().iter().filter(|oid| !computes(oid)).copied().collect();
+            let all = effects.anywhere().iter().chain(effects.of_classes());
+            let others: BTreeSet<Oid> = all.filter(|oid| !computes(oid)).copied().collect();
             self.functions_of(&others, run, &"a cast, domain or operator class".into());
         }
         if statement.kinds.iter().any(|kind| matches!(kind, Kind::Ddl | Kind::Drop | Kind::Dcl)) {
@@ -324,9 +325,6 @@ impl<'a> Search<'a> {
         run: Path,
         through: &Through,
     ) {
-        if statement.reads.is_empty() && statement.writes.is_empty() {
-            return;
-        }
         let effects = self.catalogue.data.effects();
         for column in &statement.mentions.columns {
             if !self.catalogue.data.is_user_function(column)
@@ -396,7 +394,7 @@ impl<'a> Search<'a> {
             // Its query runs at REFRESH; but what it shows was drawn from there.
             RelationKind::MaterializedView => {
                 let through: Through = format!("materialised view {name}").into();
-                let code = self.view_code(relation);
+                let code = self.catalogue.codes.view(relation);
                 if let Some(why) = &code.opaque {
                     self.hide(format!("{through}: {why}"));
                 }
@@ -423,15 +421,8 @@ impl<'a> Search<'a> {
 
     fn view(&mut self, view: &'a Relation, run: Path) {
         let through: Through = format!("view {}", full_name(view)).into();
-        let code = self.view_code(view);
+        let code = self.catalogue.codes.view(view);
         self.work.push((Work::Code { code, names: QUALIFIED, run }, through));
-    }
-
-    fn view_code(&self, view: &Relation) -> Arc<Code> {
-        self.catalogue.codes.get(Owner::View(view.oid), || match &view.definition {
-            Some(text) => function_code(&Body::Sql(text.clone())),
-            None => unread(),
-        })
     }
 
     /// A rule about a partitioned table holds for its partitions by their own names.
@@ -463,7 +454,7 @@ impl<'a> Search<'a> {
         let through: Through = format!("function {name}").into();
         self.functions.insert(name);
         if !self.only_computes(function) {
-            let code = self.catalogue.codes.get(Owner::Function(oid), || function_code(&function.body));
+            let code = self.catalogue.codes.function(function);
             let run = known::own_path(function).map_or(run, |path| self.path(path));
             self.work.push((Work::Code { code, names: run, run }, through.clone()));
         }
@@ -477,10 +468,6 @@ impl<'a> Search<'a> {
         matches!(&function.body, Body::Opaque(language) if !matches!(&**language, "sql" | "plpgsql"))
             && (function.volatility != Volatility::Volatile || extension.is_some_and(known::only_computes))
     }
-}
-
-fn unread() -> Code {
-    Code { opaque: Some("its definition could not be read".into()), ..Code::default() }
 }
 
 fn full_name(relation: &Relation) -> RelationName {

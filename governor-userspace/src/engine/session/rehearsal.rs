@@ -15,7 +15,9 @@ use crate::engine::model::{
 use crate::engine::policy::{
     HiddenCondition, PolicyPrincipal, PolicySet, RunContext, SeeColumn, SessionContext, Visibility,
 };
-use crate::engine::sql::{Names, PostgresDialect, SecondReading, SqlDialect, doubted, flows, second_reading};
+use crate::engine::sql::{
+    Codes, Names, PostgresDialect, SecondReading, SqlDialect, doubted, flows, second_reading,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -337,8 +339,12 @@ impl Supposed {
     /// What decides the answer, and what is put where.
     fn conditions(&self, text: &str) -> Conditions {
         let search_path = SearchPath::Known(vec![SUPPOSED_SCHEMA.into()]);
-        let names =
-            Names { catalogue: &self.catalogue, search_path: &search_path, temporary: &|_| Temporary::None };
+        let names = Names {
+            catalogue: &self.catalogue,
+            codes: &Codes::default(),
+            search_path: &search_path,
+            temporary: &|_| Temporary::None,
+        };
         flows(text, &names).1
     }
 

@@ -13,7 +13,7 @@ use super::facts::StatementRef;
 use super::governance::Governance;
 use super::{Encoding, Session};
 use crate::engine::masking::{ColumnAction, Format, Masked, ValueMask, mask_value, may_be_token, reveal};
-use crate::engine::model::{Category, ColumnId, MaskStyle, SessionState};
+use crate::engine::model::{Category, ColumnId, MaskStyle, RelationKind, RelationName, SessionState};
 use crate::engine::wire::postgres::{encode, frontend};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -156,6 +156,15 @@ impl Session {
         let Some(catalogue) = self.trusted_catalogue(governance).cloned() else { return BTreeMap::new() };
         let flows = governance.flows.of(&statement.text, &catalogue, state);
         if flows.conditions.doubt.is_some() || flows.lineage.doubt().is_some() {
+            return BTreeMap::new();
+        }
+        // postgres_fdw would send the value to another server, and its log.
+        let reached = governance.reach(statement, Some(&catalogue), &state.search_path);
+        let is_foreign = |name: &RelationName| {
+            let found = catalogue.data.resolve(name, &state.search_path);
+            found.candidates().iter().any(|relation| relation.kind == RelationKind::Foreign)
+        };
+        if reached.statement.reads.iter().any(is_foreign) {
             return BTreeMap::new();
         }
         let compared = &flows.conditions.compared;

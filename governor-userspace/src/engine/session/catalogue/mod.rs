@@ -4,7 +4,6 @@
 //! governor's own; shared by later sessions until it is old or DDL was seen. Only sessions that policy may restrict
 //! or mask need one.
 
-mod codes;
 mod definitions;
 mod documents;
 mod labels;
@@ -13,7 +12,6 @@ mod reader;
 mod ruling;
 mod sensitivity;
 
-pub(super) use codes::Owner;
 pub use labels::{ColumnPattern, LabelledPlace, Labels};
 #[cfg(test)]
 pub(super) use query::RESULTS;
@@ -26,8 +24,7 @@ use crate::engine::model::{
     self, ColumnId, ColumnName, FIRST_USER_OID, FunctionName, MaskStyle, Mentions, RelationName, SearchPath,
     SessionState, Statement, Timestamp,
 };
-use crate::engine::sql::SqlDialect;
-use codes::Codes;
+use crate::engine::sql::{Codes, SqlDialect};
 use sensitivity::{Sensitivity, Views};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -96,7 +93,8 @@ impl Catalogue {
         loaded: Timestamp,
     ) -> Self {
         let named = Arc::new(Sensitivity::of_names(&data, labels));
-        let views = Arc::new(Views::of(&data, dialect));
+        let codes = Arc::new(Codes::default());
+        let views = Arc::new(Views::of(&data, &codes, dialect));
         let id = CATALOGUES_COUNT.fetch_add(1, Ordering::Relaxed);
         let mut catalogue = Self {
             data: Arc::new(data),
@@ -111,7 +109,7 @@ impl Catalogue {
             reading_ns: 0,
             id,
             reading: id,
-            codes: Arc::default(),
+            codes,
         };
         catalogue.rule(labels, rulings);
         catalogue

@@ -77,10 +77,10 @@ const STATEMENTS: [&str; BASE_RESULTS + 11] = [
      WHERE p.oid < 16384::pg.oid AND p.pronamespace = 11::pg.oid GROUP BY p.proname",
     "SELECT 'o', o.oprname, o.oprcode::pg.oid, o.oprleft, o.oprright FROM pg.pg_operator o WHERE o.oid >= 16384::pg.oid",
     "SELECT 'l', c.castfunc, c.castcontext FROM pg.pg_cast c WHERE c.castfunc >= 16384::pg.oid \
-     UNION ALL SELECT 'l', s.amproc::pg.oid, NULL FROM pg.pg_amproc s WHERE s.amproc >= 16384::pg.oid \
-     UNION ALL SELECT 'l', o.oprcode::pg.oid, NULL FROM pg.pg_amop m JOIN pg.pg_operator o ON o.oid = m.amopopr \
+     UNION ALL SELECT DISTINCT 'L', s.amproc::pg.oid, NULL::pg.\"char\" FROM pg.pg_amproc s WHERE s.amproc >= 16384::pg.oid \
+     UNION ALL SELECT DISTINCT 'L', o.oprcode::pg.oid, NULL::pg.\"char\" FROM pg.pg_amop m JOIN pg.pg_operator o ON o.oid = m.amopopr \
      WHERE o.oprcode >= 16384::pg.oid \
-     UNION ALL SELECT 'l', f.called, NULL FROM pg.pg_range r \
+     UNION ALL SELECT 'L', f.called, NULL FROM pg.pg_range r \
      CROSS JOIN LATERAL (VALUES (r.rngcanonical::pg.oid), (r.rngsubdiff::pg.oid)) f(called) \
      WHERE f.called >= 16384::pg.oid",
     "SELECT 'k', k.confrelid, k.conrelid, k.confdeltype, k.confupdtype, pg.array_to_string(k.confkey, ' '), \

@@ -35,7 +35,7 @@ pub(in super::super) struct CatalogueReader {
     function_types: HashMap<Oid, Vec<Oid>>,
     bodies: HashMap<Oid, Arc<str>>,
     /// Views, rules and functions by their id, and columns that they draw from.
-    drawn_from: Vec<(Oid, ColumnId)>,
+    drawn_from: HashMap<Oid, Vec<ColumnId>>,
     schemas: HashSet<Arc<str>>,
     bytes: usize,
     failed: bool,
@@ -156,6 +156,7 @@ impl CatalogueReader {
                     self.builder.effects.casts_unasked(function);
                 }
             }
+            b"L" => self.builder.effects.orders_by(row.parse(1)?),
             b"k" => {
                 let (on_delete, on_update) = (row.bytes(3)?, row.bytes(4)?);
                 let cascade = Cascade {
@@ -232,17 +233,18 @@ impl CatalogueReader {
             }
             b"j" => {
                 let (relation, definition) = (row.parse(1)?, row.text(3)?);
-                for attribute in row.text(2)?.split(' ').filter_map(|number| number.parse().ok()) {
-                    for constant in constants_in(&definition) {
-                        self.builder.constant((relation, attribute), &constant);
-                    }
+                let attributes = row.text(2)?;
+                let numbers = attributes.split(' ').filter_map(|number| number.parse().ok());
+                let columns: Arc<[ColumnId]> = numbers.map(|attribute| (relation, attribute)).collect();
+                for constant in constants_in(&definition) {
+                    self.builder.constant(&columns, &constant);
                 }
             }
             b"J" => {
-                let (definition, relation) = (row.parse(1)?, row.parse(2)?);
-                for attribute in row.text(3)?.split(' ').filter_map(|number| number.parse().ok()) {
-                    self.drawn_from.push((definition, (relation, attribute)));
-                }
+                let (definition, relation, attributes) = (row.parse(1)?, row.parse(2)?, row.text(3)?);
+                let numbers = attributes.split(' ').filter_map(|number| number.parse().ok());
+                let columns = numbers.map(|attribute| (relation, attribute));
+                self.drawn_from.entry(definition).or_default().extend(columns);
             }
             b"x" => {
                 self.rule_texts.insert(row.parse(1)?, row.text(2)?.as_ref().into());
@@ -322,16 +324,14 @@ impl CatalogueReader {
 
     /// Constants that views, rules and functions name beside columns.
     fn constants_of_code(&mut self) {
-        let mut found: HashMap<Oid, Vec<String>> = HashMap::new();
-        for (definition, column) in std::mem::take(&mut self.drawn_from) {
-            let constants = found.entry(definition).or_insert_with(|| {
-                let view = self.relations.get(&definition).and_then(|(view, _)| view.definition.as_deref());
-                let rule = || self.rule_texts.get(&definition).map(AsRef::as_ref);
-                let body = || self.bodies.get(&definition).map(AsRef::as_ref);
-                view.or_else(rule).or_else(body).map_or_else(Vec::new, constants_in)
-            });
-            for constant in constants.iter() {
-                self.builder.constant(column, constant);
+        for (definition, columns) in std::mem::take(&mut self.drawn_from) {
+            let view = self.relations.get(&definition).and_then(|(view, _)| view.definition.as_deref());
+            let rule = || self.rule_texts.get(&definition).map(AsRef::as_ref);
+            let body = || self.bodies.get(&definition).map(AsRef::as_ref);
+            let Some(text) = view.or_else(rule).or_else(body) else { continue };
+            let columns: Arc<[ColumnId]> = columns.into();
+            for constant in constants_in(text) {
+                self.builder.constant(&columns, &constant);
             }
         }
     }
@@ -532,8 +532,7 @@ mod tests {
         reader.row(&body(&["v", "20000", "SELECT id FROM t WHERE word = 'sarcoidosis'"])).unwrap();
         reader.row(&body(&["J", "20000", "20010", "1 3"])).unwrap();
         let read = reader.finish().unwrap();
-        let word: Arc<str> = "sarcoidosis".into();
-        assert_eq!(read.constants(), [((20_010, 1), word.clone()), ((20_010, 3), word)]);
+        assert_eq!(read.constants(), [(Arc::from([(20_010, 1), (20_010, 3)]), Arc::from("sarcoidosis"))]);
     }
 
     /// A server that never stops telling is no reason to keep more and more.

@@ -9,7 +9,7 @@ use crate::engine::model::{
     self, ColumnId, ColumnName, Copied, FIRST_USER_OID, Flow, MaskStyle, Oid, Relation, RelationKind,
     RelationName, SearchPath, Statement,
 };
-use crate::engine::sql::{SqlDialect, ViewFlows};
+use crate::engine::sql::{Codes, SqlDialect, ViewFlows};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -194,8 +194,9 @@ impl Catalogue {
 
     /// The types of the database, and which constants in definitions belong to sensitive columns.
     fn types_with_constants(&self) -> Arc<model::Types> {
-        let sensitive =
-            self.data.constants().iter().filter(|(id, _)| self.sensitivity.category(*id).is_some());
+        let is_sensitive =
+            |columns: &[ColumnId]| columns.iter().any(|id| self.sensitivity.category(*id).is_some());
+        let sensitive = self.data.constants().iter().filter(|(columns, _)| is_sensitive(columns));
         let constants: BTreeSet<Arc<str>> = sensitive.map(|(_, constant)| constant.clone()).collect();
         if constants.is_empty() {
             return self.data.types().clone();
@@ -398,8 +399,8 @@ pub(super) struct Views {
 }
 
 impl Views {
-    pub fn of(data: &model::Catalogue, dialect: &dyn SqlDialect) -> Self {
-        let flows = ViewFlows::of(data);
+    pub fn of(data: &model::Catalogue, codes: &Codes, dialect: &dyn SqlDialect) -> Self {
+        let flows = ViewFlows::of(data, codes);
         let views = data.relations().filter_map(|view| View::of(view, &flows, dialect)).collect();
         let columns = data.relations().filter(|relation| relation.definition.is_some());
         let columns = columns.flat_map(|view| view.columns.iter().map(|column| (view.oid, column.attribute)));

@@ -1,9 +1,8 @@
 //! What a change to a relation leads to: triggers and rules, what is below a view, children and partitions, cascades.
 
-use super::{Path, QUALIFIED, Search, Through, Work, full_name, unread};
+use super::{Path, QUALIFIED, Search, Through, Work, full_name};
 use crate::engine::model::{Changing, FIRST_USER_OID, Oid, Relation, RelationKind, StatementKind as Kind};
-use crate::engine::session::catalogue::Owner;
-use crate::engine::sql::{rule_code, view_source};
+use crate::engine::sql::view_source;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -43,10 +42,7 @@ impl Search<'_> {
         }
         for rule in effects.rules(oid).iter().filter(|rule| rule.on.meets(on)) {
             let through: Through = format!("a rule on {name}").into();
-            let code = self.catalogue.codes.get(Owner::Rule(rule.oid), || match &rule.definition {
-                Some(text) => rule_code(text),
-                None => unread(),
-            });
+            let code = self.catalogue.codes.rule(rule);
             stands_in |= rule.instead && !code.is_conditional;
             self.work.push((Work::Code { code, names: QUALIFIED, run }, through));
         }

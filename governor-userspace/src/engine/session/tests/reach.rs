@@ -45,6 +45,14 @@ fn a_function_behind_a_dot_is_a_call() {
         s.client(&query(text));
         assert_eq!(s.verdicts(), [Verdict::Deny], "{text}");
     }
+    // In a body in SQL, of a parameter.
+    let look = function("30003", "look", "SELECT a.all_gone");
+    let mut s = Stage::ready_with(Class::Agent, &[all.as_slice(), look.as_slice()]);
+    s.client(&query("SELECT look(1)"));
+    assert_eq!(s.verdicts(), [Verdict::Deny], "in a body");
+    let mut s = Stage::ready_with(Class::Agent, &[all.as_slice()]);
+    s.client(&query("SELECT n.all_gone FROM people n, generate_series(1, 2) m"));
+    assert_eq!(s.verdicts(), [Verdict::Allow], "n is a row");
     let mut s = Stage::ready_with(Class::Agent, &[all.as_slice()]);
     s.client(&query("SELECT (j).value FROM jsonb_each('{}') j"));
     assert_eq!(s.verdicts(), [Verdict::Allow], "a field is none");

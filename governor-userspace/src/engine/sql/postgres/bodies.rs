@@ -2,9 +2,8 @@
 
 use super::lexer::{Lexer, Token};
 use super::objects::relation;
-use super::{PostgresDialect, fingerprint, plpgsql, prescan, statement, walk};
+use super::{Place, fingerprint, plpgsql, prescan, read_guarded, statement, walk};
 use crate::engine::model::{Body, FunctionName, RelationName, Statement, Unknown};
-use crate::engine::sql::SqlDialect;
 use pg_raw_parse::Node;
 
 /// What a piece of code does, as far as it can be told.
@@ -23,8 +22,8 @@ impl Code {
     }
 
     /// Adds the statements of an SQL text.
-    pub(super) fn add(&mut self, text: &str) {
-        for statement in PostgresDialect::default().script(text).statements {
+    pub(super) fn add(&mut self, text: &str, place: Place) {
+        for statement in read_guarded(text, true, place) {
             if let Some(why) = &statement.unknown {
                 let why = match why {
                     Unknown::DynamicSql { by } => format!("{by} runs or reaches what the text does not show"),
@@ -37,12 +36,19 @@ impl Code {
     }
 }
 
+/// What a view's query does.
+pub(super) fn view_code(definition: &str) -> Code {
+    let mut code = Code::default();
+    code.add(definition, Place::Session);
+    code
+}
+
 /// What a call of a function with this body runs.
 pub fn function_code(body: &Body) -> Code {
     match body {
         Body::Sql(text) => {
             let mut code = Code::default();
-            code.add(text);
+            code.add(text, Place::Body);
             code
         }
         Body::PlPgSql(text) => plpgsql::code(text),
@@ -58,7 +64,10 @@ pub fn rule_code(definition: &str) -> Code {
         let Some(Node::RuleStmt(rule)) = tree.iter().next().map(|raw| raw.stmt()) else { return None };
         let is_conditional = !matches!(rule.where_clause(), Node::None);
         let mut code = Code { is_conditional, ..Code::default() };
-        let actions = rule.actions().iter().map(|action| statement(action, definition.into(), String::new()));
+        let actions = rule
+            .actions()
+            .iter()
+            .map(|action| statement(action, definition.into(), String::new(), Place::Session));
         code.statements.extend(actions);
         // Its condition and actions together: what they call.
         let mut whole = walk::Walk::default();

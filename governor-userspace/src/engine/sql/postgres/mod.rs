@@ -13,6 +13,7 @@
 mod bodies;
 mod change;
 mod children;
+mod codes;
 mod columns;
 mod command;
 mod copy;
@@ -31,7 +32,8 @@ mod targets;
 mod walk;
 mod where_clause;
 
-pub use bodies::{Code, function_code, rule_code, standard_body, view_source};
+pub use bodies::{Code, standard_body, view_source};
+pub use codes::Codes;
 pub use command::strength;
 pub use lineage::{Names, ViewFlows, computes, flows, flows_given, kept_in_passing, lineage};
 pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_IN_A_ROW_MAX, STATEMENT_BYTES_MAX, STATEMENTS_MAX};
@@ -63,24 +65,33 @@ impl Default for PostgresDialect {
 
 impl SqlDialect for PostgresDialect {
     fn script(&self, text: &str) -> Script {
-        // The binding asserts some of its beliefs about the tree. Should one be wrong, the statement is
-        // not understood; the agent goes on.
-        let read = std::panic::catch_unwind(|| read(text, self.standard_conforming_strings));
-        let statements = match read {
-            Ok(Ok(statements)) => statements,
-            Ok(Err(why)) => vec![unknown(text, why)],
-            Err(_) => {
-                vec![unknown(
-                    text,
-                    Unknown::NotUnderstood { what: "a tree that the parser's binding cannot read".into() },
-                )]
-            }
-        };
-        Script { statements }
+        Script { statements: read_guarded(text, self.standard_conforming_strings, Place::Session) }
     }
 }
 
-fn read(text: &str, standard_conforming_strings: bool) -> Result<Vec<Statement>, Unknown> {
+/// Where a text stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Session,
+    /// In a function in SQL: `a.f` may be `f(a)` of a parameter.
+    Body,
+}
+
+fn read_guarded(text: &str, standard_conforming_strings: bool, place: Place) -> Vec<Statement> {
+    // The binding asserts some of its beliefs about the tree. Should one be wrong, the statement is
+    // not understood; the agent goes on.
+    match std::panic::catch_unwind(|| read(text, standard_conforming_strings, place)) {
+        Ok(Ok(statements)) => statements,
+        Ok(Err(why)) => vec![unknown(text, why)],
+        Err(_) => {
+            let what = "a tree that the parser's binding cannot read".into();
+            vec![unknown(text, Unknown::NotUnderstood { what })]
+        }
+    }
+}
+
+fn read(text: &str, standard_conforming_strings: bool, place: Place) -> Result<Vec<Statement>, Unknown> {
     prescan::check(text, standard_conforming_strings)?;
     let tree = pg_raw_parse::parse(text).map_err(refusal)?;
     if tree.len() > STATEMENTS_MAX {
@@ -99,7 +110,7 @@ fn read(text: &str, standard_conforming_strings: bool) -> Result<Vec<Statement>,
             what: "a command whose place in the text is unclear".into(),
         })?;
         let own = own.trim_matches(is_blank);
-        statements.push(statement(raw.stmt(), own.into(), fingerprint::fingerprint(own)));
+        statements.push(statement(raw.stmt(), own.into(), fingerprint::fingerprint(own), place));
     }
     if statements.is_empty() {
         statements.push(empty(text));
@@ -108,9 +119,10 @@ fn read(text: &str, standard_conforming_strings: bool) -> Result<Vec<Statement>,
 }
 
 /// The facts of one command.
-fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
+fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String, place: Place) -> Statement {
     let results = ResultList::of(root);
     let mut walk = Walk::default();
+    walk.place = place;
     walk.run(root, results);
 
     let command = command::command(root);
@@ -169,7 +181,7 @@ fn statement(root: Node<'_>, text: Arc<str>, fingerprint: String) -> Statement {
         session: session::effect(root),
         copy: copy::options(root).map(Box::new),
         // EXPLAIN of DECLARE is the deepest: this goes two levels down.
-        inner: inner.map(|node| Box::new(statement(node, text.clone(), fingerprint.clone()))),
+        inner: inner.map(|node| Box::new(statement(node, text.clone(), fingerprint.clone(), place))),
         unknown,
         text,
         fingerprint,

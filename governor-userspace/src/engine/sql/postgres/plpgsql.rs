@@ -6,6 +6,7 @@
 //!
 //! Source: <https://www.postgresql.org/docs/current/plpgsql-structure.html> and the pages behind it.
 
+use super::Place;
 use super::bodies::Code;
 use super::lexer::{Lexer, Token};
 use std::collections::HashSet;
@@ -336,7 +337,7 @@ impl<'a> Reader<'a> {
         if self.code.statements.len() >= STATEMENTS_MAX {
             return None;
         }
-        self.code.add(text);
+        self.code.add(text, Place::Session);
         Some(())
     }
 

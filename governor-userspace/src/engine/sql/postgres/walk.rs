@@ -12,7 +12,7 @@ use super::objects::{function, relation, relation_of_object};
 use super::scope::{Scope, Scopes};
 use super::setting::{self, SetConfig, Setting};
 use super::targets::{ResultList, renames};
-use super::{change, where_clause};
+use super::{Place, change, where_clause};
 use crate::engine::model::{Change, FunctionName, RelationName, StatementKind as Kind};
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{FuncCall, RangeVar, WithClause};
@@ -27,10 +27,11 @@ pub(super) struct Walk<'a> {
     pub functions: Vec<FunctionName>,
     /// Names behind a dot that may be functions of what stands in front.
     pub dotted: Vec<FunctionName>,
-    /// Last names of `a.b`, and when they are read: `a` is no row where a function in FROM gives it.
-    qualified: Vec<(&'a str, Time)>,
-    /// FROM has a function.
-    has_function_rows: bool,
+    /// Of `a.b` both names, and when they are read: `a` may be a value, and `b` a function of it.
+    qualified: Vec<(&'a str, &'a str, Time)>,
+    /// What functions in FROM are called: rows, or values where they give one column.
+    function_items: Vec<&'a str>,
+    pub place: Place,
     pub operators: Vec<String>,
     pub changes: Vec<Change>,
     /// Relations named with ONLY, and without.
@@ -85,8 +86,8 @@ impl<'a> Walk<'a> {
         while let Some((node, context)) = self.work.pop() {
             self.visit(node, context, results);
         }
-        if self.has_function_rows {
-            for (name, time) in std::mem::take(&mut self.qualified) {
+        for (item, name, time) in std::mem::take(&mut self.qualified) {
+            if self.place == Place::Body || self.function_items.contains(&item) {
                 self.dotted_name(name, time);
             }
         }
@@ -102,9 +103,9 @@ impl<'a> Walk<'a> {
         }
         match node {
             Node::ColumnRef(reference) => {
-                let fields = reference.fields();
-                if let (2.., Some(name)) = (fields.len(), fields.iter().next_back().and_then(Node::as_str)) {
-                    self.qualified.push((name, context.time));
+                let mut names = reference.fields().iter().rev().map(Node::as_str);
+                if let (Some(Some(name)), Some(Some(item))) = (names.next(), names.next()) {
+                    self.qualified.push((item, name, context.time));
                 }
                 return self.columns.reference(context.column, reference);
             }
@@ -132,8 +133,8 @@ impl<'a> Walk<'a> {
                     .extend(sort.use_op().iter().next_back().and_then(Node::as_str).map(Into::into));
             }
             Node::RangeFunction(from) => {
-                self.has_function_rows = true;
                 self.function_rows(from.functions());
+                self.function_items.extend(from.alias().and_then(|alias| alias.aliasname()));
             }
             Node::JoinExpr(join) => {
                 if join.is_natural || renames(join.alias()) {
@@ -384,7 +385,9 @@ impl<'a> Walk<'a> {
     fn function_rows(&mut self, functions: &'a NodeList) {
         for entry in functions {
             if let Some(Node::FuncCall(call)) = entry.as_node_list().and_then(NodeList::first) {
-                self.columns.row(call.funcname().iter().next_back().and_then(Node::as_str));
+                let name = call.funcname().iter().next_back().and_then(Node::as_str);
+                self.columns.row(name);
+                self.function_items.extend(name);
             }
         }
     }

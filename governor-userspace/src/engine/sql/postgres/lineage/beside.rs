@@ -15,7 +15,7 @@ use super::{Analysis, Doubt};
 use crate::engine::model::{
     Body, Changing, FIRST_USER_OID, Function, Oid, Relation, RelationKind, SearchPath, Trigger,
 };
-use crate::engine::sql::postgres::bodies::{Code, function_code, rule_code, view_source};
+use crate::engine::sql::postgres::bodies::{Code, view_source};
 use crate::engine::sql::postgres::lexer::Lexer;
 use crate::engine::sql::postgres::objects;
 use pg_raw_parse::nodes::RangeVar;
@@ -68,8 +68,9 @@ impl Analysis<'_, '_> {
                 vectors.for_each(|column| found.add(&column.name, &whole));
                 continue;
             }
-            let body = self.shared.names.catalogue.function(trigger.function);
-            let Some(Body::PlPgSql(text)) = body.map(|function| &function.body) else {
+            let function = self.shared.names.catalogue.function(trigger.function);
+            let Some((function, Body::PlPgSql(text))) = function.map(|function| (function, &function.body))
+            else {
                 let extension = effects.extension(trigger.function);
                 if !extension.is_some_and(|name| HARMLESS_EXTENSIONS.contains(&name)) {
                     found.add_anywhere(&Value::unknown(Doubt::Function));
@@ -77,7 +78,7 @@ impl Analysis<'_, '_> {
                 continue;
             };
             self.shared.spend(1 + text.len() / 16)?;
-            let code = function_code(&Body::PlPgSql(text.clone()));
+            let code = self.shared.names.codes.function(function);
             let mut value = self.of_code(&code, &mut BTreeSet::from([trigger.function]))?;
             let words = Words::of(text);
             let mentions = |name: &str| {
@@ -107,7 +108,7 @@ impl Analysis<'_, '_> {
                 continue;
             }
             self.shared.spend(1 + text.len() / 16)?;
-            put_anywhere(found, &self.of_code(&rule_code(text), &mut BTreeSet::new())?);
+            put_anywhere(found, &self.of_code(&self.shared.names.codes.rule(rule), &mut BTreeSet::new())?);
         }
         Ok(())
     }
@@ -136,7 +137,7 @@ impl Analysis<'_, '_> {
         match &function.body {
             Body::PlPgSql(text) => {
                 self.shared.spend(1 + text.len() / 16)?;
-                let code = function_code(&function.body);
+                let code = self.shared.names.codes.function(function);
                 self.shared.nested(|| self.of_code(&code, seen))
             }
             // Only a superuser makes those; they compute keys, as a rule, and know nothing of tables.

@@ -443,8 +443,9 @@ impl<'t> Analysis<'_, 't> {
         // A stored column's length shows, as NULL does; what was cut out of a value tells the value.
         let cuts = path.indirection().iter().any(|step| matches!(step, Node::A_Indices(_)));
         let plain = self.is_stored(path.arg())?;
-        let calls = !self.is_composite(path.arg())?
-            && path.indirection().iter().any(|step| matches!(step, Node::String(_)));
+        // Of a column of a composite type the first name is a field.
+        let names = path.indirection().iter().filter(|step| matches!(step, Node::String(_))).count();
+        let calls = names > usize::from(self.is_composite(path.arg())?);
         work.push((path.arg(), if calls || cuts && !plain { part.computed() } else { part }));
         for step in path.indirection() {
             match step {

@@ -144,7 +144,7 @@ impl<'t> Analysis<'_, 't> {
                     value.implicit.extend(told);
                 }
             }
-            value.or(&other);
+            value.or_chosen(&other);
             merging += value.size();
             merged.push((name.clone(), level.slot(value)));
         }

@@ -13,9 +13,10 @@ use crate::engine::model::{
     Body, Function, FunctionName, Oid, Relation, RelationName, SearchPath, Statement, StatementKind,
     Volatility,
 };
-use crate::engine::sql::postgres::bodies::{Code, function_code};
+use crate::engine::sql::postgres::bodies::Code;
 use pg_raw_parse::Node;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl<'t> Analysis<'_, 't> {
     /// `arguments` are given to a function of this name.
@@ -145,7 +146,7 @@ impl Shared<'_> {
         for one in &called {
             keeps |= self.keeps(one)?;
         }
-        let mut code = Code::default();
+        let mut code = Arc::default();
         keeps |= match &function.body {
             _ if super::function::is_pure(effects, function.oid) => {
                 KEEPING_OF_PURE.contains(&&*function.name)
@@ -157,7 +158,7 @@ impl Shared<'_> {
             Body::Opaque(_) => true,
             Body::Sql(text) | Body::PlPgSql(text) => {
                 self.spend(1 + text.len() / 16)?;
-                code = function_code(&function.body);
+                code = self.names.codes.function(function);
                 self.code_keeps(&code)?
             }
         };

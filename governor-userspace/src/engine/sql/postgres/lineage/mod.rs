@@ -45,6 +45,7 @@ pub use known_functions::computes;
 pub use passing::kept_in_passing;
 pub use views::ViewFlows;
 
+use super::codes::Codes;
 use super::prescan;
 use crate::engine::model::{
     Catalogue, Changing, Clause, Conditions, Doubt, Lineage, Oid, SearchPath, Temporary,
@@ -62,6 +63,8 @@ use value::{Rows, Value};
 #[derive(Clone, Copy)]
 pub struct Names<'a> {
     pub catalogue: &'a Catalogue,
+    /// What code in it does, as far as it was read.
+    pub codes: &'a Codes,
     pub search_path: &'a SearchPath,
     /// What a name without a schema, or in `pg_temp`, means among the session's temporary relations.
     pub temporary: &'a dyn Fn(&str) -> Temporary,

@@ -14,7 +14,7 @@ use crate::engine::model::{
     Body, Catalogue, Changing, Clause, ColumnId, Condition, Conditions, FIRST_USER_OID, Form, Function, Oid,
     Relation, RelationKind, RelationName, SearchPath, Statement, Trigger,
 };
-use crate::engine::sql::postgres::bodies::{Code, function_code, rule_code, view_source};
+use crate::engine::sql::postgres::bodies::{Code, view_source};
 use crate::engine::sql::postgres::objects;
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{CreateStmt, RangeVar};
@@ -53,7 +53,7 @@ pub(super) fn named_with_settings(names: &Names<'_>, functions: &[Oid]) -> BTree
             continue;
         }
         let shared = Shared::new(names);
-        let code = function_code(&function.body);
+        let code = names.codes.function(function);
         let read = shared.analysis(names.search_path).of_code(&code, &mut BTreeSet::new());
         found.extend(read.map(|read| read.sources).unwrap_or_default());
     }
@@ -94,7 +94,7 @@ impl<'t> Analysis<'_, 't> {
             for rule in catalogue.effects().rules(oid).iter().filter(|rule| rule.on.meets(on)) {
                 let Some(text) = &rule.definition else { continue };
                 shared.spend(1 + text.len() / 16)?;
-                let code = rule_code(text);
+                let code = shared.names.codes.rule(rule);
                 let row = RowUse::of_rule(text);
                 self.note_code(relation, &code, row == RowUse::Whole)?;
                 if code.is_conditional {
@@ -192,7 +192,8 @@ impl<'t> Analysis<'_, 't> {
         if trigger.function < FIRST_USER_OID {
             return Ok(Vec::new());
         }
-        let Some(Body::PlPgSql(text)) = catalogue.function(trigger.function).map(|function| &function.body)
+        let function = catalogue.function(trigger.function);
+        let Some((function, Body::PlPgSql(text))) = function.map(|function| (function, &function.body))
         else {
             let extension = catalogue.effects().extension(trigger.function);
             if !extension.is_some_and(|name| HARMLESS_EXTENSIONS.contains(&name)) {
@@ -201,7 +202,7 @@ impl<'t> Analysis<'_, 't> {
             return Ok(Vec::new());
         };
         self.shared.spend(1 + text.len() / 16)?;
-        let code = function_code(&Body::PlPgSql(text.clone()));
+        let code = self.shared.names.codes.function(function);
         if trigger.before || trigger.instead {
             // It may put what it reads elsewhere into the row.
             let read = self.of_code(&code, &mut BTreeSet::from([trigger.function]))?;

@@ -252,12 +252,7 @@ impl Analysis<'_, '_> {
     ) -> Result<Option<Value>, Doubt> {
         self.shared.spend(1 + self.levels.iter().map(|level| level.items.len()).sum::<usize>() / 16)?;
         let Some((at, index)) = self.item(schema, item) else {
-            let value = if self.is_parameter(column) {
-                Value::default()
-            } else {
-                Value::unknown(Doubt::UnknownColumn)
-            };
-            return Ok(Some(value));
+            return self.of_parameter(schema.unwrap_or(item), item, column).map(Some);
         };
         let Some(found) = self.levels.get(at).and_then(|level| level.items.get(index)) else {
             return Ok(None);
@@ -280,6 +275,23 @@ impl Analysis<'_, '_> {
         }
         let found = self.levels.get(at).and_then(|level| level.items.get(index).map(|item| (level, item)));
         Ok((is_system_column(column) && !by_users).then(|| system_value(column, found)))
+    }
+
+    /// `function.parameter`, or `parameter.name`: a field of it, or a function that gets it. `first` stands before all.
+    fn of_parameter(&mut self, first: &str, item: &str, column: &str) -> Result<Value, Doubt> {
+        if !self.is_parameter(item) {
+            let is_own = first == item && self.is_parameter(column);
+            return Ok(if is_own { Value::default() } else { Value::unknown(Doubt::UnknownColumn) });
+        }
+        // What is given to a parameter counts where the function is called.
+        let mut total = Value::unknown(Doubt::UnknownColumn);
+        let function = FunctionName { schema: None, name: column.into() };
+        let catalogue = self.shared.names.catalogue;
+        let is_called = !catalogue.user_functions(&function, self.path).is_empty();
+        if is_called || catalogue.system_function(&function).is_some() {
+            self.named_call(&function, &Value::default(), &mut total)?;
+        }
+        Ok(total)
     }
 
     /// What it costs to look for a name at every level.

@@ -97,6 +97,14 @@ impl Value {
         self.alike &= other.alike;
     }
 
+    /// The same where whoever asks may have put a constant among them: it must not be masked as if it were one of a
+    /// column, or its hash would tell who guessed right.
+    pub(super) fn or_chosen(&mut self, other: &Self) {
+        let mixes = self.sources.is_empty() != other.sources.is_empty();
+        self.or(other);
+        self.exact &= !mixes;
+    }
+
     /// Everything that it tells of.
     pub(super) fn all(&self) -> Set {
         self.sources.union(&self.implicit).copied().collect()
@@ -164,10 +172,7 @@ impl Rows {
             self.open = Some(whole);
         } else {
             for ((_, value), (_, more)) in self.columns.iter_mut().zip(&other.columns) {
-                // Who chose a constant would see it masked as if it were one of the column's: the hash of a guess.
-                let mixes = value.sources.is_empty() != more.sources.is_empty();
-                value.or(more);
-                value.exact &= !mixes;
+                value.or_chosen(more);
             }
         }
         self.chosen_by.extend(other.chosen_by);

@@ -5,7 +5,7 @@
 
 use super::passing::named_with_settings;
 use super::value::Rows;
-use super::{Names, Shared, one, parse};
+use super::{Codes, Names, Shared, one, parse};
 use crate::engine::model::{
     Catalogue, Clause, ColumnId, Conditions, Copied, Doubt, Flow, Lineage, Oid, Relation, SearchPath,
     Temporary,
@@ -27,11 +27,11 @@ pub struct ViewFlows {
 impl ViewFlows {
     /// Reads every definition of a catalogue. Names in them are as the server wrote them: with their schema, or,
     /// where it left that out, in whatever schema.
-    pub fn of(catalogue: &Catalogue) -> Self {
+    pub fn of(catalogue: &Catalogue, codes: &Codes) -> Self {
         let mut flows = Self::default();
         let path = SearchPath::Unknown("a definition's own".into());
         for relation in catalogue.relations() {
-            let names = Names { catalogue, search_path: &path, temporary: &|_| Temporary::None };
+            let names = Names { catalogue, codes, search_path: &path, temporary: &|_| Temporary::None };
             let Some(definition) = &relation.definition else {
                 flows.read_policies(relation, &names);
                 continue;

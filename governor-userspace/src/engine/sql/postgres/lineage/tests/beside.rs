@@ -20,7 +20,12 @@ fn kept_by_trigger(body: &str, before: bool) -> String {
         builder.effects.trigger(20_001, trigger);
     });
     let path = public();
-    let names = Names { catalogue: &catalogue, search_path: &path, temporary: &|_| Temporary::None };
+    let names = Names {
+        catalogue: &catalogue,
+        codes: &Codes::default(),
+        search_path: &path,
+        temporary: &|_| Temporary::None,
+    };
     let name = |id: &ColumnId| {
         let relation = catalogue.relation(id.0).unwrap();
         format!("{}.{}", relation.name, relation.attribute(id.1).unwrap().name)
@@ -51,7 +56,12 @@ fn catalogue_with(functions: &[Function], add: impl FnOnce(&mut CatalogueBuilder
 fn with(functions: &[Function], sql: &str, add: impl FnOnce(&mut CatalogueBuilder)) -> String {
     let catalogue = catalogue_with(functions, add);
     let path = public();
-    let names = Names { catalogue: &catalogue, search_path: &path, temporary: &|_| Temporary::None };
+    let names = Names {
+        catalogue: &catalogue,
+        codes: &Codes::default(),
+        search_path: &path,
+        temporary: &|_| Temporary::None,
+    };
     let ids = |set: &std::collections::BTreeSet<ColumnId>| {
         let name = |id: &ColumnId| {
             let relation = catalogue.relation(id.0).unwrap();
@@ -232,7 +242,12 @@ fn functions_that_call_each_other_end() {
 fn kept(sql: &str, functions: &[Function], add: impl FnOnce(&mut CatalogueBuilder)) -> String {
     let catalogue = catalogue_with(functions, add);
     let path = public();
-    let names = Names { catalogue: &catalogue, search_path: &path, temporary: &|_| Temporary::None };
+    let names = Names {
+        catalogue: &catalogue,
+        codes: &Codes::default(),
+        search_path: &path,
+        temporary: &|_| Temporary::None,
+    };
     let name = |id: &ColumnId| {
         let relation = catalogue.relation(id.0).unwrap();
         format!("{}.{}", relation.name, relation.attribute(id.1).unwrap().name)

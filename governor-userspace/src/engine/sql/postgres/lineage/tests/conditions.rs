@@ -6,7 +6,15 @@ use crate::engine::model::Conditions;
 fn both(sql: &str) -> (Lineage, Conditions) {
     thread_local!(static CATALOGUE: Catalogue = catalogue());
     CATALOGUE.with(|catalogue| {
-        flows(sql, &Names { catalogue, search_path: &public(), temporary: &|_| Temporary::None })
+        flows(
+            sql,
+            &Names {
+                catalogue,
+                codes: &Codes::default(),
+                search_path: &public(),
+                temporary: &|_| Temporary::None,
+            },
+        )
     })
 }
 
@@ -269,7 +277,7 @@ fn tables_of_guesses_are_seen() {
 #[test]
 fn definitions_of_views_have_conditions() {
     let catalogue = catalogue();
-    let flows = ViewFlows::of(&catalogue);
+    let flows = ViewFlows::of(&catalogue, &Codes::default());
     let of = |view| flows.conditions_of(view).iter().map(column_text).collect::<Vec<_>>().join(" ");
     assert_eq!((of(20_101).as_str(), of(20_103).as_str()), ("", "people.name"));
 }
@@ -457,7 +465,12 @@ fn a_temporary_table_of_guesses_is_one() {
             _ => Temporary::None,
         };
         let catalogue = catalogue();
-        let names = Names { catalogue: &catalogue, search_path: &public(), temporary: &temporary };
+        let names = Names {
+            catalogue: &catalogue,
+            codes: &Codes::default(),
+            search_path: &public(),
+            temporary: &temporary,
+        };
         flows(sql, &names).1.makes_rows
     };
     const GUESSED: [&str; 2] = ["CREATE TEMP TABLE t (d text, l text)", "INSERT INTO t VALUES ('5', '5')"];
@@ -475,7 +488,12 @@ fn a_place_among_partitions_tells_the_row() {
         builder.relation(relation, 31_000 + oid);
     }
     let catalogue = builder.finish();
-    let names = Names { catalogue: &catalogue, search_path: &public(), temporary: &|_| Temporary::None };
+    let names = Names {
+        catalogue: &catalogue,
+        codes: &Codes::default(),
+        search_path: &public(),
+        temporary: &|_| Temporary::None,
+    };
     let tells = |sql: &str| match lineage(sql, &names) {
         Lineage::Columns(flows) => flows[0].implicit.contains(&(30_001, 2)),
         other => panic!("{sql}: {other:?}"),
@@ -497,7 +515,12 @@ fn what_is_made_of_a_value_is_told_from_the_value() {
     let remade = |sql: &str| {
         let catalogue = catalogue();
         let path = public();
-        let names = Names { catalogue: &catalogue, search_path: &path, temporary: &|_| Temporary::None };
+        let names = Names {
+            catalogue: &catalogue,
+            codes: &Codes::default(),
+            search_path: &path,
+            temporary: &|_| Temporary::None,
+        };
         !flows(sql, &names).1.remade.is_empty()
     };
     for (sql, expected) in [

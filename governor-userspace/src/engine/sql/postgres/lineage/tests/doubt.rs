@@ -60,7 +60,12 @@ fn an_overload_by_users_counts_beside_the_servers_own() {
     let catalogue = builder.finish();
     let found = |path: &[&str]| {
         let path = SearchPath::Known(path.iter().map(|s| (*s).into()).collect());
-        let names = Names { catalogue: &catalogue, search_path: &path, temporary: &|_| Temporary::None };
+        let names = Names {
+            catalogue: &catalogue,
+            codes: &Codes::default(),
+            search_path: &path,
+            temporary: &|_| Temporary::None,
+        };
         text(&lineage("SELECT upper('x')", &names))
     };
     assert_eq!(found(&["public"]), "-");

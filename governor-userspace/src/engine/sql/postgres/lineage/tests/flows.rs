@@ -33,6 +33,7 @@ fn a_constant_beside_a_column_is_not_the_columns_own() {
         ("SELECT ssn FROM people UNION ALL SELECT ssn FROM people", "=people.ssn"),
         ("SELECT ssn FROM people WHERE false UNION ALL SELECT 'guess'", "people.ssn"),
         ("VALUES ((SELECT ssn FROM people LIMIT 0)), ($1)", "people.ssn"),
+        ("SELECT ssn FROM people RIGHT JOIN (VALUES ('guess')) v(ssn) USING (ssn)", "people.ssn"),
         (
             "SELECT CASE WHEN false THEN ssn ELSE 'guess' END, coalesce(ssn, 'guess') FROM people",
             "people.ssn | people.ssn",
@@ -213,7 +214,7 @@ fn functions_of_users() {
 fn views_stand_for_themselves_and_expand() {
     check(&[("SELECT ssn FROM v_people", "=v_people.ssn"), ("SELECT lower(up) FROM v_upper", "v_upper.up")]);
     let catalogue = catalogue();
-    let views = ViewFlows::of(&catalogue);
+    let views = ViewFlows::of(&catalogue, &Codes::default());
     for (sql, expected) in [
         ("SELECT ssn FROM v_people", "=people.ssn"),
         ("SELECT up FROM v_upper", "people.ssn"),

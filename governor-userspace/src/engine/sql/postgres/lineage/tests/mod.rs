@@ -165,7 +165,9 @@ fn of(sql: &str) -> Lineage {
 
 fn of_with(sql: &str, path: &SearchPath, temporary: &dyn Fn(&str) -> Temporary) -> Lineage {
     thread_local!(static CATALOGUE: Catalogue = catalogue());
-    CATALOGUE.with(|catalogue| lineage(sql, &Names { catalogue, search_path: path, temporary }))
+    CATALOGUE.with(|catalogue| {
+        lineage(sql, &Names { catalogue, codes: &Codes::default(), search_path: path, temporary })
+    })
 }
 
 /// `people.ssn`, as the tables write it.

@@ -8,7 +8,7 @@ fn given(sql: &str, tokens: &[u16]) -> Conditions {
 }
 
 fn in_catalogue(catalogue: &Catalogue, search_path: &SearchPath, sql: &str, tokens: &[u16]) -> Conditions {
-    let names = Names { catalogue, search_path, temporary: &|_| Temporary::None };
+    let names = Names { catalogue, codes: &Codes::default(), search_path, temporary: &|_| Temporary::None };
     flows_given(sql, &names, &tokens.iter().copied().collect()).1
 }
 
