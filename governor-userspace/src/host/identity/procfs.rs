@@ -350,6 +350,10 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         let process = Procfs::new("/proc".into()).open(child.id()).unwrap();
         let watched = Procfs::new("/proc".into()).open(child.id()).unwrap().watch().unwrap();
+        // Spawning ends when the new memory is there, a moment before it is said where the program lies in it.
+        while process.stat().unwrap().image.code == 0 {
+            std::thread::yield_now();
+        }
         for _ in 0..2 {
             assert_eq!(watched.look(), process.stat().map(|stat| (stat, process.executable_path())));
         }
