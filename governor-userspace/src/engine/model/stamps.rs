@@ -14,7 +14,7 @@ use std::collections::HashMap;
 pub struct Stamps {
     relations: HashMap<Oid, RelationStamp>,
     functions: HashMap<Oid, FunctionStamp>,
-    /// Operators and casts of users, all together.
+    /// Operators, casts, row policies, functions of operator classes and checks of domains, of users, all together.
     pub code: u64,
 }
 

@@ -263,6 +263,10 @@ pub struct Statement {
     /// Operators by name, at any depth; sorted, unique.
     #[serde(default)]
     pub operators: Vec<String>,
+    /// Something is made a value of a named type, which may run code: a cast, or the check of a domain. Not where a
+    /// constant is read as one of the types that the grammar itself has words for.
+    #[serde(default)]
+    pub casts: bool,
     /// Relations that are named with ONLY wherever they are named; sorted, unique.
     #[serde(default)]
     pub only: Vec<RelationName>,
@@ -323,6 +327,7 @@ impl Statement {
             functions: vec![],
             dotted: vec![],
             operators: vec![],
+            casts: false,
             only: vec![],
             changes: vec![],
             has_where: None,

@@ -13,7 +13,12 @@
 //! No reply reaches the client, and nothing stays: a simple query takes the unnamed statement away in any case, the
 //! question's own names are closed.
 //!
-//! Only where something may be masked, and where a statement relies on something that users made.
+//! - An agent's Bind is asked about too, and so is that of a statement that puts values somewhere, and those wait for the
+//!   answer: what has run cannot be hidden. Where the answer is another than expected it is decided as something of which
+//!   nobody can tell what it does. Between Bind and Execute it is asked again, by the locks that Bind took.
+//!
+//! Only where something may be masked, or an agent asks, and where a statement relies on something that users made or may
+//! have made: one more function or operator of the same name.
 
 use super::action::Actions;
 use super::catalogue::Catalogue;
@@ -26,8 +31,9 @@ use super::permit::{Permit, ProtocolNeed};
 use super::pipeline::{Expect, Owed};
 use super::server::Step as Reply;
 use super::signature::Relied;
+use super::tokens::Tokens;
 use super::{Phase, Session, TransactionState};
-use crate::engine::model::{SessionState, StatementKind, TempRows, Timestamp, Verdict};
+use crate::engine::model::{Class, SessionState, StatementKind, TempRows, Timestamp, Verdict};
 use crate::engine::wire::postgres::backend::{self, kind};
 use crate::engine::wire::postgres::encode::{self, Report, Severity};
 use crate::engine::wire::postgres::{Header, ProtocolViolation};
@@ -44,8 +50,12 @@ pub(super) enum Check {
     Again,
     /// It relies on nothing but what is in here, and that still holds.
     Passed(Arc<Catalogue>),
+    /// The same of a catalogue that is out of date: what it does is as was judged; rows are not read by it.
+    Holds,
     /// Something changed, or nobody can tell.
     Doubt,
+    /// It relies on more than is asked about.
+    TooMuch,
     /// The server could not parse it, and its transaction failed by that: the client gets this answer to its own message.
     Failed(Box<Bytes>),
 }
@@ -54,9 +64,9 @@ impl Check {
     /// Of a statement that runs now.
     pub fn basis(&self) -> Basis {
         match self {
-            Self::None | Self::Again => Basis::Newest,
+            Self::None | Self::Again | Self::Holds => Basis::Newest,
             Self::Passed(catalogue) => Basis::Checked(catalogue.clone()),
-            Self::Doubt | Self::Failed(_) => Basis::Doubt,
+            Self::Doubt | Self::TooMuch | Self::Failed(_) => Basis::Doubt,
         }
     }
 }
@@ -69,6 +79,8 @@ pub(super) struct Question {
     catalogue: Arc<Catalogue>,
     told: Option<bool>,
     closed_count: u8,
+    /// The client's message waits for the answer; otherwise it is about the rows that come behind it.
+    is_awaited: bool,
 }
 
 /// No client uses this name by chance.
@@ -83,14 +95,14 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Option<Step> {
-        if !matches!(self.check, Check::None | Check::Again) || !self.may_be_masked {
+        if !matches!(self.check, Check::None | Check::Again) {
             return None;
         }
         let free = self.pipeline.owes_only_closes() && !self.batch_open;
         if !free || self.transaction == TransactionState::Failed {
             return None;
         }
-        let catalogue = self.trusted_catalogue(governance).filter(|c| c.any_sensitive())?.clone();
+        let catalogue = self.asked_by(governance)?;
         // What does not run now is not asked about.
         if !self.standing_is_set()
             && strictest(&self.judge(statements, None, Given::default(), governance)) != Verdict::Allow
@@ -98,12 +110,12 @@ impl Session {
             return None;
         }
         let relied = self.relied_on(statements, &catalogue, governance);
-        if relied.is_nothing(&catalogue) {
-            self.check = Check::Passed(catalogue);
+        if relied.is_nothing() {
+            self.check = self.passed(catalogue, governance);
             return None;
         }
         let Some(question) = relied.question(&catalogue) else {
-            self.check = Check::Doubt;
+            self.check = Check::TooMuch;
             return None;
         };
         let mut messages = BytesMut::new();
@@ -112,7 +124,7 @@ impl Session {
             messages.extend_from_slice(&encode::parse_bytes(text));
         }
         messages.extend_from_slice(&encode::run_once(NAME, &question));
-        self.pipeline.push(owed(&relied, catalogue));
+        self.pipeline.push(owed(&relied, catalogue, true));
         // Other commands may care whether they are the first of their transaction.
         if stays_open {
             messages.extend_from_slice(&encode::flush());
@@ -141,7 +153,7 @@ impl Session {
         for (statement, state) in judged.with_states() {
             self.add_relied(&mut relied, statement, state, &catalogue, governance);
         }
-        if relied.is_nothing(&catalogue) {
+        if relied.is_nothing() {
             run.source.basis = Basis::Checked(catalogue);
             return None;
         }
@@ -152,8 +164,77 @@ impl Session {
             run.source.basis = Basis::Doubt;
             return None;
         };
-        self.pipeline.push(owed(&relied, catalogue));
+        self.pipeline.push(owed(&relied, catalogue, false));
         Some(encode::run_once(NAME, &question))
+    }
+
+    /// Asks about a statement that is bound next; the client's Bind waits. `None` where that is done, or need not be.
+    pub(super) fn check_bound(
+        &mut self,
+        statement: &[u8],
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Option<Step> {
+        if !matches!(self.check, Check::None) || self.transaction == TransactionState::Failed {
+            return None;
+        }
+        let prepared = self.statements.newest(statement)?;
+        let (statements, types) = (prepared.statements.clone(), prepared.types.clone());
+        let keeps = |s: &StatementRef| {
+            !s.changes.is_empty() || matches!(s.tag.as_str(), "CREATE TABLE AS" | "SELECT INTO")
+        };
+        if !self.is_governed_by_effect() && !statements.iter().any(keeps) {
+            return None;
+        }
+        let catalogue = self.asked_by(governance)?;
+        // Outside of a transaction DECLARE fails, but for what stands before it in its batch.
+        let is_cursor = statements.iter().any(|one| one.kind == StatementKind::Cursor);
+        if is_cursor && self.transaction == TransactionState::Idle {
+            return None;
+        }
+        let tokens = types.as_deref().map_or(Tokens::None, Tokens::Unbound);
+        let given = Given { approved: false, tokens };
+        if !self.standing_is_set()
+            && strictest(&self.judge(&statements, None, given, governance)) != Verdict::Allow
+        {
+            return None;
+        }
+        let relied = self.relied_on(&statements, &catalogue, governance);
+        if relied.is_nothing() {
+            return None;
+        }
+        let Some(question) = relied.question(&catalogue) else {
+            self.check = Check::TooMuch;
+            return None;
+        };
+        let mut messages = BytesMut::from(&*encode::run_once(NAME, &question));
+        messages.extend_from_slice(&encode::flush());
+        self.pipeline.push(owed(&relied, catalogue, true));
+        self.phase = Phase::AskingState;
+        out.to_server.push((messages.freeze(), Permit::protocol(ProtocolNeed::OwnRequest)));
+        Some(Step::Later)
+    }
+
+    /// The reading of the catalogue that the server is asked to confirm; `None` where nobody asks. What an agent's
+    /// statement does counts even where nothing is masked, and by a reading that is out of date, as long as the server says
+    /// that this part of it still holds.
+    fn asked_by(&self, governance: &Governance) -> Option<Arc<Catalogue>> {
+        let trusted = self.trusted_catalogue(governance);
+        if self.is_governed_by_effect() {
+            return trusted.or(self.catalogue.as_ref()).cloned();
+        }
+        trusted.filter(|catalogue| self.may_be_masked && catalogue.any_sensitive()).cloned()
+    }
+
+    /// What a statement does decides whether it may run at all, so nothing runs on what may be out of date.
+    pub(super) fn is_governed_by_effect(&self) -> bool {
+        self.restricted && self.setup.principal.class == Class::Agent
+    }
+
+    fn passed(&self, catalogue: Arc<Catalogue>, governance: &Governance) -> Check {
+        let trusted = self.trusted_catalogue(governance);
+        let is_trusted = trusted.is_some_and(|trusted| trusted.reading == catalogue.reading);
+        if is_trusted { Check::Passed(catalogue) } else { Check::Holds }
     }
 
     /// Ends the transaction in which governor asked, where the client's own message does not come next.
@@ -252,11 +333,11 @@ impl Session {
     /// The answer is complete.
     fn checked(&mut self, now: Timestamp, governance: &mut Governance, out: &mut Actions) {
         let Some(question) = self.pipeline.pop().and_then(|owed| owed.question) else { return };
-        let Question { catalogue, told, .. } = *question;
+        let Question { catalogue, told, is_awaited, .. } = *question;
         let holds = told == Some(true);
         // Not for ever where it was read a moment ago: then it is in doubt, and read for a later statement. What waits
         // for the answer is judged anew by what is read, once.
-        let waits = matches!(self.phase, Phase::AskingState) && self.transaction == TransactionState::Idle;
+        let waits = is_awaited && self.transaction == TransactionState::Idle && !self.batch_open;
         let rereads = match self.check {
             Check::Again => false,
             _ => waits || now.since_ns(catalogue.loaded) > catalogue.reading_ns,
@@ -265,13 +346,13 @@ impl Session {
             self.outdate_catalogue(now, governance, out);
         }
         let basis = if holds { Basis::Checked(catalogue.clone()) } else { Basis::Doubt };
-        if let Phase::AskingState = self.phase {
+        if is_awaited {
             // Otherwise with the answer to governor's own Sync.
             if self.pipeline.is_empty() {
                 self.phase = Phase::Ready;
             }
             self.check = match holds {
-                true => Check::Passed(catalogue),
+                true => self.passed(catalogue, governance),
                 // It is read again before the client's message is looked at.
                 false if rereads && waits => Check::Again,
                 false => Check::Doubt,
@@ -359,10 +440,10 @@ impl Session {
     }
 }
 
-fn owed(relied: &Relied, catalogue: Arc<Catalogue>) -> Owed {
+fn owed(relied: &Relied, catalogue: Arc<Catalogue>, is_awaited: bool) -> Owed {
     let mut owed = Owed::new(Expect::OwnCheck);
     let expected = relied.expected(&catalogue);
-    owed.question = Some(Box::new(Question { expected, catalogue, told: None, closed_count: 0 }));
+    owed.question = Some(Box::new(Question { expected, catalogue, told: None, closed_count: 0, is_awaited }));
     owed
 }
 

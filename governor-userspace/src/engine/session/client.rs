@@ -220,6 +220,9 @@ impl Session {
                 } else {
                     (frontend::bind_names(body)?, Parameters::default(), None)
                 };
+                if let Some(step) = self.check_bound(names.statement, governance, out) {
+                    return Ok(step);
+                }
                 let binding = Binding { names, parameters, formats, body: whole.then_some(body) };
                 self.bind(now, binding, governance, out)
             }

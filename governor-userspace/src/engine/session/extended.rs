@@ -1,6 +1,7 @@
 //! The extended protocol's statements: Parse, Bind and Execute are each decided.
 
 use super::action::Actions;
+use super::check::Check;
 use super::client::{is_plain, weight};
 use super::facts::StatementRef;
 use super::fault;
@@ -88,6 +89,7 @@ impl Session {
         let tokens = replaced.as_ref().map(|replaced| replaced.tokens.clone()).unwrap_or_default();
         let (mut judged, approval, refused) =
             self.judge_standing(&statements, None, Tokens::Bound(&tokens), governance);
+        self.check = Check::None;
         self.weigh(now, &mut judged, approval.as_ref(), false, governance, out);
         match self.gate(now, &judged, &parameters, approval.as_ref(), refused, governance, out) {
             Gate::Hold => Step::Hold,

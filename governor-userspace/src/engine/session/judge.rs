@@ -1,5 +1,6 @@
 //! Decides statements before any of them runs.
 
+use super::check::Check;
 use super::conditions::{Asks, Stake};
 use super::copying::is_ascii_safe;
 use super::facts::StatementRef;
@@ -219,7 +220,18 @@ impl Session {
         asks: &mut Asks,
     ) -> Arc<Decision> {
         let in_doubt = self.restricted && self.writes_in_doubt(statement, state, governance);
-        self.decide_reached(statement, state, given, in_doubt, governance, asks)
+        let decision = self.decide_reached(statement, state, given, in_doubt, governance, asks);
+        let changed = matches!(self.check, Check::Doubt);
+        if !(changed || matches!(self.check, Check::TooMuch)) || !self.is_governed_by_effect() {
+            return decision;
+        }
+        let again = self.decide_reached(statement, state, given, true, governance, asks);
+        // Nobody approved what it has become.
+        let passes = again.verdict == Verdict::Allow && !given.approved;
+        if !changed || passes || decision.verdict == Verdict::Deny {
+            return stricter(decision, again);
+        }
+        Arc::new(Decision::deny(CHANGED_POLICY, CHANGED, CHANGED_HINT))
     }
 
     /// Whether the statement may write elsewhere than its names say: into a view that the catalogue does not have.
@@ -307,7 +319,12 @@ impl Session {
         let code = reason.map(|reason| reason.sqlstate).unwrap_or_default().as_str();
         let text = if text.is_empty() { "no policy permits it" } else { text };
         Report {
-            sqlstate: if policy == RATE_POLICY { "53400" } else { code },
+            sqlstate: match policy {
+                RATE_POLICY => "53400",
+                // Clients that try again are right.
+                CHANGED_POLICY => "40001",
+                _ => code,
+            },
             message: format!("governor denied {what}: {text}"),
             detail: format!(
                 "decision={id} verdict=deny policy={policy} class={}",
@@ -324,6 +341,10 @@ pub(super) fn is_plain_name(name: &[u8]) -> bool {
     name.len() < NAME_BYTES && name.is_ascii()
 }
 
+/// Of an agent's statement, something of which was defined anew.
+pub(super) const CHANGED_POLICY: &str = "governor.definitions";
+const CHANGED: &str = "something that it relies on was defined anew since governor read the catalogue, so nobody can tell what it would do";
+const CHANGED_HINT: &str = "Send it again; in a transaction, end that first.";
 /// The server's NAMEDATALEN.
 const NAME_BYTES: usize = 64;
 

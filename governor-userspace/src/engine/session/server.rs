@@ -161,7 +161,8 @@ impl Session {
             return Ok(step);
         }
         if !is_async(message) {
-            let asking = matches!(self.phase, Phase::AskingState);
+            // Behind a batch of the client's an error is one of that batch.
+            let asking = matches!(self.phase, Phase::AskingState) && !self.batch_open;
             match self.pipeline.front().map(|owed| &owed.expect) {
                 Some(Expect::OwnCheck)
                     if message == kind::ERROR_RESPONSE && (!asking || ends_session(body)) => {}

@@ -31,6 +31,8 @@ pub(super) struct Relied {
     names: BTreeSet<(RelationName, Oid)>,
     /// Something is written: what triggers and defaults put there counts too.
     writes: bool,
+    /// Which operators and casts its names mean is looked up: one more of the same name may mean another.
+    looks_up: bool,
     /// More names than are asked about.
     too_many: bool,
 }
@@ -67,14 +69,14 @@ impl Relied {
         }
         let functions = own.calls().chain(reached.calls());
         self.functions.extend(functions.filter(|f| !is_of_server(f)).map(|f| f.name.clone()));
+        self.looks_up |= [own, reached].iter().any(|s| s.casts || !s.operators.is_empty());
         self.writes |= !own.writes.is_empty() || !reached.writes.is_empty();
         self.too_many |= self.relations.len() + self.functions.len() > NAMES_MAX;
     }
 
-    /// Nothing that somebody else could change: the server's own objects, and constants.
-    pub fn is_nothing(&self, catalogue: &Catalogue) -> bool {
-        self.relations.is_empty()
-            && self.functions.iter().all(|name| catalogue.data.functions_named(name).is_empty())
+    /// Nothing that somebody else could change: constants, and what is the server's own by its full name.
+    pub fn is_nothing(&self) -> bool {
+        self.relations.is_empty() && self.functions.is_empty() && !self.looks_up
     }
 
     /// Two readings agree in all of it.
@@ -123,8 +125,13 @@ impl Relied {
             // Another of the same name, made of the same template, has the same numbers and stamps.
             text.push_str(", (SELECT d.oid FROM pg.pg_database d WHERE d.datname = pg.current_database())");
         }
-        let code =
-            ["pg.pg_operator x WHERE x.oid >= 16384::pg.oid", "pg.pg_cast x WHERE x.oid >= 16384::pg.oid"];
+        let code = [
+            "pg.pg_operator x WHERE x.oid >= 16384::pg.oid",
+            "pg.pg_cast x WHERE x.oid >= 16384::pg.oid",
+            "pg.pg_policy x WHERE x.oid >= 16384::pg.oid",
+            "pg.pg_amproc x WHERE x.oid >= 16384::pg.oid",
+            "pg.pg_constraint x WHERE x.contypid >= 16384::pg.oid",
+        ];
         let names: Vec<String> = self.names.iter().map(|(name, _)| quoted(name)).collect();
         let names = literal(names.iter().map(String::as_str))?;
         let _ = write!(

@@ -49,7 +49,10 @@ const STATEMENTS: [&str; BASE_RESULTS + 11] = [
      UNION ALL SELECT 'a', 'w', t.tgrelid, t.xmin FROM pg.pg_trigger t WHERE NOT t.tgisinternal \
      UNION ALL SELECT 'a', 'w', d.adrelid, d.xmin FROM pg.pg_attrdef d",
     "SELECT 'a', 'c', o.oid, o.xmin FROM pg.pg_operator o WHERE o.oid >= 16384::pg.oid \
-     UNION ALL SELECT 'a', 'c', k.oid, k.xmin FROM pg.pg_cast k WHERE k.oid >= 16384::pg.oid",
+     UNION ALL SELECT 'a', 'c', k.oid, k.xmin FROM pg.pg_cast k WHERE k.oid >= 16384::pg.oid \
+     UNION ALL SELECT 'a', 'c', p.oid, p.xmin FROM pg.pg_policy p WHERE p.oid >= 16384::pg.oid \
+     UNION ALL SELECT 'a', 'c', s.oid, s.xmin FROM pg.pg_amproc s WHERE s.oid >= 16384::pg.oid \
+     UNION ALL SELECT 'a', 'c', d.oid, d.xmin FROM pg.pg_constraint d WHERE d.contypid >= 16384::pg.oid",
     "SELECT 'r', c.oid, n.nspname, c.relname, c.relkind, c.reltype, \
      CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::pg.int8 END, \
      n.oid, n.xmin \

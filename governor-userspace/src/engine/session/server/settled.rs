@@ -64,6 +64,10 @@ impl Session {
         if self.restricted {
             self.following.failed();
         }
+        if matches!(self.phase, Phase::AskingState) && self.batch_open {
+            // The server skips the question, and the Bind that waits for its answer.
+            self.phase = Phase::Ready;
+        }
         let Some(owed) = self.pipeline.front_mut() else { return Step::Pass };
         let denial = owed.denial.take();
         let failed = owed.run.take();

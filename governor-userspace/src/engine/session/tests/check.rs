@@ -1,7 +1,7 @@
 //! Whether what a statement relies on is as it was read: asked with the statement, and what comes of the answer.
 
 use super::stage::*;
-use crate::engine::model::Class;
+use crate::engine::model::{Class, Verdict};
 use crate::engine::session::*;
 
 fn told(s: &Stage) -> String {
@@ -69,12 +69,14 @@ fn who_is_shown_everything_costs_no_question_and_constants_do_not() {
     s.client(&query("SELECT note || '' AS x FROM people"));
     assert_eq!(s.checked, 0);
     let mut s = Stage::ready(Class::Agent);
-    for text in ["SELECT 'x' AS x", "SELECT count(*) AS x FROM generate_series(1, 9)", "SHOW search_path"] {
+    for text in ["SELECT 'x' AS x", "SELECT pg_catalog.now() AS x", "SHOW search_path"] {
         s.client(&query(text));
         s.server(&answer("busy", b'I'));
     }
     assert_eq!(s.checked, 0);
     assert!(told(&s).matches("busy").count() == 3, "{}", told(&s));
+    s.client(&query("SELECT count(*) AS x FROM generate_series(1, 9)"));
+    assert_eq!(s.checked, 1, "one more function may have that name");
 }
 
 #[test]
@@ -97,7 +99,7 @@ fn another_answer_has_the_catalogue_read_again() {
 
 #[test]
 fn in_a_transaction_another_answer_hides_what_comes() {
-    let mut s = Stage::ready(Class::Agent);
+    let mut s = Stage::ready(Class::Person);
     later(&mut s);
     s.client(&query("BEGIN"));
     s.server(&[complete("BEGIN"), ready(b'T')].concat());
@@ -114,7 +116,7 @@ fn in_a_transaction_another_answer_hides_what_comes() {
 #[test]
 fn between_bind_and_execute_another_answer_hides_what_comes() {
     for (text, described) in [("SELECT note FROM people", true), ("SELECT note FROM people", false)] {
-        let mut s = Stage::ready(Class::Agent);
+        let mut s = Stage::ready(Class::Person);
         later(&mut s);
         let ask = if described { describe("") } else { vec![] };
         s.told_of_check = Some("otherwise".into());
@@ -199,7 +201,7 @@ fn a_replaced_function_hides_its_row_and_the_session_goes_on() {
         "",
         "SELECT 2 * $1",
     ];
-    let mut s = Stage::ready_with(Class::Agent, &[&twice]);
+    let mut s = Stage::ready_with(Class::Person, &[&twice]);
     for (answer, told) in [(None, "2"), (Some("otherwise"), "7319")] {
         later(&mut s);
         s.told_of_check = answer.map(str::to_owned);
@@ -211,4 +213,78 @@ fn a_replaced_function_hides_its_row_and_the_session_goes_on() {
         assert_eq!(s.client_kinds(), "12TDCZ", "{:?}", s.errors());
         assert_eq!(String::from_utf8_lossy(&s.to_client).contains(told), answer.is_none());
     }
+}
+
+/// What an agent's statement has done cannot be hidden, so it does not run.
+#[test]
+fn what_an_agent_relies_on_holds_or_its_statement_does_not_run() {
+    let text = "SELECT note || '' AS x FROM people";
+    for in_transaction in [false, true] {
+        let mut s = Stage::ready(Class::Agent);
+        later(&mut s);
+        if in_transaction {
+            s.client(&query("BEGIN"));
+            s.server(&[complete("BEGIN"), ready(b'T')].concat());
+        }
+        s.clear();
+        s.told_of_check = Some("otherwise".into());
+        s.client(&[parse("", text), bind("", ""), execute(""), sync()].concat());
+        assert_eq!(s.server_kinds(), "P", "Bind waits for the answer");
+        s.server(&message(b'1', b""));
+        assert_eq!((s.checked, s.server_kinds().as_str()), (1, "PPS"), "a stand-in fails in place of Bind");
+        s.server(&[error("42601"), ready(if in_transaction { b'E' } else { b'I' })].concat());
+        assert_eq!((s.client_kinds().as_str(), s.errors()), ("1EZ", vec!["40001".to_owned()]));
+        assert_eq!(s.verdicts().last(), Some(&Verdict::Deny));
+        assert!(s.session.owes_nothing() && s.session.wants_client());
+    }
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("BEGIN"));
+    s.server(&[complete("BEGIN"), ready(b'T')].concat());
+    s.told_of_check = Some("otherwise".into());
+    s.client(&query(text));
+    s.server(&[error("42601"), ready(b'E')].concat());
+    assert_eq!(s.errors(), ["40001"]);
+}
+
+#[test]
+fn what_puts_values_somewhere_is_asked_about_before_it_runs() {
+    for (text, kinds) in
+        [("SELECT note FROM people", "PBDES"), ("INSERT INTO notes SELECT note FROM people", "P")]
+    {
+        let mut s = Stage::ready(Class::Person);
+        s.client(&[parse("", text), bind("", ""), describe(""), execute(""), sync()].concat());
+        assert_eq!(s.server_kinds(), kinds, "{text}");
+        s.server(&message(b'1', b""));
+        assert_eq!(s.server_kinds(), "PBDES", "{text}");
+    }
+}
+
+/// The question is skipped by the server, as all that stands behind what failed.
+#[test]
+fn a_question_behind_what_fails_is_not_waited_for() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&[parse("", "SELECT note FROM people"), bind("", ""), execute(""), sync()].concat());
+    assert_eq!(s.server_kinds(), "P");
+    s.server(&error("42P01"));
+    assert_eq!(s.server_kinds(), "PS");
+    s.server(&ready(b'I'));
+    assert_eq!((s.client_kinds().as_str(), s.errors()), ("EZ", vec!["42P01".to_owned()]));
+    s.client(&query("SELECT 'x' AS x"));
+    s.server(&answer("busy", b'I'));
+    assert!(told(&s).contains("busy"), "{}", told(&s));
+}
+
+/// governor's own question fails: so does the statement, with the server's words.
+#[test]
+fn a_question_that_fails_fails_the_batch() {
+    let mut s = Stage::ready(Class::Agent);
+    s.client(&query("SHOW search_path"));
+    s.server(&answer("public", b'I'));
+    s.clear();
+    s.state = None;
+    s.client(&[parse("", "SELECT note FROM people"), bind("", ""), execute(""), sync()].concat());
+    s.server(&[message(b'1', b""), error("57014")].concat());
+    s.server(&ready(b'I'));
+    assert_eq!((s.client_kinds().as_str(), s.errors()), ("1EZ", vec!["57014".to_owned()]));
+    assert!(s.session.owes_nothing() && s.session.wants_client());
 }

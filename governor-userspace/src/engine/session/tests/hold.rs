@@ -81,11 +81,10 @@ fn extended_protocol_holds_at_bind() {
     assert_eq!(s.server_kinds(), "P");
     s.input(Input::Held { approval: "A1".into() });
     s.input(Input::Answered { answer: granted() });
+    assert_eq!(s.server_kinds(), "P", "whether what it relies on still holds is asked first");
+    s.server(&message(b'1', b""));
     assert_eq!(s.server_kinds(), "PBDES");
-    s.server(
-        &[message(b'1', b""), message(b'2', b""), message(b'n', b""), complete("DELETE 1"), ready(b'I')]
-            .concat(),
-    );
+    s.server(&[message(b'2', b""), message(b'n', b""), complete("DELETE 1"), ready(b'I')].concat());
     assert_eq!(s.client_kinds(), "NN12nCZ");
     let allowed = s.statements().into_iter().find(|r| r.verdict == Verdict::Allow).unwrap();
     assert_eq!(allowed.approval.as_deref(), Some("A1"));

@@ -167,6 +167,15 @@ impl Stage {
         self.resume();
     }
 
+    /// The server answers the Parse behind which a Bind waits for what it is asked. Whether one waits.
+    pub fn parsed(&mut self) -> bool {
+        let waits = matches!(self.session.phase, Phase::AskingState);
+        if waits {
+            self.server(&message(b'1', b""));
+        }
+        waits
+    }
+
     /// As the host does: bytes that wait are offered again after every input.
     fn resume(&mut self) {
         while self.session.wants_client() && !self.client.is_empty() {
@@ -223,7 +232,9 @@ impl Stage {
         {
             self.checked += 1;
             // Where it was asked in a transaction of its own.
-            let ends = matches!(self.session.phase, Phase::AskingState) && self.session.pipeline.len() > 1;
+            let ends = matches!(self.session.phase, Phase::AskingState)
+                && self.session.pipeline.len() > 1
+                && !self.session.batch_open;
             let told = self.told_of_check.clone().unwrap_or_else(|| question.expected[0].clone());
             let done = |kind| message(kind, b"");
             let answer =

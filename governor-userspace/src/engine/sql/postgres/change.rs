@@ -3,7 +3,7 @@
 use super::where_clause;
 use crate::engine::model::{Change, RelationName, StatementKind as Kind};
 use pg_raw_parse::Node;
-use pg_raw_parse::nodes::{A_Expr, RangeVar, ResTarget};
+use pg_raw_parse::nodes::{A_Expr, RangeVar, ResTarget, TypeCast};
 use pg_raw_parse::raw::{A_Expr_Kind as E, BoolExprType as B, OnConflictAction};
 
 /// The changes of `command` to the relation that it names as its target.
@@ -104,6 +104,15 @@ fn is_constant(mut node: Node<'_>) -> bool {
         }
     }
     false
+}
+
+/// Whether a cast may run somebody's code: all may, but where a constant is read as a type that is a word of the grammar.
+pub(super) fn runs_a_cast(cast: &TypeCast) -> bool {
+    let is_word = cast
+        .type_name()
+        .and_then(|name| name.names().iter().next().and_then(|word| word.sval()))
+        .is_some_and(|schema| schema == "pg_catalog");
+    !(is_word && matches!(cast.arg(), Node::A_Const(_)))
 }
 
 /// Names of the operators that an expression stands for.

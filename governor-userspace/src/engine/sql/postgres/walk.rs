@@ -33,6 +33,7 @@ pub(super) struct Walk<'a> {
     function_items: Vec<&'a str>,
     pub place: Place,
     pub operators: Vec<String>,
+    pub casts: bool,
     pub changes: Vec<Change>,
     /// Relations named with ONLY, and without.
     pub only: Vec<RelationName>,
@@ -121,6 +122,7 @@ impl<'a> Walk<'a> {
             Node::Alias(alias) => self.columns.row(alias.aliasname()),
             Node::FuncCall(call) => self.call(call, context),
             Node::A_Expr(expression) => change::operators(expression, &mut self.operators),
+            Node::TypeCast(cast) => self.casts |= change::runs_a_cast(cast),
             Node::SubLink(link) => match link.oper_name().iter().next_back().and_then(Node::as_str) {
                 Some(name) => self.operators.push(name.into()),
                 // IN (SELECT …)
