@@ -43,7 +43,7 @@ fn a_container_that_starts_and_tries_while_governor_is_away_is_served_by_the_nex
     }
     host.governor.launch().unwrap();
     // The namespace in which a captured process lives is served before governor is ready, without its doing anything.
-    assert_eq!(once(), "open");
+    assert_eq!(once(), "open", "{}", host.governor.log());
     // Where none is left the next one is found as ever, by its first socket.
     let sql = "SELECT email FROM people ORDER BY id LIMIT 1";
     for (namespace, server) in [&stays, &idle].into_iter().zip(&servers) {

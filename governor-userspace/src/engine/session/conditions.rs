@@ -10,12 +10,13 @@
 
 use super::catalogue::Catalogue;
 use super::governance::Governance;
+use super::reached::reach;
 use super::tokens::Tokens;
 use super::{Session, facts::StatementRef};
 use crate::engine::masking::ColumnAction;
 use crate::engine::model::{
-    Category, Clause, ColumnId, ColumnName, Condition, Conditions, Form, SessionState, Statement,
-    StatementKind,
+    Body, Category, Clause, ColumnId, ColumnName, Condition, Conditions, Form, Function, SessionState,
+    Statement, StatementKind,
 };
 use crate::engine::policy::{HiddenCondition, SeeColumn};
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,6 +113,21 @@ impl Stake {
     }
 }
 
+/// The statement itself calls a function whose body cannot be followed and reads a relation with sensitive columns. What
+/// views and row policies call is not chosen by whoever asks.
+fn calls_code_that_reads(statement: &Statement, catalogue: &Catalogue, state: &SessionState) -> bool {
+    let is_opaque = |function: &Function| !matches!(function.body, Body::Sql(_));
+    let called = statement
+        .calls()
+        .filter(|name| catalogue.data.user_functions(name, &state.search_path).into_iter().any(is_opaque));
+    called.into_iter().any(|name| {
+        let mut alone = Statement::setting("", "");
+        (alone.functions, alone.setting) = (vec![name.clone()], None);
+        let reached = reach(&alone, catalogue, &state.search_path);
+        !reached.hidden.is_empty() || catalogue.reads_sensitive(&reached.statement)
+    })
+}
+
 fn log2_milli(of: f64) -> u64 {
     // Not negative, and small: a logarithm of a 64 bit number.
     (of.max(1.0).log2() * 1000.0).round() as u64
@@ -158,8 +174,10 @@ impl Session {
                 asks.conditions.insert(unknown());
             }
             if conditions.doubt.is_some() {
-                // With rows of the statement's own each answers for itself.
-                let is_list = conditions.makes_rows && !is_free(governance);
+                // With rows of the statement's own each answers for itself; so does each that is compared with what code
+                // gives which reads masked data and cannot be followed.
+                let is_list = (conditions.makes_rows && !is_free(governance))
+                    || (!statement.reads.is_empty() && calls_code_that_reads(statement, &catalogue, state));
                 let more = if is_list { More::ByRow } else { More::Nothing };
                 asks.stakes.push(Stake { more, ..unknown_stake() });
             }

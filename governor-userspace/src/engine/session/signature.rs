@@ -136,8 +136,8 @@ impl Relied {
         let names = literal(names.iter().map(String::as_str))?;
         let _ = write!(
             text,
-            ", {}, CASE WHEN {LATEST} THEN '' ELSE (SELECT pg.string_agg(COALESCE(pg.to_regclass(x.x)::pg.oid::pg.text, '0'), ' ' \
-             ORDER BY x.n) FROM pg.unnest({names}::pg.text[]) WITH ORDINALITY AS x(x, n)) END)",
+            ", {}, CASE WHEN {LATEST} THEN '' ELSE COALESCE((SELECT pg.string_agg(COALESCE(pg.to_regclass(x.x)::pg.oid::pg.text, '0'), ' ' \
+             ORDER BY x.n) FROM pg.unnest({names}::pg.text[]) WITH ORDINALITY AS x(x, n)), '') END)",
             sum(&code),
         );
         Some(qualify(&text))
