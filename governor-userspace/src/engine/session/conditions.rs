@@ -15,8 +15,8 @@ use super::tokens::Tokens;
 use super::{Session, facts::StatementRef};
 use crate::engine::masking::ColumnAction;
 use crate::engine::model::{
-    Body, Category, Clause, ColumnId, ColumnName, Condition, Conditions, Form, Function, SessionState,
-    Statement, StatementKind,
+    Body, Category, Clause, ColumnId, ColumnName, Condition, Conditions, Form, Function, Mentions,
+    SessionState, Statement, StatementKind, Unknown,
 };
 use crate::engine::policy::{HiddenCondition, SeeColumn};
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,10 +121,15 @@ fn calls_code_that_reads(statement: &Statement, catalogue: &Catalogue, state: &S
         .calls()
         .filter(|name| catalogue.data.user_functions(name, &state.search_path).into_iter().any(is_opaque));
     called.into_iter().any(|name| {
-        let mut alone = Statement::setting("", "");
-        (alone.functions, alone.setting) = (vec![name.clone()], None);
+        let alone = Statement {
+            functions: vec![name.clone()],
+            unknown: None,
+            kinds: vec![],
+            mentions: Mentions::default(),
+            ..Statement::unknown("".into(), Unknown::TooDeep)
+        };
         let reached = reach(&alone, catalogue, &state.search_path);
-        !reached.hidden.is_empty() || catalogue.reads_sensitive(&reached.statement)
+        !reached.hidden.is_empty() || !catalogue.is_free_of_sensitive(&reached.statement)
     })
 }
 
