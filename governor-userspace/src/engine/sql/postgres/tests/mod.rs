@@ -3,6 +3,7 @@
 mod bounds;
 mod columns;
 mod facts;
+mod named;
 mod property;
 mod shape;
 mod tree;
