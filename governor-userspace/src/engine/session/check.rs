@@ -175,9 +175,6 @@ impl Session {
         governance: &mut Governance,
         out: &mut Actions,
     ) -> Option<Step> {
-        if !matches!(self.check, Check::None) || self.transaction == TransactionState::Failed {
-            return None;
-        }
         let prepared = self.statements.newest(statement)?;
         let (statements, types) = (prepared.statements.clone(), prepared.types.clone());
         let keeps = |s: &StatementRef| {
@@ -186,20 +183,48 @@ impl Session {
         if !self.is_governed_by_effect() && !statements.iter().any(keeps) {
             return None;
         }
+        let tokens = types.as_deref().map_or(Tokens::None, Tokens::Unbound);
+        let given = Given { approved: self.standing_is_set(), tokens };
+        self.check_and_wait(&statements, given, governance, out)
+    }
+
+    /// Asks again about an agent's portal that runs for the first time, where there was time since Bind.
+    pub(super) fn check_portal(
+        &mut self,
+        portal: &[u8],
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Option<Step> {
+        let portal = self.portals.settled(portal).filter(|portal| matches!(portal.basis, Basis::Newest))?;
+        if !self.is_governed_by_effect() {
+            return None;
+        }
+        let (statements, tokens) = (portal.statements.clone(), portal.tokens.clone());
+        let approved = portal.approval.is_some() || self.standing_is_set();
+        let given = Given { approved, tokens: Tokens::Bound(&tokens) };
+        self.check_and_wait(&statements, given, governance, out)
+    }
+
+    fn check_and_wait(
+        &mut self,
+        statements: &[StatementRef],
+        given: Given<'_>,
+        governance: &mut Governance,
+        out: &mut Actions,
+    ) -> Option<Step> {
+        if !matches!(self.check, Check::None) || self.transaction == TransactionState::Failed {
+            return None;
+        }
         let catalogue = self.asked_by(governance)?;
         // Outside of a transaction DECLARE fails, but for what stands before it in its batch.
         let is_cursor = statements.iter().any(|one| one.kind == StatementKind::Cursor);
         if is_cursor && self.transaction == TransactionState::Idle {
             return None;
         }
-        let tokens = types.as_deref().map_or(Tokens::None, Tokens::Unbound);
-        let given = Given { approved: false, tokens };
-        if !self.standing_is_set()
-            && strictest(&self.judge(&statements, None, given, governance)) != Verdict::Allow
-        {
+        if strictest(&self.judge(statements, None, given, governance)) != Verdict::Allow {
             return None;
         }
-        let relied = self.relied_on(&statements, &catalogue, governance);
+        let relied = self.relied_on(statements, &catalogue, governance);
         if relied.is_nothing() {
             return None;
         }

@@ -226,7 +226,14 @@ impl Session {
                 let binding = Binding { names, parameters, formats, body: whole.then_some(body) };
                 self.bind(now, binding, governance, out)
             }
-            kind::EXECUTE => self.execute(now, frontend::execute(body)?, governance, out),
+            kind::EXECUTE => {
+                let portal = frontend::execute(body)?;
+                self.batch_open = true;
+                if let Some(step) = self.check_portal(portal, governance, out) {
+                    return Ok(step);
+                }
+                self.execute(now, portal, governance, out)
+            }
             kind::DESCRIBE => {
                 self.batch_open = true;
                 let expect = match frontend::named(body, "Describe")? {

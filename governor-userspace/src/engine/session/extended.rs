@@ -161,6 +161,7 @@ impl Session {
         }
         let (mut judged, approval, refused) =
             self.judge_standing(&statements, bound, Tokens::Bound(&tokens), governance);
+        self.check = Check::None;
         self.take_rate(now, &mut judged, governance);
         // More rows of the same portal are no new answer.
         if self.portals.newest(name).is_some_and(|portal| portal.charged) {

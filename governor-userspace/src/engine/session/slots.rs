@@ -149,6 +149,12 @@ impl<T> Slots<T> {
         slot.pending.last().map(|(_, value)| value).or(slot.confirmed.as_ref())
     }
 
+    /// As [`Self::newest`], where the server has confirmed it.
+    pub fn settled(&self, name: &[u8]) -> Option<&T> {
+        let slot = self.slot(name)?;
+        slot.confirmed.as_ref().filter(|_| slot.pending.is_empty())
+    }
+
     /// What the reply that comes now is about.
     pub fn confirmed(&self, name: &[u8]) -> Option<&T> {
         self.slot(name)?.confirmed.as_ref()

@@ -246,6 +246,29 @@ fn what_an_agent_relies_on_holds_or_its_statement_does_not_run() {
     assert_eq!(s.errors(), ["40001"]);
 }
 
+/// Bind and Execute an hour apart: what was asked before Bind says nothing any more.
+#[test]
+fn a_portal_that_waited_is_asked_about_again() {
+    for changed in [false, true] {
+        let mut s = Stage::ready(Class::Agent);
+        s.client(&[parse("", "SELECT note FROM people"), bind("", ""), message(b'H', b"")].concat());
+        assert!(s.parsed());
+        s.server(&message(b'2', b""));
+        assert_eq!((s.checked, s.client_kinds().as_str()), (1, "12"));
+        s.told_of_check = changed.then(|| "otherwise".into());
+        s.client(&[execute(""), sync()].concat());
+        if changed {
+            s.server(&[error("42601"), ready(b'I')].concat());
+            assert_eq!((s.checked, s.errors()), (2, vec!["40001".to_owned()]));
+        } else {
+            s.server(&[row_description(&[("note", 20_000, 3)]), data_row(&["kettle"])].concat());
+            s.server(&[complete("SELECT 1"), ready(b'I')].concat());
+            assert_eq!((s.checked, s.client_kinds().as_str()), (3, "12DCZ"), "by its locks, too");
+        }
+        assert!(s.session.owes_nothing() && s.session.wants_client());
+    }
+}
+
 #[test]
 fn what_puts_values_somewhere_is_asked_about_before_it_runs() {
     for (text, kinds) in
