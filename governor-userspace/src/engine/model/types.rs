@@ -51,6 +51,19 @@ impl Types {
         built_in(oid).or_else(|| self.of_users.get(&oid).cloned())
     }
 
+    /// Values of this type are made of parts that have names: documents, pairs, rows; and lists of such.
+    pub fn has_names(&self, type_oid: Oid) -> bool {
+        let mut base = self.base(type_oid);
+        for _ in 0..LISTS_DEEP_MAX {
+            match self.shape(base) {
+                Some(TypeShape::Hstore | TypeShape::Composite { .. }) => return true,
+                Some(TypeShape::Array { element, .. }) => base = self.base(element),
+                _ => return DOCUMENTS.contains(&base),
+            }
+        }
+        false
+    }
+
     /// The type that values of `oid` have on the wire: domains are sent as what they are made of.
     pub fn base(&self, oid: Oid) -> Oid {
         let mut oid = oid;
@@ -200,6 +213,10 @@ const ARRAYS: [(Oid, Oid); 71] = [
 const LAST_BUILT_IN: Oid = 9_999;
 /// Each is looked for in every definition that is shown.
 const HIDDEN_COUNT_MAX: usize = 256;
+/// json, xml, jsonb.
+const DOCUMENTS: [Oid; 3] = [114, 142, 3_802];
+/// Lists of lists.
+const LISTS_DEEP_MAX: usize = 5;
 const DOMAINS_DEEP_MAX: usize = 16;
 /// About a hundred bytes each.
 const TYPES_COUNT_MAX: usize = 500_000;

@@ -37,6 +37,7 @@ mod scope;
 mod statement;
 mod temporary;
 mod total;
+mod under;
 mod value;
 mod views;
 mod wholeness;
@@ -202,6 +203,7 @@ impl<'n> Shared<'n> {
             is_noted: false,
             is_key: false,
             is_own_text: false,
+            under: under::Under::default(),
         }
     }
 }
@@ -226,6 +228,8 @@ struct Analysis<'s, 't> {
     is_key: bool,
     /// It is the command's own, and a bound value serves nothing but its answer.
     is_own_text: bool,
+    /// Of the part of an expression that is read.
+    under: under::Under,
 }
 
 /// Steps for one statement: nodes read, columns brought into scope, sources merged. About 5 ms.
