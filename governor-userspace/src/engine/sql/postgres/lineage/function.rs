@@ -8,6 +8,7 @@ use super::definitions::writes_code;
 use super::documents;
 use super::expression::{Part, Work};
 use super::known_functions::{Known, known, out_columns, returns_a_set};
+use super::settings::reads_secret;
 use super::total::is_given;
 use super::value::{COUNT_IN_DOUBT, Rows, Value};
 use super::wholeness::Reach;
@@ -43,7 +44,7 @@ impl<'t> Analysis<'_, 't> {
         let what = self.does(&name, total)?;
         self.note_call(&name, call.args())?;
         documents::of_call(&name.name, call, total);
-        total.code |= writes_code(&name);
+        total.code |= writes_code(&name) || reads_secret(&name.name, call);
         let aggregates = call.over().is_some()
             || call.agg_within_group
             || self.shared.names.catalogue.system_function(&name).is_none_or(|f| f.is_aggregate);
@@ -242,6 +243,7 @@ impl<'t> Analysis<'_, 't> {
         self.clause = outer;
         let mut value = Value::default();
         self.named_call(&name, &arguments, &mut value)?;
+        value.code |= reads_secret(&name.name, call);
         let keys = value.clone();
         value.add(&asked);
         if matches!(known(&name.name), Some(Known::Setting)) && is_plain_setting(call) {

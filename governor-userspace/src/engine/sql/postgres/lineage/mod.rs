@@ -34,6 +34,7 @@ mod relation;
 mod returning;
 mod row;
 mod scope;
+mod settings;
 mod statement;
 mod temporary;
 mod total;

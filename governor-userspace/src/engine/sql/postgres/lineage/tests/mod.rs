@@ -13,6 +13,7 @@ mod keys;
 mod names;
 mod parameters;
 mod rows;
+mod settings;
 
 use super::*;
 use crate::engine::model::{
@@ -23,7 +24,7 @@ use crate::engine::model::{
 /// people, cards, orders; a partitioned log; views; functions of users.
 fn catalogue() -> Catalogue {
     let mut builder = CatalogueBuilder::default();
-    let tables: [(Oid, &str, &str, &str); 9] = [
+    let tables: [(Oid, &str, &str, &str); 10] = [
         (20_001, "public", "people", "id name ssn email salary active"),
         (20_002, "public", "cards", "id person_id number"),
         (20_003, "public", "orders", "id person_id item total"),
@@ -33,6 +34,7 @@ fn catalogue() -> Catalogue {
         (2_619, "pg_catalog", "pg_stats", "schemaname tablename most_common_vals"),
         (20_007, "public", "documents", "id doc tags"),
         (20_008, "public", "sheets", "id sheet"),
+        (12_100, "pg_catalog", "pg_settings", "name setting unit vartype boot_val reset_val"),
     ];
     for (oid, schema, name, columns) in tables {
         builder.relation(relation(oid, schema, name, columns, None), oid + 1_000);
