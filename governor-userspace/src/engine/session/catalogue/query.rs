@@ -115,7 +115,8 @@ const STATEMENTS: [&str; BASE_RESULTS + 11] = [
     "SELECT 'n', a.attrelid, a.attnum, o.option_value FROM pg.pg_attribute a \
      CROSS JOIN LATERAL pg.pg_options_to_table(a.attfdwoptions) o \
      WHERE a.attfdwoptions IS NOT NULL AND o.option_name = 'column_name'",
-    "SELECT CASE WHEN o.option_name = ANY ('{filename,program}'::pg.text[]) THEN 'h' ELSE 'y' END, \
+    "SELECT CASE WHEN o.option_name = 'filename'::pg.text THEN 'h' WHEN o.option_name = 'program'::pg.text THEN 'H' \
+     ELSE 'y' END, \
      t.ftrelid, o.option_value FROM pg.pg_foreign_table t \
      CROSS JOIN LATERAL pg.pg_options_to_table(t.ftoptions) o \
      WHERE o.option_name = ANY ('{table_name,table,filename,program}'::pg.text[])",

@@ -207,6 +207,10 @@ impl CatalogueReader {
             b"n" => self.builder.remote_column((row.parse(1)?, row.parse(2)?), &row.text(3)?),
             b"y" => self.builder.remote_table(row.parse(1)?, &row.text(2)?),
             b"h" => self.builder.reads_files(row.parse(1)?),
+            b"H" => {
+                self.builder.reads_files(row.parse(1)?);
+                self.builder.effects.runs_program(row.parse(1)?);
+            }
             b"w" => {
                 let (relation, function) = (row.parse(1)?, row.parse(2)?);
                 self.builder.effects.calls_on_write(relation, function);
