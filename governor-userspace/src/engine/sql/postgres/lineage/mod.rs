@@ -103,6 +103,7 @@ pub fn flows_given(text: &str, names: &Names<'_>, tokens: &BTreeSet<u16>) -> (Li
             matches!(command, Node::SelectStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_));
         let rows = analysis.command(command)?;
         shared.note_policies()?;
+        shared.note_classes()?;
         let lineage = match rows {
             None => Lineage::NoRows,
             Some(rows) => rows.lineage(),
