@@ -94,11 +94,15 @@ fn can_hold(category: Category, class: TypeClass) -> bool {
         TypeClass::Float4 | TypeClass::Float8 | TypeClass::Numeric | TypeClass::Money => {
             !matches!(category, C::Email | C::PersonName | C::Credential | C::Iban | C::IpAddress)
         }
-        c if c.is_number() => !matches!(category, C::Email | C::PersonName | C::Address | C::Iban),
-        TypeClass::Unsigned4 | TypeClass::Unsigned8 => false,
-        TypeClass::Time | TypeClass::TimeTz | TypeClass::Interval => {
-            matches!(category, C::BirthDate | C::Other)
+        // A number of a transaction, and as wide as any other.
+        c if c.is_number() || c == TypeClass::Unsigned8 => {
+            !matches!(category, C::Email | C::PersonName | C::Address | C::Iban)
         }
+        // Numbers of objects.
+        TypeClass::Unsigned4 => false,
+        TypeClass::Time | TypeClass::TimeTz => matches!(category, C::BirthDate | C::Other),
+        // An age, a leave; whatever is counted in days.
+        TypeClass::Interval => matches!(category, C::BirthDate | C::Health | C::Financial | C::Other),
         c if c.is_network() => matches!(category, C::IpAddress | C::Other),
         _ => true,
     }

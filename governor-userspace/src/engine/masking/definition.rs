@@ -12,8 +12,9 @@
 //! a constant, are replaced and nothing else. Time is linear in the text.
 
 use super::json::RANGE_MARKER;
+use crate::engine::model::HiddenConstants;
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::ops::Range;
 
 /// What a column shows of definitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,20 +30,22 @@ pub enum Definitions {
 
 /// The text without its secrets; borrowed where there is none.
 ///
-/// `hidden`: constants that are left out whatever they look like, the longest first.
-pub(super) fn without_secrets<'t>(what: Definitions, hidden: &[Arc<str>], text: &'t [u8]) -> Cow<'t, [u8]> {
+/// `hidden`: constants that are left out whatever they look like; where those are all, what stands between the first quote
+/// and the last is left out, every long number, and a label as a whole.
+pub(super) fn without_secrets<'t>(
+    what: Definitions,
+    hidden: &HiddenConstants,
+    text: &'t [u8],
+) -> Cow<'t, [u8]> {
     if what == Definitions::No {
         return Cow::Borrowed(text);
     }
+    if hidden.is_all() {
+        return without_constants(what, text);
+    }
     let mut shown = without_lookalikes(what, text);
-    for constant in hidden {
-        // As a literal has it, and as it is.
-        let doubled = constant.contains('\'').then(|| constant.replace('\'', "''"));
-        for word in doubled.iter().map(String::as_str).chain([&**constant]) {
-            if let Some(without) = without_word(&shown, word.as_bytes()) {
-                shown = Cow::Owned(without);
-            }
-        }
+    if let Some(without) = without_places(&shown, hidden.places(&shown)) {
+        shown = Cow::Owned(without);
     }
     match without_rest(&shown) {
         Some(without) => Cow::Owned(without),
@@ -50,35 +53,81 @@ pub(super) fn without_secrets<'t>(what: Definitions, hidden: &[Arc<str>], text: 
     }
 }
 
-/// The text without a word that stands for itself in it; `None` where it does not.
-fn without_word(text: &[u8], word: &[u8]) -> Option<Vec<u8>> {
-    let is_letter = |at: Option<&u8>| at.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80);
+/// The text with a marker at each of these places; `None` where there is none.
+fn without_places(text: &[u8], places: Vec<Range<usize>>) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut copied = 0;
-    for at in memchr::memmem::find_iter(text, word) {
-        let before = at.checked_sub(1).and_then(|before| text.get(before));
-        if is_letter(before) || is_letter(text.get(at + word.len())) {
-            continue;
-        }
-        out.extend_from_slice(text.get(copied..at).unwrap_or_default());
+    for place in &places {
+        out.extend_from_slice(text.get(copied..place.start).unwrap_or_default());
         out.extend_from_slice(RANGE_MARKER);
-        copied = at + word.len();
+        copied = place.end;
     }
-    (copied > 0).then(|| {
-        out.extend_from_slice(text.get(copied..).unwrap_or_default());
-        out
-    })
+    out.extend_from_slice(text.get(copied..).unwrap_or_default());
+    (!places.is_empty()).then_some(out)
+}
+
+/// Nothing that may be a constant: quotes are not counted, since a comment may have one.
+fn without_constants(what: Definitions, text: &[u8]) -> Cow<'_, [u8]> {
+    if text.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    if what == Definitions::Labels {
+        return Cow::Borrowed(RANGE_MARKER);
+    }
+    let is_quote = |byte: &u8| matches!(byte, b'\'' | b'$');
+    let mut places = Vec::new();
+    let quotes = text.iter().filter(|byte| is_quote(byte)).count();
+    let quoted = match (text.iter().position(is_quote), text.iter().rposition(is_quote)) {
+        // One alone may be the end of something that was cut off.
+        (Some(first), Some(last)) if first == last => 0..text.len(),
+        // The last one may be the beginning of one.
+        (Some(first), _) if quotes % 2 == 1 || characters(text) == SHOWN_BY_PSQL => first + 1..text.len(),
+        (Some(first), Some(last)) => first + 1..last,
+        _ => text.len()..text.len(),
+    };
+    places.extend(long_numbers(text, 0..quoted.start));
+    places.extend((!quoted.is_empty()).then(|| quoted.clone()));
+    places.extend(long_numbers(text, quoted.end..text.len()));
+    let shown = match without_places(text, places) {
+        Some(without) => Cow::Owned(without),
+        None => Cow::Borrowed(text),
+    };
+    // Bytes of parse trees are neither.
+    match without_lookalikes(what, &shown) {
+        Cow::Owned(without) => Cow::Owned(without),
+        Cow::Borrowed(_) => shown,
+    }
+}
+
+/// Numbers of code, which are no part of a name.
+fn long_numbers(text: &[u8], within: Range<usize>) -> Vec<Range<usize>> {
+    let is_of_word = |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80 || b"_.$\"".contains(&byte);
+    let part = text.get(within.clone()).unwrap_or_default();
+    let mut at = within.start;
+    let mut found = Vec::new();
+    for word in part.chunk_by(|one, next| is_of_word(*one) == is_of_word(*next)) {
+        let place = at..at + word.len();
+        at = place.end;
+        let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
+        if digits >= NUMBER_DIGITS_MIN && word.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
+            found.push(place);
+        }
+    }
+    found
 }
 
 /// psql shows so many characters of a default: a constant in it may have lost its end, and its look.
 fn without_rest(text: &[u8]) -> Option<Vec<u8>> {
-    let characters = text.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
-    if characters != SHOWN_BY_PSQL {
+    if characters(text) != SHOWN_BY_PSQL {
         return None;
     }
     let quote = text.iter().rposition(|byte| *byte == b'\'')?;
     let kept = text.get(..=quote).filter(|kept| kept.len() < text.len())?;
     Some([kept, RANGE_MARKER].concat())
+}
+
+fn characters(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
 /// The text without what nothing but a secret looks like.
@@ -226,6 +275,8 @@ fn is_edge(byte: Option<u8>) -> bool {
 
 /// Characters.
 const SHOWN_BY_PSQL: usize = 128;
+/// Shorter ones say what a column is for.
+const NUMBER_DIGITS_MIN: usize = 5;
 /// Nothing shorter is told apart from a name.
 const SECRET_BYTES_MIN: usize = 8;
 /// Longer ones are data.
@@ -239,7 +290,8 @@ mod tests {
     use super::*;
 
     fn shown(what: Definitions, text: &str) -> String {
-        String::from_utf8(without_secrets(what, &[], text.as_bytes()).into_owned()).unwrap()
+        String::from_utf8(without_secrets(what, &HiddenConstants::default(), text.as_bytes()).into_owned())
+            .unwrap()
     }
 
     #[test]
@@ -303,13 +355,19 @@ mod tests {
         let shown = shown(Definitions::Code, tree);
         assert_eq!(shown, "{CONST :consttype 25 :constlen -1 :constvalue 9 [ ***] :x 1}");
         for broken in [":constvalue ", ":constvalue 4 [ ", ":constvalue x [ 1 ]"] {
-            assert_eq!(super::without_secrets(Definitions::Code, &[], broken.as_bytes()), broken.as_bytes());
+            assert_eq!(
+                super::without_secrets(Definitions::Code, &HiddenConstants::default(), broken.as_bytes()),
+                broken.as_bytes()
+            );
         }
         for (cut, expected) in [
             (":constvalue 4 [ 1 2 3", ":constvalue 4 [ ***"),
             (":constvalue 4 [ 1 -2 x 3 ]", ":constvalue 4 [ ***x 3 ]"),
         ] {
-            assert_eq!(super::without_secrets(Definitions::Code, &[], cut.as_bytes()), expected.as_bytes());
+            assert_eq!(
+                super::without_secrets(Definitions::Code, &HiddenConstants::default(), cut.as_bytes()),
+                expected.as_bytes()
+            );
         }
     }
 
@@ -317,10 +375,49 @@ mod tests {
     #[test]
     fn time_is_linear_in_constants_without_an_end() {
         let text = ":constvalue 4 [ ".repeat(4 << 16);
-        assert_eq!(super::without_secrets(Definitions::Code, &[], text.as_bytes()), text.as_bytes());
+        assert_eq!(
+            super::without_secrets(Definitions::Code, &HiddenConstants::default(), text.as_bytes()),
+            text.as_bytes()
+        );
         let text = ":constvalue 4 [ 1".repeat(4 << 16);
-        let shown = super::without_secrets(Definitions::Code, &[], text.as_bytes());
+        let shown = super::without_secrets(Definitions::Code, &HiddenConstants::default(), text.as_bytes());
         assert_eq!(shown.len(), text.len() + 2 * (4 << 16));
+    }
+
+    #[test]
+    fn constants_of_sensitive_columns_are_left_out() {
+        let words = std::collections::BTreeSet::from(["sarcoidosis".into(), "it's late".into()]);
+        let hidden = HiddenConstants::new(&words);
+        for (code, expected) in [
+            ("x = 'sarcoidosis'::text", "x = '***'::text"),
+            ("x = 'it''s late' OR sarcoidosis", "x = '***' OR ***"),
+            ("x = 'sarcoidosis2'", "x = 'sarcoidosis2'"),
+        ] {
+            let shown = without_secrets(Definitions::Code, &hidden, code.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&shown), expected);
+        }
+    }
+
+    #[test]
+    fn where_nobody_knows_which_all_constants_are_left_out() {
+        for (what, text, expected) in [
+            (Definitions::Code, "x = 'one' OR y = 'it''s two'::text", "x = '***'::text"),
+            (Definitions::Code, "-- don't\nRETURN 'one'", "-- don'***"),
+            (Definitions::Code, "x = 'one' OR y = 'the mid", "x = '***"),
+            (Definitions::Code, "AS $f$ SELECT 'one' $f$", "AS $***$"),
+            (Definitions::Code, "cut off in 'the mid", "***"),
+            (Definitions::Code, "CHECK (a > 184199.77 AND b < 12)", "CHECK (a > *** AND b < 12)"),
+            (Definitions::Code, "'a' || x > 123456", "'***' || x > ***"),
+            (Definitions::Code, "orders_20240101", "orders_20240101"),
+            (Definitions::Code, "timestamp with time zone", "timestamp with time zone"),
+            (Definitions::Code, ":constvalue 4 [ 1 2 ]", ":constvalue 4 [ ***]"),
+            (Definitions::Code, "", ""),
+            (Definitions::Labels, "open", "***"),
+            (Definitions::No, "'one'", "'one'"),
+        ] {
+            let shown = without_secrets(what, &HiddenConstants::all(), text.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&shown), expected, "{text}");
+        }
     }
 
     #[test]
@@ -336,7 +433,7 @@ mod tests {
         #[test]
         fn any_bytes_are_taken(text in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
             for what in [Definitions::Code, Definitions::Labels] {
-                let shown = without_secrets(what, &[], &text);
+                let shown = without_secrets(what, &HiddenConstants::default(), &text);
                 proptest::prop_assert!(shown.len() <= text.len() + 3);
             }
         }
@@ -346,7 +443,7 @@ mod tests {
         fn any_pieces_are_taken(pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..60)) {
             let text = pieces.concat();
             for what in [Definitions::Code, Definitions::Labels] {
-                let shown = without_secrets(what, &[], text.as_bytes());
+                let shown = without_secrets(what, &HiddenConstants::default(), text.as_bytes());
                 proptest::prop_assert!(shown.len() <= text.len() + 2 * pieces.len());
             }
         }

@@ -174,6 +174,8 @@ pub struct Catalogue {
     types: Arc<Types>,
     stamps: Stamps,
     constants: Vec<(Arc<[ColumnId]>, Arc<str>)>,
+    constants_of_arguments: Vec<(Arc<str>, Arc<str>)>,
+    has_more_constants: bool,
     identity: Option<DatabaseIdentity>,
     /// Columns under a collation by which different values may be equal.
     equal_loosely: HashSet<ColumnId>,
@@ -309,6 +311,16 @@ impl Catalogue {
         &self.constants
     }
 
+    /// Constants in defaults of functions' arguments, and what the argument is called.
+    pub fn constants_of_arguments(&self) -> &[(Arc<str>, Arc<str>)] {
+        &self.constants_of_arguments
+    }
+
+    /// Definitions have more of both than are kept, or were not read. `of_columns`: those of columns matter too.
+    pub fn has_more_constants(&self, of_columns: bool) -> bool {
+        of_columns && self.has_more_constants || self.constants_of_arguments.len() >= CONSTANTS_COUNT_MAX
+    }
+
     /// Which database it is; `None` where the server does not tell.
     pub fn identity(&self) -> Option<DatabaseIdentity> {
         self.identity
@@ -377,6 +389,21 @@ impl Builder {
     pub fn constant(&mut self, columns: &Arc<[ColumnId]>, constant: &str) {
         if self.catalogue.constants.len() < CONSTANTS_COUNT_MAX {
             self.catalogue.constants.push((columns.clone(), constant.into()));
+        } else {
+            self.misses_constants();
+        }
+    }
+
+    /// Not all definitions were read.
+    pub fn misses_constants(&mut self) {
+        self.catalogue.has_more_constants = true;
+    }
+
+    /// A constant in the default of an argument of this name.
+    pub fn constant_of_argument(&mut self, name: &str, constant: &str) {
+        if self.catalogue.constants_of_arguments.len() < CONSTANTS_COUNT_MAX {
+            let name = self.intern(name);
+            self.catalogue.constants_of_arguments.push((name, constant.into()));
         }
     }
 

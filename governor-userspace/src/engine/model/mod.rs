@@ -8,6 +8,7 @@ mod copy;
 mod decision;
 mod denial_code;
 mod endpoint;
+mod hidden;
 mod lineage;
 mod mask_doubt;
 mod pattern;
@@ -35,6 +36,7 @@ pub use decision::{
 };
 pub use denial_code::DenialCode;
 pub use endpoint::{Claims, Endpoint, NetworkNamespace, SessionId};
+pub use hidden::HiddenConstants;
 pub use lineage::{Doubt, Flow, Lineage, Temporary};
 pub use mask_doubt::MaskDoubt;
 pub use pattern::wildcard;

@@ -124,6 +124,8 @@ pub struct SideEffects {
     /// Functions that take one whole row, or anything: `r.f` may call them.
     row_functions: HashSet<Oid>,
     security_definers: HashSet<Oid>,
+    /// Foreign tables whose rows a program of the server's host prints.
+    of_programs: HashSet<Oid>,
 }
 
 macro_rules! lists {
@@ -246,5 +248,14 @@ impl SideEffects {
 
     pub fn security_definer(&mut self, function: Oid) {
         self.security_definers.insert(function);
+    }
+
+    /// Who reads it runs a program on the server's host.
+    pub fn is_of_program(&self, table: Oid) -> bool {
+        self.of_programs.contains(&table)
+    }
+
+    pub fn runs_program(&mut self, table: Oid) {
+        self.of_programs.insert(table);
     }
 }

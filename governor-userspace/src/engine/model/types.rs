@@ -3,7 +3,7 @@
 //! Types of the server have fixed numbers and stand in a table here; those of users come from the catalogue.
 //! Source of the table: `src/include/catalog/pg_type.dat`.
 
-use super::Oid;
+use super::{HiddenConstants, Oid};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -38,8 +38,8 @@ pub struct RowField {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Types {
     of_users: HashMap<Oid, TypeShape>,
-    /// Constants that stand in definitions as values of sensitive columns; the longest first.
-    hidden: Vec<Arc<str>>,
+    /// Constants that stand in definitions as values of sensitive columns.
+    hidden: HiddenConstants,
 }
 
 const JSON: Oid = 114;
@@ -49,6 +49,19 @@ impl Types {
     /// `None`: not made of others, or not known.
     pub fn shape(&self, oid: Oid) -> Option<TypeShape> {
         built_in(oid).or_else(|| self.of_users.get(&oid).cloned())
+    }
+
+    /// Values of this type are made of parts that have names: documents, pairs, rows; and lists of such.
+    pub fn has_names(&self, type_oid: Oid) -> bool {
+        let mut base = self.base(type_oid);
+        for _ in 0..LISTS_DEEP_MAX {
+            match self.shape(base) {
+                Some(TypeShape::Hstore | TypeShape::Composite { .. }) => return true,
+                Some(TypeShape::Array { element, .. }) => base = self.base(element),
+                _ => return DOCUMENTS.contains(&base),
+            }
+        }
+        false
     }
 
     /// The type that values of `oid` have on the wire: domains are sent as what they are made of.
@@ -71,14 +84,13 @@ impl Types {
     }
 
     /// What no definition may show.
-    pub fn hidden(&self) -> &[Arc<str>] {
+    pub fn hidden(&self) -> &HiddenConstants {
         &self.hidden
     }
 
-    /// Takes constants that no definition may show; of more than a bound the rest is shown.
-    pub fn hide(&mut self, constants: impl Iterator<Item = Arc<str>>) {
-        self.hidden.extend(constants.take(HIDDEN_COUNT_MAX));
-        self.hidden.sort_by_key(|constant| std::cmp::Reverse(constant.len()));
+    /// Takes what no definition may show.
+    pub fn hide(&mut self, constants: HiddenConstants) {
+        self.hidden = constants;
     }
 
     /// Takes a type; of more than a bound nothing is known.
@@ -198,8 +210,10 @@ const ARRAYS: [(Oid, Oid); 71] = [
 
 /// Numbers up to here are the same in every database.
 const LAST_BUILT_IN: Oid = 9_999;
-/// Each is looked for in every definition that is shown.
-const HIDDEN_COUNT_MAX: usize = 256;
+/// json, xml, jsonb.
+const DOCUMENTS: [Oid; 3] = [114, 142, 3_802];
+/// Lists of lists.
+const LISTS_DEEP_MAX: usize = 5;
 const DOMAINS_DEEP_MAX: usize = 16;
 /// About a hundred bytes each.
 const TYPES_COUNT_MAX: usize = 500_000;

@@ -293,6 +293,8 @@ impl<'a> Search<'a> {
             if found.is_empty() {
                 self.writes.insert(name.clone());
             }
+            // ANALYZE reads, too.
+            found.iter().for_each(|relation| self.programs(relation));
             self.writes.extend(found.into_iter().map(full_name));
         }
         for change in &statement.changes {
@@ -388,6 +390,7 @@ impl<'a> Search<'a> {
         let name = full_name(relation);
         self.note(&name, through);
         self.reads.insert(name.clone());
+        self.programs(relation);
         self.partitioned_parents(relation, false);
         match relation.kind {
             RelationKind::View if oid >= FIRST_USER_OID => self.view(relation, run),
@@ -417,6 +420,17 @@ impl<'a> Search<'a> {
         }
         let through: Through = format!("{name}'s query or row policies").into();
         self.functions_of(self.catalogue.data.effects().on_read(oid), run, &through);
+    }
+
+    /// Rows that a program of the server's host prints: to read them is what COPY FROM PROGRAM does.
+    fn programs(&mut self, relation: &Relation) {
+        if self.catalogue.data.effects().is_of_program(relation.oid) {
+            self.kinds.insert(Kind::Administration);
+            self.note(
+                &"a program of the server's host",
+                &format!("foreign table {}", full_name(relation)).into(),
+            );
+        }
     }
 
     fn view(&mut self, view: &'a Relation, run: Path) {

@@ -12,6 +12,8 @@ const TIMESTAMPTZ: u32 = 1184;
 const NUMERIC: u32 = 1700;
 const UUID: u32 = 2950;
 const INET: u32 = 869;
+const INTERVAL: u32 = 1186;
+const XID8: u32 = 5069;
 
 #[test]
 fn sensitive_names_are_found() {
@@ -58,6 +60,9 @@ fn sensitive_names_are_found() {
         ("t", "geburtsdatum", DATE, BirthDate),
         ("t", "fechaDeNacimiento", DATE, BirthDate),
         ("t", "passport_no", TEXT, Passport),
+        ("t", "salary", INTERVAL, Financial),
+        ("t", "diagnosis", INTERVAL, Health),
+        ("t", "salary", XID8, Financial),
         ("t", "driver_license", TEXT, Passport),
         ("t", "password_hash", TEXT, Credential),
         ("t", "api_key", UUID, Credential),
@@ -102,6 +107,12 @@ fn look_alike_names_are_left_alone() {
         ("t", "password_changed_at", TIMESTAMPTZ),
         ("t", "has_password", BOOL),
         ("t", "token_count", INT4),
+        ("t", "password", INTERVAL),
+        ("t", "phone", INTERVAL),
+        ("t", "session_token", INTERVAL),
+        ("t", "xmin", XID8),
+        ("t", "backend_xid", XID8),
+        ("t", "email", XID8),
         ("t", "max_tokens", INT4),
         ("t", "credit_card_type", TEXT),
         ("t", "card_id", INT8),

@@ -3,7 +3,7 @@
 
 use super::Catalogue;
 use crate::engine::masking::{Category, classify_column};
-use crate::engine::model::{ANY_KEY, ColumnId, FIRST_USER_OID, Flow, Oid, SearchPath, Statement, TypeShape};
+use crate::engine::model::{ANY_KEY, ColumnId, FIRST_USER_OID, Flow, Oid, SearchPath, Statement};
 
 impl Catalogue {
     /// What a value may be that an expression makes out of documents; `None` where it shows what it is itself: a document as it
@@ -20,7 +20,8 @@ impl Catalogue {
         }
         // Within another document it is only a text.
         let is_text_within = type_oid != XML && flow.sources.iter().any(|id| self.type_of(*id) == Some(XML));
-        let shows_itself = !flow.reshaped && (!flow.bare || self.has_names(type_oid, 0) && !is_text_within);
+        let shows_itself =
+            !flow.reshaped && (!flow.bare || self.data.types().has_names(type_oid) && !is_text_within);
         (!shows_itself).then_some(Category::Other)
     }
 
@@ -50,29 +51,15 @@ impl Catalogue {
     }
 
     fn is_document(&self, id: ColumnId) -> bool {
-        id.0 >= FIRST_USER_OID && self.type_of(id).is_some_and(|type_oid| self.has_names(type_oid, 0))
+        id.0 >= FIRST_USER_OID
+            && self.type_of(id).is_some_and(|type_oid| self.data.types().has_names(type_oid))
     }
 
     fn type_of(&self, (relation, attribute): ColumnId) -> Option<Oid> {
         let column = self.data.relation(relation)?.attribute(attribute)?;
         Some(self.data.types().base(column.type_oid))
     }
-
-    /// Its values are made of parts that have names: documents, pairs, rows; and lists of such.
-    fn has_names(&self, type_oid: Oid, depth: usize) -> bool {
-        let types = self.data.types();
-        let base = types.base(type_oid);
-        match types.shape(base) {
-            Some(TypeShape::Hstore | TypeShape::Composite { .. }) => true,
-            Some(TypeShape::Array { element, .. }) => depth < DEPTH_MAX && self.has_names(element, depth + 1),
-            _ => DOCUMENTS.contains(&base),
-        }
-    }
 }
 
 const TEXT: u32 = 25;
 const XML: u32 = 142;
-/// json, xml, jsonb.
-const DOCUMENTS: [u32; 3] = [114, 142, 3802];
-/// Lists of lists.
-const DEPTH_MAX: usize = 4;

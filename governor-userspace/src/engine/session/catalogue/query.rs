@@ -18,9 +18,12 @@ use std::sync::LazyLock;
 /// Statements before the definitions: without their results there is no catalogue.
 pub(super) const BASE_RESULTS: usize = 27;
 
+/// With the definitions.
+pub(super) const DEFINED_RESULTS: usize = BASE_RESULTS + 11;
+
 /// Statements in all.
 #[cfg(test)]
-pub(in super::super) const RESULTS: usize = BASE_RESULTS + 11;
+pub(in super::super) const RESULTS: usize = DEFINED_RESULTS + 1;
 
 /// Text of the query. It begins so that nothing else does.
 pub(in super::super) static QUERY: LazyLock<String> = LazyLock::new(|| {
@@ -37,7 +40,7 @@ pub(in super::super) fn qualify(statement: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-const STATEMENTS: [&str; BASE_RESULTS + 11] = [
+const STATEMENTS: [&str; DEFINED_RESULTS + 1] = [
     "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE",
     "SELECT 'settings', pg.set_config('search_path', '', true), pg.set_config('jit', 'off', true), \
      pg.set_config('lock_timeout', '2s', true), pg.set_config('statement_timeout', '30s', true), \
@@ -118,7 +121,8 @@ const STATEMENTS: [&str; BASE_RESULTS + 11] = [
     "SELECT 'n', a.attrelid, a.attnum, o.option_value FROM pg.pg_attribute a \
      CROSS JOIN LATERAL pg.pg_options_to_table(a.attfdwoptions) o \
      WHERE a.attfdwoptions IS NOT NULL AND o.option_name = 'column_name'",
-    "SELECT CASE WHEN o.option_name = ANY ('{filename,program}'::pg.text[]) THEN 'h' ELSE 'y' END, \
+    "SELECT CASE WHEN o.option_name = 'filename'::pg.text THEN 'h' WHEN o.option_name = 'program'::pg.text THEN 'H' \
+     ELSE 'y' END, \
      t.ftrelid, o.option_value FROM pg.pg_foreign_table t \
      CROSS JOIN LATERAL pg.pg_options_to_table(t.ftoptions) o \
      WHERE o.option_name = ANY ('{table_name,table,filename,program}'::pg.text[])",
@@ -196,6 +200,10 @@ const STATEMENTS: [&str; BASE_RESULTS + 11] = [
      JOIN pg.pg_class c ON c.relnamespace = n.oid AND c.relname = v.tablename \
      JOIN pg.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
      WHERE x.filter IS NOT NULL",
+    "SELECT 'A', p.proargnames[g.n], pg.pg_get_function_arg_default(p.oid, g.n) FROM pg.pg_proc p \
+     CROSS JOIN LATERAL pg.generate_series(1, pg.cardinality(p.proargnames)) g(n) \
+     WHERE p.oid >= 16384::pg.oid AND p.pronargdefaults > 0 \
+     AND pg.pg_get_function_arg_default(p.oid, g.n) IS NOT NULL",
     "SELECT 'C', s.system_identifier, d.oid FROM pg.pg_control_system() s \
      JOIN pg.pg_database d ON d.datname = pg.current_database()",
 ];

@@ -4,7 +4,7 @@
 //! bound there is no catalogue, and everything is in doubt. Definitions that could not be read are left out: what needs
 //! them is opaque.
 
-use super::query::BASE_RESULTS;
+use super::query::{BASE_RESULTS, DEFINED_RESULTS};
 use crate::engine::model::{
     Body, Cascade, CatalogueBuilder, Changing, Column, ColumnId, DatabaseIdentity, FIRST_USER_OID, Function,
     FunctionStamp, Oid, Relation, RelationKind, Rule, SystemFunction, Trigger, TypeShape, Volatility,
@@ -207,6 +207,10 @@ impl CatalogueReader {
             b"n" => self.builder.remote_column((row.parse(1)?, row.parse(2)?), &row.text(3)?),
             b"y" => self.builder.remote_table(row.parse(1)?, &row.text(2)?),
             b"h" => self.builder.reads_files(row.parse(1)?),
+            b"H" => {
+                self.builder.reads_files(row.parse(1)?);
+                self.builder.effects.runs_program(row.parse(1)?);
+            }
             b"w" => {
                 let (relation, function) = (row.parse(1)?, row.parse(2)?);
                 self.builder.effects.calls_on_write(relation, function);
@@ -238,6 +242,12 @@ impl CatalogueReader {
                 let columns: Arc<[ColumnId]> = numbers.map(|attribute| (relation, attribute)).collect();
                 for constant in constants_in(&definition) {
                     self.builder.constant(&columns, &constant);
+                }
+            }
+            b"A" => {
+                let (argument, default) = (row.text(1)?, row.text(2)?);
+                for constant in constants_in(&default) {
+                    self.builder.constant_of_argument(&argument, &constant);
                 }
             }
             b"J" => {
@@ -342,6 +352,9 @@ impl CatalogueReader {
             return None;
         }
         self.constants_of_code();
+        if self.results < DEFINED_RESULTS {
+            self.builder.misses_constants();
+        }
         let mut row_types = HashSet::new();
         for (oid, (mut relation, row_type)) in self.relations {
             relation.columns = self.columns.remove(&oid).unwrap_or_default().into();
@@ -535,6 +548,20 @@ mod tests {
         assert_eq!(read.constants(), [(Arc::from([(20_010, 1), (20_010, 3)]), Arc::from("sarcoidosis"))]);
     }
 
+    #[test]
+    fn constants_that_are_not_kept_are_remembered_as_missing() {
+        let mut reader = CatalogueReader::default();
+        (0..DEFINED_RESULTS).for_each(|_| reader.next_result());
+        for check in 0..16 {
+            let many: String = (0..4_096).map(|n| format!("'constant {check} {n}', ")).collect();
+            reader.row(&body(&["j", "20000", "1", &many])).unwrap();
+        }
+        reader.row(&body(&["j", "20000", "1", "'one constant more'"])).unwrap();
+        let read = reader.finish().unwrap();
+        assert!(!read.has_more_constants(false));
+        assert!(read.has_more_constants(true) && read.constants().len() == 65_536);
+    }
+
     /// A server that never stops telling is no reason to keep more and more.
     #[test]
     fn a_reader_keeps_no_more_than_its_bound() {
@@ -556,7 +583,9 @@ mod tests {
             reader.row(&body(&["r", "20000", "public", "v", "v", "20001"])).unwrap();
             (0..results).for_each(|_| reader.next_result());
             reader.fail();
-            assert_eq!(reader.finish().is_some(), known, "{results}");
+            let read = reader.finish();
+            assert_eq!(read.is_some(), known, "{results}");
+            assert!(read.is_none_or(|read| read.has_more_constants(true)), "{results}");
         }
     }
 }

@@ -4,10 +4,10 @@ use super::Catalogue;
 use super::definitions::views_of_definitions;
 use super::labels::{LabelledPlace, Labels};
 use super::ruling::{Ruling, Rulings};
-use crate::engine::masking::{Category, could_carry};
+use crate::engine::masking::{Category, classify_column, could_carry};
 use crate::engine::model::{
-    self, ColumnId, ColumnName, Copied, FIRST_USER_OID, Flow, MaskStyle, Oid, Relation, RelationKind,
-    RelationName, SearchPath, Statement,
+    self, ColumnId, ColumnName, Copied, FIRST_USER_OID, Flow, HiddenConstants, MaskStyle, Oid, Relation,
+    RelationKind, RelationName, SearchPath, Statement,
 };
 use crate::engine::sql::{Codes, SqlDialect, ViewFlows};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -173,6 +173,7 @@ impl Sensitivity {
     }
 }
 
+const TEXT: u32 = 25;
 const PASSES_MAX: usize = 64;
 
 impl Catalogue {
@@ -197,12 +198,22 @@ impl Catalogue {
         let is_sensitive =
             |columns: &[ColumnId]| columns.iter().any(|id| self.sensitivity.category(*id).is_some());
         let sensitive = self.data.constants().iter().filter(|(columns, _)| is_sensitive(columns));
-        let constants: BTreeSet<Arc<str>> = sensitive.map(|(_, constant)| constant.clone()).collect();
-        if constants.is_empty() {
+        let mut constants: BTreeSet<Arc<str>> = sensitive.map(|(_, constant)| constant.clone()).collect();
+        // What an argument is called says what its default is, as a column's name does.
+        let of_arguments = self.data.constants_of_arguments().iter();
+        let named = of_arguments.filter(|(name, _)| classify_column("", name, TEXT).is_some());
+        constants.extend(named.map(|(_, constant)| constant.clone()));
+        // Those that were not kept may be of any column.
+        let hidden = if self.data.has_more_constants(self.sensitivity.any()) {
+            HiddenConstants::all()
+        } else {
+            HiddenConstants::new(&constants)
+        };
+        if hidden.is_empty() {
             return self.data.types().clone();
         }
         let mut types = (**self.data.types()).clone();
-        types.hide(constants.into_iter());
+        types.hide(hidden);
         Arc::new(types)
     }
 

@@ -79,6 +79,10 @@ fn database() -> Catalogue {
     d.relation(20_022, "vf", R::View, &[], Some("SELECT public.wipe(1) AS wipe"));
     d.relation(20_023, "vr", R::View, &[], Some("SELECT safe.id FROM public.safe"));
     d.relation(20_024, "lost", R::View, &[], None);
+    d.relation(20_030, "printed", R::Foreign, &[], None);
+    d.relation(20_031, "v_printed", R::View, &[], Some("SELECT printed.id FROM public.printed"));
+    d.relation(20_032, "mixed", R::Partitioned, &[], None);
+    d.relation(20_033, "mixed_1", R::Foreign, &[20_032], None);
     d.relation(20_025, "copy", R::MaterializedView, &[], Some("SELECT orders.id FROM public.orders"));
     let sql = |text: &str| Body::Sql(text.into());
     let plpgsql = |text: &str| Body::PlPgSql(text.into());
@@ -131,6 +135,8 @@ fn database() -> Catalogue {
             "CREATE RULE r AS ON INSERT TO public.vr DO INSTEAD DELETE FROM public.log",
         ),
     );
+    e.runs_program(20_030);
+    e.runs_program(20_033);
     e.calls_on_write(20_004, 30_003);
     e.calls_on_read(20_005, 30_002);
     e.calls_in_function(30_011, 30_001);
@@ -175,6 +181,25 @@ fn reading_goes_through_views_children_and_partitions() {
         assert_eq!(names(&found.statement.reads), reads, "{sql}");
         assert_eq!(found.hidden, Vec::<String>::new(), "{sql}");
         assert!(!found.statement.kinds.contains(&Kind::Call), "{sql}");
+    }
+}
+
+/// As COPY FROM PROGRAM.
+#[test]
+fn reading_what_a_program_prints_runs_it() {
+    for (sql, runs) in [
+        ("SELECT * FROM printed", true),
+        ("SELECT * FROM v_printed", true),
+        ("SELECT * FROM mixed", true),
+        ("INSERT INTO orders SELECT id FROM printed", true),
+        ("CREATE TABLE t AS SELECT id FROM printed", true),
+        ("ANALYZE printed", true),
+        ("COPY printed TO STDOUT", true),
+        ("SELECT * FROM people", false),
+        ("SELECT * FROM ONLY mixed", false),
+    ] {
+        let found = reached(sql);
+        assert_eq!(found.statement.kinds.contains(&Kind::Administration), runs, "{sql}");
     }
 }
 

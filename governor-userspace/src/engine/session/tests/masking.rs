@@ -465,3 +465,25 @@ fn rows_that_a_rule_adds_are_masked() {
         assert!(!String::from_utf8_lossy(&s.to_client).contains("not recognisable"), "{text}");
     }
 }
+
+/// More constants than are kept: those of sensitive columns may be among the ones that are not.
+#[test]
+fn where_not_all_constants_are_known_no_definition_shows_any() {
+    let many = |count: usize| (0..count).map(|n| format!("'constant {n}', ")).collect::<String>();
+    let parts: Vec<String> = (0..16).map(|_| many(4_096)).collect();
+    let mut rows: Vec<Vec<&str>> = parts.iter().map(|part| vec!["j", "20000", "3", part]).collect();
+    rows.push(vec!["r", "1255", "pg_catalog", "pg_proc", "r", "81"]);
+    rows.push(vec!["c", "1255", "26", "prosrc", "25"]);
+    for (last, expected) in [("'a'", "x = 'one word' AND y > 12"), ("'sarcoidosis'", "x = '***' AND y > 12")]
+    {
+        rows.push(vec!["j", "20000", "2", last]);
+        let more: Vec<&[&str]> = rows.iter().map(Vec::as_slice).collect();
+        let mut s = Stage::ready_with(Class::Agent, &more);
+        s.client(&query("SELECT prosrc FROM pg_proc"));
+        s.server(
+            &[row_description(&[("prosrc", 1_255, 26)]), data_row(&["x = 'one word' AND y > 12"])].concat(),
+        );
+        let shown = String::from_utf8_lossy(&s.to_client).into_owned();
+        assert!(shown.contains(expected), "{last}: {shown}");
+    }
+}

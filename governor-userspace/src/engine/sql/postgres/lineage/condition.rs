@@ -9,8 +9,8 @@
 
 use super::total::is_given;
 use super::value::{COUNT_IN_DOUBT, Rows, Set, UNNAMED, Value};
-use super::{Analysis, Doubt, Shared};
-use crate::engine::model::{Clause, Condition, Form, Oid};
+use super::{Analysis, Doubt, Shared, documents};
+use crate::engine::model::{ANY_KEY, Clause, Condition, Form, Oid};
 use crate::engine::sql::postgres::children::untyped;
 use pg_raw_parse::nodes::{A_Expr, SelectStmt};
 use pg_raw_parse::raw::{A_Expr_Kind as E, SubLinkType};
@@ -193,8 +193,25 @@ impl<'t> Analysis<'_, 't> {
         if compares_sides(form) {
             self.note_compared(node, values)?;
         }
-        for value in values {
-            self.shared.note(value, Condition { clause: self.clause, form }, times);
+        let mut written = Value::default();
+        let sides = match node {
+            Node::A_Expr(e) => [e.lexpr(), e.rexpr()],
+            _ => [Node::None, Node::None],
+        };
+        documents::compared(sides, &mut written);
+        let meets_unknown = documents::meets_unknown(node);
+        for (value, side) in values.iter().zip(sides) {
+            let mut asked = written.clone();
+            if meets_unknown && self.is_whole_side(side, value)? {
+                asked.asks(ANY_KEY);
+            }
+            let condition = Condition { clause: self.clause, form };
+            if asked.asked.is_some() {
+                asked.add(value);
+                self.shared.note(&asked, condition, times);
+            } else {
+                self.shared.note(value, condition, times);
+            }
         }
         Ok(())
     }
@@ -246,8 +263,16 @@ impl<'t> Analysis<'_, 't> {
             self.shared.makes_rows();
         }
         if !keeps_all {
-            self.note_in(Clause::SetOperation, &left, Form::Grouping);
-            self.note_in(Clause::SetOperation, &right, Form::Grouping);
+            let is_guessed = |(one, other): &(&Value, &Value)| is_made(one) != is_made(other);
+            let pairs =
+                || rows.columns.iter().map(|(_, value)| value).zip(more.columns.iter().map(|(_, v)| v));
+            for mut value in [left, right] {
+                let mut guessed = pairs().filter(is_guessed).flat_map(|(one, other)| [one, other]);
+                if guessed.any(|value| self.shared.is_whole_document(value)) {
+                    value.asks(ANY_KEY);
+                }
+                self.note_in(Clause::SetOperation, &value, Form::Grouping);
+            }
         }
     }
 
@@ -295,6 +320,10 @@ impl<'t> Analysis<'_, 't> {
                     value
                 }
             };
+            let mut value = value;
+            if rows.columns.iter().any(|(_, column)| self.shared.is_mixed_document(column)) {
+                value.asks(ANY_KEY);
+            }
             self.note_in(Clause::Distinct, &value, Form::Grouping);
         }
         Ok(())
@@ -302,6 +331,14 @@ impl<'t> Analysis<'_, 't> {
 
     /// A key of ORDER BY or GROUP BY: a place or a name of the result, or an expression. A name may mean both.
     fn key(&mut self, node: Node<'t>, rows: &Rows) -> Result<Value, Doubt> {
+        let mut key = self.plain_key(node, rows)?;
+        if self.shared.is_mixed_document(&key) {
+            key.asks(ANY_KEY);
+        }
+        Ok(key)
+    }
+
+    fn plain_key(&mut self, node: Node<'t>, rows: &Rows) -> Result<Value, Doubt> {
         let open = || rows.open.clone().unwrap_or_else(|| Value::unknown(Doubt::UnknownColumn));
         if let Node::A_Const(literal) = node
             && let Some(ConstValue::Integer(place)) = literal.val()
@@ -400,5 +437,9 @@ pub(super) fn compares(name: &str) -> bool {
             | "?&"
             | "@?"
             | "@@"
+            | "#<#"
+            | "#<=#"
+            | "#>#"
+            | "#>=#"
     )
 }

@@ -5,6 +5,7 @@
 //! it, and whether an operation stands in between that is not listed here.
 
 use super::Analysis;
+use super::settings::{VALUES, lists_settings};
 use super::value::Value;
 use crate::engine::model::{Column, FIRST_USER_OID, FunctionName, Relation};
 use crate::engine::sql::postgres::objects;
@@ -24,6 +25,7 @@ impl Value {
     pub(super) fn of_definitions(mut self, relation: &Relation, column: &Column) -> Self {
         self.code = if relation.oid < FIRST_USER_OID {
             COLUMNS.binary_search(&&*column.name).is_ok()
+                || (lists_settings(relation) && VALUES.contains(&&*column.name))
         } else {
             let text = relation.definition.as_deref().unwrap_or_default();
             SIGNS.iter().any(|sign| memchr::memmem::find(text.as_bytes(), sign.as_bytes()).is_some())
@@ -179,7 +181,7 @@ const COLUMNS: [&str; 45] = [
     "with_check",
 ];
 /// Functions of the server that write definitions out.
-const WRITERS: [&str; 20] = [
+const WRITERS: [&str; 22] = [
     "col_description",
     "enum_first",
     "enum_last",
@@ -199,6 +201,8 @@ const WRITERS: [&str; 20] = [
     "pg_get_statisticsobjdef_expressions",
     "pg_get_triggerdef",
     "pg_get_viewdef",
+    "pg_show_all_file_settings",
+    "pg_show_all_settings",
     "shobj_description",
 ];
 /// Functions of the server that show a definition among their arguments with all of its letters in their order, or do

@@ -7,12 +7,12 @@ use super::condition::{choice_of, compares};
 use super::definitions::asks_for_a_sequence;
 use super::documents;
 use super::total;
+use super::under::Under;
 use super::value::{UNNAMED, Value};
 use super::wholeness::Reach;
 use super::{Analysis, Doubt};
-use crate::engine::model::{FIRST_USER_OID, Form, FunctionName};
+use crate::engine::model::{ANY_KEY, FIRST_USER_OID, Form, FunctionName};
 use crate::engine::sql::postgres::children::untyped;
-use crate::engine::sql::postgres::setting::constant;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
 use pg_raw_parse::nodes::{A_Expr, A_Indirection, JsonAggConstructor, SubLink};
@@ -65,17 +65,23 @@ impl<'t> Analysis<'_, 't> {
         let whole_node = node;
         let mut total = Value::default();
         let mut work = vec![(node, Part::Flows)];
-        let mut reaches = vec![(Reach::Whole, true)];
-        while let (Some((node, part)), Some((reach, whole))) = (work.pop(), reaches.pop()) {
+        let mut reaches = vec![(Reach::Whole, true, Under::default())];
+        let outer = self.under.clone();
+        while let (Some((node, part)), Some((reach, whole, under))) = (work.pop(), reaches.pop()) {
             self.shared.spend(1)?;
             let mut own = Value::default();
+            self.under = under.clone();
             self.part(node, part, &mut own, &mut work)?;
             if work.len() > reaches.len() {
                 let below = self.below(node, reach)?;
-                reaches.resize(work.len(), (below, whole && self.keeps_whole(node)));
+                let whole = whole && self.keeps_whole(node);
+                for (_, of) in work.iter().skip(reaches.len()) {
+                    reaches.push((below, whole, self.under(node, (part, *of), &own, &under)?));
+                }
             }
             total.add(&own.reached(reach).kept(whole));
         }
+        self.under = outer;
         total.alike = self.is_alike(whole_node)?;
         Ok(total)
     }
@@ -83,13 +89,20 @@ impl<'t> Analysis<'_, 't> {
     fn take(&mut self, total: &mut Value, part: Part, value: &Value) -> Result<(), Doubt> {
         self.shared.spend(value.size())?;
         match part {
-            Part::Flows => total.add(value),
+            Part::Flows => {
+                if let Some(told) = self.chosen_by_keys(value) {
+                    self.note(&told, Form::Choice);
+                }
+                total.add(value);
+            }
             Part::Computes => {
-                self.note(value, Form::Computation);
+                self.note(&self.told(value), Form::Computation);
                 total.add(value);
             }
             Part::Chooses(form) => {
-                self.note(value, form);
+                let told = self.told(value);
+                self.note(&told, form);
+                told.asked.iter().flat_map(|asked| asked.iter()).for_each(|key| total.asks(key));
                 total.add_implicit(value);
                 // Which one comes first says little; whether it fits tells it letter by letter.
                 (total.code, total.cut) = match form {
@@ -149,7 +162,10 @@ impl<'t> Analysis<'_, 't> {
             }
             Node::MinMaxExpr(extreme) => {
                 self.unasked_casts(total)?;
-                extreme.args().iter().for_each(later);
+                for side in extreme.args() {
+                    documents::compared([side, Node::None], total);
+                    work.push((side, part));
+                }
             }
             Node::A_ArrayExpr(array) => {
                 self.unasked_casts(total)?;
@@ -174,6 +190,7 @@ impl<'t> Analysis<'_, 't> {
                 work.push((case.arg(), Part::Chooses(Form::Choice)));
                 for when in case.args() {
                     let Node::CaseWhen(when) = when else { return Err(Doubt::Syntax) };
+                    documents::compared([case.arg(), when.expr()], total);
                     work.push((when.expr(), Part::Chooses(Form::Choice)));
                     work.push((when.result(), part));
                 }
@@ -230,6 +247,7 @@ impl<'t> Analysis<'_, 't> {
                 };
                 let behaviours = [call.on_empty(), call.on_error()].into_iter().flatten();
                 work.push((optional(call.context_item()), part));
+                documents::path(call.pathspec(), total);
                 work.push((call.pathspec(), part));
                 work.extend(call.passing().iter().map(|argument| (argument, part)));
                 work.extend(behaviours.map(|behaviour| (behaviour.expr(), part)));
@@ -279,7 +297,7 @@ impl<'t> Analysis<'_, 't> {
         }
         let (left, right) = (node.lexpr(), node.rexpr());
         if matches!(name, "->" | "->>" | "#>" | "#>>") {
-            note_keys(right, total);
+            documents::of_path(right, total);
         }
         documents::of_operator(name, left, right, total);
         let chooses = Part::Chooses(choice_of(node.kind, name));
@@ -352,8 +370,12 @@ impl<'t> Analysis<'_, 't> {
             }
             S::EXPR_SUBLINK | S::ARRAY_SUBLINK => self.take(total, part, &rows.scalar())?,
             S::ANY_SUBLINK | S::ALL_SUBLINK | S::ROWCOMPARE_SUBLINK => {
-                let whole = rows.whole();
+                let mut whole = rows.whole();
+                if self.shared.is_whole_document(&whole) {
+                    whole.asks(ANY_KEY);
+                }
                 self.note(&whole, Form::Comparison);
+                whole.asked.iter().flat_map(|asked| asked.iter()).for_each(|key| total.asks(key));
                 total.add_implicit(&whole);
                 total.implicit.extend(rows.chosen_by);
                 let operator = sub.oper_name().iter().next_back().and_then(Node::as_str).unwrap_or("=");
@@ -450,7 +472,7 @@ impl<'t> Analysis<'_, 't> {
         for step in path.indirection() {
             match step {
                 Node::A_Indices(indices) => {
-                    note_keys(indices.uidx(), total);
+                    documents::of_path(indices.uidx(), total);
                     work.push((indices.lidx(), Part::Chooses(Form::Choice)));
                     work.push((indices.uidx(), Part::Chooses(Form::Choice)));
                 }
@@ -488,12 +510,6 @@ impl<'t> Analysis<'_, 't> {
         let stored = self.stored_type(node)?;
         Ok(stored.is_some_and(|oid| self.shared.names.catalogue.relation_of_type(oid).is_some()))
     }
-}
-
-/// The keys in a constant behind an operator that takes a piece out of a document: a name, or a path `{a,b}`.
-fn note_keys(constant_key: Node<'_>, total: &mut Value) {
-    let Some(text) = constant(constant_key) else { return };
-    keys_in(&text).for_each(|name| total.key(name));
 }
 
 pub(super) fn keys_in(text: &str) -> impl Iterator<Item = &str> {

@@ -5,8 +5,8 @@ use super::scope::Item;
 use super::total::is_given;
 use super::value::{Rows, Set, UNNAMED, Value};
 use super::wholeness::Reach;
-use super::{Analysis, Doubt};
-use crate::engine::model::{Clause, Form};
+use super::{Analysis, Doubt, documents};
+use crate::engine::model::{ANY_KEY, Clause, Form};
 use crate::engine::sql::postgres::children::untyped;
 use pg_raw_parse::Node;
 use pg_raw_parse::list::NodeList;
@@ -135,6 +135,11 @@ impl<'t> Analysis<'_, 't> {
                     value.add(row);
                     value.exact = false;
                     value.alike = false;
+                }
+            }
+            for value in [&mut value, &mut other] {
+                if shared.is_whole_document(value) {
+                    value.asks(ANY_KEY);
                 }
             }
             told.push((value.clone(), other.clone()));
@@ -324,6 +329,8 @@ impl<'t> Analysis<'_, 't> {
                 part.rows.open = None;
                 part.is_guess = false;
                 part.rows.columns = named(definitions, &whole);
+                // A record of a document has its keys for names.
+                part.rows.columns.iter_mut().for_each(|(name, value)| value.asks(name));
             }
             self.shared.spend(part.rows.size())?;
             let whole = part.rows.whole();
@@ -368,10 +375,12 @@ impl<'t> Analysis<'_, 't> {
             let mut value = whole.clone();
             for part in [column.colexpr(), column.coldefexpr()] {
                 if !matches!(part, Node::None) {
+                    documents::xpath(part, &mut value);
                     // A path that is none fails, and so does a default that the column's type does not take.
                     value.add(&self.as_one(Clause::From, Form::Computation, part)?);
                 }
             }
+            value.asks(column.colname().unwrap_or(UNNAMED));
             rows.columns.push((column.colname().unwrap_or(UNNAMED).into(), value));
         }
         self.note_elements(table.docexpr(), &whole)?;
@@ -401,6 +410,10 @@ impl<'t> Analysis<'_, 't> {
             let mut value = whole.clone();
             for behaviour in [column.on_empty(), column.on_error()].into_iter().flatten() {
                 value.add(&self.value(Node::JsonBehavior(behaviour))?);
+            }
+            match column.pathspec() {
+                Some(path) => documents::path(path.string(), &mut value),
+                None => value.asks(column.name().unwrap_or(UNNAMED)),
             }
             rows.columns.push((column.name().unwrap_or(UNNAMED).into(), value));
         }

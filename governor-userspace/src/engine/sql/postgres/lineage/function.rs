@@ -8,12 +8,14 @@ use super::definitions::writes_code;
 use super::documents;
 use super::expression::{Part, Work};
 use super::known_functions::{Known, known, out_columns, returns_a_set};
+use super::settings::reads_secret;
 use super::total::is_given;
 use super::value::{COUNT_IN_DOUBT, Rows, Value};
 use super::wholeness::Reach;
 use super::{Analysis, Doubt, Shared, parse};
 use crate::engine::model::{
-    Body, Clause, ColumnId, Form, Function, FunctionName, Oid, SearchPath, SideEffects, Temporary, Volatility,
+    ANY_KEY, Body, Clause, ColumnId, Form, Function, FunctionName, Oid, SearchPath, SideEffects, Temporary,
+    Volatility,
 };
 use crate::engine::sql::postgres::children::untyped;
 use crate::engine::sql::postgres::objects;
@@ -42,7 +44,7 @@ impl<'t> Analysis<'_, 't> {
         let what = self.does(&name, total)?;
         self.note_call(&name, call.args())?;
         documents::of_call(&name.name, call, total);
-        total.code |= writes_code(&name);
+        total.code |= writes_code(&name) || reads_secret(&name.name, call);
         let aggregates = call.over().is_some()
             || call.agg_within_group
             || self.shared.names.catalogue.system_function(&name).is_none_or(|f| f.is_aggregate);
@@ -230,18 +232,33 @@ impl<'t> Analysis<'_, 't> {
             each.push(value);
         }
         let are_stored = self.are_stored(call)?;
+        let mut asked = Value::default();
+        documents::of_call(&name.name, call, &mut asked);
+        let mut told = arguments.clone();
+        if documents::chooses(Node::FuncCall(call)) {
+            told.add(&asked);
+        }
         let outer = std::mem::replace(&mut self.clause, Clause::From);
-        self.note_rows(&name.name, &arguments, are_stored);
+        self.note_rows(&name.name, &told, are_stored);
         self.clause = outer;
         let mut value = Value::default();
         self.named_call(&name, &arguments, &mut value)?;
+        value.code |= reads_secret(&name.name, call);
+        let keys = value.clone();
+        value.add(&asked);
         if matches!(known(&name.name), Some(Known::Setting)) && is_plain_setting(call) {
             value.unknown = None;
         }
         let function_name: Arc<str> = name.name.as_str().into();
         let single = || alias.map_or_else(|| function_name.clone(), Into::into);
         let users = self.shared.names.catalogue.user_functions(&name, self.path);
-        let columns: Option<Vec<(Arc<str>, Value)>> = if let [function] = users.as_slice() {
+        let is_pairs = |function: &&Function| {
+            &*function.name == "each"
+                && self.shared.names.catalogue.effects().extension(function.oid) == Some("hstore")
+        };
+        let columns: Option<Vec<(Arc<str>, Value)>> = if !users.is_empty() && users.iter().all(is_pairs) {
+            Some(vec![("key".into(), keys), ("value".into(), value.clone())])
+        } else if let [function] = users.as_slice() {
             let row = self.shared.names.catalogue.relation_of_type(function.return_type);
             row.map(|row| row.columns.iter().map(|c| (c.name.clone(), value.clone())).collect())
         } else if !users.is_empty() {
@@ -252,6 +269,7 @@ impl<'t> Analysis<'_, 't> {
         } else {
             match out_columns(&name.name) {
                 Some([]) => Some(vec![(single(), value.clone())]),
+                Some(["key", "value"]) => Some(vec![("key".into(), keys), ("value".into(), value.clone())]),
                 Some(names) => Some(names.iter().map(|n| (Arc::from(*n), value.clone())).collect()),
                 None => None,
             }
@@ -261,6 +279,10 @@ impl<'t> Analysis<'_, 't> {
             for argument in call.args() {
                 is_guess |= !self.is_never_a_row(argument)?;
             }
+        }
+        // Its columns are keys, and nobody says which.
+        if columns.is_none() && name.name.contains("_populate_record") {
+            value.asks(ANY_KEY);
         }
         let rows = match columns {
             Some(columns) => Rows { columns, open: is_guess.then_some(value), ..Rows::default() },

@@ -34,9 +34,11 @@ mod relation;
 mod returning;
 mod row;
 mod scope;
+mod settings;
 mod statement;
 mod temporary;
 mod total;
+mod under;
 mod value;
 mod views;
 mod wholeness;
@@ -101,6 +103,7 @@ pub fn flows_given(text: &str, names: &Names<'_>, tokens: &BTreeSet<u16>) -> (Li
             matches!(command, Node::SelectStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_));
         let rows = analysis.command(command)?;
         shared.note_policies()?;
+        shared.note_classes()?;
         let lineage = match rows {
             None => Lineage::NoRows,
             Some(rows) => rows.lineage(),
@@ -202,6 +205,7 @@ impl<'n> Shared<'n> {
             is_noted: false,
             is_key: false,
             is_own_text: false,
+            under: under::Under::default(),
         }
     }
 }
@@ -226,6 +230,8 @@ struct Analysis<'s, 't> {
     is_key: bool,
     /// It is the command's own, and a bound value serves nothing but its answer.
     is_own_text: bool,
+    /// Of the part of an expression that is read.
+    under: under::Under,
 }
 
 /// Steps for one statement: nodes read, columns brought into scope, sources merged. About 5 ms.

@@ -72,6 +72,32 @@ pub(super) fn changed_by(code: &Code, catalogue: &Catalogue) -> Vec<(Oid, Changi
     found.collect()
 }
 
+impl Shared<'_> {
+    /// What functions of operator classes keep where rows are read. Which statements sort or compare by one is not told: the
+    /// planner may do so for a join, an index, an aggregate. Of the rows they are given values of types that have no order
+    /// of the server's own.
+    pub(super) fn note_classes(&self) -> Result<(), Doubt> {
+        let read: Vec<Oid> = self.conditions.borrow().relations.iter().copied().collect();
+        if read.is_empty() {
+            return Ok(());
+        }
+        let catalogue = self.names.catalogue;
+        let mut keeps = false;
+        for function in catalogue.effects().of_classes().iter().filter_map(|oid| catalogue.function(*oid)) {
+            self.spend(1)?;
+            keeps |= self.keeps(function)?;
+        }
+        for relation in read.iter().filter(|_| keeps).filter_map(|oid| catalogue.relation(*oid)) {
+            self.spend(1 + relation.columns.len())?;
+            let has_none = |oid: Oid| oid >= FIRST_USER_OID || UNORDERED.contains(&oid);
+            let given = relation.columns.iter().filter(|column| has_none(column.type_oid));
+            let sources = given.map(|column| (relation.oid, column.attribute)).collect();
+            self.copies(&Set::new(), &Value { sources, ..Value::default() });
+        }
+        Ok(())
+    }
+}
+
 impl<'t> Analysis<'_, 't> {
     /// What a write of `target` makes the database keep.
     pub(super) fn note_kept_beside(&self, target: Option<&RangeVar>, on: Changing) -> Result<(), Doubt> {
@@ -309,3 +335,5 @@ fn takes_arguments(function: &Function) -> bool {
 }
 
 const BOOL: Oid = 16;
+/// Types of the server that it has no order for: json, xml, points, lines, paths, boxes, polygons, circles.
+const UNORDERED: [Oid; 9] = [114, 142, 600, 601, 602, 603, 604, 628, 718];

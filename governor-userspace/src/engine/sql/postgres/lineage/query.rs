@@ -298,6 +298,7 @@ impl<'t> Analysis<'_, 't> {
         for item in select.from_clause() {
             self.bring_item(item)?;
         }
+        self.choose_settings(select.where_clause())?;
         self.predicate(Clause::Where, select.where_clause())?;
         self.predicate(Clause::Having, select.having_clause())?;
         for window in select.window_clause() {

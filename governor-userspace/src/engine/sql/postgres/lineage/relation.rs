@@ -4,6 +4,7 @@
 //! relations brings what any of them has.
 
 use super::scope::Item;
+use super::settings::lists_settings;
 use super::value::{COUNT_IN_DOUBT, Rows, Value};
 use super::{Analysis, Doubt, parameters};
 use crate::engine::model::{FIRST_USER_OID, Relation, RelationKind, RelationName, Temporary};
@@ -70,7 +71,9 @@ impl<'t> Analysis<'_, 't> {
             [one] if is_certain && parameters::is_local(one.kind) => Some(one.oid),
             _ => None,
         };
-        self.renamed(rows, range, Item { schema, is_user_relation, has_parts, stored, ..Item::default() })
+        let lists_settings = matches!(found.candidates(), [one] if lists_settings(one));
+        let item = Item { schema, is_user_relation, has_parts, stored, lists_settings, ..Item::default() };
+        self.renamed(rows, range, item)
     }
 
     /// Rows of a relation; of several, what any of them has.

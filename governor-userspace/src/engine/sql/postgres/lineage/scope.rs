@@ -39,6 +39,8 @@ pub(super) struct Item {
     pub has_parts: bool,
     /// Its columns are those of this table or view, in their order, as they are stored.
     pub stored: Option<Oid>,
+    /// It is a list of settings of the server.
+    pub lists_settings: bool,
     /// It can be named, as in `p.id`.
     pub is_named: bool,
     /// Its columns can be named without it.

@@ -16,9 +16,13 @@ fn with_trigger(body: &str, sql: &str) -> String {
 fn kept_by_trigger(body: &str, before: bool) -> String {
     let on = Changing { update: true, ..Changing::default() };
     let trigger = Trigger { name: "t".into(), function: 40_000, on, instead: false, before };
-    let catalogue = catalogue_with(&[function(40_000, Body::PlPgSql(body.into()))], |builder| {
-        builder.effects.trigger(20_001, trigger);
-    });
+    let body = function(40_000, Body::PlPgSql(body.into()));
+    kept_where(&[body], "UPDATE people SET id = 1", |builder| builder.effects.trigger(20_001, trigger))
+}
+
+/// What a statement makes the database keep, and in which column.
+fn kept_where(functions: &[Function], sql: &str, add: impl FnOnce(&mut CatalogueBuilder)) -> String {
+    let catalogue = catalogue_with(functions, add);
     let path = public();
     let names = Names {
         catalogue: &catalogue,
@@ -30,7 +34,7 @@ fn kept_by_trigger(body: &str, before: bool) -> String {
         let relation = catalogue.relation(id.0).unwrap();
         format!("{}.{}", relation.name, relation.attribute(id.1).unwrap().name)
     };
-    let conditions = flows("UPDATE people SET id = 1", &names).1;
+    let conditions = flows(sql, &names).1;
     let one = |(to, from): &(Option<ColumnId>, ColumnId)| {
         format!("{}<{}", to.as_ref().map_or("?".into(), name), name(from))
     };
@@ -323,4 +327,27 @@ fn a_write_goes_on_to_what_it_leads_to() {
         builder.effects.trigger(20_003, after(40_001));
     };
     assert_eq!(kept("INSERT INTO history VALUES (1)", &[keeps, first], chain), "people.ssn");
+}
+
+/// An order may call them wherever rows are read.
+#[test]
+fn functions_of_operator_classes_keep_what_they_write_and_what_they_are_given() {
+    let keeping = "BEGIN INSERT INTO cards SELECT 1, max(ssn) FROM people; RETURN 0; END";
+    let looking = "BEGIN RETURN (SELECT count(*) FROM people WHERE ssn > 'x'); END";
+    let of_class = |body: &str, sql: &str| {
+        kept_where(&[function(40_000, Body::PlPgSql(body.into()))], sql, |builder| {
+            builder.effects.orders_by(40_000);
+            let mut ones = relation(20_004, "public", "ones", "id x", None);
+            ones.columns[1].type_oid = 30_500;
+            builder.relation(ones, 21_004);
+        })
+    };
+    for (body, sql, expected) in [
+        (keeping, "SELECT x FROM ones ORDER BY x", "?<people.ssn ?<ones.x"),
+        (keeping, "SELECT id FROM people", "?<people.ssn"),
+        (keeping, "SELECT 1", ""),
+        (looking, "SELECT x FROM ones ORDER BY x", ""),
+    ] {
+        assert_eq!(of_class(body, sql), expected, "{sql}");
+    }
 }

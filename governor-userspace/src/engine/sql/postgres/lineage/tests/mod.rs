@@ -9,9 +9,11 @@ mod conditions;
 mod doubt;
 mod flows;
 mod hidden;
+mod keys;
 mod names;
 mod parameters;
 mod rows;
+mod settings;
 
 use super::*;
 use crate::engine::model::{
@@ -22,7 +24,7 @@ use crate::engine::model::{
 /// people, cards, orders; a partitioned log; views; functions of users.
 fn catalogue() -> Catalogue {
     let mut builder = CatalogueBuilder::default();
-    let tables: [(Oid, &str, &str, &str); 8] = [
+    let tables: [(Oid, &str, &str, &str); 10] = [
         (20_001, "public", "people", "id name ssn email salary active"),
         (20_002, "public", "cards", "id person_id number"),
         (20_003, "public", "orders", "id person_id item total"),
@@ -31,6 +33,8 @@ fn catalogue() -> Catalogue {
         (20_006, "other", "notes", "id body"),
         (2_619, "pg_catalog", "pg_stats", "schemaname tablename most_common_vals"),
         (20_007, "public", "documents", "id doc tags"),
+        (20_008, "public", "sheets", "id sheet"),
+        (12_100, "pg_catalog", "pg_settings", "name setting unit vartype boot_val reset_val"),
     ];
     for (oid, schema, name, columns) in tables {
         builder.relation(relation(oid, schema, name, columns, None), oid + 1_000);
@@ -129,6 +133,8 @@ const STABLE: &str = "now to_char format concat row_to_json to_json to_jsonb jso
      array_to_json current_setting pg_get_expr json_agg timezone date_trunc pg_stat_get_activity json_to_recordset extract";
 const AGGREGATES: &str = "count max min sum avg array_agg string_agg bool_and percentile_disc mode";
 
+const JSONB: Oid = 3_802;
+
 fn relation(oid: Oid, schema: &str, name: &str, columns: &str, definition: Option<&str>) -> Relation {
     Relation {
         oid,
@@ -141,7 +147,7 @@ fn relation(oid: Oid, schema: &str, name: &str, columns: &str, definition: Optio
             .map(|(at, name)| Column {
                 attribute: at as i16 + 1,
                 name: name.into(),
-                type_oid: 25,
+                type_oid: if name == "sheet" { JSONB } else { 25 },
                 characters_max: 0,
             })
             .collect(),
