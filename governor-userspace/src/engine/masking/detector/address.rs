@@ -67,14 +67,16 @@ impl Word {
     /// It may be a house's number or a code, whatever stands around it: without one nothing is an address, and the dictionary of streets
     /// need not be asked.
     fn may_be_number(self, value: &[u8], is_first: bool) -> bool {
+        if self.digits == 0 {
+            return false;
+        }
         let (start, end, digits) = (usize::from(self.start), usize::from(self.end), usize::from(self.digits));
         let word = value.get(start..end).unwrap_or(&[]);
         let placed = is_first || value.get(end).is_none_or(|b| matches!(b, b',' | b'\n'));
-        digits > 0
-            && (digits == word.len() && (4..=6).contains(&digits)
-                || placed && digits <= 4 && word.len() <= 7
-                || is_lettered_code(word, digits)
-                || is_split_code(word, digits))
+        digits == word.len() && (4..=6).contains(&digits)
+            || placed && digits <= 4 && word.len() <= 7
+            || is_lettered_code(word, digits)
+            || is_split_code(word, digits)
     }
 }
 
