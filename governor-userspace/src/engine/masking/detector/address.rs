@@ -23,12 +23,16 @@ pub(super) fn look(value: &[u8]) -> Look {
     let mut words = [Word::default(); WORDS_MAX];
     let (mut count, mut small, mut is_odd) = (0, 0, false);
     let (mut start, mut digits, mut classes) = (0, 0, 0);
-    // A value is shorter than 255 bytes.
-    for at in 0..=u8::try_from(value.len()).unwrap_or(u8::MAX) {
-        let class = value.get(usize::from(at)).map_or(GAP, |&byte| class_of(byte));
+    // A value is shorter than 255 bytes. The byte behind the last one is a gap.
+    let mut at = 0;
+    let mut rest = value.iter();
+    loop {
+        let byte = rest.next();
+        let class = byte.map_or(GAP, |&byte| class_of(byte));
         if class & GAP == 0 {
             classes |= class;
             digits += class & DIGIT;
+            at += 1;
             continue;
         }
         if at > start {
@@ -41,7 +45,11 @@ pub(super) fn look(value: &[u8]) -> Look {
             *slot = Word { start, end: at, digits };
             count += 1;
         }
-        (start, digits, classes) = (at + 1, 0, 0);
+        if byte.is_none() {
+            break;
+        }
+        at += 1;
+        (start, digits, classes) = (at, 0, 0);
     }
     let confidence_percent = if is_odd { 0 } else { judge(value, words.get(..count).unwrap_or(&[])) };
     Look { is_sentence: false, confidence_percent }
@@ -59,14 +67,16 @@ impl Word {
     /// It may be a house's number or a code, whatever stands around it: without one nothing is an address, and the dictionary of streets
     /// need not be asked.
     fn may_be_number(self, value: &[u8], is_first: bool) -> bool {
+        if self.digits == 0 {
+            return false;
+        }
         let (start, end, digits) = (usize::from(self.start), usize::from(self.end), usize::from(self.digits));
         let word = value.get(start..end).unwrap_or(&[]);
         let placed = is_first || value.get(end).is_none_or(|b| matches!(b, b',' | b'\n'));
-        digits > 0
-            && (digits == word.len() && (4..=6).contains(&digits)
-                || placed && digits <= 4 && word.len() <= 7
-                || is_lettered_code(word)
-                || is_split_code(word))
+        digits == word.len() && (4..=6).contains(&digits)
+            || placed && digits <= 4 && word.len() <= 7
+            || is_lettered_code(word, digits)
+            || is_split_code(word, digits)
     }
 }
 
@@ -107,8 +117,8 @@ fn judge(value: &[u8], words: &[Word]) -> u8 {
             (house, code) = if either { (true, true) } else { (house, code) };
             either = true;
         } else if digits == word.len() && (4..=6).contains(&digits)
-            || is_lettered_code(word)
-            || is_split_code(word)
+            || is_lettered_code(word, digits)
+            || is_split_code(word, digits)
         {
             code = true;
         } else {
@@ -134,13 +144,15 @@ fn judge(value: &[u8], words: &[Word]) -> u8 {
     }
 }
 
-/// Portuguese, Polish and Brazilian codes.
-fn is_split_code(word: &[u8]) -> bool {
+/// Portuguese, Polish and Brazilian codes. `digits`: how many the word has.
+fn is_split_code(word: &[u8], digits: usize) -> bool {
     let at = |place: usize| word.get(place) == Some(&b'-');
-    let digits = word.iter().filter(|b| b.is_ascii_digit()).count();
-    digits + 1 == word.len() && matches!(word.len(), 6 if at(2))
-        || matches!(word.len(), 8 if at(4))
-        || matches!(word.len(), 9 if at(5))
+    match word.len() {
+        6 => digits == 5 && at(2),
+        8 => at(4),
+        9 => at(5),
+        _ => false,
+    }
 }
 
 /// Confidence that a value is an address of Japan, which goes from the large to the small: a postal mark and its code,
@@ -166,12 +178,16 @@ pub(super) fn judge_japanese(value: &[u8]) -> u8 {
     }
 }
 
-/// British, Dutch, Canadian and Swedish codes, or half of one.
-fn is_lettered_code(word: &[u8]) -> bool {
-    let letters = word.iter().filter(|b| b.is_ascii_uppercase()).count();
-    let digits = word.iter().filter(|b| b.is_ascii_digit()).count();
-    letters + digits == word.len() && (2..=4).contains(&word.len()) && letters >= 1 && digits >= 1
-        || matches!(word, [a, b'-', rest @ ..] if a.is_ascii_uppercase() && rest.len() == 4 && rest.iter().all(u8::is_ascii_digit))
+/// British, Dutch, Canadian and Swedish codes, or half of one. `digits`: how many the word has.
+fn is_lettered_code(word: &[u8], digits: usize) -> bool {
+    match word {
+        [_, _] | [_, _, _] | [_, _, _, _] => {
+            let letters = word.iter().filter(|b| b.is_ascii_uppercase()).count();
+            letters >= 1 && digits >= 1 && letters + digits == word.len()
+        }
+        [letter, b'-', _, _, _, last] => letter.is_ascii_uppercase() && digits == 4 && last.is_ascii_digit(),
+        _ => false,
+    }
 }
 
 /// Appends where a house number and a street stand in running text: `777 Marquez Overpass`, `Henkstr. 80`.
@@ -182,7 +198,14 @@ pub(super) fn find(text: &[u8], mut found: impl FnMut(Range<usize>)) {
     let mut street: Option<Range<usize>> = None;
     let mut between = 0;
     while at < text.len() {
-        let length = text.get(at..).unwrap_or(&[]).iter().take_while(|&&b| is_word_byte(b)).count();
+        let (mut length, mut digits) = (0, 0);
+        for class in text.get(at..).unwrap_or(&[]).iter().map(|&byte| class_of(byte)) {
+            if class & WORD == 0 {
+                break;
+            }
+            length += 1;
+            digits += usize::from(class & DIGIT);
+        }
         if length == 0 {
             match text.get(at) {
                 Some(b' ' | b',') => {}
@@ -196,7 +219,6 @@ pub(super) fn find(text: &[u8], mut found: impl FnMut(Range<usize>)) {
         let range = at..at + length;
         at = range.end;
         let word = text.get(range.clone()).unwrap_or(&[]);
-        let digits = word.iter().filter(|b| b.is_ascii_digit()).count();
         let is_number = digits > 0
             && digits <= 5
             && word.len() <= digits + 3
@@ -230,10 +252,6 @@ pub(super) fn find(text: &[u8], mut found: impl FnMut(Range<usize>)) {
             number = None;
         }
     }
-}
-
-fn is_word_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte >= 128 || matches!(byte, b'-' | b'\'' | b'/')
 }
 
 /// All 47, with what they are.
@@ -292,7 +310,8 @@ static CLASSES: [u8; 256] = {
     let mut byte = 0;
     while byte < table.len() {
         table[byte] = match byte as u8 {
-            b'0'..=b'9' => DIGIT,
+            b'0'..=b'9' => DIGIT | WORD,
+            b'a'..=b'z' | b'A'..=b'Z' | 128.. | b'-' | b'\'' | b'/' => WORD,
             b' ' | b'\n' | b'\r' | b',' | b';' => GAP,
             b'=' | b'{' | b'}' | b'<' | b'>' | b'@' | b'"' | b'_' | b'$' | b'?' | b'!' | b'[' | b']'
             | b'|' => ODD,
@@ -307,6 +326,8 @@ const DIGIT: u8 = 1;
 const GAP: u8 = 2;
 /// No address has it outside numbers.
 const ODD: u8 = 4;
+/// A byte of words in running text.
+const WORD: u8 = 8;
 /// Places in a value fit a byte.
 const ADDRESS_BYTES_MAX: usize = 160;
 const WORDS_MAX: usize = 18;

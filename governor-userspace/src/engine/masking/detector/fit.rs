@@ -163,15 +163,20 @@ impl Table {
     #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
     #[inline]
     fn state_behind(&self, value: &[u8]) -> u32 {
-        let mut state = self.classes_count as u32;
-        for &byte in value {
+        let step = |state: u32, &byte: &u8| {
             let class = u32::from(self.classes[usize::from(byte)]);
-            state = self.next.get((state + class) as usize).copied().unwrap_or(0);
+            self.next.get((state + class) as usize).copied().unwrap_or(0)
+        };
+        let (eights, rest) = value.as_chunks::<8>();
+        let mut state = self.classes_count as u32;
+        for eight in eights {
+            state = eight.iter().fold(state, step);
+            // Every way from the dead state leads to it, so it is asked about now and then.
             if state == 0 {
                 return 0;
             }
         }
-        state
+        rest.iter().fold(state, step)
     }
 
     /// Sets the pattern's bit for lengths and bytes that some value has that fits.

@@ -4,7 +4,8 @@ use std::cell::OnceCell;
 
 /// Which classes of bytes a value has, counted in one pass.
 pub(super) struct Signs {
-    classes: u32,
+    /// A lane for each class, empty where the value has no byte of it.
+    classes: u64,
     pub(super) digits: usize,
     /// Asked for at both entrances, by what the whole is and by what stands inside.
     plain: OnceCell<Option<Plain>>,
@@ -27,14 +28,12 @@ impl Signs {
     #[expect(clippy::indexing_slicing, reason = "a byte is always inside a table of 256")]
     #[inline]
     fn count(&mut self, block: &[u8]) {
-        let (mut classes, mut sum) = (0, 0);
+        let mut counts = 0;
         for &byte in block {
-            let class = BYTE_CLASS[usize::from(byte)];
-            classes |= class;
-            sum += class;
+            counts += BYTE_CLASS[usize::from(byte)];
         }
-        self.classes |= classes;
-        self.digits += (sum / DIGIT) as usize;
+        self.classes |= counts;
+        self.digits += (counts & DIGIT) as usize;
     }
 
     /// The form of the value that these signs are of.
@@ -79,7 +78,7 @@ impl Signs {
     /// Blanks, and a byte that no value with blanks has: a sentence or a statement, not a value. Names and postal
     /// addresses may have any byte; a private key is for the caller to know.
     pub(super) fn is_prose(&self) -> bool {
-        self.classes & (BLANK | PROSE) == BLANK | PROSE
+        self.has_blank() && self.has_other()
     }
 
     /// Some byte that is in none of the classes that are told apart, as a line's end and what is not ASCII.
@@ -194,44 +193,51 @@ fn is_time(rest: &[u8]) -> bool {
     clippy::indexing_slicing,
     reason = "a byte is always inside a table of 256; checked at compile time"
 )]
-const fn byte_classes() -> [u32; 256] {
+const fn byte_classes() -> [u64; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < table.len() {
-        table[byte] = match byte as u8 {
-            b'0'..=b'9' => DIGIT,
-            b'A'..=b'Z' => CAPITAL,
-            b'a'..=b'z' => 0,
-            b'+' | b'(' | b')' => BRACKET,
-            b'-' | b'.' => MARK,
-            b'/' => MARK | BRACKET,
-            b'=' | b'$' | b'_' => MARK | PROSE,
-            b'@' => AT | PROSE,
-            b':' => COLON | PROSE,
-            b',' => COMMA,
-            b' ' => BLANK,
-            _ => PROSE,
-        };
+        // One in each lane.
+        table[byte] = ONES
+            & match byte as u8 {
+                b'0'..=b'9' => DIGIT,
+                b'A'..=b'Z' => CAPITAL,
+                b'a'..=b'z' => 0,
+                b'+' | b'(' | b')' => BRACKET,
+                b'-' | b'.' => MARK,
+                b'/' => MARK | BRACKET,
+                b'=' | b'$' | b'_' => MARK | PROSE,
+                b'@' => AT | PROSE,
+                b':' => COLON | PROSE,
+                b',' => COMMA,
+                b' ' => BLANK,
+                _ => PROSE,
+            };
         byte += 1;
     }
     table
 }
 
-/// A digit's class is above the sum of all others in a block, so the sum of classes counts digits, without a branch.
-const DIGIT: u32 = 1 << 16;
-/// What one byte has of all other classes together is below 512.
-const BLOCK_BYTES: usize = 128;
-const AT: u32 = 2;
-const COLON: u32 = 4;
-const MARK: u32 = 8;
-const BLANK: u32 = 16;
-const COMMA: u32 = 32;
+/// Each class has a lane of seven bits, so that one sum counts the bytes of all, without a branch.
+const fn lane(number: u32) -> u64 {
+    0x7f << (7 * number)
+}
+
+/// A lane holds as many.
+const BLOCK_BYTES: usize = 127;
+const ONES: u64 = 0x0102_0408_1020_4081;
+const DIGIT: u64 = lane(0);
+const AT: u64 = lane(1);
+const COLON: u64 = lane(2);
+const MARK: u64 = lane(3);
+const BLANK: u64 = lane(4);
+const COMMA: u64 = lane(5);
 /// Not in any value that has blanks: not a letter or digit, nor one of ` ,+-()./`.
-const PROSE: u32 = 64;
-const CAPITAL: u32 = 128;
+const PROSE: u64 = lane(6);
+const CAPITAL: u64 = lane(7);
 /// May stand around a value.
-const BRACKET: u32 = 256;
-static BYTE_CLASS: [u32; 256] = byte_classes();
+const BRACKET: u64 = lane(8);
+static BYTE_CLASS: [u64; 256] = byte_classes();
 
 #[cfg(test)]
 mod tests {
@@ -244,15 +250,15 @@ mod tests {
         for length in 0..text.len() {
             let value = &text.as_bytes()[..length];
             let signs = Signs::of(value);
+            let present = |classes: u64| (0..9).map(move |at| classes & lane(at) != 0).collect::<Vec<_>>();
             let classes = value.iter().fold(0, |classes, &byte| classes | BYTE_CLASS[usize::from(byte)]);
-            assert_eq!(
-                (signs.classes, signs.digits),
-                (classes, value.iter().filter(|b| b.is_ascii_digit()).count())
-            );
+            assert_eq!(present(signs.classes), present(classes), "{length} bytes");
+            assert_eq!(signs.digits, value.iter().filter(|b| b.is_ascii_digit()).count());
         }
         for byte in 0..=u8::MAX {
             let digits = if byte.is_ascii_digit() { 1000 } else { 0 };
-            assert_eq!(Signs::of(&[byte; 1000]).digits, digits, "{byte}");
+            let signs = Signs::of(&[byte; 1000]);
+            assert_eq!((signs.digits, signs.has_capital()), (digits, byte.is_ascii_uppercase()), "{byte}");
         }
     }
 

@@ -300,6 +300,31 @@ fn samples(pattern: &str, count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
 }
 
+#[test]
+fn a_value_begins_where_its_keyword_ends() {
+    let mut matched = 0;
+    for (category, pattern) in text::KEYWORDS {
+        let regex = single(pattern).unwrap();
+        for value in samples(pattern, 2_000) {
+            for before in ["", "x = ", "ip: 1, "] {
+                let text = [before.as_bytes(), &value, b" and more"].concat();
+                for groups in regex.captures_iter(&text) {
+                    let (whole, group) = (groups.get(0).unwrap(), groups.get(1).unwrap());
+                    let lead = text::lead_bytes(*category, whole.as_bytes());
+                    assert_eq!(
+                        whole.start() + lead..whole.end(),
+                        group.range(),
+                        "{}",
+                        String::from_utf8_lossy(whole.as_bytes())
+                    );
+                    matched += 1;
+                }
+            }
+        }
+    }
+    assert!(matched > 20_000, "{matched} of the samples match");
+}
+
 /// Some piece is asked whether it is a credential, or all of the text is.
 fn may_hold_secret(text: &[u8]) -> bool {
     let mut signs = first_look::SecretSigns::default();

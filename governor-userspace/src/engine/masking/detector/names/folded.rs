@@ -90,15 +90,13 @@ impl Folded {
 
     /// One of [`STREET_ENDS`] behind two letters or more.
     pub(super) fn ends_like_a_street(self) -> bool {
-        let two = usize::try_from(self.letters & ((1 << (2 * LETTER_BITS)) - 1)).unwrap_or(0);
+        let last = self.letters as u64;
+        let two = (last & ((1 << (2 * LETTER_BITS)) - 1)) as usize;
         // Asking this first spares most words the list.
         let may = STREET_ENDS_TWO.get(two / 64).is_none_or(|bits| bits >> (two % 64) & 1 != 0);
         self.length >= 6
             && may
-            && STREET_ENDS.iter().any(|end| {
-                let mask = (1 << (end.length * LETTER_BITS as usize)) - 1;
-                self.length > end.length + 2 && self.letters & mask == end.letters
-            })
+            && STREET_ENDS.iter().any(|end| self.length > end.length + 2 && last & end.mask == end.letters)
     }
 
     const fn of_letters(word: &str) -> Self {
@@ -221,19 +219,30 @@ const LETTER_BITS: u32 = 5;
 /// As many as fit.
 const LETTERS_MAX: usize = 25;
 
+/// The end of a word: at most twelve letters.
+#[derive(Clone, Copy)]
+struct End {
+    letters: u64,
+    /// The bits of so many letters.
+    mask: u64,
+    length: usize,
+}
+
 /// Ends of street names that are written in one word.
-static STREET_ENDS: [Folded; 36] = {
+static STREET_ENDS: [End; 36] = {
     let texts = [
         "strasse", "str", "weg", "gasse", "platz", "allee", "ring", "damm", "ufer", "chaussee", "straat",
         "laan", "plein", "gracht", "kade", "singel", "dijk", "gatan", "gata", "vagen", "veien", "gade",
         "vej", "katu", "vegen", "gaten", "alleen", "plassen", "torget", "stien", "grand", "torg", "straede",
         "tie", "kuja", "polku",
     ];
-    let mut ends = [Folded { letters: 0, length: 0 }; 36];
+    let mut ends = [End { letters: 0, mask: 0, length: 0 }; 36];
     let mut at = 0;
     #[expect(clippy::indexing_slicing, reason = "checked at compile time")]
     while at < ends.len() {
-        ends[at] = Folded::of_letters(texts[at]);
+        let Folded { letters, length } = Folded::of_letters(texts[at]);
+        assert!(length * LETTER_BITS as usize <= 60);
+        ends[at] = End { letters: letters as u64, mask: (1 << (length * LETTER_BITS as usize)) - 1, length };
         at += 1;
     }
     ends
