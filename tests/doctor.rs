@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use governor_tests::governor::text;
-use governor_tests::{Class, Governor, Site, process, wait};
+use governor_tests::{Class, Governor, Namespace, Site, client, process, wait};
 use serde_json::Value;
 use std::fs::File;
 use std::io;
@@ -185,4 +185,69 @@ fn doctor_says_what_this_kernel_has_and_what_that_means() {
     }
     let said = site.governor.cli(&["doctor"]).unwrap().ok().unwrap().out();
     assert!(said.contains("hand_over") && said.contains("This host can run governor."), "{said}");
+}
+
+/// What a running agent says of itself: where it listens, what goes through it, and when it was away.
+#[test]
+fn doctor_tells_namespaces_flows_and_gaps_of_a_running_agent() {
+    let mut site = Site::start().unwrap();
+    let found = |site: &Site, name: &str| -> Option<(String, String)> {
+        let checks = doctor(&site.governor);
+        let check = checks.iter().find(|check| text(check, "name") == name)?;
+        if text(check, "outcome") != "ok" {
+            assert!(!text(check, "consequence").is_empty() && !text(check, "fix").is_empty(), "{check}");
+        }
+        Some((text(check, "outcome"), text(check, "found")))
+    };
+    let ok = |text: &str| Some(("ok".to_owned(), text.to_owned()));
+    let namespaces = |count: u32| {
+        ok(&format!(
+            "beside its own: {count} with captured processes served, 0 not; 0 with captured servers served, 0 not"
+        ))
+    };
+    assert_eq!(found(&site, "gaps"), ok("none"));
+    assert_eq!(found(&site, "namespaces"), namespaces(0));
+    site.psql(Class::Service, "SELECT 1").unwrap().ok().unwrap();
+    let held = site.wire(Class::Service).unwrap();
+    let flows =
+        "2 accepted, 1 of them open; 0 refused and 0 passed by the kernel programs; 0 open and not governed";
+    wait::until("the first to be closed", wait::PATIENCE, || {
+        Ok((found(&site, "flows") == ok(flows)).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error}: {:?}", found(&site, "flows")));
+    // Status has the same, by listener.
+    let status = site.governor.json(&["status"]).unwrap().remove(0);
+    let listeners = status["kernel_side"]["listeners"].as_array().unwrap();
+    let sum = |key: &str| -> u64 {
+        let of_clients = listeners.iter().filter(|listener| !listener["port"].is_null());
+        of_clients.map(|listener| listener[key].as_u64().unwrap()).sum()
+    };
+    assert_eq!((sum("opened"), sum("closed")), (2, 1), "{status:#}");
+    let said = site.governor.cli(&["status"]).unwrap().ok().unwrap().out();
+    let flows = said.lines().find(|line| line.starts_with("complete")).unwrap();
+    assert!(flows.contains(" 1 connections closed, ") && flows.ends_with("all accounted for"), "{said}");
+    drop(held);
+
+    let container = Namespace::create().unwrap();
+    let mut sleep = client::command("sleep", &site.group, Class::Service, site.postgres.port()).unwrap();
+    container.enter(sleep.arg("600")).unwrap();
+    let mut sleep = process::spawn(sleep, libc::SIGKILL).unwrap();
+    wait::until("the container to be served", wait::PATIENCE, || {
+        Ok((found(&site, "namespaces") == namespaces(1)).then_some(()))
+    })
+    .unwrap();
+    let status = site.governor.json(&["status"]).unwrap().remove(0);
+    assert_eq!((&status["namespaces"]["served"], &status["namespaces"]["unserved"]), (&1.into(), &0.into()));
+    sleep.kill().unwrap();
+    sleep.wait().unwrap();
+
+    site.governor.kill().unwrap();
+    assert_eq!((found(&site, "agent"), found(&site, "gaps")), (ok("not running"), None));
+    assert!(!site.psql(Class::Service, "SELECT 1").unwrap().status.success());
+    site.governor.launch().unwrap();
+    let (outcome, gap) = found(&site, "gaps").unwrap();
+    assert_eq!(outcome, "warn", "{gap}");
+    assert!(gap.starts_with("1, the last until ") && gap.contains("connections refused"), "{gap}");
+    let said = site.governor.cli(&["doctor"]).unwrap().ok().unwrap().out();
+    assert!(said.lines().any(|line| line.contains("gaps") && line.contains(&gap)), "{said}");
 }

@@ -61,6 +61,40 @@ fn remote_clients_are_governed_and_the_server_sees_their_address() {
     assert_eq!(field(&start, "client")["address"], REMOTE_V4);
 }
 
+/// The lines of `log_connections` name the clients, by the address and port that governor records.
+#[test]
+fn the_servers_log_has_its_clients_own_addresses_and_ports() {
+    let options = Options { server_settings: vec!["log_connections=on"], ..Options::default() };
+    let site = DatabaseHost::start(PORTS, Auth::Trust, &options).unwrap();
+    let before = site.postgres.log().len();
+    for server in [SERVER_V4, SERVER_V6] {
+        site.remote_psql(server, "SELECT 1").unwrap().ok().unwrap();
+    }
+    for server in ["127.0.0.1", "::1", SERVER_V4] {
+        site.local_psql(server, Class::Service, "SELECT 1").unwrap().ok().unwrap();
+    }
+    let log = site.postgres.log();
+    let received = log[before..].lines().filter_map(|line| line.split_once("connection received: host="));
+    let mut logged: Vec<String> = received
+        .map(|(_, client)| client.trim().replacen(" port=", " ", 1))
+        .filter(|client| client != "[local]")
+        .collect();
+    let starts = site.governor.events("session_start").unwrap();
+    let recorded = starts.iter().map(|start| field(start, "client"));
+    let mut recorded: Vec<String> = recorded
+        .map(|client| format!("{} {}", client["address"].as_str().unwrap(), client["port"].as_u64().unwrap()))
+        .collect();
+    for (address, count) in
+        [(REMOTE_V4, 1), (REMOTE_V6, 1), ("127.0.0.1", 1), ("::1", 1), (SERVER_V4, 1), (SERVER_V6, 0)]
+    {
+        let found = recorded.iter().filter(|client| client.starts_with(&format!("{address} "))).count();
+        assert_eq!(found, count, "{address}: {recorded:?}");
+    }
+    logged.sort();
+    recorded.sort();
+    assert_eq!(logged, recorded, "{}", &log[before..]);
+}
+
 #[test]
 fn local_clients_are_known_by_their_process_whatever_address_they_dial() {
     let site = site(PORTS);

@@ -23,3 +23,5 @@ mod own;
 mod service;
 #[path = "lifecycle/upgrade.rs"]
 mod upgrade;
+#[path = "lifecycle/window.rs"]
+mod window;

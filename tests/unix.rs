@@ -272,6 +272,38 @@ fn a_killed_governor_refuses_and_the_next_one_goes_on() {
     host.psql(Class::Service, "SELECT 1;").ok().unwrap();
 }
 
+/// No hook stands at a path, and nobody is there to give it back: what `pass` opens over TCP stays shut here.
+#[test]
+fn a_killed_governor_refuses_at_the_socket_also_where_the_rules_say_pass() {
+    let options = Options { when_down: "pass", ..Options::default() };
+    let mut host = Host::with("when_down = \"pass\"", &options);
+    host.psql(Class::Service, "SELECT 1;").ok().unwrap();
+    let at_server = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    for _ in 0..2 {
+        host.governor.kill().unwrap();
+        let mut tcp = host.client("psql", Class::Service);
+        tcp.args(PSQL_ROWS).args(["-c", "SELECT inet_client_addr()"]).env("PGHOST", "127.0.0.1");
+        let passed = process::run(tcp, wait::PATIENCE).unwrap().ok().unwrap();
+        assert_eq!(passed.out(), "127.0.0.1\n", "over TCP the rule holds");
+        let refused = host.psql(Class::Service, "SELECT 1;");
+        assert!(refused.err().contains("Connection refused"), "{}", refused.all());
+        wait::until("nobody at the server", wait::PATIENCE, || {
+            Ok((host.postgres.admin("shop", at_server)? == "0").then_some(()))
+        })
+        .unwrap();
+        host.governor.launch().unwrap();
+        let sessions = host.sessions();
+        host.psql(Class::Service, "SELECT 1;").ok().unwrap();
+        assert_eq!(host.sessions(), sessions + 1, "the next start governs again");
+    }
+    // Or detach, which gives the path back.
+    host.governor.kill().unwrap();
+    host.governor.detach().unwrap();
+    let sessions = host.sessions();
+    host.psql(Class::Service, "SELECT 1;").ok().unwrap();
+    assert_eq!(host.sessions(), sessions);
+}
+
 #[test]
 fn a_cancel_request_goes_over_the_socket() {
     let host = Host::start();

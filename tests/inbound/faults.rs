@@ -57,6 +57,7 @@ fn pins_that_are_unmounted_are_made_again_and_a_kill_still_refuses_who_arrives()
         Ok(site.governor.log().contains("are made again").then_some(()))
     })
     .unwrap();
+    assert!(site.metric("governor_kernel_pins_remade_total").unwrap() > 0.0);
     governed(&site);
     site.governor.kill().unwrap();
     refused(&site);

@@ -1,6 +1,6 @@
 //! Faults of the host: each has a stated behaviour (docs/OPERATING.md, "When something fails").
 
-use super::gaps::{governed, metric, number, only_gap, refused};
+use super::gaps::{governed, metric, number, one, only_gap, refused};
 use governor_tests::governor::{field, text};
 use governor_tests::postgres::Auth;
 use governor_tests::{Class, Options, Site, process, wait};
@@ -53,12 +53,17 @@ fn an_agent_that_the_out_of_memory_killer_ends_is_refused_for() {
     let gap = only_gap(&site);
     assert_eq!(text(&gap, "cause"), "killed", "{gap}");
     assert!(number(&gap, "refused") >= 1, "{gap}");
+    assert_eq!(metric(&site, "governor_gaps_total{cause=\"killed\"}"), 1.0);
+    assert!(metric(&site, "governor_gap_seconds_total") > 0.0);
     site.governor.cli(&["audit", "verify"]).unwrap().ok().unwrap();
 }
+
+const REMADE: &str = "governor_kernel_pins_remade_total ";
 
 #[test]
 fn pins_that_are_unmounted_under_the_agent_are_made_again() {
     let mut site = Site::start().unwrap();
+    assert_eq!(metric(&site, REMADE), 0.0);
     let pins = site.governor.state_dir().join("pins");
     nix::mount::umount2(&pins, nix::mount::MntFlags::MNT_DETACH).unwrap();
     wait::until("the pins to be there again", wait::PATIENCE, || {
@@ -70,6 +75,13 @@ fn pins_that_are_unmounted_under_the_agent_are_made_again() {
         Ok(site.governor.log().contains("are made again").then_some(()))
     })
     .unwrap();
+    // Each of them: what is in a generation's directory are pins and nothing else.
+    let generations = std::fs::read_dir(&pins).unwrap().map(|entry| entry.unwrap().path());
+    let generations = generations.filter(|path| path.is_dir());
+    let count: usize = generations.map(|path| std::fs::read_dir(path).unwrap().count()).sum();
+    assert!(count > 0);
+    assert_eq!(metric(&site, REMADE), count as f64);
+    assert_eq!(metric(&site, "governor_kernel_whole "), 1.0);
     governed(&site);
     site.governor.kill().unwrap();
     refused(&site);
@@ -136,6 +148,15 @@ fn the_server_may_restart_under_the_agent() {
     governed(&site);
     site.postgres.restart().unwrap();
     governed(&site);
+    let away = "governor_connections_refused_total{reason=\"upstream\"}";
+    assert_eq!(metric(&site, away), 0.0, "it was there for everybody who came");
+    site.postgres.stop().unwrap();
+    assert!(!one(&site).status.success());
+    let refused = metric(&site, away);
+    assert!(refused >= 1.0);
+    site.postgres.start_as_before().unwrap();
+    governed(&site);
+    assert_eq!(metric(&site, away), refused);
     assert_eq!(site.governor.events("agent_gap").unwrap().len(), 0);
 }
 
@@ -144,17 +165,8 @@ fn a_flood_of_refusals_is_counted_and_not_told_one_by_one() {
     let options = Options { when_down: "refuse", ..Options::default() };
     let mut site = Site::with(Auth::Trust, &options).unwrap();
     site.governor.kill().unwrap();
-    let flood = "import socket, sys\n\
-        for n in range(int(sys.argv[2])):\n    \
-            s = socket.socket()\n    \
-            try: s.connect(('127.0.0.1', int(sys.argv[1]))); print('open')\n    \
-            except PermissionError: pass\n    \
-            s.close()\n";
-    let mut python = site.client("python3", Class::Service).unwrap();
-    // More than the ring buffer holds.
     let count = 20_000u64;
-    python.args(["-c", flood, &site.postgres.port().to_string(), &count.to_string()]);
-    assert_eq!(process::run(python, wait::PATIENCE).unwrap().ok().unwrap().out(), "");
+    flood(&site, count);
     site.governor.launch().unwrap();
     governed(&site);
     let gap = only_gap(&site);
@@ -170,6 +182,53 @@ fn a_flood_of_refusals_is_counted_and_not_told_one_by_one() {
     assert_eq!(told + omitted + number(&gap, "events_lost"), count, "{gap}, told {told}, omitted {omitted}");
     assert!(told <= 60 && number(&gap, "events_lost") > 0, "{gap}, told {told}");
     assert!(field(&gap, "reason").as_str().unwrap().contains("20000 connections refused"), "{gap}");
+}
+
+/// So many connections, each of which is refused. 20,000 are more than the ring buffer holds.
+fn flood(site: &Site, count: u64) {
+    let flood = "import socket, sys\n\
+        for n in range(int(sys.argv[2])):\n    \
+            s = socket.socket()\n    \
+            try: s.connect(('127.0.0.1', int(sys.argv[1]))); print('open')\n    \
+            except PermissionError: pass\n    \
+            s.close()\n";
+    let mut python = site.client("python3", Class::Service).unwrap();
+    python.args(["-c", flood, &site.postgres.port().to_string(), &count.to_string()]);
+    assert_eq!(process::run(python, wait::PATIENCE).unwrap().ok().unwrap().out(), "");
+}
+
+/// The same under a living agent: what it could not read it knows the number of.
+#[test]
+fn events_that_find_no_room_while_the_agent_hangs_are_in_the_metric() {
+    let site = Site::start().unwrap();
+    governed(&site);
+    assert_eq!(metric(&site, "governor_kernel_events_dropped_total "), 0.0);
+    site.governor.signal(libc::SIGSTOP).unwrap();
+    let hung = wait::until("the kernel to count it as dead", Duration::from_secs(20), || {
+        let mut psql = site.client("psql", Class::Service)?;
+        psql.env("PGCONNECT_TIMEOUT", "2").args(["-c", "SELECT 1"]);
+        Ok(process::run(psql, wait::PATIENCE)?.err().contains("Operation not permitted").then_some(()))
+    });
+    let count = 20_000u64;
+    if hung.is_ok() {
+        flood(&site, count);
+    }
+    site.governor.signal(libc::SIGCONT).unwrap();
+    hung.unwrap();
+    site.governor.wait_for_record("agent_gap", |_| true).unwrap();
+    let dropped = metric(&site, "governor_kernel_events_dropped_total ");
+    let refused = metric(&site, "governor_kernel_faults_total{cause=\"heartbeat_stale\"}");
+    assert!(dropped > 0.0 && refused > count as f64, "{dropped} of {refused}");
+    // Whatever was not dropped is told, or counted where it came too fast.
+    wait::until("the others to be told", wait::PATIENCE, || {
+        let told = site.governor.count_records("kernel_event")? as f64;
+        let omitted = metric(&site, "governor_kernel_events_omitted_total ");
+        Ok((told + omitted + dropped == refused).then_some(()))
+    })
+    .unwrap();
+    let said = site.governor.cli(&["status"]).unwrap().ok().unwrap().out();
+    assert!(said.contains(&format!("{dropped} events dropped")), "{said}");
+    governed(&site);
 }
 
 /// Fills its socket's own memory with a filter, so that the kernel programs find no room on it, and connects.

@@ -155,8 +155,11 @@ pub fn run(options: &Options) -> Result<bool> {
             (Ok(_), Some(reason)) => refuse(&mut tally, "demo", &reason),
             (Ok(binary), None) => {
                 let me = std::env::current_exe()?;
-                let mut demo = root::command(&me.to_string_lossy()).context("neither root nor sudo")?;
-                tally.command("demo", demo.env("GOVERNOR_BIN", binary).args(["demo", "--no-build"]));
+                for (name, more) in [("demo", &[][..]), ("demo --inbound", &["--inbound"])] {
+                    let mut demo = root::command(&me.to_string_lossy()).context("neither root nor sudo")?;
+                    demo.env("GOVERNOR_BIN", binary).args(["demo", "--no-build"]).args(more);
+                    tally.command(name, &mut demo);
+                }
             }
         }
     }

@@ -180,30 +180,7 @@ impl Agent for Running {
 
     fn kernel(&self) -> Option<KernelCounters> {
         let counters = self.kernel.lock().as_ref()?.counters().ok()?;
-        Some(KernelCounters {
-            redirected: counters.redirected,
-            refused: counters.refused(),
-            identity_missing: counters.pending_failed,
-            events_dropped: counters.events_dropped,
-            passed: counters.passed(),
-            // In the order of `KernelFault`.
-            faults: [
-                counters.refused_heartbeat_stale,
-                counters.refused_namespace_unknown,
-                counters.refused_listener_gone,
-                counters.refused_storage_failed,
-                counters.refused_device_bound,
-                counters.inbound_refused_heartbeat_stale,
-                counters.inbound_refused_listener_gone,
-                counters.pending_failed,
-                counters.inbound_own_failed,
-                counters.totals_failed,
-                counters.totals_dropped,
-                counters.bind_refused,
-                counters.raw_refused,
-            ],
-            waited: [counters.namespace_waited, counters.namespace_waited_in_vain],
-        })
+        Some(kernel_watch::kernel_counters(&counters))
     }
 
     fn upgrade(&self) -> Result<u32, String> {

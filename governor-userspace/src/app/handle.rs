@@ -220,6 +220,17 @@ pub struct StatusForeign {
     pub consequence: String,
 }
 
+/// Network namespaces beside governor's own, now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusNamespaces {
+    /// With captured processes: governor listens there, or cannot.
+    pub served: u64,
+    pub unserved: u64,
+    /// With servers that are to be captured: their connections are governed, or cannot be.
+    pub inbound_served: u64,
+    pub inbound_unserved: u64,
+}
+
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -244,6 +255,8 @@ pub struct Status {
     pub completeness: Option<Completeness>,
     #[serde(default)]
     pub kernel_side: KernelSide,
+    #[serde(default)]
+    pub namespaces: StatusNamespaces,
     /// To captured ports, open now and not governed: from before the start, or on sockets from elsewhere.
     #[serde(default)]
     pub open_connections: u64,
@@ -390,6 +403,11 @@ impl Handle {
             kernel: shared.agent.kernel(),
             completeness: shared.agent.completeness(),
             kernel_side: shared.agent.kernel_side(),
+            namespaces: {
+                let [(served, unserved), (inbound_served, inbound_unserved)] =
+                    shared.metrics.namespaces_now();
+                StatusNamespaces { served, unserved, inbound_served, inbound_unserved }
+            },
             open_connections: shared.metrics.open_connections_left(),
             gaps: shared.agent.gaps(),
             upgrade_failure: shared.agent.upgrade_failure(),

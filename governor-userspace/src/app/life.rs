@@ -135,6 +135,7 @@ impl LifeKeeper {
             tracing::error!("hooks or pins were lost: {trouble}");
         }
         if mended.pinned_again > 0 {
+            self.metrics.kernel_pins_remade(mended.pinned_again);
             tracing::error!(
                 pins = mended.pinned_again,
                 "pins of the kernel programs were gone and are made again"

@@ -31,8 +31,10 @@ pub(super) struct PinnedFd {
 }
 
 impl PinnedFd {
-    /// Takes the link off. A pin that is gone already (its file system was unmounted) is none.
+    /// Takes the link off, whoever else holds it. A pin that is gone already (its file system was unmounted) is none.
     pub fn unpin(self) -> io::Result<()> {
+        // Refused where it is off already: its cgroup is gone.
+        let _ = sys::link_detach(self.fd.as_fd());
         let removed = fs::remove_file(&self.path);
         drop(self.fd);
         match removed {
@@ -274,6 +276,9 @@ fn started_ns(name: &str) -> Option<u64> {
 }
 
 /// What steers and redirects first here too: while they go one by one, no connection may lose its identity.
+///
+/// Links are taken off before their pins go: whoever lists links, as `bpftool` and `governor doctor` do, holds each for a
+/// moment, and one that is held stays on. A dead agent's programs would go on refusing beside the living one's.
 pub(super) fn remove_generation(path: &Path) -> Result<(), KernelError> {
     let mut pins: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(path).map_err(failed(path))? {
@@ -285,6 +290,11 @@ pub(super) fn remove_generation(path: &Path) -> Result<(), KernelError> {
         _ => 2,
     });
     for pin in pins {
+        let is_link = pin.file_name().is_some_and(|name| name.to_string_lossy().starts_with(LINK_PREFIX));
+        if let Some(link) = is_link.then(|| sys::open_pin(&pin).ok()).flatten() {
+            // Refused where it is off already. With the pin it goes all the same, unless somebody holds it.
+            let _ = sys::link_detach(link.as_fd());
+        }
         fs::remove_file(&pin).map_err(failed(&pin))?;
     }
     fs::remove_dir(path).map_err(failed(path))

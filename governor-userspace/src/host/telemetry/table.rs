@@ -196,6 +196,8 @@ pub static TABLE: &[Definition] = &[
         "How long these were."),
     row("governor_kernel_whole", Kind::Gauge, &[],
         "1 while every kernel program is where it was attached, and pinned."),
+    row("governor_kernel_pins_remade_total", Kind::Counter, &[],
+        "Pins of the kernel programs that were gone and were made again: a kill before would have let connections pass."),
     row("governor_predecessor", Kind::Gauge, &[],
         "1 while the agent that this one took over from still has sessions."),
     row("governor_life_errors_total", Kind::Counter, &[],

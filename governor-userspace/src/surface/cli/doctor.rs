@@ -1,14 +1,13 @@
 //! `governor doctor`.
 
-use super::client::{Client, ClientError};
 use super::globals::Globals;
 use super::text::{Paint, safe};
-use crate::app::handle::Status;
 use crate::host::kernel::probe::{Check, Outcome, probe};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+mod agent;
 mod attached;
 mod peers;
 
@@ -26,8 +25,8 @@ pub fn run(_args: DoctorArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     checks.push(privileges());
     checks.push(state_directory(&globals.state_dir));
     checks.extend(peers::look(globals));
-    let (running, pid) = agent(globals);
-    checks.push(running);
+    let (told, pid) = agent::ask(globals);
+    checks.extend(told);
     let (attached, hooks) = attached::look(globals, pid);
     checks.extend(attached);
     let failed = checks.iter().any(|check| check.ok == Outcome::Fail);
@@ -124,21 +123,6 @@ fn privileges() -> Check {
     };
     let fix = if ok == Outcome::Ok { "" } else { "run this as root to see what the host can do" };
     Check { name: "privileges", ok, found, fix: fix.into(), consequence: consequence.into() }
-}
-
-/// Whether it runs, and as which process.
-fn agent(globals: &Globals) -> (Check, Option<u32>) {
-    let answer = Client::new(globals.control_socket()).get::<Status>("/v1/status");
-    let pid = answer.as_ref().ok().map(|status| status.pid);
-    let (ok, found, fix) = match answer {
-        Ok(status) => (Outcome::Ok, format!("{}, pid {}", status.phase.as_str(), status.pid), ""),
-        Err(ClientError::NotRunning { .. }) => (Outcome::Ok, "not running".into(), ""),
-        Err(ClientError::NotAllowed { .. }) => {
-            (Outcome::Warn, "runs, but this user may not ask it".into(), "run this as root")
-        }
-        Err(error) => (Outcome::Warn, error.to_string(), "governor status; then the agent's log"),
-    };
-    (Check { name: "agent", ok, found, fix: fix.into(), consequence: String::new() }, pid)
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ const WAIT_S_MAX: u64 = 24 * 3600;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::handle::{Gaps, LedgerStatus, StatusForeign, StatusHook};
+    use crate::app::handle::{Gaps, LedgerStatus, StatusForeign, StatusHook, StatusNamespaces};
 
     #[test]
     fn a_page_says_what_is_wrong() {
@@ -221,6 +221,7 @@ mod tests {
                     consequence: "it may".into(),
                 }],
             },
+            namespaces: StatusNamespaces::default(),
             open_connections: 2,
             gaps: Gaps::default(),
             upgrade_failure: None,

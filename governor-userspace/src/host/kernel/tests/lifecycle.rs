@@ -1,7 +1,8 @@
 //! What happens to connections when the agent is gone, wedged, elsewhere, or comes back.
 
 use super::stage::{Service, Stage, cgroup_id, client, client_in_new_namespace, direct_servers, python};
-use crate::host::kernel::{EventCause, Kernel, KernelOptions};
+use crate::host::kernel::pins::link_pins;
+use crate::host::kernel::{EventCause, Kernel, KernelOptions, sys};
 use governor_common::limits::HEARTBEAT_TIMEOUT_NS_DEFAULT;
 use parking_lot::Mutex;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -225,6 +226,35 @@ fn pins_refuse_after_a_death_and_the_next_agent_takes_over() {
     second.detach().unwrap();
     assert!(!is_mounted());
     client(&stage.clients, "127.0.0.1", port, 1).only(&format!("d|127.0.0.1|{port}"), 1);
+}
+
+/// Whoever lists links holds each of them for a moment: that must not keep a dead agent's programs on, which refuse.
+#[test]
+fn links_that_somebody_holds_go_with_their_agent_all_the_same() {
+    let Some(stage) = Stage::set() else { return };
+    let (port, _v4, _v6) = direct_servers();
+    let directory = tempfile::tempdir().unwrap();
+    let pins = directory.path().join("pins");
+    let _unmount = Unmount(pins.clone());
+    let mut options = stage.options(port, false);
+    options.pin_dir = Some(pins);
+    let held = |kernel: &Kernel| -> Vec<std::os::fd::OwnedFd> {
+        let links = link_pins(kernel.generation().unwrap()).unwrap();
+        links.iter().map(|pin| sys::open_pin(pin).unwrap()).collect()
+    };
+
+    let (first, service) = agent(&options);
+    let of_first = held(&first);
+    assert!(of_first.len() >= 6);
+    drop(service);
+    drop(first);
+    client(&stage.clients, "127.0.0.1", port, 2).only(REFUSED, 2);
+    let (second, _service) = agent(&options);
+    client(&stage.clients, "127.0.0.1", port, 2).only(&format!("g|127.0.0.1|{port}"), 2);
+    let of_second = held(&second);
+    second.detach().unwrap();
+    client(&stage.clients, "127.0.0.1", port, 2).only(&format!("d|127.0.0.1|{port}"), 2);
+    drop((of_first, of_second));
 }
 
 #[test]

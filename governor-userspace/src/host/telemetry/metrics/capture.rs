@@ -6,6 +6,7 @@ use crate::engine::audit::{Completeness, GapCause, MismatchKind, Side};
 use crate::host::telemetry::labels::{
     Closed, DirectAction, KernelMap, NamespaceFailure, NamespaceFound, OpenOutcome,
 };
+use prometheus::IntGauge;
 use std::time::Duration;
 
 impl Metrics {
@@ -19,6 +20,15 @@ impl Metrics {
     pub fn inbound_namespaces(&self, served: usize, unserved: usize) {
         self.inbound_namespaces_served.set(i64::try_from(served).unwrap_or(i64::MAX));
         self.inbound_namespaces_unserved.set(i64::try_from(unserved).unwrap_or(i64::MAX));
+    }
+
+    /// Served and not served: those of clients, then those of servers.
+    pub fn namespaces_now(&self) -> [(u64, u64); 2] {
+        let now = |gauge: &IntGauge| u64::try_from(gauge.get()).unwrap_or(0);
+        [
+            (now(&self.namespaces_served), now(&self.namespaces_unserved)),
+            (now(&self.inbound_namespaces_served), now(&self.inbound_namespaces_unserved)),
+        ]
     }
 
     pub fn namespace_opened(&self, found: NamespaceFound) {
@@ -113,6 +123,11 @@ impl Metrics {
     /// Whether hooks and pins are as they should be.
     pub fn kernel_whole(&self, whole: bool) {
         self.kernel_whole.set(whole.into());
+    }
+
+    /// So many pins were gone, and are there again.
+    pub fn kernel_pins_remade(&self, count: usize) {
+        self.kernel_pins_remade.inc_by(count as u64);
     }
 
     /// Whether the agent that was taken over from is still there.
