@@ -3,10 +3,10 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use governor_tests::client::PSQL_ROWS;
-use governor_tests::governor::text;
+use governor_tests::client::{self, PSQL_ROWS};
+use governor_tests::governor::{field, text};
 use governor_tests::postgres::Auth;
-use governor_tests::{Class, Finished, Options, Running, Site, process, wait, wire};
+use governor_tests::{Class, Options, Running, Site, process, wait, wire};
 use std::time::Duration;
 
 /// The same script both ways: same output, same errors, same exit code.
@@ -184,16 +184,94 @@ fn the_client_still_sees_the_server_that_it_asked_for() {
     std::io::Write::write_all(&mut raw.stream, &wire::ssl_request()).unwrap();
 }
 
+/// On a host of clients the server sees the client's address, and a port of governor's own: as `docs/compatibility.md` says.
 #[test]
-fn pgbench_runs_in_all_three_protocols() {
+fn the_server_sees_the_clients_address_and_a_port_of_governors() {
     let site = Site::start().unwrap();
-    pgbench(&site, &["-i", "-q", "-s", "1"]).ok().unwrap();
-    for protocol in ["simple", "extended", "prepared"] {
-        let done = pgbench(&site, &["-n", "-M", protocol, "-c", "4", "-j", "2", "-t", "100"]).ok().unwrap();
-        assert!(done.out().contains("number of failed transactions: 0"), "{}", done.out());
-        assert!(done.out().contains("processed: 400/400"), "{}", done.out());
+    let asked = "SELECT host(inet_client_addr()), inet_client_port(), \
+                 (SELECT client_addr = inet_client_addr() AND client_port = inet_client_port() \
+                  FROM pg_stat_activity WHERE pid = pg_backend_pid())";
+    let sees = |socket: governor_tests::remote_socket::RemoteSocket| {
+        let own = socket.stream.local_addr().unwrap();
+        let mut wire = wire::Wire::new(socket).unwrap();
+        wire.start("app", "shop").unwrap();
+        let answer = wire.query(asked).unwrap();
+        let row = answer.iter().find(|message| message.tag == b'D').unwrap().row().unwrap();
+        let cells: Vec<String> =
+            row.into_iter().map(|cell| String::from_utf8(cell.unwrap()).unwrap()).collect();
+        assert_eq!((cells[0].as_str(), cells[2].as_str()), ("127.0.0.1", "t"), "{cells:?}");
+        (own, cells[1].parse::<u16>().unwrap(), wire)
+    };
+    let (own, seen, _open) = sees(site.socket_direct().unwrap());
+    assert_eq!(seen, own.port(), "without governor");
+    let (own, seen, _open) = sees(site.socket(Class::Service).unwrap());
+    assert_ne!(seen, own.port(), "governor's connection");
+    // The client's own port is on record.
+    let start = site.governor.wait_for_record("session_start", |_| true).unwrap();
+    let client = field(&start, "client");
+    assert_eq!((&client["address"], &client["port"]), (&"127.0.0.1".into(), &own.port().into()), "{start}");
+}
+
+/// What pgbench prints and what it leaves in the tables, in every protocol: the same without governor and with it.
+#[test]
+fn pgbench_is_the_same_in_all_three_protocols() {
+    let site = Site::start().unwrap();
+    let scripts = tempfile::tempdir().unwrap();
+    let script = |name: &str, text: &str| {
+        let path = scripts.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_string_lossy().into_owned()
+    };
+    let failing = script("failing.sql", "DO $$ BEGIN RAISE SQLSTATE '40001'; END $$;\n");
+    let aborted = script("aborted.sql", "SELECT 1;\nSELECT 1/0;\n");
+    let pipeline = script(
+        "pipeline.sql",
+        "\\set n random(1, 1000)\n\\startpipeline\nSELECT abalance FROM pgbench_accounts WHERE aid = :n;\n\
+         UPDATE pgbench_accounts SET abalance = abalance + :n WHERE aid = :n;\n\\endpipeline\n\
+         SELECT count(*) AS c FROM pgbench_branches \\gset\nSELECT :c;\n",
+    );
+    let seen = |class: Option<Class>| {
+        site.truth(
+            "DROP TABLE IF EXISTS pgbench_accounts, pgbench_branches, pgbench_tellers, pgbench_history",
+        )
+        .unwrap();
+        let mut seen = vec![pgbench(&site, class, &["-i", "-s", "1"])];
+        for protocol in ["simple", "extended", "prepared"] {
+            let work = ["-n", "-M", protocol, "-c", "4", "-j", "2", "--random-seed=7731"];
+            let run = |more: &[&str]| pgbench(&site, class, &[&work[..], more].concat());
+            seen.push(run(&["-t", "100"]));
+            assert!(seen.last().unwrap().contains("processed: 400/400"), "{class:?}: {seen:?}");
+            seen.push(run(&["-t", "20", "-S"]));
+            seen.push(run(&["-t", "10", "-f", &failing, "--max-tries=2", "--failures-detailed"]));
+            seen.push(pgbench(&site, class, &["-n", "-M", protocol, "-t", "1", "-f", &aborted]));
+            if protocol != "simple" {
+                seen.push(run(&["-t", "20", "-f", &pipeline]));
+            }
+        }
+        for (table, row) in [
+            ("accounts", "aid, bid, abalance"),
+            ("branches", "bid, bbalance"),
+            ("tellers", "tid, bid, tbalance"),
+            ("history", "tid, bid, aid, delta"),
+        ] {
+            let rows = format!(
+                "SELECT count(*), md5(string_agg(r, ';' ORDER BY r)) FROM (SELECT ({row})::text AS r FROM pgbench_{table}) t"
+            );
+            seen.push(format!("{table} {}", site.truth(&rows).unwrap()));
+        }
+        seen
+    };
+    let (direct, governed) = (seen(None), seen(Some(Class::Service)));
+    assert_eq!(governed, direct);
+    let all = direct.concat();
+    for line in [
+        "number of failed transactions: 0 (0.000%)",
+        "number of failed transactions: 40 (100.000%)",
+        "division by zero",
+        "history 1200|",
+    ] {
+        assert!(all.contains(line), "{line}: {all}");
     }
-    assert_eq!(site.truth("SELECT count(*) FROM pgbench_history").unwrap(), "1200");
 }
 
 #[test]
@@ -222,8 +300,18 @@ fn metrics_and_health_answer() {
     assert!(page.lines().any(|line| line.starts_with("# TYPE governor_")), "{page:.500}");
 }
 
-fn pgbench(site: &Site, args: &[&str]) -> Finished {
-    let mut pgbench = site.client("pgbench", Class::Service).unwrap();
+/// What pgbench says, by line, and how it ended: all but times and the port.
+fn pgbench(site: &Site, class: Option<Class>, args: &[&str]) -> String {
+    let mut pgbench = match class {
+        Some(class) => site.client("pgbench", class).unwrap(),
+        None => client::outside("pgbench", site.postgres.port()),
+    };
     pgbench.args(args);
-    process::run(pgbench, Duration::from_secs(120)).unwrap()
+    let done = process::run(pgbench, Duration::from_secs(120)).unwrap();
+    let timed = ["latency average", "initial connection time", "tps = ", "done in "];
+    let all = format!("{}-- errors\n{}", done.out(), done.err());
+    // Progress of the load overwrites itself, with times.
+    let lines = all.lines().filter(|line| !line.contains("(elapsed "));
+    let lines = lines.filter(|line| !timed.iter().any(|start| line.starts_with(start)));
+    format!("{}\n{}", lines.collect::<Vec<_>>().join("\n"), process::describe(done.status))
 }

@@ -444,6 +444,42 @@ fn the_record_of_a_statement_says_what_was_masked_in_doubt() {
     );
 }
 
+/// A search that its bound ends, by a pattern that nearly fits everywhere, and a document whose declaration may define anything.
+#[test]
+fn a_value_that_cannot_be_searched_is_masked_and_the_record_says_why() {
+    let more = "[[masking.detectors]]\nname = \"dear\"\npattern = '[a-z]{1,1000}x|[a-z]{9}'\n";
+    let site = Site::with(Auth::Trust, &Options { more: more.into(), ..Options::default() }).unwrap();
+    site.truth(
+        "CREATE TABLE t (id int, c1 text, c2 xml); GRANT ALL ON t TO PUBLIC; \
+         INSERT INTO t VALUES (1, repeat('a', 2000000), NULL), \
+         (2, NULL, '<!DOCTYPE a [<!ENTITY e \"- 7 -\">]><a>&e;</a>'), (3, '- 7 -', '<a>- 7 -</a>')",
+    )
+    .unwrap();
+    for class in [Class::Person, Class::Agent] {
+        for (id, shown, why) in [
+            (1, "[masked]|\n", Some("search_bound")),
+            (2, "|<masked/>\n", Some("not_understood")),
+            (3, "- 7 -|<a>- 7 -</a>\n", None),
+        ] {
+            let sql = format!("SELECT c1, c2 FROM t WHERE id = {id};\n");
+            assert_eq!(site.psql(class, &sql).unwrap().ok().unwrap().out(), shown, "{class:?}");
+            let Some(why) = why else { continue };
+            let done = site.governor.wait_for_record("completion", |r| {
+                field(r, "masked_in_doubt").as_array().is_some_and(|all| all.iter().any(|one| one[0] == why))
+            });
+            assert_eq!(field(&done.unwrap(), "masked_in_doubt"), &serde_json::json!([[why, 1]]));
+        }
+    }
+    let page = site.governor.metrics().unwrap();
+    for (why, count) in [("search_bound", 2), ("not_understood", 2), ("unknown_origin", 0), ("failed", 0)] {
+        let line = format!("governor_masked_in_doubt_total{{cause=\"{why}\"}} {count}");
+        assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+    }
+    let doubts = site.governor.events("completion").unwrap();
+    let doubts = doubts.iter().filter(|r| field(r, "masked_in_doubt").is_array()).count();
+    assert_eq!(doubts, 4, "and none of what was understood");
+}
+
 fn as_text(reply: &[Message]) -> String {
     reply.iter().map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect()
 }

@@ -7,6 +7,8 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "drivers/on_a_database_host.rs"]
+mod on_a_database_host;
 #[path = "drivers/with_tokio_postgres.rs"]
 mod with_tokio_postgres;
 
@@ -135,7 +137,7 @@ fn every_driver_is_the_same_over_tls() {
         }
         sessions = records.len();
     }
-    assert_recorded(&site);
+    assert_recorded(&site.governor);
 }
 
 /// What libpq and the programs read of the environment.
@@ -160,14 +162,14 @@ fn transparent_and_masked(driver: Driver) {
         "the program did not get to its end:\n{direct}"
     );
     assert_same(driver, &direct, &run(driver, &site, Way::Governed(Class::Service), Work::Everything));
-    assert_recorded(&site);
+    assert_recorded(&site.governor);
     assert_masked(&site, &run(driver, &site, Way::Governed(Class::Agent), Work::Masked));
 
     site.governor.stop().unwrap();
     let observe = Options { profile: Some("observe"), ..Options::default() };
     site.governor = Governor::start(&site.group, site.postgres.port(), &observe).unwrap();
     assert_same(driver, &direct, &run(driver, &site, Way::Governed(Class::Agent), Work::Everything));
-    assert_recorded(&site);
+    assert_recorded(&site.governor);
 }
 
 fn every_driver_on(version: u32) {
@@ -184,7 +186,7 @@ fn every_driver_on(version: u32) {
             assert_masked(&site, &run(driver, &site, Way::Governed(Class::Agent), Work::Masked));
         }
     }
-    assert_recorded(&site);
+    assert_recorded(&site.governor);
 }
 
 /// What the driver's program printed, in either stream.
@@ -206,10 +208,14 @@ fn run_with(driver: Driver, site: &Site, way: Way, work: Work, environment: &[(&
     if let Way::Governed(class) = way {
         cgroup::enter(&mut command, &site.group.client(class)).unwrap();
     }
-    let done = Running::start(command, &[]).unwrap().finish(LIMIT).unwrap().ok();
-    let done = done.unwrap_or_else(|error| panic!("{driver:?}, {way:?}: {error:#}"));
-    without_pids(&format!("{}\n-- stderr\n{}", done.out(), done.err()))
-        .replace(&format!("port {}", site.postgres.port()), "port PORT")
+    transcript(command, site.postgres.port()).unwrap_or_else(|error| panic!("{driver:?}, {way:?}: {error:#}"))
+}
+
+/// What a program prints that must end well, in either stream, without process ids and the port.
+fn transcript(command: Command, port: u16) -> anyhow::Result<String> {
+    let done = Running::start(command, &[])?.finish(LIMIT)?.ok()?;
+    let all = format!("{}\n-- stderr\n{}", done.out(), done.err());
+    Ok(without_pids(&all).replace(&format!("port {port}"), "port PORT"))
 }
 
 fn in_this_process(site: &Site, way: Way, work: Work) -> String {
@@ -308,8 +314,8 @@ fn assert_same(driver: Driver, direct: &str, governed: &str) {
 }
 
 /// It really went through: the statements are on record.
-fn assert_recorded(site: &Site) {
-    let statements = site.governor.events("statement").unwrap();
+fn assert_recorded(governor: &Governor) {
+    let statements = governor.events("statement").unwrap();
     for wanted in ["driver.fails()", "driver.says(", "driver.copied"] {
         assert!(
             statements.iter().any(|record| text(record, "text").contains(wanted)),

@@ -13,7 +13,7 @@ mod places;
 
 use governor_tests::governor::text;
 use governor_tests::wire::{self, Message, Wire};
-use governor_tests::{Class, Options, Site, wait};
+use governor_tests::{Auth, Class, Options, Site, wait};
 use places::Step::{Ready, Send, Until};
 use places::{PLACES, Step, all, sync};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,51 +46,68 @@ struct Insert {
     governed: Form,
     /// In a simple query, and in the extended protocol.
     direct: (Form, Form),
-    /// How a hold is answered.
-    answer: &'static str,
+    answer: Answer,
     /// SQLSTATE of the error that governor makes, and of those that the server makes in its place.
     errors: (&'static str, &'static [&'static str]),
+}
+
+/// How a hold ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// There is none to end.
+    None,
+    /// `governor approvals …`.
+    Command(&'static str),
+    /// Nobody says anything until `approvals.timeout`.
+    Expires,
 }
 
 const HELD: &str = "DELETE FROM marks";
 /// No SQL: the server refuses it at Parse.
 const BROKEN: Form = Form::of("SELEC 1");
 
-const INSERTS: [Insert; 5] = [
+const INSERTS: [Insert; 6] = [
     Insert {
         name: "denied",
         governed: Form::of("SET ROLE app"),
         direct: (BROKEN, BROKEN),
-        answer: "none",
+        answer: Answer::None,
         errors: ("42501", &["42601"]),
     },
     Insert {
         name: "held and refused",
         governed: Form::of(HELD),
         direct: (BROKEN, Form { sql: HELD, values: &["one too many"] }),
-        answer: "deny",
+        answer: Answer::Command("deny"),
         errors: ("42501", &["42601", "08P01"]),
     },
     Insert {
         name: "held and approved",
         governed: Form::of(HELD),
         direct: (Form::of(HELD), Form::of(HELD)),
-        answer: "approve",
+        answer: Answer::Command("approve"),
         errors: ("none", &[]),
     },
     Insert {
         name: "failing when it runs",
         governed: Form::of("SELECT 1/(n - n) FROM marks"),
         direct: (Form::of("SELECT 1/(n - n) FROM marks"), Form::of("SELECT 1/(n - n) FROM marks")),
-        answer: "none",
+        answer: Answer::None,
         errors: ("none", &[]),
     },
     Insert {
         name: "failing when it is parsed",
         governed: Form::of("SELECT 1 FROM nowhere"),
         direct: (Form::of("SELECT 1 FROM nowhere"), Form::of("SELECT 1 FROM nowhere")),
-        answer: "none",
+        answer: Answer::None,
         errors: ("none", &[]),
+    },
+    Insert {
+        name: "held and expired",
+        governed: Form::of(HELD),
+        direct: (BROKEN, Form { sql: HELD, values: &["one too many"] }),
+        answer: Answer::Expires,
+        errors: ("42501", &["42601", "08P01"]),
     },
 ];
 
@@ -140,13 +157,13 @@ fn play(wire: &mut Wire, steps: Vec<Step>) -> anyhow::Result<Vec<Message>> {
     Ok(messages)
 }
 
-/// Answers every hold with `answer` until `done`.
-fn answer_holds(site: &Site, answer: &str, done: &AtomicBool) {
+/// Answers every hold with `word` until `done`.
+fn answer_holds(site: &Site, word: &str, done: &AtomicBool) {
     while !done.load(Ordering::Relaxed) {
         let pending = site.governor.json(&["approvals", "list"]).unwrap();
         for request in pending {
             // It may have ended in the meantime: its batch failed earlier.
-            site.governor.cli(&["approvals", answer, &text(&request, "id")]).unwrap();
+            site.governor.cli(&["approvals", word, &text(&request, "id")]).unwrap();
         }
     }
 }
@@ -156,27 +173,30 @@ fn reset(site: &Site) {
 }
 
 fn compare(insert: &Insert) {
-    let site = Site::start().unwrap();
+    let approval_timeout = if insert.answer == Answer::Expires { "1s" } else { "30s" };
+    let site = Site::with(Auth::Trust, &Options { approval_timeout, ..Options::default() }).unwrap();
     site.truth("CREATE TABLE marks (n int); GRANT ALL ON marks TO app").unwrap();
     let mut different = Vec::new();
     for (place, steps) in PLACES {
-        let run = |mut wire: Wire, simple, extended, own: &[&str]| {
-            reset(&site);
-            let messages = play(&mut wire, steps(simple, extended));
+        let run = |wire: &mut Wire, simple, extended, own: &[&str]| {
+            let messages = play(wire, steps(simple, extended));
             match messages {
                 Ok(messages) => seen(&messages, own),
                 Err(error) => vec![format!("failed: {error:#}")],
             }
         };
         let (simple, extended) = insert.direct;
-        let direct = run(site.wire_direct().unwrap(), simple, extended, insert.errors.1);
+        reset(&site);
+        let direct = run(&mut site.wire_direct().unwrap(), simple, extended, insert.errors.1);
+        reset(&site);
         let done = AtomicBool::new(false);
+        let mut client = site.wire(Class::Person).unwrap();
         let through = std::thread::scope(|scope| {
-            if insert.answer != "none" {
-                scope.spawn(|| answer_holds(&site, insert.answer, &done));
+            if let Answer::Command(word) = insert.answer {
+                let (site, done) = (&site, &done);
+                scope.spawn(move || answer_holds(site, word, done));
             }
-            let person = site.wire(Class::Person).unwrap();
-            let through = run(person, insert.governed, insert.governed, &[insert.errors.0]);
+            let through = run(&mut client, insert.governed, insert.governed, &[insert.errors.0]);
             done.store(true, Ordering::Relaxed);
             through
         });
@@ -184,14 +204,9 @@ fn compare(insert: &Insert) {
             different.push(format!("{place}:\n  server:   {direct:#?}\n  governor: {through:#?}"));
         }
     }
-    assert!(
-        different.is_empty(),
-        "{}, {} places differ:\n{}",
-        insert.name,
-        different.len(),
-        different.join("\n")
-    );
-    println!("{}: {} places as the server does", insert.name, PLACES.len());
+    let name = insert.name;
+    assert!(different.is_empty(), "{name}, {} places differ:\n{}", different.len(), different.join("\n"));
+    println!("{name}: {} places as the server does", PLACES.len());
 }
 
 #[test]
@@ -213,6 +228,11 @@ fn an_approved_statement_is_as_if_it_had_never_waited() {
 fn an_error_of_the_server_stays_at_its_place() {
     compare(&INSERTS[3]);
     compare(&INSERTS[4]);
+}
+
+#[test]
+fn a_statement_whose_hold_expires_is_an_error_at_its_place() {
+    compare(&INSERTS[5]);
 }
 
 /// Messages that have no place in a COPY FROM, sent in its middle.
@@ -255,7 +275,7 @@ fn a_statement_that_was_prepared_before_policy_forbade_it_is_denied_at_bind() {
     let open = "// Nothing beyond what is built in.\n";
     let closed = "@id(\"closed\")\n@reason(\"marks are closed\")\nforbid (principal, action in Governor::Action::\"insert\", resource);\n";
     let options = Options { policies: vec![("site.cedar".into(), open.into())], ..Options::default() };
-    let site = Site::with(governor_tests::Auth::Trust, &options).unwrap();
+    let site = Site::with(Auth::Trust, &options).unwrap();
     site.truth("CREATE TABLE marks (n int); GRANT ALL ON marks TO app").unwrap();
     // The server refuses this at Bind where the value is no number; governor where policy forbids it.
     let prepare = [wire::parse("named", "INSERT INTO marks VALUES ($1::int)"), wire::sync()].concat();

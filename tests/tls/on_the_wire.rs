@@ -3,7 +3,7 @@
 
 use super::{Keys, Secure, text};
 use governor_tests::remote_socket::RemoteSocket;
-use governor_tests::{Cgroup, Class, Governor, Options, client, process, programs, wait, wire};
+use governor_tests::{Cgroup, Class, Governor, Options, cgroup, client, process, programs, wait, wire};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -159,6 +159,62 @@ fn direct_tls(site: &Secure) {
         );
     }
     println!("server {major}: direct TLS {}", if major >= 170_000 { "works" } else { "is refused" });
+}
+
+/// libpq as psycopg's wheel brings it, with nothing but `sslnegotiation=direct`: verified in full, a password bound to the
+/// channel, COPY, and a cancel request within TLS of its own.
+#[test]
+fn an_unmodified_libpq_speaks_direct_tls() {
+    if programs::missing("psycopg", &programs::python()) {
+        return;
+    }
+    for version in [None, Some(17), Some(18)] {
+        if let Some(version) = version
+            && programs::missing(&format!("PostgreSQL {version}"), &programs::server_below_tools(version))
+        {
+            continue;
+        }
+        for keys in [Keys::Found, Keys::LocalCa] {
+            libpq_by_direct_tls(version, keys);
+        }
+    }
+}
+
+fn libpq_by_direct_tls(version: Option<u32>, keys: Keys) {
+    let site = Secure::with(version, keys, "terminate", |_| String::new());
+    site.postgres.authenticate("hostssl all all 127.0.0.1/32 scram-sha-256").unwrap();
+    // Governor's own CA carries no binding to the server's certificate.
+    let (roots, binding, shown) = match keys {
+        Keys::Found => (site.pki.root(), "require", "server_key"),
+        Keys::LocalCa => (site.both_roots(), "disable", "local_ca"),
+    };
+    let run = |class: Option<Class>| {
+        let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tls/with_psycopg.py");
+        let mut python = client::python(&script, site.postgres.port());
+        for (name, value) in [
+            ("PGSSLNEGOTIATION", "direct"),
+            ("PGSSLMODE", "verify-full"),
+            ("PGSSLROOTCERT", roots.to_str().unwrap()),
+            ("PGCHANNELBINDING", binding),
+        ] {
+            python.env(name, value);
+        }
+        if let Some(class) = class {
+            cgroup::enter(&mut python, &site.group.client(class)).unwrap();
+        }
+        let done = process::run(python, wait::PATIENCE).unwrap().ok().unwrap();
+        format!("{}{}", done.out(), done.err())
+    };
+    let (direct, governed) = (run(None), run(Some(Class::Service)));
+    assert_eq!(governed, direct, "server {version:?}, {keys:?}");
+    if version.is_none() {
+        assert!(direct.starts_with("refused:"), "{direct}");
+        return;
+    }
+    assert!(direct.contains("tls in use True") && direct.ends_with("cancelled: 57014\n"), "{direct}");
+    assert!(site.shown().iter().all(|word| word == shown) && !site.shown().is_empty(), "{:?}", site.shown());
+    let start = site.governor.wait_for_record("statement", |r| text(r, "text").contains("pg_stat_ssl"));
+    start.unwrap();
 }
 
 /// The socket with the process that made it.

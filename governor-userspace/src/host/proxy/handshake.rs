@@ -22,9 +22,13 @@ use crate::host::tls::{ALPN, ClientWitness, ServerWitness};
 use rustls::pki_types::ServerName;
 use rustls::server::{Accepted, Acceptor};
 use rustls::sign::CertifiedKey;
-use std::io;
+use std::io::{
+    self,
+    ErrorKind::{ConnectionReset, UnexpectedEof},
+};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::client::TlsStream as ServerSide;
 use tokio_rustls::server::TlsStream as ClientSide;
@@ -123,8 +127,8 @@ async fn establish(
     let asked = accepted.client_hello();
     let server_name = asked.server_name().map(str::to_owned);
     let alpn: Vec<Vec<u8>> = asked.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
-    let asking =
-        Asking { route, direct, name: upstream_name(server_name.as_deref(), &route.destination), alpn };
+    let name = upstream_name(server_name.as_deref(), &route.destination);
+    let asking = Asking { route, direct, name, alpn, closed: AtomicBool::new(false) };
     // Until the client's own handshake has begun, an alert is all that it understands.
     let prepared = async {
         if direct && !asking.alpn.iter().any(|name| name == ALPN) {
@@ -141,8 +145,11 @@ async fn establish(
     let (witness, server, shown, client_witness, config) = match prepared.await {
         Ok(prepared) => prepared,
         Err(failure) => {
-            // A client that is gone needs no alert.
-            let _ = client.write_all(HANDSHAKE_FAILURE).await;
+            // As the server, where it does not speak direct TLS: it closes without a word.
+            if !(direct && asking.closed.load(Relaxed)) {
+                // A client that is gone needs no alert.
+                let _ = client.write_all(HANDSHAKE_FAILURE).await;
+            }
             return Err(failure);
         }
     };
@@ -184,8 +191,8 @@ pub(super) async fn secure(
         *said = record;
         return Ok((stream?, None));
     }
-    let asking =
-        Asking { route, direct: false, name: upstream_name(None, &route.destination), alpn: Vec::new() };
+    let name = upstream_name(None, &route.destination);
+    let asking = Asking { route, direct: false, name, alpn: Vec::new(), closed: AtomicBool::new(false) };
     let failed = |Failure(_, reason): Failure| io::Error::other(reason);
     let server = asking.handshake(shared, server, None).await.map_err(failed)?;
     let (tls, stream) = asking.greet(shared, server, None, said).await.map_err(failed)?;
@@ -198,6 +205,8 @@ struct Asking<'a> {
     direct: bool,
     name: ServerName<'static>,
     alpn: Vec<Vec<u8>>,
+    /// The server closed in the middle of a handshake, without an alert.
+    closed: AtomicBool,
 }
 
 type Server = (Arc<ServerWitness>, ServerSide<Socket>);
@@ -217,7 +226,11 @@ impl Asking<'_> {
         let server = tokio::time::timeout(shared.connect_timeout, connecting)
             .await
             .map_err(|_| failed("its handshake took too long".into()))?
-            .map_err(|error| failed(format!("{error}{}", hint(&error))))?;
+            .map_err(|error| {
+                let is_closed = matches!(error.kind(), UnexpectedEof | ConnectionReset);
+                self.closed.store(is_closed, Relaxed);
+                failed(format!("{error}{}", hint(&error)))
+            })?;
         if self.direct && server.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err(failed("it does not speak PostgreSQL in direct TLS (ALPN)".into()));
         }

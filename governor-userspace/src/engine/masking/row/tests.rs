@@ -153,6 +153,46 @@ fn a_failing_detector_redacts() {
     }
 }
 
+/// A range of no width divides by zero: the configuration refuses it, and it is what makes a style panic here.
+#[test]
+fn a_style_that_panics_redacts_and_is_counted() {
+    let mut masker = MASKER.clone();
+    masker.settings.range_width = 0;
+    let style = |category| ColumnAction::Mask { style: MaskStyle::Range, category, tweak: 0 };
+    let binary_array = |numbers: &[u32]| {
+        let mut value = [1_u32, 0, 23, numbers.len() as u32, 1].map(u32::to_be_bytes).concat();
+        for number in numbers {
+            value.extend([4, *number].map(u32::to_be_bytes).concat());
+        }
+        value
+    };
+    for (type_oid, format, value, masked) in [
+        (23, Format::Text, b"773177".to_vec(), b"0".to_vec()),
+        (23, Format::Binary, 773_177_u32.to_be_bytes().to_vec(), vec![0; 4]),
+        (1700, Format::Text, b"773177.31".to_vec(), b"0".to_vec()),
+        (1007, Format::Text, b"{773177,31}".to_vec(), b"{0}".to_vec()),
+        (1007, Format::Binary, binary_array(&[773_177, 31]), binary_array(&[0])),
+    ] {
+        for category in [Some(Category::Financial), None] {
+            let columns = vec![
+                column(ColumnAction::Clear, 25, Format::Text),
+                column(style(category), type_oid, format),
+                column(REDACT, 25, Format::Text),
+            ];
+            let plan = RowPlan { columns, ..RowPlan::default() };
+            let mut out = vec![];
+            let row = body(&[Some(b"x"), Some(&value), Some(b"y")]);
+            let outcome = mask_row(&plan, &masker, &row, &mut out).unwrap();
+            let wanted = [Some(b"x".to_vec()), Some(masked.clone()), Some(b"[masked]".to_vec())];
+            assert_eq!(values(&out), wanted, "{type_oid} {format:?}");
+            assert_eq!((outcome.in_doubt, outcome.masked_values), ([1, 0, 1, 0], 2), "{type_oid} {format:?}");
+            // The same plan with a width is no fault.
+            let outcome = mask_row(&plan, &MASKER, &row, &mut vec![]).unwrap();
+            assert_eq!(outcome.in_doubt[2], 0, "{type_oid} {format:?}");
+        }
+    }
+}
+
 #[test]
 fn a_value_that_own_detectors_cannot_finish_is_hidden_as_a_whole_and_counted() {
     // Nearly fits everywhere, so each of its starts reads a thousand bytes.

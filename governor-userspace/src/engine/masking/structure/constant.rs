@@ -178,7 +178,9 @@ fn known(oid: u32, modifier: i32, format: Format) -> Known {
         3220 => either(b"0/0", &[0; 8]),
         27 => either(b"(0,0)", &[0; 6]),
         // Names of objects, as numbers in binary format: no such object.
-        24 | 2202..=2206 | 3734 | 3769 | 4089 | 4096 | 4191 => either(b"-", &[0; 4]),
+        24 | 2202 | 2205 | 2206 | 3734 | 3769 | 4089 | 4096 | 4191 => either(b"-", &[0; 4]),
+        // Operators: `-` is one, so the server says 0 for none.
+        2203 | 2204 => either(b"0", &[0; 4]),
         // Lists of numbers: nothing in them. Their binary form is an array's.
         22 => either(b"", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 21]),
         30 => either(b"", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 26]),
