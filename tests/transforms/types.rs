@@ -104,60 +104,6 @@ pub const TYPES: &[(&str, &str, &str)] = &[
     ("v_boxes", "box[]", "'{(77,31),(1,2)}'"),
     ("v_ranges", "int4range[]", "'{\"[77,3177)\"}'"),
     ("v_grid", "int4[]", "'{{773177,773178},{773179,773170}}'"),
-    ("v_regclasses", "regclass[]", "ARRAY['pg_class'::regclass]"),
-    ("v_regcollations", "regcollation[]", "ARRAY['\"C\"'::regcollation]"),
-    ("v_regtypes", "regtype[]", "ARRAY['text'::regtype]"),
-    ("v_regroles", "regrole[]", "ARRAY['pg_monitor'::regrole]"),
-    ("v_regnamespaces", "regnamespace[]", "ARRAY['pg_catalog'::regnamespace]"),
-    ("v_lsns", "pg_lsn[]", "ARRAY['77/3177'::pg_lsn]"),
-    ("v_tsvectors", "tsvector[]", "ARRAY['clearvector7731'::tsvector]"),
-    ("v_tsqueries", "tsquery[]", "ARRAY['clearquery7731'::tsquery]"),
-    ("v_regconfigs", "regconfig[]", "ARRAY['english'::regconfig]"),
-    ("v_regdictionaries", "regdictionary[]", "ARRAY['simple'::regdictionary]"),
-    ("v_jsonpaths", "jsonpath[]", "ARRAY['$.clearpath7731'::jsonpath]"),
-    ("v_txid_snapshots", "txid_snapshot[]", "ARRAY['77:3177:100'::txid_snapshot]"),
-    ("v_snapshots", "pg_snapshot[]", "ARRAY['77:3177:100'::pg_snapshot]"),
-    ("v_numranges", "numrange[]", "ARRAY['[77.31,3177.5)'::numrange]"),
-    ("v_tsranges", "tsrange[]", "ARRAY['[1977-03-17 17:33,1977-04-17 17:33)'::tsrange]"),
-    ("v_tstzranges", "tstzrange[]", "ARRAY['[1977-03-17 17:33+02,1977-04-17 17:33+02)'::tstzrange]"),
-    ("v_dateranges", "daterange[]", "ARRAY['[1977-03-17,1977-04-17)'::daterange]"),
-    ("v_int8ranges", "int8range[]", "ARRAY['[7731773,77317731)'::int8range]"),
-    ("v_int4multiranges", "int4multirange[]", "ARRAY['{[77,3177)}'::int4multirange]"),
-    ("v_nummultiranges", "nummultirange[]", "ARRAY['{[77.31,3177.5)}'::nummultirange]"),
-    ("v_tsmultiranges", "tsmultirange[]", "ARRAY['{[1977-03-17 17:33,1977-04-17 17:33)}'::tsmultirange]"),
-    (
-        "v_tstzmultiranges",
-        "tstzmultirange[]",
-        "ARRAY['{[1977-03-17 17:33+02,1977-04-17 17:33+02)}'::tstzmultirange]",
-    ),
-    ("v_datemultiranges", "datemultirange[]", "ARRAY['{[1977-03-17,1977-04-17)}'::datemultirange]"),
-    ("v_int8multiranges", "int8multirange[]", "ARRAY['{[7731773,77317731)}'::int8multirange]"),
-    ("v_int2vectors", "int2vector[]", "ARRAY['7731 31'::int2vector]"),
-    ("v_regprocs", "regproc[]", "ARRAY['now'::regproc]"),
-    ("v_oids", "oid[]", "ARRAY['773177'::oid]"),
-    ("v_tids", "tid[]", "ARRAY['(77,31)'::tid]"),
-    ("v_xids", "xid[]", "ARRAY['773178'::xid]"),
-    ("v_cids", "cid[]", "ARRAY['773179'::cid]"),
-    ("v_oidvectors", "oidvector[]", "ARRAY['773177 31'::oidvector]"),
-    ("v_xid8s", "xid8[]", "ARRAY['7731773'::xid8]"),
-    ("v_lsegs", "lseg[]", "ARRAY['[(77,31),(1,2)]'::lseg]"),
-    ("v_paths", "path[]", "ARRAY['((77,31),(1,2))'::path]"),
-    ("v_polygons", "polygon[]", "ARRAY['((77,31),(1,2),(3,4))'::polygon]"),
-    ("v_lines", "line[]", "ARRAY['{77,31,17}'::line]"),
-    ("v_float4s", "float4[]", "ARRAY['77317.5'::float4]"),
-    ("v_circles", "circle[]", "ARRAY['<(77,31),5>'::circle]"),
-    ("v_moneys", "money[]", "ARRAY['731.73'::money]"),
-    ("v_cidrs", "cidr[]", "ARRAY['10.77.31.0/24'::cidr]"),
-    ("v_macaddr8s", "macaddr8[]", "ARRAY['08:77:31:77:31:77:31:77'::macaddr8]"),
-    ("v_bpchars", "char(60)[]", "ARRAY['clearbpchar7731'::char(60)]"),
-    ("v_times", "time[]", "ARRAY['17:33:17.731'::time]"),
-    ("v_timetzs", "timetz[]", "ARRAY['17:33:17.731+02'::timetz]"),
-    ("v_bits", "bit(8)[]", "ARRAY['10110111'::bit(8)]"),
-    ("v_varbits", "varbit[]", "ARRAY['1011011101'::varbit]"),
-    ("v_refcursors", "refcursor[]", "ARRAY['clearcursor7731'::refcursor]"),
-    ("v_regprocedures", "regprocedure[]", "ARRAY['lower(text)'::regprocedure]"),
-    ("v_regopers", "regoper[]", "ARRAY['pg_catalog.||/'::regoper]"),
-    ("v_regoperators", "regoperator[]", "ARRAY['+(int4,int4)'::regoperator]"),
     // Types of users.
     ("v_enum", "masked.mood", "'clearmood7731'"),
     ("v_enums", "masked.mood[]", "'{clearmood7731}'"),
@@ -182,27 +128,6 @@ pub const TYPES: &[(&str, &str, &str)] = &[
     ("v_hstore", "masked.hstore", "'clearkey7731=>clearpair7731'"),
     ("v_hstores", "masked.hstore[]", "ARRAY['clearkey7731=>clearpair7731'::masked.hstore]"),
 ];
-
-/// The same of types that no program hands to a server in every format: without binary input or output, or with no input at
-/// all, so that only the server makes values of them.
-pub const SERVERS_OWN: &[(&str, &str, &str)] = &[
-    ("v_aclitem", "aclitem", "'pg_monitor=r*/postgres'"),
-    ("v_aclitems", "aclitem[]", "ARRAY['pg_monitor=r*/postgres'::aclitem]"),
-    ("v_node_tree", "pg_node_tree", "(SELECT conbin FROM pg_constraint WHERE conbin IS NOT NULL LIMIT 1)"),
-    ("v_ndistinct", "pg_ndistinct", "(SELECT stxdndistinct FROM pg_statistic_ext_data LIMIT 1)"),
-    ("v_dependencies", "pg_dependencies", "(SELECT stxddependencies FROM pg_statistic_ext_data LIMIT 1)"),
-    ("v_mcv_list", "pg_mcv_list", "(SELECT stxdmcv FROM pg_statistic_ext_data LIMIT 1)"),
-];
-
-/// What no column can hold a value of, though the server lets a column have the type: they have no input, and no query
-/// answers one. `gtsvector` and the summaries are the insides of indexes.
-pub const VALUELESS: &[&str] =
-    &["gtsvector", "gtsvector[]", "pg_brin_bloom_summary", "pg_brin_minmax_multi_summary"];
-
-/// What values of the server's own are made from.
-pub const STATISTICS: &str = "
-    CREATE TABLE masked.counted AS SELECT 'clearcounted' || n % 5 AS a, 'clearcounted' || n % 5 AS b FROM generate_series(1, 500) n;
-    CREATE STATISTICS masked.counts ON a, b FROM masked.counted; ANALYZE masked.counted;";
 
 /// What the types of users are made of.
 pub const USER_TYPES: &str = "

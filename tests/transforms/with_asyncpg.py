@@ -6,13 +6,6 @@ import sys
 import asyncpg
 
 
-def plain(value):
-    """Paths, alone and in lists, as the points that they are: they print as an address of memory."""
-    if isinstance(value, (asyncpg.Path, list)):
-        return [plain(part) for part in value]
-    return value
-
-
 async def main():
     for table in sys.argv[1:]:
         connection = await asyncpg.connect(
@@ -23,7 +16,7 @@ async def main():
         for row in await connection.fetch(f"SELECT * FROM {table} ORDER BY id"):
             for name, value in list(row.items())[1:]:
                 # A path shows its points only when asked.
-                value = plain(value)
+                value = list(value) if isinstance(value, asyncpg.Path) else value
                 print(table, "binary", row["id"], name, repr(value), sep="\t")
         await connection.close()
 
