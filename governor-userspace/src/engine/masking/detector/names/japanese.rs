@@ -17,7 +17,7 @@ pub(super) fn look(value: &[u8]) -> Look {
     if value.len() > NAME_BYTES_MAX || !text.chars().all(|c| is_letter(c) || is_blank(c)) {
         return Look::default();
     }
-    if ORGANISATION.iter().any(|word| text.contains(word)) {
+    if names_organisation(text) {
         return Look { name: None, organisation: true };
     }
     let name = |kind, confidence| Look { name: Some((kind, confidence)), organisation: false };
@@ -49,6 +49,14 @@ pub(super) fn look(value: &[u8]) -> Look {
     }
 }
 
+/// Whether one of [`ORGANISATION`] is in it. A search for each of them costs more than all else of a name.
+fn names_organisation(text: &str) -> bool {
+    text.char_indices().any(|(at, first)| {
+        let words = ORGANISATION_BY_FIRST.get(&first).map_or(&[][..], Vec::as_slice);
+        words.iter().any(|word| text.get(at..).is_some_and(|rest| rest.starts_with(word)))
+    })
+}
+
 /// Kanji, hiragana, katakana, and the mark that repeats a character.
 fn is_letter(c: char) -> bool {
     matches!(c, '\u{3005}' | '\u{3041}'..='\u{30ff}' | '\u{4e00}'..='\u{9fff}')
@@ -61,6 +69,15 @@ fn is_blank(c: char) -> bool {
 /// Names and their places in the list.
 static FAMILY: LazyLock<FxHashMap<&str, usize>> = LazyLock::new(|| places(FAMILY_NAMES));
 static GIVEN: LazyLock<FxHashMap<&str, usize>> = LazyLock::new(|| places(GIVEN_NAMES));
+
+/// By their first character.
+static ORGANISATION_BY_FIRST: LazyLock<FxHashMap<char, Vec<&str>>> = LazyLock::new(|| {
+    let mut words: FxHashMap<char, Vec<&str>> = FxHashMap::default();
+    for word in ORGANISATION {
+        words.entry(word.chars().next().unwrap_or_default()).or_default().push(word);
+    }
+    words
+});
 
 fn places(list: &'static [&'static str]) -> FxHashMap<&'static str, usize> {
     list.iter().enumerate().map(|(at, name)| (*name, at)).collect()
@@ -387,6 +404,17 @@ mod tests {
             assert!(of(other).is_none_or(|confidence| confidence < 50), "{other}");
         }
         assert!(look("株式会社 田中".as_bytes()).organisation);
+    }
+
+    #[test]
+    fn organisations_are_found_wherever_their_word_stands() {
+        for word in ORGANISATION {
+            for text in [(*word).to_owned(), format!("山{word}"), format!("{word}山"), format!("会{word}")]
+            {
+                assert!(names_organisation(&text), "{text}");
+            }
+        }
+        assert!(!["会", "社会", "商 店", "山田太郎"].into_iter().any(names_organisation));
     }
 
     #[test]
