@@ -6,16 +6,16 @@
 //!   anew; in an open transaction, where that cannot be, its result is in doubt.
 //! - In the extended protocol the question goes between Bind, which takes the locks, and Execute, in one write. Nobody
 //!   waits for it; another answer than expected puts the rows in doubt that come behind it.
+//! - An agent's Bind is asked about before, and so is that of a statement that puts values somewhere; those wait for the
+//!   answer, since what has run cannot be hidden. Another answer than expected makes it something of which nobody can tell
+//!   what it does. An agent's Execute that comes once Bind is answered waits for one more. The question between Bind and
+//!   Execute stays: only that one goes by the locks that Bind took.
 //! - Several statements in one text, and commands that the server analyses only when they run, are asked about in a
 //!   transaction of governor's own in front of theirs.
 //! - FETCH is not asked about: a cursor is what it was when it was declared, and so is the catalogue that its rows are read by.
 //!
 //! No reply reaches the client, and nothing stays: a simple query takes the unnamed statement away in any case, the
 //! question's own names are closed.
-//!
-//! - An agent's Bind is asked about too, and so is that of a statement that puts values somewhere, and those wait for the
-//!   answer: what has run cannot be hidden. Where the answer is another than expected it is decided as something of which
-//!   nobody can tell what it does. Between Bind and Execute it is asked again, by the locks that Bind took.
 //!
 //! Only where something may be masked, or an agent asks, and where a statement relies on something that users made or may
 //! have made: one more function or operator of the same name.

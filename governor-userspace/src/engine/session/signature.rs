@@ -1,10 +1,11 @@
 //! What the meaning of a statement relies on, and the question whether that is still so.
 //!
-//! A catalogue is a moment's. Somebody past governor may replace a view, rename a column, make a table anew or put one of
-//! the same name before it, and what was worked out before no longer holds. So a statement whose result may have to be
-//! masked names what it relies on ([`Relied`]: relations and functions, as far as the catalogue leads), and the server is
-//! asked for the stamps of all objects that have these names, in whatever schema ([`Relied::question`]). The answer is
-//! compared, letter by letter, with what the catalogue expects ([`Relied::expected`]).
+//! A catalogue is a moment's. Somebody past governor may replace a view, rename a column, make a table anew or put one
+//! of the same name before it, and what was worked out before no longer holds. So an agent's statement, and one whose
+//! result may have to be masked, names what it relies on ([`Relied`]: relations and functions, as far as the catalogue
+//! leads), and the server is asked for the stamps of all objects that have these names, in whatever schema
+//! ([`Relied::question`]). The answer is compared, letter by letter, with what the catalogue expects
+//! ([`Relied::expected`]).
 //!
 //! The database's own number is among them: one that was dropped and made anew is another, whatever its stamps.
 //!
