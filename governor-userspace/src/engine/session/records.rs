@@ -6,7 +6,7 @@ use super::judge::Judged;
 use super::pipeline::{Owed, Run};
 use super::{Parameters, Session};
 use crate::engine::audit::{AuditEvent, AuditRecord, Completion, Outcome, StatementRecord};
-use crate::engine::masking::{Category, Masker, mask_parameter, mask_text};
+use crate::engine::masking::{Category, MaskCounts, Masker, mask_parameter, mask_text};
 use crate::engine::model::{Claims, DecisionId, MaskDoubt, Principal, Timestamp, Verdict};
 use std::sync::Arc;
 
@@ -89,9 +89,7 @@ impl Session {
             governor_ns: 0,
             rows: 0,
             bytes: 0,
-            masked: 0,
-            masked_by: [0; Category::ALL.len()],
-            masked_in_doubt: [0; MaskDoubt::ALL.len()],
+            masked: MaskCounts::default(),
             limit: None,
             portal: None,
             source: judged.source(),
@@ -120,16 +118,16 @@ impl Session {
             tag,
             rows: run.rows,
             bytes: run.bytes,
-            masked: run.masked,
+            masked: run.masked.values,
             masked_by: Category::ALL
                 .into_iter()
-                .zip(run.masked_by)
+                .zip(run.masked.by)
                 .filter(|(_, count)| *count > 0)
                 .map(|(category, count)| (category, u64::from(count)))
                 .collect(),
             masked_in_doubt: MaskDoubt::ALL
                 .into_iter()
-                .zip(run.masked_in_doubt)
+                .zip(run.masked.in_doubt)
                 .filter(|(_, count)| *count > 0)
                 .map(|(doubt, count)| (doubt, u64::from(count)))
                 .collect(),
