@@ -342,7 +342,7 @@ fn a_rule_about_one_column_hides_it_from_all_but_those_it_is_for() {
             if sql.contains("people p") && class == Class::Person {
                 continue;
             }
-            assert_eq!(seen, !hides, "{class}: {sql}: {told}");
+            assert_eq!(seen, !hides, "{class:?}: {sql}: {told}");
         }
     }
     // Nor is it found out by asking.
@@ -365,7 +365,7 @@ fn agents_that_only_read_lock_no_rows() {
         let agent = site.psql(Class::Agent, &sql).unwrap();
         assert!(agent.err().contains("agents read only"), "{sql}: {}", agent.all());
         for class in [Class::Person, Class::Service] {
-            assert_eq!(site.psql(class, &sql).unwrap().out(), "1\n", "{class}: {sql}");
+            assert_eq!(site.psql(class, &sql).unwrap().out(), "1\n", "{class:?}: {sql}");
         }
     }
     assert_eq!(site.psql(Class::Agent, "SELECT id FROM orders WHERE id = 1;\n").unwrap().out(), "1\n");

@@ -3,7 +3,6 @@
 
 use super::Catalogue;
 use super::labels::Labels;
-use crate::engine::masking::Category;
 use crate::engine::model::{ColumnId, ColumnName, FIRST_USER_OID};
 use std::collections::{BTreeSet, HashMap};
 
@@ -30,14 +29,15 @@ impl Catalogue {
                 if is_named {
                     named.push(id);
                 }
-                // Of the server's own only what a rule names.
-                if is_named || (any && relation.oid >= FIRST_USER_OID) {
+                // Of the server's own only what a rule names. That its name or its values were dismissed is another matter.
+                let may_be_hidden = is_named || (any && relation.oid >= FIRST_USER_OID);
+                if may_be_hidden && !labels.is_clear(relation, &column.name) {
                     marked.push(id);
                 }
             }
         }
         for column in marked {
-            self.mark(column, Category::Asked, labels);
+            self.sensitivity.mark_asked(column);
         }
         named
     }

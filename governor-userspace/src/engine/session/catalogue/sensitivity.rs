@@ -64,6 +64,13 @@ impl Sensitivity {
         self.named_behind.get(&column).map_or(&[], |columns| columns)
     }
 
+    /// Policy is asked about it, whatever else is said of it.
+    pub(super) fn mark_asked(&mut self, column: ColumnId) {
+        if self.category(column).is_none() {
+            self.mark(column, Category::Asked);
+        }
+    }
+
     pub(super) fn note_named(&mut self, named: impl Iterator<Item = (ColumnId, Box<[ColumnId]>)>) {
         self.named_behind = named.collect();
     }
@@ -396,7 +403,7 @@ impl Catalogue {
     }
 
     /// Takes a column as sensitive; true where that is news.
-    pub(super) fn mark(&mut self, column: ColumnId, category: Category, labels: &Labels) -> bool {
+    fn mark(&mut self, column: ColumnId, category: Category, labels: &Labels) -> bool {
         let Some(relation) = self.data.relation(column.0) else { return false };
         let Some(named) = relation.attribute(column.1) else { return false };
         if self.sensitivity.category(column).is_some()
