@@ -301,6 +301,76 @@ fn a_new_policy_takes_effect_without_a_restart() {
     .unwrap();
 }
 
+/// Nothing else calls a city sensitive: the rule alone hides it, from all but those whom it lets through.
+#[test]
+fn a_rule_about_one_column_hides_it_from_all_but_those_it_is_for() {
+    let rule = "@id(\"cities\") @reason(\"cities are for people\") @mask(\"redact\")\n\
+                forbid (principal, action == Governor::Action::\"see\", resource == Governor::Column::\"public.people.city\")\n\
+                unless { principal in Governor::Class::\"person\" };\n";
+    let policies = vec![("cities.cedar".into(), rule.into())];
+    let site = Site::with(
+        governor_tests::Auth::Trust,
+        &Options { policies, approval_timeout: "1s", ..Options::default() },
+    )
+    .unwrap();
+    site.psql_direct(
+        "CREATE VIEW places AS SELECT id, city AS place, upper(city) AS loud FROM people;\n\
+         CREATE TABLE kin (more int) INHERITS (people); GRANT SELECT ON places, kin TO PUBLIC;\n",
+    )
+    .unwrap()
+    .ok()
+    .unwrap();
+    let cities = site.truth("SELECT DISTINCT city FROM people").unwrap();
+    let names: Vec<String> = cities.lines().map(str::to_lowercase).collect();
+    assert!(names.len() > 3, "{cities}");
+    for sql in [
+        "SELECT city FROM people",
+        "SELECT DISTINCT city FROM people",
+        "SELECT id, lower(city) AS x FROM people",
+        "SELECT string_agg(city, ',') FROM people",
+        "SELECT p FROM people p",
+        "SELECT row_to_json(p) FROM people p",
+        "SELECT place FROM places",
+        "SELECT loud FROM places",
+        "WITH x AS (SELECT city AS y FROM people) SELECT y FROM x",
+        "COPY people (city) TO STDOUT",
+    ] {
+        for (class, hides) in [(Class::Agent, true), (Class::Service, true), (Class::Person, false)] {
+            let told = site.psql(class, &format!("{sql};\n")).unwrap().all().to_lowercase();
+            let seen = names.iter().any(|city| told.contains(city));
+            // A whole row holds what is masked for people, too.
+            if sql.contains("people p") && class == Class::Person {
+                continue;
+            }
+            assert_eq!(seen, !hides, "{class:?}: {sql}: {told}");
+        }
+    }
+    // Nor is it found out by asking.
+    let asked = "SELECT count(*) FROM people WHERE city LIKE 'A%';\n";
+    assert!(site.psql(Class::Agent, asked).unwrap().err().contains("42501"));
+    assert!(site.psql(Class::Person, asked).unwrap().err().is_empty());
+    // What the rule does not name is as it was.
+    let ids = site.psql(Class::Agent, "SELECT id FROM people ORDER BY id LIMIT 3;\n").unwrap();
+    assert_eq!(ids.out(), "1\n2\n3\n");
+}
+
+/// Rows are locked as tables are; programs of people and services that do so work as before.
+#[test]
+fn agents_that_only_read_lock_no_rows() {
+    let more = "\n[policy]\npacks = [\"agents-read-only\"]\n";
+    let site = Site::with(governor_tests::Auth::Trust, &Options { more: more.into(), ..Options::default() })
+        .unwrap();
+    for lock in ["FOR UPDATE", "FOR NO KEY UPDATE", "FOR SHARE NOWAIT", "FOR KEY SHARE SKIP LOCKED"] {
+        let sql = format!("SELECT id FROM orders WHERE id = 1 {lock};\n");
+        let agent = site.psql(Class::Agent, &sql).unwrap();
+        assert!(agent.err().contains("agents read only"), "{sql}: {}", agent.all());
+        for class in [Class::Person, Class::Service] {
+            assert_eq!(site.psql(class, &sql).unwrap().out(), "1\n", "{class:?}: {sql}");
+        }
+    }
+    assert_eq!(site.psql(Class::Agent, "SELECT id FROM orders WHERE id = 1;\n").unwrap().out(), "1\n");
+}
+
 /// A label file protects a relation however a statement names it; the verbs tell the same as the agent does.
 #[test]
 fn a_rule_on_the_schema_of_functions_holds_however_they_are_called() {

@@ -450,6 +450,89 @@ fn policy_is_asked_about_each_place() {
     }
 }
 
+/// The rule about seeing that it names a column with, or none.
+fn with_rule(class: Class, rule: Option<&str>, more: &[&[&str]]) -> Stage {
+    let mut sources = PolicySet::builtin(Profile::Protect);
+    let text = |rule: &str| format!("@id(\"mine\") @reason(\"not yours\") @mask(\"null\") forbid ({rule};");
+    sources.extend(rule.map(|rule| PolicySource::new("mine.cedar", text(rule))));
+    let mut s = Stage::new(class);
+    s.governance.policy = std::sync::Arc::new(PolicySet::compile(&sources).unwrap());
+    s.connect_with(more);
+    s
+}
+
+const NOTE: &str =
+    "principal, action == Governor::Action::\"see\", resource == Governor::Column::\"public.people.note\")";
+
+/// A column of which nothing says that it is sensitive is asked about where a rule names it, and so is what shows it.
+#[test]
+fn a_rule_hides_a_column_that_nothing_else_calls_sensitive() {
+    let view: [&[&str]; 3] = [
+        &["r", "20010", "public", "notes", "v", "20011", "10"],
+        &["c", "20010", "1", "remark", "25"],
+        &["v", "20010", "SELECT people.note AS remark FROM public.people"],
+    ];
+    let lifted = format!("{NOTE} unless {{ principal in Governor::Class::\"person\" }}");
+    for class in Class::ALL {
+        for (text, field) in [
+            ("SELECT note FROM people", ("note", 20000, 3)),
+            ("SELECT note || '' AS x FROM people", ("x", 0, 0)),
+            ("SELECT remark FROM notes", ("remark", 20010, 1)),
+            ("SELECT upper(remark) AS x FROM notes", ("x", 0, 0)),
+        ] {
+            for (rule, hides) in [
+                (None, false),
+                (Some(NOTE), true),
+                (Some(lifted.as_str()), class != Class::Person),
+                (Some("principal, action == Governor::Action::\"see\", resource)"), true),
+                (
+                    Some(
+                        "principal, action == Governor::Action::\"see\", resource) when { resource.category == \"email\" }",
+                    ),
+                    false,
+                ),
+            ] {
+                let mut s = with_rule(class, rule, &view);
+                s.client(&query(text));
+                assert_eq!(s.server_kinds(), "Q", "{text}");
+                s.server(&[row_description(&[field]), data_row(&["plain words"])].concat());
+                let told = String::from_utf8_lossy(&s.to_client).into_owned();
+                assert_eq!(!told.contains("plain words"), hides, "{class:?} {rule:?}: {text}: {told:?}");
+            }
+        }
+        // Others stay as they are.
+        let mut s = with_rule(class, Some(NOTE), &[]);
+        s.client(&query("SELECT id FROM people"));
+        s.server(&[row_description(&[("id", 20000, 1)]), data_row(&["7"])].concat());
+        assert!(String::from_utf8_lossy(&s.to_client).contains('7'), "{class:?}");
+    }
+}
+
+/// What a rule hides decides nothing and is copied nowhere, as with any masked column.
+#[test]
+fn a_column_that_only_a_rule_hides_is_a_condition_and_a_copy() {
+    for text in ["SELECT id FROM people WHERE note = 'x'", "SELECT id FROM people ORDER BY note"] {
+        for (rule, verdict) in [(None, Verdict::Allow), (Some(NOTE), Verdict::Deny)] {
+            let mut s = with_rule(Class::Agent, rule, &[]);
+            s.client(&query(text));
+            assert_eq!(s.verdicts(), [verdict], "{rule:?}: {text}");
+        }
+    }
+}
+
+/// Where rules change, what has to be asked about is learnt anew.
+#[test]
+fn a_rule_that_comes_later_is_asked() {
+    let mut s = with_rule(Class::Agent, None, &[]);
+    let mut sources = PolicySet::builtin(Profile::Protect);
+    sources.push(PolicySource::new("mine.cedar", format!("@mask(\"null\") forbid ({NOTE};")));
+    s.governance.change_policy(std::sync::Arc::new(PolicySet::compile(&sources).unwrap()));
+    s.client(&query("SELECT note FROM people"));
+    s.catalogue();
+    s.server(&[row_description(&[("note", 20000, 3)]), data_row(&["plain words"])].concat());
+    assert!(!String::from_utf8_lossy(&s.to_client).contains("plain words"));
+}
+
 /// A rule may add a SELECT to any command: its rows come in answer to that.
 #[test]
 fn rows_that_a_rule_adds_are_masked() {
