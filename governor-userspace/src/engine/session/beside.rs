@@ -13,7 +13,7 @@ use super::fault;
 use super::governance::Governance;
 use super::meaning::Meaning;
 use super::{Parameters, Session};
-use crate::engine::masking::{KeyRing, classify_column, mask_text, may_be_token, reveal};
+use crate::engine::masking::{KeyRing, classify_column, mask_text, mask_unknown, may_be_token, reveal};
 use crate::engine::model::{Column, Relation, RelationName, SearchPath, Statement, Unknown};
 use crate::engine::sql::{BesideName, Constants, constants};
 use quick_cache::unsync::Cache;
@@ -26,6 +26,8 @@ pub(super) struct Hidden {
     text: Option<(Arc<str>, Arc<str>)>,
     /// Bound values by number, 1 and up.
     parameters: Vec<u16>,
+    /// Each of them: nobody knows which.
+    every_parameter: bool,
     /// What the grammar stumbled over, where that is left out.
     unknown: Option<Unknown>,
     /// The value of the setting that it sets.
@@ -45,15 +47,15 @@ pub(super) struct LeftOut {
 impl LeftOut {
     /// Bound values as the record shows them. A token stays: it tells what a result shows.
     pub fn parameters(&self, parameters: &Parameters) -> Parameters {
-        let (Some(Hidden { parameters: hidden, .. }), Some(keys)) = (self.own.as_deref(), &self.keys) else {
+        let (Some(hidden), Some(keys)) = (self.own.as_deref(), &self.keys) else {
             return parameters.clone();
         };
-        if hidden.is_empty() || parameters.is_empty() {
+        if parameters.is_empty() {
             return parameters.clone();
         }
         let shown = (1u16..).zip(parameters.iter()).map(|(number, value)| {
             let value = value.as_deref()?;
-            let is_hidden = hidden.binary_search(&number).is_ok() && !is_token(value, keys);
+            let is_hidden = hidden.has(number) && !is_token(value, keys);
             Some(if is_hidden { HIDDEN.into() } else { value.to_owned() })
         });
         shown.collect()
@@ -112,10 +114,15 @@ impl Hidden {
         let text: Arc<str> = "[masked]".into();
         Self {
             text: Some((text.clone(), text)),
-            parameters: (1..=u16::MAX).collect(),
+            parameters: Vec::new(),
+            every_parameter: true,
             unknown: None,
             setting: true,
         }
+    }
+
+    fn has(&self, parameter: u16) -> bool {
+        self.every_parameter || self.parameters.binary_search(&parameter).is_ok()
     }
 
     /// The text as records have it.
@@ -159,7 +166,15 @@ impl Session {
         }
         let behind: Vec<_> =
             executes.iter().map(|meaning| self.hidden_in(&meaning.statement, &[], governance)).collect();
-        let own = self.hidden_in(statement, &behind, governance);
+        // Of what nobody saw prepared, nobody knows what its arguments are for.
+        let in_doubt = executes.iter().any(|meaning| meaning.statement.unknown.is_some());
+        let own = match in_doubt {
+            true => {
+                let doubt = Hidden { every_parameter: true, ..Hidden::default() };
+                self.hidden_in(statement, &[Some(doubt.into())], governance)
+            }
+            false => self.hidden_in(statement, &behind, governance),
+        };
         let keys = own.as_ref().map(|_| governance.masker.keys.clone());
         LeftOut { own, behind, keys }
     }
@@ -213,9 +228,7 @@ impl Session {
         let catalogue = self.catalogue.as_deref();
         match name {
             BesideName::Word(word) => says_sensitive(word),
-            BesideName::Parameter(number) => {
-                behind.iter().flatten().any(|hidden| hidden.parameters.binary_search(number).is_ok())
-            }
+            BesideName::Parameter(number) => behind.iter().flatten().any(|hidden| hidden.has(*number)),
             BesideName::Argument(function, place) => catalogue.is_some_and(|catalogue| {
                 let functions = catalogue.data.user_functions(function, &SearchPath::Unknown(String::new()));
                 functions
@@ -305,10 +318,11 @@ fn left_out(
         (without.into(), recorded.into())
     });
     let changed = unknown.filter(|unknown| statement.unknown.as_ref() != Some(unknown));
+    let changed = changed.map(|unknown| mask_unknown(&governance.masker, &unknown));
     let of_parameters = flags.get(constants.literals.len()..).unwrap_or_default();
     let parameters = constants.parameters.iter().zip(of_parameters).filter(|(_, hidden)| **hidden);
     let parameters = parameters.map(|((number, _), _)| *number).collect();
-    Hidden { text, parameters, unknown: changed, setting }
+    Hidden { text, parameters, every_parameter: false, unknown: changed, setting }
 }
 
 /// One that governor made, not one that looks so.

@@ -162,6 +162,9 @@ fn an_argument_of_execute_goes_by_what_it_is_an_argument_for() {
         s.client(&query(&format!("EXECUTE p ('{SECRET}', 7)")));
         assert_eq!(text(&s), "EXECUTE p ('***', 7)", "{class}");
         assert!(!said(&s).contains(SECRET), "{}", said(&s));
+        let mut s = stage(class);
+        s.client(&query("EXECUTE unseen (184199.77)"));
+        assert!(!said(&s).contains("184199"), "{}", said(&s));
     }
 }
 
