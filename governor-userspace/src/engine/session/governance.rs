@@ -3,6 +3,7 @@
 //! All caches are bounded. A new policy set is swapped in between two inputs; sessions notice by its
 //! version and decide again.
 
+use super::beside::BesideCache;
 use super::catalogue::{Asked, Catalogue, CatalogueColumn, ColumnPattern, LabelledPlace, Labels};
 use super::discovery::{Collector, Discovery};
 use super::facts::{FactsCache, StatementRef, Understood};
@@ -91,6 +92,7 @@ pub struct Governance {
     rulings_version: u64,
     pub facts: FactsCache,
     pub flows: FlowsCache,
+    pub(super) beside: BesideCache,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
     /// When definitions changed last.
@@ -128,6 +130,7 @@ impl Governance {
             subjects: Subjects::default(),
             rulings_version: 0,
             flows: FlowsCache::default(),
+            beside: BesideCache::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
             changes: LruCache::new(CATALOGUES_COUNT_MAX),

@@ -1,6 +1,7 @@
 //! What a session writes down.
 
 use super::action::Actions;
+use super::beside::Hidden;
 use super::governance::Governance;
 use super::judge::Judged;
 use super::pipeline::{Owed, Run};
@@ -41,6 +42,10 @@ impl Session {
         self.counts.statements += 1;
         let (statement, decision) = (&judged.statement, &judged.decision);
         let recorded = statement.recorded();
+        let hidden = judged.hidden.own.as_deref();
+        let executes = judged.executes.iter().zip(&judged.hidden.behind).map(|(meaning, hidden)| {
+            hidden.as_deref().and_then(Hidden::recorded).unwrap_or(&meaning.statement.recorded().text).clone()
+        });
         let principal = &self.setup.principal;
         let record = StatementRecord {
             decision: id.clone(),
@@ -48,16 +53,16 @@ impl Session {
             reasons: decision.reasons.clone(),
             kind: statement.kind,
             tag: recorded.tag.clone(),
-            text: recorded.text.clone(),
+            text: hidden.and_then(Hidden::recorded).unwrap_or(&recorded.text).clone(),
             text_bytes: recorded.text_bytes,
             fingerprint: recorded.fingerprint.clone(),
             reads: recorded.reads.clone(),
             writes: recorded.writes.clone(),
-            unknown: recorded.unknown.clone(),
-            parameters: parameters.clone(),
+            unknown: hidden.and_then(Hidden::unknown).or(recorded.unknown.as_ref()).cloned(),
+            parameters: judged.hidden.parameters(parameters),
             tokens: judged.tokens_count,
             conditions: judged.conditions.clone(),
-            executes: judged.executes.iter().map(|m| m.statement.recorded().text.clone()).collect(),
+            executes: executes.collect(),
             approval: approval.map(str::to_owned),
             break_glass: self.broken.as_ref().map(|broken| broken.id.clone()),
             class: principal.class,
