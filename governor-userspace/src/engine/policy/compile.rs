@@ -5,6 +5,7 @@ use super::annotation::{self, Notes};
 use super::approved;
 use super::error::{PolicyError, Problem};
 use super::labelling::Labelling;
+use super::leading;
 use super::literals::{self, Finding};
 use super::mentions::{self, Mentions};
 use super::schema::{self, Ask, LoadedSchema};
@@ -114,7 +115,8 @@ impl PolicySet {
             let is_for_see = slice::applies_to(&member.policy, Ask::See, loaded);
             let tokens = token::tokens(member.text(sources));
             let (mentions, vocabulary) = mentions::read(&tokens);
-            looks.push(Look { mentions, vocabulary, excluded: mentions::excluded_class(&tokens) });
+            let excluded = mentions::excluded_class(&tokens);
+            looks.push(Look { mentions, vocabulary, excluded, wanted: leading::wanted(&tokens) });
             let id = member.policy.id();
             unmet.extend(mentions::asked_for(&tokens).into_iter().filter_map(|(kind, name)| {
                 let is_met = match kind {
