@@ -6,6 +6,7 @@ use super::approved;
 use super::concern::Concerns;
 use super::error::{PolicyError, Problem};
 use super::labelling::Labelling;
+use super::leading;
 use super::literals::{self, Finding};
 use super::mentions::{self, Mentions};
 use super::reach;
@@ -117,7 +118,8 @@ impl PolicySet {
             let is_for_see = slice::applies_to(&member.policy, Ask::See, loaded);
             let tokens = token::tokens(member.text(sources));
             let (mentions, vocabulary) = mentions::read(&tokens);
-            looks.push(Look { mentions, vocabulary, excluded: mentions::excluded_class(&tokens) });
+            let excluded = mentions::excluded_class(&tokens);
+            looks.push(Look { mentions, vocabulary, excluded, wanted: leading::wanted(&tokens) });
             let id = member.policy.id();
             unmet.extend(mentions::asked_for(&tokens).into_iter().filter_map(|(kind, name)| {
                 let is_met = match kind {

@@ -5,7 +5,7 @@
 //! permitted, a forbid wins over every permit, and a policy that fails to evaluate denies.
 //!
 //! Reading order: [`source`](PolicySource) → `annotation` → `labelling` → `compile` → `literals`, `approved` and
-//! `advice` (what its author did not mean) → `mentions`, `slice` and `concern` (what can matter) →
+//! `advice` (what its author did not mean) → `mentions`, `leading`, `slice` and `concern` (what can matter) →
 //! `names`, `entity` and `context` (facts → Cedar values) → `decide` → `cache`. Language: <https://docs.cedarpolicy.com>.
 
 mod advice;
@@ -20,6 +20,7 @@ mod entity;
 mod error;
 mod key;
 mod labelling;
+mod leading;
 mod limit;
 mod literals;
 mod mentions;

@@ -1,6 +1,7 @@
 //! SQL text → [`Statement`](crate::engine::model::Statement) facts.
 
 mod dialect;
+pub(in crate::engine) mod fault;
 mod postgres;
 mod second_reading;
 

@@ -133,6 +133,33 @@ fn ddl_makes_the_catalogue_be_read_again_before_the_next_query() {
     assert!(s.to_server.ends_with(&query("SELECT a FROM t")));
 }
 
+/// By its age alone; and while a session reads it, others of that worker go on with the one before.
+#[test]
+fn an_old_catalogue_is_read_again_before_the_next_query_and_by_one_session() {
+    let mut s = Stage::ready(Class::Agent);
+    let asks = |s: &Stage| String::from_utf8_lossy(&s.to_server).contains("pg_catalog.pg_class");
+    let wanted = |s: &mut Stage, at| {
+        s.governance.wants_catalogue(Endpoint::tcp([127, 0, 0, 1].into(), 5432), "shop", at)
+    };
+    let text = query("SELECT note FROM people");
+    let after = |ns: u64| Timestamp { unix_ns: 1, monotonic_ns: 1 + 300_000_000_000 + ns };
+    s.at(after(0));
+    s.client(&text);
+    assert_eq!((asks(&s), s.to_server == text), (false, true), "not older than it may be");
+    s.server(&[row_description(&PEOPLE[2..]), complete("SELECT 0"), ready(b'I')].concat());
+    s.clear();
+
+    s.at(after(1));
+    s.client(&text);
+    assert!(asks(&s) && !s.to_server.ends_with(&text), "too old");
+    assert!(!wanted(&mut s, after(2)), "somebody reads it");
+    s.catalogue();
+    assert!(s.to_client.is_empty(), "the client sees nothing of it");
+    assert!(s.to_server.ends_with(&text));
+    assert!(!wanted(&mut s, after(3)), "it is new");
+    assert!(wanted(&mut s, after(400_000_000_000)), "and grows old again");
+}
+
 #[test]
 fn literals_in_records_are_masked() {
     let mut s = Stage::ready(Class::Service);
