@@ -74,8 +74,7 @@ impl Tally {
         self.failed == 0
     }
 
-    /// What was counted elsewhere.
-    pub fn add(&mut self, other: Self) {
+    fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check there is, cheapest first, with one sum at the end. Machines that are emulated run beside the suites.
+//! `cargo xtask test`: every check there is, cheapest first, with one sum at the end.
 
 use crate::guest::{self, Part};
 use crate::tally::Tally;
@@ -90,41 +90,13 @@ pub fn run(options: &Options) -> Result<bool> {
         );
     }
     if wanted("unit") {
-        tally.command(
-            "unit",
-            shell::cargo().args([
-                "test",
-                "--quiet",
-                "--workspace",
-                "--exclude",
-                "governor-tests",
-                "--lib",
-                "--bins",
-            ]),
-        );
-        tally.command(
-            "unit: command line",
-            shell::cargo().args(["test", "--quiet", "--package", "governor-userspace", "--test", "command"]),
-        );
-        tally.command(
-            "unit: model",
-            shell::cargo().args(["test", "--quiet", "--package", "governor-userspace", "--test", "model"]),
-        );
-        tally.command(
-            "unit: second reading",
-            shell::cargo().args([
-                "test",
-                "--quiet",
-                "--package",
-                "governor-userspace",
-                "--test",
-                "second_reading",
-            ]),
-        );
-        tally.command(
-            "unit: harness",
-            shell::cargo().args(["test", "--quiet", "--package", "governor-tests", "--lib"]),
-        );
+        // One selection of packages a command, each with the features that its crates were built with before: with others cargo
+        // builds all that depends on them once more.
+        for (name, selection) in UNIT {
+            let mut test = shell::cargo();
+            test.args(["test", "--quiet"]).args(selection.split(' '));
+            tally.command(name, &mut test);
+        }
     }
     if wanted("doc") {
         tally.command(
@@ -135,6 +107,12 @@ pub fn run(options: &Options) -> Result<bool> {
         doc.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--quiet", "--workspace", "--no-deps"]);
         tally.command("doc links", &mut doc);
     }
+    if wanted("kernel") {
+        kernels::run(&mut tally);
+    }
+    if wanted("guest") {
+        run_guest(&mut tally, Part::Service, built.as_ref().ok());
+    }
     if crowd {
         // Emulated, a build for debugging takes four times as long.
         match compile::governor(true) {
@@ -142,36 +120,18 @@ pub fn run(options: &Options) -> Result<bool> {
             Err(error) => tally.check(Part::Crowd.name(), Err(error)),
         }
     }
-    // Machines that are emulated take one processor and a quarter of the time of everything: the suites run meanwhile.
-    std::thread::scope(|scope| -> Result<()> {
-        let emulated = scope.spawn(|| {
-            let mut tally = Tally::default();
-            if wanted("kernel") {
-                kernels::run(&mut tally);
-            }
-            if wanted("guest") {
-                run_guest(&mut tally, Part::Service, built.as_ref().ok());
-            }
-            tally
-        });
-        for suite in black_box.iter().filter(|suite| wanted(suite)) {
-            match &built {
-                Ok(binary) => run_suite(&mut tally, suite, binary),
-                Err(_) => tally.check(suite, Err(anyhow::anyhow!("there is no binary to test"))),
-            }
+    for suite in black_box.iter().filter(|suite| wanted(suite)) {
+        match &built {
+            Ok(binary) => run_suite(&mut tally, suite, binary),
+            Err(_) => tally.check(suite, Err(anyhow::anyhow!("there is no binary to test"))),
         }
-        if wanted("demo") {
-            show(&mut tally, built.as_ref().ok())?;
-        }
-        if wanted("fuzz") {
-            fuzz::run(&mut tally, FUZZ_SECONDS);
-        }
-        match emulated.join() {
-            Ok(emulated) => tally.add(emulated),
-            Err(_) => tally.check("emulated machines", Err(anyhow::anyhow!("their thread ended in a panic"))),
-        }
-        Ok(())
-    })?;
+    }
+    if wanted("demo") {
+        show(&mut tally, built.as_ref().ok())?;
+    }
+    if wanted("fuzz") {
+        fuzz::run(&mut tally, FUZZ_SECONDS);
+    }
     Ok(tally.finish())
 }
 
@@ -263,6 +223,20 @@ fn cannot_capture() -> Option<String> {
 
 const STEPS: [&str; 11] =
     ["fmt", "tidy", "engine", "clippy", "unit", "doc", "kernel", "guest", "crowd", "demo", "fuzz"];
+
+/// Unit tests and those of the engine's own model, by what they are called here.
+const UNIT: [(&str, &str); 7] = [
+    ("unit", "--package governor-userspace --lib --bins"),
+    ("unit: command line", "--package governor-userspace --test command"),
+    ("unit: model", "--package governor-userspace --test model"),
+    ("unit: second reading", "--package governor-userspace --test second_reading"),
+    ("unit: xtask", "--package xtask --bins"),
+    (
+        "unit: all else",
+        "--workspace --exclude governor-userspace --exclude governor-tests --exclude xtask --lib --bins",
+    ),
+    ("unit: harness", "--package governor-tests --lib"),
+];
 
 /// For all targets together.
 const FUZZ_SECONDS: u64 = 60;
