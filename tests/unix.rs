@@ -5,8 +5,6 @@
 
 #[path = "unix/faults.rs"]
 mod faults;
-#[path = "unix/given_back.rs"]
-mod given_back;
 #[path = "unix/past.rs"]
 mod past;
 

@@ -25,8 +25,7 @@ pub(super) fn text(category: Category, value: &[u8], out: &mut Vec<u8>) -> bool 
         | Category::IpAddress
         | Category::Health
         | Category::Financial
-        | Category::Other
-        | Category::Asked => false,
+        | Category::Other => false,
     }
 }
 

@@ -24,14 +24,10 @@ pub enum Category {
     Financial,
     /// Labelled sensitive by the operator without saying more, or of unknown origin.
     Other,
-    /// Nothing says that it is sensitive, but a rule of the operator's may hide it: policy is asked. No word of the
-    /// configuration, and of no value: in policy it is "none".
-    #[serde(rename = "none", skip_deserializing)]
-    Asked,
 }
 
 impl Category {
-    /// What data may be, in the order of their discriminants.
+    /// In the order of their discriminants.
     pub const ALL: [Category; 14] = [
         Self::Email,
         Self::Phone,
@@ -65,7 +61,6 @@ impl Category {
             Self::Health => "health",
             Self::Financial => "financial",
             Self::Other => "other",
-            Self::Asked => "none",
         }
     }
 }

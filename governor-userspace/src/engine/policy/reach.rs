@@ -57,8 +57,7 @@ impl PolicySet {
     }
 }
 
-/// It is one of the built-in policies, word for word.
-pub(super) fn is_builtin(policy: &cedar_policy::Policy) -> bool {
+fn is_builtin(policy: &cedar_policy::Policy) -> bool {
     policy.to_cedar().is_some_and(|text| builtin_texts().contains(&text))
 }
 

@@ -15,7 +15,6 @@
 mod action;
 mod asides;
 mod ask;
-mod beside;
 mod breadth;
 mod cancel;
 pub mod cases;

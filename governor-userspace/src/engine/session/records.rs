@@ -1,13 +1,12 @@
 //! What a session writes down.
 
 use super::action::Actions;
-use super::beside::Hidden;
 use super::governance::Governance;
 use super::judge::Judged;
 use super::pipeline::{Owed, Run};
 use super::{Parameters, Session};
 use crate::engine::audit::{AuditEvent, AuditRecord, Completion, Outcome, StatementRecord};
-use crate::engine::masking::{Category, MaskCounts, Masker, mask_parameter, mask_text};
+use crate::engine::masking::{Category, Masker, mask_parameter, mask_text};
 use crate::engine::model::{Claims, DecisionId, MaskDoubt, Principal, Timestamp, Verdict};
 use std::sync::Arc;
 
@@ -42,10 +41,6 @@ impl Session {
         self.counts.statements += 1;
         let (statement, decision) = (&judged.statement, &judged.decision);
         let recorded = statement.recorded();
-        let hidden = judged.hidden.own.as_deref();
-        let executes = judged.executes.iter().zip(&judged.hidden.behind).map(|(meaning, hidden)| {
-            hidden.as_deref().and_then(Hidden::recorded).unwrap_or(&meaning.statement.recorded().text).clone()
-        });
         let principal = &self.setup.principal;
         let record = StatementRecord {
             decision: id.clone(),
@@ -53,16 +48,16 @@ impl Session {
             reasons: decision.reasons.clone(),
             kind: statement.kind,
             tag: recorded.tag.clone(),
-            text: hidden.and_then(Hidden::recorded).unwrap_or(&recorded.text).clone(),
+            text: recorded.text.clone(),
             text_bytes: recorded.text_bytes,
             fingerprint: recorded.fingerprint.clone(),
             reads: recorded.reads.clone(),
             writes: recorded.writes.clone(),
-            unknown: hidden.and_then(Hidden::unknown).or(recorded.unknown.as_ref()).cloned(),
-            parameters: judged.hidden.parameters(parameters),
+            unknown: recorded.unknown.clone(),
+            parameters: parameters.clone(),
             tokens: judged.tokens_count,
             conditions: judged.conditions.clone(),
-            executes: executes.collect(),
+            executes: judged.executes.iter().map(|m| m.statement.recorded().text.clone()).collect(),
             approval: approval.map(str::to_owned),
             break_glass: self.broken.as_ref().map(|broken| broken.id.clone()),
             class: principal.class,
@@ -94,7 +89,9 @@ impl Session {
             governor_ns: 0,
             rows: 0,
             bytes: 0,
-            masked: MaskCounts::default(),
+            masked: 0,
+            masked_by: [0; Category::ALL.len()],
+            masked_in_doubt: [0; MaskDoubt::ALL.len()],
             limit: None,
             portal: None,
             source: judged.source(),
@@ -123,16 +120,16 @@ impl Session {
             tag,
             rows: run.rows,
             bytes: run.bytes,
-            masked: run.masked.values,
+            masked: run.masked,
             masked_by: Category::ALL
                 .into_iter()
-                .zip(run.masked.by)
+                .zip(run.masked_by)
                 .filter(|(_, count)| *count > 0)
                 .map(|(category, count)| (category, u64::from(count)))
                 .collect(),
             masked_in_doubt: MaskDoubt::ALL
                 .into_iter()
-                .zip(run.masked.in_doubt)
+                .zip(run.masked_in_doubt)
                 .filter(|(_, count)| *count > 0)
                 .map(|(doubt, count)| (doubt, u64::from(count)))
                 .collect(),

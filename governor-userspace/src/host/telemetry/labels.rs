@@ -311,8 +311,7 @@ closed!(Category:
     Email => "email", Phone => "phone", PaymentCard => "payment_card", Iban => "iban",
     NationalId => "national_id", PersonName => "person_name", Address => "address",
     BirthDate => "birth_date", Passport => "passport", Credential => "credential",
-    IpAddress => "ip_address", Health => "health", Financial => "financial", Other => "other",
-    Asked => "none");
+    IpAddress => "ip_address", Health => "health", Financial => "financial", Other => "other");
 
 #[cfg(test)]
 mod tests {

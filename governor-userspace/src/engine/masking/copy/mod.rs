@@ -12,7 +12,7 @@ mod csv;
 mod text;
 
 use super::masker::Masker;
-use super::row::{MaskCounts, RowPlan, replace};
+use super::row::{RowOutcome, RowPlan, replace};
 use super::transform::Masked;
 use crate::engine::model::{CopyFormat, CopyOptions};
 use std::borrow::Cow;
@@ -65,16 +65,15 @@ impl CopyMask {
         Self { plan, layout, held: Vec::new(), scanned: 0, row_bytes_max, header: options.header }
     }
 
-    /// Takes the next bytes and appends the rows that are whole by now. False: the bytes
-    /// appended are the bytes taken, so what was given can pass as it is. Replaced values are added to `counts`.
+    /// Takes the next bytes and appends the rows that are whole by now. Where [`RowOutcome::changed`] is false the bytes
+    /// appended are the bytes taken: what was given can pass as it is.
     pub fn push(
         &mut self,
         masker: &Masker,
         bytes: &[u8],
         out: &mut Vec<u8>,
-        counts: &mut MaskCounts,
-    ) -> Result<bool, CopyError> {
-        let mut changed = !self.held.is_empty();
+    ) -> Result<RowOutcome, CopyError> {
+        let mut outcome = RowOutcome { changed: !self.held.is_empty(), ..RowOutcome::default() };
         // What was held is taken out, so that rows can be cut from one run of bytes.
         let mut data = std::mem::take(&mut self.held);
         let joined: &[u8] = if data.is_empty() {
@@ -86,14 +85,14 @@ impl CopyMask {
         let mut rest = joined;
         while let Some(end) = self.row_end(rest)? {
             let (row, behind) = rest.split_at_checked(end).ok_or(CopyError::Malformed)?;
-            changed |= self.row(masker, row, out, counts)?;
+            self.row(masker, row, out, &mut outcome)?;
             rest = behind;
         }
         if rest.len() > self.row_bytes_max {
             return Err(CopyError::RowTooLong { limit: self.row_bytes_max });
         }
         if !rest.is_empty() {
-            changed = true;
+            outcome.changed = true;
             let consumed = joined.len() - rest.len();
             self.held = if data.is_empty() {
                 rest.to_vec()
@@ -102,7 +101,7 @@ impl CopyMask {
                 data
             };
         }
-        Ok(changed)
+        Ok(outcome)
     }
 
     /// The server has sent all of them.
@@ -128,25 +127,24 @@ impl CopyMask {
         Ok(end)
     }
 
-    /// Whether something in the row changed.
     fn row(
         &mut self,
         masker: &Masker,
         row: &[u8],
         out: &mut Vec<u8>,
-        counts: &mut MaskCounts,
-    ) -> Result<bool, CopyError> {
+        outcome: &mut RowOutcome,
+    ) -> Result<(), CopyError> {
         if row.len() > self.row_bytes_max {
             return Err(CopyError::RowTooLong { limit: self.row_bytes_max });
         }
         if std::mem::take(&mut self.header) {
             out.extend_from_slice(row);
-            return Ok(false);
+            return Ok(());
         }
         match &mut self.layout {
-            Layout::Text(layout) => fields(layout, &self.plan, masker, row, out, counts),
-            Layout::Csv(layout) => fields(layout, &self.plan, masker, row, out, counts),
-            Layout::Binary(progress) => progress.unit(&self.plan, masker, row, out, counts),
+            Layout::Text(layout) => fields(layout, &self.plan, masker, row, out, outcome),
+            Layout::Csv(layout) => fields(layout, &self.plan, masker, row, out, outcome),
+            Layout::Binary(progress) => progress.unit(&self.plan, masker, row, out, outcome),
         }
     }
 }
@@ -177,9 +175,8 @@ fn fields<F: Fields>(
     masker: &Masker,
     row: &[u8],
     out: &mut Vec<u8>,
-    counts: &mut MaskCounts,
-) -> Result<bool, CopyError> {
-    let mut changed = false;
+    outcome: &mut RowOutcome,
+) -> Result<(), CopyError> {
     let line = row.strip_suffix(b"\n").ok_or(CopyError::Malformed)?;
     let expected = plan.columns.len();
     let mut rest = Some(line);
@@ -203,14 +200,13 @@ fn fields<F: Fields>(
             Some(Masked::Null) => out.extend_from_slice(layout.null()),
             Some(Masked::Value) => layout.encode(&value, out),
         }
-        replaced.note(counts);
-        changed |= replaced.masked().is_some();
+        replaced.note(outcome);
     }
     if rest.is_some_and(|rest| expected > 0 || !rest.is_empty()) {
         return Err(CopyError::ColumnCount { found: expected + 1, expected });
     }
     out.push(b'\n');
-    Ok(changed)
+    Ok(())
 }
 
 #[cfg(test)]

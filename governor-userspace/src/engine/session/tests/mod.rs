@@ -2,7 +2,6 @@
 
 mod allocations;
 mod asides;
-mod beside;
 mod check;
 mod client;
 mod copying;
