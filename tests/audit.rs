@@ -4,11 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use governor_tests::governor::{field, text};
-use governor_tests::{Class, Running, Site, process, wait};
+use governor_tests::{Class, Running, Site, process, wait, wire};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[test]
@@ -194,7 +194,7 @@ fn the_chain_goes_on_over_restarts_and_kills() {
 }
 
 #[test]
-fn records_never_hold_the_value_that_the_result_hides() {
+fn records_never_hold_a_bound_value_that_detectors_know() {
     let site = Site::start().unwrap();
     let email = site.truth("SELECT email FROM people WHERE id = 3").unwrap();
     let script = format!(
@@ -205,6 +205,78 @@ fn records_never_hold_the_value_that_the_result_hides() {
     for record in site.governor.records().unwrap() {
         let parameters = field(&record, "parameters").to_string();
         assert!(!parameters.contains(&email), "{record}");
+    }
+}
+
+/// Values that no detector knows: by the column that they stand beside.
+#[test]
+fn records_and_approvals_hold_no_value_that_stands_beside_a_sensitive_column() {
+    let mut site = Site::start().unwrap();
+    site.truth(
+        "CREATE TABLE accounts (id int PRIMARY KEY, password text, salary numeric(10,2), note text);\
+         INSERT INTO accounts VALUES (1, 'violet-harbour-6613', 184199.77, 'seen')",
+    )
+    .unwrap();
+    let (password, salary) = ("violet-harbour-6613", "184199.77");
+    for class in [Class::Agent, Class::Person] {
+        let script = format!(
+            "SELECT id FROM accounts WHERE password = '{password}' AND note = 'of {}';\n\
+             SELECT id FROM accounts WHERE salary = $1 \\bind {salary} \\g\n\
+             PREPARE p (numeric) AS SELECT id FROM accounts WHERE salary > $1;\n\
+             EXECUTE p ({salary});\n\
+             EXPLAIN SELECT id FROM accounts WHERE password IN ('{password}');\n\
+             SELEC id FROM accounts WHERE password = '{password}';\n",
+            class.as_str()
+        );
+        site.psql(class, &script).unwrap();
+        // The same number in binary: two places behind the point, digits 18, 4199, 7700.
+        let mut bind = b"\0\0\0\x01\0\x01\0\x01\0\0\0\x0e\0\x03\0\x01\0\0\0\x02".to_vec();
+        bind.extend([0, 18, 0x10, 0x67, 0x1e, 0x14, 0, 0]);
+        let mut wire = site.wire(class).unwrap();
+        let parse = wire::parse("", "SELECT id FROM accounts WHERE salary = $1");
+        wire.send(&[parse, wire::message(b'B', &bind), wire::execute(""), wire::sync()].concat()).unwrap();
+        wire.until_ready().unwrap();
+    }
+    let update = format!("UPDATE accounts SET password = '{password}!', note = 'held'");
+    let waiting = site.psql_running(Class::Person, &format!("{update};\n")).unwrap();
+    let id = site.governor.wait_for_hold().unwrap();
+    let mut pages = String::new();
+    for args in [
+        &["approvals", "show", &id, "--full"][..],
+        &["approvals", "list"],
+        &["approvals", "show", &id, "--json"],
+    ] {
+        pages += &site.governor.cli(args).unwrap().ok().unwrap().out();
+    }
+    assert!(pages.contains("SET password = '***', note = 'held'"), "{pages}");
+    site.governor.cli(&["approvals", "approve", &id]).unwrap().ok().unwrap();
+    waiting.finish(wait::PATIENCE).unwrap().ok().unwrap();
+    assert_eq!(
+        site.truth("SELECT password FROM accounts").unwrap(),
+        format!("{password}!"),
+        "what was sent ran"
+    );
+    for class in [Class::Agent, Class::Person] {
+        site.governor
+            .wait_for_record("statement", |record| {
+                text(record, "text").contains(&format!("password = '***' AND note = 'of {}'", class.as_str()))
+            })
+            .unwrap();
+    }
+    let parameters: Vec<String> = site
+        .governor
+        .events("statement")
+        .unwrap()
+        .iter()
+        .map(|record| field(record, "parameters").to_string())
+        .collect();
+    assert!(parameters.iter().any(|shown| shown.contains("***")), "{parameters:?}");
+    site.governor.stop().unwrap();
+    for secret in [password, salary] {
+        assert!(!pages.contains(secret), "{secret} in {pages}");
+        assert!(!site.governor.log().contains(secret), "{secret} in the log");
+        let found = files_with(site.governor.state_dir(), secret);
+        assert!(found.is_empty(), "{secret} in {found:?}");
     }
 }
 
@@ -282,4 +354,19 @@ fn largest_segment(site: &Site) -> PathBuf {
         .max_by_key(|entry| entry.metadata().unwrap().len())
         .expect("an audit segment")
         .path()
+}
+
+/// Files below `directory` that hold `secret`: records, the spool, approvals, the log.
+fn files_with(directory: &Path, secret: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let (path, kind) = (entry.path(), entry.file_type().unwrap());
+        if kind.is_dir() {
+            found.extend(files_with(&path, secret));
+        } else if kind.is_file() {
+            let bytes = std::fs::read(&path).unwrap_or_default();
+            found.extend(bytes.windows(secret.len()).any(|part| part == secret.as_bytes()).then_some(path));
+        }
+    }
+    found
 }

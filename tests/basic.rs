@@ -300,6 +300,31 @@ fn metrics_and_health_answer() {
     assert!(page.lines().any(|line| line.starts_with("# TYPE governor_")), "{page:.500}");
 }
 
+/// How often facts and decisions come from memory.
+#[test]
+fn the_rate_of_hits_of_facts_and_decisions_is_a_metric() {
+    let site = Site::start().unwrap();
+    let count = |name: &str, cache: &str| -> u64 {
+        let page = site.governor.metrics().unwrap();
+        let start = format!("governor_{name}_total{{cache=\"{cache}\"}} ");
+        page.lines()
+            .find_map(|line| line.strip_prefix(&start))
+            .map_or(0, |count| count.trim().parse().unwrap())
+    };
+    let mut agent = site.wire(Class::Agent).unwrap();
+    // A text is kept from its second time on.
+    for _ in 0..8 {
+        assert_eq!(wire::tags(&agent.query("SELECT count(*) FROM orders").unwrap()), "TDCZ");
+    }
+    for name in ["facts", "decisions"] {
+        wait::until(&format!("eight {name}, most of them from memory"), wait::PATIENCE, || {
+            let (hits, misses) = (count(name, "hit"), count(name, "miss"));
+            Ok((hits >= 5 && misses >= 1).then_some(()))
+        })
+        .unwrap();
+    }
+}
+
 /// What pgbench says, by line, and how it ended: all but times and the port.
 fn pgbench(site: &Site, class: Option<Class>, args: &[&str]) -> String {
     let mut pgbench = match class {

@@ -65,6 +65,8 @@ struct Score {
     carrying: usize,
     masked: usize,
     needless: usize,
+    /// Errors and notices where the server's own tell a secret.
+    told: usize,
 }
 
 /// How a query is sent.
@@ -135,16 +137,18 @@ fn columns(reply: &[Message]) -> Vec<Vec<Vec<u8>>> {
 
 fn judge(score: &mut Score, pieces: &Pieces, sql: &str, form: Form, seen: &[Message], truth: &[Message]) {
     score.queries += 1;
-    if truth.iter().any(|m| m.tag == b'E') {
-        return;
-    }
-    score.accepted += 1;
+    judge_errors(score, pieces, sql, form, seen, truth);
+    // A query that fails may have answered before.
     let (shown, real) = (columns(seen), columns(truth));
     for (at, values) in shown.iter().enumerate() {
         if let Some(value) = values.iter().find(|value| pieces.are_in(value)) {
             panic!("LEAK column {at} shows {:?}\n{form:?}: {sql}", String::from_utf8_lossy(value));
         }
     }
+    if truth.iter().any(|m| m.tag == b'E') {
+        return;
+    }
+    score.accepted += 1;
     if seen.iter().any(|m| m.tag == b'E') {
         let error = seen.iter().find(|m| m.tag == b'E').unwrap();
         assert!(
@@ -168,6 +172,25 @@ fn judge(score: &mut Score, pieces: &Pieces, sql: &str, form: Form, seen: &[Mess
             println!("needless: {form:?}: {sql}");
         }
     }
+}
+
+/// Errors and notices, too, tell values.
+fn judge_errors(
+    score: &mut Score,
+    pieces: &Pieces,
+    sql: &str,
+    form: Form,
+    seen: &[Message],
+    truth: &[Message],
+) {
+    for message in seen.iter().filter(|m| !b"DdS".contains(&m.tag)) {
+        assert!(!pieces.are_in(&message.body), "LEAK {message:?}\n{form:?}: {sql}");
+    }
+    let (told, telling) = (
+        seen.iter().any(|m| b"EN".contains(&m.tag)),
+        truth.iter().any(|m| b"EN".contains(&m.tag) && pieces.are_in(&m.body)),
+    );
+    score.told += usize::from(told && telling);
 }
 
 #[test]
@@ -207,22 +230,30 @@ fn no_random_query_brings_a_secret_to_an_agent() {
             let truth = ask(&mut direct, &sql, form);
             let seen = ask(&mut agent, &sql, form);
             judge(&mut score, &pieces, &sql, form, &seen, &truth);
+            if dice.chance(15) {
+                let sql = format!("SELECT ('' || q)::int FROM ({sql}) q");
+                let truth = ask(&mut direct, &sql, form);
+                let seen = ask(&mut agent, &sql, form);
+                judge_errors(&mut score, &pieces, &sql, form, &seen, &truth);
+            }
         }
     }
     println!(
         "{} queries, {} accepted by the server, {} denied (COPY and the like); {} result columns: {} carry a secret, \
-         {} masked, {} of them without a secret in their values",
+         {} masked, {} of them without a secret in their values; {} errors and notices that tell one where nothing masks",
         score.queries,
         score.accepted,
         score.denied,
         score.columns,
         score.carrying,
         score.masked,
-        score.needless
+        score.needless,
+        score.told
     );
     println!("governor_lineage: {}", metric(&site));
     assert!(score.accepted * 10 >= score.queries * 7, "the generator makes errors: {score:?}");
     assert!(score.carrying * 6 >= score.columns, "hardly any query reaches a secret: {score:?}");
+    assert!(score.told * 60 >= score.queries, "hardly any error tells a secret: {score:?}");
     assert!(score.masked < score.columns, "everything is masked: {score:?}");
 }
 

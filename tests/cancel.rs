@@ -3,9 +3,11 @@
 // Helpers beside the tests fail the test that called them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use governor_tests::client::PSQL_ROWS;
 use governor_tests::governor::{field, text};
+use governor_tests::remote_socket::RemoteSocket;
 use governor_tests::wire::{self, Wire};
-use governor_tests::{Auth, Class, Options, Site, wait};
+use governor_tests::{Auth, Cgroup, Class, Governor, Options, Postgres, Running, Site, wait};
 use std::time::Instant;
 
 const SLEEP: &str = "SELECT pg_sleep(600)";
@@ -204,4 +206,87 @@ fn psql_cancels_on_interrupt() {
     psql.signal(libc::SIGINT).unwrap();
     let done = psql.finish(wait::PATIENCE).unwrap();
     assert!(done.err().contains("canceling statement due to user request"), "{}", done.all());
+}
+
+#[test]
+fn psql_cancels_a_held_statement_on_interrupt() {
+    let site = site("");
+    let mut psql = site.client("psql", Class::Agent).unwrap();
+    psql.args(PSQL_ROWS).args(["-c", DELETE]);
+    let held = Running::start(psql, &[]).unwrap();
+    site.governor.wait_for_hold().unwrap();
+    let before = arrived(&site);
+    held.signal(libc::SIGINT).unwrap();
+    let done = held.finish(wait::PATIENCE).unwrap();
+    assert!(done.err().contains("canceling statement due to user request"), "{}", done.all());
+    assert_eq!(arrived(&site), before, "the server is not asked");
+    assert_eq!(site.truth("SELECT count(*) FROM orders WHERE id = 1").unwrap(), "1");
+    wait::until("the count", wait::PATIENCE, || Ok((counted(&site, "hold") == 1.0).then_some(()))).unwrap();
+}
+
+/// What a client is told is what the server would tell it: it works past governor as well.
+#[test]
+fn the_key_that_a_client_gets_is_the_servers_own() {
+    let site = site("");
+    let mut slow = site.wire(Class::Person).unwrap();
+    slow.send(&wire::query(SLEEP)).unwrap();
+    wait_for_sleepers(&site, 1);
+    let mut direct = Wire::new(site.socket_direct().unwrap()).unwrap();
+    direct.send(&wire::cancel(&slow.cancel_key)).unwrap();
+    assert!(direct.until_closed().unwrap().is_empty());
+    assert_eq!(sqlstate(&slow.until_ready().unwrap()).as_deref(), Some("57014"));
+    assert!(recorded(&site).is_empty(), "governor had no part in it");
+}
+
+#[test]
+fn of_two_servers_the_one_is_asked_at_which_the_session_is() {
+    let settings = ["log_connections=on"];
+    let servers = [(); 2].map(|()| Postgres::start_version(None, Auth::Trust, &settings).unwrap());
+    let group = Cgroup::create("governor-test").unwrap();
+    let clients = group.kernel_name(&group.clients()).unwrap();
+    let more = format!("[[capture.rules]]\ncgroup = {clients:?}\nports = [{}]\n", servers[1].port());
+    let options = Options { more, ..Options::default() };
+    let governor = Governor::start(&group, servers[0].port(), &options).unwrap();
+    let socket = |server: &Postgres| {
+        let address = ([127, 0, 0, 1], server.port()).into();
+        Wire::new(RemoteSocket::connect(&group.client(Class::Service), address).unwrap()).unwrap()
+    };
+    let mut sessions = servers.each_ref().map(|server| {
+        let mut session = socket(server);
+        session.start("postgres", "postgres").unwrap();
+        session.send(&wire::query(SLEEP)).unwrap();
+        session
+    });
+    let sleeping = |server: &Postgres| {
+        server
+            .admin("postgres", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+            .unwrap()
+    };
+    for server in &servers {
+        wait::until("the sleeper", wait::PATIENCE, || Ok((sleeping(server) == "1").then_some(()))).unwrap();
+    }
+    let arrived = |server: &Postgres| {
+        server.log().lines().filter(|line| line.contains("connection received: host=127.0.0.1")).count()
+    };
+    let before = servers.each_ref().map(arrived);
+    // Keys of the other server, at both addresses.
+    for (at, other) in [(0, 1), (1, 0)] {
+        let mut canceller = socket(&servers[at]);
+        canceller.send(&wire::cancel(&sessions[other].cancel_key)).unwrap();
+        assert!(canceller.until_closed().unwrap().is_empty());
+    }
+    assert_eq!(servers.each_ref().map(arrived), before, "nothing was dialled");
+    assert_eq!(servers.each_ref().map(sleeping), ["1", "1"]);
+    for (server, session) in servers.iter().zip(&mut sessions) {
+        let mut canceller = socket(server);
+        canceller.send(&wire::cancel(&session.cancel_key)).unwrap();
+        assert_eq!(sqlstate(&session.until_ready().unwrap()).as_deref(), Some("57014"));
+    }
+    let forwarded: Vec<bool> = governor
+        .events("cancel")
+        .unwrap()
+        .iter()
+        .map(|record| field(record, "forwarded").as_bool().unwrap())
+        .collect();
+    assert_eq!(forwarded, [false, false, true, true]);
 }

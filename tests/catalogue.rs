@@ -376,3 +376,83 @@ fn fifty_thousand_relations() {
         connect(class);
     }
 }
+
+/// Sessions that follow each other use what the first has read, whichever worker serves them.
+#[test]
+fn a_catalogue_is_read_once_for_all_sessions() {
+    let site = site_with(Options { server_settings: vec!["log_statement=all"], ..Options::default() });
+    let readings = || site.postgres.log().matches("pg_catalog.pg_language").count();
+    let before = readings();
+    let ask = |class| site.psql(class, "SELECT count(*) FROM shown;\n").unwrap().ok().unwrap();
+    ask(Class::Agent);
+    let first = readings();
+    assert!(first > before, "the first session reads it");
+    for _ in 0..4 {
+        ask(Class::Agent);
+        ask(Class::Person);
+    }
+    assert_eq!(readings(), first, "and no other");
+}
+
+/// How many rows a statement touches, from the server's own statistics and keys.
+#[test]
+fn a_rule_on_breadth_holds_by_what_the_server_knows() {
+    let rule = r#"
+        @id("wide") @reason("that is very many rows")
+        forbid (principal, action in Governor::Action::"write", resource)
+        when { context has estimated_rows && context.estimated_rows > 50 };
+    "#;
+    let site = site_with(policy(rule));
+    site.truth("ANALYZE").unwrap();
+    let mut person = site.wire(Class::Person).unwrap();
+    for (sql, runs) in [
+        ("UPDATE orders SET item = item WHERE id = 1", true),
+        ("UPDATE orders SET item = item WHERE id IN (1, 2, 3)", true),
+        ("UPDATE orders SET item = item WHERE item <> ''", false),
+        ("DELETE FROM orders WHERE item = 'nothing'", false),
+        ("UPDATE notes SET body = 'y' WHERE body <> ''", true),
+    ] {
+        let reply = person.query(sql).unwrap();
+        let error = reply.iter().find_map(|message| message.field(b'M')).unwrap_or_default();
+        assert_eq!(
+            (error.contains("that is very many rows"), error.is_empty()),
+            (!runs, runs),
+            "{sql}: {error}"
+        );
+    }
+}
+
+/// A function whose code nobody can read counts by what the server keeps of it: a volatile one may do anything.
+#[test]
+fn a_function_that_cannot_be_read_counts_by_its_volatility() {
+    let site = site_with(Options::default());
+    site.truth(
+        "CREATE FUNCTION quiet(text) RETURNS int LANGUAGE internal IMMUTABLE AS 'textlen';\n\
+         CREATE FUNCTION loud(text) RETURNS int LANGUAGE internal VOLATILE AS 'textlen'",
+    )
+    .unwrap();
+    for class in [Class::Agent, Class::Person] {
+        assert!(!refused(&site, class, "SELECT quiet('a')"), "{class:?}");
+        assert!(refused(&site, class, "SELECT loud('a')"), "{class:?}");
+    }
+}
+
+/// A rule on a child holds through its parent, unless the statement leaves children out.
+#[test]
+fn a_rule_on_a_child_holds_through_its_parent() {
+    let rule = r#"
+        @id("no-kid") @reason("not the child")
+        forbid (principal, action in Governor::Action::"run", resource) when { context.reads.contains("kid") };
+    "#;
+    let site = site_with(policy(rule));
+    site.truth("CREATE TABLE kid () INHERITS (notes); GRANT SELECT ON kid TO PUBLIC").unwrap();
+    for (sql, is_refused) in [
+        ("SELECT body FROM kid", true),
+        ("SELECT body FROM notes", true),
+        ("SELECT n.body FROM answers a JOIN notes n ON n.id = a.note", true),
+        ("SELECT body FROM ONLY notes", false),
+        ("SELECT id FROM answers", false),
+    ] {
+        assert_eq!(refused(&site, Class::Person, sql), is_refused, "{sql}");
+    }
+}

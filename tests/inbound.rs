@@ -379,3 +379,33 @@ fn many_clients_at_once_are_told_apart() {
     let local = starts.iter().filter(|start| field(start, "principal")["class"] == "service").count();
     assert_eq!(local, 401);
 }
+
+#[test]
+fn one_address_does_not_shut_out_another() {
+    let options = Options { more: "[limits]\nconnections_per_source_max = 2\n".into(), ..Options::default() };
+    let site = DatabaseHost::start(PORTS, Auth::Trust, &options).unwrap();
+    let held: Vec<Running> = (0..2)
+        .map(|_| psql_running(site.remote("psql", SERVER_V4).unwrap(), "SELECT pg_sleep(600)").unwrap())
+        .collect();
+    wait::until("both to be served", wait::PATIENCE, || {
+        let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        Ok((site.truth(sleeping)? == "2").then_some(()))
+    })
+    .unwrap();
+    let refused = site.remote_psql(SERVER_V4, "SELECT 1").unwrap();
+    assert!(refused.err().contains("limits.connections_per_source_max"), "{}", refused.all());
+    assert!(refused.err().contains(REMOTE_V4), "who: {}", refused.all());
+    let other = site.remote_psql(SERVER_V6, &sees(REMOTE_V6)).unwrap().ok().unwrap();
+    assert_eq!(other.out(), "t\n", "another address is another source");
+    let local = site.local_psql(SERVER_V4, Class::Service, "SELECT 1").unwrap().ok().unwrap();
+    assert_eq!(local.out(), "1\n");
+    assert!(site.metric("governor_connections_refused_total{reason=\"source_limit\"}").unwrap() >= 1.0);
+    // A session lasts as long as its server's, also where the client has gone.
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    assert_eq!(site.truth(end).unwrap(), "2");
+    drop(held);
+    wait::until("a free place", wait::PATIENCE, || {
+        Ok(site.remote_psql(SERVER_V4, "SELECT 1")?.status.success().then_some(()))
+    })
+    .unwrap();
+}

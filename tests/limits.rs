@@ -11,6 +11,7 @@ mod idle;
 use governor_tests::remote_socket::RemoteSocket;
 use governor_tests::wire::{self, Message, Wire};
 use governor_tests::{Auth, Cgroup, Class, Governor, Options, Site, process, wait};
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -326,7 +327,64 @@ fn ten_thousand_prepared_statements_and_a_million_rows_take_their_place_only() {
             assert_eq!(client.read().unwrap().tag, b'Z');
         });
         assert!(growth < GROWTH_KIB_MAX);
+        if class == Class::Service {
+            continue;
+        }
+        // One more is judged like the first, and those from before go on.
+        let evil = [wire::parse("evil", "SELEC 1"), wire::bind("", "evil", &[])].concat();
+        client.send(&[evil, wire::execute(""), wire::sync()].concat()).unwrap();
+        let refused = client.until_ready().unwrap();
+        let error = refused.iter().find(|message| message.tag == b'E').expect("denied");
+        assert_eq!(error.field(b'C').as_deref(), Some("42501"), "{error:?}");
+        client.send(&[wire::bind("", "s50_50", &[]), wire::execute(""), wire::sync()].concat()).unwrap();
+        assert_eq!(wire::tags(&client.until_ready().unwrap()), "2DCZ");
+        // And a million of which each holds something that is masked.
+        let people: usize = site.truth("SELECT count(*) FROM people").unwrap().parse().unwrap();
+        let secrets = site.truth("SELECT string_agg(email, ' ') FROM people").unwrap();
+        let secrets: HashSet<&[u8]> = secrets.split(' ').map(str::as_bytes).collect();
+        let times = 1_000_000_usize.div_ceil(people);
+        let growth = growth_kib("a million masked rows", pid, || {
+            let sql = format!("SELECT email FROM people, generate_series(1, {times})");
+            client.send(&wire::query(&sql)).unwrap();
+            assert_eq!(client.read().unwrap().tag, b'T');
+            let mut count = 0;
+            let end = loop {
+                let message = client.read().unwrap();
+                if message.tag != b'D' {
+                    break message;
+                }
+                let row = message.row().unwrap();
+                assert!(!secrets.contains(row[0].as_deref().unwrap()), "{row:?}");
+                count += 1;
+            };
+            assert_eq!((count, end.tag), (people * times, b'C'), "{end:?}");
+            assert_eq!(client.read().unwrap().tag, b'Z');
+        });
+        assert!(growth < GROWTH_KIB_MAX);
     }
+}
+
+/// Just as long as may be is read and known; one byte more is not, and counts as what nobody knows.
+#[test]
+fn a_statement_is_known_up_to_the_ceiling_and_not_a_byte_beyond() {
+    const CEILING: usize = 64 * 1024;
+    let site = limited("statement_bytes_max = \"64KiB\"");
+    // The message of a simple query is its text and a zero.
+    let of = |bytes: usize| format!("SELECT 1 --{}", "x".repeat(bytes - "SELECT 1 --".len() - 1));
+    let mut service = site.wire(Class::Service).unwrap();
+    let mut person = site.wire(Class::Person).unwrap();
+    for bytes in [CEILING - 1, CEILING, CEILING + 1] {
+        let text = of(bytes);
+        assert_eq!(wire::tags(&service.query(&text).unwrap()), "TDCZ", "{bytes}");
+        let reply = person.query(&text).unwrap();
+        let code = reply.iter().find(|message| message.tag == b'E').and_then(|error| error.field(b'C'));
+        let wanted = (bytes > CEILING).then_some("42501");
+        assert_eq!(code.as_deref(), wanted, "{bytes}: {reply:?}");
+    }
+    let unknown = |record: &serde_json::Value| record.to_string().contains("too_long");
+    site.governor.wait_for_record("statement", unknown).unwrap();
+    let records = site.governor.events("statement").unwrap();
+    assert_eq!(records.iter().filter(|record| unknown(record)).count(), 2, "one of each: {records:#?}");
 }
 
 /// Dozens of long requests whose answers the server keeps, because no Sync comes.

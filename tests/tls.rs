@@ -148,6 +148,23 @@ fn with_the_servers_key_every_sslmode_and_authentication_is_as_without_governor(
         }
     }
     assert!(passed >= 24, "most of them connect: {passed}");
+    // Rules by which a client is refused at its first try and comes again, with TLS or without; or is refused both times.
+    let mut connected = Vec::new();
+    for rule in ["hostssl", "hostnossl"] {
+        site.postgres.authenticate(&format!("{rule} all all 127.0.0.1/32 scram-sha-256")).unwrap();
+        for mode in ["disable", "allow", "prefer", "require"] {
+            let mode = [("PGSSLMODE", mode)];
+            let (direct, governed) =
+                (site.psql(None, &mode, WHO), site.psql(Some(Class::Service), &mode, WHO));
+            assert_eq!(
+                (governed.status.code(), governed.out(), governed.err()),
+                (direct.status.code(), direct.out(), direct.err()),
+                "{rule} {mode:?}"
+            );
+            connected.push(direct.status.success());
+        }
+    }
+    assert_eq!(connected, [false, true, true, true, true, true, true, false]);
     let shown = site.shown();
     assert!(shown.len() >= 16 && shown.iter().all(|shown| shown == "server_key"), "{shown:?}");
     site.governor.cli(&["audit", "verify"]).unwrap().ok().unwrap();
@@ -202,6 +219,45 @@ fn with_a_local_ca_a_client_verifies_as_strictly_as_without() {
     assert!(site.shown().iter().all(|shown| shown == "local_ca"));
     let page = site.governor.cli(&["tls", "ca"]).unwrap().ok().unwrap();
     assert!(page.out().contains("sslrootcert"), "{}", page.out());
+}
+
+#[test]
+fn with_a_local_ca_every_authentication_is_as_without_governor() {
+    let site = Secure::start(Keys::LocalCa, "");
+    site.postgres
+        .admin(
+            "postgres",
+            "SET password_encryption = 'md5'; CREATE ROLE old LOGIN SUPERUSER PASSWORD 'correct horse'",
+        )
+        .unwrap();
+    let mut passed = 0;
+    let methods = ["scram-sha-256", "md5", "password", "trust"];
+    for (rule, method) in methods.map(|method| ("hostssl", method)).into_iter().chain([("host", "md5")]) {
+        site.postgres.authenticate(&format!("{rule} all all 127.0.0.1/32 {method}")).unwrap();
+        for mode in ["disable", "allow", "prefer", "require"] {
+            for password in ["correct horse", "wrong"] {
+                let mut settings =
+                    vec![("PGSSLMODE", mode), ("PGCHANNELBINDING", "disable"), ("PGPASSWORD", password)];
+                if method == "md5" {
+                    settings.push(("PGUSER", "old"));
+                }
+                let (direct, governed) =
+                    (site.psql(None, &settings, WHO), site.psql(Some(Class::Service), &settings, WHO));
+                assert_eq!(
+                    (governed.status.code(), governed.out(), governed.err()),
+                    (direct.status.code(), direct.out(), direct.err()),
+                    "{rule} {method} {settings:?}"
+                );
+                passed += usize::from(direct.status.success());
+            }
+        }
+    }
+    assert_eq!(
+        passed,
+        3 * 5 + 1 + 3,
+        "wrong passwords pass by trust alone, and nobody by hostssl without TLS"
+    );
+    assert!(site.shown().iter().all(|shown| shown == "local_ca"));
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 #[path = "unix/faults.rs"]
 mod faults;
+#[path = "unix/given_back.rs"]
+mod given_back;
 #[path = "unix/past.rs"]
 mod past;
 

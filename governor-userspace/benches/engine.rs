@@ -113,17 +113,31 @@ struct Asker {
 }
 
 impl Asker {
-    /// An agent under the built-in policies and `more` of an operator's own.
+    /// An agent under the built-in policies and `more` of an operator's own, each for another group.
     fn new(more: usize) -> Self {
+        Self::under(more, |n| {
+            let action = ["delete", "update", "insert", "ddl"].get(n % 4).unwrap();
+            format!(
+                "(principal in Governor::Group::\"g{n}\", action == Governor::Action::\"{action}\", resource) \
+                 when {{ context.writes.contains(\"t{n}\") }}"
+            )
+        })
+    }
+
+    /// The same where every one of them concerns everybody, and this very kind of statement.
+    fn with_rules_for_all(more: usize) -> Self {
+        Self::under(more, |n| {
+            format!(
+                "(principal, action == Governor::Action::\"update\", resource) \
+                 when {{ context.writes.contains(\"public.t{n}\") && context has estimated_rows && \
+                 context.estimated_rows > {n} }}"
+            )
+        })
+    }
+
+    fn under(more: usize, rule: impl Fn(usize) -> String) -> Self {
         let mut sources = PolicySet::builtin(Profile::Protect);
-        let mut own = String::new();
-        for n in 0..more {
-            own.push_str(&format!(
-                "@id(\"own-{n}\") forbid (principal in Governor::Group::\"g{n}\", action == Governor::Action::\"{}\", resource) \
-                 when {{ context.writes.contains(\"t{n}\") }};\n",
-                ["delete", "update", "insert", "ddl"].get(n % 4).unwrap()
-            ));
-        }
+        let own = (0..more).map(|n| format!("@id(\"own-{n}\") forbid {};\n", rule(n))).collect();
         sources.push(PolicySource { name: "own.cedar".into(), text: own });
         let agent = Actor {
             class: Some(Class::Agent),
@@ -170,6 +184,18 @@ fn decision_cold(bencher: Bencher<'_, '_>, policies: usize) {
     let mut n = 0;
     bencher.bench_local(|| {
         // A column that no statement had before: the cache cannot know the answer.
+        n += 1;
+        asker.statement.mentions.columns = vec![format!("c{n}")];
+        asker.ask();
+    });
+}
+
+/// Each policy is about another table, and for everybody.
+#[divan::bench(args = [10, 100, 1_000, 10_000])]
+fn decision_cold_among_rules_for_all(bencher: Bencher<'_, '_>, policies: usize) {
+    let mut asker = Asker::with_rules_for_all(policies);
+    let mut n = 0;
+    bencher.bench_local(|| {
         n += 1;
         asker.statement.mentions.columns = vec![format!("c{n}")];
         asker.ask();

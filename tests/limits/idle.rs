@@ -73,7 +73,9 @@ fn a_server_that_does_not_read_stops_its_own_client_only() {
         second.read_to_end(&mut Vec::new()).ok();
     });
     let group = Cgroup::create("governor-test").unwrap();
-    let governor = Governor::start(&group, address.port(), &Options::default()).unwrap();
+    // One thread for both: a stop of it would stop the other one too.
+    let options = Options { more: "[limits]\nworkers = 1\n".into(), ..Options::default() };
+    let governor = Governor::start(&group, address.port(), &options).unwrap();
     let client = || {
         let socket = RemoteSocket::connect(&group.client(Class::Service), address).unwrap();
         let mut client = Wire::new(socket).unwrap();

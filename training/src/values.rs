@@ -3,7 +3,7 @@
 use crate::corpus::rows::{Length, table};
 use crate::corpus::{self, SEED_TUNE};
 use governor::engine::masking::{
-    ColumnAction, ColumnContext, ColumnEvidence, ColumnPlan, Detectors, Format, Masker, RowPlan,
+    ColumnAction, ColumnContext, ColumnEvidence, ColumnPlan, Detectors, Format, MaskCounts, Masker, RowPlan,
     mask_parameter, mask_row,
 };
 use std::hint::black_box;
@@ -40,7 +40,7 @@ pub fn work(detectors: &Arc<Detectors>) {
 
 fn mask(plan: &RowPlan, masker: &Masker, row: &[u8], out: &mut Vec<u8>) {
     out.clear();
-    black_box(mask_row(plan, masker, black_box(row), out)).unwrap();
+    black_box(mask_row(plan, masker, black_box(row), out, &mut MaskCounts::default())).unwrap();
 }
 
 fn text(name: &str) -> ColumnPlan {

@@ -3,6 +3,7 @@
 use crate::build_ebpf::build_ebpf;
 use crate::{profile_guided, shell, workspace};
 use anyhow::{Result, bail};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -25,8 +26,15 @@ pub fn run(options: &Options) -> Result<PathBuf> {
 pub fn governor(release: bool) -> Result<PathBuf> {
     let object = kernel_programs()?;
     let mut build = shell::cargo();
-    build.args(["build", "--quiet", "--package", "governor-userspace", "--bin", "governor"]);
+    build.args(["build", "--package", "governor-userspace", "--bin", "governor"]);
+    // A person sees how far it is; a log needs no line for each of some hundred crates.
+    if !std::io::stderr().is_terminal() {
+        build.arg("--quiet");
+    }
     if release {
+        println!(
+            "the agent, optimised: some minutes on many cores, ten on two, where nothing of it is built yet"
+        );
         build.arg("--release");
     }
     shell::run(build.env(OBJECT_VARIABLE, &object))?;

@@ -41,7 +41,7 @@ pub use keys::{KeyError, KeyId, KeyRing, MaskingKey, ROOT_BYTES};
 pub use masker::{DateRange, Masker, TransformSettings};
 pub use parameter::{PARAMETER_BYTES_MAX, mask_parameter, mask_text};
 pub use partial::keeps_a_part;
-pub use row::{ColumnAction, ColumnPlan, RowError, RowOutcome, RowPlan, mask_row};
+pub use row::{ColumnAction, ColumnPlan, MaskCounts, RowError, RowPlan, mask_row};
 pub use statement::{mask_statement, mask_unknown};
 pub use style::{Revealed, TokenError, may_be_token, reveal};
 pub use transform::{Format, Masked, ValueMask, mask_value};

@@ -25,7 +25,8 @@ pub(super) fn text(category: Category, value: &[u8], out: &mut Vec<u8>) -> bool 
         | Category::IpAddress
         | Category::Health
         | Category::Financial
-        | Category::Other => false,
+        | Category::Other
+        | Category::Asked => false,
     }
 }
 

@@ -77,26 +77,23 @@ impl RowPlan {
     }
 }
 
-/// What became of a row.
+/// Values of a result that were replaced, over all its rows so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RowOutcome {
-    /// A whole new message was appended; otherwise forward the original bytes.
-    pub changed: bool,
-    /// Values that were replaced, in whole or in part.
-    pub masked_values: u32,
+pub struct MaskCounts {
+    /// In whole or in part.
+    pub values: u64,
     /// The same values by what they are, in the order of [`Category::ALL`].
-    pub masked_by: [u32; Category::ALL.len()],
+    pub by: [u32; Category::ALL.len()],
     /// Of these, values that were masked in doubt, in the order of [`MaskDoubt::ALL`].
     pub in_doubt: [u32; MaskDoubt::ALL.len()],
 }
 
-impl RowOutcome {
+impl MaskCounts {
     /// One more value was replaced.
     fn count(&mut self, category: Category) {
-        self.changed = true;
-        self.masked_values += 1;
-        if let Some(count) = self.masked_by.get_mut(category as usize) {
-            *count += 1;
+        self.values = self.values.saturating_add(1);
+        if let Some(count) = self.by.get_mut(category as usize) {
+            *count = count.saturating_add(1);
         }
     }
 
@@ -104,19 +101,7 @@ impl RowOutcome {
     fn count_doubt(&mut self, why: MaskDoubt) {
         self.count(Category::Other);
         if let Some(count) = self.in_doubt.get_mut(why as usize) {
-            *count += 1;
-        }
-    }
-
-    /// Another row of the same.
-    pub(super) fn add(&mut self, other: &Self) {
-        self.changed |= other.changed;
-        self.masked_values = self.masked_values.saturating_add(other.masked_values);
-        for (total, here) in self.masked_by.iter_mut().zip(other.masked_by) {
-            *total = total.saturating_add(here);
-        }
-        for (total, here) in self.in_doubt.iter_mut().zip(other.in_doubt) {
-            *total = total.saturating_add(here);
+            *count = count.saturating_add(1);
         }
     }
 }
@@ -138,24 +123,26 @@ pub enum RowError {
 
 /// Masks one row. `body` is a DataRow's content behind its length field: a count, then for each column
 /// a length and that many bytes. Where a value changes, appends the whole new message (`D`, length,
-/// content) to `out`; otherwise, and on errors, leaves `out` as it was.
+/// content) to `out` and returns true; otherwise, and on errors, leaves `out` as it was. Replaced values are added to `counts`, on
+/// errors those before it as well.
 pub fn mask_row(
     plan: &RowPlan,
     masker: &Masker,
     body: &[u8],
     out: &mut Vec<u8>,
-) -> Result<RowOutcome, RowError> {
+    counts: &mut MaskCounts,
+) -> Result<bool, RowError> {
     let from = out.len();
-    let mut outcome = RowOutcome::default();
-    let mut result = rewrite(plan, masker, body, out, &mut outcome);
-    if outcome.changed && result.is_ok() {
-        result = seal(out, from);
-    }
-    if let Err(error) = result {
+    let result = rewrite(plan, masker, body, out, counts).and_then(|changed| {
+        if changed {
+            seal(out, from)?;
+        }
+        Ok(changed)
+    });
+    if result.is_err() {
         out.truncate(from);
-        return Err(error);
     }
-    Ok(outcome)
+    result
 }
 
 fn rewrite(
@@ -163,8 +150,9 @@ fn rewrite(
     masker: &Masker,
     body: &[u8],
     out: &mut Vec<u8>,
-    outcome: &mut RowOutcome,
-) -> Result<(), RowError> {
+    counts: &mut MaskCounts,
+) -> Result<bool, RowError> {
+    let mut changed = false;
     let (count, mut rest) = body.split_first_chunk::<2>().ok_or(RowError::Truncated { column: 0 })?;
     let found = i16::from_be_bytes(*count);
     if usize::try_from(found) != Ok(plan.columns.len()) {
@@ -176,7 +164,7 @@ fn rewrite(
         let length = i32::from_be_bytes(*length);
         if length == -1 {
             rest = tail;
-            copy_if_changed(outcome.changed, before, tail, out);
+            copy_if_changed(changed, before, tail, out);
             continue;
         }
         let bytes = usize::try_from(length).map_err(|_| RowError::NegativeLength { column, length })?;
@@ -184,11 +172,11 @@ fn rewrite(
         rest = tail;
         let seen = see(plan, column, column_plan, masker, value);
         if matches!(seen, Seen::Nothing) {
-            copy_if_changed(outcome.changed, before, tail, out);
+            copy_if_changed(changed, before, tail, out);
             continue;
         }
         let at = out.len();
-        if !outcome.changed {
+        if !changed {
             // Type and length of the message, then the content up to here; taken back if nothing changes.
             out.extend_from_slice(b"D\0\0\0\0");
             out.extend_from_slice(body.get(..body.len() - before.len()).unwrap_or(&[]));
@@ -199,7 +187,7 @@ fn rewrite(
         match replaced.masked() {
             None => {
                 out.truncate(at);
-                copy_if_changed(outcome.changed, before, tail, out);
+                copy_if_changed(changed, before, tail, out);
             }
             Some(masked) => {
                 let length = match masked {
@@ -215,11 +203,12 @@ fn rewrite(
                 if let Some(slot) = out.get_mut(length_at..length_at + 4) {
                     slot.copy_from_slice(&length.to_be_bytes());
                 }
-                replaced.note(outcome);
+                replaced.note(counts);
+                changed = true;
             }
         }
     }
-    if rest.is_empty() { Ok(()) } else { Err(RowError::Leftover { bytes: rest.len() }) }
+    if rest.is_empty() { Ok(changed) } else { Err(RowError::Leftover { bytes: rest.len() }) }
 }
 
 fn copy_if_changed(changed: bool, before: &[u8], after: &[u8], out: &mut Vec<u8>) {

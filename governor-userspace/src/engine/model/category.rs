@@ -24,10 +24,14 @@ pub enum Category {
     Financial,
     /// Labelled sensitive by the operator without saying more, or of unknown origin.
     Other,
+    /// Nothing says that it is sensitive, but a rule of the operator's may hide it: policy is asked. No word of the
+    /// configuration, and of no value: in policy it is "none".
+    #[serde(rename = "none", skip_deserializing)]
+    Asked,
 }
 
 impl Category {
-    /// In the order of their discriminants.
+    /// What data may be, in the order of their discriminants.
     pub const ALL: [Category; 14] = [
         Self::Email,
         Self::Phone,
@@ -61,6 +65,7 @@ impl Category {
             Self::Health => "health",
             Self::Financial => "financial",
             Self::Other => "other",
+            Self::Asked => "none",
         }
     }
 }

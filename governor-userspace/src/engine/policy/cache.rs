@@ -6,7 +6,8 @@
 //! finds the place; the whole key is compared before an answer is given, so a collision costs a
 //! decision and never gives a wrong one. Another policy set empties the cache.
 //!
-//! Owned by one thread; bounded by entries, and by the size of what is kept at all.
+//! Owned by one thread; bounded by entries, and by the size of what is kept at all. Statements that come once do not push
+//! out what is asked again and again (S3-FIFO, crate quick_cache).
 
 use super::compile::PolicySet;
 use super::entity::PolicyPrincipal;
@@ -17,18 +18,19 @@ use super::schema::Ask;
 use crate::engine::model::{
     Claims, Class, Decision, Endpoint, FunctionName, RelationName, Statement, StatementKind,
 };
-use lru::LruCache;
+use quick_cache::unsync::Cache;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroUsize;
+use std::ops::DerefMut;
 use std::sync::{Arc, LazyLock};
 
-/// Decisions of one policy set, least recently used out first.
+/// Decisions of one policy set.
 #[derive(Debug)]
 pub struct DecisionCache {
     set_identity: u128,
-    run: LruCache<u64, (RunKey, Arc<Decision>)>,
-    see: LruCache<u64, (SeeKey, Arc<Visibility>)>,
-    sessions: LruCache<u64, (SessionKey, Reach)>,
+    run: Cache<u64, (RunKey, Arc<Decision>)>,
+    see: Cache<u64, (SeeKey, Arc<Visibility>)>,
+    sessions: Cache<u64, (SessionKey, Reach)>,
     hits_count: u64,
     misses_count: u64,
 }
@@ -38,9 +40,9 @@ impl DecisionCache {
     pub fn new(entries_max: NonZeroUsize) -> Self {
         Self {
             set_identity: 0,
-            run: LruCache::new(entries_max),
-            see: LruCache::new(entries_max),
-            sessions: LruCache::new(entries_max.min(SESSIONS_COUNT_MAX)),
+            run: Cache::new(entries_max.get()),
+            see: Cache::new(entries_max.get()),
+            sessions: Cache::new(entries_max.min(SESSIONS_COUNT_MAX).get()),
             hits_count: 0,
             misses_count: 0,
         }
@@ -73,7 +75,7 @@ impl DecisionCache {
         let decision = Arc::new(set.run(who, claims, to, statement, surroundings));
         if facts.bytes() <= KEY_BYTES_MAX {
             let key = RunKey { session: session.to_owned(), facts: facts.to_owned() };
-            self.run.put(hash, (key, Arc::clone(&decision)));
+            self.run.insert(hash, (key, Arc::clone(&decision)));
         }
         decision
     }
@@ -106,7 +108,7 @@ impl DecisionCache {
         self.misses_count += 1;
         let visibility = Arc::new(set.see(who, claims, to, column, surroundings));
         let key = SeeKey { session: session.to_owned(), column: column.clone(), around: around.to_owned() };
-        self.see.put(hash, (key, Arc::clone(&visibility)));
+        self.see.insert(hash, (key, Arc::clone(&visibility)));
         visibility
     }
 
@@ -121,7 +123,7 @@ impl DecisionCache {
     ) -> Arc<Decision> {
         let around = AroundRef::of(surroundings, set.looks(Ask::Connect, who.class()));
         let reach = self.reach(set, who, claims, to);
-        if let Some((key, decision)) = reach.and_then(|reach| reach.connect.clone())
+        if let Some((key, decision)) = reach.and_then(|reach| reach.1.connect.clone())
             && key.as_ref() == around
         {
             self.hits_count += 1;
@@ -129,8 +131,8 @@ impl DecisionCache {
         }
         self.misses_count += 1;
         let decision = Arc::new(set.connect(who, claims, to, surroundings));
-        if let Some(reach) = self.reach(set, who, claims, to) {
-            reach.connect = Some((around.to_owned(), Arc::clone(&decision)));
+        if let Some(mut reach) = self.reach(set, who, claims, to) {
+            reach.1.connect = Some((around.to_owned(), Arc::clone(&decision)));
         }
         decision
     }
@@ -145,7 +147,7 @@ impl DecisionCache {
     ) -> bool {
         let answer = || set.may_mask(who, claims, to);
         match self.reach(set, who, claims, to) {
-            Some(reach) => *reach.may_mask.get_or_insert_with(answer),
+            Some(mut reach) => *reach.1.may_mask.get_or_insert_with(answer),
             None => answer(),
         }
     }
@@ -160,26 +162,26 @@ impl DecisionCache {
     ) -> bool {
         let answer = || set.may_restrict(who);
         match self.reach(set, who, claims, to) {
-            Some(reach) => *reach.may_restrict.get_or_insert_with(answer),
+            Some(mut reach) => *reach.1.may_restrict.get_or_insert_with(answer),
             None => answer(),
         }
     }
 
-    /// What is remembered of sessions like this one. There is always room for it.
+    /// What is remembered of sessions like this one. There is always room for it, beside the key that it was found by.
     fn reach(
         &mut self,
         set: &PolicySet,
         who: &PolicyPrincipal,
         claims: &Claims,
         to: &Endpoint,
-    ) -> Option<&mut Reach> {
+    ) -> Option<impl DerefMut<Target = (SessionKey, Reach)>> {
         self.follow(set);
         let session = SessionRef { who: who.cache_key(), claims, to };
         let hash = session.hash().finish();
         if !self.sessions.get(&hash).is_some_and(|(key, _)| key.is(&session)) {
-            self.sessions.put(hash, (session.to_owned(), Reach::default()));
+            self.sessions.insert(hash, (session.to_owned(), Reach::default()));
         }
-        self.sessions.get_mut(&hash).map(|(_, reach)| reach)
+        self.sessions.get_mut(&hash)
     }
 
     /// Answers from memory and answers from Cedar, since the start.

@@ -3,10 +3,13 @@
 use super::advice;
 use super::annotation::{self, Notes};
 use super::approved;
+use super::concern::Concerns;
 use super::error::{PolicyError, Problem};
 use super::labelling::Labelling;
+use super::leading;
 use super::literals::{self, Finding};
 use super::mentions::{self, Mentions};
+use super::reach;
 use super::schema::{self, Ask, LoadedSchema};
 use super::slice::{self, Look, Slices};
 use super::source::{PolicySource, Profile};
@@ -54,6 +57,7 @@ pub struct PolicySet {
     pub(super) zone: TimeZone,
     /// Of all policies together.
     pub(super) mentions: Mentions,
+    pub(super) concerns: Concerns,
     version: String,
     files: Vec<PolicyFile>,
     unmet: Vec<String>,
@@ -114,7 +118,8 @@ impl PolicySet {
             let is_for_see = slice::applies_to(&member.policy, Ask::See, loaded);
             let tokens = token::tokens(member.text(sources));
             let (mentions, vocabulary) = mentions::read(&tokens);
-            looks.push(Look { mentions, vocabulary, excluded: mentions::excluded_class(&tokens) });
+            let excluded = mentions::excluded_class(&tokens);
+            looks.push(Look { mentions, vocabulary, excluded, wanted: leading::wanted(&tokens) });
             let id = member.policy.id();
             unmet.extend(mentions::asked_for(&tokens).into_iter().filter_map(|(kind, name)| {
                 let is_met = match kind {
@@ -151,6 +156,9 @@ impl PolicySet {
         };
         let paced = Class::ALL.into_iter().filter(|class| notes.values().any(|n| paces(n, *class))).collect();
         let policies: Vec<Policy> = reader.members.into_iter().map(|member| member.policy).collect();
+        let about_seeing =
+            |policy: &&Policy| !reach::is_builtin(policy) && slice::applies_to(policy, Ask::See, loaded);
+        let concerns = Concerns::of(policies.iter().filter(about_seeing));
         let slices = Slices::new(&policies, &looks, loaded)
             .map_err(|reason| PolicyError { problems: vec![Problem::of_file("policies", reason)] })?;
         let digest = digest(parts);
@@ -162,6 +170,7 @@ impl PolicySet {
             identity: u128::from_be_bytes(*identity),
             labelling: labelling.clone(),
             zone: zone.clone().unwrap_or(TimeZone::UTC),
+            concerns,
             mentions: looks.iter().fold(Mentions::default(), |all, look| all.or(look.mentions)),
             version: hex::encode(identity.get(..VERSION_BYTES).unwrap_or(identity)),
             files,

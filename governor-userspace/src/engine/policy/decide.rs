@@ -13,7 +13,7 @@ use super::compile::PolicySet;
 use super::context::Clock;
 use super::entity::{self, PolicyPrincipal};
 use super::mentions::Mentions;
-use super::names::Vocabulary;
+use super::names::{Names, Vocabulary};
 use super::question::{HiddenCondition, Reading, RunContext, SeeColumn, SessionContext, Visibility};
 use super::schema::{self, Ask};
 use super::slice::Parties;
@@ -105,7 +105,7 @@ impl PolicySet {
         }
     }
 
-    /// What surrounds the statement in each of its readings.
+    /// The names of the statement and what surrounds it, in each of its readings.
     fn contexts(
         &self,
         question: &Question<'_>,
@@ -113,7 +113,7 @@ impl PolicySet {
         to: &Endpoint,
         statement: &Statement,
         around: &RunContext,
-    ) -> Option<Vec<Context>> {
+    ) -> Option<Vec<(Names, Context)>> {
         let Question { class, asks, .. } = question;
         let looks = asks.iter().fold(Mentions::default(), |all, ask| all.or(self.looks(*ask, *class)));
         let clock = looks.time.then(|| self.clock_at(&around.session)).flatten();
@@ -129,16 +129,19 @@ impl PolicySet {
             readings.retain(|certain| *certain != possible);
             readings.push(possible);
         }
-        let context = |names| context::of_statement(claims, to, statement, around, names, clock);
+        let context = |names: Names| {
+            let context = context::of_statement(claims, to, statement, around, names.clone(), clock)?;
+            Some((names, context))
+        };
         readings.into_iter().map(context).collect()
     }
 
     /// Every kind and reading of the statement, joined: the strictest answer.
-    fn run_once(&self, question: &Question<'_>, contexts: Vec<Context>) -> Option<Answer<'_>> {
+    fn run_once(&self, question: &Question<'_>, contexts: Vec<(Names, Context)>) -> Option<Answer<'_>> {
         let mut joined: Option<Answer<'_>> = None;
-        for context in contexts {
+        for (names, context) in contexts {
             for ask in question.asks {
-                let answer = self.ask(*ask, question, context.clone())?;
+                let answer = self.ask(*ask, question, &names, context.clone())?;
                 joined = Some(match joined {
                     Some(before) => before.and(answer),
                     None => answer,
@@ -189,17 +192,17 @@ impl PolicySet {
         resource: Entity,
         context: Context,
     ) -> Option<Answer<'_>> {
-        self.ask(ask, &self.question(who, resource, &[ask])?, context)
+        self.ask(ask, &self.question(who, resource, &[ask])?, &Names::default(), context)
     }
 
     /// One question to Cedar. `None` where it could not even be asked.
-    fn ask(&self, ask: Ask, of: &Question<'_>, context: Context) -> Option<Answer<'_>> {
+    fn ask(&self, ask: Ask, of: &Question<'_>, names: &Names, context: Context) -> Option<Answer<'_>> {
         let action = schema::loaded().ok()?.actions.get(ask.as_str())?;
         // No schema here: the values are built to it (a test checks that they conform), and checking
         // them again costs more than the decision.
         let request =
             Request::new(of.principal.clone(), action.uid(), of.resource.clone(), context, None).ok()?;
-        let policies = self.slices.get(ask, of.class)?.policies_for(&of.parties)?;
+        let policies = self.slices.get(ask, of.class)?.policies_for(&of.parties, names)?;
         let response = Authorizer::new().is_authorized(&request, &policies, &of.entities);
 
         let mut determining: Vec<(&PolicyId, &Notes)> =

@@ -143,7 +143,7 @@ impl Attribute {
             }),
             Self::ColumnPart(part) => wrong_part(part, text),
             Self::Category => {
-                one_of(text, "resource.category", &Category::ALL.map(Category::as_str), &["unknown"])
+                one_of(text, "resource.category", &Category::ALL.map(Category::as_str), &["unknown", "none"])
             }
             Self::Class => one_of(text, "principal.class", &Class::ALL.map(Class::as_str), &[]),
             Self::Unit => wrong_unit(text),

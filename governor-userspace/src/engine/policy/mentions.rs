@@ -141,43 +141,59 @@ pub(super) fn reads_approved(tokens: &[Token<'_>]) -> bool {
 /// The class that the first condition excludes before anything else is looked at: `when { principal.class !=
 /// "service" && … }`. What is looked at first cannot fail, so the policy is not satisfied for that class.
 pub(super) fn excluded_class(tokens: &[Token<'_>]) -> Option<Class> {
-    let mut depth = 0_usize;
-    let mut first = None;
-    for (at, token) in tokens.iter().enumerate() {
-        match token {
-            Token::Sign("(" | "{" | "[") => depth += 1,
-            Token::Sign(")" | "}" | "]") => depth = depth.saturating_sub(1),
-            Token::Word("when" | "unless") if depth == 0 => {
-                first = tokens.get(at..);
-                break;
-            }
-            _ => {}
-        }
-    }
     let [
-        Token::Word("when"),
-        Token::Sign("{"),
         Token::Word("principal"),
         Token::Sign("."),
         Token::Word("class"),
         Token::Sign("!="),
         Token::Text(word),
-        Token::Sign("&&" | "}"),
         rest @ ..,
-    ] = first?
+    ] = first_condition(tokens)?
     else {
         return None;
     };
     // An "or" or "if" behind it, at its own level, would bind it otherwise.
-    let mut depth = 0_usize;
-    for token in rest {
-        match token {
-            Token::Sign("(" | "{" | "[") => depth += 1,
-            Token::Sign("}") if depth == 0 => break,
-            Token::Sign(")" | "}" | "]") => depth = depth.saturating_sub(1),
-            Token::Sign("||") if depth == 0 => return None,
-            _ => {}
-        }
+    if !matches!(rest, [] | [Token::Sign("&&"), ..]) || at_own_level(rest, "||").len() > 1 {
+        return None;
     }
     Class::ALL.into_iter().find(|class| class.as_str() == word)
+}
+
+/// What stands in the braces of the first condition, where that is a `when`.
+pub(super) fn first_condition<'t, 'a>(tokens: &'t [Token<'a>]) -> Option<&'t [Token<'a>]> {
+    let mut depth = Depth::default();
+    let is_start =
+        |token: &Token<'_>| depth.behind(token) == 0 && matches!(token, Token::Word("when" | "unless"));
+    let [Token::Word("when"), Token::Sign("{"), rest @ ..] =
+        tokens.get(tokens.iter().position(is_start)?..)?
+    else {
+        return None;
+    };
+    let (mut depth, mut level) = (Depth::default(), 0);
+    let end = rest.iter().position(|token| {
+        let before = std::mem::replace(&mut level, depth.behind(token));
+        before == 0 && *token == Token::Sign("}")
+    })?;
+    rest.get(..end)
+}
+
+/// The parts between the signs of this kind that stand in no brackets.
+pub(super) fn at_own_level<'t, 'a>(tokens: &'t [Token<'a>], sign: &str) -> Vec<&'t [Token<'a>]> {
+    let mut depth = Depth::default();
+    tokens.split(|token| depth.behind(token) == 0 && matches!(token, Token::Sign(s) if *s == sign)).collect()
+}
+
+/// How many brackets are open.
+#[derive(Debug, Default)]
+struct Depth(usize);
+
+impl Depth {
+    fn behind(&mut self, token: &Token<'_>) -> usize {
+        match token {
+            Token::Sign("(" | "{" | "[") => self.0 += 1,
+            Token::Sign(")" | "}" | "]") => self.0 = self.0.saturating_sub(1),
+            _ => {}
+        }
+        self.0
+    }
 }

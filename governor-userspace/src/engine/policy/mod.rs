@@ -5,7 +5,7 @@
 //! permitted, a forbid wins over every permit, and a policy that fails to evaluate denies.
 //!
 //! Reading order: [`source`](PolicySource) → `annotation` → `labelling` → `compile` → `literals`, `approved` and
-//! `advice` (what its author did not mean) → `mentions` and `slice` (what can matter) →
+//! `advice` (what its author did not mean) → `mentions`, `leading`, `slice` and `concern` (what can matter) →
 //! `names`, `entity` and `context` (facts → Cedar values) → `decide` → `cache`. Language: <https://docs.cedarpolicy.com>.
 
 mod advice;
@@ -13,12 +13,14 @@ mod annotation;
 mod approved;
 mod cache;
 mod compile;
+mod concern;
 mod context;
 mod decide;
 mod entity;
 mod error;
 mod key;
 mod labelling;
+mod leading;
 mod limit;
 mod literals;
 mod mentions;
@@ -33,6 +35,7 @@ mod token;
 
 pub use cache::DecisionCache;
 pub use compile::{PolicyFile, PolicyParts, PolicySet};
+pub use concern::Concerns;
 pub use entity::PolicyPrincipal;
 pub use error::{PolicyError, Problem};
 pub use labelling::{Destination, EnvironmentRule, LabelRule, Labelling, Member, NamePattern, Word};

@@ -57,7 +57,8 @@ impl PolicySet {
     }
 }
 
-fn is_builtin(policy: &cedar_policy::Policy) -> bool {
+/// It is one of the built-in policies, word for word.
+pub(super) fn is_builtin(policy: &cedar_policy::Policy) -> bool {
     policy.to_cedar().is_some_and(|text| builtin_texts().contains(&text))
 }
 

@@ -2,13 +2,15 @@
 //!
 //! A policy's scope names an action (or group of actions) and often a class; its first condition may name a class
 //! too. Within such a slice, policies whose scope names one resource or one group of principals wait
-//! apart until a question is about that one. Where a scope excludes a question, Cedar would find the policy
-//! not satisfied; leaving it out gives the same answer.
+//! apart until a question is about that one, and those that ask for a name first (`leading.rs`) until a statement has it.
+//! Where a scope or such a condition excludes a question, Cedar would find the policy not satisfied; leaving it out gives
+//! the same answer.
 //!
-//! Invariant: what is asked holds every policy whose scope does not provably exclude the question.
+//! Invariant: what is asked holds every policy that does not provably exclude the question.
 
+use super::leading::{ByName, Wanted};
 use super::mentions::Mentions;
-use super::names::Vocabulary;
+use super::names::{Names, Vocabulary};
 use super::schema::{self, Ask, LoadedSchema};
 use crate::engine::model::{Class, StatementKind};
 use cedar_policy::{
@@ -32,6 +34,8 @@ pub(super) struct Look {
     pub vocabulary: Vocabulary,
     /// The class that its condition excludes.
     pub excluded: Option<Class>,
+    /// Names of which its condition asks for one.
+    pub wanted: Option<Wanted>,
 }
 
 /// The policies that can matter to one kind of question of one class.
@@ -39,7 +43,9 @@ pub(super) struct Look {
 pub(super) struct Slice {
     /// Those whose scope names no entity.
     general: PolicySet,
-    /// Their names.
+    /// Those of them that wait for a name.
+    by_name: ByName,
+    /// The names of both.
     vocabulary: Vocabulary,
     /// The others, by the entity that the resource or the principal has to be, or be in.
     particular: HashMap<EntityUid, (Vec<Policy>, Vocabulary)>,
@@ -53,10 +59,12 @@ impl Slices {
     /// Where Cedar refuses a set of policies that it accepted one by one.
     pub fn new(policies: &[Policy], looks: &[Look], loaded: &LoadedSchema) -> Result<Self, String> {
         // Many kinds of statement are told apart by no policy: they share one slice.
-        let mut made: HashMap<Vec<usize>, Arc<Slice>> = HashMap::new();
+        let mut made: HashMap<(bool, Vec<usize>), Arc<Slice>> = HashMap::new();
         let mut by_question = Vec::with_capacity(Class::ALL.len() * (2 + StatementKind::ALL.len()));
         for ask in Ask::all() {
             let groups = groups_of(ask, loaded)?;
+            // Only statements have names.
+            let has_names = matches!(ask, Ask::Run(_));
             for class in Class::ALL {
                 let class_uid = schema::class_uid(class);
                 let chosen: Vec<usize> = policies
@@ -68,11 +76,12 @@ impl Slices {
                     .filter(|(_, (_, look))| look.excluded != Some(class))
                     .map(|(n, _)| n)
                     .collect();
-                let slice = match made.get(&chosen) {
+                let key = (has_names, chosen);
+                let slice = match made.get(&key) {
                     Some(slice) => Arc::clone(slice),
                     None => {
-                        let slice = Arc::new(Slice::new(&chosen, policies, looks)?);
-                        made.insert(chosen, Arc::clone(&slice));
+                        let slice = Arc::new(Slice::new(&key.1, policies, looks, has_names)?);
+                        made.insert(key, Arc::clone(&slice));
                         slice
                     }
                 };
@@ -88,8 +97,8 @@ impl Slices {
 }
 
 impl Slice {
-    fn new(chosen: &[usize], policies: &[Policy], looks: &[Look]) -> Result<Self, String> {
-        let (mut general, mut vocabulary) = (vec![], Vocabulary::default());
+    fn new(chosen: &[usize], policies: &[Policy], looks: &[Look], has_names: bool) -> Result<Self, String> {
+        let (mut general, mut by_name, mut vocabulary) = (vec![], ByName::default(), Vocabulary::default());
         let mut particular = HashMap::<EntityUid, (Vec<Policy>, Vocabulary)>::new();
         let mut mentions = Mentions::default();
         for &n in chosen {
@@ -103,22 +112,25 @@ impl Slice {
                     names.join(&look.vocabulary);
                 }
                 None => {
-                    general.push(policy.clone());
+                    match look.wanted.as_ref().filter(|_| has_names) {
+                        Some(wanted) => by_name.add(policy, wanted),
+                        None => general.push(policy.clone()),
+                    }
                     vocabulary.join(&look.vocabulary);
                 }
             }
         }
         let general = PolicySet::from_policies(general).map_err(|e| e.to_string())?;
-        Ok(Self { general, vocabulary, particular, mentions })
+        Ok(Self { general, by_name, vocabulary, particular, mentions })
     }
 
-    /// The policies for a question about `parties`. `None` where Cedar refuses them together.
-    pub fn policies_for(&self, parties: &Parties) -> Option<Cow<'_, PolicySet>> {
+    /// The policies for a question about `parties`, and about a statement with these `names`. `None` where Cedar refuses
+    /// them together.
+    pub fn policies_for(&self, parties: &Parties, names: &Names) -> Option<Cow<'_, PolicySet>> {
         let mut set = Cow::Borrowed(&self.general);
-        for (policies, _) in self.particular_to(parties) {
-            for policy in policies {
-                set.to_mut().add(policy.clone()).ok()?;
-            }
+        let particular = self.particular_to(parties).flat_map(|(policies, _)| policies);
+        for policy in particular.chain(self.by_name.met_by(names)) {
+            set.to_mut().add(policy.clone()).ok()?;
         }
         Some(set)
     }
@@ -134,7 +146,8 @@ impl Slice {
 
     /// Every policy of the slice.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
-        self.general.policies().chain(self.particular.values().flat_map(|(members, _)| members))
+        let particular = self.particular.values().flat_map(|(members, _)| members);
+        self.general.policies().chain(self.by_name.policies()).chain(particular)
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Because {
     Drawn,
     /// Its name.
     Named,
+    /// Nothing but a rule about seeing, which may hide it.
+    Rule,
 }
 
 impl Because {
@@ -55,6 +57,7 @@ impl Because {
             Self::Unknown => "by masking.unknown_columns",
             Self::Drawn => "by what is behind it",
             Self::Named => "by its name",
+            Self::Rule => "by a rule about seeing",
         }
     }
 
@@ -184,9 +187,18 @@ impl ColumnWords {
         if let Some((_, place)) = places.iter().find(|(pattern, _)| pattern.may_match(name)) {
             return Some((place.category, Because::ConfiguredPath));
         }
+        let known = self.known(name);
+        known.or_else(|| set.may_hide(name).then_some((Category::Asked, Because::Rule)))
+    }
+
+    /// By the database's own, where the agent read it.
+    fn known(&self, name: &ColumnName) -> Option<(Category, Because)> {
         match self.catalogue.as_ref() {
             Some(catalogue) => {
                 let category = catalogue.category_of(name)?;
+                if category == Category::Asked {
+                    return Some((category, Because::Rule));
+                }
                 let id = catalogue.column_id(name);
                 let is_own = id.is_some_and(|id| catalogue.own_category(id).is_some());
                 let is_unknown = is_own && self.labels.hide_unknown;

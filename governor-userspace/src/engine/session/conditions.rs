@@ -196,7 +196,7 @@ impl Session {
             let copies = conditions.copies.iter().chain(by_views);
             asks.copies_masked = self.copies_masked(copies, &conditions.remade, &catalogue, governance);
             // Where it is not known what goes into a column, it may be anything that is within reach.
-            let is_clear = |to: &ColumnId| catalogue.category(to.0, to.1).is_none();
+            let is_clear = |to: &ColumnId| !catalogue.is_sensitive_itself(*to);
             let in_doubt = conditions.doubtful.iter().any(|target| target.as_ref().is_none_or(is_clear))
                 || (conditions.doubt.is_some() && puts_values(reached));
             asks.copies_masked |= in_doubt && !is_free(governance);
@@ -280,6 +280,14 @@ impl Session {
         let hidden = categories.find(|category| {
             let asked = SeeColumn { column: Some(column.name.clone()), category: Some(*category) };
             matches!(self.asker(governance).see(asked), ColumnAction::Mask { .. })
+        });
+        let is_named_hidden = |behind: &ColumnId| {
+            let Some(named) = catalogue.column(behind.0, behind.1) else { return false };
+            matches!(self.asker(governance).see_known(named), ColumnAction::Mask { .. })
+        };
+        let hidden = hidden.or_else(|| {
+            let behind = catalogue.named_behind((relation, attribute));
+            behind.iter().any(is_named_hidden).then_some(Category::Other)
         });
         Some((column.name, hidden?))
     }

@@ -8,7 +8,7 @@ use super::catalogue::Catalogue;
 use super::check::Check;
 use super::facts::StatementRef;
 use super::governance::Governance;
-use crate::engine::masking::{ColumnAction, keeps_a_part};
+use crate::engine::masking::{Category, ColumnAction, keeps_a_part};
 use crate::engine::model::{
     ColumnId, Conditions, Copied, MaskStyle, RelationKind, RelationName, SearchPath, SessionState, Statement,
     StatementKind,
@@ -32,7 +32,12 @@ impl Session {
             let keeps = written.is_some_and(|(target, to)| {
                 let is_made = remade.contains(&(target, *source))
                     || catalogue.column(source.0, source.1).is_some_and(|column| column.is_derived);
-                catalogue.category(to.0, to.1) == Some(category)
+                let category_there = catalogue.category(to.0, to.1);
+                // Whatever a rule hides of the one, it must hide of the other.
+                let named_there = catalogue.named_behind(to);
+                catalogue.named_behind(*source).iter().all(|named| named_there.contains(named))
+                    && (category_there == Some(category)
+                        || (category == Category::Asked && category_there.is_some()))
                     && !(is_made && self.shows_a_part(to, catalogue, governance))
             });
             if !keeps && self.hidden_column(*source, catalogue, governance).is_some() {
@@ -83,7 +88,7 @@ impl Session {
     ) -> bool {
         let Some(column) = catalogue.column(relation, attribute) else { return false };
         let category = column.category;
-        match self.asker(governance).see_known(column) {
+        match self.asker(governance).see_whole(column, catalogue, (relation, attribute)) {
             ColumnAction::Mask { style: MaskStyle::Redact | MaskStyle::Null, .. } => false,
             ColumnAction::Mask { style: MaskStyle::Partial, .. } => category.is_some_and(keeps_a_part),
             ColumnAction::Mask { .. } => true,

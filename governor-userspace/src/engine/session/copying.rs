@@ -9,7 +9,7 @@ use super::governance::Governance;
 use super::meaning::{Basis, Meaning, touches_temporary};
 use super::server::Step;
 use super::{Rows, Session, fault, visibility};
-use crate::engine::masking::{CopyError, CopyMask, Format, RowPlan};
+use crate::engine::masking::{CopyError, CopyMask, Format, MaskCounts, RowPlan};
 use crate::engine::model::{
     CopyFormat, CopyOptions, Decision, Lineage, SessionState, Statement, StatementKind,
 };
@@ -138,14 +138,15 @@ impl Session {
         };
         let mut message = encode::begin(kind::COPY_DATA);
         let head = message.len();
-        let outcome = mask.push(&governance.masker, body, &mut message).map_err(|error| match error {
-            CopyError::RowTooLong { limit } => ProtocolViolation::RowTooLong { limit: limit as u64 },
-            _ => ProtocolViolation::Other("the rows of a COPY are not as its options say"),
-        })?;
-        if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
-            run.note(&outcome);
-        }
-        if !outcome.changed {
+        let mut uncounted = MaskCounts::default();
+        let run = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut());
+        let counts = run.map_or(&mut uncounted, |run| &mut run.masked);
+        let changed =
+            mask.push(&governance.masker, body, &mut message, counts).map_err(|error| match error {
+                CopyError::RowTooLong { limit } => ProtocolViolation::RowTooLong { limit: limit as u64 },
+                _ => ProtocolViolation::Other("the rows of a COPY are not as its options say"),
+            })?;
+        if !changed {
             return Ok(Step::Pass);
         }
         if message.len() == head {

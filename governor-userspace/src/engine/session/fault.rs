@@ -39,6 +39,7 @@ fn point(part: &'static str) {
 pub(super) mod tests {
     use super::super::tests::stage::*;
     use crate::engine::model::{Class, Verdict};
+    use crate::engine::sql::fault::tests as sql;
     use std::cell::Cell;
 
     thread_local! {
@@ -85,5 +86,43 @@ pub(super) mod tests {
         s.server(&[complete("SELECT 1"), ready(b'I')].concat());
         assert_eq!(s.client_kinds(), "TDCZ");
         assert!(!String::from_utf8_lossy(&s.to_client).contains("plain words"));
+    }
+
+    /// The reading of SQL has guards of its own: its fault is a statement that nobody understood.
+    #[test]
+    fn a_fault_in_the_parser_denies_people_and_agents_is_recorded_and_the_session_goes_on() {
+        for (class, verdict) in
+            [(Class::Agent, Verdict::Deny), (Class::Person, Verdict::Deny), (Class::Service, Verdict::Allow)]
+        {
+            let mut s = Stage::ready(class);
+            sql::failing("facts", || s.client(&query("SELECT note FROM people")));
+            assert_eq!(s.verdicts(), [verdict], "{class}");
+            let unknown = s.statements()[0].unknown.clone();
+            assert!(unknown.is_some(), "{class}: the record says why");
+            let reply = if verdict == Verdict::Deny { error("42601") } else { complete("SELECT 0") };
+            s.server(&[reply, ready(b'I')].concat());
+            assert_eq!(s.client_kinds(), if verdict == Verdict::Deny { "EZ" } else { "CZ" }, "{class}");
+            s.clear();
+            s.client(&query("SELECT note FROM people"));
+            assert_eq!((s.verdicts(), s.server_kinds().as_str()), (vec![Verdict::Allow], "Q"), "{class}");
+            assert!(s.statements()[0].unknown.is_none(), "{class}");
+        }
+    }
+
+    /// Which columns the text names is known without it; this result names none of a table's own.
+    #[test]
+    fn a_fault_in_the_lineage_masks_what_it_would_have_shown() {
+        for (part, clear) in [(None, true), (Some("lineage"), false)] {
+            let mut s = Stage::ready(Class::Person);
+            let mut run = || {
+                s.client(&query("SELECT x FROM (SELECT upper(note) AS x, email AS y FROM people) s"));
+                s.server(&[row_description(&[("x", 0, 0)]), data_row(&["plain words"])].concat());
+            };
+            match part {
+                Some(part) => sql::failing(part, run),
+                None => run(),
+            }
+            assert_eq!(String::from_utf8_lossy(&s.to_client).contains("plain words"), clear, "{part:?}");
+        }
     }
 }

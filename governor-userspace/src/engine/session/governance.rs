@@ -3,7 +3,8 @@
 //! All caches are bounded. A new policy set is swapped in between two inputs; sessions notice by its
 //! version and decide again.
 
-use super::catalogue::{Catalogue, CatalogueColumn, ColumnPattern, LabelledPlace, Labels};
+use super::beside::BesideCache;
+use super::catalogue::{Asked, Catalogue, CatalogueColumn, ColumnPattern, LabelledPlace, Labels};
 use super::discovery::{Collector, Discovery};
 use super::facts::{FactsCache, StatementRef, Understood};
 use super::fault;
@@ -91,6 +92,7 @@ pub struct Governance {
     rulings_version: u64,
     pub facts: FactsCache,
     pub flows: FlowsCache,
+    pub(super) beside: BesideCache,
     decisions: DecisionCache,
     catalogues: LruCache<(Endpoint, String), Arc<Catalogue>>,
     /// When definitions changed last.
@@ -128,6 +130,7 @@ impl Governance {
             subjects: Subjects::default(),
             rulings_version: 0,
             flows: FlowsCache::default(),
+            beside: BesideCache::default(),
             decisions: DecisionCache::new(DECISIONS_COUNT_MAX),
             catalogues: LruCache::new(CATALOGUES_COUNT_MAX),
             changes: LruCache::new(CATALOGUES_COUNT_MAX),
@@ -137,10 +140,12 @@ impl Governance {
         }
     }
 
-    /// Puts another policy set in force. Where it labels columns otherwise, what is sensitive in the catalogues is no
+    /// Puts another policy set in force. Where it labels columns otherwise, or has rules about others, what is sensitive in the catalogues is no
     /// longer true: they are read again before they are trusted.
     pub fn change_policy(&mut self, policy: Arc<PolicySet>) {
-        if policy.labelling().labels != self.policy.labelling().labels {
+        let is_same = policy.labelling().labels == self.policy.labelling().labels
+            && policy.concerns() == self.policy.concerns();
+        if !is_same {
             self.catalogues.clear();
         }
         self.policy = policy;
@@ -162,7 +167,9 @@ impl Governance {
 
     /// A catalogue under the rulings that hold now.
     fn ruled(&self, key: &(Endpoint, String), catalogue: Arc<Catalogue>) -> Arc<Catalogue> {
-        if catalogue.rulings_version() == self.discovery.rulings_version_of(key) {
+        let is_same = catalogue.rulings_version() == self.discovery.rulings_version_of(key);
+        // Another worker may have read it under another policy set.
+        if is_same && *catalogue.asked() == self.asked() {
             return catalogue;
         }
         let rulings = self.discovery.rulings(key.0.clone(), &key.1);
@@ -197,6 +204,7 @@ impl Governance {
     /// What columns hold: by the configuration, and by the label files of the policies.
     pub(super) fn all_labels(&self) -> Labels {
         let mut labels = (*self.labels).clone();
+        labels.asked = self.asked();
         for rule in &self.policy.labelling().labels {
             labels.labelled.extend(rule.on.iter().filter_map(|pattern| {
                 let column = pattern.column.clone()?;
@@ -205,6 +213,13 @@ impl Governance {
             }));
         }
         labels
+    }
+
+    /// Columns that rules about seeing may hide.
+    fn asked(&self) -> Asked {
+        let concerns = self.policy.concerns();
+        let asked = || Arc::new((concerns.clone(), self.policy.labelling().clone()));
+        Asked((!concerns.is_empty()).then(asked))
     }
 
     /// A statement whose text is not known or not understood.
@@ -377,7 +392,8 @@ impl Asker<'_> {
         }
     }
 
-    /// A column as a whole: masked where any of the places in its documents is.
+    /// A column as a whole: masked where any of the places in its documents is, and where a rule hides a column whose
+    /// values it holds or shows.
     pub fn see_whole(
         &mut self,
         column: CatalogueColumn,
@@ -389,12 +405,24 @@ impl Asker<'_> {
         let of_place = |place: &LabelledPlace| {
             self.see_known(CatalogueColumn { category: Some(place.category), ..column.clone() })
         };
-        match action {
+        let action = match action {
             ColumnAction::Mask { .. } => action,
             _ => {
                 places.map(of_place).find(|seen| matches!(seen, ColumnAction::Mask { .. })).unwrap_or(action)
             }
-        }
+        };
+        let behind = catalogue.named_behind(id).iter().filter(|behind| **behind != id);
+        behind.fold(action, |action, behind| {
+            let Some(named) = catalogue.column(behind.0, behind.1) else { return action };
+            let named = CatalogueColumn { is_derived: column.is_derived || named.is_derived, ..named };
+            match (action, self.see_known(named)) {
+                (ColumnAction::Mask { style, category, tweak }, ColumnAction::Mask { style: other, .. }) => {
+                    ColumnAction::Mask { style: style.stricter(other), category, tweak }
+                }
+                (ColumnAction::Mask { .. }, _) => action,
+                (_, named) => named,
+            }
+        })
     }
 
     /// How the places in a column's documents are masked; without those that policy shows.

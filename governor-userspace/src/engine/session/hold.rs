@@ -117,9 +117,16 @@ impl Session {
             // What people read, and what is kept, goes the way of records; what was approved is compared with `texts`.
             statements: reached
                 .iter()
-                .map(|reached| mask_statement(&governance.masker, &reached.statement))
+                .zip(judged.iter().flat_map(|one| one.hidden.each()))
+                .map(|(reached, hidden)| {
+                    let mut shown = reached.statement.clone();
+                    if let Some(hidden) = hidden {
+                        hidden.leave_out(&mut shown);
+                    }
+                    mask_statement(&governance.masker, &shown)
+                })
                 .collect(),
-            parameters: parameters.clone(),
+            parameters: judged.iter().fold(parameters.clone(), |shown, one| one.hidden.parameters(&shown)),
             reasons: held.decision.reasons.iter().cloned().chain(explanation(&reached)).collect(),
             transaction: self.transaction.as_str().into(),
         })));

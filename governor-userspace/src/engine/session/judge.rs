@@ -1,5 +1,6 @@
 //! Decides statements before any of them runs.
 
+use super::beside::LeftOut;
 use super::check::Check;
 use super::conditions::{Asks, Stake};
 use super::copying::is_ascii_safe;
@@ -38,6 +39,8 @@ pub(super) struct Judged {
     pub tokens_count: u32,
     /// A token in place of some value would do.
     pub takes_tokens: bool,
+    /// What records leave out of it, and of each that it executes.
+    pub hidden: LeftOut,
 }
 
 /// What a statement is judged under, beside its text.
@@ -183,7 +186,9 @@ impl Session {
             }
             let takes_tokens = asks.takes_tokens;
             let (conditions, stakes) = asks.into_parts();
+            let hidden = self.hidden_of(statement, &executes, governance);
             judged.push(Judged {
+                hidden,
                 statement: statement.clone(),
                 state,
                 executes,

@@ -231,5 +231,10 @@ pub(super) fn declared_name(statement: &Statement) -> Option<&str> {
 /// What SQL's own PREPARE takes.
 fn can_be_prepared(statement: &Statement) -> bool {
     use StatementKind as K;
-    matches!(statement.kind, K::Select | K::Insert | K::Update | K::Delete | K::Merge)
+    match statement.kind {
+        K::Select | K::Insert | K::Update | K::Delete | K::Merge => true,
+        // SELECT … FOR UPDATE.
+        K::Lock => statement.tag == "SELECT",
+        _ => false,
+    }
 }

@@ -15,6 +15,7 @@
 mod action;
 mod asides;
 mod ask;
+mod beside;
 mod breadth;
 mod cancel;
 pub mod cases;

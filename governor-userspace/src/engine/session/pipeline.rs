@@ -11,8 +11,8 @@ use super::facts::StatementRef;
 use super::inference::Unsettled;
 use super::meaning::Meaning;
 use super::slots::Ticket;
-use crate::engine::masking::{Category, RowOutcome};
-use crate::engine::model::{DecisionId, LimitKind, MaskDoubt, Timestamp};
+use crate::engine::masking::MaskCounts;
+use crate::engine::model::{DecisionId, LimitKind, Timestamp};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -100,9 +100,7 @@ pub(super) struct Run {
     pub governor_ns: u64,
     pub rows: u64,
     pub bytes: u64,
-    pub masked: u64,
-    pub masked_by: [u32; Category::ALL.len()],
-    pub masked_in_doubt: [u32; MaskDoubt::ALL.len()],
+    pub masked: MaskCounts,
     /// The bound that it met.
     pub limit: Option<LimitKind>,
     /// The portal or cursor whose rows it brings, where they are counted together.
@@ -115,19 +113,6 @@ pub(super) struct Run {
     pub prepares: Option<(Box<[u8]>, Ticket)>,
     /// DECLARE under way: name and ticket.
     pub declares: Option<(Box<[u8]>, Ticket)>,
-}
-
-impl Run {
-    /// What became of a row of its result.
-    pub fn note(&mut self, outcome: &RowOutcome) {
-        self.masked += u64::from(outcome.masked_values);
-        for (total, here) in self.masked_by.iter_mut().zip(outcome.masked_by) {
-            *total = total.saturating_add(here);
-        }
-        for (total, here) in self.masked_in_doubt.iter_mut().zip(outcome.in_doubt) {
-            *total = total.saturating_add(here);
-        }
-    }
 }
 
 /// Replies that the server owes, oldest first.

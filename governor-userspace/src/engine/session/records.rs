@@ -1,12 +1,13 @@
 //! What a session writes down.
 
 use super::action::Actions;
+use super::beside::Hidden;
 use super::governance::Governance;
 use super::judge::Judged;
 use super::pipeline::{Owed, Run};
 use super::{Parameters, Session};
 use crate::engine::audit::{AuditEvent, AuditRecord, Completion, Outcome, StatementRecord};
-use crate::engine::masking::{Category, Masker, mask_parameter, mask_text};
+use crate::engine::masking::{Category, MaskCounts, Masker, mask_parameter, mask_text};
 use crate::engine::model::{Claims, DecisionId, MaskDoubt, Principal, Timestamp, Verdict};
 use std::sync::Arc;
 
@@ -41,6 +42,10 @@ impl Session {
         self.counts.statements += 1;
         let (statement, decision) = (&judged.statement, &judged.decision);
         let recorded = statement.recorded();
+        let hidden = judged.hidden.own.as_deref();
+        let executes = judged.executes.iter().zip(&judged.hidden.behind).map(|(meaning, hidden)| {
+            hidden.as_deref().and_then(Hidden::recorded).unwrap_or(&meaning.statement.recorded().text).clone()
+        });
         let principal = &self.setup.principal;
         let record = StatementRecord {
             decision: id.clone(),
@@ -48,16 +53,16 @@ impl Session {
             reasons: decision.reasons.clone(),
             kind: statement.kind,
             tag: recorded.tag.clone(),
-            text: recorded.text.clone(),
+            text: hidden.and_then(Hidden::recorded).unwrap_or(&recorded.text).clone(),
             text_bytes: recorded.text_bytes,
             fingerprint: recorded.fingerprint.clone(),
             reads: recorded.reads.clone(),
             writes: recorded.writes.clone(),
-            unknown: recorded.unknown.clone(),
-            parameters: parameters.clone(),
+            unknown: hidden.and_then(Hidden::unknown).or(recorded.unknown.as_ref()).cloned(),
+            parameters: judged.hidden.parameters(parameters),
             tokens: judged.tokens_count,
             conditions: judged.conditions.clone(),
-            executes: judged.executes.iter().map(|m| m.statement.recorded().text.clone()).collect(),
+            executes: executes.collect(),
             approval: approval.map(str::to_owned),
             break_glass: self.broken.as_ref().map(|broken| broken.id.clone()),
             class: principal.class,
@@ -89,9 +94,7 @@ impl Session {
             governor_ns: 0,
             rows: 0,
             bytes: 0,
-            masked: 0,
-            masked_by: [0; Category::ALL.len()],
-            masked_in_doubt: [0; MaskDoubt::ALL.len()],
+            masked: MaskCounts::default(),
             limit: None,
             portal: None,
             source: judged.source(),
@@ -120,16 +123,16 @@ impl Session {
             tag,
             rows: run.rows,
             bytes: run.bytes,
-            masked: run.masked,
+            masked: run.masked.values,
             masked_by: Category::ALL
                 .into_iter()
-                .zip(run.masked_by)
+                .zip(run.masked.by)
                 .filter(|(_, count)| *count > 0)
                 .map(|(category, count)| (category, u64::from(count)))
                 .collect(),
             masked_in_doubt: MaskDoubt::ALL
                 .into_iter()
-                .zip(run.masked_in_doubt)
+                .zip(run.masked.in_doubt)
                 .filter(|(_, count)| *count > 0)
                 .map(|(doubt, count)| (doubt, u64::from(count)))
                 .collect(),

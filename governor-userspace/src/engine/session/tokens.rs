@@ -187,7 +187,7 @@ impl Session {
         let known = catalogue.column(id.0, id.1)?;
         // Places in documents have styles of their own.
         known.category.filter(|_| catalogue.places(id.0, id.1).is_none())?;
-        match self.asker(governance).see_known(known) {
+        match self.asker(governance).see_whole(known, catalogue, id) {
             ColumnAction::Mask { style: style @ MaskStyle::Token, category, tweak } => Some(ValueMask {
                 style,
                 category,

@@ -9,8 +9,8 @@ use super::flows::FlowsCache;
 use super::governance::Asker;
 use super::meaning::Meaning;
 use crate::engine::masking::{
-    ColumnAction, ColumnContext, ColumnPlan, Definitions, Format, JsonPlace, PEOPLE_COLUMNS_MIN, RowPlan,
-    classify_column, could_carry, tells_of_people,
+    Category, ColumnAction, ColumnContext, ColumnPlan, Definitions, Format, JsonPlace, PEOPLE_COLUMNS_MIN,
+    RowPlan, classify_column, could_carry, tells_of_people,
 };
 use crate::engine::model::{
     ColumnId, ColumnName, Doubt, Flow, Lineage, MaskStyle, Statement, StatementKind, Types,
@@ -271,12 +271,16 @@ fn column_action(
         let own =
             match catalogue.column(field.table_oid, field.attribute) {
                 // Where policy shows it, a detector would only undo that.
-                Some(column) => column.category.is_some().then(|| {
+                Some(column) if column.category.is_some() => {
                     let id = (field.table_oid, field.attribute);
+                    let is_only_asked = column.category == Some(Category::Asked);
                     let seen = asker.see_whole(column, catalogue, id);
                     let partly = catalogue.places(id.0, id.1).is_some();
-                    if partly { in_parts(seen, field.type_oid) } else { seen }
-                }),
+                    let seen = if partly { in_parts(seen, field.type_oid) } else { seen };
+                    // For whom no rule hides it, it is as any other.
+                    Some(seen).filter(|seen| !(is_only_asked && *seen == ColumnAction::Clear))
+                }
+                Some(_) => None,
                 // Made since the catalogue was read, a temporary relation, or pages of large values: the server's own
                 // are those of its statistics and of code.
                 None => Some(asker.see(SeeColumn {
@@ -384,7 +388,9 @@ fn of_flow(flow: &Flow, catalogue: &Catalogue, asker: &mut Asker<'_>) -> Sight {
         return masked_or_clear(asker.see(SeeColumn { column: None, category: None }));
     }
     let as_it_is = flow.exact && flow.sources.len() == 1 && all.len() == 1;
-    let mut sight = Sight::Clear;
+    // Shown or not by rules about seeing alone, it is as any other where they show it.
+    let is_sensitive = all.iter().any(|id| catalogue.is_sensitive_itself(**id));
+    let mut sight = if is_sensitive { Sight::Clear } else { Sight::Nothing };
     for (oid, attribute) in all {
         let Some(column) = catalogue.column(*oid, *attribute) else { continue };
         let action = asker.see_whole(column, catalogue, (*oid, *attribute));
@@ -449,7 +455,11 @@ pub(super) fn tweak_of(column: &ColumnName) -> u64 {
 
 /// The action for a column that policy masks.
 pub(super) fn masked(style: MaskStyle, column: &SeeColumn) -> ColumnAction {
-    ColumnAction::Mask { style, category: column.category, tweak: 0 }
+    let category = column.category.map(|category| match category {
+        Category::Asked => Category::Other,
+        other => other,
+    });
+    ColumnAction::Mask { style, category, tweak: 0 }
 }
 
 /// Sensitive columns behind one value that policy is asked about by name.

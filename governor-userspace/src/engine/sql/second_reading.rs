@@ -40,7 +40,11 @@ pub fn second_reading(text: &str, facts: &[Facts]) -> SecondReading {
         return SecondReading::NoOpinion;
     }
     // Whatever happens in there, the facts stand.
-    std::panic::catch_unwind(|| read(text, facts)).unwrap_or(SecondReading::NoOpinion)
+    std::panic::catch_unwind(|| {
+        super::fault::point("second reading");
+        read(text, facts)
+    })
+    .unwrap_or(SecondReading::NoOpinion)
 }
 
 /// The same facts, of which is known that they are not the whole truth.

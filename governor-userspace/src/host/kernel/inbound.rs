@@ -288,6 +288,6 @@ fn words(address: IpAddr) -> Address {
     words
 }
 
-const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
+pub(super) const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
 /// `BPF_NOEXIST`.
 const NO_EXIST: u64 = 1;

@@ -9,7 +9,7 @@ use super::sys;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -120,6 +120,13 @@ pub fn foreign_on(cgroup: &Path, own: &HashSet<u32>) -> io::Result<Vec<(&'static
             }
         }
     }
+    Ok(found)
+}
+
+/// Numbers of programs that are asked in this network namespace where an arriving connection goes, and that are not `own`.
+pub(super) fn foreign_in(namespace: BorrowedFd<'_>, own: &HashSet<u32>) -> io::Result<Vec<u32>> {
+    let mut found = sys::programs_on(namespace, SK_LOOKUP, false)?;
+    found.retain(|id| !own.contains(id));
     Ok(found)
 }
 
@@ -245,6 +252,8 @@ fn halves(word: u64) -> [u32; 2] {
 
 /// `enum bpf_attach_type` of linux/bpf.h.
 const SK_LOOKUP: u32 = 36;
+/// The hook that is a network namespace's.
+pub(super) const SK_LOOKUP_NAME: &str = "sk_lookup";
 const KINDS: &[Kind] = &[
     Kind {
         attach_type: 2,
@@ -288,7 +297,7 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         attach_type: SK_LOOKUP,
-        name: "sk_lookup",
+        name: SK_LOOKUP_NAME,
         consequence: "it can send arriving connections to another listener before governor's program is asked",
     },
 ];

@@ -20,10 +20,10 @@ use governor_common::flow::{FAMILY_V4, FAMILY_V6, FlowTuple};
 use governor_common::limits::{self, HEARTBEAT_TIMEOUT_NS_DEFAULT};
 use governor_common::totals::{Totals, TotalsKey};
 use nix::sys::socket::{getsockopt, sockopt};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 /// One loaded set of kernel programs.
@@ -386,7 +386,8 @@ impl Kernel {
     }
 
     /// Programs that are not this load's, nor of the agent that takes over from this one or that this one took over from,
-    /// and run for sockets of the captured cgroups or of governor's own.
+    /// and run for sockets of the captured cgroups, of governor's own, of the clients and servers of captured ports, or where
+    /// a connection arrives in a namespace that governor steers. With each the cgroup or the namespace.
     pub fn foreign(&self) -> Result<Vec<(&'static str, u32, PathBuf)>, KernelError> {
         let mut own: HashSet<u32> = self
             .ebpf
@@ -395,13 +396,24 @@ impl Kernel {
             .map(|info| info.id())
             .collect();
         own.extend(self.pins.iter().flat_map(PinDirectory::programs));
-        let mut found = Vec::new();
-        for cgroup in self.rule_cgroups.iter().chain(&self.own_cgroups) {
+        let mut found: Vec<(&'static str, u32, PathBuf)> = Vec::new();
+        let mut note = |hook, id, place: &Path| {
+            if !found.iter().any(|(known, known_id, _)| (*known, *known_id) == (hook, id)) {
+                found.push((hook, id, place.to_owned()));
+            }
+        };
+        let named = [&self.rule_cgroups, &self.own_cgroups, &self.client_cgroups].into_iter().flatten();
+        let servers = self.links.iter().filter(|held| held.of_server).map(|held| held.place.as_path());
+        let places: BTreeSet<&Path> = named.map(|cgroup| cgroup.path.as_path()).chain(servers).collect();
+        for place in places {
             // One that was removed has no sockets.
-            for (hook, id) in inspect::foreign_on(&cgroup.path, &own).unwrap_or_default() {
-                if !found.iter().any(|(known, known_id, _)| (*known, *known_id) == (hook, id)) {
-                    found.push((hook, id, cgroup.path.clone()));
-                }
+            for (hook, id) in inspect::foreign_on(place, &own).unwrap_or_default() {
+                note(hook, id, place);
+            }
+        }
+        for (namespace, place) in self.steered_namespaces() {
+            for id in inspect::foreign_in(namespace.as_fd(), &own).unwrap_or_default() {
+                note(inspect::SK_LOOKUP_NAME, id, &place);
             }
         }
         Ok(found)

@@ -10,6 +10,7 @@
 use super::KernelError;
 use super::attach::hold;
 use super::error::chain;
+use super::inbound::OWN_NAMESPACE;
 use super::load::{Kernel, OBJECT, STEER, object_error, program_error, program_mut, removed, take};
 use super::maps::broken;
 use aya::maps::Array;
@@ -19,7 +20,7 @@ use aya::{Ebpf, EbpfLoader};
 use governor_common::capture::ListenerKey;
 use governor_common::flow::{FAMILY_V4, FAMILY_V6};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A network namespace beside governor's own in which servers are captured.
 #[derive(Debug)]
@@ -69,6 +70,20 @@ impl Kernel {
             removed(self.inbound_ports.remove(&key)).map_err(broken("INBOUND_PORTS"))?;
         }
         self.forget_sums(cookie)
+    }
+
+    /// Network namespaces in which arriving connections are steered, each open, and as it is shown. One that cannot be opened
+    /// now is not among them.
+    pub(super) fn steered_namespaces(&self) -> Vec<(File, PathBuf)> {
+        let own = Path::new(OWN_NAMESPACE);
+        let here = (self.steers && self.steers_here)
+            .then(|| Some((File::open(own).ok()?, std::fs::read_link(own).ok()?)))
+            .flatten();
+        let others = self.steered.iter().filter_map(|known| {
+            let handle = known.handle.try_clone().ok()?;
+            Some((handle, known.place.clone()))
+        });
+        here.into_iter().chain(others).collect()
     }
 
     /// Attaches where it is missing. Answers the places where it was, and the first error.

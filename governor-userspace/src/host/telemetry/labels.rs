@@ -311,7 +311,8 @@ closed!(Category:
     Email => "email", Phone => "phone", PaymentCard => "payment_card", Iban => "iban",
     NationalId => "national_id", PersonName => "person_name", Address => "address",
     BirthDate => "birth_date", Passport => "passport", Credential => "credential",
-    IpAddress => "ip_address", Health => "health", Financial => "financial", Other => "other");
+    IpAddress => "ip_address", Health => "health", Financial => "financial", Other => "other",
+    Asked => "none");
 
 #[cfg(test)]
 mod tests {

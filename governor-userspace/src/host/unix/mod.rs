@@ -13,6 +13,7 @@ mod error;
 mod inode;
 mod journal;
 mod keeper;
+mod names;
 mod peer;
 mod place;
 mod run_as;
@@ -20,6 +21,7 @@ mod server;
 
 pub use error::UnixError;
 pub use keeper::{Capture, Event, Keeper, Servers, release, taken};
+pub use names::abstract_servers;
 pub use peer::Peer;
 pub use run_as::Ids;
 pub use server::Server;

@@ -3,6 +3,7 @@
 use super::globals::Globals;
 use super::text::{Paint, safe};
 use crate::host::kernel::probe::{Check, Outcome, probe};
+use crate::host::unix::abstract_servers;
 use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ pub fn run(_args: DoctorArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     checks.push(privileges());
     checks.push(state_directory(&globals.state_dir));
     checks.extend(peers::look(globals));
+    checks.extend(abstract_sockets());
     let (told, pid) = agent::ask(globals);
     checks.extend(told);
     let (attached, hooks) = attached::look(globals, pid);
@@ -39,6 +41,22 @@ pub fn run(_args: DoctorArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
         print!("{}{}", attached::table(&hooks, paint), page(&checks, paint));
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A server's socket that has no path: there is nothing that governor could take over.
+fn abstract_sockets() -> Option<Check> {
+    let names = abstract_servers().ok().filter(|names| !names.is_empty())?;
+    Some(Check {
+        name: "abstract sockets",
+        ok: Outcome::Warn,
+        found: format!("a server listens at {}", names.join(", ")),
+        fix:
+            "let the server have a socket in a directory instead (unix_socket_directories), and name that in \
+              [[capture.unix]]"
+                .into(),
+        consequence:
+            "whoever connects to that name reaches the server past governor, and nothing tells of it".into(),
+    })
 }
 
 fn page(checks: &[Check], paint: Paint) -> String {

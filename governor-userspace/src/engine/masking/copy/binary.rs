@@ -2,7 +2,7 @@
 
 use super::CopyError;
 use crate::engine::masking::masker::Masker;
-use crate::engine::masking::row::{RowOutcome, RowPlan, mask_row};
+use crate::engine::masking::row::{MaskCounts, RowPlan, mask_row};
 
 /// How far the data are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,8 +33,8 @@ impl Progress {
         masker: &Masker,
         unit: &[u8],
         out: &mut Vec<u8>,
-        outcome: &mut RowOutcome,
-    ) -> Result<(), CopyError> {
+        counts: &mut MaskCounts,
+    ) -> Result<bool, CopyError> {
         match *self {
             Self::Header => {
                 *self = Self::Rows;
@@ -46,18 +46,18 @@ impl Progress {
             }
             Self::Rows => {
                 let from = out.len();
-                let masked = mask_row(plan, masker, unit, out).map_err(|_| CopyError::Malformed)?;
-                if masked.changed {
+                let changed = mask_row(plan, masker, unit, out, counts).map_err(|_| CopyError::Malformed)?;
+                if changed {
                     // Without the type and the length that a message has.
                     out.drain(from..from + MESSAGE_HEAD_BYTES);
                 } else {
                     out.extend_from_slice(unit);
                 }
-                outcome.add(&masked);
+                return Ok(changed);
             }
             Self::Over => return Err(CopyError::Malformed),
         }
-        Ok(())
+        Ok(false)
     }
 }
 

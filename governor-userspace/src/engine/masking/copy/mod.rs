@@ -12,7 +12,7 @@ mod csv;
 mod text;
 
 use super::masker::Masker;
-use super::row::{RowOutcome, RowPlan, replace};
+use super::row::{MaskCounts, RowPlan, replace};
 use super::transform::Masked;
 use crate::engine::model::{CopyFormat, CopyOptions};
 use std::borrow::Cow;
@@ -65,15 +65,16 @@ impl CopyMask {
         Self { plan, layout, held: Vec::new(), scanned: 0, row_bytes_max, header: options.header }
     }
 
-    /// Takes the next bytes and appends the rows that are whole by now. Where [`RowOutcome::changed`] is false the bytes
-    /// appended are the bytes taken: what was given can pass as it is.
+    /// Takes the next bytes and appends the rows that are whole by now. False: the bytes
+    /// appended are the bytes taken, so what was given can pass as it is. Replaced values are added to `counts`.
     pub fn push(
         &mut self,
         masker: &Masker,
         bytes: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<RowOutcome, CopyError> {
-        let mut outcome = RowOutcome { changed: !self.held.is_empty(), ..RowOutcome::default() };
+        counts: &mut MaskCounts,
+    ) -> Result<bool, CopyError> {
+        let mut changed = !self.held.is_empty();
         // What was held is taken out, so that rows can be cut from one run of bytes.
         let mut data = std::mem::take(&mut self.held);
         let joined: &[u8] = if data.is_empty() {
@@ -85,14 +86,14 @@ impl CopyMask {
         let mut rest = joined;
         while let Some(end) = self.row_end(rest)? {
             let (row, behind) = rest.split_at_checked(end).ok_or(CopyError::Malformed)?;
-            self.row(masker, row, out, &mut outcome)?;
+            changed |= self.row(masker, row, out, counts)?;
             rest = behind;
         }
         if rest.len() > self.row_bytes_max {
             return Err(CopyError::RowTooLong { limit: self.row_bytes_max });
         }
         if !rest.is_empty() {
-            outcome.changed = true;
+            changed = true;
             let consumed = joined.len() - rest.len();
             self.held = if data.is_empty() {
                 rest.to_vec()
@@ -101,7 +102,7 @@ impl CopyMask {
                 data
             };
         }
-        Ok(outcome)
+        Ok(changed)
     }
 
     /// The server has sent all of them.
@@ -127,24 +128,25 @@ impl CopyMask {
         Ok(end)
     }
 
+    /// Whether something in the row changed.
     fn row(
         &mut self,
         masker: &Masker,
         row: &[u8],
         out: &mut Vec<u8>,
-        outcome: &mut RowOutcome,
-    ) -> Result<(), CopyError> {
+        counts: &mut MaskCounts,
+    ) -> Result<bool, CopyError> {
         if row.len() > self.row_bytes_max {
             return Err(CopyError::RowTooLong { limit: self.row_bytes_max });
         }
         if std::mem::take(&mut self.header) {
             out.extend_from_slice(row);
-            return Ok(());
+            return Ok(false);
         }
         match &mut self.layout {
-            Layout::Text(layout) => fields(layout, &self.plan, masker, row, out, outcome),
-            Layout::Csv(layout) => fields(layout, &self.plan, masker, row, out, outcome),
-            Layout::Binary(progress) => progress.unit(&self.plan, masker, row, out, outcome),
+            Layout::Text(layout) => fields(layout, &self.plan, masker, row, out, counts),
+            Layout::Csv(layout) => fields(layout, &self.plan, masker, row, out, counts),
+            Layout::Binary(progress) => progress.unit(&self.plan, masker, row, out, counts),
         }
     }
 }
@@ -175,8 +177,9 @@ fn fields<F: Fields>(
     masker: &Masker,
     row: &[u8],
     out: &mut Vec<u8>,
-    outcome: &mut RowOutcome,
-) -> Result<(), CopyError> {
+    counts: &mut MaskCounts,
+) -> Result<bool, CopyError> {
+    let mut changed = false;
     let line = row.strip_suffix(b"\n").ok_or(CopyError::Malformed)?;
     let expected = plan.columns.len();
     let mut rest = Some(line);
@@ -200,13 +203,14 @@ fn fields<F: Fields>(
             Some(Masked::Null) => out.extend_from_slice(layout.null()),
             Some(Masked::Value) => layout.encode(&value, out),
         }
-        replaced.note(outcome);
+        replaced.note(counts);
+        changed |= replaced.masked().is_some();
     }
     if rest.is_some_and(|rest| expected > 0 || !rest.is_empty()) {
         return Err(CopyError::ColumnCount { found: expected + 1, expected });
     }
     out.push(b'\n');
-    Ok(())
+    Ok(changed)
 }
 
 #[cfg(test)]

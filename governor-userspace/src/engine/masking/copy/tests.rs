@@ -48,8 +48,8 @@ fn run(
         let piece = &data[from..end.clamp(from, data.len())];
         from += piece.len();
         let mut out = Vec::new();
-        let outcome = mask.push(&MASKER, piece, &mut out)?;
-        assert!(outcome.changed || out == piece, "what is said to be unchanged is");
+        let changed = mask.push(&MASKER, piece, &mut out, &mut MaskCounts::default())?;
+        assert!(changed || out == piece, "what is said to be unchanged is");
         shown.extend(out);
     }
     mask.finish()?;
@@ -208,11 +208,14 @@ fn no_more_than_one_row_is_held() {
     let plan = plan(&[(MASKED, 25)], Format::Text);
     for options in [text("\\N"), csv(b',', "", b'"', b'"')] {
         let mut mask = CopyMask::new(&options, plan.clone(), 1000);
-        let mut out = Vec::new();
+        let (mut out, mut counts) = (Vec::new(), MaskCounts::default());
         for _ in 0..10 {
-            mask.push(&MASKER, &[b'x'; 100], &mut out).unwrap();
+            mask.push(&MASKER, &[b'x'; 100], &mut out, &mut counts).unwrap();
         }
-        assert_eq!(mask.push(&MASKER, b"x", &mut out), Err(CopyError::RowTooLong { limit: 1000 }));
+        assert_eq!(
+            mask.push(&MASKER, b"x", &mut out, &mut counts),
+            Err(CopyError::RowTooLong { limit: 1000 })
+        );
         assert!(out.is_empty());
     }
 }

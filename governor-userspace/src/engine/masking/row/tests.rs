@@ -6,6 +6,19 @@ use crate::engine::masking::masker::tests::{MASKER, broken_masker};
 use crate::engine::masking::pg_type::XML;
 use proptest::prelude::*;
 
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    changed: bool,
+    counts: MaskCounts,
+}
+
+/// One row, counted by itself.
+fn mask_row(plan: &RowPlan, masker: &Masker, body: &[u8], out: &mut Vec<u8>) -> Result<Outcome, RowError> {
+    let mut counts = MaskCounts::default();
+    let changed = super::mask_row(plan, masker, body, out, &mut counts)?;
+    Ok(Outcome { changed, counts })
+}
+
 fn column(action: ColumnAction, type_oid: u32, format: Format) -> ColumnPlan {
     ColumnPlan { action, type_oid, type_modifier: -1, format, context: ColumnContext::UNKNOWN }
 }
@@ -49,7 +62,7 @@ fn one(action: ColumnAction, type_oid: u32, format: Format, value: &[u8]) -> Opt
     let plan = RowPlan { columns: vec![column(action, type_oid, format)], ..RowPlan::default() };
     let mut out = b"before".to_vec();
     let outcome = mask_row(&plan, &MASKER, &body(&[Some(value)]), &mut out).unwrap();
-    assert_eq!(outcome.changed, outcome.masked_values == 1);
+    assert_eq!(outcome.changed, outcome.counts.values == 1);
     if !outcome.changed {
         assert_eq!(out, b"before");
         return None;
@@ -74,7 +87,7 @@ fn only_what_the_plan_names_changes() {
     let mut out = vec![];
     let row = body(&[Some(b"a@b.com"), Some(b"secret"), None, Some(&[0, 0, 0, 9]), None]);
     let outcome = mask_row(&plan, &MASKER, &row, &mut out).unwrap();
-    assert_eq!((outcome.changed, outcome.masked_values, outcome.masked_by.iter().sum()), (true, 2, 2));
+    assert_eq!((outcome.changed, outcome.counts.values, outcome.counts.by.iter().sum()), (true, 2, 2));
     let wanted: Vec<Option<Vec<u8>>> =
         vec![Some(b"a@b.com".to_vec()), Some(b"[masked]".to_vec()), None, Some(vec![0; 4]), None];
     assert_eq!(values(&out), wanted);
@@ -143,13 +156,17 @@ fn a_failing_detector_redacts() {
         let outcome = mask_row(&plan, &broken_masker(), &row, &mut out);
         if type_oid == 114 {
             // `x` is no document.
-            assert_eq!(outcome.unwrap().in_doubt, [0, 1, 1, 0]);
+            assert_eq!(outcome.unwrap().counts.in_doubt, [0, 1, 1, 0]);
             assert_eq!(values(&out).last(), Some(&Some(masked.to_vec())));
             continue;
         }
         assert_eq!(values(&out), [Some(b"x".to_vec()), Some(b"y".to_vec()), Some(masked.to_vec())]);
         let outcome = outcome.unwrap();
-        assert_eq!((outcome.in_doubt, outcome.masked_values), ([0, 0, 1, 0], 1), "and is counted as that");
+        assert_eq!(
+            (outcome.counts.in_doubt, outcome.counts.values),
+            ([0, 0, 1, 0], 1),
+            "and is counted as that"
+        );
     }
 }
 
@@ -185,10 +202,14 @@ fn a_style_that_panics_redacts_and_is_counted() {
             let outcome = mask_row(&plan, &masker, &row, &mut out).unwrap();
             let wanted = [Some(b"x".to_vec()), Some(masked.clone()), Some(b"[masked]".to_vec())];
             assert_eq!(values(&out), wanted, "{type_oid} {format:?}");
-            assert_eq!((outcome.in_doubt, outcome.masked_values), ([1, 0, 1, 0], 2), "{type_oid} {format:?}");
+            assert_eq!(
+                (outcome.counts.in_doubt, outcome.counts.values),
+                ([1, 0, 1, 0], 2),
+                "{type_oid} {format:?}"
+            );
             // The same plan with a width is no fault.
             let outcome = mask_row(&plan, &MASKER, &row, &mut vec![]).unwrap();
-            assert_eq!(outcome.in_doubt[2], 0, "{type_oid} {format:?}");
+            assert_eq!(outcome.counts.in_doubt[2], 0, "{type_oid} {format:?}");
         }
     }
 }
@@ -229,8 +250,8 @@ fn a_value_that_own_detectors_cannot_finish_is_hidden_as_a_whole_and_counted() {
         let mut out = vec![];
         let row = body(&[Some(&value), Some(b"- 7 -")]);
         let outcome = mask_row(&plan, &masker, &row, &mut out).unwrap();
-        assert_eq!(outcome.in_doubt, [0, 0, 0, 1], "{type_oid}: {outcome:?}");
-        assert_eq!(outcome.masked_values, 1);
+        assert_eq!(outcome.counts.in_doubt, [0, 0, 0, 1], "{type_oid}: {outcome:?}");
+        assert_eq!(outcome.counts.values, 1);
         let wanted = masked.map(|masked| masked.as_bytes().to_vec());
         assert_eq!(values(&out), [wanted, Some(b"- 7 -".to_vec())], "{type_oid}");
     }
@@ -249,8 +270,8 @@ fn what_is_masked_in_doubt_is_counted_by_cause() {
     };
     let row = body(&[Some(b"x"), Some(b"{broken"), Some(b"louis@example.com")]);
     let outcome = mask_row(&plan, &MASKER, &row, &mut vec![]).unwrap();
-    assert_eq!((outcome.in_doubt, outcome.masked_values), ([1, 1, 0, 0], 3));
-    assert_eq!(outcome.masked_by.iter().sum::<u32>(), 3);
+    assert_eq!((outcome.counts.in_doubt, outcome.counts.values), ([1, 1, 0, 0], 3));
+    assert_eq!(outcome.counts.by.iter().sum::<u32>(), 3);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //!
 //! Invariant: a value whose judging fails in any way, or does not come to its end, is redacted.
 
-use super::{ColumnAction, ColumnPlan, RowOutcome, RowPlan};
+use super::{ColumnAction, ColumnPlan, MaskCounts, RowPlan};
 use crate::engine::masking::classify::classify_column;
 use crate::engine::masking::definition::{Definitions, without_secrets};
 use crate::engine::masking::detector::{ColumnContext, Finding};
@@ -46,11 +46,11 @@ impl Replaced {
     }
 
     /// Counts it.
-    pub(in crate::engine::masking) fn note(&self, outcome: &mut RowOutcome) {
+    pub(in crate::engine::masking) fn note(&self, counts: &mut MaskCounts) {
         match self {
             Self::No => {}
-            Self::Yes(_, category) => outcome.count(*category),
-            Self::InDoubt(_, why) => outcome.count_doubt(*why),
+            Self::Yes(_, category) => counts.count(*category),
+            Self::InDoubt(_, why) => counts.count_doubt(*why),
         }
     }
 }

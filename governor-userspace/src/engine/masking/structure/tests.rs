@@ -1,7 +1,9 @@
 //! Values made of others, in both formats.
 
 use crate::engine::masking::masker::tests::MASKER;
-use crate::engine::masking::{ColumnAction, ColumnContext, ColumnPlan, Format, RowPlan, mask_row};
+use crate::engine::masking::{
+    ColumnAction, ColumnContext, ColumnPlan, Format, MaskCounts, RowPlan, mask_row,
+};
 use crate::engine::model::{Category, MaskStyle, RowField, TypeShape, Types};
 use proptest::prelude::*;
 use std::sync::{Arc, LazyLock};
@@ -39,8 +41,8 @@ fn run(action: ColumnAction, type_oid: u32, format: Format, value: &[u8]) -> Opt
     body.extend((value.len() as i32).to_be_bytes());
     body.extend(value);
     let mut out = Vec::new();
-    let outcome = mask_row(&plan, &MASKER, &body, &mut out).unwrap();
-    outcome.changed.then(|| {
+    let changed = mask_row(&plan, &MASKER, &body, &mut out, &mut MaskCounts::default()).unwrap();
+    changed.then(|| {
         let length = i32::from_be_bytes(out[7..11].try_into().unwrap());
         (length >= 0).then(|| out[11..].to_vec())
     })
@@ -272,7 +274,7 @@ fn an_array_says_that_it_has_nulls() {
     let mut body = vec![0, 1];
     put(Some(&colours), &mut body);
     let mut out = Vec::new();
-    mask_row(&plan, &MASKER, &body, &mut out).unwrap();
+    mask_row(&plan, &MASKER, &body, &mut out, &mut MaskCounts::default()).unwrap();
     assert_eq!(out[11..], array(COLOUR, &[None, Some(b"red")]));
 }
 
@@ -304,7 +306,7 @@ fn bounds_of_depth_and_length_hold() {
         };
         let plan = RowPlan { columns: vec![column], ..RowPlan::default() };
         let mut out = Vec::new();
-        mask_row(&plan, &MASKER, b"\0\x01\0\0\0\x011", &mut out).unwrap();
+        mask_row(&plan, &MASKER, b"\0\x01\0\0\0\x011", &mut out, &mut MaskCounts::default()).unwrap();
         out.len()
     };
     assert_eq!((bit(8), bit(i32::MAX)), (11 + 8, 11));

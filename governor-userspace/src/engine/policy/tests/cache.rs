@@ -109,6 +109,32 @@ fn bounded_by_entries() {
     assert_eq!(cache.counts(), (0, 3));
 }
 
+/// Distinct statements, many times what there is room for, do not push out what was asked again and again.
+#[test]
+fn a_flood_of_statements_leaves_what_is_used() {
+    let (set, mut cache, who) = (protect(), cache(), who(Class::Agent));
+    let around = RunContext::default();
+    let mut ask = |column: String| {
+        let mut statement = statement(K::Select);
+        statement.mentions.columns = vec![column];
+        cache.run(&set, &who, &claims(), &server(), &statement, &around);
+        cache.counts()
+    };
+    let used = || (0..20).map(|n| format!("used_{n}"));
+    for column in [used(), used(), used()].into_iter().flatten() {
+        ask(column);
+    }
+    assert_eq!(ask("flood".into()), (40, 21));
+    for n in 0..640 {
+        ask(format!("flood_{n}"));
+    }
+    let (before, _) = ask("flood_last".into());
+    for column in used() {
+        ask(column);
+    }
+    assert_eq!(ask("last".into()).0 - before, 20);
+}
+
 #[test]
 fn principals_that_differ_only_by_instance_share_a_key() {
     let base = principal(Class::Person);

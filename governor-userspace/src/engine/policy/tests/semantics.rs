@@ -166,6 +166,21 @@ fn facts_reach_policy() {
         ("principal", "principal has executable && principal.executable like \"*/psql\""),
         ("principal", "principal has unit && principal has container && principal has cgroup"),
         ("principal", "principal.ancestors.contains(\"/usr/bin/bash\")"),
+        (
+            "principal",
+            "principal has unit && principal.unit == \"shop.service\" && principal has container && \
+             principal.container == \"c0ffee\"",
+        ),
+        ("principal", "principal has cgroup && principal.cgroup == \"/user.slice\""),
+        ("principal", "principal has pod && principal.pod == \"0b1d\""),
+        ("principal", "principal has pod_name && principal.pod_name == \"shop/api\""),
+        ("principal", "principal has container_name && principal.container_name == \"api\""),
+        ("principal", "principal has image && principal.image == \"registry.test/api:2\""),
+        (
+            "principal",
+            "principal has executable_sha256 && principal.executable_sha256 == \
+             \"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"",
+        ),
         ("principal", "resource in Governor::Server::\"10.0.0.5:5432\""),
         ("principal", "resource == Governor::Database::\"shop\" && resource.name == \"shop\""),
         ("principal", "resource.address.isInRange(ip(\"10.0.0.0/8\")) && resource.port == 5432"),
@@ -189,6 +204,7 @@ fn facts_reach_policy() {
     for condition in [
         "resource == Governor::Column::\"public.people.email\"",
         "resource in Governor::Relation::\"public.people\"",
+        "resource in Governor::Schema::\"public\"",
         "resource.origin_known && resource in Governor::Database::\"shop\" && \
          resource in Governor::Server::\"10.0.0.5:5432\"",
         "resource.schema == \"public\" && resource.relation == \"people\" && resource.name == \"email\"",
@@ -200,6 +216,71 @@ fn facts_reach_policy() {
         assert_eq!(see(&set(&text), Class::Person, Some(Category::Email)), Visibility::Clear, "{text}");
         assert_ne!(see(&set(&text), Class::Person, None), Visibility::Clear, "{text}: unknown origin");
     }
+}
+
+/// What surrounds a session: the parts of the time in the set's own zone, a socket, why facts are not known.
+#[test]
+fn time_socket_and_doubt_reach_policy() {
+    let met = |condition: &str, zone: &str, to: &Endpoint, s: &Statement| {
+        let text = format!(
+            "permit (principal, action in Governor::Action::\"run\", resource) when {{ {condition} }};"
+        );
+        let parts = PolicyParts {
+            sources: vec![PolicySource::new("test.cedar", text)],
+            zone: Some(jiff::tz::TimeZone::get(zone).unwrap()),
+            ..PolicyParts::default()
+        };
+        // Sunday, 31 December 2023, 23:30 in UTC.
+        let at = Moment::of(Timestamp { unix_ns: 1_704_065_400_000_000_000, monotonic_ns: 0 });
+        let around = RunContext {
+            session: SessionContext { at: Some(at), break_glass: None },
+            ..RunContext::default()
+        };
+        let set = PolicySet::compile_parts(&parts).unwrap();
+        set.run(&who(Class::Person), &claims(), to, s, &around).verdict == Verdict::Allow
+    };
+    let select = statement(K::Select);
+    for (zone, there, elsewhere) in [
+        ("UTC", "time.day == 31 && context.time.month == 12", "time.month == 1"),
+        (
+            "UTC",
+            "time.weekday == 7 && context.time.hour == 23 && context.time.minute == 30",
+            "time.weekday == 1",
+        ),
+        ("Asia/Tokyo", "time.day == 1 && context.time.month == 1", "time.month == 12"),
+        ("Asia/Tokyo", "time.weekday == 1 && context.time.hour == 8", "time.hour == 23"),
+        ("Asia/Kolkata", "time.minute == 0 && context.time.hour == 5", "time.minute == 30"),
+        (
+            "UTC",
+            "time.now == datetime(\"2023-12-31T23:30:00Z\")",
+            "time.now == datetime(\"2023-12-31T23:31:00Z\")",
+        ),
+        (
+            "Asia/Tokyo",
+            "time.now == datetime(\"2024-01-01T08:30:00+0900\")",
+            "time.now > datetime(\"2024-01-01\")",
+        ),
+    ] {
+        assert!(met(&format!("context.{there}"), zone, &server(), &select), "{there}");
+        assert!(!met(&format!("context.{elsewhere}"), zone, &server(), &select), "{elsewhere}");
+    }
+    let socket = Endpoint { socket: Some("/run/postgresql/.s.PGSQL.5432".into()), ..server() };
+    let condition =
+        "context.destination has socket && context.destination.socket == \"/run/postgresql/.s.PGSQL.5432\"";
+    assert!(met(condition, "UTC", &socket, &select));
+    assert!(!met(condition, "UTC", &server(), &select));
+    for (why, cause) in [
+        (Unknown::TooDeep, "too_deep"),
+        (Unknown::DynamicSql { by: "do".into() }, "dynamic_sql"),
+        (Unknown::NotUnderstood { what: "a tree".into() }, "not_understood"),
+    ] {
+        let mut s = statement(K::Select);
+        s.unknown = Some(why);
+        let condition = format!("context has unknown && context.unknown == \"{cause}\"");
+        assert!(met(&condition, "UTC", &server(), &s), "{cause}");
+        assert!(!met("context has unknown && context.unknown == \"unparsable\"", "UTC", &server(), &s));
+    }
+    assert!(!met("context has unknown", "UTC", &server(), &select));
 }
 
 /// A v4-mapped address is the same server.

@@ -40,7 +40,7 @@ impl Catalogue {
     /// What stands under `key` of the documents in a column of which nothing is known; `None` for a column that is
     /// sensitive itself, or cleared.
     pub fn under_key(&self, id: ColumnId, key: &str) -> Option<Category> {
-        let is_judged = self.sensitivity.category(id).is_none() && !self.sensitivity.is_cleared(id);
+        let is_judged = !self.is_sensitive_itself(id) && !self.sensitivity.is_cleared(id);
         if id.0 < FIRST_USER_OID || !is_judged {
             return None;
         }

@@ -2,6 +2,8 @@
 
 use crate::engine::masking::{Category, JsonPath, classify_column, could_carry};
 use crate::engine::model::{ColumnName, MaskStyle, Relation, wildcard};
+use crate::engine::policy::{Concerns, Labelling};
+use std::sync::Arc;
 
 /// The operator's word on columns, from the configuration; it comes before everything else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,8 +18,29 @@ pub struct Labels {
     pub labelled: Vec<(ColumnPattern, Option<Category>)>,
     /// Places in documents: shown as it is, such a column loses these; in an expression, everything.
     pub places: Vec<(ColumnPattern, LabelledPlace)>,
+    /// Columns that rules about seeing may hide, whatever they hold: policy is asked about them.
+    pub asked: Asked,
     /// A column that could carry text, and of which nothing is known, is sensitive.
     pub hide_unknown: bool,
+}
+
+/// What policy has to be asked about although nothing calls it sensitive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked(pub Option<Arc<(Concerns, Labelling)>>);
+
+impl Asked {
+    pub(super) fn any(&self) -> bool {
+        self.0.as_ref().is_some_and(|asked| asked.0.any())
+    }
+
+    pub(super) fn tells_apart(&self) -> bool {
+        self.0.as_ref().is_some_and(|asked| asked.0.tell_apart())
+    }
+
+    /// A rule that tells columns apart may hide this one.
+    pub(super) fn names(&self, name: &ColumnName) -> bool {
+        self.0.as_ref().is_some_and(|asked| asked.0.names(name, &asked.1.of_column(name)))
+    }
 }
 
 /// A place in the documents of a column.

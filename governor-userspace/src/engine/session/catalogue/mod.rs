@@ -4,6 +4,7 @@
 //! governor's own; shared by later sessions until it is old or DDL was seen. Only sessions that policy may restrict
 //! or mask need one.
 
+mod asked;
 mod definitions;
 mod documents;
 mod labels;
@@ -12,7 +13,7 @@ mod reader;
 mod ruling;
 mod sensitivity;
 
-pub use labels::{ColumnPattern, LabelledPlace, Labels};
+pub use labels::{Asked, ColumnPattern, LabelledPlace, Labels};
 #[cfg(test)]
 pub(super) use query::RESULTS;
 pub(super) use query::{QUERY, qualify};
@@ -70,6 +71,8 @@ pub struct Catalogue {
     /// With the constants that definitions show of sensitive columns.
     pub(super) types: Arc<model::Types>,
     rulings_version: u64,
+    /// What rules about seeing may hide, as it was when this was made.
+    asked: Asked,
     pub loaded: Timestamp,
     /// When its reading began: what changed since is not in it.
     pub began: Timestamp,
@@ -104,6 +107,7 @@ impl Catalogue {
             ruled: HashMap::new(),
             types: Arc::default(),
             rulings_version: rulings.version,
+            asked: labels.asked.clone(),
             loaded,
             began: loaded,
             reading_ns: 0,
@@ -125,6 +129,7 @@ impl Catalogue {
             ruled: HashMap::new(),
             types: Arc::default(),
             rulings_version: rulings.version,
+            asked: labels.asked.clone(),
             loaded: self.loaded,
             began: self.began,
             reading_ns: self.reading_ns,
@@ -139,6 +144,21 @@ impl Catalogue {
     /// Of the rulings that it was made under.
     pub(super) fn rulings_version(&self) -> u64 {
         self.rulings_version
+    }
+
+    /// The rules about seeing that it was made under.
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// Columns that rules about seeing name, and whose values this one holds or shows: itself, too.
+    pub(super) fn named_behind(&self, column: ColumnId) -> &[ColumnId] {
+        self.sensitivity.named_behind(column)
+    }
+
+    /// Something else than a rule about seeing makes it sensitive.
+    pub(super) fn is_sensitive_itself(&self, column: ColumnId) -> bool {
+        self.sensitivity.category(column).is_some_and(|category| category != Category::Asked)
     }
 
     /// The column of a table that a column of a view shows as it is; any other is itself.

@@ -37,6 +37,8 @@ pub(super) struct Sensitivity {
     shown: HashSet<ColumnId>,
     /// Columns that hold the same values as another, or are computed from it: by foreign keys, inheritance, generation.
     linked: HashMap<ColumnId, ColumnId>,
+    /// Columns that rules about seeing name, behind those that hold or show the same values: policy is asked about each.
+    named_behind: HashMap<ColumnId, Box<[ColumnId]>>,
 }
 
 impl Sensitivity {
@@ -55,6 +57,22 @@ impl Sensitivity {
     /// The sensitive column that makes this one so, where it is not so by itself.
     pub fn linked_to(&self, column: ColumnId) -> Option<ColumnId> {
         self.linked.get(&column).copied()
+    }
+
+    /// Columns that rules about seeing name, and whose values this one holds or shows: itself, too.
+    pub fn named_behind(&self, column: ColumnId) -> &[ColumnId] {
+        self.named_behind.get(&column).map_or(&[], |columns| columns)
+    }
+
+    /// Policy is asked about it, whatever else is said of it.
+    pub(super) fn mark_asked(&mut self, column: ColumnId) {
+        if self.category(column).is_none() {
+            self.mark(column, Category::Asked);
+        }
+    }
+
+    pub(super) fn note_named(&mut self, named: impl Iterator<Item = (ColumnId, Box<[ColumnId]>)>) {
+        self.named_behind = named.collect();
     }
 
     /// Some user relation has sensitive columns.
@@ -189,7 +207,9 @@ impl Catalogue {
         }
         sensitivity.count_anew();
         self.sensitivity = sensitivity;
+        let named = self.mark_asked(labels);
         self.follow_flows(labels);
+        self.note_named(&named);
         self.types = self.types_with_constants();
     }
 
@@ -277,12 +297,7 @@ impl Catalogue {
     }
 
     fn mark_views(&mut self, labels: &Labels, flows: &ViewFlows, views: &[View]) {
-        let families: Vec<(ColumnId, ColumnId)> = self
-            .data
-            .relations()
-            .flat_map(|r| self.family(r))
-            .chain(self.data.same_values().to_vec())
-            .collect();
+        let families = self.families();
         let generated = self.data.generated().to_vec();
         // A view whose definition could not be read may show anything.
         let unread: Vec<ColumnId> = self
@@ -307,7 +322,11 @@ impl Catalogue {
             }
             for (column, from) in &generated {
                 if self.sensitivity.category(*from).is_some() {
-                    changed |= self.link(*from, *column, Category::Other, labels);
+                    let category = match self.sensitivity.category(*from) {
+                        Some(Category::Asked) => Category::Asked,
+                        _ => Category::Other,
+                    };
+                    changed |= self.link(*from, *column, category, labels);
                     changed |= self.sensitivity.derived.insert(*column);
                 }
             }
@@ -332,6 +351,12 @@ impl Catalogue {
         }
     }
 
+    /// Columns that hold the same values: of a table and its parents, and both ends of foreign keys.
+    pub(super) fn families(&self) -> Vec<(ColumnId, ColumnId)> {
+        let of_parents = self.data.relations().flat_map(|relation| self.family(relation));
+        of_parents.chain(self.data.same_values().to_vec()).collect()
+    }
+
     /// Columns of a table with those of the same name in its parents.
     fn family<'a>(&'a self, child: &'a Relation) -> impl Iterator<Item = (ColumnId, ColumnId)> + 'a {
         child.parents.iter().filter_map(|parent| self.data.relation(*parent)).flat_map(move |parent| {
@@ -350,7 +375,9 @@ impl Catalogue {
         let mut found =
             flow.sources.iter().chain(&flow.implicit).filter_map(|id| self.sensitivity.category(*id));
         if let Some(category) = found.next() {
-            return Some(if as_it_is(flow).is_some() { category } else { Category::Other });
+            // What is only asked about is no more than that in an expression.
+            let asked = category == Category::Asked && found.all(|other| other == Category::Asked);
+            return Some(if asked || as_it_is(flow).is_some() { category } else { Category::Other });
         }
         let relation = self.data.relation(column.0)?;
         let type_oid = relation.attribute(column.1)?.type_oid;
@@ -435,6 +462,12 @@ impl Views {
         let Some(flow) = self.flows.of_column(column) else { return BTreeSet::from([column]) };
         let flow = self.flows.expand(flow);
         flow.sources.into_iter().chain(flow.implicit).collect()
+    }
+
+    /// The columns that a view's column is made of, directly, and those that choose it.
+    pub fn behind(&self, column: ColumnId) -> impl Iterator<Item = ColumnId> {
+        let flow = self.flows.of_column(column).into_iter();
+        flow.flat_map(|flow| flow.sources.iter().chain(&flow.implicit).copied())
     }
 
     /// As [`Catalogue::base_of`].

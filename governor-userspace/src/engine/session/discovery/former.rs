@@ -151,7 +151,7 @@ impl Memory {
                 || relation.schema != *schema
                 || was.linked_to.is_some_and(|other| is_untied(catalogue, id, other));
             let is_decided = || labels.decide(&relation.schema, &relation.name, &column.name);
-            if !is_altered || catalogue.category(oid, was.attribute).is_some() || is_decided() {
+            if !is_altered || catalogue.is_sensitive_itself(id) || is_decided() {
                 continue;
             }
             let formerly = was.formerly.as_deref().cloned().unwrap_or_else(|| Formerly {
@@ -204,8 +204,9 @@ impl Memory {
                 let id = (relation.oid, column.attribute);
                 let own = catalogue.own_category(id);
                 let linked_to = catalogue.linked_to(id).filter(|_| own.is_none() && is_stored);
-                let category =
-                    own.or_else(|| catalogue.category(id.0, id.1).filter(|_| linked_to.is_some()))?;
+                let category = own
+                    .or_else(|| catalogue.category(id.0, id.1).filter(|_| linked_to.is_some()))
+                    .filter(|category| *category != Category::Asked)?;
                 Some(RememberedColumn {
                     attribute: column.attribute,
                     category,

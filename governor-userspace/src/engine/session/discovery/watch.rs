@@ -39,7 +39,7 @@ pub(in super::super) fn watched(
             }
         };
         let column = catalogue.base_of(column);
-        let known = !Catalogue::is_system(column.0) && catalogue.category(column.0, column.1).is_none();
+        let known = !Catalogue::is_system(column.0) && !catalogue.is_sensitive_itself(column);
         known.then_some(Watched { index, column, type_oid: field.type_oid })
     });
     columns.take(COLUMNS_COUNT_MAX).collect()

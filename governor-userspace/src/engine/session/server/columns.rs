@@ -6,7 +6,7 @@ use super::super::pipeline::Expect;
 use super::super::rows::ResultPlan;
 use super::super::{Catalogue, Portal, Rows, Session, discovery, fault, visibility};
 use super::Step;
-use crate::engine::masking::mask_row;
+use crate::engine::masking::{MaskCounts, mask_row};
 use crate::engine::wire::postgres::ProtocolViolation;
 use crate::engine::wire::postgres::backend::{self, kind};
 use std::sync::Arc;
@@ -29,15 +29,18 @@ impl Session {
         };
         governance.row.clear();
         governance.row.shrink_to(ROW_BYTES_KEPT);
-        let outcome = mask_row(&plan.rows, &governance.masker, body, &mut governance.row)
+        let mut uncounted = (0, MaskCounts::default());
+        let run = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut());
+        let (rows, counts) = match run {
+            Some(run) => (&mut run.rows, &mut run.masked),
+            None => (&mut uncounted.0, &mut uncounted.1),
+        };
+        let changed = mask_row(&plan.rows, &governance.masker, body, &mut governance.row, counts)
             .map_err(|_| ProtocolViolation::Other("DataRow does not match its RowDescription"))?;
-        let number = self.pipeline.front().and_then(|owed| owed.run.as_ref()).map_or(0, |run| run.rows);
+        let number = *rows;
+        *rows += 1;
         self.learn(plan, body, number, governance);
-        if let Some(run) = self.pipeline.front_mut().and_then(|owed| owed.run.as_mut()) {
-            run.rows += 1;
-            run.note(&outcome);
-        }
-        Ok(if outcome.changed { Step::Rewritten } else { Step::Pass })
+        Ok(if changed { Step::Rewritten } else { Step::Pass })
     }
 
     /// RowDescription or NoData: the columns of what comes, or of what was asked about.

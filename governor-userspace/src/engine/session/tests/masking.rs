@@ -133,6 +133,33 @@ fn ddl_makes_the_catalogue_be_read_again_before_the_next_query() {
     assert!(s.to_server.ends_with(&query("SELECT a FROM t")));
 }
 
+/// By its age alone; and while a session reads it, others of that worker go on with the one before.
+#[test]
+fn an_old_catalogue_is_read_again_before_the_next_query_and_by_one_session() {
+    let mut s = Stage::ready(Class::Agent);
+    let asks = |s: &Stage| String::from_utf8_lossy(&s.to_server).contains("pg_catalog.pg_class");
+    let wanted = |s: &mut Stage, at| {
+        s.governance.wants_catalogue(Endpoint::tcp([127, 0, 0, 1].into(), 5432), "shop", at)
+    };
+    let text = query("SELECT note FROM people");
+    let after = |ns: u64| Timestamp { unix_ns: 1, monotonic_ns: 1 + 300_000_000_000 + ns };
+    s.at(after(0));
+    s.client(&text);
+    assert_eq!((asks(&s), s.to_server == text), (false, true), "not older than it may be");
+    s.server(&[row_description(&PEOPLE[2..]), complete("SELECT 0"), ready(b'I')].concat());
+    s.clear();
+
+    s.at(after(1));
+    s.client(&text);
+    assert!(asks(&s) && !s.to_server.ends_with(&text), "too old");
+    assert!(!wanted(&mut s, after(2)), "somebody reads it");
+    s.catalogue();
+    assert!(s.to_client.is_empty(), "the client sees nothing of it");
+    assert!(s.to_server.ends_with(&text));
+    assert!(!wanted(&mut s, after(3)), "it is new");
+    assert!(wanted(&mut s, after(400_000_000_000)), "and grows old again");
+}
+
 #[test]
 fn literals_in_records_are_masked() {
     let mut s = Stage::ready(Class::Service);
@@ -448,6 +475,89 @@ fn policy_is_asked_about_each_place() {
         assert!(!told.contains("y7"), "{text}: {told:?}");
         assert_eq!((told.contains("x7"), told.contains("[masked]")), (shows_other, true), "{text}: {told:?}");
     }
+}
+
+/// The rule about seeing that it names a column with, or none.
+fn with_rule(class: Class, rule: Option<&str>, more: &[&[&str]]) -> Stage {
+    let mut sources = PolicySet::builtin(Profile::Protect);
+    let text = |rule: &str| format!("@id(\"mine\") @reason(\"not yours\") @mask(\"null\") forbid ({rule};");
+    sources.extend(rule.map(|rule| PolicySource::new("mine.cedar", text(rule))));
+    let mut s = Stage::new(class);
+    s.governance.policy = std::sync::Arc::new(PolicySet::compile(&sources).unwrap());
+    s.connect_with(more);
+    s
+}
+
+const NOTE: &str =
+    "principal, action == Governor::Action::\"see\", resource == Governor::Column::\"public.people.note\")";
+
+/// A column of which nothing says that it is sensitive is asked about where a rule names it, and so is what shows it.
+#[test]
+fn a_rule_hides_a_column_that_nothing_else_calls_sensitive() {
+    let view: [&[&str]; 3] = [
+        &["r", "20010", "public", "notes", "v", "20011", "10"],
+        &["c", "20010", "1", "remark", "25"],
+        &["v", "20010", "SELECT people.note AS remark FROM public.people"],
+    ];
+    let lifted = format!("{NOTE} unless {{ principal in Governor::Class::\"person\" }}");
+    for class in Class::ALL {
+        for (text, field) in [
+            ("SELECT note FROM people", ("note", 20000, 3)),
+            ("SELECT note || '' AS x FROM people", ("x", 0, 0)),
+            ("SELECT remark FROM notes", ("remark", 20010, 1)),
+            ("SELECT upper(remark) AS x FROM notes", ("x", 0, 0)),
+        ] {
+            for (rule, hides) in [
+                (None, false),
+                (Some(NOTE), true),
+                (Some(lifted.as_str()), class != Class::Person),
+                (Some("principal, action == Governor::Action::\"see\", resource)"), true),
+                (
+                    Some(
+                        "principal, action == Governor::Action::\"see\", resource) when { resource.category == \"email\" }",
+                    ),
+                    false,
+                ),
+            ] {
+                let mut s = with_rule(class, rule, &view);
+                s.client(&query(text));
+                assert_eq!(s.server_kinds(), "Q", "{text}");
+                s.server(&[row_description(&[field]), data_row(&["plain words"])].concat());
+                let told = String::from_utf8_lossy(&s.to_client).into_owned();
+                assert_eq!(!told.contains("plain words"), hides, "{class:?} {rule:?}: {text}: {told:?}");
+            }
+        }
+        // Others stay as they are.
+        let mut s = with_rule(class, Some(NOTE), &[]);
+        s.client(&query("SELECT id FROM people"));
+        s.server(&[row_description(&[("id", 20000, 1)]), data_row(&["7"])].concat());
+        assert!(String::from_utf8_lossy(&s.to_client).contains('7'), "{class:?}");
+    }
+}
+
+/// What a rule hides decides nothing and is copied nowhere, as with any masked column.
+#[test]
+fn a_column_that_only_a_rule_hides_is_a_condition_and_a_copy() {
+    for text in ["SELECT id FROM people WHERE note = 'x'", "SELECT id FROM people ORDER BY note"] {
+        for (rule, verdict) in [(None, Verdict::Allow), (Some(NOTE), Verdict::Deny)] {
+            let mut s = with_rule(Class::Agent, rule, &[]);
+            s.client(&query(text));
+            assert_eq!(s.verdicts(), [verdict], "{rule:?}: {text}");
+        }
+    }
+}
+
+/// Where rules change, what has to be asked about is learnt anew.
+#[test]
+fn a_rule_that_comes_later_is_asked() {
+    let mut s = with_rule(Class::Agent, None, &[]);
+    let mut sources = PolicySet::builtin(Profile::Protect);
+    sources.push(PolicySource::new("mine.cedar", format!("@mask(\"null\") forbid ({NOTE};")));
+    s.governance.change_policy(std::sync::Arc::new(PolicySet::compile(&sources).unwrap()));
+    s.client(&query("SELECT note FROM people"));
+    s.catalogue();
+    s.server(&[row_description(&[("note", 20000, 3)]), data_row(&["plain words"])].concat());
+    assert!(!String::from_utf8_lossy(&s.to_client).contains("plain words"));
 }
 
 /// A rule may add a SELECT to any command: its rows come in answer to that.

@@ -2,6 +2,7 @@
 
 mod allocations;
 mod asides;
+mod beside;
 mod check;
 mod client;
 mod copying;

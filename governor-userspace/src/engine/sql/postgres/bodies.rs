@@ -4,6 +4,7 @@ use super::lexer::{Lexer, Token};
 use super::objects::relation;
 use super::{Place, fingerprint, plpgsql, prescan, read_guarded, statement, walk};
 use crate::engine::model::{Body, FunctionName, RelationName, Statement, Unknown};
+use crate::engine::sql::fault;
 use pg_raw_parse::Node;
 
 /// What a piece of code does, as far as it can be told.
@@ -59,6 +60,7 @@ pub fn function_code(body: &Body) -> Code {
 /// What a rule does besides the command that it stands beside, from its CREATE RULE.
 pub fn rule_code(definition: &str) -> Code {
     let read = std::panic::catch_unwind(|| {
+        fault::point("code");
         prescan::check(definition, true).ok()?;
         let tree = pg_raw_parse::parse(definition).ok()?;
         let Some(Node::RuleStmt(rule)) = tree.iter().next().map(|raw| raw.stmt()) else { return None };
@@ -101,6 +103,7 @@ fn code_less(text: &str) -> Statement {
 /// The one relation that a view's query selects from, which a write to the view would go to.
 pub fn view_source(definition: &str) -> Option<RelationName> {
     let read = std::panic::catch_unwind(|| {
+        fault::point("code");
         prescan::check(definition, true).ok()?;
         let tree = pg_raw_parse::parse(definition).ok()?;
         let Some(Node::SelectStmt(select)) = tree.iter().next().map(|raw| raw.stmt()) else { return None };
@@ -143,6 +146,20 @@ pub fn standard_body(create: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::engine::model::StatementKind as K;
+    use crate::engine::sql::fault::tests::failing;
+
+    #[test]
+    fn a_fault_in_the_reading_of_code_makes_it_opaque() {
+        let rule = || rule_code("CREATE RULE r AS ON INSERT TO orders DO ALSO DELETE FROM cards");
+        let view = || view_source("SELECT id FROM people");
+        let function = || function_code(&Body::Sql("DELETE FROM cards".into()));
+        assert_eq!((rule().opaque, view().is_some(), function().opaque), (None, true, None));
+        let failed = failing("code", rule);
+        assert!(failed.opaque.is_some() && failed.statements.is_empty(), "{failed:?}");
+        assert_eq!(failing("code", view), None);
+        let failed = failing("facts", function);
+        assert!(failed.opaque.is_some(), "{failed:?}");
+    }
 
     #[test]
     fn a_standard_body_is_what_stands_behind_its_header() {

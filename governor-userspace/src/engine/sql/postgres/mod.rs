@@ -16,6 +16,7 @@ mod children;
 mod codes;
 mod columns;
 mod command;
+mod constants;
 mod copy;
 mod fingerprint;
 mod functions;
@@ -35,11 +36,12 @@ mod where_clause;
 pub use bodies::{Code, standard_body, view_source};
 pub use codes::Codes;
 pub use command::strength;
+pub use constants::{BesideName, Constants, constants};
 pub use lineage::{Names, ViewFlows, computes, flows, flows_given, kept_in_passing, lineage};
 pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_IN_A_ROW_MAX, STATEMENT_BYTES_MAX, STATEMENTS_MAX};
 pub use setting::weight as setting_weight;
 
-use super::{Script, SqlDialect};
+use super::{Script, SqlDialect, fault};
 use crate::engine::model::{Mentions, RelationName, Statement, StatementKind, Target, Unknown};
 use pg_raw_parse::Node;
 use std::sync::Arc;
@@ -92,6 +94,7 @@ fn read_guarded(text: &str, standard_conforming_strings: bool, place: Place) -> 
 }
 
 fn read(text: &str, standard_conforming_strings: bool, place: Place) -> Result<Vec<Statement>, Unknown> {
+    fault::point("facts");
     prescan::check(text, standard_conforming_strings)?;
     let tree = pg_raw_parse::parse(text).map_err(refusal)?;
     if tree.len() > STATEMENTS_MAX {

@@ -110,8 +110,14 @@ impl<'a> Walk<'a> {
                 }
                 return self.columns.reference(context.column, reference);
             }
-            // FOR UPDATE OF names aliases of FROM, no relations.
-            Node::LockingClause(_) => return,
+            // What it keeps from others, until the transaction ends, is as much as LOCK does. FOR UPDATE OF names aliases
+            // of FROM, no relations.
+            Node::LockingClause(_) => {
+                if context.time == Time::Now {
+                    self.kinds.insert(Kind::Lock);
+                }
+                return;
+            }
             Node::A_Star(_) => self.columns.every(context.column),
             Node::A_Indirection(path) => {
                 self.columns.indirection(context.column, path.indirection());

@@ -1,9 +1,9 @@
 //! Does a WHERE choose rows, or only look as if it did?
 //!
 //! Folds what is constant: literals, AND, OR, NOT, CASE, coalesce, comparisons of an operand with itself
-//! (`id = id`), patterns that match everything. What draws from no column and holds no parameter decides
-//! for all rows at once, so it counts as true unless it is plainly false. A parameter's value is not
-//! known here: it may choose.
+//! (`id = id`), patterns that match everything. What draws from no column decides for all rows at once, so it counts as
+//! what lets most rows through, unless it is plainly something else. A parameter is no column: whoever binds it may bind
+//! what opens the condition.
 //!
 //! A MERGE has no WHERE: what its WHENs are about counts instead. A sub-select that has no condition of its own does
 //! not choose either where it holds what the row itself is of: `id IN (SELECT id FROM the_same)`, `EXISTS (SELECT …)`.
@@ -24,7 +24,7 @@ use std::cell::Cell;
 /// `true`: the condition can leave rows of `target` out, or leaves out all.
 pub(super) fn restricts(condition: Node<'_>, target: Option<&RangeVar>) -> bool {
     let folding = Folding { target, too_deep: Cell::new(false) };
-    let truth = fold(condition, 0, &folding);
+    let truth = fold(condition, true, 0, &folding);
     !matches!(condition, Node::None) && truth != Truth::True && !folding.too_deep.get()
 }
 
@@ -61,12 +61,14 @@ impl Truth {
     }
 }
 
-fn fold(node: Node<'_>, depth: u32, folding: &Folding<'_>) -> Truth {
+/// `open`: what lets more rows through here; below a NOT it is false.
+fn fold(node: Node<'_>, open: bool, depth: u32, folding: &Folding<'_>) -> Truth {
     if depth > DEPTH_MAX {
         folding.too_deep.set(true);
         return Truth::Varies;
     }
-    let below = |node| fold(node, depth + 1, folding);
+    let below = |node| fold(node, open, depth + 1, folding);
+    let opposite = |node| fold(node, !open, depth + 1, folding);
     match node {
         Node::A_Const(literal) => match literal.val() {
             None => Truth::Null,
@@ -78,7 +80,7 @@ fn fold(node: Node<'_>, depth: u32, folding: &Folding<'_>) -> Truth {
         Node::TypeCast(cast) => below(cast.arg()),
         Node::CollateClause(collate) => below(collate.arg()),
         Node::BoolExpr(logic) => match logic.boolop {
-            B::NOT_EXPR => not(logic.args().first().map_or(Truth::Varies, below)),
+            B::NOT_EXPR => not(logic.args().first().map_or(Truth::Varies, opposite)),
             B::AND_EXPR => logic.args().iter().map(below).fold(Truth::True, and),
             B::OR_EXPR if has_opposites(&logic.args().iter().collect::<Vec<_>>()) => Truth::True,
             B::OR_EXPR => logic.args().iter().map(below).fold(Truth::False, or),
@@ -89,9 +91,16 @@ fn fold(node: Node<'_>, depth: u32, folding: &Folding<'_>) -> Truth {
                 Truth::True
             }
             (Value::Null, _) | (Value::Constant, _) => Truth::False,
+            (Value::Given, _) => Truth::of(open),
             (Value::Varies, _) => Truth::Varies,
         },
-        Node::BooleanTest(test) => match below(test.arg()) {
+        Node::BooleanTest(test) if draws_nothing(test.arg()) && holds_parameter(test.arg()) => {
+            Truth::of(open)
+        }
+        Node::BooleanTest(test) => match match test.booltesttype {
+            T::IS_NOT_TRUE | T::IS_FALSE => opposite(test.arg()),
+            _ => below(test.arg()),
+        } {
             Truth::Varies => Truth::Varies,
             value => Truth::of(match test.booltesttype {
                 T::IS_TRUE => value == Truth::True,
@@ -107,12 +116,19 @@ fn fold(node: Node<'_>, depth: u32, folding: &Folding<'_>) -> Truth {
         }
         Node::CaseExpr(case) if matches!(case.arg(), Node::None) => {
             let mut results = Vec::new();
+            // Who binds a parameter takes the branch that opens.
+            let mut given = false;
             for when in case.args() {
                 let Node::CaseWhen(when) = when else { return Truth::Varies };
+                if draws_nothing(when.expr()) && holds_parameter(when.expr()) {
+                    given = true;
+                    results.push(below(when.result()));
+                    continue;
+                }
                 match below(when.expr()) {
                     Truth::True => {
                         results.push(below(when.result()));
-                        return agreed(&results);
+                        return if given { widest(&results, open) } else { agreed(&results) };
                     }
                     Truth::False | Truth::Null => {}
                     Truth::Varies => results.push(below(when.result())),
@@ -122,7 +138,7 @@ fn fold(node: Node<'_>, depth: u32, folding: &Folding<'_>) -> Truth {
                 Node::None => Truth::Null,
                 other => below(other),
             });
-            agreed(&results)
+            if given { widest(&results, open) } else { agreed(&results) }
         }
         Node::SubLink(sub) if holds_every_row(sub, folding.target) => Truth::True,
         Node::A_Expr(any)
@@ -132,9 +148,9 @@ fn fold(node: Node<'_>, depth: u32, folding: &Folding<'_>) -> Truth {
         {
             Truth::True
         }
-        Node::A_Expr(expression) => compare(expression).unwrap_or_else(|| if_constant(node)),
+        Node::A_Expr(expression) => compare(expression).unwrap_or_else(|| if_constant(node, open)),
         Node::CurrentOfExpr(_) => Truth::Varies,
-        other => if_constant(other),
+        other => if_constant(other, open),
     }
 }
 
@@ -210,6 +226,11 @@ fn agreed(results: &[Truth]) -> Truth {
         Some(first) if results.iter().all(|result| result == first) => *first,
         _ => Truth::Varies,
     }
+}
+
+/// What lets most rows through is among them, or it varies.
+fn widest(results: &[Truth], open: bool) -> Truth {
+    if results.contains(&Truth::of(open)) { Truth::of(open) } else { agreed(results) }
 }
 
 fn not(value: Truth) -> Truth {
@@ -322,6 +343,8 @@ fn text(node: Node<'_>) -> Option<String> {
 enum Value {
     Null,
     Constant,
+    /// It is bound to something, or to NULL.
+    Given,
     Varies,
 }
 
@@ -329,6 +352,7 @@ fn below_value(node: Node<'_>, depth: u32) -> Value {
     match node {
         Node::A_Const(literal) if literal.isnull => Value::Null,
         Node::TypeCast(cast) if depth < DEPTH_MAX => below_value(cast.arg(), depth + 1),
+        other if draws_nothing(other) && holds_parameter(other) => Value::Given,
         other if draws_nothing(other) => Value::Constant,
         _ => Value::Varies,
     }
@@ -351,19 +375,17 @@ fn has_opposites(arms: &[Node<'_>]) -> bool {
     })
 }
 
-fn if_constant(node: Node<'_>) -> Truth {
-    if draws_nothing(node) { Truth::True } else { Truth::Varies }
+fn if_constant(node: Node<'_>, open: bool) -> Truth {
+    if draws_nothing(node) { Truth::of(open) } else { Truth::Varies }
 }
 
-/// Neither a column nor a parameter anywhere below.
+/// No column anywhere below.
 fn draws_nothing(node: Node<'_>) -> bool {
     let mut work = vec![node];
     let mut nothing = true;
     while nothing && let Some(node) = work.pop() {
         match node {
-            Node::ColumnRef(_) | Node::ParamRef(_) | Node::A_Star(_) | Node::CurrentOfExpr(_) => {
-                nothing = false
-            }
+            Node::ColumnRef(_) | Node::A_Star(_) | Node::CurrentOfExpr(_) => nothing = false,
             // A sub-select of relations can answer differently for each row only through a column, but
             // whether it answers at all depends on rows.
             Node::RangeVar(_) => nothing = false,
@@ -371,6 +393,17 @@ fn draws_nothing(node: Node<'_>) -> bool {
         }
     }
     nothing
+}
+
+fn holds_parameter(node: Node<'_>) -> bool {
+    let mut work = vec![node];
+    while let Some(node) = work.pop() {
+        if matches!(node, Node::ParamRef(_)) {
+            return true;
+        }
+        children(node, &mut |child| work.push(child));
+    }
+    false
 }
 
 const DEPTH_MAX: u32 = 64;

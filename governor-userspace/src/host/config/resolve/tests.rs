@@ -342,6 +342,7 @@ fn unix_sockets_are_checked() {
     for (keys, reason) in [
         ("mode = '0777'", "every block names a server's socket"),
         ("path = '.s.PGSQL.5432'", "a socket's path is absolute"),
+        ("path = '@shop/.s.PGSQL.5432'", "an abstract socket cannot be taken over"),
         ("path = '/'", "names no file"),
         ("path = '/run/*/.s.PGSQL.5432'", "not in its directory"),
         ("path = '/run/../.s.PGSQL.5432'", "not in its directory"),

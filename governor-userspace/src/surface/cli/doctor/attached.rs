@@ -6,6 +6,7 @@ use crate::host::config::{self, Overrides};
 use crate::host::kernel::cgroup2_mount;
 use crate::host::kernel::inspect::{Hook, consequence, hooks};
 use crate::host::kernel::probe::{Check, Outcome};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -55,14 +56,19 @@ pub(super) fn look(globals: &Globals, agent: Option<u32>) -> (Vec<Check>, Vec<Ro
     let captured = captured(globals);
     let pins = globals.state_dir.join("pins");
     let pins = std::fs::canonicalize(&pins).unwrap_or(pins);
-    let rows: Vec<Row> = all
-        .into_iter()
-        .map(|hook| Row {
-            whose: whose(&hook, &pins, agent),
-            matters: captured.iter().any(|cgroup| is_related(Path::new(&hook.place), cgroup)),
-            hook,
-        })
+    let mut rows: Vec<Row> =
+        all.into_iter().map(|hook| Row { whose: whose(&hook, &pins, agent), matters: false, hook }).collect();
+    // Those of a captured server are where governor found it, whatever the configuration says.
+    let own: BTreeSet<PathBuf> = rows
+        .iter()
+        .filter(|row| row.whose == Whose::Ours)
+        .map(|row| PathBuf::from(&row.hook.place))
+        .chain(captured)
+        .filter(|place| place.is_absolute())
         .collect();
+    for row in &mut rows {
+        row.matters = own.iter().any(|cgroup| is_related(Path::new(&row.hook.place), cgroup));
+    }
     let ours = rows.iter().filter(|row| row.whose == Whose::Ours);
     let (count, pinned) = ours
         .fold((0, 0), |(count, pinned), row| (count + 1, pinned + usize::from(!row.hook.pins.is_empty())));

@@ -52,6 +52,7 @@ use super::prescan;
 use crate::engine::model::{
     Catalogue, Changing, Clause, Conditions, Doubt, Lineage, Oid, SearchPath, Temporary,
 };
+use crate::engine::sql::fault;
 use pg_raw_parse::list::CastNodeList;
 use pg_raw_parse::nodes::RawStmt;
 use pg_raw_parse::{Node, Owned};
@@ -94,6 +95,7 @@ pub fn flows(text: &str, names: &Names<'_>) -> (Lineage, Conditions) {
 pub fn flows_given(text: &str, names: &Names<'_>, tokens: &BTreeSet<u16>) -> (Lineage, Conditions) {
     // As for facts: a belief of the binding about the tree that is wrong makes this unknown, nothing worse.
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        fault::point("lineage");
         let tree = parse(text)?;
         let shared = Shared { tokens: tokens.clone(), ..Shared::new(names) };
         let command = one(&tree)?;

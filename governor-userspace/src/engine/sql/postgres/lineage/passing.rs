@@ -14,6 +14,7 @@ use crate::engine::model::{
     Body, Catalogue, Changing, Clause, ColumnId, Condition, Conditions, FIRST_USER_OID, Form, Function, Oid,
     Relation, RelationKind, RelationName, SearchPath, Statement, Trigger,
 };
+use crate::engine::sql::fault;
 use crate::engine::sql::postgres::bodies::{Code, view_source};
 use crate::engine::sql::postgres::objects;
 use pg_raw_parse::Node;
@@ -25,6 +26,7 @@ use std::collections::BTreeSet;
 /// `defines`, when something is defined: by event triggers.
 pub fn kept_in_passing(names: &Names<'_>, maintained: &[Oid], defines: bool) -> Conditions {
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        fault::point("passing");
         let shared = Shared::new(names);
         let catalogue = names.catalogue;
         let analysis = shared.analysis(names.search_path);

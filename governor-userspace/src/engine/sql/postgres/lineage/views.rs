@@ -10,6 +10,7 @@ use crate::engine::model::{
     Catalogue, Clause, ColumnId, Conditions, Copied, Doubt, Flow, Lineage, Oid, Relation, SearchPath,
     Temporary,
 };
+use crate::engine::sql::fault;
 use std::collections::{BTreeSet, HashMap};
 
 /// For each column of a view or materialised view, what its definition puts into it.
@@ -145,6 +146,7 @@ impl ViewFlows {
 fn definition_lineage(definition: &str, names: &Names<'_>) -> (Lineage, Conditions) {
     let text = definition.trim().trim_end_matches(';');
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        fault::point("views");
         let tree = parse(text)?;
         let shared = Shared::new(names);
         let rows = shared.analysis(names.search_path).command(one(&tree)?)?;

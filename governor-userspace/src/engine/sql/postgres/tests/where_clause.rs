@@ -73,8 +73,12 @@ const TRIVIAL: &[&str] = &[
 const CHOOSING: &[&str] = &[
     "id = 5",
     "id = $1",
-    "$1",
-    "$1 = 5",
+    "id = 1 AND $1",
+    "$1 AND id = 1",
+    "NOT (id = 1 OR NOT $1)",
+    "coalesce(active, $1)",
+    "id = coalesce($1, 5)",
+    "CASE WHEN $1 THEN id = 1 ELSE id = 2 END",
     "id > 0",
     "id IS NOT NULL",
     "active",
@@ -111,6 +115,44 @@ const CHOOSING: &[&str] = &[
     "lower(name) = 'x'",
     "date_trunc('day', at) = now()",
 ];
+
+/// Whoever binds the parameter binds what opens the condition.
+#[test]
+fn a_condition_that_parameters_decide_does_not_count() {
+    for condition in [
+        "$1",
+        "$1::bool",
+        "NOT $1",
+        "$1 = 5",
+        "$1 <> $2",
+        "NOT ($1 = 5)",
+        "id = 1 OR $1",
+        "id = 1 OR $1 = 'x'",
+        "id = $1 OR $2",
+        "NOT (id = 1 AND $1)",
+        "NOT (id = 1 AND NOT $1)",
+        "$1 IS NULL",
+        "$1 IS NOT NULL",
+        "$1 IS NULL OR id = $1",
+        "$1 IS NOT TRUE",
+        "($1 = 3) IS UNKNOWN",
+        "coalesce($1, active)",
+        "lower($1) = 'x'",
+        "$1 LIKE 'a%'",
+        "$1 IN (1, 2)",
+        "1 = ANY ($1)",
+        "CASE WHEN $1 THEN true ELSE id = 1 END",
+        "CASE WHEN $1 THEN id = 1 ELSE true END",
+        "CASE WHEN id = 1 THEN $1 ELSE true END",
+        "(SELECT $1)",
+        "NOT (now() > '2000-01-01')",
+    ] {
+        for verb in ["DELETE FROM people", "UPDATE people SET a = 1"] {
+            let sql = format!("{verb} WHERE {condition}");
+            assert_eq!(one(&sql).has_where, Some(false), "{sql}");
+        }
+    }
+}
 
 #[test]
 fn trivial_conditions_do_not_count() {

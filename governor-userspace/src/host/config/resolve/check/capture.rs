@@ -147,6 +147,13 @@ impl Source<'_> {
             };
             let (at, path) = (path.span(), path.into_inner());
             let fail = |reason: String| Err(self.fail_at(at.clone(), key, reason));
+            if path.to_str().is_some_and(|text| text.starts_with('@')) {
+                return fail(
+                    "an abstract socket cannot be taken over: no other socket gets its name while the server has it. \
+                     Let the server have a socket in a directory instead (unix_socket_directories)"
+                        .into(),
+                );
+            }
             let Some(text) = path.to_str().filter(|_| path.is_absolute()) else {
                 return fail("a socket's path is absolute, such as \"/run/postgresql/.s.PGSQL.5432\"".into());
             };

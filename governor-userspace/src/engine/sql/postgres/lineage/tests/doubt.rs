@@ -1,6 +1,7 @@
 //! What is not known says so.
 
 use super::*;
+use crate::engine::sql::fault::tests::failing;
 
 #[test]
 fn doubt_is_said() {
@@ -70,4 +71,27 @@ fn an_overload_by_users_counts_beside_the_servers_own() {
     };
     assert_eq!(found(&["public"]), "-");
     assert_eq!(found(&["public", "evil"]), "people.ssn");
+}
+
+/// A belief of the parser's binding that is wrong, or any other fault: in doubt, and never "no source".
+#[test]
+fn a_fault_in_the_reading_is_doubt_and_the_next_statement_is_read() {
+    let (catalogue, codes, path) = (catalogue(), Codes::default(), public());
+    let names =
+        Names { catalogue: &catalogue, codes: &codes, search_path: &path, temporary: &|_| Temporary::None };
+    let read = || flows("SELECT ssn FROM people WHERE email = 'x'", &names);
+    let (found, conditions) = failing("lineage", read);
+    assert_eq!((text(&found).as_str(), conditions.doubt), ("?unparsed", Some(Doubt::Unparsed)));
+    let (found, conditions) = read();
+    assert_eq!((text(&found).as_str(), conditions.doubt), ("=people.ssn", None));
+
+    let kept = || kept_in_passing(&names, &[20_001], true).doubt;
+    assert_eq!((failing("passing", kept), kept()), (Some(Doubt::Unparsed), None));
+
+    // Of a view: each of its columns.
+    let column = Flow { sources: [(20_102, 2)].into(), ..Flow::default() };
+    let behind = |views: ViewFlows| views.expand(&column).unknown;
+    let failed = failing("views", || ViewFlows::of(&catalogue, &codes));
+    assert_eq!(behind(failed), Some(Doubt::Unparsed));
+    assert_eq!(behind(ViewFlows::of(&catalogue, &codes)), None);
 }
