@@ -162,7 +162,7 @@ fn peer_authentication_goes_on() {
     host.postgres
         .admin("shop", "CREATE ROLE daemon LOGIN; CREATE ROLE nobody LOGIN; CREATE ROLE mapped LOGIN;")
         .unwrap();
-    std::fs::write(host.postgres.socket_dir().join("data/pg_ident.conf"), "os daemon mapped\n").unwrap();
+    std::fs::write(host.postgres.data_dir().join("pg_ident.conf"), "os daemon mapped\n").unwrap();
     host.postgres.authenticate("local all mapped peer map=os\nlocal all all peer").unwrap();
     let who = |user: &str, role: &str| {
         let answer = host.psql_as(Class::Service, Some(user), &[("PGUSER", role)], "SELECT current_user;");

@@ -8,6 +8,7 @@
 pub mod bypass;
 pub mod cgroup;
 pub mod client;
+pub mod cluster;
 pub mod containers;
 pub mod database;
 pub mod database_host;

@@ -2,6 +2,7 @@
 //!
 //! The server refuses to run as root, so as root everything runs as the user `postgres` that the package makes.
 
+use crate::cluster;
 use crate::namespace::Namespace;
 use crate::process::{self, Finished};
 use crate::programs::Programs;
@@ -37,7 +38,9 @@ pub const PASSWORD: &str = "correct horse";
 /// A running server.
 #[derive(Debug)]
 pub struct Postgres {
+    /// Its socket and log.
     dir: TempDir,
+    data: TempDir,
     programs: Programs,
     port: u16,
     place: Option<Place>,
@@ -90,18 +93,8 @@ impl Postgres {
     ) -> Result<Self> {
         let mut server = Self::prepare(version, auth)?;
         server.public = public;
-        // Between choosing a free port and binding it, somebody else may take it.
-        let mut last = None;
-        for _ in 0..5 {
-            match server.launch(auth, settings) {
-                Ok(()) => {
-                    server.make_roles(auth)?;
-                    return Ok(server);
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| anyhow::anyhow!("never tried")))
+        server.launch(auth, settings)?;
+        Ok(server)
     }
 
     /// The distribution's own server, on this port of a place of its own.
@@ -109,7 +102,6 @@ impl Postgres {
         let mut server = Self::prepare(None, auth)?;
         server.place = Some(place);
         server.launch_on(port, auth, settings)?;
-        server.make_roles(auth)?;
         Ok(server)
     }
 
@@ -118,26 +110,55 @@ impl Postgres {
         self.launch_on(self.port, auth, settings)
     }
 
-    /// A data directory without a server.
+    /// A data directory with the harness's roles and database, without a server.
     fn prepare(version: Option<u32>, auth: Auth) -> Result<Self> {
-        let programs = Programs::find(version)?;
-        let dir = tempfile::Builder::new().prefix("governor-pg-").tempdir()?;
-        if let Some((uid, gid)) = server_user()? {
-            std::os::unix::fs::chown(dir.path(), Some(uid), Some(gid))?;
-        }
-        let mut initdb = as_server_user(&programs.bin.join("initdb"))?;
-        initdb.arg("-D").arg(dir.path().join("data"));
+        let server = Self::bare(version)?;
+        let program = server.programs.bin.join("postgres");
+        cluster::copy(&program, auth.word(), server.data.path(), || Self::make(version, auth))?;
+        Ok(server)
+    }
+
+    /// What [`Self::prepare`] copies.
+    fn make(version: Option<u32>, auth: Auth) -> Result<TempDir> {
+        let mut server = Self::bare(version)?;
+        let mut initdb = as_server_user(&server.programs.bin.join("initdb"))?;
+        initdb.arg("-D").arg(server.data_dir());
         initdb.args(["-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-A", "trust"]);
         process::run(initdb, wait::PATIENCE)?.ok().context("initdb")?;
         let word = auth.word();
         std::fs::write(
-            dir.path().join("data/pg_hba.conf"),
+            server.data_dir().join("pg_hba.conf"),
             format!(
                 "local all postgres trust\nlocal all all {word}\nhost all all 127.0.0.1/32 {word}\n\
                  host all all ::1/128 {word}\n"
             ),
         )?;
-        Ok(Self { dir, programs, port: 0, place: None, child: None, public: None, settings: Vec::new() })
+        server.launch(auth, &[])?;
+        server.make_roles(auth)?;
+        server.stop()?;
+        Ok(std::mem::replace(&mut server.data, cluster::shelf()?))
+    }
+
+    /// The directories of a server, empty.
+    fn bare(version: Option<u32>) -> Result<Self> {
+        let programs = Programs::find(version)?;
+        let dir = tempfile::Builder::new().prefix("governor-pg-").tempdir()?;
+        let data = cluster::shelf()?;
+        if let Some((uid, gid)) = server_user()? {
+            for owned in [&dir, &data] {
+                std::os::unix::fs::chown(owned.path(), Some(uid), Some(gid))?;
+            }
+        }
+        Ok(Self {
+            dir,
+            data,
+            programs,
+            port: 0,
+            place: None,
+            child: None,
+            public: None,
+            settings: Vec::new(),
+        })
     }
 
     pub fn port(&self) -> u16 {
@@ -158,6 +179,11 @@ impl Postgres {
         self.dir.path()
     }
 
+    /// Directory of the server's data and configuration.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data.path().join(cluster::DATA)
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
@@ -171,7 +197,7 @@ impl Postgres {
     /// Writes the authentication rules for TCP anew (`pg_hba.conf`) and makes the server read all its files again.
     pub fn authenticate(&self, rules: &str) -> Result<()> {
         let text = format!("local all postgres trust\n{rules}\n");
-        std::fs::write(self.dir.path().join("data/pg_hba.conf"), text)?;
+        std::fs::write(self.data_dir().join("pg_hba.conf"), text)?;
         self.reload()
     }
 
@@ -221,7 +247,15 @@ impl Postgres {
     }
 
     fn launch(&mut self, auth: Auth, settings: &[&str]) -> Result<()> {
-        self.launch_on(free_port()?, auth, settings)
+        // Between choosing a free port and binding it, somebody else may take it.
+        let mut last = None;
+        for _ in 0..5 {
+            match self.launch_on(free_port()?, auth, settings) {
+                Ok(()) => return Ok(()),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("never tried")))
     }
 
     fn launch_on(&mut self, port: u16, auth: Auth, settings: &[&str]) -> Result<()> {
@@ -249,7 +283,7 @@ impl Postgres {
         if let Some(public) = &self.public {
             directories = format!("{directories}, {}", public.display());
         }
-        command.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(directories);
+        command.arg("-D").arg(self.data_dir()).arg("-k").arg(directories);
         command.args(["-p", &self.port.to_string()]);
         for setting in &self.settings {
             command.args(["-c", setting]);
@@ -348,9 +382,10 @@ pub fn server_user() -> Result<Option<(u32, u32)>> {
 }
 
 /// `fsync=off`: the data is thrown away. Unix socket permissions stay open for the admin connection.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 9] = [
     "listen_addresses=127.0.0.1",
     "fsync=off",
+    "full_page_writes=off",
     "max_connections=640",
     "shared_preload_libraries=pg_stat_statements",
     "pg_stat_statements.track_utility=on",

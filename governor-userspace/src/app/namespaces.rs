@@ -252,6 +252,10 @@ impl Keeper {
             }
             if let Some(served) = self.served.get_mut(inode) {
                 served.absent = 0;
+                // Whoever was there first may have ended before anybody could ask.
+                if served.container.is_none() {
+                    served.container = pids.iter().take(ASKED_MAX).find_map(|pid| (self.means.names)(*pid));
+                }
                 continue;
             }
             let captured = pids.iter().find(|pid| namespaces::runs_in(**pid, &self.means.cgroups));
@@ -442,6 +446,8 @@ fn loopback_is_up(namespace: &Namespace) -> bool {
 const WALK_INTERVAL: Duration = Duration::from_secs(1);
 /// A container that is being restarted may leave its namespace empty for a moment.
 const ABSENT_MAX: u8 = 2;
+/// Of the processes in a namespace, for its container.
+const ASKED_MAX: usize = 4;
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 const HINTS_MAX: usize = 1024;
 const EXEC_PAUSE: Duration = Duration::from_millis(100);
