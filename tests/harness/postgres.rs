@@ -381,11 +381,13 @@ pub fn server_user() -> Result<Option<(u32, u32)>> {
     Ok(Some((user.uid.as_raw(), user.gid.as_raw())))
 }
 
-/// `fsync=off`: the data is thrown away. Unix socket permissions stay open for the admin connection.
-const SETTINGS: [&str; 9] = [
+/// `fsync=off` and the like: the data is thrown away. Compiling what some drivers ask at their start takes longer than all the
+/// rest of a test. Unix socket permissions stay open for the admin connection.
+const SETTINGS: [&str; 10] = [
     "listen_addresses=127.0.0.1",
     "fsync=off",
     "full_page_writes=off",
+    "jit=off",
     "max_connections=640",
     "shared_preload_libraries=pg_stat_statements",
     "pg_stat_statements.track_utility=on",
