@@ -33,6 +33,8 @@ pub fn told(secrets: &[Secret], replies: &[Reply]) -> Vec<String> {
 struct Views {
     /// Values and texts one after another, in lower case.
     text: String,
+    /// The same without blanks.
+    squeezed: String,
     /// Only letters and digits of it.
     bare: String,
     /// Letters and digits of each column from top to bottom.
@@ -84,6 +86,7 @@ impl Views {
         views.codes.push('\n');
         views.codes.push_str(&column_codes);
         views.codes = bare(&views.codes);
+        views.squeezed = views.text.chars().filter(|c| !c.is_whitespace()).collect();
         views
     }
 
@@ -107,17 +110,17 @@ impl Views {
         }
         let reversed: String = plain.chars().rev().collect();
         let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let squeezed: String = self.text.chars().filter(|c| !c.is_whitespace()).collect();
+        let has = |text: &str, wanted: &str| contains(text.as_bytes(), wanted.as_bytes());
         let ways: [(&'static str, bool); 9] = [
-            ("as it is", self.bare.contains(&plain)),
-            ("down a column", self.columns.contains(&plain)),
-            ("backwards", self.bare.contains(&reversed) || self.columns.contains(&reversed)),
+            ("as it is", has(&self.bare, &plain)),
+            ("down a column", has(&self.columns, &plain)),
+            ("backwards", has(&self.bare, &reversed) || has(&self.columns, &reversed)),
             (
                 "in hexadecimal",
-                self.bare.contains(&hex(secret)) || self.bare.contains(&hex(&secret.to_lowercase())),
+                has(&self.bare, &hex(secret)) || has(&self.bare, &hex(&secret.to_lowercase())),
             ),
-            ("in base64", squeezed.contains(&base64(secret).to_lowercase())),
-            ("in character codes", self.codes.contains(&plain)),
+            ("in base64", has(&self.squeezed, &base64(secret).to_lowercase())),
+            ("in character codes", has(&self.codes, &plain)),
             ("in bytes", contains(&self.raw, secret.as_bytes())),
             ("as a binary number", self.numbers(secret)),
             ("as a binary date", self.date(secret)),
@@ -201,7 +204,7 @@ fn bare(text: &str) -> String {
 }
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
-    bytes.windows(wanted.len().max(1)).any(|window| window == wanted)
+    memchr::memmem::find(bytes, wanted).is_some()
 }
 
 /// Errors, notices, notifications, parameters, COPY data, command tags, results of function calls.

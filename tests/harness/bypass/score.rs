@@ -99,6 +99,8 @@ pub fn run(options: &Options) -> Result<Score> {
     attacks.retain(|attack| {
         attack.since.is_none_or(|since| since <= version) && attack.until.is_none_or(|last| version <= last)
     });
+    // Each of those has to wait until all others are through: together, that is once.
+    attacks.sort_by_key(Attack::is_alone);
     let next = AtomicUsize::new(0);
     let outcomes: Mutex<BTreeMap<usize, Outcome>> = Mutex::default();
     let quiet = RwLock::new(());
@@ -122,7 +124,9 @@ pub fn run(options: &Options) -> Result<Score> {
     if !arena.governor.alive()? {
         bail!("governor is no longer there:\n{}", arena.governor.log());
     }
-    Ok(Score { outcomes: names.zip(outcomes.into_values()).collect() })
+    let mut outcomes: Vec<(String, Outcome)> = names.zip(outcomes.into_values()).collect();
+    outcomes.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(Score { outcomes })
 }
 
 /// Files that touch more than their own database run while no other does.
