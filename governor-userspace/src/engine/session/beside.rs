@@ -2,8 +2,8 @@
 //!
 //! `WHERE password = 'x'` in a record tells what the result of `SELECT password` hides, whatever the value looks like. So a
 //! constant goes by the columns that it is compared with or put into (`sql/postgres/constants.rs`), and those are sensitive
-//! by the catalogue, as in results: by name, label, finding or ruling, or by what they are drawn from. Where nothing is known of a name, its words count, as for columns;
-//! what detectors know is hidden in any case.
+//! by the catalogue, as in results: by name, label, finding or ruling, or by what they are drawn from. Where nothing is
+//! known of a name, its words count, as for columns of results. What detectors know is hidden in any case.
 //!
 //! Only what people read goes this way. What is sent, compared with an approval and counted by shape is the text as it came.
 
