@@ -41,14 +41,14 @@ pub fn copy(program: &Path, kind: &str, to: &Path, make: impl FnOnce() -> Result
 /// The part of a shelf that is the server's own.
 pub const DATA: &str = "data";
 
-/// A file, so that whoever may remove the build directory may remove this too, whoever owns what it holds.
+/// A file in a directory of whoever built this, who may remove it, whoever owns what it holds.
 fn kept(program: &Path, kind: &str) -> Result<PathBuf> {
     let of = program.metadata().with_context(|| program.display().to_string())?;
-    let directory = programs::tools().join("clusters");
+    let directory = programs::tools();
     std::fs::create_dir_all(&directory)?;
     // A server that was exchanged, and one that ran as somebody else, have others.
     let user = nix::unistd::geteuid();
-    Ok(directory.join(format!("{kind}-{:x}-{:x}-{user}.tar", of.ino(), of.mtime())))
+    Ok(directory.join(format!("cluster-{kind}-{:x}-{:x}-{user}.tar", of.ino(), of.mtime())))
 }
 
 fn tar(what: &[&OsStr], directory: &Path) -> Result<()> {
