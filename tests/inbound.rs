@@ -9,8 +9,8 @@ mod counted;
 mod faults;
 #[path = "inbound/open.rs"]
 mod open;
-#[path = "inbound/ways.rs"]
-mod ways;
+#[path = "inbound/passes.rs"]
+mod passes;
 
 use governor_tests::database_host::{
     self, DatabaseHost, PORT, REMOTE_V4, REMOTE_V6, SERVER_V4, SERVER_V6, psql_running,

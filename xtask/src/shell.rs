@@ -54,8 +54,19 @@ pub fn find(program: &str) -> Option<std::path::PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// Cargo, as if nobody had started us by cargo: what it told us of our own package would count as news for build scripts
+/// that look at such variables, and all that depends on their crates would be built again.
 pub fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let is_ours = ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
+        if is_ours {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// The command as a person would type it.
