@@ -50,10 +50,10 @@ impl Part {
         }
     }
 
-    /// A limit, not a measure: emulation on a busy machine takes its time.
+    /// A limit, not a measure: emulation on a busy machine takes its time, and builds run beside it.
     fn seconds_max(self) -> u32 {
         match self {
-            Self::Service => 2400,
+            Self::Service => 3600,
             Self::Crowd => 7200,
         }
     }

@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// One kernel that can be booted.
@@ -28,6 +29,7 @@ pub struct Image {
 
 /// The newest image of a line of kernels that the package lists know, downloaded where it is not there yet.
 pub fn image(promise: &Promise) -> Result<Image> {
+    let _alone = DOWNLOADS.lock().unwrap_or_else(PoisonError::into_inner);
     let unpacked = directory()?.join(promise.name);
     if let Ok(image) = find_image(&unpacked) {
         return Ok(image);
@@ -96,6 +98,7 @@ impl Initramfs {
     pub fn new(name: &str, init: &str, applets: &[&str]) -> Result<Self> {
         let directory = directory()?;
         let busybox = directory.join("busybox");
+        let _alone = DOWNLOADS.lock().unwrap_or_else(PoisonError::into_inner);
         if !busybox.join("bin/busybox").exists() {
             unpack("busybox-static", &busybox)?;
         }
@@ -237,6 +240,9 @@ pub fn cannot_boot() -> Option<&'static str> {
         None
     }
 }
+
+/// Machines that are made ready beside each other may want the same packages: one at a time.
+static DOWNLOADS: Mutex<()> = Mutex::new(());
 
 const QEMU: &str = "qemu-system-x86_64";
 

@@ -74,7 +74,8 @@ impl Tally {
         self.failed == 0
     }
 
-    fn add(&mut self, other: Self) {
+    /// Counts what another one has told already.
+    pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;

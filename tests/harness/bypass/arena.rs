@@ -35,6 +35,15 @@ pub struct Run {
     pub secrets: Vec<Secret>,
 }
 
+/// A database as an attack finds it.
+#[derive(Debug)]
+struct Database {
+    name: String,
+    state: State,
+    /// A superuser's session past governor that only looks: a new one would read the whole catalogue once more.
+    looker: Wire,
+}
+
 #[derive(Debug)]
 pub struct Arena {
     pub governor: Governor,
@@ -44,8 +53,8 @@ pub struct Arena {
     /// Superuser's sessions of the database `postgres`, past governor.
     askers: Mutex<Vec<Wire>>,
     databases: AtomicUsize,
-    /// For each way those that were left as they were, with their state.
-    clean: Mutex<[Vec<(String, State)>; 2]>,
+    /// For each way those that were left as they were.
+    clean: Mutex<[Vec<Database>; 2]>,
     secrets: Vec<Secret>,
 }
 
@@ -90,21 +99,22 @@ impl Arena {
 
     /// Plays `attack` in a database of its own and says what came of it.
     pub fn run(&self, attack: &Attack, way: Way) -> Result<Run> {
-        let (database, before) = self.database(attack, way)?;
-        let result = self.run_in(attack, way, &database, &before);
+        let mut database = self.database(attack, way)?;
+        let result = self.run_in(attack, way, &mut database);
         let changed = result.as_ref().map(|run| run.changed.as_slice()).unwrap_or_default();
         let beyond = !attack.clean_up.is_empty() || changed.iter().any(|part| is_of_server(part));
+        let before = database.state.clone();
         if !attack.clean_up.is_empty() {
-            self.postgres.admin(&database, &attack.clean_up).context("clean_up")?;
+            self.postgres.admin(&database.name, &attack.clean_up).context("clean_up")?;
         }
         if !attack.set_up.is_empty() || !changed.is_empty() || result.is_err() {
-            self.ask(&format!("DROP DATABASE {database} WITH (FORCE)"))?;
+            self.ask(&format!("DROP DATABASE {} WITH (FORCE)", database.name))?;
         } else if let Some(clean) = lock(&self.clean).get_mut(way as usize) {
-            clean.push((database, before.clone()));
+            clean.push(database);
         }
         if beyond || result.is_err() {
             self.seat_bystander()?;
-            let now = self.state("postgres")?;
+            let now = state_by(&mut self.superuser("postgres")?)?;
             let left: Vec<String> =
                 before.differences(&now).into_iter().filter(|part| is_of_server(part)).collect();
             if !left.is_empty() {
@@ -114,7 +124,9 @@ impl Arena {
         result
     }
 
-    fn run_in(&self, attack: &Attack, way: Way, database: &str, before: &State) -> Result<Run> {
+    fn run_in(&self, attack: &Attack, way: Way, database: &mut Database) -> Result<Run> {
+        let Database { name: database, state: before, looker } = database;
+        let database = database.as_str();
         let mut secrets = self.secrets.clone();
         for (number, query) in attack.reveals.iter().enumerate() {
             let more = secrets_of(&format!("reveals[{number}]"), self.rows(database, query)?);
@@ -142,7 +154,7 @@ impl Arena {
         }
         played.close();
         self.wait_until_left(database)?;
-        match self.state(database) {
+        match state_by(looker) {
             Ok(after) => changed.extend(before.differences(&after)),
             // A prepared transaction keeps its locks.
             Err(_) if !changed.is_empty() => {}
@@ -151,8 +163,7 @@ impl Arena {
         Ok(Run { played, changed, secrets })
     }
 
-    /// A database for `attack`, and its state.
-    fn database(&self, attack: &Attack, way: Way) -> Result<(String, State)> {
+    fn database(&self, attack: &Attack, way: Way) -> Result<Database> {
         if attack.set_up.is_empty()
             && let Some(clean) = lock(&self.clean).get_mut(way as usize).and_then(Vec::pop)
         {
@@ -163,8 +174,9 @@ impl Arena {
         if !attack.set_up.is_empty() {
             self.rows(&name, &attack.set_up).context("set_up")?;
         }
-        let state = self.state(&name)?;
-        Ok((name, state))
+        let mut looker = self.superuser(&name)?;
+        let state = state_by(&mut looker)?;
+        Ok(Database { name, state, looker })
     }
 
     /// The first value of the answer; empty where there is none.
@@ -183,16 +195,17 @@ impl Arena {
 
     fn superuser(&self, database: &str) -> Result<Wire> {
         let mut wire = Wire::new(RemoteSocket::connect(&self.group.agent_host(), self.server())?)?;
-        wire.start("postgres", database)?;
+        let parameters = [("user", "postgres"), ("database", database), ("application_name", LOOKER)];
+        wire.send(&wire::startup_with(0, &parameters))?;
+        let greeting = wire.until_ready()?;
+        if let Some(error) = greeting.iter().find(|message| message.tag == b'E') {
+            bail!("no session of ours in {database}: {}", error.field(b'M').unwrap_or_default());
+        }
         Ok(wire)
     }
 
     fn server(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.postgres.port()))
-    }
-
-    fn state(&self, database: &str) -> Result<State> {
-        Ok(State::of(self.rows(database, &read("state.sql")?)?))
     }
 
     /// A session of somebody else: its statement is a secret, and it is to be left alone.
@@ -230,6 +243,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn state_by(wire: &mut Wire) -> Result<State> {
+    Ok(State::of(all_rows(wire, &read("state.sql")?)?))
+}
+
 fn all_rows(wire: &mut Wire, sql: &str) -> Result<Vec<Vec<String>>> {
     let reply = wire.query(sql)?;
     if let Some(error) = reply.iter().find(|message| message.tag == b'E') {
@@ -259,8 +276,10 @@ fn secrets_of(what: &str, rows: Vec<Vec<String>>) -> Vec<Secret> {
 /// Text of another session's statement; `secrets.sql` has it too.
 const BYSTANDER: &str = "bystanders own words 7319";
 const TEMPLATE: &str = "pristine";
-const SESSIONS: &str =
-    "FROM pg_stat_activity WHERE datname = '{database}' AND backend_type = 'client backend'";
+/// How our own sessions are called in the server.
+const LOOKER: &str = "looker";
+const SESSIONS: &str = "FROM pg_stat_activity WHERE datname = '{database}' AND backend_type = 'client backend' \
+    AND NOT (application_name = 'looker' AND usename = 'postgres')";
 /// Locks on which others would wait.
 const LOCKS: &str = "SELECT count(*) FROM pg_locks l \
     WHERE l.database = (SELECT oid FROM pg_database WHERE datname = '{database}') AND l.granted AND (l.locktype = 'advisory' OR l.locktype = 'relation' \

@@ -120,9 +120,14 @@ impl Table {
         let mut at = 0;
         while let Some(&state) = states.order.get(at) {
             at += 1;
+            // Neighbours among the classes mostly lead to the same state.
+            let mut before = (None, 0);
             for &byte in &representatives {
                 let to = dfa.next_state(&mut cache, state, byte).ok()?;
-                next.push(states.number(to)?);
+                if before.0 != Some(to) {
+                    before = (Some(to), states.number(to)?);
+                }
+                next.push(before.1);
             }
             ends.push(fitting(dfa, &mut cache, state)?);
         }
@@ -189,6 +194,7 @@ impl Table {
                 *may |= *to >= self.first_end;
             }
         }
+        let behind = self.states_behind();
         // States that are reached with so many bytes.
         let mut here = vec![self.classes_count as u32];
         for (length, patterns) in by_length.iter_mut().enumerate() {
@@ -196,7 +202,7 @@ impl Table {
                 break;
             }
             if length == LENGTHS_COUNT - 1 {
-                here = self.all_behind(here);
+                here = self.all(&behind, here);
             }
             if here.iter().any(|&state| state >= self.first_end) {
                 *patterns |= bit;
@@ -208,7 +214,7 @@ impl Table {
                     }
                 }
             }
-            here = self.behind(&here);
+            here = self.behind(&behind, &here);
         }
         for (class, row) in self.classes.iter().zip(rows) {
             for (patterns, may) in row.iter_mut().zip(&classes_at) {
@@ -222,25 +228,38 @@ impl Table {
         self.next.get(from..from + self.classes_count).unwrap_or_default()
     }
 
-    /// The states that are one byte behind these.
-    fn behind(&self, here: &[u32]) -> Vec<u32> {
+    /// For each state, by its number, the living ones that are one byte behind it.
+    fn states_behind(&self) -> Vec<Vec<u32>> {
+        let distinct = |ways: &[u32]| {
+            let mut distinct = ways.to_vec();
+            distinct.dedup();
+            distinct.retain(|&to| to != 0);
+            distinct
+        };
+        self.next.chunks_exact(self.classes_count.max(1)).map(distinct).collect()
+    }
+
+    /// The states that are one byte behind these, each once.
+    fn behind(&self, states_behind: &[Vec<u32>], here: &[u32]) -> Vec<u32> {
+        let number = |state: u32| state as usize / self.classes_count.max(1);
         let mut seen = vec![false; self.ends.len()];
         let mut behind = vec![];
-        for &to in here.iter().flat_map(|&state| self.ways(state)).filter(|&&to| to != 0) {
-            let number = to as usize / self.classes_count.max(1);
-            if let Some(seen) = seen.get_mut(number).filter(|seen| !**seen) {
-                *seen = true;
-                behind.push(to);
+        for &state in here {
+            for &to in states_behind.get(number(state)).map_or(&[][..], Vec::as_slice) {
+                if let Some(seen @ false) = seen.get_mut(number(to)) {
+                    *seen = true;
+                    behind.push(to);
+                }
             }
         }
         behind
     }
 
     /// These, and all behind them.
-    fn all_behind(&self, mut all: Vec<u32>) -> Vec<u32> {
+    fn all(&self, states_behind: &[Vec<u32>], mut all: Vec<u32>) -> Vec<u32> {
         for _ in 0..self.ends.len() {
             let count = all.len();
-            let more = self.behind(&all);
+            let more = self.behind(states_behind, &all);
             all.extend(more);
             all.sort_unstable();
             all.dedup();
