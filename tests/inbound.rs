@@ -11,6 +11,10 @@ mod faults;
 mod open;
 #[path = "inbound/passes.rs"]
 mod passes;
+#[path = "inbound/units.rs"]
+mod units;
+#[path = "inbound/ways.rs"]
+mod ways;
 
 use governor_tests::database_host::{
     self, DatabaseHost, PORT, REMOTE_V4, REMOTE_V6, SERVER_V4, SERVER_V6, psql_running,

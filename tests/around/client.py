@@ -457,9 +457,13 @@ def send_question(s):
     s.sendall(b'Q' + struct.pack('!i', len(text) + 4) + text)
 
 
-def ask(s):
+def begin(s):
     if not s.started:
-        s.sendall(startup())
+        s.sendall(startup()); s.started = True
+
+
+def ask(s):
+    begin(s)
     rows, asked = [], s.started == 'asked'
     while True:
         kind, length = struct.unpack('!ci', read(s, 5))
@@ -482,6 +486,8 @@ def ask(s):
 print('pid', os.getpid(), flush=True)
 try:
     connected = globals()[WAY]()
+    # Where the first bytes are to come with the SYN, there is no peer before them.
+    begin(connected)
     peer = connected.getpeername()
     print('peer', peer[0], peer[1])
     print(ask(connected))

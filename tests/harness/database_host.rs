@@ -45,6 +45,24 @@ impl DatabaseHost {
 
     /// The same, with `outbound` captured where processes of the group connect to it.
     pub fn start_with(inbound: &str, auth: Auth, options: &Options, outbound: u16) -> Result<Self> {
+        let group = Cgroup::create("governor-test")?;
+        Self::start_in(group, "server", inbound, auth, options, outbound)
+    }
+
+    /// With the server started in a unit of this name, as systemd would.
+    pub fn start_unit(unit: &str, inbound: &str) -> Result<Self> {
+        let group = Cgroup::slice("governor-test")?;
+        Self::start_in(group, unit, inbound, Auth::Trust, &Options::default(), PORT + 1)
+    }
+
+    fn start_in(
+        group: Cgroup,
+        server: &str,
+        inbound: &str,
+        auth: Auth,
+        options: &Options,
+        outbound: u16,
+    ) -> Result<Self> {
         let (host, remote) = (Network::create()?, Network::create()?);
         host.cable(&remote, "to-remote", "to-host")?;
         for (network, device, addresses) in [
@@ -57,8 +75,7 @@ impl DatabaseHost {
             }
             network.ip(&["link", "set", device, "up"])?;
         }
-        let group = Cgroup::create("governor-test")?;
-        let place = Place { network: host.path(), cgroup: group.path().join("server") };
+        let place = Place { network: host.path(), cgroup: group.path().join(server) };
         std::fs::create_dir(&place.cgroup)?;
         let settings: Vec<&str> =
             ["listen_addresses=*"].into_iter().chain(options.server_settings.iter().copied()).collect();
