@@ -42,7 +42,7 @@ pub fn outside(program: &str, port: u16) -> Command {
     let mut command = Command::new(program);
     command.env_clear();
     for (name, value) in [
-        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        ("PATH", programs::search_path()),
         ("LC_ALL", "C.UTF-8"),
         ("HOME", "/nonexistent"),
         ("PGHOST", "127.0.0.1"),

@@ -5,7 +5,7 @@
 use crate::cluster;
 use crate::namespace::Namespace;
 use crate::process::{self, Finished};
-use crate::programs::Programs;
+use crate::programs::{self, Programs};
 use crate::wait;
 use anyhow::{Context, Result, bail};
 use std::os::unix::process::CommandExt;
@@ -210,6 +210,7 @@ impl Postgres {
 
     fn admin_script(&self, database: &str, sql: &str) -> Result<Finished> {
         let mut psql = Command::new("psql");
+        psql.env("PATH", programs::search_path());
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database]);
         psql.arg("-h").arg(self.dir.path()).args(["-p", &self.port.to_string()]);
         process::Running::start(psql, sql.as_bytes())?.finish(wait::PATIENCE * 2)

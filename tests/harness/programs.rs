@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// Everything that is installed for this repository only.
@@ -37,6 +38,16 @@ pub fn default_server() -> Result<PathBuf> {
         .collect();
     found.sort();
     found.pop().map(|(_, bin)| bin).context("no PostgreSQL server found: run `cargo xtask setup`")
+}
+
+/// Where clients are looked for: the programs themselves first. What the distribution has in `/usr/bin` is a script that looks
+/// for them, and takes longer than what psql mostly does.
+pub fn search_path() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| match default_server() {
+        Ok(bin) => format!("{}:{SYSTEM_PATH}", bin.display()),
+        Err(_) => SYSTEM_PATH.to_owned(),
+    })
 }
 
 /// The programs of one server.
@@ -136,4 +147,5 @@ pub fn missing(what: &str, path: &Path) -> bool {
     true
 }
 
+const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const DISTRIBUTION: &str = "/usr/lib/postgresql";
