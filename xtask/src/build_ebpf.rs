@@ -155,9 +155,10 @@ fn install_linker(tools: &Path) -> Result<PathBuf> {
         );
     }
     eprintln!("{LINKER}: installing {LINKER_VERSION} into {} (about a minute)", tools.display());
+    // What takes its time in it is LLVM, which is there already.
     let mut install = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     install
-        .args(["install", LINKER, "--version", LINKER_VERSION, "--locked", "--quiet"])
+        .args(["install", LINKER, "--version", LINKER_VERSION, "--locked", "--quiet", "--debug"])
         .args(["--no-default-features", "--features", "llvm-22", "--root"])
         .arg(tools)
         .env("LIBRARY_PATH", LLVM_DIRECTORY);

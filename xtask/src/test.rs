@@ -36,6 +36,13 @@ pub fn run(options: &Options) -> Result<bool> {
         unsafe { std::env::set_var("CARGO_INCREMENTAL", "0") };
     }
     let mut tally = Tally::default();
+    // Everything from clippy on compiles the agent, which embeds the kernel programs: they are built once, and, by another
+    // compiler into a place of their own, beside what does not need them.
+    let crowd = options.suites.iter().any(|suite| suite == Part::Crowd.name());
+    let programs = (["clippy", "unit", "doc", "kernel", "guest", "demo"].iter().any(|step| wanted(step))
+        || crowd
+        || black_box.iter().any(|suite| wanted(suite)))
+    .then(|| std::thread::spawn(compile::kernel_programs));
     if wanted("fmt") {
         tally.command("fmt", shell::cargo().args(["fmt", "--all", "--check"]));
     }
@@ -55,15 +62,11 @@ pub fn run(options: &Options) -> Result<bool> {
             ]),
         );
     }
-    // Everything below compiles the agent, which embeds the kernel programs: they are built once, here.
-    let crowd = options.suites.iter().any(|suite| suite == Part::Crowd.name());
-    if ["clippy", "unit", "doc", "kernel", "guest", "demo"].iter().any(|step| wanted(step))
-        || crowd
-        || black_box.iter().any(|suite| wanted(suite))
-    {
-        let object = compile::kernel_programs();
+    if let Some(programs) = programs {
+        let ended = |_| Err(anyhow::anyhow!("the thread that built them ended"));
+        let object = programs.join().unwrap_or_else(ended);
         if let Ok(object) = &object {
-            // SAFETY: no other thread runs, so nobody reads the environment at the same time.
+            // SAFETY: that thread has ended and no other one runs, so nobody reads the environment at the same time.
             unsafe { std::env::set_var(compile::OBJECT_VARIABLE, object) };
         }
         tally.check("kernel programs build", object.map(drop));
