@@ -110,8 +110,7 @@ pub fn run(options: &Options) -> Result<bool> {
             shell::cargo().args(["test", "--quiet", "--package", "governor-userspace", "--doc"]),
         );
         let mut doc = shell::cargo();
-        // With examples, of which there are none, dependencies have the features that clippy checked them with: else they are
-        // checked once more.
+        // With examples, dependencies have the features that clippy checked them with: else they are checked once more.
         doc.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--quiet", "--workspace", "--no-deps"]);
         doc.args(["--lib", "--examples", "--bin", "xtask", "--bin", "governor-training"]);
         tally.command("doc links", &mut doc);
