@@ -9,6 +9,19 @@ pub fn available() -> bool {
     shell::capture(shell::cargo().args(["fuzz", "--version"])).is_ok_and(|output| output.status.success())
 }
 
+/// Builds the targets with what the processors have left beside other steps; [`run`] says how that went.
+pub fn prepare() {
+    if setup::nightly_present() && available() {
+        let mut build = Command::new("nice");
+        build.args(["-n", "19", "cargo", "+nightly", "fuzz", "build"]);
+        for variable in TOOLCHAIN {
+            build.env_remove(variable);
+        }
+        // A failure is found again, and told, by the step itself.
+        let _ = shell::capture(&mut build);
+    }
+}
+
 /// `seconds` are shared by all targets.
 pub fn run(tally: &mut Tally, seconds: u64) {
     if !setup::nightly_present() {
@@ -55,6 +68,12 @@ pub fn targets() -> Vec<String> {
 /// `cargo +nightly`: through rustup's proxy, since `$CARGO` is one toolchain's own cargo.
 fn nightly() -> Command {
     let mut command = Command::new("cargo");
-    command.arg("+nightly").env_remove("CARGO").env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN");
+    command.arg("+nightly");
+    for variable in TOOLCHAIN {
+        command.env_remove(variable);
+    }
     command
 }
+
+/// Set by the cargo that started us, for another toolchain.
+const TOOLCHAIN: [&str; 3] = ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN"];
